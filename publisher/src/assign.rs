@@ -87,7 +87,7 @@ pub struct GroupAssigned {
 
 /// Assigns a package to devices or groups, with one commit.
 ///
-/// The function reads the key of `signer` unless every device has the package already, or cannot be
+/// The function reads the key of `signer` unless every device has finished the package, or cannot be
 /// assigned it. A device that cannot be assigned the package does not stop the other assignments;
 /// see [`AssignResult::complete`].
 pub async fn assign(
@@ -112,7 +112,7 @@ pub async fn assign(
         package: &package,
         assignment,
         also_accept: &request.also_accept,
-        command: format!("assign {} {}", named(&package), request.to),
+        command: format!("packcast assign {} {}", named(&package), request.to),
     };
     let (assigned, warnings) = match request.to.find(target).await? {
         Assignees::Devices(devices) => {
@@ -183,6 +183,9 @@ impl Assigning<'_> {
         } else {
             self.commit(owners, signer).await?
         };
+        if decided.iter().any(|it| it.plan != Plan::Nothing) {
+            signer.unlock()?;
+        }
         progress.begin(Work::Assigning, decided.len() as u64);
         let signer = &*signer;
         let assigned = stream::iter(decided)

@@ -96,10 +96,7 @@ mod tests {
         let lab = "lab".parse().unwrap();
         let device = |name: &str| name.parse().unwrap();
         let names = [
-            AssigneeNames::Devices(vec![
-                device("web01"),
-                device("ocs:pc1-2026-03-04-05-06-07"),
-            ]),
+            AssigneeNames::Devices(vec![device("web01"), device("ocs:pc1-2026-03-04-05-06-07")]),
             AssigneeNames::Groups(vec![lab]),
             AssigneeNames::All,
         ];

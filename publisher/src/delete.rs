@@ -180,8 +180,12 @@ async fn withdraw(
     if changes.is_empty() && recorded.is_empty() {
         return Ok(());
     }
-    let command = format!("delete {} --unassign", named(package));
-    signer.changer(target).await?.change(&changes, &command).await?;
+    let command = format!("packcast delete {} --unassign", named(package));
+    signer
+        .changer(target)
+        .await?
+        .change(&changes, &command)
+        .await?;
     // The groups come first: the check-in of a member would create its task again otherwise.
     for name in recorded {
         let signing = signer.signing();

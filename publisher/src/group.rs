@@ -79,8 +79,12 @@ pub async fn create(
     let change = StateChange::CreateGroup {
         group: group.clone(),
     };
-    let command = format!("group create {group}");
-    signer.changer(target).await?.change(&[change], &command).await?;
+    let command = format!("packcast group create {group}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     Ok(target.records.create_group(group, signer.signing()).await?)
 }
 
@@ -95,16 +99,20 @@ pub async fn prefer(
     let command = match location {
         Some(name) => {
             choose(target, std::slice::from_ref(name)).await?;
-            format!("group prefer {group} --location {name}")
+            format!("packcast group prefer {group} --location {name}")
         }
-        None => format!("group prefer {group} --none"),
+        None => format!("packcast group prefer {group} --none"),
     };
     not_unknown(target, group).await?;
     let change = StateChange::Prefer {
         group: group.clone(),
         location: location.cloned(),
     };
-    signer.changer(target).await?.change(&[change], &command).await?;
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     let signing = signer.signing();
     let changed = target.records.prefer(group, location, signing).await?;
     Ok(changed.state)
@@ -169,8 +177,12 @@ pub async fn delete(
         group: group.clone(),
     };
     let options = if force { " --force" } else { "" };
-    let command = format!("group delete {group}{options}");
-    let committed = signer.changer(target).await?.change(&[change], &command).await?;
+    let command = format!("packcast group delete {group}{options}");
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     // The state does not have the group any more, so its record goes, too: even if the group got
     // devices or packages meanwhile.
     erase(target, group, &signer, progress).await?;
@@ -210,10 +222,7 @@ fn not_erased(group: &GroupName) -> String {
 }
 
 /// Returns the document of a group in the signed state; `None` if the state does not have the group.
-async fn committed(
-    target: &Target,
-    group: &GroupName,
-) -> Result<Option<GroupDocument>, Failure> {
+async fn committed(target: &Target, group: &GroupName) -> Result<Option<GroupDocument>, Failure> {
     let state = current_part(target, [LeafName::Group(group.clone())].into()).await?;
     let document = state.group(group).map_err(Failure::failed)?;
     Ok(document.cloned())

@@ -39,8 +39,12 @@ pub async fn add(
         location: name.clone(),
         url: at.clone(),
     };
-    let command = format!("location add {name} {at}");
-    signer.changer(target).await?.change(&[change], &command).await?;
+    let command = format!("packcast location add {name} {at}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     Ok(target.records.add_location(location).await?)
 }
 
@@ -59,8 +63,12 @@ pub async fn remove(
     let change = StateChange::RemoveLocation {
         location: name.clone(),
     };
-    let command = format!("location remove {name}");
-    signer.changer(target).await?.change(&[change], &command).await?;
+    let command = format!("packcast location remove {name}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     let removed = target.records.remove_location(name).await?;
     Ok(removed.unwrap_or(known))
 }

@@ -70,7 +70,7 @@ pub async fn unassign(
     let package = find(target, package).await?;
     let mut unassigning = Unassigning {
         target,
-        command: format!("unassign {} {from}", named(&package)),
+        command: format!("packcast unassign {} {from}", named(&package)),
         package,
         signer,
     };
@@ -96,10 +96,7 @@ struct Unassigning<'a> {
 }
 
 impl Unassigning<'_> {
-    async fn from_groups(
-        &mut self,
-        groups: &[GroupName],
-    ) -> Result<Vec<GroupUnassigned>, Failure> {
+    async fn from_groups(&mut self, groups: &[GroupName]) -> Result<Vec<GroupUnassigned>, Failure> {
         self.check_groups(groups).await?;
         let owners = groups.iter().cloned().map(EntryOwner::Group);
         let committed = self.commit(owners).await?;

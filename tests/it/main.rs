@@ -11,6 +11,7 @@ mod bill;
 mod budget;
 mod cancel;
 mod commands;
+mod commits;
 mod delete;
 mod demo;
 mod enrolled_agent;

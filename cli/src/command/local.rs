@@ -9,8 +9,8 @@ use packcast_publisher::{Failure, Warning, local};
 use tracing_subscriber::EnvFilter;
 
 use crate::places;
-use crate::{local_target, output};
 use crate::secrets::FromPerson;
+use crate::{local_target, output};
 
 /// Run the whole system on this machine until Ctrl-C
 ///

@@ -42,7 +42,9 @@ pub(super) async fn decide(
     let force = assignment.force;
     let outcomes: Vec<(DeviceId, AssignOutcome)> = stream::iter(devices)
         .map(|device| async move {
-            let outcome = target.records.assign_outcome(&device, package, force, now());
+            let outcome = target
+                .records
+                .assign_outcome(&device, package, force, now());
             outcome.await.map(|outcome| (device, outcome))
         })
         .buffered(AT_ONCE)

@@ -94,9 +94,16 @@ pub async fn remove(
     // Before the commit: a removal that cannot be completed could not be undone either.
     check_signatures(target, &to_remove, &signer).await?;
     if !to_remove.is_empty() {
-        let command = format!("device remove ({})", count(to_remove.len() as u64, "device"));
+        let command = format!(
+            "packcast device remove ({})",
+            count(to_remove.len() as u64, "device")
+        );
         let change = StateChange::RemoveDevices { devices: to_remove };
-        signer.changer(target).await?.change(&[change], &command).await?;
+        signer
+            .changer(target)
+            .await?
+            .change(&[change], &command)
+            .await?;
     }
     let (signer, seen_again) = (&signer, &seen_again);
     let changed = stream::iter(devices)
@@ -120,10 +127,7 @@ pub async fn remove(
 /// Returns the devices that have checked in since they were found to be unseen.
 ///
 /// A check-in after this read comes too late: the commit decides.
-async fn seen_again(
-    target: &Target,
-    devices: &[ToRemove],
-) -> Result<BTreeSet<DeviceId>, Failure> {
+async fn seen_again(target: &Target, devices: &[ToRemove]) -> Result<BTreeSet<DeviceId>, Failure> {
     let unseen = devices.iter().filter_map(|found| {
         let last_seen = found.last_seen?;
         Some((found.device.clone(), last_seen))

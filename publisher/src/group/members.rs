@@ -90,13 +90,24 @@ pub async fn add(
         group: group.clone(),
         devices: joining.all(),
     };
-    let committed = signer.changer(target).await?.change(&[join], &command).await?;
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[join], &command)
+        .await?;
     result.commit = committed.number();
     let newly = changed(&committed);
     for device in joining.members {
         // The record of a member may be there although the state has lacked the membership.
         let is_new = newly.contains(&device);
-        result.count(device, if is_new { Joined::New } else { Joined::AlreadyMember });
+        result.count(
+            device,
+            if is_new {
+                Joined::New
+            } else {
+                Joined::AlreadyMember
+            },
+        );
     }
     progress.advance(names.len() as u64 - joining.new.len() as u64);
     let signer = &signer;
@@ -141,10 +152,23 @@ pub async fn remove(
         group: group.clone(),
         devices: devices.clone(),
     };
-    let committed = signer.changer(target).await?.change(&[leave], &command).await?;
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[leave], &command)
+        .await?;
     result.commit = committed.number();
     let left = changed(&committed);
-    remove_all(target, group, devices, &left, &signer, &mut result, progress).await?;
+    remove_all(
+        target,
+        group,
+        devices,
+        &left,
+        &signer,
+        &mut result,
+        progress,
+    )
+    .await?;
     progress.end();
     Ok(result)
 }
@@ -170,10 +194,13 @@ impl Joining {
 /// Returns the command for the document about the commit. Many devices are counted, not named.
 fn command(verb: &str, group: &GroupName, names: &[DeviceName]) -> String {
     if names.len() > NAMED {
-        return format!("group {verb} {group} ({} devices)", names.len());
+        return format!("packcast group {verb} {group} ({} devices)", names.len());
     }
-    let devices: String = names.iter().map(|name| format!(" --device {name}")).collect();
-    format!("group {verb} {group}{devices}")
+    let devices: String = names
+        .iter()
+        .map(|name| format!(" --device {name}"))
+        .collect();
+    format!("packcast group {verb} {group}{devices}")
 }
 
 /// Returns the devices whose membership a commit has changed.
@@ -320,11 +347,17 @@ mod tests {
 
     #[test]
     fn a_command_with_many_devices_counts_them() {
-        let (lab, names) = ("lab".parse().unwrap(), vec!["pc1".parse().unwrap(); NAMED + 1]);
-        let lines = [command("add", &lab, &names[..2]), command("remove", &lab, &names)];
+        let (lab, names) = (
+            "lab".parse().unwrap(),
+            vec!["pc1".parse().unwrap(); NAMED + 1],
+        );
+        let lines = [
+            command("add", &lab, &names[..2]),
+            command("remove", &lab, &names),
+        ];
         insta::assert_snapshot!(lines.join("\n"), @r"
-        group add lab --device pc1 --device pc1
-        group remove lab (6 devices)
+        packcast group add lab --device pc1 --device pc1
+        packcast group remove lab (6 devices)
         ");
     }
 

@@ -30,8 +30,12 @@ pub async fn pace(
         group: group.clone(),
         pacing: *change,
     };
-    let command = format!("group pacing {group}");
-    signer.changer(target).await?.change(&[pacing], &command).await?;
+    let command = format!("packcast group pacing {group}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[pacing], &command)
+        .await?;
     let signing = signer.signing();
     let changed = target.records.pace_group(group, change, signing).await?;
     Ok(GroupPacing {
