@@ -10,14 +10,18 @@ use packcast_publisher::signing::{Secrets, Signer, SigningKey};
 use packcast_publisher::target::LocalSystem;
 use packcast_publisher::{Failure, Target, location};
 
-/// Opens the local system that has its state in `state_dir` and is running.
-pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
-    let state = LocalState::load(state_dir).map_err(|error| {
+/// Returns the state of the local system, which must be running.
+pub(crate) fn state(state_dir: &Path) -> Result<LocalState, Failure> {
+    LocalState::load(state_dir).map_err(|error| {
         Failure::failed(error).hint(
             "run 'packcast local' to start the local system, or pass another target with --target",
         )
-    })?;
-    Ok(of(state, state_dir, secrets).await)
+    })
+}
+
+/// Opens the local system that has its state in `state_dir` and is running.
+pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
+    Ok(of(state(state_dir)?, state_dir, secrets).await)
 }
 
 /// Returns the target of a running local system.

@@ -7,6 +7,7 @@
 //! [`signing::Secrets`].
 
 pub mod activate;
+pub mod agent_config;
 pub mod assign;
 pub mod assignees;
 pub mod author;
@@ -34,6 +35,8 @@ pub mod signing;
 pub mod state;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod unassign;
 pub mod verify;

@@ -4,10 +4,12 @@
 //! publisher keys, one of which has signed the head, and the head names all trees and documents by
 //! their digests.
 
+pub mod accept;
 mod adopt;
 mod changer;
 mod commit;
 mod committed;
+mod compare;
 mod current;
 mod error;
 mod key_list;

@@ -55,7 +55,6 @@ impl<'a> StateChanger<'a> {
             key: self.key,
             sign: self.sign,
             memory: &mut memory,
-            accepted: None,
             clock: now,
         };
         let author = &self.target.author;
