@@ -239,8 +239,8 @@ impl Assigning<'_> {
                 assignment: self.assignment.clone(),
             })
             .collect();
-        let mut changer = signer.changer(target).await?;
-        let committed = changer.change(&changes, &self.command).await?;
+        let mut state = signer.changer(target).await?;
+        let committed = state.change(&changes, &self.command).await?;
         Ok(committed.number())
     }
 }

@@ -29,12 +29,20 @@ fn no_locations(target: &str) -> Failure {
 
 /// Adds a location, with one commit. If a location of the same name existed, the function replaces
 /// it and returns the earlier record.
+///
+/// The function reads the key of `signer` unless the target has this location already.
 pub async fn add(
     target: &Target,
     location: &LocationRecord,
     mut signer: Signer,
 ) -> Result<Option<LocationRecord>, Failure> {
     let LocationRecord { name, location: at } = location;
+    let recorded = recorded(target, name).await?;
+    if recorded.as_ref() == Some(location)
+        && committed(target, name).await?.as_ref() == Some(location)
+    {
+        return Ok(None);
+    }
     let change = StateChange::AddLocation {
         location: name.clone(),
         url: at.clone(),
@@ -45,7 +53,8 @@ pub async fn add(
         .await?
         .change(&[change], &command)
         .await?;
-    Ok(target.records.add_location(location).await?)
+    let replaced = target.records.add_location(location).await?;
+    Ok(replaced.filter(|replaced| replaced != location))
 }
 
 /// Removes a location, with one commit. Packages that are active at the location stay active there.
@@ -54,8 +63,7 @@ pub async fn remove(
     name: &LocationName,
     mut signer: Signer,
 ) -> Result<LocationRecord, Failure> {
-    let known = list(target).await?.into_iter().find(|at| at.name == *name);
-    let known = match known {
+    let known = match recorded(target, name).await? {
         Some(known) => Some(known),
         None => committed(target, name).await?,
     };
@@ -71,6 +79,11 @@ pub async fn remove(
         .await?;
     let removed = target.records.remove_location(name).await?;
     Ok(removed.unwrap_or(known))
+}
+
+async fn recorded(target: &Target, name: &LocationName) -> Result<Option<LocationRecord>, Failure> {
+    let recorded = list(target).await?;
+    Ok(recorded.into_iter().find(|at| at.name == *name))
 }
 
 /// Returns a location as the signed state has it. The record is missing if the command that added

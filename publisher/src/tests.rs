@@ -149,8 +149,8 @@ impl Fixture {
     /// Makes a commit, as a command does that stops before it writes the records.
     async fn commit(&self, changes: &[StateChange]) {
         let mut signer = self.signer();
-        let mut changer = signer.changer(&self.target).await.unwrap();
-        let committed = changer.change(changes, "packcast").await.unwrap();
+        let mut state = signer.changer(&self.target).await.unwrap();
+        let committed = state.change(changes, "packcast").await.unwrap();
         assert!(committed.number().is_some(), "{committed:?}");
     }
 

@@ -76,11 +76,11 @@ pub async fn unassign(
     };
     match from.find(target).await? {
         Assignees::Devices(devices) => unassigning
-            .from_devices(devices, progress)
+            .take_from_devices(devices, progress)
             .await
             .map(UnassignedFrom::Devices),
         Assignees::Groups(groups) => unassigning
-            .from_groups(&groups)
+            .take_from_groups(&groups)
             .await
             .map(UnassignedFrom::Groups),
     }
@@ -96,7 +96,10 @@ struct Unassigning<'a> {
 }
 
 impl Unassigning<'_> {
-    async fn from_groups(&mut self, groups: &[GroupName]) -> Result<Vec<GroupUnassigned>, Failure> {
+    async fn take_from_groups(
+        &mut self,
+        groups: &[GroupName],
+    ) -> Result<Vec<GroupUnassigned>, Failure> {
         self.check_groups(groups).await?;
         let owners = groups.iter().cloned().map(EntryOwner::Group);
         let committed = self.commit(owners).await?;
@@ -144,7 +147,7 @@ impl Unassigning<'_> {
         }
     }
 
-    async fn from_devices(
+    async fn take_from_devices(
         &mut self,
         devices: Vec<DeviceId>,
         progress: &Progress,
@@ -194,8 +197,8 @@ impl Unassigning<'_> {
         let changes: Vec<StateChange> = owners
             .map(|from| StateChange::Unassign { from, package })
             .collect();
-        let mut changer = self.signer.changer(self.target).await?;
-        changer.change(&changes, &self.command).await
+        let mut state = self.signer.changer(self.target).await?;
+        state.change(&changes, &self.command).await
     }
 }
 
