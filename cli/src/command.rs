@@ -2,6 +2,7 @@
 
 mod action;
 pub(crate) mod activate;
+pub(crate) mod agent_config;
 pub(crate) mod assign;
 mod assignees;
 pub(crate) mod audit;

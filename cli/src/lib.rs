@@ -76,6 +76,7 @@ enum Command {
     #[command(subcommand)]
     Device(command::device::Args),
     Token(command::token::Args),
+    AgentConfig(command::agent_config::Args),
     Explain(command::explain::Args),
     Log(command::log::Args),
     Diff(command::diff::Args),
@@ -150,6 +151,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Status(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
         Command::Token(args) => args.run(globals),
+        Command::AgentConfig(args) => args.run(globals),
         Command::Explain(args) => args.run(globals).await,
         Command::Log(args) => args.run(globals).await,
         Command::Diff(args) => args.run(globals).await,

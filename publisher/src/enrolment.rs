@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use data_encoding::HEXLOWER;
 use packcast_protocol::UnixTime;
+use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
 use packcast_protocol::enrolment::{BatchId, BatchKey, BatchSizeError, EnrolmentBatch};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ enum TokenError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot create a token: {} contains no pass key: pass --secrets FILE with the secrets of the target", path.display())]
     NoPassKey { path: PathBuf },
+    #[error("cannot find the enrolment token: {} contains none: pass --secrets FILE with the secrets of the target", path.display())]
+    NoToken { path: PathBuf },
     #[error(transparent)]
     Size(#[from] BatchSizeError),
     #[error("cannot get random numbers from the system")]
@@ -47,12 +50,39 @@ pub fn create_token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<N
     })
 }
 
+/// Returns the enrolment token of a target, which enrols any number of devices.
+///
+/// `secrets` is the file of secrets that `infra/deploy` or `packcast local` has created.
+pub fn enrolment_token(secrets: &Path) -> Result<Secret, Failure> {
+    standing_token(secrets).map_err(Failure::failed)
+}
+
+fn standing_token(secrets: &Path) -> Result<Secret, TokenError> {
+    let text = read(secrets)?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("enrolment="));
+    let token = match line {
+        Some(token) => token.trim().parse().ok(),
+        None => serde_json::from_str(&text)
+            .ok()
+            .map(|local: LocalToken| local.enrolment_token),
+    };
+    token.ok_or_else(|| TokenError::NoToken {
+        path: secrets.to_owned(),
+    })
+}
+
+fn read(secrets: &Path) -> Result<String, TokenError> {
+    std::fs::read_to_string(secrets).map_err(|source| TokenError::Read {
+        path: secrets.to_owned(),
+        source,
+    })
+}
+
 fn token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, TokenError> {
     let path = || secrets.to_owned();
-    let text = std::fs::read_to_string(secrets).map_err(|source| TokenError::Read {
-        path: path(),
-        source,
-    })?;
+    let text = read(secrets)?;
     let key = pass_key(&text).ok_or_else(|| TokenError::NoPassKey { path: path() })?;
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
@@ -71,6 +101,12 @@ fn token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, To
 #[derive(Deserialize)]
 struct LocalPassKey {
     pass_key: String,
+}
+
+/// The part of the secrets of a local system with the token of all agents.
+#[derive(Deserialize)]
+struct LocalToken {
+    enrolment_token: Secret,
 }
 
 /// Reads the pass key from the secrets of a stack, or of a local system.
@@ -133,6 +169,26 @@ mod tests {
     }
 
     #[test]
+    fn the_token_of_all_agents_is_read_from_the_secrets() {
+        let token = |secrets: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), secrets).unwrap();
+            standing_token(file.path()).map(|token| token.reveal().to_owned())
+        };
+        let stack = "enrolment_before=0123456789abcdef\nenrolment=fedcba9876543210\n";
+        assert_eq!(token(stack).unwrap(), "fedcba9876543210");
+        let local = "{\"enrolment_token\":\"abcdefghijklmnop\",\"pass_key\":\"a\"}";
+        assert_eq!(token(local).unwrap(), "abcdefghijklmnop");
+        for secrets in ["", "enrolment=a", "{}", "pass_key=0a"] {
+            let refused = token(secrets);
+            assert!(
+                matches!(refused, Err(TokenError::NoToken { .. })),
+                "{secrets}"
+            );
+        }
+    }
+
+    #[test]
     fn error_messages() {
         let path = || PathBuf::from("/home/ann/.config/packcast/prod.secrets");
         let errors = [
@@ -141,6 +197,7 @@ mod tests {
                 source: io::ErrorKind::NotFound.into(),
             },
             TokenError::NoPassKey { path: path() },
+            TokenError::NoToken { path: path() },
             TokenError::Size(BatchSizeError),
             TokenError::Random(getrandom::Error::UNSUPPORTED),
         ];
@@ -148,6 +205,7 @@ mod tests {
         insta::assert_snapshot!(lines.join("\n"), @"
         cannot read the target's secrets /home/ann/.config/packcast/prod.secrets: copy the file from the machine that deployed the target, or pass --secrets FILE: entity not found
         cannot create a token: /home/ann/.config/packcast/prod.secrets contains no pass key: pass --secrets FILE with the secrets of the target
+        cannot find the enrolment token: /home/ann/.config/packcast/prod.secrets contains none: pass --secrets FILE with the secrets of the target
         a batch has 1 to 1000000 devices
         cannot get random numbers from the system: getrandom: this target is not supported
         ");

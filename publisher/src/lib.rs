@@ -7,6 +7,7 @@
 //! [`signing::Secrets`].
 
 pub mod activate;
+pub mod agent_config;
 pub mod assign;
 pub mod assignees;
 pub mod audit;
@@ -40,6 +41,8 @@ pub mod status;
 pub mod target;
 #[cfg(test)]
 mod test_target;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod unassign;
 pub mod verify;

@@ -4,9 +4,13 @@
 //! publisher keys, one of which has signed the head, and the head names all trees and documents by
 //! their digests.
 
+pub mod accept;
 mod adopt;
 mod changer;
 mod commit;
+mod committed;
+mod compare;
+mod current;
 mod error;
 mod history;
 mod key_list;
@@ -19,6 +23,7 @@ mod two_states;
 
 pub use self::changer::StateChanger;
 pub use self::commit::{CommitRequest, Committed, Committer};
+pub(crate) use self::current::{current_groups, current_part};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;

@@ -15,6 +15,7 @@ use packcast_store::{Directory, Objects, Records, RecordsConfig};
 pub use self::config::TargetError;
 use self::config::configured;
 pub use self::name::LOCAL;
+use crate::agent_config::ServerAddress;
 use crate::author::Author;
 use crate::failure::Failure;
 use crate::signing::Secrets;
@@ -167,6 +168,22 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
+    /// Returns target id and root keys of a target. The target need not be reachable.
+    pub fn known_trust(name: &str, places: &Places) -> Result<TrustedRoots, Failure> {
+        known_trust(name, &places.state_memory(name))
+    }
+
+    /// Returns the address at which the devices of a configured target check in, and the file of
+    /// its certificate authorities; `None` if the configuration does not name them.
+    pub fn check_in_address(
+        name: &str,
+        config: Option<&Path>,
+        places: &Places,
+    ) -> Result<(Option<ServerAddress>, Option<PathBuf>), Failure> {
+        let target = configured(name, config, &places.config_file())?;
+        Ok((target.server, target.ca_file))
+    }
+
     /// Connects to the local system whose state is in `state_dir`.
     pub async fn local(state_dir: &Path, system: LocalSystem, secrets: Arc<dyn Secrets>) -> Self {
         Self {
@@ -198,11 +215,12 @@ pub fn local_key_file(state_dir: &Path) -> PathBuf {
 }
 
 /// Returns target id and root keys in the memory of a target.
-pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
+fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
     MemoryFile::trust(state_memory)?.ok_or_else(|| {
         let why = format!("this machine does not know the root keys of target {target}");
         Failure::failed(why)
-            .hint("run 'packcast keys generate' to create the target, if no machine has done so")
+            .hint("run 'packcast keys generate' to create the target")
+            .hint("if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here")
     })
 }
 

@@ -111,7 +111,6 @@ impl Target {
             key: &trusted()[0],
             sign: signing().sign,
             memory: &mut memory,
-            accepted: None,
             clock: || NOW,
         };
         let request = CommitRequest {

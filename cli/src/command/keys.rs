@@ -1,6 +1,8 @@
 //! `packcast keys`: manages the key that signs packages and assignments, and the keys that agents
 //! trust.
 
+mod accept_head;
+mod accept_trust;
 mod list;
 mod revoke;
 mod rotate;
@@ -28,13 +30,15 @@ Examples:
   packcast keys rotate
   packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
 pub(crate) enum Args {
-    /// Generate a signing key
+    /// Generate a signing key, and create the target
     ///
-    /// Prints the public half, which belongs in the configuration of agents. The secret half is
-    /// encrypted with a passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from
-    /// a prompt. The key never leaves this machine; keep a copy in a safe place. Give each target a
-    /// key of its own, so that the target's devices accept nothing that is signed for another
-    /// target. 'packcast local' generates its key itself.
+    /// Prints the public half and the trust line, which belong in the configuration of agents and
+    /// of the check-in function. The trust line has the id of the target, which the command
+    /// creates, and its root key. A target that this machine knows already keeps its trust line: to
+    /// add a publisher, run 'packcast keys accept-trust' first. The secret half is encrypted with a
+    /// passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from a prompt. The key
+    /// never leaves this machine; keep a copy in a safe place. 'packcast local' generates its key
+    /// itself.
     #[command(after_help = "\
 Examples:
   packcast keys generate --target production
@@ -47,12 +51,30 @@ Examples:
         #[arg(long)]
         unencrypted: bool,
     },
-    /// Show the public half and the files of the signing key
+    /// Show the signing key and the trust line of the target
+    ///
+    /// The trust line names the target and all its root keys, the key of the highest rank first. It
+    /// belongs in the configuration of agents, and another administrator's machine needs it once.
     Show {
         /// Show the key in this file instead of the target's own key
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
+    /// Let this machine know a target that another machine has created
+    ///
+    /// The trust line has the id and the root keys of the target. It is no secret, but must come
+    /// from somebody that you trust: whoever changes it can pass off another target as this one.
+    AcceptTrust(accept_trust::Args),
+    /// Confirm the head of the target on a machine that does not know it
+    ///
+    /// The head is the newest commit: the signed state that devices follow. A machine remembers the
+    /// commits that it has seen, and signs no change of an earlier state. A machine without this
+    /// memory cannot see if somebody has put an earlier state back. So the command shows the head
+    /// and asks. Compare the commit with another machine that changes this target.
+    #[command(after_help = "\
+Examples:
+  packcast keys accept-head --target production")]
+    AcceptHead(accept_head::Args),
     /// Replace the signing key with a new one
     ///
     /// Signs all assignments again with the new key. Agents trust the new key from their next
@@ -99,6 +121,8 @@ impl Args {
                     &key_files::show(file, memory.as_deref(), &FromPerson)?,
                 );
             }
+            Self::AcceptTrust(args) => args.run(globals)?,
+            Self::AcceptHead(args) => args.run(globals).await?,
             Self::Rotate(args) => args.run(globals).await?,
             Self::Trust(args) => args.run(globals).await?,
             Self::Revoke(args) => args.run(globals).await?,
@@ -165,14 +189,18 @@ fn note_first(is_first: bool) {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_protocol::state::{AboutDocument, CommitId};
+    use packcast_protocol::{Sha256Digest, UnixTime};
+    use packcast_publisher::signing::key_files::AcceptedTrust;
     use packcast_publisher::signing::revoke::Revoked;
     use packcast_publisher::signing::rotate::Rotated;
     use packcast_publisher::signing::sign::SignResult;
     use packcast_publisher::signing::trust::Trusting;
     use packcast_publisher::signing::trusted_keys::{TrustedKey, TrustedKeys};
+    use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
-    use crate::fixtures::{KEY, plain};
+    use crate::fixtures::{KEY, NOON, plain};
 
     #[test]
     fn a_key_is_shown_with_its_files() {
@@ -189,6 +217,57 @@ mod tests {
         trust line       a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
         assert_snapshot!(FIRST_LIST, @"agents now trust only the keys in this list: if their configuration names the key of another publisher, add that key with 'packcast keys trust'");
+    }
+
+    #[test]
+    fn a_trust_line_of_another_machine_is_shown() {
+        let accepted = AcceptedTrust {
+            trust: format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap(),
+        };
+        assert_snapshot!(accept_trust::text(&accepted), @"trust line  a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3");
+        assert_snapshot!(accept_trust::next("packcast keys accept-head --target production"), @"confirm the head of the target before the first change: packcast keys accept-head --target production");
+    }
+
+    #[test]
+    fn a_head_is_shown_before_it_is_accepted() {
+        let head = ShownHead {
+            commit: CommitId {
+                number: 1_795_000_000,
+                digest: Sha256Digest::of(b"commit"),
+            },
+            key: KEY.parse().unwrap(),
+            issued: UnixTime(NOON),
+            expires: UnixTime(NOON + 90 * 86_400),
+            about: Some(AboutDocument::shortened(
+                "ada",
+                "laptop",
+                "packcast assign vlc --group lab",
+                "",
+            )),
+        };
+        assert_snapshot!(accept_head::text(&head), @"
+        commit       1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098
+        signed with  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        issued       2026-11-18 11:06:40 UTC
+        expires      2027-02-16 11:06:40 UTC
+        author       ada on laptop
+        command      packcast assign vlc --group lab
+        ");
+        let lost = ShownHead {
+            about: None,
+            ..head
+        };
+        assert_snapshot!(accept_head::text(&lost), @"
+        commit       1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098
+        signed with  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        issued       2026-11-18 11:06:40 UTC
+        expires      2027-02-16 11:06:40 UTC
+        ");
+        assert_snapshot!(accept_head::QUESTION, @"Is this a commit of your administrators?");
+        assert_snapshot!(accept_head::nobody_to_ask(&lost), @"
+        cannot ask for a confirmation: there is no terminal
+        hint: compare the commit with another machine, then run 'packcast keys accept-head 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098'
+        ");
     }
 
     #[test]

@@ -41,13 +41,15 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 52] = [
+const TESTS: [(&str, fn()); 55] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
     ("keys", keys),
     ("keys generate", keys_generate),
     ("keys show", keys_show),
+    ("keys accept-trust", keys_accept_trust),
+    ("keys accept-head", keys_accept_head),
     ("keys rotate", keys_rotate),
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
@@ -87,6 +89,7 @@ const TESTS: [(&str, fn()); 52] = [
     ("device drop", device_drop),
     ("device pacing", device_pacing),
     ("token", token),
+    ("agent-config", agent_config),
     ("explain", explain),
     ("log", log),
     ("diff", diff),
@@ -165,33 +168,34 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo         Deploy a package to a device on this machine, and show each step
-      local        Run the whole system on this machine until Ctrl-C
-      keys         Manage the signing key, and the keys that agents trust
-      location     Manage the locations that serve packages
-      publish      Publish a package
-      verify       Download a package and check every byte of it
-      activate     Activate a published package, so that devices can get it
-      deactivate   Deactivate a package, so that no more devices get it
-      assign       Assign a package to devices or groups
-      unassign     Unassign a package from devices or groups
-      sign         Sign assignments again before they expire
-      delete       Delete a package and its objects
-      group        Manage groups of devices
-      list         List packages, newest last
-      show         Show a package: its state, action, archive and locations
-      status       Show the progress of a package: number of devices in each state
-      device       List, show, block and remove devices, and send commands to OCS
-                   agents
-      token        Create an enrolment token for a limited number of devices
-      explain      Explain why a device has a package, or does not have it
-      log          List the changes of a target: who changed what, and when
-      diff         Show the difference between two states of a target
-      revert       Bring a target back to the state of an earlier commit
-      audit        Check a target: history, keys, records, packages
-      completions  Print the completion script for a shell
-      man          Print or write the manual pages
-      help         Print this message or the help of the given subcommand(s)
+      demo          Deploy a package to a device on this machine, and show each step
+      local         Run the whole system on this machine until Ctrl-C
+      keys          Manage the signing key, and the keys that agents trust
+      location      Manage the locations that serve packages
+      publish       Publish a package
+      verify        Download a package and check every byte of it
+      activate      Activate a published package, so that devices can get it
+      deactivate    Deactivate a package, so that no more devices get it
+      assign        Assign a package to devices or groups
+      unassign      Unassign a package from devices or groups
+      sign          Sign assignments again before they expire
+      delete        Delete a package and its objects
+      group         Manage groups of devices
+      list          List packages, newest last
+      show          Show a package: its state, action, archive and locations
+      status        Show the progress of a package: number of devices in each state
+      device        List, show, block and remove devices, and send commands to OCS
+                    agents
+      token         Create an enrolment token for a limited number of devices
+      agent-config  Print the configuration of a Packcast agent
+      explain       Explain why a device has a package, or does not have it
+      log           List the changes of a target: who changed what, and when
+      diff          Show the difference between two states of a target
+      revert        Bring a target back to the state of an earlier commit
+      audit         Check a target: history, keys, records, packages
+      completions   Print the completion script for a shell
+      man           Print or write the manual pages
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -323,13 +327,16 @@ fn keys() {
     Usage: packcast keys [OPTIONS] <COMMAND>
 
     Commands:
-      generate  Generate a signing key
-      show      Show the public half and the files of the signing key
-      rotate    Replace the signing key with a new one
-      trust     Let agents also trust the key of another publisher
-      revoke    Stop agents from trusting a key
-      list      List the keys that agents trust
-      help      Print this message or the help of the given subcommand(s)
+      generate      Generate a signing key, and create the target
+      show          Show the signing key and the trust line of the target
+      accept-trust  Let this machine know a target that another machine has created
+      accept-head   Confirm the head of the target on a machine that does not know
+                    it
+      rotate        Replace the signing key with a new one
+      trust         Let agents also trust the key of another publisher
+      revoke        Stop agents from trusting a key
+      list          List the keys that agents trust
+      help          Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -349,14 +356,16 @@ fn keys() {
 #[test]
 fn keys_generate() {
     assert_snapshot!(help("keys generate"), @"
-    Generate a signing key
+    Generate a signing key, and create the target
 
-    Prints the public half, which belongs in the configuration of agents. The secret
-    half is encrypted with a passphrase: from the environment variable
-    PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never leaves this machine;
-    keep a copy in a safe place. Give each target a key of its own, so that the
-    target's devices accept nothing that is signed for another target. 'packcast
-    local' generates its key itself.
+    Prints the public half and the trust line, which belong in the configuration of
+    agents and of the check-in function. The trust line has the id of the target,
+    which the command creates, and its root key. A target that this machine knows
+    already keeps its trust line: to add a publisher, run 'packcast keys
+    accept-trust' first. The secret half is encrypted with a passphrase: from the
+    environment variable PACKCAST_KEY_PASSPHRASE, or from a prompt. The key never
+    leaves this machine; keep a copy in a safe place. 'packcast local' generates its
+    key itself.
 
     Usage: packcast keys generate [OPTIONS]
 
@@ -381,7 +390,11 @@ fn keys_generate() {
 #[test]
 fn keys_show() {
     assert_snapshot!(help("keys show"), @"
-    Show the public half and the files of the signing key
+    Show the signing key and the trust line of the target
+
+    The trust line names the target and all its root keys, the key of the highest
+    rank first. It belongs in the configuration of agents, and another
+    administrator's machine needs it once.
 
     Usage: packcast keys show [OPTIONS]
 
@@ -393,6 +406,59 @@ fn keys_show() {
               Print help (see a summary with '-h')
 
     Global options: …
+    ");
+}
+
+#[test]
+fn keys_accept_trust() {
+    assert_snapshot!(help("keys accept-trust"), @"
+    Let this machine know a target that another machine has created
+
+    The trust line has the id and the root keys of the target. It is no secret, but
+    must come from somebody that you trust: whoever changes it can pass off another
+    target as this one.
+
+    Usage: packcast keys accept-trust [OPTIONS] <LINE>
+
+    Arguments:
+      <LINE>
+              Trust line, as 'packcast keys show' prints it on another machine
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn keys_accept_head() {
+    assert_snapshot!(help("keys accept-head"), @"
+    Confirm the head of the target on a machine that does not know it
+
+    The head is the newest commit: the signed state that devices follow. A machine
+    remembers the commits that it has seen, and signs no change of an earlier state.
+    A machine without this memory cannot see if somebody has put an earlier state
+    back. So the command shows the head and asks. Compare the commit with another
+    machine that changes this target.
+
+    Usage: packcast keys accept-head [OPTIONS] [COMMIT]
+
+    Arguments:
+      [COMMIT]
+              Confirm this commit without a question
+
+              The head must be this commit, or a later one that contains it.
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast keys accept-head --target production
     ");
 }
 
@@ -550,6 +616,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -576,6 +648,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -913,6 +991,9 @@ fn assign() {
 
           --force
               Deploy again on devices that already have the package
+
+          --allow-downgrade
+              Deploy on devices that have a later package of the same name
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1786,6 +1867,54 @@ fn device_pacing() {
     Examples:
       packcast device pacing web01 --fragment-pause 2s --cycle-pause 5s
       packcast device pacing web01 --reset
+    ");
+}
+
+#[test]
+fn agent_config() {
+    assert_snapshot!(help("agent-config"), @r"
+    Print the configuration of a Packcast agent
+
+    Prints a complete agent.toml for the devices of the target: the address of the
+    check-in function, the trust line, the state folder, and the file of the
+    enrolment token. Write it to /etc/packcast/agent.toml on a device, or to
+    C:\ProgramData\Packcast\agent.toml on Windows. The file has no secret. A device
+    needs the enrolment token for its first check-in: write the token to its file,
+    which only the agent's user may read. 'packcast token' creates a token for a
+    limited number of devices.
+
+    Usage: packcast agent-config [OPTIONS]
+
+    Options:
+          --server <URL>
+              Address at which the devices check in, with 'https://'
+
+              The default is the address of the running local system, or 'server' in
+              the target's section of packcast.toml.
+
+          --windows
+              Print the paths of an agent on Windows
+
+          --with-token
+              Also print the enrolment token, which is a secret
+
+              The token enrols any number of devices.
+
+          --secrets <FILE>
+              Read the token from this file instead of the target's secrets
+
+              The secrets of a stack are in NAME.secrets beside packcast.toml, on
+              the machine that deployed the stack.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast agent-config > agent.toml
+      packcast agent-config --target prod --server https://packcast.example.net
+      packcast agent-config --target prod --windows
     ");
 }
 

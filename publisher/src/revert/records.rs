@@ -76,7 +76,8 @@ impl RecordWriter<'_> {
             StateChange::RemoveLocation { location } => {
                 records.remove_location(location).await?;
             }
-            StateChange::Prune { .. } | StateChange::Renew => {}
+            // No revert makes these changes.
+            StateChange::RemoveDevices { .. } | StateChange::Prune { .. } | StateChange::Renew => {}
         }
         Ok(())
     }

@@ -84,6 +84,18 @@ pub fn show(
     })
 }
 
+/// Target id and root keys of a target, as this machine knows them from now on.
+#[derive(Debug, Serialize)]
+pub struct AcceptedTrust {
+    pub trust: TrustedRoots,
+}
+
+/// Stores the target id and the root keys of a target that another machine has created.
+pub fn accept_trust(memory: &Path, trust: TrustedRoots) -> Result<AcceptedTrust, Failure> {
+    MemoryFile::accept(memory, &trust)?;
+    Ok(AcceptedTrust { trust })
+}
+
 /// Returns target id and root keys in the file `memory`. If there is no such file, the function
 /// creates a target with this root key.
 pub(crate) fn known_or_new(memory: &Path, root: &PublicKey) -> Result<TrustedRoots, Failure> {

@@ -86,6 +86,32 @@ impl MemoryFile {
         }
     }
 
+    /// Stores target and root keys that another machine has created. A memory of a target that this
+    /// machine has created is replaced if the target was never changed.
+    pub fn accept(path: &Path, trust: &TrustedRoots) -> Result<(), MemoryFileError> {
+        let lock = lock(path).map_err(file_error(path))?;
+        let bytes = stored(path)?.unwrap_or_default();
+        let mut lines = whole_lines(&bytes);
+        let first = lines
+            .next()
+            .map(|line| first_line(path, line))
+            .transpose()?;
+        if first.as_ref().is_some_and(|first| first.trust == *trust) {
+            return Ok(());
+        }
+        if let Some(first) = first.filter(|first| !first.founder || lines.next().is_some()) {
+            return Err(other_target(path, trust, &first));
+        }
+        let first = FirstLine {
+            trust: trust.clone(),
+            founder: false,
+        };
+        let replaced = private_file::replace(path, &content(&first, []));
+        replaced.map_err(file_error(path))?;
+        drop(lock);
+        Ok(())
+    }
+
     /// Returns target and root keys of a memory. `None` if there is no memory.
     ///
     /// The first line never changes, so no lock is needed.
@@ -201,6 +227,14 @@ fn first_line(path: &Path, line: &[u8]) -> Result<FirstLine, MemoryFileError> {
     serde_json::from_slice(line).map_err(damaged(path, 1))
 }
 
+fn other_target(path: &Path, expected: &TrustedRoots, found: &FirstLine) -> MemoryFileError {
+    MemoryFileError::OtherTarget {
+        path: path.to_owned(),
+        expected: expected.to_string(),
+        found: found.trust.to_string(),
+    }
+}
+
 fn read(
     path: &Path,
     trust: &TrustedRoots,
@@ -212,11 +246,7 @@ fn read(
     };
     let first = first_line(path, first)?;
     if first.trust != *trust {
-        return Err(MemoryFileError::OtherTarget {
-            path: path.to_owned(),
-            expected: trust.to_string(),
-            found: first.trust.to_string(),
-        });
+        return Err(other_target(path, trust, &first));
     }
     let line = |(index, line)| serde_json::from_slice(line).map_err(damaged(path, index + 2));
     let lines: Result<Vec<MemoryLine>, _> = lines.enumerate().map(line).collect();
@@ -331,6 +361,31 @@ mod tests {
         let other = folder.path().join("other");
         let file = MemoryFile::open(&other, &trust(1)).await.unwrap();
         assert!(!file.is_founder());
+    }
+
+    #[tokio::test]
+    async fn the_trust_line_of_another_machine_replaces_an_unused_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("commits");
+        MemoryFile::accept(&path, &trust(1)).unwrap();
+        MemoryFile::accept(&path, &trust(1)).unwrap();
+        let file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+        assert!(!file.is_founder());
+        drop(file);
+        assert!(MemoryFile::accept(&path, &trust(2)).is_err());
+
+        let path = folder.path().join("founded");
+        assert!(MemoryFile::found(&path, &trust(1)).unwrap());
+        MemoryFile::accept(&path, &trust(1)).unwrap();
+        let mut file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+        assert!(file.is_founder());
+        file.append(&[line(1, MemoryEvent::Stored)]).unwrap();
+        drop(file);
+        assert!(MemoryFile::accept(&path, &trust(2)).is_err());
+        let path = folder.path().join("unused");
+        assert!(MemoryFile::found(&path, &trust(1)).unwrap());
+        MemoryFile::accept(&path, &trust(2)).unwrap();
+        assert_eq!(MemoryFile::trust(&path).unwrap(), Some(trust(2)));
     }
 
     #[tokio::test]

@@ -55,7 +55,6 @@ impl<'a> StateChanger<'a> {
             key: self.key,
             sign: self.sign,
             memory: &mut memory,
-            accepted: None,
             clock: now,
         };
         let author = &self.target.author;
@@ -64,7 +63,8 @@ impl<'a> StateChanger<'a> {
             about: AboutDocument::shortened(&author.user, &author.host, command, ""),
             valid_for_s: MAX_COMMIT_VALIDITY_S,
         };
-        Ok(committer.commit(&request).await?)
+        // Boxed, because the futures of all commands contain it.
+        Ok(Box::pin(committer.commit(&request)).await?)
     }
 }
 

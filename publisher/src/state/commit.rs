@@ -19,13 +19,14 @@ use packcast_protocol::state::{
 };
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::memory::{
-    Finding, HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine, SignedList,
+    HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine, SignedList,
 };
 use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed};
 use packcast_store::Records;
 use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
 
 use super::adopt::Adoption;
+use super::compare::{compare, contained};
 use super::error::StateError;
 use super::key_list::{self, sign_list};
 use super::reader::TargetState;
@@ -44,9 +45,6 @@ pub struct Committer<'a> {
     pub key: &'a PublicKey,
     pub sign: &'a Sign,
     pub memory: &'a mut MemoryFile,
-    /// A commit that a person has confirmed, for a machine that remembers nothing. The head must be
-    /// this commit, or contain it: it may have been changed since.
-    pub accepted: Option<CommitId>,
     pub clock: fn() -> UnixTime,
 }
 
@@ -92,7 +90,8 @@ impl Committer<'_> {
             let mut state = TargetState::read(self.records, self.trust).await?;
             let list = self.new_list(&mut state, now)?;
             self.check_key(&state, now)?;
-            if let Some(unfinished) = self.compare(&mut state, now).await? {
+            let unfinished = compare(self.records, self.memory, &mut state, None, now).await?;
+            if let Some(unfinished) = unfinished {
                 attempted = Some(unfinished.commit);
                 self.finish(&state, unfinished, now).await?;
                 continue;
@@ -162,85 +161,6 @@ impl Committer<'_> {
         next_number(parent, highest, now)
     }
 
-    /// Compares the head with the memory, and remembers the head.
-    ///
-    /// Returns the line of a commit that this machine has yet to store.
-    async fn compare(
-        &mut self,
-        state: &mut TargetState,
-        now: UnixTime,
-    ) -> Result<Option<MemoryLine>, StateError> {
-        let contains = self.contained(state).await?;
-        let is_accepted = self.contains_accepted(state).await?;
-        let keys = state.keys();
-        let head = state.head.as_ref();
-        let facts = head.map(|head| HeadFacts {
-            id: head.commit.id(),
-            issued: head.commit.issued,
-            contains: &contains,
-            keys: &keys,
-        });
-        let finding = self.memory.memory().compare(facts.as_ref(), now);
-        let unfinished = match finding {
-            Finding::Follows => None,
-            Finding::LeavesOut(commit) => return Err(StateError::LeavesOut { commit }),
-            Finding::Unknown => {
-                if let Some(head) = head.filter(|_| !is_accepted) {
-                    let head = head.commit.id();
-                    return Err(StateError::UnknownHead { head });
-                }
-                None
-            }
-            Finding::Unfinished(commit) => {
-                let mut lines = self.memory.memory().lines();
-                lines.find(|line| line.commit == commit).cloned()
-            }
-        };
-        let mut lines =
-            facts.map_or_else(Vec::new, |facts| self.memory.memory().settled(&facts, now));
-        if let Some(head) = head
-            && !contains.contains(&head.commit.id())
-        {
-            lines.push(MemoryLine {
-                commit: head.commit.id(),
-                at: now,
-                key: head.commit.signer().clone(),
-                event: MemoryEvent::Seen,
-            });
-        }
-        self.memory.append(&lines)?;
-        Ok(unfinished)
-    }
-
-    /// Returns true if the head contains the commit that a person has confirmed.
-    async fn contains_accepted(&self, state: &mut TargetState) -> Result<bool, StateError> {
-        let accepted = self.accepted.into_iter().collect();
-        let contained = self.contained_of(state, accepted).await?;
-        Ok(!contained.is_empty())
-    }
-
-    /// Returns the remembered commits that the head contains.
-    async fn contained(&self, state: &mut TargetState) -> Result<BTreeSet<CommitId>, StateError> {
-        let remembered = self.memory.memory().lines().map(|it| it.commit).collect();
-        self.contained_of(state, remembered).await
-    }
-
-    /// Returns those of some commits that the head contains.
-    async fn contained_of(
-        &self,
-        state: &mut TargetState,
-        commits: Vec<CommitId>,
-    ) -> Result<BTreeSet<CommitId>, StateError> {
-        let name = |id: &CommitId| LeafName::Commit(id.name());
-        let names = commits.iter().map(name).collect();
-        let digests = state.trees.digests(self.records, names).await?;
-        let head = state.head.as_ref().map(|head| head.commit.id());
-        // The whole digest, because the name has only four bytes of it.
-        let contains =
-            |id: &CommitId| Some(*id) == head || digests.get(&name(id)) == Some(&Some(id.digest));
-        Ok(commits.into_iter().filter(contains).collect())
-    }
-
     /// Stores a commit that this machine has signed, or was about to sign, in an earlier command.
     async fn finish(
         &mut self,
@@ -273,7 +193,7 @@ impl Committer<'_> {
         state: &mut TargetState,
         now: UnixTime,
     ) -> Result<Adoption, StateError> {
-        let contains = self.contained(state).await?;
+        let contains = contained(self.records, self.memory.memory(), state).await?;
         let (keys, mut adoption) = (state.keys(), Adoption::default());
         let Some(head) = &state.head else {
             return Ok(adoption);

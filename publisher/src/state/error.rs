@@ -18,6 +18,8 @@ use crate::signing::memory_file::MemoryFileError;
 pub enum StateError {
     #[error("the target has no key list that its root keys have signed")]
     NoKeyList,
+    #[error("the target has no commit yet")]
+    NoHead,
     #[error("cannot verify the head of the target")]
     Head(#[source] SignedTextError),
     #[error("the head of the target is another commit: expected {expected}, found {found}")]
@@ -99,7 +101,7 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::NoKeyList => {
+            StateError::NoKeyList | StateError::NoHead => {
                 Some("make the first change of a new target on the machine that has created it")
             }
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
@@ -115,9 +117,9 @@ impl From<StateError> for Failure {
             StateError::LeavesOut { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
-            StateError::UnknownHead { .. } => {
-                Some("compare the commit with another machine, then confirm it")
-            }
+            StateError::UnknownHead { .. } => Some(
+                "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
+            ),
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
@@ -159,6 +161,7 @@ mod tests {
         let group: GroupName = "lab".parse().unwrap();
         let errors = [
             StateError::NoKeyList,
+            StateError::NoHead,
             StateError::Head(SignedTextError::Signature {
                 name: "commit",
                 source: SignatureError::UntrustedKey,
@@ -189,6 +192,8 @@ mod tests {
         Failed: the target has no key list that its root keys have signed
         hint: make the first change of a new target on the machine that has created it
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+        Failed: the target has no commit yet
+        hint: make the first change of a new target on the machine that has created it
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
@@ -206,7 +211,7 @@ mod tests {
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: compare the commit with another machine, then confirm it
+        hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
         Failed: package 1795000000 was deleted, or it does not exist
         Failed: one commit would assign 91 packages, at most 90 are allowed

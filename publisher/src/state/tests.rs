@@ -16,7 +16,7 @@ use packcast_testing::signing::{signing, trusted};
 use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
-use super::{CommitRequest, Committed, Committer, StateError, TargetState};
+use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept};
 use crate::author::Author;
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
@@ -35,7 +35,6 @@ struct TestTarget {
 struct Machine<'a> {
     target: &'a TestTarget,
     memory: PathBuf,
-    accepted: Option<CommitId>,
 }
 
 fn key() -> &'static PublicKey {
@@ -97,8 +96,14 @@ impl TestTarget {
         Machine {
             target: self,
             memory: self.folder.path().join(name),
-            accepted: None,
         }
+    }
+
+    /// Returns a machine on which a person has confirmed the head.
+    async fn informed_machine(&self, name: &str) -> Machine<'_> {
+        let machine = self.machine(name);
+        machine.accept(self.head().await).await.unwrap();
+        machine
     }
 
     async fn state(&self) -> TargetState {
@@ -142,6 +147,13 @@ impl Machine<'_> {
         memory(&self.memory, &self.target.trust).await
     }
 
+    async fn accept(&self, head: CommitId) -> Result<(), StateError> {
+        let TestTarget { table, trust, .. } = self.target;
+        let mut memory = self.memory().await;
+        accept::remember(&table.records, trust, &mut memory, head, NOW).await?;
+        Ok(())
+    }
+
     /// Returns the last commit that the machine remembers.
     async fn last(&self) -> CommitId {
         let memory = self.memory().await;
@@ -161,7 +173,6 @@ impl Machine<'_> {
             key: key(),
             sign,
             memory: &mut memory,
-            accepted: self.accepted,
             clock,
         };
         let request = CommitRequest {
@@ -224,10 +235,7 @@ async fn of_two_machines_at_once_neither_loses_a_change() {
     let target = TestTarget::start(301).await;
     let one = target.machine("one");
     one.commit(&[create_lab()]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     let left = async {
         for number in 0..8 {
             one.commit(&[join([number])]).await;
@@ -252,13 +260,16 @@ async fn a_machine_without_memory_asks_before_it_follows_a_head() {
     let two = target.machine("two");
     let refused = two.attempt(&[join([1])]).await.unwrap_err();
     assert!(matches!(refused, StateError::UnknownHead { head: found } if found == head));
-    let accepting = Machine {
-        accepted: Some(head),
-        ..target.machine("two")
+    let other = CommitId {
+        digest: Sha256Digest::of(b"other"),
+        ..head
     };
-    accepting.commit(&[join([1])]).await;
-    // The head is remembered from now on.
-    target.machine("two").commit(&[join([2])]).await;
+    let refused = two.accept(other).await.unwrap_err();
+    assert!(matches!(refused, StateError::UnknownHead { head: found } if found == head));
+    // The head may have been changed since a person looked at it.
+    target.machine("one").commit(&[join([2])]).await;
+    two.accept(head).await.unwrap();
+    two.commit(&[join([1])]).await;
 }
 
 #[tokio::test]
@@ -300,10 +311,7 @@ async fn a_lost_withdrawal_is_made_by_the_next_commit() {
     let one = target.machine("one");
     let package = target.table.package("vlc", 5).await.id;
     one.commit(&[create_lab(), assign(package, false)]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     // A device may have seen the withdrawal: it was in a request to the table.
     target.refuse_transactions(true);
     one.attempt(&[unassign(package)]).await.unwrap_err();
@@ -331,10 +339,7 @@ async fn a_lost_assignment_that_is_repeated_is_no_second_one() {
     let target = TestTarget::start(306).await;
     let one = target.machine("one");
     one.commit(&[create_lab()]).await;
-    let two = Machine {
-        accepted: Some(target.head().await),
-        ..target.machine("two")
-    };
+    let two = target.informed_machine("two").await;
     let package = target.table.package("vlc", 5).await.id;
     target.refuse_transactions(true);
     one.attempt(&[assign(package, true)]).await.unwrap_err();
@@ -431,7 +436,8 @@ async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
     let refused = change(&target, &[create_lab()]).await.unwrap_err();
     insta::assert_snapshot!(refused, @r"
     this machine does not know the root keys of target prod
-    hint: run 'packcast keys generate' to create the target, if no machine has done so
+    hint: run 'packcast keys generate' to create the target
+    hint: if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here
     ");
     drop(memory(&target.state_memory, &trust).await);
     let refused = change(&target, &[create_lab()]).await.unwrap_err();

@@ -128,6 +128,15 @@ impl Trees {
         Ok(())
     }
 
+    /// Returns the documents of all groups.
+    pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        self.load_all(records, |trees| &mut trees.groups).await?;
+        let names = self.groups.tree().leaves().map(|(name, _)| name);
+        let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
+        let groups = groups.cloned().collect();
+        self.part(records, groups).await
+    }
+
     /// Loads hidden parts that decide on the result of a change.
     pub async fn load_hidden(
         &mut self,

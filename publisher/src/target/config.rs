@@ -9,6 +9,7 @@ use packcast_rollout::pacing::PauseS;
 use packcast_store::{Directory, Objects, S3, S3Config};
 use serde::Deserialize;
 
+use crate::agent_config::ServerAddress;
 use crate::failure::Failure;
 
 /// The content of `packcast.toml`.
@@ -44,6 +45,8 @@ pub(super) struct TargetConfig {
     period_pause_s: Option<PauseS>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+    /// The address at which devices check in.
+    pub(super) server: Option<ServerAddress>,
 }
 
 /// The configured place of a target's objects, before it is opened.
