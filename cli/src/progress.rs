@@ -57,6 +57,7 @@ const fn name(work: Work) -> &'static str {
         Work::Removing => "removing",
         Work::Signing => "signing",
         Work::Recording => "completing records",
+        Work::Auditing => "auditing",
     }
 }
 
@@ -104,6 +105,7 @@ mod tests {
             Work::Removing,
             Work::Signing,
             Work::Recording,
+            Work::Auditing,
         ];
         assert_snapshot!(all.map(name).join("\n"), @"
         checking
@@ -115,6 +117,7 @@ mod tests {
         removing
         signing
         completing records
+        auditing
         ");
     }
 

@@ -22,8 +22,10 @@ pub enum Work {
     Removing,
     /// Signs the assignments of groups and devices again.
     Signing,
-    /// Completes the records of commits; counted in devices.
+    /// Writes the records that follow from commits; counted in devices.
     Recording,
+    /// Compares the records of devices with the signed state.
+    Auditing,
 }
 
 /// A change of the progress of an operation.

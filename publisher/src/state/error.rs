@@ -91,7 +91,11 @@ impl StateError {
     pub const fn is_of_content(&self) -> bool {
         matches!(
             self,
-            Self::NoPage { .. } | Self::Page { .. } | Self::Part(_) | Self::NotLoaded(_)
+            Self::NoPage { .. }
+                | Self::Page { .. }
+                | Self::Part(_)
+                | Self::NotLoaded(_)
+                | Self::Records(RecordsError::Corrupt { .. })
         )
     }
 }

@@ -28,7 +28,8 @@ const COMMITS_AT_ONCE: usize = 500;
 /// The commits of a target, the newest first.
 pub struct History<'a> {
     records: &'a Records,
-    lists: KeyLists,
+    /// The key lists of every time.
+    pub lists: KeyLists,
     next: NextCommit,
     stored: VecDeque<OrderedCommit>,
     /// The next query reads commits with numbers below this one. `None` after the last query.
@@ -135,11 +136,6 @@ impl<'a> History<'a> {
         }
     }
 
-    /// Returns the key lists of every time.
-    pub const fn lists(&self) -> &KeyLists {
-        &self.lists
-    }
-
     /// Returns the next older commit. `None` after the oldest one.
     pub async fn next(&mut self) -> Result<Option<PastCommit>, StateError> {
         self.fill().await?;
@@ -225,15 +221,15 @@ impl<'a> History<'a> {
             return self.beside(stored);
         };
         self.next = commit.parent.map_or(NextCommit::End, NextCommit::This);
-        let (signer, standing) = match self.verified(stored) {
-            Ok((signer, _)) => (Some(signer), CommitStanding::Verified),
+        let (key, standing) = match self.verified(stored) {
+            Ok((key, _)) => (Some(key), CommitStanding::Verified),
             Err(problem) => (None, CommitStanding::Unverified(problem)),
         };
         PastCommit {
             id,
             commit: Some(commit),
             order: Some(stored.order),
-            signer,
+            signer: key,
             standing,
         }
     }
