@@ -87,7 +87,8 @@ impl<'a> StateChanger<'a> {
             about: AboutDocument::shortened(&author.user, &author.host, command, ""),
             valid_for_s: self.valid_for_s,
         };
-        let (outcome, validity) = committer.commit_with_validity(&request).await?;
+        // Boxed, because the futures of all commands contain it.
+        let (outcome, validity) = Box::pin(committer.commit_with_validity(&request)).await?;
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }

@@ -27,6 +27,8 @@ pub enum StateError {
     OtherCommit { expected: CommitId, found: CommitId },
     #[error("key list {serial} does not accept the number of the head {commit}")]
     BelowList { commit: CommitId, serial: u64 },
+    #[error("the table has no commit {commit} in its place among the changes of the head")]
+    NoCommit { commit: CommitId },
     #[error("the table has no page {hash}")]
     NoPage { hash: NodeHash },
     #[error("cannot read page {hash}")]
@@ -56,6 +58,8 @@ pub enum StateError {
     TooManyPackages { count: usize },
     #[error("other commits came first each time; devices may still receive commit {commit}")]
     Conflict { commit: CommitId },
+    #[error("cannot complete the records of the target: other commits came first each time")]
+    Overtaken,
     #[error("cannot sign the state of the target")]
     Clock(#[from] ClockError),
     #[error(transparent)]
@@ -81,6 +85,21 @@ pub enum StateError {
 const COMPARE_TRUST: &str =
     "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
 
+impl StateError {
+    /// Returns true if the table has lost or changed a part of the state, so that a retry does not
+    /// help.
+    pub const fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::NoPage { .. }
+                | Self::Page { .. }
+                | Self::Part(_)
+                | Self::NotLoaded(_)
+                | Self::Records(RecordsError::Corrupt { .. })
+        )
+    }
+}
+
 fn lines(errors: &[StateChangeError]) -> String {
     let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
     lines.join("; ")
@@ -94,6 +113,7 @@ impl From<StateError> for Failure {
             }
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
+            | StateError::NoCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
                 "restore the table from a back-up: it has lost a part of the state, or hides it",
@@ -113,6 +133,9 @@ impl From<StateError> for Failure {
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
+            StateError::Overtaken => {
+                Some("run any command that changes the target: it completes the records")
+            }
             StateError::Clock(clock) if clock.may_be_accepted() => Some(
                 "correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time",
             ),
@@ -124,7 +147,7 @@ impl From<StateError> for Failure {
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
-            StateError::Conflict { .. } => Self::new(Kind::TryLater, error),
+            StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
@@ -168,6 +191,7 @@ mod tests {
                 commit: commit(1),
                 serial: 3,
             },
+            StateError::NoCommit { commit: commit(1) },
             StateError::NoPage { hash },
             StateError::Page {
                 hash,
@@ -186,6 +210,7 @@ mod tests {
             StateError::Deleted("1795000000".parse().unwrap()),
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
+            StateError::Overtaken,
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
@@ -199,6 +224,8 @@ mod tests {
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+        Failed: the table has no commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 in its place among the changes of the head
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
@@ -221,6 +248,8 @@ mod tests {
         hint: assign fewer packages with one command
         TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run the same command again: it continues from the commit that was not stored
+        TryLater: cannot complete the records of the target: other commits came first each time
+        hint: run any command that changes the target: it completes the records
         ");
     }
 }

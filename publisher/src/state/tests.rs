@@ -1,5 +1,7 @@
 //! Changes of a state by one and two machines, on an embedded engine.
 
+mod complete;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Held;
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::assignments::Change;
 use packcast_rollout::reconcile::group_with;
@@ -43,6 +43,7 @@ impl Records {
         let request = AssignmentRequest {
             direct: true,
             force,
+            mandate: None,
         };
         self.retry_on_conflict(0, |behind| async move {
             let assignments = self.read_assignments(device, signing).await?;
@@ -86,6 +87,26 @@ impl Records {
         .await
     }
 
+    /// Returns the outcome that [`Records::assign`] would have now, without a change.
+    pub async fn assign_outcome(
+        &self,
+        device: &DeviceId,
+        package: &PackageRecord,
+        force: bool,
+        now: UnixTime,
+    ) -> Result<AssignOutcome, RecordsError> {
+        let request = AssignmentRequest {
+            direct: true,
+            force,
+        };
+        let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
+        let decided = assign(device, package, &on_device, request, now);
+        Ok(match decided {
+            Ok(change) => outcome_of(&change),
+            Err(reason) => reason,
+        })
+    }
+
     /// Takes away the assignment of a package to a device itself, as [`unassign`] decides.
     ///
     /// After this returns, a task that was not announced is not announced any more, unless a
@@ -105,7 +126,7 @@ impl Records {
                 groups,
                 round,
                 signed,
-                excluded: _,
+                ..
             } = self.joining(device).await?.unwrap_or_default();
             let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
@@ -229,7 +250,7 @@ impl Records {
 }
 
 /// Returns the outcome of an assignment that made this change.
-fn outcome_of(change: &TaskChange) -> AssignOutcome {
+pub(super) fn outcome_of(change: &TaskChange) -> AssignOutcome {
     match change {
         TaskChange::Alter { from, to }
             if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>

@@ -225,10 +225,15 @@ async fn the_number_of_recorded_changes_never_falls(service: Service) {
     let (table, _) = with_head(service, 205).await;
     let records = &table.records;
     assert_eq!(records.recorded_changes().await.unwrap(), 0);
+    table.faults.set_rates(FaultRates {
+        update_conflicts: 300,
+        ..FaultRates::default()
+    });
     for (order, expected) in [(3, 3), (2, 3), (7, 7), (7, 7)] {
         records.record_changes(order).await.unwrap();
         assert_eq!(records.recorded_changes().await.unwrap(), expected);
     }
+    assert!(table.faults.injected().update_conflicts > 0);
 }
 
 fn devices(count: u32) -> PartialTree {
@@ -288,8 +293,10 @@ async fn contents_are_complete_although_many_requests_fail(service: Service) {
     let table = Table::start_on(service, 207).await;
     table.faults.set_rates(FaultRates {
         conflicts: 0,
+        update_conflicts: 0,
         throttles: 150,
         lost_answers: 150,
+        unprocessed: 300,
         index_lag: 0,
     });
     let texts: Vec<DocumentText> = (0..300)
@@ -305,7 +312,7 @@ async fn contents_are_complete_although_many_requests_fail(service: Service) {
     assert_eq!(as_set(&read), as_set(&texts));
     let injected = table.faults.injected();
     assert!(
-        injected.throttles > 0 && injected.lost_answers > 0,
+        injected.throttles > 0 && injected.lost_answers > 0 && injected.unprocessed > 0,
         "{injected:?}"
     );
 }
