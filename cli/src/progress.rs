@@ -56,7 +56,7 @@ const fn name(work: Work) -> &'static str {
         Work::Adding => "adding",
         Work::Removing => "removing",
         Work::Signing => "signing",
-        Work::Recording => "recording",
+        Work::Recording => "completing records",
         Work::Auditing => "auditing",
     }
 }
@@ -116,7 +116,7 @@ mod tests {
         adding
         removing
         signing
-        recording
+        completing records
         auditing
         ");
     }

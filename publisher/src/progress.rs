@@ -22,7 +22,7 @@ pub enum Work {
     Removing,
     /// Signs the assignments of groups and devices again.
     Signing,
-    /// Writes the records that follow from changes of the signed state.
+    /// Writes the records that follow from commits; counted in devices.
     Recording,
     /// Compares the records of devices with the signed state.
     Auditing,

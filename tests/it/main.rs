@@ -37,6 +37,7 @@ mod priorities;
 mod publish;
 mod resume;
 mod s3;
+mod second_machine;
 mod secrets;
 mod signed_state;
 mod status;

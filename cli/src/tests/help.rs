@@ -178,7 +178,7 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
-      sign          Sign assignments again before they expire
+      sign          Sign the state of the target again before it expires
       delete        Delete a package and its objects
       group         Manage groups of devices
       list          List packages, newest last
@@ -1070,13 +1070,16 @@ fn unassign() {
 #[test]
 fn sign() {
     assert_snapshot!(help("sign"), @"
-    Sign assignments again before they expire
+    Sign the state of the target again before it expires
 
-    A Packcast agent refuses assignments 180 days after they were signed. Without
-    options, this command signs all assignments that expire within 90 days; run it
-    once a month. The command refuses assignments that your key has not signed:
-    check these assignments with 'packcast group show' or 'packcast device show',
-    then pass --group or --device to sign them as they are on record.
+    A Packcast agent begins nothing under a signed state that has expired: 90 days
+    after the last change. This command signs the state again, and renews the list
+    of publisher keys if it expires within 60 days and your key is a root key. Run
+    it once a month. It also signs assignments for agents that check each assignment
+    alone: without options, those that expire within 90 days. It refuses assignments
+    that your key has not signed: check these assignments with 'packcast group show'
+    or 'packcast device show', then pass --group or --device to sign them as they
+    are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -1098,6 +1101,17 @@ fn sign() {
               Signs the restored assignments even if this machine has signed later
               ones.
 
+          --state-valid-for <DAYS>
+              Let the signed state expire after this many days
+
+              [default: 90]
+
+          --accept-clock
+              Sign although nothing confirms the clock of this machine
+
+              For a table on the same machine, which was not changed for more than
+              90 days. A clock that differs from the table's is never accepted.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1117,6 +1131,7 @@ fn sign() {
 
     Examples:
       packcast sign
+      packcast sign --state-valid-for 14
       packcast sign --all
       packcast sign --restored
       packcast sign --group lab --device web01

@@ -25,6 +25,7 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         state: TaskState::Pending,
         force: false,
         direct: true,
+        mandate: None,
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));

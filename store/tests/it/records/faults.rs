@@ -13,8 +13,10 @@ use packcast_testing::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
     conflicts: 150,
+    update_conflicts: 150,
     throttles: 50,
     lost_answers: 150,
+    unprocessed: 0,
     index_lag: 500,
 };
 
