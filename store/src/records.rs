@@ -21,6 +21,7 @@ mod index;
 mod item;
 mod key;
 mod keys;
+mod leaf;
 mod location;
 mod members;
 mod membership;

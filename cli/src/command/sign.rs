@@ -78,9 +78,9 @@ impl Args {
         let progress = bar.progress();
         let work = Box::pin(sign::sign(&target, &to_sign, signer, &progress));
         let assignments = until_interrupted("groups and devices", work, &bar).await?;
-        let signed = Signed { state, assignments };
-        output::result(globals.format, &signed, signed_text);
-        complete(&signed.assignments)
+        let result = Signed { state, assignments };
+        output::result(globals.format, &result, signed_text);
+        complete(&result.assignments)
     }
 
     fn request(self) -> ToSign {

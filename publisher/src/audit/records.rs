@@ -323,6 +323,7 @@ impl RecordedDevice {
                 let request = AssignmentRequest {
                     direct: true,
                     force: entry.force,
+                    mandate: None,
                 };
                 assign(&device, package, &on_device, request, now).is_ok()
             });

@@ -98,6 +98,7 @@ impl Records {
         let request = AssignmentRequest {
             direct: true,
             force,
+            mandate: None,
         };
         let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
         let decided = assign(device, package, &on_device, request, now);
