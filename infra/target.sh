@@ -37,10 +37,10 @@ step() {
   printf '%5d.%d s  %s\n' "$((tenths / 10))" "$((tenths % 10))" "$description" >&2
 }
 
-name='' stack='' secrets='' parameters='' outputs=''
+name='' stack='' secrets='' state_dir='' parameters='' outputs=''
 region='' endpoint='' account=''
 
-# take_name NAME USAGE: sets name, stack and secrets.
+# take_name NAME USAGE: sets name, stack, secrets and state_dir.
 take_name() {
   [[ $1 =~ ^[a-z][a-z0-9-]{0,19}$ ]] ||
     fail 2 "invalid NAME: expected 1 to 20 lower-case letters, digits and '-', starting with a letter; $2"
@@ -49,6 +49,8 @@ take_name() {
   stack=packcast-$1
   # shellcheck disable=SC2034 # the scripts that source this file use it
   secrets=$config_dir/$1.secrets
+  # shellcheck disable=SC2034
+  state_dir=${XDG_STATE_HOME:-$HOME/.local/state}/packcast/$1
 }
 
 # take_place: sets region and endpoint, from the options or from the target. A target cannot move to

@@ -14,6 +14,7 @@ use packcast_protocol::api::Secret;
 use packcast_protocol::assignments::MAX_GROUPS;
 use packcast_protocol::keys::MAX_KEYS;
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::TrustedRoots;
 use serde::Deserialize;
 
 pub(crate) use self::server::Server;
@@ -35,6 +36,28 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) state_dir: PathBuf,
     pub(crate) enrolment_token_file: Option<PathBuf>,
+    pub(crate) trust: TrustConfig,
+    /// A PEM file of the certificate authorities to trust instead of the system's.
+    pub(crate) ca_file: Option<PathBuf>,
+    /// The number of fragments to fetch in parallel: 1 to 16.
+    pub(crate) parallel_downloads: NonZeroUsize,
+    /// The rate limit of all downloads together; `None` if unlimited.
+    pub(crate) max_download_rate: Option<Rate>,
+    pub(crate) limits: Limits,
+}
+
+/// The form of trust that the configuration chooses.
+#[derive(Clone, Debug)]
+pub(crate) enum TrustConfig {
+    /// The signed state of one target, by its root keys.
+    State(TrustedRoots),
+    /// Signed documents of the old form.
+    Keys(KeyConfig),
+}
+
+/// The options of the old form of trust.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeyConfig {
     /// The keys that the agent trusts until it has a key list of the publisher.
     ///
     /// Empty only if neither packages nor assignments need a signature.
@@ -45,13 +68,6 @@ pub(crate) struct Config {
     pub(crate) run_unsigned_packages: bool,
     /// `true` if the check-in function alone decides on assignments.
     pub(crate) trust_server_assignments: bool,
-    /// A PEM file of the certificate authorities to trust instead of the system's.
-    pub(crate) ca_file: Option<PathBuf>,
-    /// The number of fragments to fetch in parallel: 1 to 16.
-    pub(crate) parallel_downloads: NonZeroUsize,
-    /// The rate limit of all downloads together; `None` if unlimited.
-    pub(crate) max_download_rate: Option<Rate>,
-    pub(crate) limits: Limits,
 }
 
 /// The option that accepts unsigned packages.
@@ -92,6 +108,17 @@ pub(crate) enum ConfigError {
 pub(crate) enum InvalidConfig {
     #[error("{}", .0.to_string().trim_end())]
     Toml(toml::de::Error),
+    #[error(
+        "neither trust nor trusted_keys is set: set trust to the trust line that `packcast keys show` prints"
+    )]
+    NoTrust,
+    #[error("trust and trusted_keys are both set: remove trusted_keys")]
+    BothForms,
+    #[error("{option} has no effect together with trust: {remedy}")]
+    NotWithTrust {
+        option: &'static str,
+        remedy: &'static str,
+    },
     #[error("trusted_keys is empty: add the public key that `packcast keys show` prints")]
     NoKeys,
     #[error("trusted_keys has more than {MAX_KEYS} keys")]
@@ -112,8 +139,8 @@ struct ConfigFile {
     server: Server,
     state_dir: PathBuf,
     enrolment_token_file: Option<PathBuf>,
-    #[serde(default)]
-    trusted_keys: Vec<PublicKey>,
+    trust: Option<TrustedRoots>,
+    trusted_keys: Option<Vec<PublicKey>>,
     #[serde(default)]
     groups: BTreeSet<GroupName>,
     #[serde(default)]
@@ -151,8 +178,7 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
-        check_keys(&file)?;
-        check_groups(&file.groups)?;
+        let trust = TrustConfig::of(&file)?;
         if !file.state_dir.is_absolute() {
             return Err(InvalidConfig::RelativeStateDir);
         }
@@ -163,10 +189,7 @@ impl Config {
             server: file.server,
             state_dir: file.state_dir,
             enrolment_token_file: file.enrolment_token_file,
-            trusted_keys: file.trusted_keys,
-            groups: file.groups,
-            run_unsigned_packages: file.dangerously_run_unsigned_packages,
-            trust_server_assignments: file.dangerously_trust_server_assignments,
+            trust,
             ca_file: file.ca_file,
             parallel_downloads,
             max_download_rate: file.max_download_rate,
@@ -179,12 +202,15 @@ impl Config {
 
     /// Warns in the log about options that accept unsigned content.
     pub(crate) fn warn_of_dangers(&self) {
-        if self.run_unsigned_packages {
+        let TrustConfig::Keys(keys) = &self.trust else {
+            return;
+        };
+        if keys.run_unsigned_packages {
             tracing::warn!(
                 "{UNSIGNED_PACKAGES} is set: anybody who can write to the server's bucket and table can run programs on this device"
             );
         }
-        if self.trust_server_assignments {
+        if keys.trust_server_assignments {
             tracing::warn!(
                 "{SERVER_ASSIGNMENTS} is set: the server alone chooses which packages this device deploys"
             );
@@ -211,16 +237,72 @@ impl Config {
     }
 }
 
-fn check_keys(file: &ConfigFile) -> Result<(), InvalidConfig> {
+impl TrustConfig {
+    fn of(file: &ConfigFile) -> Result<Self, InvalidConfig> {
+        match (&file.trust, &file.trusted_keys) {
+            (Some(_), Some(_)) => Err(InvalidConfig::BothForms),
+            (Some(trust), None) => {
+                check_unused(file)?;
+                Ok(Self::State(trust.clone()))
+            }
+            (None, keys) => {
+                let keys = keys.as_deref();
+                check_keys(file, keys)?;
+                check_groups(&file.groups)?;
+                Ok(Self::Keys(KeyConfig {
+                    trusted_keys: keys.unwrap_or_default().to_vec(),
+                    groups: file.groups.clone(),
+                    run_unsigned_packages: file.dangerously_run_unsigned_packages,
+                    trust_server_assignments: file.dangerously_trust_server_assignments,
+                }))
+            }
+        }
+    }
+
+    /// Returns `true` if the function alone decides on assignments.
+    pub(crate) const fn trusts_server_assignments(&self) -> bool {
+        matches!(
+            self,
+            Self::Keys(KeyConfig {
+                trust_server_assignments: true,
+                ..
+            })
+        )
+    }
+}
+
+/// Checks that no option is set that only the old form of trust has.
+fn check_unused(file: &ConfigFile) -> Result<(), InvalidConfig> {
+    const SIGNED: &str = "the signed state names every package, so remove the option";
+    let groups = "add the device with `packcast group add`, and remove groups";
+    let unused = [
+        (!file.groups.is_empty(), "groups", groups),
+        (
+            file.dangerously_run_unsigned_packages,
+            UNSIGNED_PACKAGES,
+            SIGNED,
+        ),
+        (
+            file.dangerously_trust_server_assignments,
+            SERVER_ASSIGNMENTS,
+            SIGNED,
+        ),
+    ];
+    match unused.into_iter().find(|(is_set, ..)| *is_set) {
+        Some((_, option, remedy)) => Err(InvalidConfig::NotWithTrust { option, remedy }),
+        None => Ok(()),
+    }
+}
+
+fn check_keys(file: &ConfigFile, keys: Option<&[PublicKey]>) -> Result<(), InvalidConfig> {
     let nothing_is_signed =
         file.dangerously_run_unsigned_packages && file.dangerously_trust_server_assignments;
-    if file.trusted_keys.is_empty() && !nothing_is_signed {
-        return Err(InvalidConfig::NoKeys);
+    match keys {
+        None if !nothing_is_signed => Err(InvalidConfig::NoTrust),
+        Some([]) if !nothing_is_signed => Err(InvalidConfig::NoKeys),
+        Some(keys) if keys.len() > MAX_KEYS => Err(InvalidConfig::TooManyKeys),
+        _ => Ok(()),
     }
-    if file.trusted_keys.len() > MAX_KEYS {
-        return Err(InvalidConfig::TooManyKeys);
-    }
-    Ok(())
 }
 
 fn check_groups(groups: &BTreeSet<GroupName>) -> Result<(), InvalidConfig> {
@@ -273,7 +355,34 @@ mod tests {
             "server = \"https://h\"\ndangerously_run_unsigned_packages = true\n\
              dangerously_trust_server_assignments = true",
         ));
-        assert!(config.unwrap().trusted_keys.is_empty());
+        let trust = config.unwrap().trust;
+        assert!(matches!(&trust, TrustConfig::Keys(keys) if keys.trusted_keys.is_empty()));
+    }
+
+    #[test]
+    fn a_trust_line_replaces_every_option_of_the_old_form() {
+        let line = format!("trust = \"{}:{KEY}\"\n", "a".repeat(26));
+        let server = "server = \"https://h\"\n";
+        let parsed = Config::parse(&text(&format!("{server}{line}"))).unwrap();
+        let TrustConfig::State(roots) = parsed.trust else {
+            panic!("the agent follows the signed state");
+        };
+        assert_eq!(roots.to_string(), format!("{}:{KEY}", "a".repeat(26)));
+        let check = |lines: &str, expected: &str| {
+            let refused = Config::parse(&text(&format!("{server}{lines}")));
+            let error = packcast_protocol::with_causes(&refused.unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        };
+        let both = format!("{line}trusted_keys = [\"{KEY}\"]");
+        check(&both, "remove trusted_keys");
+        check(&format!("{line}trusted_keys = []"), "remove trusted_keys");
+        check(&format!("{line}groups = [\"lab\"]"), "packcast group add");
+        for option in [UNSIGNED_PACKAGES, SERVER_ASSIGNMENTS] {
+            check(&format!("{line}{option} = true"), option);
+        }
+        check("trust = \"x\"", "is not a trust line");
+        let longer = format!("trust = \"{}:{KEY}\"", "a".repeat(27));
+        check(&longer, "cannot read the trust line");
     }
 
     #[test]
@@ -377,6 +486,12 @@ mod tests {
         let toml = toml::from_str::<ConfigFile>("server = 1").err().unwrap();
         let errors = [
             InvalidConfig::Toml(toml),
+            InvalidConfig::NoTrust,
+            InvalidConfig::BothForms,
+            InvalidConfig::NotWithTrust {
+                option: "groups",
+                remedy: "add the device with `packcast group add`, and remove groups",
+            },
             InvalidConfig::NoKeys,
             InvalidConfig::TooManyKeys,
             InvalidConfig::GroupAll,
@@ -391,6 +506,9 @@ mod tests {
         1 | server = 1
           |          ^
         invalid type: integer `1`, expected a string
+        neither trust nor trusted_keys is set: set trust to the trust line that `packcast keys show` prints
+        trust and trusted_keys are both set: remove trusted_keys
+        groups has no effect together with trust: add the device with `packcast group add`, and remove groups
         trusted_keys is empty: add the public key that `packcast keys show` prints
         trusted_keys has more than 8 keys
         groups names all, the group that every device is in: remove all from groups

@@ -4,8 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use packcast_protocol::state::TargetId;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{
-    DeviceId, FragmentNumber, PackageId, PackageName, PackageVersion, ResultCode,
+    DeviceId, FragmentNumber, LocationName, PackageId, PackageName, PackageVersion, ResultCode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,9 +28,21 @@ pub enum Event {
         /// The serial number of the key list.
         serial: u64,
     },
+    /// The agent holds another commit of the signed state from now on.
+    CommitHeld {
+        /// The number of the commit.
+        number: u64,
+    },
     /// The agent refused a signed document of the reply, and keeps the one that it has.
     DocumentRefused { detail: String },
-    /// The signed manifest was fetched and verified.
+    /// The configuration names another target than before. The state of the target before is kept.
+    TargetChanged {
+        before: TargetId,
+        target: TargetId,
+        /// The folder with the state of the target before.
+        kept: PathBuf,
+    },
+    /// The manifest was fetched and verified.
     ManifestVerified {
         id: PackageId,
         name: PackageName,
@@ -73,6 +87,19 @@ pub enum Event {
     },
     /// The package waits for the next check-in, because its locations are unavailable now.
     Deferred { id: PackageId, detail: String },
+    /// The package waits for another signed state. It holds up no other package.
+    Waits {
+        id: PackageId,
+        attempt: u32,
+        reason: WaitWord,
+        /// The reason in words, with the remedy.
+        detail: String,
+    },
+    /// The agent skips a location, because the signed state has no address for its name.
+    LocationSkipped {
+        id: PackageId,
+        location: LocationName,
+    },
     /// The identity was created on another machine, and no enrolment token is accepted.
     IdentityConflict { device: DeviceId },
     /// The identity was created on another machine, and this machine has enrolled as a new device.
@@ -119,7 +146,17 @@ impl fmt::Display for Event {
             Self::KeysFollowed { serial } => {
                 write!(f, "now trusting the keys of key list {serial}")
             }
+            Self::CommitHeld { number } => write!(f, "now holding commit {number}"),
             Self::DocumentRefused { detail } => f.write_str(detail),
+            Self::TargetChanged {
+                before,
+                target,
+                kept,
+            } => write!(
+                f,
+                "now following target {target}: the state of target {before} was kept in {}",
+                kept.display()
+            ),
             Self::ManifestVerified { id, name, version } => {
                 write!(f, "package {id}: manifest of {name} {version} verified")
             }
@@ -152,6 +189,11 @@ impl fmt::Display for Event {
             Self::Deferred { id, detail } => {
                 write!(f, "package {id}: waits for the next check-in: {detail}")
             }
+            Self::Waits { id, detail, .. } => write!(f, "package {id}: waits: {detail}"),
+            Self::LocationSkipped { id, location } => write!(
+                f,
+                "package {id}: skipped location {location}: the signed state has no address for the name"
+            ),
             Self::IdentityConflict { device } => write!(
                 f,
                 "the identity of {device} was created on another machine: nothing begins without a valid enrolment token"
@@ -271,5 +313,37 @@ mod tests {
         package 1795000000: result accepted
         package 1795000000: result kept for the next check-in
         "#);
+    }
+
+    #[test]
+    fn events_of_the_signed_state_are_readable_lines() {
+        let id = PackageId::try_from(1_795_000_000).unwrap();
+        let events = [
+            Event::CommitHeld {
+                number: 1_795_000_007,
+            },
+            Event::TargetChanged {
+                before: TargetId::from_bytes([1; 16]),
+                target: TargetId::from_bytes([2; 16]),
+                kept: "/var/lib/packcast/target-aeaqcaibaeaqcaibaeaqcaibae".into(),
+            },
+            Event::Waits {
+                id,
+                attempt: 1,
+                reason: WaitWord::Used,
+                detail: "assign the package again".to_owned(),
+            },
+            Event::LocationSkipped {
+                id,
+                location: "paris".parse().unwrap(),
+            },
+        ];
+        let text = events.map(|event| event.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        now holding commit 1795000007
+        now following target aibaeaqcaibaeaqcaibaeaqcai: the state of target aeaqcaibaeaqcaibaeaqcaibae was kept in /var/lib/packcast/target-aeaqcaibaeaqcaibaeaqcaibae
+        package 1795000000: waits: assign the package again
+        package 1795000000: skipped location paris: the signed state has no address for the name
+        ");
     }
 }

@@ -5,6 +5,7 @@
 //! so that the agent runs and stores only the content of a `VerifiedArchive`.
 
 mod act;
+mod authority;
 mod client;
 mod clock;
 pub mod command;

@@ -30,7 +30,7 @@ pub(crate) struct Accepted {
 struct ManifestFiles {
     announced: AnnouncedManifest,
     document: Vec<u8>,
-    /// Empty if the device accepts unsigned packages.
+    /// Empty if the device needs no signature of the manifest.
     signature: String,
 }
 
@@ -93,19 +93,35 @@ pub(crate) enum Signers {
     Anybody,
 }
 
-/// The inputs of the decision to accept a manifest.
+/// The rule by which the agent accepts a manifest.
 #[derive(Clone, Debug)]
-pub(crate) struct Judge {
+pub(crate) enum ManifestRule {
+    /// The signed state names the manifest by its digest, so the manifest needs no signature. The
+    /// permits of the package decide on audience and downgrades.
+    NamedByState,
+    /// The old form of trust: the manifest itself decides.
+    Signed(Box<SignedManifests>),
+}
+
+/// The inputs of the decision to accept a signed manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedManifests {
     pub(crate) signers: Signers,
     pub(crate) agent: AgentId,
     /// The groups of the device, without `all`.
     pub(crate) groups: BTreeSet<GroupName>,
     pub(crate) history: History,
+}
+
+/// The inputs of the decision to accept a manifest.
+#[derive(Clone, Debug)]
+pub(crate) struct Judge {
+    pub(crate) rule: ManifestRule,
     pub(crate) now: UnixTime,
 }
 
-/// Fetches the announced manifest and its signature, each from the first location with a correct
-/// one.
+/// Fetches the announced manifest and its signature, if the rule needs one, each from the first
+/// location with a correct one.
 pub(crate) async fn fetch(
     source: &PackageSource<'_>,
     task: &Task,
@@ -123,25 +139,10 @@ pub(crate) async fn fetch(
     };
     let document = source.document("manifest.json", MAX_MANIFEST_BYTES, whole);
     let document = document.await.map_err(AcceptError::Manifest)?;
-    let signature = match &judge.signers {
-        Signers::Anybody => {
-            tracing::warn!(package = %task.id, "accepting the package without a signature: {UNSIGNED_PACKAGES} is set");
-            String::new()
-        }
-        Signers::Trusted(keys) => {
-            let signed = |bytes: Vec<u8>| {
-                let signature = String::from_utf8_lossy(&bytes).into_owned();
-                // Another location may have the right signature. Other errors do not depend on the
-                // location.
-                match VerifiedManifest::verify(&document, &signature, announced, keys, judge.now) {
-                    Err(ManifestError::Signature(refusal)) => {
-                        Err(LocationFailure::Signature(refusal))
-                    }
-                    _ => Ok(signature),
-                }
-            };
-            let signature = source.document("manifest.json.minisig", MAX_SIGNATURE_BYTES, signed);
-            signature.await.map_err(AcceptError::Signature)?
+    let signature = match &judge.rule {
+        ManifestRule::NamedByState => String::new(),
+        ManifestRule::Signed(rule) => {
+            fetch_signature(source, &document, announced, &rule.signers, judge.now).await?
         }
     };
     let published = ManifestFiles {
@@ -156,6 +157,29 @@ pub(crate) async fn fetch(
     })
 }
 
+async fn fetch_signature(
+    source: &PackageSource<'_>,
+    document: &[u8],
+    announced: AnnouncedManifest,
+    signers: &Signers,
+    now: UnixTime,
+) -> Result<String, AcceptError> {
+    let Signers::Trusted(keys) = signers else {
+        tracing::warn!(package = %announced.id, "accepting the package without a signature: {UNSIGNED_PACKAGES} is set");
+        return Ok(String::new());
+    };
+    let signed = |bytes: Vec<u8>| {
+        let signature = String::from_utf8_lossy(&bytes).into_owned();
+        // Another location may have the right signature. Other errors do not depend on the location.
+        match VerifiedManifest::verify(document, &signature, announced, keys, now) {
+            Err(ManifestError::Signature(refusal)) => Err(LocationFailure::Signature(refusal)),
+            _ => Ok(signature),
+        }
+    };
+    let signature = source.document("manifest.json.minisig", MAX_SIGNATURE_BYTES, signed);
+    signature.await.map_err(AcceptError::Signature)
+}
+
 impl Judge {
     /// Checks an accepted manifest again.
     pub(crate) fn again(&self, accepted: &Accepted) -> Result<(), AcceptError> {
@@ -168,28 +192,39 @@ impl Judge {
             document,
             signature,
         } = published;
-        let manifest = match &self.signers {
-            Signers::Trusted(keys) => {
-                VerifiedManifest::verify(document, signature, *announced, keys, self.now)
+        let (announced, now) = (*announced, self.now);
+        let manifest = match &self.rule {
+            ManifestRule::NamedByState => {
+                VerifiedManifest::named_by_state(document, announced, now)?
             }
-            Signers::Anybody => {
-                VerifiedManifest::dangerously_unsigned(document, *announced, self.now)
+            ManifestRule::Signed(rule) => {
+                let manifest = match &rule.signers {
+                    Signers::Trusted(keys) => {
+                        VerifiedManifest::verify(document, signature, announced, keys, now)
+                    }
+                    Signers::Anybody => {
+                        VerifiedManifest::dangerously_unsigned(document, announced, now)
+                    }
+                }?;
+                rule.check(&manifest)?;
+                manifest
             }
-        }?;
-        self.check(&manifest)?;
-        Ok(manifest)
-    }
-
-    fn check(&self, manifest: &Manifest) -> Result<(), AcceptError> {
-        if !manifest.audience.includes(&self.agent, &self.groups) {
-            return Err(AcceptError::Audience {
-                agent: self.agent.clone(),
-            });
-        }
+        };
         if !platform::is_supported(manifest.platform) {
             return Err(AcceptError::Platform {
                 wanted: manifest.platform,
                 found: std::env::consts::OS,
+            });
+        }
+        Ok(manifest)
+    }
+}
+
+impl SignedManifests {
+    fn check(&self, manifest: &Manifest) -> Result<(), AcceptError> {
+        if !manifest.audience.includes(&self.agent, &self.groups) {
+            return Err(AcceptError::Audience {
+                agent: self.agent.clone(),
             });
         }
         let newest = self.history.newest(&manifest.name);

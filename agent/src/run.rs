@@ -9,8 +9,10 @@ mod lingering;
 mod plan;
 mod recover;
 mod unaccepted;
+mod waiting;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
@@ -23,6 +25,8 @@ use self::check_in::next_check_in_s;
 use self::copied_identity::CopiedIdentity;
 use self::interim_check_in::InterimCheckIns;
 use self::plan::{WorkItem, plan};
+use crate::authority::permits::Permits;
+use crate::authority::{Authority, AuthorityError};
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
@@ -31,11 +35,11 @@ use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
 use crate::platform::{Containment, MachineIds};
-use crate::state::history::History;
+use crate::state::history::{History, acted_under};
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
+use crate::state::waiting::WaitList;
 use crate::state::{Lock, StateDir, StateError};
-use crate::trust::Trust;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -53,6 +57,8 @@ pub(crate) enum RunError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     State(#[from] StateError),
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -98,7 +104,9 @@ pub(crate) struct Agent {
     copied: RefCell<Option<CopiedIdentity>>,
     downloads: Downloads,
     api: ApiClient,
-    trust: RefCell<Trust>,
+    authority: RefCell<Authority>,
+    /// The packages that wait for another signed state, as they are on disk.
+    waiting: RefCell<WaitList>,
     observer: Observer,
     stop: CancellationToken,
 }
@@ -126,7 +134,15 @@ impl Agent {
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
-        let trust = Trust::load(&state, &config, key.id())?;
+        let (authority, report) =
+            Authority::open(&state, &config, key.id(), acted_under(&state, &history))?;
+        documents::report_opening(&observer, report);
+        if let Authority::State(followed) = &authority {
+            // After the report, so that no kill loses it.
+            followed.store_target(&state)?;
+        }
+        let (waiting, damaged) = WaitList::open(&state)?;
+        damage::report(&observer, damaged);
         let api = ApiClient::new(clients.api, config.server.clone(), key);
         let downloads = Downloads::new(clients.objects, config.max_download_rate);
         config.warn_of_dangers();
@@ -139,7 +155,8 @@ impl Agent {
             copied: RefCell::new(copied),
             downloads,
             api,
-            trust: RefCell::new(trust),
+            authority: RefCell::new(authority),
+            waiting: RefCell::new(waiting),
             observer,
             stop,
         })
@@ -195,11 +212,13 @@ impl Agent {
 
     /// Carries out the planned items in order.
     ///
-    /// A package that has to wait blocks the packages of lower priority. A device that was blocked
-    /// or removed begins no further package.
+    /// A package with unavailable locations blocks the packages of lower priority. A package that
+    /// waits for another signed state blocks nothing. A device that was blocked or removed begins no
+    /// further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
+        let mut not_permitted = BTreeSet::new();
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -231,6 +250,12 @@ impl Agent {
                     (cancel_of(&task), state)
                 }
             };
+            if let DeploymentState::AwaitingState { reason, .. } = state {
+                not_permitted.insert(cancel.id);
+                self.waits(cancel, reason);
+                continue;
+            }
+            self.waits_no_longer(cancel.id);
             if let DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) =
                 state
                 && finished.report.attempt == cancel.attempt
@@ -239,6 +264,7 @@ impl Agent {
                 self.report(cancel.id, StepEvent::ReportDue).await;
             }
         }
+        self.only_these_wait(&not_permitted);
         Ok(())
     }
 
@@ -246,11 +272,7 @@ impl Agent {
         let now = now();
         let event = StepEvent::Cancelled {
             cancel,
-            mandates: self
-                .trust
-                .borrow()
-                .device_documents()
-                .mandates(cancel.id, now),
+            permits: self.authority.borrow().permits(cancel.id, &[], None, now),
             past: self.history.borrow().past(cancel.id),
             now,
         };
@@ -271,18 +293,29 @@ impl Agent {
         }
         // A cancellation stops a download at once, not only between two effects.
         let cancel = CancellationToken::new();
+        let now = now();
+        let past = self.history.borrow().past(task.id);
+        let names = &task.location_names;
+        let permits = self.authority.borrow().permits(task.id, names, None, now);
+        let locations = match &permits {
+            Permits::Documents(_) => task.locations.clone(),
+            Permits::State(permits) => {
+                let (locations, skipped) = permits.locations(task, &past);
+                let id = task.id;
+                for location in skipped {
+                    (self.observer)(Event::LocationSkipped { id, location });
+                }
+                locations
+            }
+        };
         let announced = StepEvent::Announced {
             task: task.clone(),
-            mandates: self
-                .trust
-                .borrow()
-                .device_documents()
-                .mandates(task.id, now()),
-            past: self.history.borrow().past(task.id),
+            permits,
+            past,
             blocked,
-            now: now(),
+            now,
         };
-        let deployment = self.deployment(task.id, &task.locations, &cancel);
+        let deployment = self.deployment(task.id, &locations, &cancel);
         let checking_in = pin!(self.check_in_while_deploying(task, meanwhile, &cancel));
         match select(pin!(deployment.drive(announced)), checking_in).await {
             Either::Left((state, _)) => state,
@@ -313,7 +346,7 @@ impl Agent {
             dir: self.state.package(id),
             source: PackageSource::new(&self.downloads, id, locations),
             config: &self.config,
-            trust: &self.trust,
+            authority: &self.authority,
             state: &self.state,
             history: &self.history,
             containment: &self.containment,

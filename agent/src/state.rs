@@ -9,16 +9,17 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
+pub(crate) mod waiting;
 
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::PackageId;
+use packcast_protocol::state::TargetId;
 
 pub(crate) use self::package::PackageDir;
-pub(crate) use self::remove::remove_file;
-use self::remove::remove_files;
+pub(crate) use self::remove::{remove_file, remove_files};
 use crate::platform;
 
 const IDENTITY: &str = "identity";
@@ -26,6 +27,8 @@ const PASS: &str = "pass";
 const HISTORY: &str = "history";
 const HISTORY_COPY: &str = "history.copy";
 const KEYS: &str = "keys.json";
+const TARGET: &str = "target";
+const WAITING: &str = "waiting";
 
 /// The agent's folder, which only the agent's user can enter.
 #[derive(Clone, Debug)]
@@ -180,13 +183,28 @@ impl StateDir {
         self.0.join("assignments")
     }
 
+    /// Returns the file with the target whose signed state the agent follows.
+    pub(crate) fn target(&self) -> PathBuf {
+        self.0.join(TARGET)
+    }
+
+    /// Returns the folder with the signed state of a target.
+    pub(crate) fn target_state(&self, target: TargetId) -> PathBuf {
+        self.0.join(format!("{TARGET}-{target}"))
+    }
+
+    /// Returns the file with the packages that wait.
+    pub(crate) fn waiting(&self) -> PathBuf {
+        self.0.join(WAITING)
+    }
+
     /// Removes temporary files that a crash left behind. The caller holds the lock.
     pub(crate) fn remove_temporary(&self) -> Result<(), StateError> {
         let entries = fs::read_dir(&self.0).map_err(StateError::at(&self.0))?;
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS];
+            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS, TARGET, WAITING];
             if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }

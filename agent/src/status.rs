@@ -1,19 +1,25 @@
 //! The state of the agent, read from its state folder.
 
+mod shown_state;
+
 use std::fmt::Write as _;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{AgentId, Assignee, DeviceId, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
+use self::shown_state::{ShownState, ShownWaiting};
+use crate::authority::AuthorityError;
+use crate::authority::followed_state::FollowedState;
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{Config, TrustConfig};
 use crate::platform::MachineIds;
 use crate::run::RunError;
 use crate::state::StateDir;
-use crate::state::history::History;
+use crate::state::history::{History, acted_under};
 use crate::state::identity;
 use crate::state::journal::{self, Finished, Journal, StoredJournal};
+use crate::state::waiting::WaitList;
 use crate::trust::Trust;
 
 /// The data of the `status` command.
@@ -22,10 +28,24 @@ pub(crate) struct Status {
     device: DeviceId,
     /// The state folder is a copy, and this machine has not enrolled as a new device yet.
     is_of_another_machine: bool,
-    trusted: ShownKeys,
-    assignments: Vec<ShownDocument>,
+    #[serde(flatten)]
+    authority: ShownAuthority,
     packages: Vec<ShownPackage>,
     history: Vec<Finished>,
+}
+
+/// The documents under which the agent acts, by the configured form of trust.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ShownAuthority {
+    State {
+        state: ShownState,
+        waiting: Vec<ShownWaiting>,
+    },
+    Documents {
+        trusted: ShownKeys,
+        assignments: Vec<ShownDocument>,
+    },
 }
 
 /// The trusted keys.
@@ -61,17 +81,16 @@ impl Status {
         let here = MachineIds::here();
         let identity = identity::load_or_create(state, &here)?;
         let agent: AgentId = identity.key(state)?.id();
-        let trust = Trust::load(state, config, agent.clone())?;
         let mut packages = Vec::new();
         for id in state.packages()? {
             packages.extend(package(state, id)?);
         }
         let history = History::load(state, now())?;
+        let authority = ShownAuthority::read(state, config, &agent, &history)?;
         Ok(Self {
             device: DeviceId::Agent(agent),
             is_of_another_machine: identity.is_of_another_machine(&here),
-            trusted: keys(&trust),
-            assignments: documents(&trust, now()),
+            authority,
             packages,
             history: history.iter().cloned().collect(),
         })
@@ -83,17 +102,7 @@ impl Status {
         if self.is_of_another_machine {
             text.push_str("conflict: the identity was created on another machine, so nothing begins before this machine has enrolled as a new device\n");
         }
-        let ShownKeys { list, keys } = &self.trusted;
-        let from = match list {
-            0 => "configuration".to_owned(),
-            list => format!("list {list}"),
-        };
-        for key in keys {
-            let _ = writeln!(text, "trusted key {key} ({from})");
-        }
-        for document in &self.assignments {
-            let _ = writeln!(text, "{}", document.line());
-        }
+        self.authority.write(&mut text);
         for package in &self.packages {
             let ShownPackage {
                 id,
@@ -114,6 +123,74 @@ impl Status {
     }
 }
 
+impl ShownAuthority {
+    fn read(
+        dir: &StateDir,
+        config: &Config,
+        device: &AgentId,
+        history: &History,
+    ) -> Result<Self, RunError> {
+        Ok(match &config.trust {
+            TrustConfig::State(roots) => {
+                let acted = acted_under(dir, history);
+                let state = FollowedState::read(dir, roots, device.clone(), acted);
+                let state = state.map_err(AuthorityError::from)?;
+                Self::State {
+                    state: ShownState::of(&state, roots, now()),
+                    waiting: ShownWaiting::of(&WaitList::load(dir)?),
+                }
+            }
+            TrustConfig::Keys(keys) => {
+                let trust = Trust::load(dir, keys, device.clone())?;
+                Self::Documents {
+                    trusted: ShownKeys::of(&trust),
+                    assignments: documents(&trust, now()),
+                }
+            }
+        })
+    }
+
+    fn write(&self, text: &mut String) {
+        match self {
+            Self::State { state, waiting } => {
+                state.write(text);
+                for task in waiting {
+                    let _ = writeln!(text, "package {}: waits: {}", task.id, task.detail);
+                }
+            }
+            Self::Documents {
+                trusted,
+                assignments,
+            } => {
+                trusted.write(text);
+                for document in assignments {
+                    let _ = writeln!(text, "{}", document.line());
+                }
+            }
+        }
+    }
+}
+
+impl ShownKeys {
+    fn of(trust: &Trust) -> Self {
+        let trusted = trust.keys();
+        Self {
+            list: trusted.serial(),
+            keys: trusted.keys().to_vec(),
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let from = match self.list {
+            0 => "configuration".to_owned(),
+            list => format!("list {list}"),
+        };
+        for key in &self.keys {
+            let _ = writeln!(text, "trusted key {key} ({from})");
+        }
+    }
+}
+
 impl ShownDocument {
     fn line(&self) -> String {
         let Self {
@@ -130,14 +207,6 @@ impl ShownDocument {
             format!("valid until {expires}")
         };
         format!("assignments to {recipient}: revision {revision}, packages: {packages}, {until}")
-    }
-}
-
-fn keys(trust: &Trust) -> ShownKeys {
-    let trusted = trust.keys();
-    ShownKeys {
-        list: trusted.serial(),
-        keys: trusted.keys().to_vec(),
     }
 }
 

@@ -15,7 +15,7 @@ use packcast_protocol::state::{Accepted, DocumentText, Refusal, StoredState, Ver
 
 use crate::state::checked_file;
 use crate::state::durable;
-use crate::state::{StateError, remove_file};
+use crate::state::{StateError, remove_file, remove_files};
 
 /// The name of the state's file.
 const STATE: &str = "state";
@@ -34,8 +34,8 @@ pub struct LoadedState {
     pub state: VerifiedState,
     /// Parts of the stored state that do not verify any more.
     pub discarded: Vec<Refusal>,
-    /// Place of a damaged state file, which was moved aside. The next check-ins bring the state
-    /// again.
+    /// Place of a damaged state file, or of a file of another target, which was moved aside. The
+    /// next check-ins bring the state again.
     pub damaged: Option<PathBuf>,
 }
 
@@ -76,10 +76,29 @@ impl TargetStateFiles {
         self.try_perform(change).map_err(TargetStateError)
     }
 
+    /// Returns the path of the state's file.
+    pub(crate) fn state_path(&self) -> PathBuf {
+        self.0.join(STATE)
+    }
+
+    /// Reads the state and verifies it again, without a change on disk.
+    ///
+    /// `empty` is the state without parts, for the device and its configuration.
+    pub(crate) fn read(&self, mut empty: VerifiedState) -> Result<VerifiedState, TargetStateError> {
+        let file = checked_file::read::<StoredState>(&self.state_path());
+        let stored = file.map_err(TargetStateError)?.and_then(|file| file.value);
+        if let Some(stored) = stored {
+            let documents = self.read_documents().map_err(TargetStateError)?;
+            // The agent reports discarded parts when it opens the state.
+            let _ = empty.load(stored, documents);
+        }
+        Ok(empty)
+    }
+
     /// Reads the state, and verifies it again.
     ///
     /// `empty` is the state without parts, for the device and its configuration. Documents that the
-    /// state does not name are deleted.
+    /// state does not name are deleted. The caller makes sure that nobody else changes the files.
     pub fn load(&self, empty: VerifiedState) -> Result<LoadedState, TargetStateError> {
         self.try_load(empty).map_err(TargetStateError)
     }
@@ -99,20 +118,19 @@ impl TargetStateFiles {
     }
 
     fn try_load(&self, mut empty: VerifiedState) -> Result<LoadedState, StateError> {
-        let path = self.0.join(STATE);
-        let file = checked_file::read::<StoredState>(&path)?;
-        let (stored, damaged) = match file {
-            None => (None, None),
-            Some(file) if file.is_damaged() => {
-                let kept = file.move_aside(&path, "the next check-in brings the state again")?;
-                (None, Some(kept.kept))
+        let path = self.state_path();
+        let mut discarded = Vec::new();
+        let mut damaged = None;
+        if let Some(file) = checked_file::read::<StoredState>(&path)? {
+            if let Some(stored) = file.value.clone() {
+                discarded = empty.load(stored, self.read_documents()?);
             }
-            Some(file) => (file.value, None),
-        };
-        let discarded = match stored {
-            None => Vec::new(),
-            Some(stored) => empty.load(stored, self.read_documents()?),
-        };
+            let is_foreign = |refusal: &Refusal| matches!(refusal, Refusal::OtherTarget { .. });
+            if file.is_damaged() || discarded.iter().any(is_foreign) {
+                let kept = file.move_aside(&path, "the next check-in brings the state again")?;
+                damaged = Some(kept.kept);
+            }
+        }
         self.delete_unnamed(&empty)?;
         Ok(LoadedState {
             state: empty,
@@ -137,7 +155,10 @@ impl TargetStateFiles {
         Ok(documents)
     }
 
+    /// Deletes documents that the state does not name, and files of a write that a crash cut off.
     fn delete_unnamed(&self, state: &VerifiedState) -> Result<(), StateError> {
+        let is_cut_off = |path: &Path| path.extension().is_some_and(|kind| kind == "new");
+        remove_files(&self.0, is_cut_off)?;
         for (path, digest) in self.document_files()? {
             if !state.documents().any(|text| text.digest() == digest) {
                 remove_file(&path)?;

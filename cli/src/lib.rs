@@ -78,6 +78,10 @@ enum Command {
     Token(command::token::Args),
     AgentConfig(command::agent_config::Args),
     Explain(command::explain::Args),
+    Log(command::log::Args),
+    Diff(command::diff::Args),
+    Revert(command::revert::Args),
+    Audit(command::audit::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -149,6 +153,10 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Token(args) => args.run(globals),
         Command::AgentConfig(args) => args.run(globals),
         Command::Explain(args) => args.run(globals).await,
+        Command::Log(args) => args.run(globals).await,
+        Command::Diff(args) => args.run(globals).await,
+        Command::Revert(args) => args.run(globals).await,
+        Command::Audit(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run(&mut cli(), NAME);
             Ok(())

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use packcast_check_in::CheckInFunction;
+use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::LocationRecord;
 use packcast_store::key::default_prefix;
 use packcast_store::{Records, RecordsConfig, RecordsError};
@@ -31,6 +32,8 @@ pub struct LocalOptions {
     /// If absent, the port of the last start. It is an error if another program uses that port,
     /// because agents and active packages contain it.
     pub edge_port: Option<u16>,
+    /// Target id and root keys, if the target has them. Without them, devices get no signed state.
+    pub trust: Option<TrustedRoots>,
 }
 
 /// A running local system.
@@ -69,6 +72,7 @@ impl LocalOptions {
         Self {
             state_dir: state_dir.to_owned(),
             edge_port: None,
+            trust: None,
         }
     }
 }
@@ -104,7 +108,7 @@ impl Local {
             port,
             identity,
             served,
-            CheckInFunction::new(records.clone(), secrets.settings()),
+            CheckInFunction::new(records.clone(), secrets.settings(options.trust)),
         )?;
         // Written last: a state on disk means that the edge and the records answer.
         prepared(&dir, state.write(&dir))?;

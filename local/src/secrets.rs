@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use packcast_check_in::{FunctionSettings, PassKey};
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
+use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::Pacing;
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +56,7 @@ impl LocalSecrets {
     }
 
     /// Returns the settings of a function that accepts these secrets.
-    pub(crate) fn settings(&self) -> FunctionSettings {
+    pub(crate) fn settings(&self, trust: Option<TrustedRoots>) -> FunctionSettings {
         FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],
@@ -63,6 +64,7 @@ impl LocalSecrets {
             pass_key: decode(&self.pass_key)
                 .map(PassKey::new)
                 .expect("the key was checked when it was read or created"),
+            trust,
             check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
             pace: Pacing::default(),
             group_cache_s: 0,

@@ -10,6 +10,7 @@ pub mod activate;
 pub mod agent_config;
 pub mod assign;
 pub mod assignees;
+pub mod audit;
 pub mod author;
 pub mod clock;
 mod concurrency;
@@ -18,12 +19,14 @@ pub mod delete;
 pub mod device;
 pub mod device_list;
 pub mod device_name;
+pub mod diff;
 pub mod enrolment;
 pub mod explain;
 pub mod failure;
 pub mod group;
 pub mod local;
 pub mod location;
+pub mod log;
 pub mod package;
 mod private_file;
 pub mod probe;
@@ -31,10 +34,13 @@ pub mod progress;
 pub mod publish;
 #[cfg(test)]
 mod rendered;
+pub mod revert;
 pub mod signing;
 pub mod state;
 pub mod status;
 pub mod target;
+#[cfg(test)]
+mod test_target;
 #[cfg(test)]
 mod tests;
 pub mod text;

@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
+use packcast_protocol::state::TrustedRoots;
+
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::signing::key::SigningKey;
 use crate::signing::key_files::known_or_new;
-use crate::target::{local_key_file, state_memory};
+use crate::target::{LOCAL, known_trust, local_key_file, state_memory};
 
 /// Reads the key of the system whose state is in `state_dir`. The function generates the key if
 /// there is none, and it creates the target id if this machine knows none.
@@ -23,4 +25,12 @@ pub fn signing_key(state_dir: &Path, secrets: &dyn Secrets) -> Result<SigningKey
     let key = key?;
     known_or_new(&state_memory(state_dir), key.public())?;
     Ok(key)
+}
+
+/// Returns target id and root keys of the system whose state is in `state_dir`.
+///
+/// # Errors
+/// [`signing_key`] has not created them yet.
+pub fn trust(state_dir: &Path) -> Result<TrustedRoots, Failure> {
+    known_trust(LOCAL, &state_memory(state_dir))
 }

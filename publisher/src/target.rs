@@ -215,7 +215,7 @@ pub fn local_key_file(state_dir: &Path) -> PathBuf {
 }
 
 /// Returns target id and root keys in the memory of a target.
-fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
+pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
     MemoryFile::trust(state_memory)?.ok_or_else(|| {
         let why = format!("this machine does not know the root keys of target {target}");
         Failure::failed(why)

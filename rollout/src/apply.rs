@@ -120,6 +120,7 @@ mod tests {
             outcome: Outcome::Failed,
             detail: None,
             output_tail: None,
+            mandate: None,
             finished_at: AT,
         }
     }

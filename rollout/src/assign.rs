@@ -44,6 +44,8 @@ pub struct AssignmentRequest {
     pub direct: bool,
     /// Deploy the package even if the device has it already.
     pub force: bool,
+    /// `seq` of the device's own entry. `None` for an assignment of a group.
+    pub mandate: Option<u64>,
 }
 
 /// Decides which change an assignment makes.
@@ -84,6 +86,10 @@ pub fn assign(
         state: TaskState::Pending,
         force: request.force || attempt > 1,
         direct: request.direct,
+        // The result of an attempt for a group must not hide that the device's own entry was used.
+        mandate: request
+            .mandate
+            .or_else(|| on_device.finished.as_ref().and_then(|done| done.mandate)),
         assigned_at: now,
     };
     let before = on_device.finished.clone();
@@ -97,9 +103,10 @@ fn change_open(
 ) -> Result<TaskChange, AssignOutcome> {
     let to = match open.state {
         TaskState::Withdrawn { announced_at } => restored(open, announced_at, request, now),
-        TaskState::Pending | TaskState::Announced { .. } if request.direct && !open.direct => {
+        TaskState::Pending | TaskState::Announced { .. } if is_other_entry(open, request) => {
             OpenTask {
                 direct: true,
+                mandate: request.mandate.or(open.mandate),
                 ..open.clone()
             }
         }
@@ -110,6 +117,12 @@ fn change_open(
     };
     let from = open.clone();
     Ok(TaskChange::Alter { from, to })
+}
+
+/// Returns true if the device's own entry is not the one from which the task follows.
+fn is_other_entry(open: &OpenTask, request: AssignmentRequest) -> bool {
+    let is_same = request.mandate.is_none() || request.mandate == open.mandate;
+    request.direct && !(open.direct && is_same)
 }
 
 /// Returns a withdrawn task as an announced one, because its package was assigned again.
@@ -127,6 +140,7 @@ fn restored(
         state: TaskState::Announced { announced_at },
         force: open.force || request.force,
         direct: request.direct,
+        mandate: request.mandate.or(open.mandate),
         assigned_at: now,
         ..open.clone()
     }
@@ -159,10 +173,12 @@ mod tests {
     const DIRECT: AssignmentRequest = AssignmentRequest {
         direct: true,
         force: false,
+        mandate: None,
     };
     const DIRECT_FORCED: AssignmentRequest = AssignmentRequest {
         direct: true,
         force: true,
+        mandate: None,
     };
 
     fn opened(change: Result<TaskChange, AssignOutcome>) -> Result<OpenTask, AssignOutcome> {
@@ -185,6 +201,7 @@ mod tests {
                 outcome,
                 detail: None,
                 output_tail: None,
+                mandate: None,
                 finished_at: UnixTime(1_795_000_000),
             }),
             in_history,
@@ -223,6 +240,7 @@ mod tests {
             let request = AssignmentRequest {
                 direct: false,
                 force: finished.is_none(),
+                mandate: None,
             };
             opened(assign(
                 &device,
@@ -308,6 +326,53 @@ mod tests {
             ..open.clone()
         };
         assert_eq!(change, Ok(TaskChange::Alter { from: open, to }));
+    }
+
+    #[test]
+    fn an_open_task_continues_under_a_later_entry() {
+        let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let by_entry = |mandate| AssignmentRequest {
+            mandate: Some(mandate),
+            ..DIRECT
+        };
+        let open = OpenTask {
+            mandate: Some(7),
+            ..crate::record::tests::task(1, 5)
+        };
+        let on_device = PackageOnDevice {
+            open: Some(open.clone()),
+            ..on_device(None, false)
+        };
+        let again = |mandate| {
+            let request = by_entry(mandate);
+            assign(&device, &package(1), &on_device, request, UnixTime(9))
+        };
+        assert_eq!(again(7), Err(AssignOutcome::AlreadyOpen { attempt: 1 }));
+        let to = OpenTask {
+            mandate: Some(8),
+            ..open.clone()
+        };
+        assert_eq!(again(8), Ok(TaskChange::Alter { from: open, to }));
+    }
+
+    #[test]
+    fn an_attempt_for_a_group_keeps_the_mandate_of_the_device() {
+        let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let mut on_device = on_device(Some(Outcome::Failed), false);
+        on_device.finished.as_mut().unwrap().mandate = Some(7);
+        let by_group = AssignmentRequest {
+            direct: false,
+            ..DIRECT
+        };
+        let task = opened(assign(
+            &device,
+            &package(1),
+            &on_device,
+            by_group,
+            UnixTime(9),
+        ));
+        let task = task.unwrap();
+        assert_eq!((task.direct, task.mandate), (false, Some(7)));
     }
 
     #[test]

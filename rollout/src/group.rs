@@ -27,6 +27,12 @@ pub struct GroupState {
     #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
     pub pace: PacingOverride,
     pub created_at: UnixTime,
+    /// Number of the commit that created the group. `None` if the state follows from no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<u64>,
+    /// Digest of the group's document in the tree from which the state follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Sha256Digest>,
     /// The publisher's signature over this state. `None` after a change, until the change is
     /// signed.
     #[serde(rename = "seal", default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +61,10 @@ pub struct GroupAssignment {
     pub seq: u64,
     /// Deploy the package even if the device has it already.
     pub force: bool,
+    /// `seq` of the entry in the group's document: the number of the commit that assigned the
+    /// package. `None` if the assignment follows from no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<u64>,
     pub assigned_at: UnixTime,
 }
 
@@ -81,6 +91,8 @@ impl GroupState {
             preferred: None,
             pace: PacingOverride::default(),
             created_at: now,
+            created: None,
+            document: None,
             signature: None,
         }
     }
@@ -125,6 +137,7 @@ impl GroupState {
             priority: package.priority,
             seq: next.revision,
             force,
+            mandate: None,
             assigned_at: now,
         };
         match next.position(package.id) {
@@ -171,6 +184,15 @@ impl GroupState {
             ..self.clone()
         }
     }
+}
+
+/// Returns true if the recorded state of a group follows from this leaf of the tree.
+///
+/// `leaf` is the digest of the group's document at the cached head, or `None` if the head has no
+/// such group. If the two differ, the records of the group are incomplete, or the cached head is
+/// old: the function then announces nothing of this group, and withdraws nothing.
+pub fn follows_leaf(recorded: Option<&GroupState>, leaf: Option<Sha256Digest>) -> bool {
+    recorded.and_then(|state| state.document) == leaf
 }
 
 #[cfg(test)]
@@ -222,6 +244,24 @@ pub(crate) mod tests {
         let twice = once.assign(&package(1), false, EARLY).unwrap();
         assert_eq!(twice.assignments.len(), 1);
         assert_eq!(twice.assignments[0].seq, 2);
+    }
+
+    #[test]
+    fn a_state_follows_only_from_the_leaf_with_its_document() {
+        let document = Sha256Digest::of(b"document");
+        let unsigned = GroupState::new(group("lab"), 7, NOW);
+        let state = GroupState {
+            document: Some(document),
+            ..unsigned.clone()
+        };
+        assert!(follows_leaf(Some(&state), Some(document)));
+        assert!(follows_leaf(None, None));
+        let other = Some(Sha256Digest::of(b"other"));
+        for leaf in [None, other] {
+            assert!(!follows_leaf(Some(&state), leaf));
+        }
+        assert!(!follows_leaf(Some(&unsigned), other));
+        assert!(!follows_leaf(None, other));
     }
 
     #[test]

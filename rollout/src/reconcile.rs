@@ -111,6 +111,7 @@ pub fn reconcile<'a>(
                     let request = AssignmentRequest {
                         direct: false,
                         force: assignment.force,
+                        mandate: None,
                     };
                     let on_device = on_device(assignment.package);
                     assign(reconciling.device, package, &on_device, request, now).ok()

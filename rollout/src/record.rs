@@ -48,6 +48,10 @@ pub struct OpenTask {
     /// The package is assigned to the device itself. If false, only a group of the device has
     /// the package.
     pub direct: bool,
+    /// `seq` of the device's own entry from which this task, or an earlier attempt, follows. `None`
+    /// if the device itself never had an entry for the package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<u64>,
     pub assigned_at: UnixTime,
 }
 
@@ -74,6 +78,9 @@ pub struct FinishedTask {
     pub outcome: Outcome,
     pub detail: Option<String>,
     pub output_tail: Option<String>,
+    /// The mandate of the task, which this result has used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mandate: Option<u64>,
     pub finished_at: UnixTime,
 }
 
@@ -178,6 +185,7 @@ pub(crate) mod tests {
             state: TaskState::Pending,
             force: false,
             direct: true,
+            mandate: None,
             assigned_at: UnixTime(1_790_000_000),
         }
     }

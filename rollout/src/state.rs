@@ -5,7 +5,7 @@
 //! 1. [`needed`] names the leaves that the changes need.
 //! 2. [`apply`] returns the documents after the changes, or all errors.
 //! 3. [`names_to_project`] names the leaves whose records follow from the new head, and
-//!    [`project_group`] and [`project_device`] decide these records.
+//!    [`project_group`], [`project_packages`] and [`project_device`] decide these records.
 //! 4. [`difference`] tells an administrator the differences between any two states.
 //!
 //! [`revert`] and [`removals`] return changes for [`apply`].
@@ -28,7 +28,7 @@ pub use difference::{StateDifference, StateNames, changes_of, difference};
 pub use error::StateChangeError;
 pub use part::{NotLoaded, StatePart, StatePartError};
 pub use project::{
-    DeviceProjection, EarlierDocuments, GroupProjection, RecordedGroup, RecordedLeaf,
-    RevisionRecord, names_to_project, project_device, project_group,
+    DeviceLeaf, DeviceProjection, EarlierDevice, EarlierDocuments, GroupPackages, RecordedDevice,
+    names_to_project, project_device, project_group, project_packages,
 };
 pub use revert::{RevertOptions, Reverted, revert};

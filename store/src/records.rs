@@ -21,12 +21,14 @@ mod index;
 mod item;
 mod key;
 mod keys;
+mod leaf;
 mod location;
 mod members;
 mod membership;
 mod names;
 mod pacing;
 mod package;
+mod projection;
 mod read;
 mod reconcile;
 mod removal;
@@ -54,6 +56,7 @@ pub use group_change::GroupChanged;
 pub use index::DeploymentState;
 pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
+pub use projection::{DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget};
 pub use removal::Removing;
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
@@ -62,6 +65,8 @@ pub use signing::{
     AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
     SigningScope,
 };
-pub use state::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, StoredPage};
-pub use stored::{ExcludedDevice, NumberedKeyList};
+pub use state::{
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
+};
+pub use stored::{ExcludedDevice, NumberedKeyList, RecordedLeaf};
 pub use tally::Tally;

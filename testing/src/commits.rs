@@ -15,16 +15,21 @@ use crate::signing::{signing, trusted};
 /// Target of all commits of tests.
 pub const TARGET: TargetId = TargetId::from_bytes([7; 16]);
 
-/// Returns the first key list of the target. The key of all tests is its root key and its only
-/// publisher key. The list is valid for 90 days.
+/// Returns the first key list of the target, as [`key_list`] does.
+pub fn first_key_list(issued: UnixTime) -> (KeyListId, SignedKeyList) {
+    key_list(1, issued)
+}
+
+/// Returns the key list of the target with this serial number. The key of all tests is its root key
+/// and its only publisher key. The list is valid for 90 days.
 ///
 /// # Panics
-/// Never: the list is valid.
-pub fn first_key_list(issued: UnixTime) -> (KeyListId, SignedKeyList) {
+/// The serial number is 0.
+pub fn key_list(serial: u64, issued: UnixTime) -> (KeyListId, SignedKeyList) {
     let key = &trusted()[0];
     let list = KeyList::new(KeyListFields {
         target: TARGET,
-        serial: 1,
+        serial,
         from: 0,
         roots: vec![key.clone()],
         publishers: vec![PublisherKey::unrestricted(key.clone())],
@@ -33,7 +38,7 @@ pub fn first_key_list(issued: UnixTime) -> (KeyListId, SignedKeyList) {
     });
     let text = list.expect("the list is valid").to_text();
     let id = KeyListId {
-        serial: 1,
+        serial,
         digest: Sha256Digest::of(text.as_bytes()),
     };
     let signature = (signing().sign)(&text).expect("the test key signs");
@@ -56,7 +61,7 @@ pub fn trust() -> TrustedRoots {
 pub fn commit_after(head: Option<&Head>, devices: NodeHash, now: UnixTime) -> CommitRecord {
     let parent = head.map(|head| head.commit.id);
     let number = next_number(parent, 0, now);
-    let commit = Commit::new(CommitFields {
+    signed_commit(CommitFields {
         target: TARGET,
         keys: KeyListId {
             serial: 1,
@@ -70,15 +75,19 @@ pub fn commit_after(head: Option<&Head>, devices: NodeHash, now: UnixTime) -> Co
         issued: now,
         expires: now.plus(86_400),
         about: Sha256Digest::of(b"about"),
-    });
-    signed(&commit.expect("the fields agree"))
+    })
 }
 
-fn signed(commit: &Commit) -> CommitRecord {
+/// Returns the commit with these fields.
+///
+/// # Panics
+/// The fields contradict each other.
+pub fn signed_commit(fields: CommitFields) -> CommitRecord {
+    let commit = Commit::new(fields).expect("the fields agree");
     let text = commit.to_text();
     let signature = (signing().sign)(&text).expect("the test key signs");
     CommitRecord {
-        id: CommitId::of(commit),
+        id: CommitId::of(&commit),
         signed: SignedCommit::new(text, signature).expect("the commit is small"),
     }
 }

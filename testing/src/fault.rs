@@ -21,10 +21,14 @@ use crate::wire;
 pub struct FaultRates {
     /// Transactions that meet another one.
     pub conflicts: u16,
+    /// Updates of one item that meet a transaction.
+    pub update_conflicts: u16,
     /// Requests refused for their rate.
     pub throttles: u16,
     /// Requests that are performed, and whose answer never arrives.
     pub lost_answers: u16,
+    /// Batches of writes of which only a part is performed.
+    pub unprocessed: u16,
     /// Queries of an index that get the answer of an earlier, equal Query.
     pub index_lag: u16,
 }
@@ -33,8 +37,10 @@ pub struct FaultRates {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Injected {
     pub conflicts: u32,
+    pub update_conflicts: u32,
     pub throttles: u32,
     pub lost_answers: u32,
+    pub unprocessed: u32,
     pub index_lag: u32,
 }
 
@@ -51,6 +57,8 @@ struct FaultState {
     rates: FaultRates,
     /// The number of requests that are still performed; `None` for all.
     left: Option<u32>,
+    /// The number of writes that are still performed; `None` for all.
+    left_writes: Option<u32>,
     injected: Injected,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
 }
@@ -60,8 +68,10 @@ struct FaultState {
 enum Fate {
     Performed,
     Conflict,
+    UpdateConflict,
     Throttle,
     LostAnswer,
+    Unprocessed,
     Denied,
 }
 
@@ -78,6 +88,7 @@ impl FakeFaults {
             random: fastrand::Rng::with_seed(seed),
             rates,
             left: None,
+            left_writes: None,
             injected: Injected::default(),
             index_answers: HashMap::new(),
         };
@@ -103,6 +114,12 @@ impl FakeFaults {
         self.state().left = requests;
     }
 
+    /// Denies every write after this number of further ones, as if the process had ended before it.
+    /// `None` performs all writes again.
+    pub fn deny_after_writes(&self, writes: Option<u32>) {
+        self.state().left_writes = writes;
+    }
+
     pub fn injected(&self) -> Injected {
         self.state().injected
     }
@@ -124,9 +141,22 @@ impl FaultState {
             };
             *left = next;
         }
+        let is_write = operation.contains("Write") || operation == "UpdateItem";
+        if let Some(left) = self.left_writes.as_mut().filter(|_| is_write) {
+            let Some(next) = left.checked_sub(1) else {
+                return Fate::Denied;
+            };
+            *left = next;
+        }
         if operation == "TransactWriteItems" && self.chance(self.rates.conflicts) {
             self.injected.conflicts += 1;
             Fate::Conflict
+        } else if operation == "UpdateItem" && self.chance(self.rates.update_conflicts) {
+            self.injected.update_conflicts += 1;
+            Fate::UpdateConflict
+        } else if operation == "BatchWriteItem" && self.chance(self.rates.unprocessed) {
+            self.injected.unprocessed += 1;
+            Fate::Unprocessed
         } else if self.chance(self.rates.throttles) {
             self.injected.throttles += 1;
             Fate::Throttle
@@ -156,14 +186,17 @@ impl FaultState {
 impl Layer for FakeFaults {
     async fn answer(
         self,
-        request: HttpRequest,
+        mut request: HttpRequest,
         inner: SharedHttpConnector,
     ) -> Result<HttpResponse, ConnectorError> {
         let operation = wire::operation(&request);
         let body = Bytes::copy_from_slice(request.body().bytes().unwrap_or_default());
         let fate = self.state().fate(&operation);
+        let mut unprocessed = None;
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
+            Fate::UpdateConflict => return Ok(update_conflict()),
+            Fate::Unprocessed => unprocessed = Some(halve(&mut request, &body)),
             Fate::Throttle => return Ok(throttle(&operation)),
             Fate::Denied => return Ok(denial()),
             Fate::Performed | Fate::LostAnswer => {}
@@ -172,6 +205,11 @@ impl Layer for FakeFaults {
         if fate == Fate::LostAnswer {
             // The service has performed the request; the client cannot know that.
             return Err(ConnectorError::io("the answer was lost".into()));
+        }
+        if let Some(unprocessed) = unprocessed.filter(|_| status == 200) {
+            let mut answer = wire::parsed(&answer);
+            answer["UnprocessedItems"] = unprocessed;
+            return Ok(wire::answer(status, answer.to_string()));
         }
         let (status, answer) = if is_index_query(&operation, &body) {
             self.state().lagging(&body, (status, answer))
@@ -227,6 +265,38 @@ fn conflict(body: &[u8]) -> HttpResponse {
         "CancellationReasons": reasons,
     });
     wire::answer(400, refusal.to_string())
+}
+
+/// Returns the refusal of an update whose item a transaction is writing.
+fn update_conflict() -> HttpResponse {
+    let refusal = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
+        "message": "Transaction is ongoing for the item",
+    });
+    wire::answer(400, refusal.to_string())
+}
+
+/// Removes the second half of a batch of writes from a request, and returns it.
+///
+/// Of a batch with one write, nothing is removed: DynamoDB performs at least one.
+fn halve(request: &mut HttpRequest, body: &[u8]) -> Value {
+    let mut batch = wire::parsed(body);
+    let mut removed = json!({});
+    let tables = batch["RequestItems"].as_object_mut();
+    for (table, writes) in tables.into_iter().flatten() {
+        if let Some(writes) = writes.as_array_mut() {
+            let rest = writes.split_off(writes.len().div_ceil(2));
+            if !rest.is_empty() {
+                removed[table] = Value::Array(rest);
+            }
+        }
+    }
+    let body = batch.to_string();
+    let headers = request.headers_mut();
+    headers.insert("content-length", body.len().to_string());
+    // The engine does not compare the signature with the body.
+    *request.body_mut() = body.into();
+    removed
 }
 
 fn throttle(operation: &str) -> HttpResponse {

@@ -19,6 +19,7 @@ pub mod service;
 pub mod signing;
 pub mod silence;
 pub mod skip;
+pub mod state_publisher;
 pub mod table;
 pub mod template;
 mod wire;

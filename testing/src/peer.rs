@@ -1,6 +1,7 @@
 //! Simulated devices with both kinds of agents: they send the requests that a test asks for.
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::Request;
@@ -12,7 +13,8 @@ use packcast_protocol::api::{
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::state::{HeldState, TrustedRoots, VerifiedState};
+use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
 
 use crate::signing::trusted;
 
@@ -43,8 +45,28 @@ struct PeerNames {
 enum PeerAgent {
     /// An OCS agent, with its DEVICEID.
     Ocs(String),
-    /// A Packcast agent, with its key, its pass, and the documents that it has received.
-    Packcast(Box<DeviceKey>, OnceLock<Secret>, Mutex<HeldDocuments>),
+    Packcast(Box<PackcastPeer>),
+}
+
+/// A Packcast agent.
+#[derive(Debug)]
+struct PackcastPeer {
+    key: DeviceKey,
+    pass: OnceLock<Secret>,
+    /// The documents of the old form that the device has received.
+    holds: Mutex<HeldDocuments>,
+    /// The signed state, if the device follows it. Then it gets no documents of the old form.
+    followed: Option<Mutex<FollowedState>>,
+}
+
+/// The signed state of a target on a device.
+#[derive(Debug)]
+struct FollowedState {
+    verified: VerifiedState,
+    /// Locations of the tasks in the last reply.
+    locations: BTreeSet<LocationName>,
+    /// The mark of the last reply that further parts follow.
+    more: bool,
 }
 
 /// The tasks in the reply to a check-in, in the order of the reply.
@@ -85,13 +107,34 @@ impl Peer {
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
         Self {
-            agent: PeerAgent::Packcast(Box::new(key), OnceLock::new(), Mutex::default()),
+            agent: PeerAgent::Packcast(Box::new(PackcastPeer {
+                key,
+                pass: OnceLock::new(),
+                holds: Mutex::default(),
+                followed: None,
+            })),
             names: PeerNames {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
             },
         }
+    }
+
+    /// Lets a device that has not checked in yet follow the signed state of a target. An OCS agent
+    /// follows no state.
+    #[must_use]
+    pub fn following(self, trust: TrustedRoots) -> Self {
+        let PeerAgent::Packcast(mut packcast) = self.agent else {
+            return self;
+        };
+        packcast.followed = Some(Mutex::new(FollowedState {
+            verified: VerifiedState::new(packcast.key.id(), trust, UnixTime(0), []),
+            locations: BTreeSet::new(),
+            more: false,
+        }));
+        let agent = PeerAgent::Packcast(packcast);
+        Self { agent, ..self }
     }
 
     /// Gives a device that has not checked in yet the longest names that the function accepts.
@@ -102,7 +145,7 @@ impl Peer {
                 let name = "d".repeat(200 - STAMP.len()) + STAMP;
                 (PeerAgent::Ocs(name), "h".repeat(255), "o".repeat(255))
             }
-            packcast @ PeerAgent::Packcast(..) => (packcast, "h".repeat(253), "o".repeat(64)),
+            packcast @ PeerAgent::Packcast(_) => (packcast, "h".repeat(253), "o".repeat(64)),
         };
         let names = PeerNames {
             host,
@@ -119,7 +162,27 @@ impl Peer {
     pub fn device(&self) -> DeviceId {
         match &self.agent {
             PeerAgent::Ocs(name) => format!("ocs:{name}").parse().expect("a DEVICEID"),
-            PeerAgent::Packcast(key, ..) => DeviceId::Agent(key.id()),
+            PeerAgent::Packcast(packcast) => DeviceId::Agent(packcast.key.id()),
+        }
+    }
+
+    /// Returns the state that the device has verified; `None` if it follows no signed state.
+    pub fn state(&self) -> Option<VerifiedState> {
+        Some(self.followed()?.verified.clone())
+    }
+
+    /// Returns whether the device asks again at once, because it lacks parts of the signed state.
+    pub fn asks_again(&self) -> bool {
+        self.followed().is_some_and(|followed| {
+            let lacks = followed.verified.completeness(&followed.locations).lacks;
+            followed.more || !lacks.is_empty()
+        })
+    }
+
+    fn followed(&self) -> Option<MutexGuard<'_, FollowedState>> {
+        match &self.agent {
+            PeerAgent::Ocs(_) => None,
+            PeerAgent::Packcast(packcast) => packcast.followed.as_ref().map(lock),
         }
     }
 
@@ -130,13 +193,14 @@ impl Peer {
             PeerAgent::Ocs(name) => self.posted(&format!(
                 "<REQUEST><DEVICEID>{name}</DEVICEID><QUERY>PROLOG</QUERY></REQUEST>"
             )),
-            PeerAgent::Packcast(key, pass, holds) => {
+            PeerAgent::Packcast(packcast) => {
                 let asking = CheckInRequest {
                     facts: self.facts(),
                     results: results.iter().map(|result| report(result, now)).collect(),
-                    holds: holds.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                    holds: lock(&packcast.holds).clone(),
+                    holds_state: self.followed().map(|followed| followed.summary()),
                 };
-                signed(key, pass.get(), CHECK_IN_PATH, &asking, now)
+                packcast.signed(CHECK_IN_PATH, &asking, now)
             }
         }
     }
@@ -163,15 +227,19 @@ impl Peer {
                     ))
                 })
                 .collect(),
-            PeerAgent::Packcast(key, pass, _) => {
+            PeerAgent::Packcast(packcast) => {
                 let results = results.iter().map(|result| report(result, now)).collect();
                 let sent = ReportRequest { results };
-                vec![signed(key, pass.get(), REPORT_PATH, &sent, now)]
+                vec![packcast.signed(REPORT_PATH, &sent, now)]
             }
         }
     }
 
     /// Reads the reply to a check-in.
+    ///
+    /// # Panics
+    /// The device refuses a part of the signed state, or gets documents of a form that it does not
+    /// use.
     pub fn read_reply(&self, reply: &[u8]) -> PeerReply {
         match &self.agent {
             PeerAgent::Ocs(_) => {
@@ -181,13 +249,15 @@ impl Peer {
                 let cancel = Vec::new();
                 PeerReply { tasks, cancel }
             }
-            PeerAgent::Packcast(_, known, holds) => {
+            PeerAgent::Packcast(packcast) => {
                 let reply: CheckInReply = serde_json::from_slice(reply).expect("a reply in JSON");
-                let mut holds = holds.lock().unwrap_or_else(PoisonError::into_inner);
-                take_up(&mut holds, &reply);
+                match self.followed() {
+                    Some(mut followed) => followed.accept(&reply),
+                    None => take_up(&mut lock(&packcast.holds), &reply),
+                }
                 if let Some(pass) = reply.pass {
                     // Two concurrent enrolments get the same pass.
-                    let _ = known.set(pass);
+                    let _ = packcast.pass.set(pass);
                 }
                 let tasks = reply.tasks.iter().map(|task| (task.id, Some(task.attempt)));
                 let cancel = reply.cancel.iter().map(|task| (task.id, task.attempt));
@@ -227,28 +297,56 @@ impl Peer {
     }
 }
 
-/// Signs a request, which is admitted by the pass, or by the enrolment token if there is no pass.
-fn signed(
-    key: &DeviceKey,
-    pass: Option<&Secret>,
-    path: &str,
-    content: &impl serde::Serialize,
-    now: UnixTime,
-) -> Request<Bytes> {
-    let body = serde_json::to_vec(content).expect("a request is JSON");
-    let admission = pass.cloned().map_or_else(
-        || Admission::Token(ENROLMENT_TOKEN.parse().expect("a token")),
-        Admission::Pass,
-    );
-    let mut request = Request::post(path);
-    for (name, value) in key.sign("POST", path, &admission, &body, now) {
-        request = request.header(name, value);
+impl PackcastPeer {
+    /// Signs a request, which is admitted by the pass, or by the enrolment token if there is no pass.
+    fn signed(&self, path: &str, content: &impl serde::Serialize, now: UnixTime) -> Request<Bytes> {
+        let body = serde_json::to_vec(content).expect("a request is JSON");
+        let admission = self.pass.get().cloned().map_or_else(
+            || Admission::Token(ENROLMENT_TOKEN.parse().expect("a token")),
+            Admission::Pass,
+        );
+        let mut request = Request::post(path);
+        for (name, value) in self.key.sign("POST", path, &admission, &body, now) {
+            request = request.header(name, value);
+        }
+        request.body(body.into()).expect("a request")
     }
-    request.body(body.into()).expect("a request")
+}
+
+impl FollowedState {
+    fn summary(&self) -> HeldState {
+        self.verified.summary(&self.locations)
+    }
+
+    /// Accepts the state of a reply as an agent does.
+    fn accept(&mut self, reply: &CheckInReply) {
+        assert!(
+            reply.keys.is_empty() && reply.assignments.is_empty(),
+            "a device that follows the state gets no other documents"
+        );
+        let tasks = reply.tasks.iter();
+        self.locations = tasks
+            .flat_map(|task| task.location_names.iter().cloned())
+            .collect();
+        self.more = false;
+        if let Some(text) = &reply.state {
+            let accepted = self.verified.accept(text, &self.locations);
+            assert!(accepted.refused.is_empty(), "{:?}", accepted.refused);
+            self.more = accepted.more;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Records the received documents, as a device does that keeps the newest of each.
 fn take_up(holds: &mut HeldDocuments, reply: &CheckInReply) {
+    assert!(
+        reply.state.is_none(),
+        "the device does not follow the state"
+    );
     for signed in &reply.keys {
         let list = signed.verify(trusted()).expect("the test key signs");
         holds.keys = holds.keys.max(list.serial());

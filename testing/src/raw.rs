@@ -46,6 +46,16 @@ impl<'a> RawEngine<'a> {
     /// # Panics
     /// If the operation does not succeed.
     pub async fn ask(&self, operation: &str, question: &Value) -> Value {
+        let (status, answer) = self.answer(operation, question).await;
+        assert_eq!(status, 200, "{operation}: {answer}");
+        answer
+    }
+
+    /// Performs an operation and returns the status and the answer, which may be an error.
+    ///
+    /// # Panics
+    /// If the engine does not answer.
+    pub async fn answer(&self, operation: &str, question: &Value) -> (u16, Value) {
         let mut request = HttpRequest::new(SdkBody::from(question.to_string()));
         request.set_method("POST").expect("a method");
         request.set_uri(self.endpoint).expect("an engine's address");
@@ -63,12 +73,6 @@ impl<'a> RawEngine<'a> {
         let (status, body) = wire::collected(answer)
             .await
             .expect("the answer is complete");
-        assert_eq!(
-            status,
-            200,
-            "{operation}: {}",
-            String::from_utf8_lossy(&body)
-        );
-        wire::parsed(&body)
+        (status, wire::parsed(&body))
     }
 }

@@ -241,6 +241,7 @@ pub fn result(task: &OpenTask, code: &str) -> FinishedTask {
         outcome,
         detail: None,
         output_tail: None,
+        mandate: task.mandate,
         finished_at: NOW,
     }
 }

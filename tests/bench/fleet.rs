@@ -37,8 +37,10 @@ async fn main() -> io::Result<ExitCode> {
         seed: args.seed.unwrap_or_else(|| fastrand::u64(0..1_000_000)),
         faults: FaultRates {
             conflicts: 30,
+            update_conflicts: 30,
             throttles: 10,
             lost_answers: 20,
+            unprocessed: 0,
             index_lag: 300,
         },
     };

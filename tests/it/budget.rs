@@ -1,12 +1,16 @@
 //! The cost of an idle check-in, with a full table.
 
-use packcast_check_in::CheckInFunction;
+use packcast_check_in::{CheckInFunction, FunctionSettings};
+use packcast_protocol::state::document::{DeviceGroups, Entries};
+use packcast_protocol::state::{DeviceDocument, Document, DocumentText, GroupDocument, LeafName};
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Joined;
+use packcast_testing::commits::trust;
 use packcast_testing::peer::{Peer, PeerReply};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
+use packcast_testing::state_publisher::StatePublisher;
 use packcast_testing::table::{NOW, Table};
 use packcast_tests::settings::settings;
 
@@ -18,7 +22,11 @@ const FINISHED: u32 = 1_000;
 const GROUPS: usize = 40;
 
 fn function(table: &Table) -> CheckInFunction {
-    CheckInFunction::new(table.records.clone(), settings())
+    let settings = FunctionSettings {
+        trust: Some(trust()),
+        ..settings()
+    };
+    CheckInFunction::new(table.records.clone(), settings)
 }
 
 async fn check_in(function: &CheckInFunction, peer: &Peer) -> PeerReply {
@@ -59,9 +67,7 @@ async fn fill(table: &Table, devices: &[DeviceId]) -> PackageRecord {
 /// package that the devices have finished.
 async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
     let records = &table.records;
-    for n in 0..GROUPS {
-        let name = format!("{n:x>width$}", width = GroupName::MAX_CHARS);
-        let group: GroupName = name.parse().unwrap();
+    for group in groups() {
         records.create_group(&group, signing()).await.unwrap();
         let assigned = records
             .assign_group(&group, package, false, signing())
@@ -79,6 +85,27 @@ async fn join(table: &Table, devices: &[DeviceId], package: &PackageRecord) {
     assigned.unwrap();
 }
 
+/// Returns groups with names as long as possible.
+fn groups() -> impl Iterator<Item = GroupName> {
+    let width = GroupName::MAX_CHARS;
+    (0..GROUPS).map(move |n| format!("{n:x>width$}").parse().unwrap())
+}
+
+/// Commits the groups, and a device that is in all of them.
+async fn commit(table: &Table, device: &DeviceId) {
+    let created = groups().map(|group| (group, 1)).collect();
+    let created = DeviceGroups::new(created).unwrap();
+    let own = Document::new(DeviceDocument::new(created, Entries::default()));
+    let with_text = |name, text: &DocumentText| (name, Some(text.clone()));
+    let mut changes = vec![with_text(LeafName::Device(device.clone()), own.text())];
+    for (revision, group) in (1..).zip(groups()) {
+        let document = Document::new(GroupDocument::empty(1, revision));
+        changes.push(with_text(LeafName::Group(group), document.text()));
+    }
+    let mut publisher = StatePublisher::start(&table.records, NOW).await;
+    publisher.commit(changes, NOW).await;
+}
+
 /// Expects exactly one Query of at most one unit since the last call.
 fn expect_one_query(table: &Table) {
     let usage = table.meter.take();
@@ -91,14 +118,16 @@ fn expect_one_query(table: &Table) {
 
 async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let table = Table::start_on(service, 70).await;
-    let peers = [Peer::ocs(1), Peer::packcast(2)].map(Peer::with_longest_names);
+    let following = Peer::packcast(3).following(trust());
+    let peers = [Peer::ocs(1), Peer::packcast(2), following].map(Peer::with_longest_names);
     let first = function(&table);
     for peer in &peers {
         enrol(&first, peer).await;
     }
-    let devices = [peers[0].device(), peers[1].device()];
+    let devices = peers.each_ref().map(Peer::device);
     let package = fill(&table, &devices).await;
     join(&table, &devices, &package).await;
+    commit(&table, &devices[2]).await;
     // Each device is reconciled once by a function with an empty cache; the function then caches
     // the groups for a minute, for all devices.
     let function = function(&table);
@@ -113,14 +142,15 @@ async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     cold_functions_read_the_groups(&table, &peers).await;
 }
 
-/// Expects two more reads of a function with an empty cache: of the groups' revisions, and of
-/// their states.
+/// Expects further reads of a function with an empty cache: of the groups' revisions, of their
+/// states, and for a device that follows the signed state of the head and the key lists.
 async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
     for peer in peers {
         check_in(&function(table), peer).await;
         let usage = table.meter.take();
-        let reads = ["Query", "BatchGetItem", "BatchGetItem"];
-        assert_eq!(usage.operations, reads);
+        let reads = ["Query", "BatchGetItem", "BatchGetItem", "GetItem", "Query"];
+        let follows = peer.state().is_some();
+        assert_eq!(usage.operations, reads[..if follows { 5 } else { 3 }]);
         assert!(usage.write_units < f64::EPSILON, "{usage:?}");
     }
 }

@@ -13,8 +13,10 @@ async fn the_records_of_a_fleet_are_correct() {
         seed: 1,
         faults: FaultRates {
             conflicts: 60,
+            update_conflicts: 60,
             throttles: 20,
             lost_answers: 40,
+            unprocessed: 0,
             index_lag: 300,
         },
     };

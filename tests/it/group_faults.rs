@@ -18,8 +18,10 @@ use packcast_tests::settings::settings;
 
 const RATES: FaultRates = FaultRates {
     conflicts: 80,
+    update_conflicts: 80,
     throttles: 30,
     lost_answers: 80,
+    unprocessed: 0,
     index_lag: 0,
 };
 

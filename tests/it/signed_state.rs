@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_agent::target_state::{FileChange, LoadedState, TargetStateFiles};
-use packcast_check_in::state::{StateCache, StateFacts};
+use packcast_check_in::state::{StateCache, StateFacts, StateQuestion};
 use packcast_protocol::manifest::AnnouncedManifest;
 use packcast_protocol::state::mandate::Mandate;
 use packcast_protocol::state::{
@@ -147,9 +147,14 @@ impl Target {
     async fn reply(&self, device: &Device, facts: &StateFacts) -> Option<StateReply> {
         let id = DeviceId::Agent(device.id.clone());
         let held = device.state.summary(&BTreeSet::new());
-        let reply = self
-            .cache
-            .reply(&self.table.records, &id, &held, facts, NOW);
+        let question = StateQuestion {
+            device: &id,
+            held: &held,
+            facts: Some(facts),
+            locations: &BTreeSet::new(),
+            has_new_task: false,
+        };
+        let reply = self.cache.reply(&self.table.records, question, NOW);
         reply.await.unwrap()
     }
 

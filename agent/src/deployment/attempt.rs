@@ -1,24 +1,22 @@
 //! One attempt at a package, from its beginning to its result.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::api::Report;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
-use super::decide;
+use super::decide::{self, NotBegun};
 use super::machine::{
     AttemptStage, DeploymentAttempt, DeploymentState, Effect, NextStep, StepEvent, conclude, rest,
 };
 use crate::act::{ActResult, Prepared};
+use crate::authority::permits::{Authorised, WaitReason};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
 use crate::stage::VerifiedArchive;
-use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Finished, Journal, PackageLabel, StoredJournal};
-use crate::trust::mandates::Mandates;
 
 /// The longest time an attempt waits for unreachable locations: as long as OCS agents wait.
 ///
@@ -56,17 +54,14 @@ impl DeploymentAttempt {
             }
             (
                 AttemptStage::Judging(manifest, prepared),
-                StepEvent::Judged {
-                    mandates,
-                    past,
-                    now,
-                },
-            ) => match decide::authorise(&self.task, &mandates, &past, &self.fetching, now) {
-                Ok(by) => {
-                    self.by = by;
+                StepEvent::Judged { permits, past, now },
+            ) => match decide::authorise(&self.task, &permits, &past, &self.fetching, now) {
+                Ok(authorised) => {
+                    self.authorised = authorised;
                     self.commit(manifest, prepared)
                 }
-                Err(finished) => conclude(*finished),
+                Err(NotBegun::Concluded(finished)) => conclude(*finished),
+                Err(NotBegun::Waits(reason)) => self.await_state(reason),
             },
             (AttemptStage::Committing(manifest, prepared), StepEvent::Written) => {
                 self.then(AttemptStage::Acting(manifest), Effect::Act(prepared))
@@ -87,6 +82,7 @@ impl DeploymentAttempt {
                 (stage, AttemptError::Later(reason) | AttemptError::Damaged(reason)) => {
                     self.wait(&stage, reason, now)
                 }
+                (_, AttemptError::NotPermitted(reason)) => self.await_state(reason),
             },
             (stage @ AttemptStage::Acting(_), _) => {
                 (DeploymentState::Attempting(self, stage), None)
@@ -125,7 +121,8 @@ impl DeploymentAttempt {
                 || matches!(*prepared, Prepared::Store { .. }),
             repeats: self.fetching.repeats(),
             program: None,
-            by: self.by.clone(),
+            by: self.authorised.by.clone(),
+            under: self.authorised.under.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));
         self.then(AttemptStage::Committing(manifest, prepared), write)
@@ -141,16 +138,14 @@ impl DeploymentAttempt {
         self.finish(failure.into(), stage, now)
     }
 
+    /// Waits for another signed state, for any time.
+    fn await_state(self, reason: WaitReason) -> NextStep {
+        let found = Some(StoredJournal::Read(Journal::Fetching(self.fetching)));
+        (DeploymentState::AwaitingState { found, reason }, None)
+    }
+
     fn cancel(self, now: UnixTime) -> NextStep {
-        let Task { id, attempt, .. } = self.task;
-        let journal = Journal::Fetching(self.fetching);
-        let found = StoredJournal::Read(journal.clone());
-        let cancel = Cancel { id, attempt };
-        let (mandates, past) = (Mandates::default(), PastResults::default());
-        match decide::on_cancelled(cancel, &mandates, &past, Some(&found), now) {
-            Some(finished) => conclude(finished),
-            None => rest(journal),
-        }
+        conclude(decide::on_cancelled_fetch(self.task.id, self.fetching, now))
     }
 
     fn finish(self, result: ActResult, stage: &AttemptStage, now: UnixTime) -> NextStep {
@@ -170,10 +165,14 @@ impl DeploymentAttempt {
         // An attempt that acted before an interruption has used up its assignments, even if the
         // second try failed before it acted.
         let before = self.fetching.interrupted;
-        let (acted, by) = match (acted, before) {
-            (true, _) => (true, self.by),
-            (false, Some(before)) => (true, before.by),
-            (false, None) => (false, BTreeSet::new()),
+        let (acted, Authorised { by, under, .. }) = match (acted, before) {
+            (true, _) => (true, self.authorised),
+            (false, Some(before)) => {
+                let Acting { by, under, .. } = before;
+                let force = false;
+                (true, Authorised { by, under, force })
+            }
+            (false, None) => (false, Authorised::default()),
         };
         conclude(Finished {
             report,
@@ -181,6 +180,7 @@ impl DeploymentAttempt {
             package: manifest.map(named),
             acted,
             by,
+            under,
         })
     }
 }

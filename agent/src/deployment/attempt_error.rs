@@ -2,6 +2,7 @@
 
 use packcast_protocol::result::NamedCode;
 
+use crate::authority::permits::WaitReason;
 use crate::failure::DeploymentFailure;
 use crate::fetch::FetchError;
 use crate::fetch::location_failure::{NotFetched, Verdict};
@@ -18,6 +19,8 @@ pub(crate) enum AttemptError {
     Later(String),
     /// Fragments were damaged on disk, and were removed.
     Damaged(String),
+    /// The signed state does not permit the package now.
+    NotPermitted(WaitReason),
 }
 
 impl AttemptError {

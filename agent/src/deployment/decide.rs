@@ -1,30 +1,40 @@
 //! Decisions on a package without work under way.
 
-use std::collections::BTreeSet;
-
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::machine::{Decision, DeploymentAttempt, ProgramFate};
+use crate::authority::permits::{Authorised, NotPermitted, Permits, WaitReason};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
-use crate::trust::mandates::{Authorised, Mandate, Mandates};
+
+/// The reason why the device does not act on an attempt.
+#[derive(Debug)]
+pub(super) enum NotBegun {
+    /// The result of the attempt.
+    Concluded(Box<Finished>),
+    /// The attempt waits, without a result.
+    Waits(WaitReason),
+}
 
 /// Decides on a task that the function announced.
 ///
 /// Nothing is done twice. An attempt with a result keeps it. After a success in an earlier attempt,
-/// the package is already set up, unless the task forces it and the publisher has signed that. The
-/// device acts only on packages that the publisher has assigned, once for each assignment.
+/// the package is already set up, unless the publisher has signed that it is forced. The device acts
+/// only on packages that the publisher has assigned, once for each assignment.
+///
+/// # Errors
+/// The package waits for another signed state, without a result.
 pub(super) fn on_announced(
     task: Task,
-    mandates: &Mandates,
+    permits: &Permits,
     past: &PastResults,
     found: Option<&StoredJournal>,
     now: UnixTime,
-) -> Decision {
+) -> Result<Decision, WaitReason> {
     if let Some(finished) = past.attempt(task.attempt) {
-        return Decision::Conclude(finished.clone());
+        return Ok(Decision::Conclude(finished.clone()));
     }
     let mut past = past.clone();
     match found {
@@ -34,31 +44,35 @@ pub(super) fn on_announced(
                 "cannot read journal {}: it is unknown if the package was deployed",
                 path.display()
             );
-            let finished = interrupted_by_damage(task.id, task.attempt, mandates, &reason, now);
-            return Decision::Conclude(finished);
+            let finished = interrupted_by_damage(task.id, task.attempt, permits, &reason, now)?;
+            return Ok(Decision::Conclude(finished));
         }
         Some(StoredJournal::Read(Journal::Finished(finished))) => {
             if finished.report.attempt == task.attempt {
-                return Decision::Conclude(finished.clone());
+                return Ok(Decision::Conclude(finished.clone()));
             }
             past.insert(finished.clone());
         }
         Some(StoredJournal::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
             let program = ProgramFate::Unseen;
             let finished = interrupted_by_stop(task.id, acting.clone(), program, now);
-            return Decision::Conclude(finished);
+            return Ok(Decision::Conclude(finished));
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
     if past.is_barred() {
         let reason = "records of this device's history are lost: it is unknown if the package was deployed, so assign it again";
-        let finished = interrupted_by_damage(task.id, task.attempt, mandates, reason, now);
-        return Decision::Conclude(finished);
+        let finished = interrupted_by_damage(task.id, task.attempt, permits, reason, now)?;
+        return Ok(Decision::Conclude(finished));
     }
     let fetching = Fetching::begin(task.attempt, found, now);
-    match authorise(&task, mandates, &past, &fetching, now) {
-        Ok(by) => Decision::Begin(DeploymentAttempt::new(task, by, fetching)),
-        Err(finished) => Decision::Conclude(*finished),
+    match authorise(&task, permits, &past, &fetching, now) {
+        Ok(authorised) => {
+            let attempt = DeploymentAttempt::new(task, authorised, fetching);
+            Ok(Decision::Begin(Box::new(attempt)))
+        }
+        Err(NotBegun::Concluded(finished)) => Ok(Decision::Conclude(*finished)),
+        Err(NotBegun::Waits(reason)) => Err(reason),
     }
 }
 
@@ -67,33 +81,51 @@ pub(super) fn on_announced(
 /// The decision is made when the attempt begins, and again directly before the device acts.
 ///
 /// # Errors
-/// The device does not act on the attempt; the error is its result.
+/// The device does not act on the attempt; the error is its result, or the reason to wait.
 pub(super) fn authorise(
     task: &Task,
-    mandates: &Mandates,
+    permits: &Permits,
     past: &PastResults,
     fetching: &Fetching,
     now: UnixTime,
-) -> Result<BTreeSet<Mandate>, Box<Finished>> {
+) -> Result<Authorised, NotBegun> {
     let concluded = |code, reason: &str| {
         let Task { id, attempt, .. } = *task;
-        Box::new(Finished::concluded(id, attempt, code, reason, now))
+        let finished = Finished::concluded(id, attempt, code, reason, now);
+        NotBegun::Concluded(Box::new(finished))
     };
     // An interrupted action is repeated under the assignments that it has used up already.
-    let authorised = mandates.authorise(&past.acted_on(), task.manifest_sha256);
-    let forced = task.force && authorised.as_ref().is_ok_and(|given| given.force);
+    let authorised = match permits.authorise(task, past) {
+        Ok(authorised) => Ok(authorised),
+        Err(NotPermitted::Refused(refusal)) => Err(refusal),
+        // A state that the device does not have may force the package, so an earlier success is no
+        // result yet.
+        Err(NotPermitted::Waits(reason)) => return Err(NotBegun::Waits(reason)),
+    };
+    let forced = authorised.as_ref().is_ok_and(|given| given.force);
     if past.succeeded() && !forced {
         let reason = "an earlier attempt succeeded";
         return Err(concluded(NamedCode::AlreadySetup, reason));
     }
     match (authorised, &fetching.interrupted) {
-        (Ok(Authorised { by, .. }), _) => Ok(by),
+        (Ok(authorised), _) => Ok(authorised),
         (Err(refusal), Some(acting)) => {
             let then = format!("and the action is not repeated: {refusal}");
-            Err(Box::new(stopped(task.id, acting.clone(), &then, now)))
+            let finished = stopped(task.id, acting.clone(), &then, now);
+            Err(NotBegun::Concluded(Box::new(finished)))
         }
         (Err(refusal), None) => Err(concluded(refusal.code(), &refusal.to_string())),
     }
+}
+
+/// Returns the result of an attempt that is cancelled before it acts.
+pub(super) fn on_cancelled_fetch(id: PackageId, fetching: Fetching, now: UnixTime) -> Finished {
+    if let Some(acting) = fetching.interrupted {
+        let then = "and the attempt was cancelled before it was repeated";
+        return stopped(id, acting, then, now);
+    }
+    let reason = "cancelled before it was deployed";
+    Finished::concluded(id, fetching.attempt, NamedCode::Cancelled, reason, now)
 }
 
 /// Decides the result of a cancelled attempt.
@@ -101,25 +133,28 @@ pub(super) fn authorise(
 /// An attempt with a result keeps it. An attempt that this device never saw is cancelled like any
 /// other, so that its record ends. Returns `None` while the device acts on the package, or if the
 /// package has a later attempt.
+///
+/// # Errors
+/// It is unknown if the device has acted, and the assignments are unknown, too, until the device has
+/// another signed state.
 pub(super) fn on_cancelled(
     cancel: Cancel,
-    mandates: &Mandates,
+    permits: &Permits,
     past: &PastResults,
     found: Option<&StoredJournal>,
     now: UnixTime,
-) -> Option<Finished> {
+) -> Result<Option<Finished>, WaitReason> {
     let Cancel { id, attempt } = cancel;
-    let concluded = |code, reason| Some(Finished::concluded(id, attempt, code, reason, now));
     if let Some(finished) = past.attempt(attempt) {
-        return Some(finished.clone());
+        return Ok(Some(finished.clone()));
     }
-    match found {
+    let result = match found {
         Some(StoredJournal::Unreadable { path }) => {
             let reason = format!(
                 "cancelled, but cannot read journal {}: it is unknown if the package was deployed",
                 path.display()
             );
-            Some(interrupted_by_damage(id, attempt, mandates, &reason, now))
+            Some(interrupted_by_damage(id, attempt, permits, &reason, now)?)
         }
         Some(StoredJournal::Read(journal)) if journal.attempt() > attempt => None,
         Some(StoredJournal::Read(Journal::Acting(_))) => None,
@@ -128,24 +163,27 @@ pub(super) fn on_cancelled(
         {
             Some(finished.clone())
         }
-        Some(StoredJournal::Read(Journal::Fetching(Fetching {
-            attempt: begun,
-            interrupted: Some(acting),
-            ..
-        }))) if *begun == attempt => {
-            let then = "and the attempt was cancelled before it was repeated";
-            Some(stopped(id, acting.clone(), then, now))
+        Some(StoredJournal::Read(Journal::Fetching(fetching)))
+            if fetching.attempt == attempt && fetching.interrupted.is_some() =>
+        {
+            Some(on_cancelled_fetch(id, fetching.clone(), now))
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None
             if past.is_barred() =>
         {
             let reason = "cancelled, but records of this device's history are lost: it is unknown if the package was deployed";
-            Some(interrupted_by_damage(id, attempt, mandates, reason, now))
+            Some(interrupted_by_damage(id, attempt, permits, reason, now)?)
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Finished(_))) | None => {
-            concluded(NamedCode::Cancelled, "cancelled before it was deployed")
+            let never_acted = Fetching {
+                attempt,
+                since: None,
+                interrupted: None,
+            };
+            Some(on_cancelled_fetch(id, never_acted, now))
         }
-    }
+    };
+    Ok(result)
 }
 
 /// Returns the result of an attempt whose journal or history is damaged.
@@ -154,15 +192,17 @@ pub(super) fn on_cancelled(
 fn interrupted_by_damage(
     id: PackageId,
     attempt: u32,
-    mandates: &Mandates,
+    permits: &Permits,
     reason: &str,
     now: UnixTime,
-) -> Finished {
-    Finished {
+) -> Result<Finished, WaitReason> {
+    let Authorised { by, under, .. } = permits.all(id)?;
+    Ok(Finished {
         acted: true,
-        by: mandates.all(),
+        by,
+        under,
         ..Finished::concluded(id, attempt, NamedCode::Interrupted, reason, now)
-    }
+    })
 }
 
 /// Returns the result of an attempt that was interrupted while the agent acted, and that may not be
@@ -191,16 +231,21 @@ fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished
         package: Some(acting.package),
         acted: true,
         by: acting.by,
+        under: acting.under,
         ..Finished::concluded(id, acting.attempt, NamedCode::Interrupted, &reason, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
+    use crate::authority::test_state::{entry, permits_of_all, without_state};
     use crate::state::journal::{MAX_REPEATS, PackageLabel};
+    use crate::trust::mandates::{Mandates, mandate_of_all};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -216,6 +261,8 @@ mod tests {
             locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
             force,
+            location_names: Vec::new(),
+            folder: None,
         }
     }
 
@@ -248,7 +295,8 @@ mod tests {
             may_repeat,
             repeats: 0,
             program: None,
-            by: [Mandate::of_all(attempt.into())].into(),
+            by: [mandate_of_all(attempt.into())].into(),
+            under: None,
         }
     }
 
@@ -288,9 +336,11 @@ mod tests {
                      attempt: u32,
                      force,
                      expected: &str| {
-            let mandates = Mandates::of_all(attempt.into(), force);
+            let mandates = of_all(attempt.into(), force);
             let code =
-                match on_announced(task(attempt, force), &mandates, &past(before), found, NOW) {
+                match on_announced(task(attempt, force), &mandates, &past(before), found, NOW)
+                    .unwrap()
+                {
                     Decision::Begin(begun) => {
                         assert_eq!(begun.number(), attempt);
                         "begin".to_owned()
@@ -325,15 +375,24 @@ mod tests {
         check(&[success(1)], Some(&damaged()), 1, false, was_set_up);
     }
 
+    /// Returns the permits of an assignment to the group `all`, in the old form of trust.
+    fn of_all(seq: u64, force: bool) -> Permits {
+        Permits::Documents(Mandates::of_all(seq, force))
+    }
+
+    fn none() -> Permits {
+        Permits::Documents(Mandates::default())
+    }
+
     /// Announces attempt 2 of a package under these signed assignments, and returns the decision.
-    fn second(before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates) -> Decision {
-        on_announced(task(2, true), mandates, &past(before), found, NOW)
+    fn second(before: &[Finished], found: Option<&StoredJournal>, permits: &Permits) -> Decision {
+        on_announced(task(2, true), permits, &past(before), found, NOW).unwrap()
     }
 
     #[test]
     fn each_assignment_is_acted_on_once_and_nothing_else_is() {
         let check =
-            |before: &[Finished], found: Option<&StoredJournal>, mandates: &Mandates, expected| {
+            |before: &[Finished], found: Option<&StoredJournal>, mandates: &Permits, expected| {
                 let code = match second(before, found, mandates) {
                     Decision::Begin(_) => "begin".to_owned(),
                     Decision::Conclude(finished) => finished.report.code.to_string(),
@@ -341,12 +400,12 @@ mod tests {
                 assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
             };
         let by = |seq, finished| Finished {
-            by: [Mandate::of_all(seq)].into(),
+            by: [mandate_of_all(seq)].into(),
             ..finished
         };
         let (not_assigned, already) = ("ERR_NOT_ASSIGNED", "SUCCESS_ALREADY_SETUP");
-        let none = Mandates::default();
-        let (one, forced) = (Mandates::of_all(1, false), Mandates::of_all(1, true));
+        let none = none();
+        let (one, forced) = (of_all(1, false), of_all(1, true));
         check(&[], None, &none, not_assigned);
         check(&[], None, &one, "begin");
         check(&[by(1, failure(1))], None, &one, not_assigned);
@@ -365,32 +424,91 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_journal_uses_up_every_assignment() {
-        let Decision::Conclude(finished) =
-            second(&[], Some(&damaged()), &Mandates::of_all(7, false))
-        else {
-            panic!("a damaged journal must not begin an attempt");
+    fn the_signed_state_permits_waits_and_forces() {
+        let assigned = |seq, force| {
+            let manifest = Sha256Digest::of(b"");
+            permits_of_all(Some(entry(id(), manifest, seq, force)))
         };
-        assert_eq!(finished.by, [Mandate::of_all(7)].into());
+        let used = |finished: Finished, by: &Permits| {
+            let Authorised { by, under, .. } = by.all(id()).unwrap();
+            Finished {
+                by,
+                under,
+                ..finished
+            }
+        };
+        let check =
+            |before: &[Finished], found: Option<&StoredJournal>, permits, expected: &str| {
+                // The force of the task does not count.
+                let decided = on_announced(task(2, true), permits, &past(before), found, NOW);
+                let word = match decided {
+                    Ok(Decision::Begin(_)) => "begin".to_owned(),
+                    Ok(Decision::Conclude(finished)) => finished.report.code.to_string(),
+                    Err(waits) => format!("{:?}", waits.reason),
+                };
+                assert_eq!(word, expected, "{before:?} {found:?}");
+            };
+        let (nothing, no_state) = (permits_of_all(None), without_state());
+        let (one, forced) = (assigned(1, false), assigned(1, true));
+        check(&[], None, &one, "begin");
+        check(&[], None, &nothing, "NotAssigned");
+        check(&[], None, &no_state, "NoKeyList");
+        check(&[failure(1)], None, &one, "begin");
+        check(&[used(failure(1), &one)], None, &one, "Used");
+        // A mandate of the old form, or of another target, is another mandate.
+        let of_documents = Finished {
+            by: [mandate_of_all(1)].into(),
+            ..failure(1)
+        };
+        check(&[of_documents], None, &one, "begin");
+        check(&[success(1)], None, &one, "SUCCESS_ALREADY_SETUP");
+        check(&[success(1)], None, &forced, "begin");
+        check(&[used(success(1), &one)], None, &forced, "Used");
+        check(&[success(1)], None, &nothing, "NotAssigned");
+        // The device's own results need no state.
+        check(&[success(2)], None, &no_state, "SUCCESS_REBOOT_REQUIRED");
+        check(&[], Some(&acting(2, false)), &no_state, "ERR_INTERRUPTED");
+        // An interrupted action is repeated only if the state still permits it.
+        check(&[], Some(&fetching(2, true)), &one, "begin");
+        check(&[], Some(&fetching(2, true)), &nothing, "NotAssigned");
+        // The mandates of a lost attempt are unknown without a state.
+        check(&[], Some(&damaged()), &no_state, "NoKeyList");
+        check(&[], Some(&damaged()), &one, "ERR_INTERRUPTED");
         let cancel = Cancel {
             id: id(),
             attempt: 2,
         };
-        let mandates = Mandates::of_all(7, false);
+        let cancelled = |permits| on_cancelled(cancel, permits, &past(&[]), Some(&damaged()), NOW);
+        assert!(cancelled(&no_state).is_err());
+        let finished = cancelled(&one).unwrap().unwrap();
+        assert_eq!(finished, used(finished.clone(), &one));
+        assert!(finished.under.is_some() && finished.acted);
+    }
+
+    #[test]
+    fn a_damaged_journal_uses_up_every_assignment() {
+        let Decision::Conclude(finished) = second(&[], Some(&damaged()), &of_all(7, false)) else {
+            panic!("a damaged journal must not begin an attempt");
+        };
+        assert_eq!(finished.by, [mandate_of_all(7)].into());
+        let cancel = Cancel {
+            id: id(),
+            attempt: 2,
+        };
+        let mandates = of_all(7, false);
         let finished = on_cancelled(cancel, &mandates, &past(&[]), Some(&damaged()), NOW);
-        assert_eq!(finished.unwrap().by, [Mandate::of_all(7)].into());
+        assert_eq!(finished.unwrap().unwrap().by, [mandate_of_all(7)].into());
     }
 
     #[test]
     fn an_interrupted_attempt_has_used_up_its_assignments() {
-        let by = BTreeSet::from([Mandate::of_all(2)]);
+        let by = BTreeSet::from([mandate_of_all(2)]);
         let found = [
             acting(2, false),
             fetching(2, true), // no longer assigned
         ];
         for found in found {
-            let Decision::Conclude(finished) = second(&[], Some(&found), &Mandates::default())
-            else {
+            let Decision::Conclude(finished) = second(&[], Some(&found), &none()) else {
                 panic!("the attempt must not begin again");
             };
             assert_eq!((finished.acted, finished.by), (true, by.clone()));
@@ -400,9 +518,9 @@ mod tests {
             attempt: 2,
         };
         let interrupted = fetching(2, true);
-        let none = Mandates::default();
+        let none = none();
         let finished = on_cancelled(cancel, &none, &past(&[]), Some(&interrupted), NOW);
-        assert_eq!(finished.unwrap().by, by);
+        assert_eq!(finished.unwrap().unwrap().by, by);
     }
 
     /// Checks the result of cancelling attempt 2, given the journal on disk.
@@ -411,13 +529,7 @@ mod tests {
             id: id(),
             attempt: 2,
         };
-        let result = on_cancelled(
-            cancel,
-            &Mandates::of_all(7, false),
-            &past(before),
-            found,
-            NOW,
-        );
+        let result = on_cancelled(cancel, &of_all(7, false), &past(before), found, NOW).unwrap();
         let code = result.as_ref().map(|result| result.report.code.to_string());
         assert_eq!(code.as_deref(), expected, "{before:?} {found:?}");
         assert!(result.is_none_or(|result| result.report.attempt == 2));
@@ -469,7 +581,7 @@ mod tests {
 
     #[test]
     fn a_package_whose_records_are_lost_does_not_begin() {
-        let mandates = Mandates::of_all(7, false);
+        let mandates = of_all(7, false);
         let check = |found: Option<StoredJournal>, expected: Option<&str>| {
             let announced = on_announced(
                 task(2, true),
@@ -478,11 +590,12 @@ mod tests {
                 found.as_ref(),
                 NOW,
             );
-            let code = match announced {
+            let code = match announced.unwrap() {
                 Decision::Begin(_) => None,
                 Decision::Conclude(finished) => {
                     let interrupted = finished.report.code == NamedCode::Interrupted.into();
-                    assert_eq!(finished.acted && finished.by == mandates.all(), interrupted);
+                    let all = mandates.all(id()).unwrap().by;
+                    assert_eq!(finished.acted && finished.by == all, interrupted);
                     Some(finished.report.code.to_string())
                 }
             };
@@ -499,9 +612,9 @@ mod tests {
             attempt: 2,
         };
         let cancelled = on_cancelled(cancel, &mandates, &PastResults::barred(), None, NOW);
-        let cancelled = cancelled.unwrap();
+        let cancelled = cancelled.unwrap().unwrap();
         assert_eq!(cancelled.report.code, NamedCode::Interrupted.into());
-        assert_eq!(cancelled.by, mandates.all());
+        assert_eq!(cancelled.by, mandates.all(id()).unwrap().by);
     }
 
     #[test]

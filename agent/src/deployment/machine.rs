@@ -2,7 +2,6 @@
 //!
 //! The rules are in `step`, `attempt` and `decide`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use packcast_protocol::api::{Cancel, Report, Task};
@@ -10,13 +9,13 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use super::attempt_error::AttemptError;
 use crate::act::{ActResult, Prepared};
+use crate::authority::permits::{Authorised, Permits, WaitReason};
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
-use crate::trust::mandates::{Mandate, Mandates};
 
-/// The state of a package. All states but the first two wait for the result of one effect.
+/// The state of a package. All states but the first three wait for the result of one effect.
 #[derive(Debug)]
 pub(crate) enum DeploymentState {
     /// No work is under way; the journal as it is on disk.
@@ -25,6 +24,11 @@ pub(crate) enum DeploymentState {
     Waiting {
         fetching: Fetching,
         reason: String,
+    },
+    /// The signed state does not permit the package now; the journal as it is on disk.
+    AwaitingState {
+        found: Option<StoredJournal>,
+        reason: WaitReason,
     },
     /// The agent stopped while it acted, and the action will be repeated.
     Repeating(Acting),
@@ -93,7 +97,7 @@ pub(crate) enum StepEvent {
     Announced {
         task: Task,
         /// The signed assignments of the package.
-        mandates: Mandates,
+        permits: Permits,
         past: PastResults,
         /// `true` if a package of higher priority waits, so that this attempt may not begin.
         blocked: bool,
@@ -103,7 +107,7 @@ pub(crate) enum StepEvent {
     Cancelled {
         cancel: Cancel,
         /// The signed assignments of the package.
-        mandates: Mandates,
+        permits: Permits,
         past: PastResults,
         now: UnixTime,
     },
@@ -128,7 +132,7 @@ pub(crate) enum StepEvent {
     /// The manifest is still acceptable.
     Judged {
         /// The signed assignments of the package now.
-        mandates: Mandates,
+        permits: Permits,
         past: PastResults,
         now: UnixTime,
     },
@@ -165,7 +169,7 @@ impl Effect {
 /// The decision on an announced task.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    Begin(DeploymentAttempt),
+    Begin(Box<DeploymentAttempt>),
     /// The attempt has a result without any work.
     Conclude(Finished),
 }
@@ -183,8 +187,7 @@ impl Decision {
 #[derive(Debug)]
 pub(crate) struct DeploymentAttempt {
     pub(super) task: Task,
-    /// The assignments that acting uses up.
-    pub(super) by: BTreeSet<Mandate>,
+    pub(super) authorised: Authorised,
     pub(super) fetching: Fetching,
     /// `true` if damaged fragments were already fetched a second time.
     pub(super) refetched: bool,
@@ -220,10 +223,10 @@ impl AttemptStage {
 }
 
 impl DeploymentAttempt {
-    pub(super) const fn new(task: Task, by: BTreeSet<Mandate>, fetching: Fetching) -> Self {
+    pub(super) const fn new(task: Task, authorised: Authorised, fetching: Fetching) -> Self {
         Self {
             task,
-            by,
+            authorised,
             fetching,
             refetched: false,
         }

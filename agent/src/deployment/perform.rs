@@ -13,20 +13,21 @@ use super::attempt_error::AttemptError;
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
+use crate::authority::Authority;
+use crate::authority::permits::{ManifestFacts, NotPermitted, Permits};
 use crate::client::ApiClient;
 use crate::clock::now;
 use crate::config::{Config, SERVER_ASSIGNMENTS};
 use crate::event::{self, Observer};
 use crate::failure::DeploymentFailure;
 use crate::fetch::PackageSource;
-use crate::manifest::{self, Accepted, Judge, Signers};
+use crate::manifest::{self, Accepted, Judge};
 use crate::platform::Containment;
 use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
 use crate::state::journal::{self, Acting, Finished, Journal, RunningProgram, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
-use crate::trust::Trust;
 
 /// One package of this device, with everything that its effects need.
 pub(crate) struct Deployment<'a> {
@@ -35,7 +36,7 @@ pub(crate) struct Deployment<'a> {
     /// The locations of the package.
     pub(crate) source: PackageSource<'a>,
     pub(crate) config: &'a Config,
-    pub(crate) trust: &'a RefCell<Trust>,
+    pub(crate) authority: &'a RefCell<Authority>,
     pub(crate) state: &'a StateDir,
     pub(crate) history: &'a RefCell<History>,
     pub(crate) containment: &'a Containment,
@@ -133,7 +134,7 @@ impl Deployment<'_> {
     fn write(&self, journal: &Journal) -> Result<StepEvent, NotDone> {
         if let Journal::Acting(Acting { by, .. }) = journal
             && by.is_empty()
-            && self.config.trust_server_assignments
+            && self.config.trust.trusts_server_assignments()
         {
             tracing::warn!(package = %self.id, "acting without a signed assignment: {SERVER_ASSIGNMENTS} is set");
         }
@@ -156,6 +157,13 @@ impl Deployment<'_> {
     async fn fetch_manifest(&self, task: &Task) -> Result<StepEvent, NotDone> {
         let judge = self.judge_of(now());
         let manifest = manifest::fetch(&self.source, task, &judge).await?;
+        // The archive of a package that has to wait is not fetched. The attempt ends with a result
+        // only directly before the action.
+        let past = self.history.borrow().past(self.id);
+        let permits = self.permits_of(&manifest, now());
+        if let Err(NotPermitted::Waits(reason)) = permits.authorise(task, &past) {
+            return Err(AttemptError::NotPermitted(reason).into());
+        }
         self.observe(event::Event::ManifestVerified {
             id: self.id,
             name: manifest.name.clone(),
@@ -172,29 +180,25 @@ impl Deployment<'_> {
         let now = now();
         self.judge_of(now).again(manifest)?;
         Ok(StepEvent::Judged {
-            mandates: self
-                .trust
-                .borrow()
-                .device_documents()
-                .mandates(self.id, now),
+            permits: self.permits_of(manifest, now),
             past: self.history.borrow().past(self.id),
             now,
         })
     }
 
-    fn judge_of(&self, now: UnixTime) -> Judge {
-        let trust = self.trust.borrow();
-        Judge {
-            signers: if self.config.run_unsigned_packages {
-                Signers::Anybody
-            } else {
-                Signers::Trusted(trust.keys().keys().to_vec())
-            },
-            agent: self.api.agent().clone(),
-            groups: trust.device_documents().groups(now),
-            history: self.finished(),
-            now,
-        }
+    fn judge_of(&self, clock: UnixTime) -> Judge {
+        let authority = self.authority.borrow();
+        let (keys, device) = (&self.config.trust, self.api.agent());
+        let (rule, now) = authority.manifest_rule(keys, device, self.finished(), clock);
+        Judge { rule, now }
+    }
+
+    /// Returns the permits of the package, whose manifest is verified.
+    fn permits_of(&self, manifest: &Accepted, clock: UnixTime) -> Permits {
+        let facts = ManifestFacts::of(manifest, &self.finished());
+        let authority = self.authority.borrow();
+        // The locations were known at the start of the attempt, and later ones are not needed.
+        authority.permits(self.id, &[], Some(facts), clock)
     }
 
     /// Returns all finished attempts of this device, with and without an accepted report.
@@ -326,7 +330,7 @@ impl Deployment<'_> {
     }
 
     async fn send(&self, pass: Secret, report: Report) -> bool {
-        let known = self.trust.borrow().known_time();
+        let known = self.authority.borrow().known_time();
         match self
             .stop
             .run_until_cancelled(self.api.report(pass, vec![report], known))

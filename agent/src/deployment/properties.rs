@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -22,6 +22,8 @@ use super::machine::{DeploymentState, Effect, NextStep, ProgramFate, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
 use crate::act::{self, ActResult};
+use crate::authority::permits::Permits;
+use crate::authority::test_state::{entry, permits_of_all};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
@@ -174,11 +176,44 @@ fn any_move() -> impl Strategy<Value = Move> {
     ]
 }
 
+/// The documents under which the device acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrustForm {
+    /// The function's tasks are enough.
+    Server,
+    /// Signed documents of the old form.
+    Documents,
+    /// The signed state.
+    State,
+}
+
+impl TrustForm {
+    /// Returns `true` if only signed assignments permit an action.
+    fn is_signed(self) -> bool {
+        self != Self::Server
+    }
+}
+
+/// The seq and the force of an entry, if the state has one.
+type AssignedEntry = Option<(u64, bool)>;
+
+/// Returns the permits of a state that assigns the package to the group `all`, or nothing.
+///
+/// States are signed once, because signatures take most of the time.
+fn state_permits(assigned: AssignedEntry) -> Permits {
+    static STATES: Mutex<BTreeMap<AssignedEntry, Permits>> = Mutex::new(BTreeMap::new());
+    let mut states = STATES.lock().unwrap();
+    let create = || {
+        let manifest = Sha256Digest::of(b"");
+        permits_of_all(assigned.map(|(seq, force)| entry(id(), manifest, seq, force)))
+    };
+    states.entry(assigned).or_insert_with(create).clone()
+}
+
 /// Everything that outlives the agent's process, and the observations of the test.
 struct AgentModel {
     kind: PackageKind,
-    /// `true` if only signed assignments are accepted; otherwise the function's tasks are enough.
-    signed: bool,
+    form: TrustForm,
     /// The number and the force of the latest signed assignment. An agent accepts no earlier one.
     assigned: (u64, bool),
     /// `true` if the latest assignment was withdrawn.
@@ -267,16 +302,20 @@ impl AgentModel {
         assert!(!acted || self.may_repeat(task.attempt), "acted twice");
         let used = self.assignments.contains_key(&self.assigned.0);
         assert!(
-            !self.signed || !used || self.kind.repeats(),
+            !self.form.is_signed() || !used || self.kind.repeats(),
             "acted twice under one assignment"
         );
         assert!(
-            !self.signed || !self.withdrawn,
+            !self.form.is_signed() || !self.withdrawn,
             "acted under a withdrawn assignment"
         );
         let mut results = self.results.values();
         let set_up = results.any(|result| result.outcome == Outcome::Succeeded);
-        let forced = task.force && (!self.signed || self.assigned.1);
+        let forced = match self.form {
+            TrustForm::Server => task.force,
+            TrustForm::Documents => task.force && self.assigned.1,
+            TrustForm::State => self.assigned.1,
+        };
         assert!(!set_up || forced, "the package was already set up");
     }
 
@@ -295,7 +334,9 @@ impl AgentModel {
     fn check_rest(&self, next: &NextStep) {
         let at_rest = matches!(
             next.0,
-            DeploymentState::Resting(_) | DeploymentState::Waiting { .. }
+            DeploymentState::Resting(_)
+                | DeploymentState::Waiting { .. }
+                | DeploymentState::AwaitingState { .. }
         );
         assert_eq!(at_rest, next.1.is_none(), "stuck in {:?}", next.0);
         for attempt in self.results.keys() {
@@ -328,7 +369,7 @@ impl AgentModel {
             Effect::Verify(fetched) => StepEvent::Verified(fetched.verify().unwrap()),
             Effect::Prepare(manifest, verified) => prepare(&manifest, verified),
             Effect::Judge(_) => StepEvent::Judged {
-                mandates: self.mandates(),
+                permits: self.permits(),
                 past: self.past.clone(),
                 now: NOW,
             },
@@ -409,13 +450,16 @@ impl AgentModel {
         }
     }
 
-    fn mandates(&self) -> Mandates {
+    fn permits(&self) -> Permits {
         let (seq, force) = self.assigned;
-        match (self.signed, self.withdrawn) {
-            (false, _) => Mandates::of_server(),
-            (true, true) => Mandates::default(),
-            (true, false) => Mandates::of_all(seq, force),
-        }
+        let documents = match (self.form, self.withdrawn) {
+            (TrustForm::State, true) => return state_permits(None),
+            (TrustForm::State, false) => return state_permits(Some((seq, force))),
+            (TrustForm::Server, _) => Mandates::of_server(),
+            (TrustForm::Documents, true) => Mandates::default(),
+            (TrustForm::Documents, false) => Mandates::of_all(seq, force),
+        };
+        Permits::Documents(documents)
     }
 
     /// Returns the event of a move while the machine is at rest, if the move causes one.
@@ -434,11 +478,13 @@ impl AgentModel {
                     locations: Vec::new(),
                     manifest_sha256: Sha256Digest::of(b""),
                     force,
+                    location_names: Vec::new(),
+                    folder: None,
                 };
                 self.announced = Some(task.clone());
                 StepEvent::Announced {
                     task,
-                    mandates: self.mandates(),
+                    permits: self.permits(),
                     past,
                     blocked,
                     now: NOW,
@@ -446,7 +492,7 @@ impl AgentModel {
             }
             Move::Cancel(attempt) => StepEvent::Cancelled {
                 cancel: Cancel { id: id(), attempt },
-                mandates: self.mandates(),
+                permits: self.permits(),
                 past,
                 now: NOW,
             },
@@ -563,14 +609,14 @@ proptest! {
     #[test]
     fn no_sequence_of_events_repeats_an_action_or_loses_a_result(
         kind in prop_oneof![Just(PackageKind::RunsOnce), Just(PackageKind::RunsAgain), Just(PackageKind::Stores)],
-        signed in any::<bool>(),
+        form in prop_oneof![Just(TrustForm::Server), Just(TrustForm::Documents), Just(TrustForm::State)],
         moves in proptest::collection::vec(any_move(), 0..60),
     ) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("1"), &*CONTENT).unwrap();
         let mut model = AgentModel {
             kind,
-            signed,
+            form,
             assigned: (1, false),
             withdrawn: false,
             assignments: BTreeMap::new(),
@@ -604,6 +650,6 @@ proptest! {
             prop_assert!(*times == 1 || model.may_repeat(*attempt), "{attempt}: {times}");
         }
         let once = model.assignments.values().all(|times| *times == 1);
-        prop_assert!(once || !signed || kind.repeats(), "{:?}", model.assignments);
+        prop_assert!(once || !form.is_signed() || kind.repeats(), "{:?}", model.assignments);
     }
 }

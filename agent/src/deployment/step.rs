@@ -15,7 +15,9 @@ use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
 /// reported, and stays there until the report is accepted or another attempt begins.
 pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
     match (state, event) {
-        (DeploymentState::Resting(found), event) => resting(found, event),
+        (DeploymentState::Resting(found) | DeploymentState::AwaitingState { found, .. }, event) => {
+            resting(found, event)
+        }
         (DeploymentState::Waiting { fetching, .. }, event) => resting(
             Some(StoredJournal::Read(Journal::Fetching(fetching))),
             event,
@@ -57,26 +59,28 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
             found,
             StepEvent::Announced {
                 task,
-                mandates,
+                permits,
                 past,
                 blocked,
                 now,
             },
-        ) => match decide::on_announced(task, &mandates, &past, found.as_ref(), now) {
-            Decision::Begin(_) if blocked => (DeploymentState::Resting(found), None),
-            decision => retire_other(found, decision),
+        ) => match decide::on_announced(task, &permits, &past, found.as_ref(), now) {
+            Ok(Decision::Begin(_)) if blocked => (DeploymentState::Resting(found), None),
+            Ok(decision) => retire_other(found, decision),
+            Err(reason) => (DeploymentState::AwaitingState { found, reason }, None),
         },
         (
             found,
             StepEvent::Cancelled {
                 cancel,
-                mandates,
+                permits,
                 past,
                 now,
             },
-        ) => match decide::on_cancelled(cancel, &mandates, &past, found.as_ref(), now) {
-            Some(finished) => retire_other(found, Decision::Conclude(finished)),
-            None => (DeploymentState::Resting(found), None),
+        ) => match decide::on_cancelled(cancel, &permits, &past, found.as_ref(), now) {
+            Ok(Some(finished)) => retire_other(found, Decision::Conclude(finished)),
+            Ok(None) => (DeploymentState::Resting(found), None),
+            Err(reason) => (DeploymentState::AwaitingState { found, reason }, None),
         },
         (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
             let report = finished.report.clone();

@@ -13,6 +13,13 @@ use crate::state::journal::{self, Journal, StoredJournal};
 /// The shortest and longest pause between two check-ins, in seconds, regardless of the reply.
 const CHECK_IN_RANGE_S: std::ops::RangeInclusive<u32> = 1..=7 * 24 * 3600;
 
+/// An answered check-in.
+struct CheckedIn {
+    reply: CheckInReply,
+    /// `true` if the device asks again at once for the rest of the signed state.
+    asks_again: bool,
+}
+
 impl Agent {
     fn unaccepted(&self) -> Vec<Report> {
         let journals = journal::read_all(&self.state).into_values();
@@ -23,33 +30,58 @@ impl Agent {
         unaccepted::batch(reports)
     }
 
+    /// Checks in, and again at once while the device lacks parts of the signed state.
+    ///
+    /// Returns the last reply: each reply has all tasks and cancellations.
+    pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
+        let mut asked = 1;
+        let CheckedIn {
+            mut reply,
+            mut asks_again,
+        } = self.check_in_once(asked).await?;
+        while asks_again {
+            asked += 1;
+            match self.check_in_once(asked).await {
+                Ok(next) => CheckedIn { reply, asks_again } = next,
+                Err(error) => {
+                    let error = with_causes(&error);
+                    tracing::warn!(error, "cannot ask for the rest of the signed state");
+                    break;
+                }
+            }
+        }
+        Ok(reply)
+    }
+
     /// Checks in with the waiting results. If the server refuses a request of this size, the agent
     /// checks in again without the programs' output.
-    pub(super) async fn check_in(&self) -> Result<CheckInReply, RunError> {
+    async fn check_in_once(&self, asked: u32) -> Result<CheckedIn, RunError> {
         let results = self.unaccepted();
-        let reply = match self.check_in_with(&results).await {
+        let checked_in = match self.check_in_with(&results, asked).await {
             // A result must not be stuck because a proxy or a server has a small limit.
             Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
                 tracing::warn!(
                     error = error.to_string(),
                     "checking in again without the programs' output"
                 );
-                self.check_in_with(&unaccepted::without_output(results.clone()))
-                    .await?
+                let shorter = unaccepted::without_output(results.clone());
+                self.check_in_with(&shorter, asked).await?
             }
-            reply => reply?,
+            checked_in => checked_in?,
         };
-        self.settle(&results, &reply.accepted).await;
-        Ok(reply)
+        self.settle(&results, &checked_in.reply.accepted).await;
+        Ok(checked_in)
     }
 
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
-    async fn check_in_with(&self, results: &[Report]) -> Result<CheckInReply, RunError> {
-        let known = self.trust.borrow().known_time();
+    async fn check_in_with(&self, results: &[Report], asked: u32) -> Result<CheckedIn, RunError> {
+        let known = self.authority.borrow().known_time();
+        let held = self.authority.borrow().holdings();
         let request = CheckInRequest {
             facts: facts(),
             results: results.to_vec(),
-            holds: self.trust.borrow().held_documents(),
+            holds: held.documents.clone(),
+            holds_state: held.state.clone(),
         };
         let send =
             async |admission: Admission| self.api.check_in(&admission, &request, known).await;
@@ -80,8 +112,8 @@ impl Agent {
                 tracing::error!(error = with_causes(&error), "cannot store the pass");
             }
         }
-        self.accept_documents(&mut reply);
-        Ok(reply)
+        let asks_again = self.accept_documents(&mut reply, &held, asked);
+        Ok(CheckedIn { reply, asks_again })
     }
 
     fn enrolment_token(&self) -> Result<Admission, RunError> {

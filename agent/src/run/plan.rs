@@ -85,6 +85,8 @@ mod tests {
             locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
             force: false,
+            location_names: Vec::new(),
+            folder: None,
         }
     }
 

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
+use packcast_protocol::state::{ActedUnder, Mandate, TargetId};
 use packcast_protocol::{Outcome, PackageId, PackageName, UnixTime};
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +22,8 @@ use self::chain::{Chain, ChainEnd};
 use self::merge::merge;
 use crate::state::damage::{self, DamagedFile};
 use crate::state::durable;
-use crate::state::journal::Finished;
+use crate::state::journal::{self, Finished, StoredJournal};
 use crate::state::{StateDir, StateError};
-use crate::trust::mandates::Mandate;
 
 /// The limit of stored harmless attempts, and the number that is kept once there are more.
 ///
@@ -106,10 +106,14 @@ impl PastResults {
         finished.any(|finished| finished.outcome == Outcome::Succeeded)
     }
 
-    /// Returns the assignments that were used up.
-    pub(crate) fn acted_on(&self) -> BTreeSet<Mandate> {
-        let by = self.attempts.values().flat_map(|finished| &finished.by);
-        by.cloned().collect()
+    /// Returns the assignments that were used up at a target; `None` in the old form of trust.
+    pub(crate) fn acted_on(&self, target: Option<TargetId>) -> BTreeSet<Mandate> {
+        let finished = self.attempts.values();
+        let here = finished.filter(|finished| {
+            let under = finished.under.as_ref();
+            under.map(|under| under.target) == target
+        });
+        here.flat_map(|finished| &finished.by).cloned().collect()
     }
 
     /// Returns `true` if records of the package may be lost, and no later result has
@@ -356,6 +360,19 @@ impl HistoryFiles {
         let end = self.are_same().then(|| first.end());
         (History::of(merged.records, end), merged.has_lost)
     }
+}
+
+/// Returns the commits and key lists under which the device has acted, by its history and its
+/// journals.
+pub(crate) fn acted_under(state: &StateDir, history: &History) -> Vec<ActedUnder> {
+    let finished = history.iter();
+    let of_history = finished.filter_map(|finished| finished.under.as_deref().cloned());
+    let journals = journal::read_all(state).into_values();
+    let of_journals = journals.filter_map(|found| match found {
+        StoredJournal::Read(journal) => journal.acted_under().cloned(),
+        StoredJournal::Unreadable { .. } => None,
+    });
+    of_history.chain(of_journals).collect()
 }
 
 /// Returns `true` if the attempt reached its result without changing the device.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::{ActedUnder, Mandate};
 use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
 };
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::platform::ProgramRecord;
 use crate::state::{PackageDir, StateDir, StateError};
-use crate::trust::mandates::Mandate;
 use crate::{state::checked_line, state::durable};
 
 /// The progress of an attempt, as it is on disk.
@@ -62,6 +62,10 @@ pub(crate) struct Acting {
     /// The assignments of the action; empty if the function's task was enough.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
+    /// The commit and the key list of the signed state that permitted the action; `None` in the old
+    /// form of trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) under: Option<Box<ActedUnder>>,
 }
 
 /// A program that the agent has started.
@@ -102,6 +106,10 @@ pub(crate) struct Finished {
     /// The assignments that the attempt used up, because it acted.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) by: BTreeSet<Mandate>,
+    /// The commit and the key list of the signed state that permitted the action; `None` in the old
+    /// form of trust.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) under: Option<Box<ActedUnder>>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -133,6 +141,7 @@ impl Finished {
             package: None,
             acted: false,
             by: BTreeSet::new(),
+            under: None,
         }
     }
 }
@@ -245,6 +254,16 @@ impl Acting {
 }
 
 impl Journal {
+    /// Returns the commit and the key list under which the agent has acted, if it has.
+    pub(crate) fn acted_under(&self) -> Option<&ActedUnder> {
+        let acting = match self {
+            Self::Finished(finished) => return finished.under.as_deref(),
+            Self::Acting(acting) => Some(acting),
+            Self::Fetching(fetching) => fetching.interrupted.as_ref(),
+        };
+        acting?.under.as_deref()
+    }
+
     /// Returns the number of the journal's attempt.
     pub(crate) const fn attempt(&self) -> u32 {
         match self {
@@ -259,6 +278,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::trust::mandates::mandate_of_all;
 
     fn acting(attempt: u32, repeats: u32) -> Acting {
         Acting {
@@ -270,7 +290,8 @@ mod tests {
             may_repeat: true,
             repeats,
             program: None,
-            by: [Mandate::of_all(1)].into(),
+            by: [mandate_of_all(1)].into(),
+            under: None,
         }
     }
 

@@ -90,7 +90,7 @@ fn set_aside(path: &Path) -> io::Result<()> {
 }
 
 /// Removes the files of a folder that `which` selects. A missing folder has no files.
-pub(super) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), StateError> {
+pub(crate) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Result<(), StateError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

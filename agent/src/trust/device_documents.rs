@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::assignments::AssignedPackage;
+use packcast_protocol::state::Mandate;
 use packcast_protocol::{
     AgentId, Assignee, Assignments, GroupName, PackageId, UnixTime, VerifiedAssignments,
 };
 
-use super::mandates::{AssignedManifest, ExpiredDocument, Mandate, Mandates};
+use super::mandates::{AssignedManifest, ExpiredDocument, Mandates};
 
 /// The documents of a device: the latest of each assignee.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +52,7 @@ impl DeviceDocuments<'_> {
             };
             if let Some(assigned) = document.assigned(package).filter(|_| concerns) {
                 let mandate = Mandate {
-                    recipient: document.recipient().clone(),
+                    assignee: document.recipient().clone(),
                     seq: assigned.seq,
                 };
                 if let Some(expired) = self.expired(document, now) {
@@ -102,7 +103,7 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::trust::mandates::{Authorised, NotAuthorised};
+    use crate::trust::mandates::{Assigned, NotAuthorised};
     use crate::trust::publisher::{
         TestDocument, device, group, key, manifest, package, to_device, to_group,
     };
@@ -126,7 +127,7 @@ mod tests {
     }
 
     fn shown(mandate: &Mandate) -> String {
-        let name = match &mandate.recipient {
+        let name = match &mandate.assignee {
             Assignee::Device(_) => "device",
             Assignee::Group(group) => group.as_str(),
         };
@@ -145,12 +146,12 @@ mod tests {
             server_is_trusted: case.server_is_trusted,
         };
         let acted = case.acted.iter().map(|(name, seq)| Mandate {
-            recipient: recipient(name),
+            assignee: recipient(name),
             seq: *seq,
         });
         let mandates = device_documents.mandates(package(1), NOW);
         match mandates.authorise(&acted.collect(), manifest(1)) {
-            Ok(Authorised { by, force }) => {
+            Ok(Assigned { by, force }) => {
                 let by: Vec<String> = by.iter().map(shown).collect();
                 by.join(", ") + if force { ", force" } else { "" }
             }

@@ -3,24 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::Mandate;
 use packcast_protocol::{Assignee, GroupName, Sha256Digest, UnixTime};
-use serde::{Deserialize, Serialize};
 
-/// One assignment of a package. A device acts on each assignment once.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) struct Mandate {
-    pub(crate) recipient: Assignee,
-    /// The assignee's revision that added the assignment.
-    pub(crate) seq: u64,
-}
-
+/// Returns a mandate of the group `all`.
 #[cfg(test)]
-impl Mandate {
-    pub(crate) fn of_all(seq: u64) -> Self {
-        Self {
-            recipient: Assignee::Group(GroupName::all()),
-            seq,
-        }
+pub(crate) fn mandate_of_all(seq: u64) -> Mandate {
+    Mandate {
+        assignee: Assignee::Group(GroupName::all()),
+        seq,
     }
 }
 
@@ -53,9 +44,9 @@ pub(super) struct ExpiredDocument {
     pub(super) expires: UnixTime,
 }
 
-/// The permission to act on a package.
+/// The assignments that permit an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Authorised {
+pub(crate) struct Assigned {
     /// All assignments of the package now, which acting uses up.
     ///
     /// Empty if only the function's task permits it.
@@ -98,7 +89,7 @@ impl Mandates {
         &self,
         acted: &BTreeSet<Mandate>,
         announced: Sha256Digest,
-    ) -> Result<Authorised, NotAuthorised> {
+    ) -> Result<Assigned, NotAuthorised> {
         let unused = || {
             let current = self.current.iter();
             current.filter(|(mandate, _)| !acted.contains(mandate))
@@ -107,7 +98,7 @@ impl Mandates {
             .filter(|(_, meant)| meant.manifest == announced)
             .peekable();
         if meant.peek().is_some() {
-            return Ok(Authorised {
+            return Ok(Assigned {
                 // All of them, even the expired ones: otherwise the device would run the package
                 // again after the publisher signs an expired assignment again.
                 by: self.all(),
@@ -115,7 +106,7 @@ impl Mandates {
             });
         }
         if self.server_is_trusted {
-            return Ok(Authorised {
+            return Ok(Assigned {
                 by: BTreeSet::new(),
                 force: true,
             });
@@ -144,7 +135,7 @@ impl Mandates {
     pub(crate) fn of_all(seq: u64, force: bool) -> Self {
         let manifest = Sha256Digest::of(b"");
         Self {
-            current: BTreeMap::from([(Mandate::of_all(seq), AssignedManifest { manifest, force })]),
+            current: BTreeMap::from([(mandate_of_all(seq), AssignedManifest { manifest, force })]),
             ..Self::default()
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Trust, TrustChange};
-use crate::config::Config;
+use crate::config::KeyConfig;
 use crate::state::durable;
 use crate::state::{StateDir, StateError};
 
@@ -20,7 +20,7 @@ impl Trust {
     /// brings it again.
     pub(crate) fn load(
         state: &StateDir,
-        config: &Config,
+        config: &KeyConfig,
         device: AgentId,
     ) -> Result<Self, StateError> {
         let keys = config.trusted_keys.clone();
@@ -110,19 +110,15 @@ mod tests {
     use super::super::publisher::{TestDocument, device, key, list, to_device, to_group};
     use super::*;
 
-    fn config(dir: &Path) -> Config {
-        let path = dir.join("agent.toml");
-        let text = format!(
-            "server = \"https://h\"\nstate_dir = {:?}\ntrusted_keys = [\"{}\"]",
-            dir.join("state"),
-            key(0)
-        );
-        fs::write(&path, text).unwrap();
-        Config::load(&path).unwrap()
+    fn config() -> KeyConfig {
+        KeyConfig {
+            trusted_keys: vec![key(0)],
+            ..KeyConfig::default()
+        }
     }
 
     /// Returns a device that followed a new key, and has its assignments and those of two groups.
-    fn stored(state: &StateDir, config: &Config) -> Trust {
+    fn stored(state: &StateDir, config: &KeyConfig) -> Trust {
         let mut trust = Trust::load(state, config, device(1)).unwrap();
         let own = TestDocument {
             groups: &["con"],
@@ -140,8 +136,8 @@ mod tests {
     #[test]
     fn accepted_documents_are_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
-        let state = StateDir::open(&config.state_dir).unwrap();
+        let config = config();
+        let state = StateDir::open(&dir.path().join("state")).unwrap();
         let trust = stored(&state, &config);
         let loaded = Trust::load(&state, &config, device(1)).unwrap();
         assert_eq!(loaded.held_documents(), trust.held_documents());
@@ -152,8 +148,8 @@ mod tests {
     #[test]
     fn damaged_or_unsigned_documents_are_discarded() {
         let dir = tempfile::tempdir().unwrap();
-        let config = config(dir.path());
-        let state = StateDir::open(&config.state_dir).unwrap();
+        let config = config();
+        let state = StateDir::open(&dir.path().join("state")).unwrap();
         let trust = stored(&state, &config);
         let path = state.assignments().join("group-con.json");
         let whole = fs::read(&path).unwrap();

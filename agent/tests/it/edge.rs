@@ -18,7 +18,9 @@ use packcast_protocol::api::{
     ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
-use packcast_protocol::{KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime};
+use packcast_protocol::{
+    AgentId, KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime,
+};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -26,6 +28,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
+use crate::commits::StatePublisher;
 use crate::publisher::{Publisher, unix_now};
 
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
@@ -39,6 +42,8 @@ pub(crate) struct EdgeState {
     pub(crate) tasks: Vec<Task>,
     /// Signs the assignments of the tasks.
     pub(crate) publisher: Option<Publisher>,
+    /// Signs the state of the target, for an agent that follows it.
+    pub(crate) target: Option<StatePublisher>,
     /// The assignments of an attacker, which replace the publisher's.
     pub(crate) forged: Option<Vec<SignedAssignments>>,
     pub(crate) keys: Vec<SignedKeyList>,
@@ -242,19 +247,19 @@ impl EdgeState {
         let headers = parts.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
         let signed = SignedHeaders::read(headers).unwrap();
-        match signed.verify(parts.method.as_str(), path, body, now) {
-            Ok(_) => {}
+        let device = match signed.verify(parts.method.as_str(), path, body, now) {
+            Ok(device) => device,
             Err(HttpSignatureError::Skew { created, .. }) => {
                 self.skewed.push(created);
                 return refused(401, ProblemKind::ClockSkew, now);
             }
             Err(error) => panic!("{error}"),
-        }
+        };
         if self.body_limit.is_some_and(|limit| body.len() > limit) {
             return refused(413, ProblemKind::TooLarge, now);
         }
         match path {
-            "/v1/check-in" => self.check_in(signed.admission(), body, now),
+            "/v1/check-in" => self.check_in(&device, signed.admission(), body, now),
             "/v1/report" => self.report(body, now),
             _ => refused(404, ProblemKind::NotFound, now),
         }
@@ -268,7 +273,13 @@ impl EdgeState {
         }
     }
 
-    fn check_in(&mut self, admission: &Admission, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {
+    fn check_in(
+        &mut self,
+        device: &AgentId,
+        admission: &Admission,
+        body: &[u8],
+        now: UnixTime,
+    ) -> (u16, Vec<u8>) {
         let request: CheckInRequest = serde_json::from_slice(body).unwrap();
         let (enrols, admits) = match admission {
             Admission::Token(token) => (true, token.reveal() == TOKEN),
@@ -282,6 +293,10 @@ impl EdgeState {
         }
         self.enrolments += usize::from(enrols);
         let accepted = self.accept(request.results);
+        let state = match (&mut self.target, request.holds_state) {
+            (Some(target), Some(held)) => target.reply(device, held),
+            _ => None,
+        };
         let following = |list: &&SignedKeyList| serial(list) > request.holds.keys;
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
@@ -290,6 +305,7 @@ impl EdgeState {
             accepted,
             keys: self.keys.iter().filter(following).cloned().collect(),
             assignments: self.assignments(),
+            state,
             next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };
         self.held.push(request.holds);

@@ -17,6 +17,7 @@ use rcgen::CertifiedKey;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
+use crate::commits::StatePublisher;
 use crate::edge::{Edge, EdgeState, TOKEN};
 use crate::proxy::Proxy;
 use crate::publisher::{Publisher, Signer, unix_now};
@@ -33,6 +34,8 @@ pub(crate) struct Lab {
     /// The check-in function, and the first location of every package.
     pub(crate) edge: Edge,
     pub(crate) signer: Signer,
+    /// The line of the configuration that decides on trust.
+    trust: String,
     dir: tempfile::TempDir,
 }
 
@@ -103,16 +106,33 @@ impl Lab {
         let edge = runtime.block_on(Edge::start(&key));
         let signer = Signer::new();
         edge.world().publisher = Some(Publisher::new(signer.clone()));
+        let trust = format!("trusted_keys = [\"{}\"]", signer.public());
         let lab = Self {
             runtime,
             key,
             edge,
             signer,
+            trust,
             dir,
         };
         lab.configure("");
         private_folder(&lab.state());
         lab
+    }
+
+    /// Creates a device that follows the signed state of a new target.
+    pub(crate) fn following() -> Self {
+        let mut lab = Self::new();
+        lab.follow(StatePublisher::new(1, lab.signer.clone()));
+        lab
+    }
+
+    /// Follows the signed state of a target from now on, and returns the one before.
+    pub(crate) fn follow(&mut self, target: StatePublisher) -> Option<StatePublisher> {
+        self.trust = format!("trust = \"{}\"", target.trust());
+        self.configure("");
+        self.world().publisher = None;
+        self.world().target.replace(target)
     }
 
     /// Writes the agent's configuration, with additional lines.
@@ -137,7 +157,7 @@ impl Lab {
         let _ = writeln!(text, "state_dir = {:?}", path("state"));
         let _ = writeln!(text, "ca_file = {:?}", path("ca.pem"));
         let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
-        let _ = writeln!(text, "trusted_keys = [\"{}\"]", self.signer.public());
+        let _ = writeln!(text, "{}", self.trust);
         text.push_str(lines);
         std::fs::write(path("agent.toml"), text).unwrap();
         private(&self.dir.path().join("token"), TOKEN);
@@ -255,6 +275,8 @@ impl Lab {
             locations: vec![self.edge.location()],
             manifest_sha256: digest,
             force: false,
+            location_names: vec!["main".parse().unwrap()],
+            folder: None,
         });
         id
     }

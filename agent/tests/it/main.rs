@@ -5,6 +5,7 @@
 mod acting;
 mod archives;
 mod cancelling;
+mod commits;
 mod edge;
 mod hostile;
 mod interrupted;
@@ -16,6 +17,7 @@ mod network;
 mod packages;
 mod proxy;
 mod publisher;
+mod signed_state;
 #[cfg(unix)]
 #[path = "../../../testing/src/skip.rs"]
 pub mod skip;

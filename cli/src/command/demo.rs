@@ -69,10 +69,13 @@ impl Args {
             .map_err(Failure::failed)?;
         let mut steps = Steps::start();
         let state_dir = place.path().join("local");
+        // Creates the target, whose trust line the function needs.
         let key = Arc::new(local::signing_key(&state_dir, &NoSecrets)?);
-        let system = Local::start(LocalOptions::new(&state_dir))
-            .await
-            .map_err(Failure::failed)?;
+        let options = LocalOptions {
+            trust: Some(local::trust(&state_dir)?),
+            ..LocalOptions::new(&state_dir)
+        };
+        let system = Local::start(options).await.map_err(Failure::failed)?;
         steps.done(
             "started",
             &format!(

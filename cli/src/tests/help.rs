@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 51] = [
+const TESTS: [(&str, fn()); 55] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -91,6 +91,10 @@ const TESTS: [(&str, fn()); 51] = [
     ("token", token),
     ("agent-config", agent_config),
     ("explain", explain),
+    ("log", log),
+    ("diff", diff),
+    ("revert", revert),
+    ("audit", audit),
     ("completions", completions),
     ("man", man),
 ];
@@ -174,7 +178,7 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
-      sign          Sign assignments again before they expire
+      sign          Sign the state of the target again before it expires
       delete        Delete a package and its objects
       group         Manage groups of devices
       list          List packages, newest last
@@ -185,6 +189,10 @@ fn packcast() {
       token         Create an enrolment token for a limited number of devices
       agent-config  Print the configuration of a Packcast agent
       explain       Explain why a device has a package, or does not have it
+      log           List the changes of a target: who changed what, and when
+      diff          Show the difference between two states of a target
+      revert        Bring a target back to the state of an earlier commit
+      audit         Check a target: history, keys, records, packages
       completions   Print the completion script for a shell
       man           Print or write the manual pages
       help          Print this message or the help of the given subcommand(s)
@@ -1062,13 +1070,16 @@ fn unassign() {
 #[test]
 fn sign() {
     assert_snapshot!(help("sign"), @"
-    Sign assignments again before they expire
+    Sign the state of the target again before it expires
 
-    A Packcast agent refuses assignments 180 days after they were signed. Without
-    options, this command signs all assignments that expire within 90 days; run it
-    once a month. The command refuses assignments that your key has not signed:
-    check these assignments with 'packcast group show' or 'packcast device show',
-    then pass --group or --device to sign them as they are on record.
+    A Packcast agent begins nothing under a signed state that has expired: 90 days
+    after the last change. This command signs the state again, and renews the list
+    of publisher keys if it expires within 60 days and your key is a root key. Run
+    it once a month. It also signs assignments for agents that check each assignment
+    alone: without options, those that expire within 90 days. It refuses assignments
+    that your key has not signed: check these assignments with 'packcast group show'
+    or 'packcast device show', then pass --group or --device to sign them as they
+    are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -1090,6 +1101,17 @@ fn sign() {
               Signs the restored assignments even if this machine has signed later
               ones.
 
+          --state-valid-for <DAYS>
+              Let the signed state expire after this many days
+
+              [default: 90]
+
+          --accept-clock
+              Sign although nothing confirms the clock of this machine
+
+              For a table on the same machine, which was not changed for more than
+              90 days. A clock that differs from the table's is never accepted.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1109,6 +1131,7 @@ fn sign() {
 
     Examples:
       packcast sign
+      packcast sign --state-valid-for 14
       packcast sign --all
       packcast sign --restored
       packcast sign --group lab --device web01
@@ -2027,5 +2050,169 @@ fn man() {
     Examples:
       packcast man | man -l -
       packcast man ~/.local/share/man/man1 && man packcast-publish
+    ");
+}
+
+#[test]
+fn log() {
+    assert_snapshot!(help("log"), @"
+    List the changes of a target: who changed what, and when
+
+    Each change is a signed commit. The newest commit comes first. Number, time, key
+    and changes of a commit are verified; nobody verifies author and command. The
+    exit code is 3 if a commit does not verify.
+
+    Usage: packcast log [OPTIONS]
+
+    Options:
+          --limit <COUNT>
+              List only this many commits
+
+              [default: 20]
+
+          --before <NUMBER>
+              List only commits before this number
+
+          --package <PACKAGE>
+              List only changes of this package: its id, or name@version
+
+          --group <GROUP>
+              List only changes of this group
+
+          --device <DEVICE>
+              List only changes of this device: its id, or a host name that no other
+              device has
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast log
+      packcast log --limit 5 --format json
+      packcast log --before 1795327754
+      packcast log --group lab --package vlc@3.0.21
+      packcast log --device web01
+    ");
+}
+
+#[test]
+fn diff() {
+    assert_snapshot!(help("diff"), @"
+    Show the difference between two states of a target
+
+    The state of each commit can be compared with that of any other, in both
+    directions. 'packcast log' lists the commits.
+
+    Usage: packcast diff [OPTIONS] <FROM> [TO]
+
+    Arguments:
+      <FROM>
+              Number of the first commit, or 'head'
+
+      [TO]
+              Number of the second commit, or 'head'
+
+              [default: head]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast diff 1795327754
+      packcast diff 1795327754 1795330012
+      packcast diff head 1795327754 --format json
+    ");
+}
+
+#[test]
+fn revert() {
+    assert_snapshot!(help("revert"), @"
+    Bring a target back to the state of an earlier commit
+
+    Shows the difference and asks, then restores groups, memberships, assignments
+    and locations with one new commit; more than 90 newly assigned packages need
+    several. 'packcast log' lists the commits. Devices that have deployed a package
+    keep it.
+
+    Usage: packcast revert [OPTIONS] <NUMBER>
+
+    Arguments:
+      <NUMBER>
+              Number of the commit
+
+    Options:
+          --force
+              Assign packages with force again, if they were assigned with force
+
+              Devices that have such a package deploy it again.
+
+          --members
+              Add the earlier devices to groups that were deleted since
+
+          --dry-run
+              Only show the difference
+
+          --yes
+              Revert without a question
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast revert 1795327754 --dry-run
+      packcast revert 1795327754
+      packcast revert 1795327754 --members --yes
+    ");
+}
+
+#[test]
+fn audit() {
+    assert_snapshot!(help("audit"), @"
+    Check a target: history, keys, records, packages
+
+    Verifies every commit, signature and key list, reads every page of the signed
+    state, compares the records of groups, devices and locations with it, and
+    verifies the manifest of each assigned package. The command changes nothing in
+    the target. It reads the record of every device.
+
+    The exit code is 0 if the command finds no problem, 3 if it finds one, and 1 or
+    75 if it cannot check a part.
+
+    Usage: packcast audit [OPTIONS]
+
+    Options:
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast audit
+      packcast audit --format json
     ");
 }

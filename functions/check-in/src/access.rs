@@ -107,6 +107,7 @@ mod tests {
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: PassKey::new([9; 32]),
+            trust: None,
             check_in_interval_s: 3600,
             pace: Pacing::default(),
             group_cache_s: 0,

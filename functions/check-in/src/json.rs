@@ -255,15 +255,15 @@ async fn answer_check_in(
         record_check_in(function, &record, device_state.device.as_ref()).await?;
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
-    let assignments =
-        documents::assignments(function, device, &announced.reconciled, &sent.holds).await?;
+    let documents = documents::lacking(function, device, sent, &announced, now).await?;
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),
         cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
-        keys: function.groups.key_lists_after(sent.holds.keys),
-        assignments,
+        keys: documents.keys,
+        assignments: documents.assignments,
+        state: documents.state,
         next_check_in_s: function.settings.check_in_interval_s,
     })
 }
@@ -288,6 +288,12 @@ fn task(announced: &AnnouncedTask) -> Task {
             .collect(),
         manifest_sha256: announced.published.manifest,
         force: announced.task.force,
+        location_names: announced
+            .locations
+            .iter()
+            .map(|at| at.name.clone())
+            .collect(),
+        folder: Some(package.folder.clone()),
     }
 }
 

@@ -20,7 +20,7 @@ pub mod settings;
 pub mod state;
 mod tasks;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -37,6 +37,7 @@ pub use crate::pass_key::PassKey;
 pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
 use crate::refusals::{RefusalCounter, RefusalKind};
 pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
+use crate::state::StateCache;
 
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
 /// function without a reply, and of the CDN.
@@ -48,6 +49,10 @@ pub struct CheckInFunction {
     records: Records,
     packages: Packages,
     groups: Groups,
+    /// `None` if the settings have no trust line.
+    state: Option<StateCache>,
+    /// Done after the warning that a device asked for a state without `state`.
+    without_state: Once,
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
 }
@@ -58,6 +63,11 @@ impl CheckInFunction {
             records,
             packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
+            state: settings
+                .trust
+                .clone()
+                .map(|trust| StateCache::new(trust, settings.group_cache_s)),
+            without_state: Once::new(),
             settings,
             refusals: Mutex::default(),
         }

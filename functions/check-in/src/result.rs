@@ -120,6 +120,7 @@ async fn finished_task(
         outcome: outcome(open, &reported.code, &success_codes),
         detail: reported.detail.clone(),
         output_tail: reported.output_tail.clone(),
+        mandate: open.mandate,
         finished_at: reported.finished_at,
     })
 }

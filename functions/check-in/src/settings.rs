@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::digest::DigestError;
+use packcast_protocol::state::TrustedRoots;
+use packcast_protocol::state::target::TrustedRootsError;
 use packcast_rollout::Pacing;
 use packcast_rollout::pacing::{UpTo, UpToError};
 
@@ -23,6 +25,8 @@ pub struct FunctionSettings {
     pub enrolment_tokens: Vec<Sha256Digest>,
     /// Key of the passes of Packcast agents.
     pub pass_key: PassKey,
+    /// Target id and root keys. Without them, the function sends no signed state.
+    pub trust: Option<TrustedRoots>,
     /// Seconds between the check-ins of a Packcast agent.
     pub check_in_interval_s: u32,
     /// Pacing of OCS agents, unless a group or a device has its own.
@@ -68,6 +72,8 @@ pub enum SettingsError {
     },
     #[error("environment variable {0} is neither true nor false")]
     Switch(&'static str),
+    #[error("environment variable PACKCAST_TRUST is invalid")]
+    Trust(#[source] TrustedRootsError),
 }
 
 impl FunctionSettings {
@@ -81,6 +87,9 @@ impl FunctionSettings {
     /// Lists of digests: `PACKCAST_ORIGIN_SECRETS` (absent if there is no CDN in front of the
     /// function), `PACKCAST_PATH_TOKENS` and `PACKCAST_ENROLMENT_TOKENS` (if absent, no agent
     /// is admitted by them).
+    ///
+    /// `PACKCAST_TRUST` is the trust line of the target, as `packcast keys show` prints it. If it is
+    /// absent or empty, the function sends no signed state.
     ///
     /// Numbers: `PACKCAST_CHECK_IN_INTERVAL_S` and `PACKCAST_GROUP_CACHE_S`.
     ///
@@ -96,6 +105,7 @@ impl FunctionSettings {
             path_tokens: digests(&variable, "PACKCAST_PATH_TOKENS")?,
             enrolment_tokens: digests(&variable, "PACKCAST_ENROLMENT_TOKENS")?,
             pass_key: PassKey::from_hex(&key).ok_or(SettingsError::PassKey)?,
+            trust: trust(&variable)?,
             check_in_interval_s: seconds(
                 &variable,
                 "PACKCAST_CHECK_IN_INTERVAL_S",
@@ -166,6 +176,15 @@ fn digests(
             })
         })
         .collect()
+}
+
+fn trust(variable: impl Fn(&str) -> Option<String>) -> Result<Option<TrustedRoots>, SettingsError> {
+    let text = variable("PACKCAST_TRUST").unwrap_or_default();
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(SettingsError::Trust)
 }
 
 fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
@@ -244,6 +263,7 @@ impl std::fmt::Debug for FunctionSettings {
             .field("origin_secrets", &self.origin_secrets.len())
             .field("path_tokens", &self.path_tokens.len())
             .field("enrolment_tokens", &self.enrolment_tokens.len())
+            .field("trust", &self.trust)
             .field("check_in_interval_s", &self.check_in_interval_s)
             .field("pace", &self.pace)
             .field("group_cache_s", &self.group_cache_s)
@@ -255,6 +275,8 @@ impl std::fmt::Debug for FunctionSettings {
 mod tests {
     use super::*;
     use packcast_protocol::with_causes;
+
+    const ROOT: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
     fn read(variables: &[(&str, &str)]) -> Result<FunctionSettings, SettingsError> {
         FunctionSettings::from_environment(|name| look_up(variables, name))
@@ -315,6 +337,19 @@ mod tests {
     }
 
     #[test]
+    fn a_trust_line_may_be_absent() {
+        let key = "0".repeat(64);
+        let with = |line: &str| read(&[("PACKCAST_PASS_KEY", &key), ("PACKCAST_TRUST", line)]);
+        for absent in ["", " \n"] {
+            assert_eq!(with(absent).unwrap().trust, None);
+        }
+        assert_eq!(read(&[("PACKCAST_PASS_KEY", &key)]).unwrap().trust, None);
+        let line = format!("{}:{ROOT}", "a".repeat(26));
+        assert_eq!(with(&line).unwrap().trust, Some(line.parse().unwrap()));
+        assert!(matches!(with(ROOT), Err(SettingsError::Trust(_))));
+    }
+
+    #[test]
     fn an_error_names_the_variable_and_hides_its_value() {
         let key = "0".repeat(64);
         for (name, value) in [
@@ -352,6 +387,8 @@ mod tests {
             error("PACKCAST_CHECK_IN_INTERVAL_S", "59"),
             error("PACKCAST_CONTACT_EVERY_H", "169"),
             error("PACKCAST_STRICT", "perhaps"),
+            error("PACKCAST_TRUST", ROOT),
+            error("PACKCAST_TRUST", &format!("target:{ROOT}")),
         ];
         insta::assert_snapshot!(lines.join("\n"), @r#"
         environment variable PACKCAST_PASS_KEY is not set
@@ -361,6 +398,8 @@ mod tests {
         environment variable PACKCAST_CHECK_IN_INTERVAL_S is not a whole number of seconds from 60 to 604800
         environment variable PACKCAST_CONTACT_EVERY_H is not a whole number of hours from 1 to 168
         environment variable PACKCAST_STRICT is neither true nor false
+        environment variable PACKCAST_TRUST is invalid: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3" is not a trust line: write <target id>:<root key>[,<root key>...]
+        environment variable PACKCAST_TRUST is invalid: cannot read the trust line: "target" is not a target id: 26 letters a-z and digits 2-7
         "#);
     }
 }

@@ -7,4 +7,4 @@ mod cache;
 mod reply;
 
 pub use cache::StateCache;
-pub use reply::{StateFacts, needs_state};
+pub use reply::{StateFacts, StateQuestion, needs_state};

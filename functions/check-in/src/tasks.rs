@@ -27,6 +27,8 @@ pub(crate) struct Announcements {
     pub(crate) tasks: Vec<AnnouncedTask>,
     /// Announced tasks that the device is to cancel: withdrawn ones, and those of inactive packages.
     pub(crate) to_cancel: Vec<OpenTask>,
+    /// True if this check-in has put a task on record as announced.
+    pub(crate) has_new_task: bool,
     /// The state of the device that the announcements follow from.
     pub(crate) reconciled: Reconciled,
 }
@@ -110,6 +112,7 @@ fn announcements(
         pacing,
         tasks,
         to_cancel,
+        has_new_task: !on_record.is_empty(),
         reconciled,
     }
 }
@@ -139,7 +142,11 @@ async fn record(
     if announcing.is_empty() {
         return Ok(HashSet::new());
     }
-    let announced = function.records.announce(device, &announcing, now).await?;
+    let leaf_order = reconciled.device_state.leaf.order;
+    let announced = function
+        .records
+        .announce(device, leaf_order, &announcing, now)
+        .await?;
     for id in &announced.refused {
         function.packages.invalidate(*id);
         let group = by_group.get(id).map(|(group, _)| *group);

@@ -10,9 +10,10 @@ use crate::assignments::{Held, MAX_GROUPS, SignedAssignments};
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::keys::SignedKeyList;
-use crate::location::Location;
+use crate::location::{Location, LocationName, ObjectPath};
 use crate::package::PackageId;
 use crate::priority::Priority;
+use crate::state::{HeldState, StateText};
 
 /// Body of a request to `/v1/check-in`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,10 @@ pub struct CheckInRequest {
     /// The signed documents that the device already has.
     #[serde(default, skip_serializing_if = "HeldDocuments::is_nothing")]
     pub holds: HeldDocuments,
+    /// The part of the signed state that the device already has, if the device follows one target
+    /// by its trust line. Such a device receives no other signed documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds_state: Option<HeldState>,
 }
 
 /// State of each signed document that a device has.
@@ -85,6 +90,9 @@ pub struct CheckInReply {
     /// Device and group assignments that are later than the ones that the device has.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub assignments: Vec<SignedAssignments>,
+    /// Parts of the signed state that the device lacks; absent if it lacks nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateText>,
     /// Seconds until the device should check in again.
     pub next_check_in_s: u32,
 }
@@ -100,6 +108,13 @@ pub struct Task {
     pub priority: Priority,
     /// Locations of `<id>/manifest.json` and the fragments, in the order to try them.
     pub locations: Vec<Location>,
+    /// Names of the locations, in the same order. A device that follows the signed state takes
+    /// their addresses from it, and uses no other address.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub location_names: Vec<LocationName>,
+    /// Folder of the package below each named location. It may differ from the package's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<ObjectPath>,
     /// SHA-256 of the package's manifest.
     pub manifest_sha256: Sha256Digest,
     /// True if the device must deploy the package even if its history has the package.

@@ -58,7 +58,8 @@ impl AnnouncedManifest {
 /// A manifest that was announced, is signed by a trusted key and has not expired.
 ///
 /// [`VerifiedManifest::verify`] creates it, as does [`VerifiedManifest::dangerously_unsigned`]
-/// for an agent that is configured to accept unsigned packages.
+/// for an agent that is configured to accept unsigned packages. For an agent that follows the signed
+/// state, [`VerifiedManifest::named_by_state`] creates it, because the state is signed.
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest(Manifest);
 
@@ -80,6 +81,20 @@ impl VerifiedManifest {
 
     /// Verifies everything but the signature: any sender of an announcement can run any package.
     pub fn dangerously_unsigned(
+        bytes: &[u8],
+        announced: AnnouncedManifest,
+        now: UnixTime,
+    ) -> Result<Self, ManifestError> {
+        announced.check(bytes)?;
+        Self::read(bytes, announced, now)
+    }
+
+    /// Verifies digest, form, identity and expiry of a manifest whose digest the signed state
+    /// names.
+    ///
+    /// The manifest needs no signature of its own. The caller has compared the announced digest with
+    /// an entry of a whole state.
+    pub fn named_by_state(
         bytes: &[u8],
         announced: AnnouncedManifest,
         now: UnixTime,

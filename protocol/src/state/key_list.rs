@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::digest::Sha256Digest;
 use crate::signature::PublicKey;
@@ -14,7 +15,7 @@ use crate::signed::Schema;
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 
-use super::named_values::NamedValues;
+use super::named_values::{NamedValues, TermName};
 use super::number::{MAX_NUMBER, is_ahead};
 use super::signed_text::{SignedText, TargetDocument, VerifiedText};
 use super::target::{MAX_ROOTS, TargetId};
@@ -33,11 +34,11 @@ pub const MAX_KEY_LIST_VALIDITY_S: u64 = 100 * 86_400;
 /// Largest form of a publisher key's restrictions as JSON, in bytes.
 pub const MAX_RESTRICTIONS_BYTES: usize = 512;
 
-/// Restrictions of a publisher key, by name. This version knows none.
+/// Restrictions of a publisher key, by name. This version knows `retired`.
 pub type Restrictions = NamedValues<MAX_RESTRICTIONS_BYTES>;
 
 /// The root keys and publisher keys of a target from now on. A key that a later list leaves out
-/// is revoked.
+/// is revoked; a key that it names as retired signs no further commits.
 ///
 /// A reader refuses a list with an unknown field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -73,7 +74,11 @@ pub type VerifiedKeyList = VerifiedText<KeyList>;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PublisherKey {
     pub key: PublicKey,
-    /// Restrictions of the key; this version knows none.
+    /// Restrictions of the key.
+    ///
+    /// A key with `"retired": true` signs no further commits. Commits that a device holds already
+    /// still count: a new commit must contain them. So a rotation makes no device forget a
+    /// withdrawal, as the removal of a leaked key does.
     #[serde(flatten)]
     pub restrictions: Restrictions,
 }
@@ -223,11 +228,20 @@ impl KeyList {
     }
 
     /// Returns the publisher keys without restrictions that this version does not know, even
-    /// after the list has expired.
+    /// after the list has expired. Retired keys are among them.
     pub fn usable_publishers(&self) -> Vec<PublicKey> {
-        self.publishers()
-            .iter()
-            .filter(|publisher| publisher.is_usable())
+        self.keys(PublisherKey::is_usable)
+    }
+
+    /// Returns the publisher keys that may sign further commits.
+    pub fn signing_publishers(&self) -> Vec<PublicKey> {
+        self.keys(|publisher| publisher.restrictions.is_empty())
+    }
+
+    fn keys(&self, is_wanted: impl Fn(&PublisherKey) -> bool) -> Vec<PublicKey> {
+        let publishers = self.publishers().iter();
+        publishers
+            .filter(|publisher| is_wanted(publisher))
             .map(|publisher| publisher.key.clone())
             .collect()
     }
@@ -260,10 +274,23 @@ impl PublisherKey {
         Self { key, restrictions }
     }
 
-    /// Returns whether this version knows all restrictions of the key. It knows none.
-    pub fn is_usable(&self) -> bool {
-        self.restrictions.is_empty()
+    /// Returns a publisher key that signs no further commits.
+    pub fn retired(key: PublicKey) -> Self {
+        let restrictions = [(retired(), Value::Bool(true))].into();
+        let restrictions = Restrictions::new(restrictions).expect("one restriction is short");
+        Self { key, restrictions }
     }
+
+    /// Returns whether this version knows all restrictions of the key.
+    pub fn is_usable(&self) -> bool {
+        let mut restrictions = self.restrictions.iter();
+        restrictions.all(|(name, value)| *name == retired() && *value == Value::Bool(true))
+    }
+}
+
+/// Returns the name of the restriction of a key that signs no further commits.
+fn retired() -> TermName {
+    "retired".parse().expect("this is a restriction's name")
 }
 
 impl VerifiedKeyList {
@@ -509,6 +536,25 @@ pub(super) mod tests {
         assert_eq!(list.usable_publishers(), keys(&[0]));
         assert_eq!(list.publishers().len(), 2);
         assert_eq!(list.to_text(), restricted);
+    }
+
+    #[test]
+    fn a_retired_key_is_usable_and_signs_no_further_commits() {
+        let text = created(1, &[0], &[0, 1], 1).unwrap().to_text();
+        let from = format!("\"key\":\"{}\"", key(1));
+        assert!(text.contains(&from), "{from} in {text}");
+        let read = |restriction: &str| -> KeyList {
+            let to = format!("{from},{restriction}");
+            serde_json::from_str(&text.replacen(&from, &to, 1)).unwrap()
+        };
+        let list = read("\"retired\":true");
+        assert!(list.publishers().contains(&PublisherKey::retired(key(1))));
+        assert_eq!(list.usable_publishers().len(), 2);
+        assert_eq!(list.signing_publishers(), keys(&[0]));
+        // A later version may give other values a meaning.
+        let unknown = read("\"retired\":false");
+        assert_eq!(unknown.usable_publishers(), keys(&[0]));
+        assert_eq!(unknown.signing_publishers(), keys(&[0]));
     }
 
     #[test]

@@ -9,6 +9,10 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signed::Schema;
+use packcast_protocol::state::{
+    CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
+    StateText,
+};
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
     UnixTime,
@@ -56,12 +60,50 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
     }
 }
 
+/// Returns the commit of the examples; only its id is in them.
+fn commit_id() -> CommitId {
+    CommitId {
+        number: 1_795_329_900,
+        digest: digest("test"),
+    }
+}
+
+fn held_state() -> HeldState {
+    HeldState {
+        keys: Some(KeyListId {
+            serial: 1,
+            digest: digest(""),
+        }),
+        commit: Some(commit_id()),
+        documents: [DigestPrefix::of(&digest("test"))].into(),
+        lacks: ["group/tills".parse().expect("this is a leaf's name")].into(),
+        terms: ["downgrade".parse().expect("this is a term's name")].into(),
+        ..HeldState::default()
+    }
+}
+
+fn state() -> StateText {
+    let group = Document::new(GroupDocument::empty(1_795_329_900, 1_795_329_900));
+    let leaf = (
+        "group/tills".parse().expect("this is a leaf's name"),
+        group.digest(),
+    );
+    let parts = StateReply {
+        of: Some(commit_id()),
+        groups: Some(PartialTree::from_leaves([leaf])),
+        documents: vec![group.text().clone()],
+        ..StateReply::default()
+    };
+    StateText::new(&parts).expect("the parts name their commit")
+}
+
 #[test]
 fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         facts: facts(),
         results: Vec::new(),
         holds: HeldDocuments::default(),
+        holds_state: None,
     };
     check("check-in-request-first", &first);
 
@@ -75,6 +117,7 @@ fn check_ins_match_their_examples() {
         facts: facts(),
         results: vec![ran, failed],
         holds: trust::holds(),
+        holds_state: Some(held_state()),
     };
     check("check-in-request", &later);
 }
@@ -88,6 +131,8 @@ fn task(number: u32, attempt: u32, level: u8, locations: &[&str], manifest: &str
         locations: locations.iter().map(location).collect(),
         manifest_sha256: digest(manifest),
         force: level == 0,
+        location_names: Vec::new(),
+        folder: None,
     }
 }
 
@@ -101,7 +146,11 @@ fn a_check_in_reply_matches_its_example() {
     let reply = CheckInReply {
         pass: Some(pass()),
         tasks: vec![
-            task(1_795_327_754, 2, 0, &places, ""),
+            Task {
+                location_names: vec!["main".parse().unwrap(), "mirror".parse().unwrap()],
+                folder: Some("k5zq/1795327754".parse().unwrap()),
+                ..task(1_795_327_754, 2, 0, &places, "")
+            },
             task(1_795_327_756, 1, 10, &mirror, "test"),
         ],
         cancel: vec![Cancel {
@@ -111,6 +160,7 @@ fn a_check_in_reply_matches_its_example() {
         accepted: vec![id(1_795_327_753)],
         keys: trust::reply().keys,
         assignments: trust::reply().assignments,
+        state: Some(state()),
         next_check_in_s: 3600,
     };
     check("check-in-reply", &reply);

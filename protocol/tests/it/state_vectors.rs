@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::SignedCommit;
 use packcast_protocol::state::document::{StateDocument, VOCABULARY};
 use packcast_protocol::state::key_list::{Followed, KeyChainError, SignedKeyList};
@@ -58,6 +59,7 @@ struct KeyListVector {
     result: String,
     newest: u64,
     named: Vec<String>,
+    signing: Vec<String>,
     in_force: bool,
 }
 
@@ -137,8 +139,9 @@ fn key_lists_match_their_vectors() {
         assert_eq!(result, vector.result, "list {index}");
         assert_eq!(vector.signed.digest(), vector.digest, "list {index}");
         assert_eq!(chain.serial(), vector.newest, "list {index}");
-        let named: Vec<String> = chain.named().iter().map(ToString::to_string).collect();
-        assert_eq!(named, vector.named, "list {index}");
+        let texts = |keys: Vec<PublicKey>| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(texts(chain.named()), vector.named, "list {index}");
+        assert_eq!(texts(chain.signing()), vector.signing, "list {index}");
         let in_force = chain.in_force(vectors.now);
         assert_eq!(in_force, vector.in_force, "list {index}");
         if result == "followed" {

@@ -218,8 +218,11 @@ def publisher(key, **restrictions):
     return {"key": key.text, **restrictions}
 
 
-def step(value, key, result, newest, named, in_force=True):
-    """A list that a device receives; the result, and the newest list and publisher keys then."""
+def step(value, key, result, newest, named, signing=None, in_force=True):
+    """A list that a device receives; the result, and the newest list and publisher keys then.
+
+    `signing` are the keys that may sign new commits, if they are not all named keys.
+    """
     text = write(value)
     return signed(
         text,
@@ -228,6 +231,7 @@ def step(value, key, result, newest, named, in_force=True):
         result=result,
         newest=newest,
         named=sorted(key.text for key in named),
+        signing=sorted(key.text for key in (named if signing is None else signing)),
         in_force=in_force,
     )
 
@@ -237,6 +241,7 @@ def key_lists():
     stolen = key_list(9, [THIEF], [publisher(THIEF)])
     restricted = [publisher(DAILY), publisher(SECOND, groups=["lab"])]
     own = [publisher(SECOND)]
+    retired = [publisher(DAILY), publisher(SECOND, retired=True)]
     other = key_list(1, both, daily, target=target(8))
     steps = [
         step(other, ROOT, "other target", 0, [], in_force=False),
@@ -262,6 +267,8 @@ def key_lists():
             in_force=False,
         ),
         step(key_list(5, [DAILY], daily), DAILY, "followed", 5, [DAILY]),
+        # A retired key is named, and signs no further commits.
+        step(key_list(6, [DAILY], retired), DAILY, "followed", 6, [DAILY, SECOND], [DAILY]),
     ]
     base = key_list(1, both, daily)
     repeated = [publisher(DAILY), publisher(DAILY)]

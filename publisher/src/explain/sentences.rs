@@ -306,6 +306,7 @@ mod tests {
                 outcome,
                 detail: None,
                 output_tail: None,
+                mandate: None,
                 finished_at: AT,
             };
             let excluded = Exclusion {

@@ -30,6 +30,7 @@ pub struct Signer {
     memory: PathBuf,
     secrets: Arc<dyn Secrets>,
     warnings: Warnings,
+    accept_clock: bool,
     unlocked: Option<Unlocked>,
 }
 
@@ -49,7 +50,17 @@ impl Signer {
             memory: target.memory_file.clone(),
             secrets: Arc::clone(&target.secrets),
             warnings: target.warnings.clone(),
+            accept_clock: false,
             unlocked: None,
+        }
+    }
+
+    /// Signs commits although nothing confirms the clock of this machine.
+    #[must_use]
+    pub fn accepting_clock(self, accept_clock: bool) -> Self {
+        Self {
+            accept_clock,
+            ..self
         }
     }
 
@@ -97,8 +108,10 @@ impl Signer {
         &'a mut self,
         target: &'a Target,
     ) -> Result<StateChanger<'a>, Failure> {
+        let accept_clock = self.accept_clock;
         let unlocked = self.read_key()?;
-        StateChanger::open(target, &unlocked.keys[0], &unlocked.sign_state).await
+        let (key, sign) = (&unlocked.keys[0], &unlocked.sign_state);
+        StateChanger::open(target, key, sign, accept_clock).await
     }
 
     /// Returns the parameters for one signed write, as of the current time.

@@ -87,10 +87,13 @@ fn unless_lost(added: Result<(), StateError>) -> Result<(), StateError> {
     }
 }
 
-/// Returns the trees before a commit of this machine; `None` if its parent is not on record.
+/// Returns the trees before a trusted commit; `None` if its parent is not on record.
 ///
-/// The parent was verified when this machine signed the commit, which names it by its digest.
-async fn trees_before(records: &Records, commit: &Commit) -> Result<Option<Trees>, StateError> {
+/// The commit names its parent by the digest.
+pub(super) async fn trees_before(
+    records: &Records,
+    commit: &Commit,
+) -> Result<Option<Trees>, StateError> {
     let Some(parent) = commit.parent else {
         return Ok(Some(Trees::of(None)));
     };

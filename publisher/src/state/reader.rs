@@ -1,5 +1,6 @@
 //! The head of a target, verified from the root keys on.
 
+use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{KeyChain, TrustedRoots, VerifiedCommit};
 use packcast_store::Records;
@@ -38,7 +39,12 @@ impl TargetState {
         Ok(Self { chain, head, trees })
     }
 
-    /// Returns the publisher keys that the newest key list names.
+    /// Returns the end of the validity of the newest key list. `None` before the first list.
+    pub(super) fn keys_expire(&self) -> Option<UnixTime> {
+        self.chain.newest().map(|list| list.expires())
+    }
+
+    /// Returns the publisher keys that the newest key list names, retired ones included.
     pub fn keys(&self) -> Vec<PublicKey> {
         self.chain.named()
     }
@@ -47,7 +53,7 @@ impl TargetState {
 fn verified(stored: Head, chain: &KeyChain) -> Result<VerifiedHead, StateError> {
     let list = chain.newest().ok_or(StateError::NoKeyList)?;
     let signed = &stored.commit.signed;
-    let commit = signed.verify(chain.target(), &chain.named());
+    let commit = signed.verify(chain.target(), &chain.signing());
     let commit = commit.map_err(StateError::Head)?;
     if commit.id() != stored.commit.id {
         return Err(StateError::OtherCommit {

@@ -111,12 +111,26 @@ impl Trees {
 
     /// Loads all ancestors.
     pub async fn load_ancestors(&mut self, records: &Records) -> Result<(), StateError> {
-        load_all(records, &mut self.ancestors).await
+        self.load_all(records, |trees| &mut trees.ancestors).await
+    }
+
+    /// Loads every page of a tree.
+    pub async fn load_all(
+        &mut self,
+        records: &Records,
+        tree: fn(&mut Self) -> &mut PagedTree,
+    ) -> Result<(), StateError> {
+        let nothing = PartialTree::hidden(NodeHash::EMPTY);
+        while let Err(hidden) = nothing.diff(tree(self).tree()) {
+            let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+            insert(tree(self), &pages)?;
+        }
+        Ok(())
     }
 
     /// Returns the documents of all groups.
     pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
-        load_all(records, &mut self.groups).await?;
+        self.load_all(records, |trees| &mut trees.groups).await?;
         let names = self.groups.tree().leaves().map(|(name, _)| name);
         let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
         let groups = groups.cloned().collect();
@@ -167,16 +181,6 @@ impl Trees {
             }),
         ]
     }
-}
-
-/// Loads a whole tree.
-async fn load_all(records: &Records, tree: &mut PagedTree) -> Result<(), StateError> {
-    let nothing = PartialTree::hidden(NodeHash::EMPTY);
-    while let Err(hidden) = nothing.diff(tree.tree()) {
-        let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
-        insert(tree, &pages)?;
-    }
-    Ok(())
 }
 
 /// Reads pages, all of which must exist.

@@ -91,6 +91,7 @@ fn finished(outcome: Outcome) -> Case {
         outcome,
         detail: None,
         output_tail: None,
+        mandate: None,
         finished_at: EARLIER,
     };
     Case {

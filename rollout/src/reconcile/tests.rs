@@ -110,6 +110,7 @@ impl DeviceModel {
             outcome,
             detail: None,
             output_tail: None,
+            mandate: None,
             finished_at: NOW,
         };
         self.finished.insert(id(n), result);

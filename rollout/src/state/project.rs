@@ -4,45 +4,26 @@
 //! never from a difference alone: two publishers may complete the records of several commits at the
 //! same time. Each record of a leaf carries the *order* of the head that it follows from, and a
 //! record of a later order is never replaced.
+//!
+//! A membership on record always belongs to the group on record: a group that was deleted and
+//! created again is written only after the members of the deleted group are off record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::{
-    DeviceDocument, Document, GroupDocument, LeafChange, LeafName, StateEntry,
+    DeviceDocument, Document, Entries, GroupDocument, LeafChange, LeafName, StateEntry,
 };
-use packcast_protocol::{GroupName, PackageId, Sha256Digest};
+use packcast_protocol::{GroupName, PackageId, Priority, Sha256Digest, UnixTime};
 
-/// The revision record of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RevisionRecord {
-    /// Order of the head that the record follows from.
-    pub order: u64,
-    /// The group's document, or `None` if the group was deleted. The record stays, so that a slow
-    /// writer of an earlier order is still refused.
-    pub document: Option<RecordedGroup>,
-}
+use crate::group::{GroupAssignment, GroupState};
+use crate::record::{FinishedTask, OpenTask, TaskState};
 
-/// The document of a group, as its revision record names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecordedGroup {
-    /// Number of the commit that created the group. Memberships on record count only if they have
-    /// the same number.
-    pub created: u64,
-    /// Number of the commit that changed the document last.
-    pub number: u64,
-    pub digest: Sha256Digest,
-    /// Size of the document's text.
-    pub bytes: usize,
-}
-
-/// The records of a group.
+/// Packages in whose partitions a group is entered, or is not entered any more.
 ///
-/// A store writes the revision if the order of the stored one is lower. Then it writes the packages
-/// on the condition that the stored revision still has this order. If the stored revision has the
-/// same order already, an earlier attempt was interrupted, and only the packages are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupProjection {
-    pub revision: RevisionRecord,
+/// A store writes the state of the group first, and then the entries on the condition that the
+/// state on record still has the same order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupPackages {
     /// Packages that the group has, and that may not be on record.
     pub added: BTreeSet<PackageId>,
     /// Packages that the group does not have, and that may be on record.
@@ -51,37 +32,110 @@ pub struct GroupProjection {
 
 /// The part of a device's records that follows from its leaf, as the store has read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecordedLeaf {
+pub struct RecordedDevice {
     /// Order of the last projection, or 0 if there was none.
     pub order: u64,
-    pub groups: BTreeMap<GroupName, u64>,
-    /// Direct tasks that are open and not withdrawn, each with the `seq` of its direct entry.
-    pub open: BTreeMap<PackageId, u64>,
+    /// Groups in which the device is a member on record.
+    pub groups: BTreeSet<GroupName>,
+    /// Direct tasks that are open and not withdrawn, each with its mandate.
+    pub open: BTreeMap<PackageId, Option<u64>>,
     /// Direct entries that finished tasks have used up: package and `seq`.
     pub used: BTreeSet<(PackageId, u64)>,
+    /// The removal of the device has begun: it joins no group, and gets no task.
+    pub is_removed: bool,
 }
 
-/// The records of a device. A store writes them in one transaction, on the condition that the
-/// device's record is unchanged.
+/// The wanted records of a device: its leaf at the head.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceLeaf<'a> {
+    /// `None` if the device has no leaf.
+    pub document: Option<&'a Document<DeviceDocument>>,
+    /// The groups of the device, each with the number of the commit that created it. Groups that
+    /// the document names and that do not exist any more are left out.
+    pub groups: &'a BTreeMap<GroupName, u64>,
+    /// Packages of the device's earlier documents.
+    pub earlier: &'a BTreeSet<PackageId>,
+    /// Order of the head.
+    pub order: u64,
+}
+
+/// The effect of a device's earlier documents on the records to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EarlierDevice {
+    /// Packages of the earlier documents.
+    pub packages: BTreeSet<PackageId>,
+    /// The direct entries have changed, so tasks may change. If false, the tasks of the device are
+    /// not read.
+    pub has_other_entries: bool,
+    /// The device has lost a package or a group, so its records are urgent.
+    pub has_lost: bool,
+}
+
+/// The changes of a device's records.
+///
+/// A store writes them on the condition that the part of the records that it has read is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceProjection {
-    /// Order of the head that the records follow from.
-    pub order: u64,
-    /// Digest of the device's document, or `None` if the device has no leaf.
-    pub digest: Option<Sha256Digest>,
-    /// All groups of the device, each with the number of the commit that created it.
-    pub groups: BTreeMap<GroupName, u64>,
-    /// Groups in which the device becomes a member. A group that was created again is in both sets,
-    /// with both numbers.
+    /// Groups in which the device becomes a member, each with the number of the commit that created
+    /// it.
     pub joined: BTreeMap<GroupName, u64>,
-    /// Groups in which the device is a member on record, and no longer in its document.
-    pub left: BTreeMap<GroupName, u64>,
+    /// Groups in which the device is a member on record only.
+    pub left: BTreeSet<GroupName>,
     /// Direct entries that have neither an open task nor a finished one.
     /// [`assign`](crate::assign::assign) decides the task of each. If the task of an earlier entry
     /// is still open, it goes on, with the `seq` of the new entry.
     pub opened: Vec<StateEntry>,
-    /// Packages of direct tasks that are open without a direct entry.
+    /// Packages without a direct entry that had one, or whose direct task is open.
+    /// [`unassign`](crate::unassign::unassign) decides the task of each.
     pub withdrawn: BTreeSet<PackageId>,
+}
+
+impl RecordedDevice {
+    /// Adds the tasks and results of the device.
+    #[must_use]
+    pub fn with_tasks<'a>(
+        self,
+        tasks: impl IntoIterator<Item = &'a OpenTask>,
+        finished: impl IntoIterator<Item = &'a FinishedTask>,
+    ) -> Self {
+        let is_open =
+            |task: &&OpenTask| task.direct && !matches!(task.state, TaskState::Withdrawn { .. });
+        let open = tasks.into_iter().filter(is_open);
+        let used = finished.into_iter();
+        Self {
+            open: open.map(|task| (task.package, task.mandate)).collect(),
+            used: used
+                .filter_map(|done| Some((done.package, done.mandate?)))
+                .collect(),
+            ..self
+        }
+    }
+}
+
+impl EarlierDevice {
+    /// Compares the device's earlier documents with the one at the head. `groups` are the groups of
+    /// the device at the head.
+    pub fn new<'a>(
+        document: Option<&DeviceDocument>,
+        groups: &BTreeMap<GroupName, u64>,
+        earlier: impl IntoIterator<Item = Option<&'a DeviceDocument>>,
+    ) -> Self {
+        let none = Entries::default();
+        let entries = document.map_or(&none, |document| &document.packages);
+        let mut comparison = Self::default();
+        for earlier in earlier {
+            let before = earlier.map_or(&none, |earlier| &earlier.packages);
+            let packages = before.as_slice().iter().map(|entry| entry.package);
+            comparison.packages.extend(packages);
+            comparison.has_other_entries |= before != entries;
+            let mut groups_before = earlier.iter().flat_map(|it| it.groups.as_map());
+            let has_left = groups_before.any(|(group, created)| groups.get(group) != Some(created));
+            comparison.has_lost |= has_left;
+        }
+        let has_entry = |package: &PackageId| entries.of(*package).is_some();
+        comparison.has_lost |= !comparison.packages.iter().all(has_entry);
+        comparison
+    }
 }
 
 /// Returns the leaves whose records must be projected, each with the digests of its earlier
@@ -106,35 +160,34 @@ pub fn names_to_project<'a>(
 
 /// Digests of the documents that a leaf has had since its records were complete, with the present
 /// one. `None` stands for a time without a leaf.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EarlierDocuments(BTreeSet<Option<Sha256Digest>>);
 
 impl EarlierDocuments {
-    /// Returns the digests to load.
-    pub fn digests(&self) -> impl Iterator<Item = Sha256Digest> {
-        self.0.iter().copied().flatten()
+    /// Returns the digests, with `None` if the leaf was absent for some time.
+    pub fn all(&self) -> impl Iterator<Item = Option<Sha256Digest>> {
+        self.0.iter().copied()
     }
 
-    /// Returns true if the leaf was absent for some time.
-    pub fn was_absent(&self) -> bool {
-        self.0.contains(&None)
+    /// Returns the digests to load.
+    pub fn digests(&self) -> impl Iterator<Item = Sha256Digest> {
+        self.all().flatten()
     }
 }
 
-/// Decides the records of a group from its document at the head with this order.
+/// Decides in which packages' partitions a group is entered, from its document at the head.
 ///
 /// `earlier` has the documents of [`EarlierDocuments`], `None` for a time without a leaf.
-pub fn project_group<'a>(
-    document: Option<&Document<GroupDocument>>,
+pub fn project_packages<'a>(
+    document: Option<&GroupDocument>,
     earlier: impl IntoIterator<Item = Option<&'a GroupDocument>>,
-    order: u64,
-) -> GroupProjection {
+) -> GroupPackages {
     let packages = |document: Option<&GroupDocument>| -> BTreeSet<PackageId> {
         let entries = document.map(|document| document.packages.as_slice());
         let entries = entries.unwrap_or_default().iter();
         entries.map(|entry| entry.package).collect()
     };
-    let wanted = packages(document.map(|document| &**document));
+    let wanted = packages(document);
     let (mut once, mut always) = (BTreeSet::new(), None);
     for earlier in earlier {
         let packages = packages(earlier);
@@ -145,62 +198,92 @@ pub fn project_group<'a>(
         once.extend(packages);
     }
     let always = always.unwrap_or_default();
-    GroupProjection {
-        revision: RevisionRecord {
-            order,
-            document: document.map(|document| RecordedGroup {
-                created: document.created,
-                number: document.revision,
-                digest: document.digest(),
-                bytes: document.text().as_str().len(),
-            }),
-        },
+    GroupPackages {
         added: &wanted - &always,
         removed: &once - &wanted,
     }
 }
 
-/// Decides the records of a device from its document at the head with this order.
+/// Decides the state of a group from its document at the head with this order.
 ///
-/// Returns `None` if the records follow from this head or a later one already.
-pub fn project_device(
-    document: Option<&Document<DeviceDocument>>,
-    recorded: &RecordedLeaf,
+/// `stored` is the state on record, or `None` for a group without one. An assignment on record keeps
+/// its `seq`, so that a device that has observed it is not told again. Any other assignment gets
+/// the order, which is above every observed revision. `priority` returns the priority of a package
+/// on record; a package without a record has the default.
+pub fn project_group(
+    group: &GroupName,
+    document: &Document<GroupDocument>,
+    stored: Option<&GroupState>,
+    priority: impl Fn(PackageId) -> Option<Priority>,
     order: u64,
-) -> Option<DeviceProjection> {
-    if recorded.order >= order {
-        return None;
-    }
-    let groups = document.map_or_else(BTreeMap::new, |it| it.groups.as_map().clone());
-    let entries = document.map(|document| document.packages.as_slice());
-    let entries = entries.unwrap_or_default();
-    let is_new = |entry: &&StateEntry| {
-        let is_open = recorded.open.get(&entry.package) == Some(&entry.seq);
-        !is_open && !recorded.used.contains(&(entry.package, entry.seq))
+) -> GroupState {
+    let stored = stored.filter(|stored| stored.created == Some(document.created));
+    let assignment = |entry: &StateEntry| {
+        let stored = stored.and_then(|stored| stored.assignment(entry.package));
+        let same = stored.filter(|stored| {
+            stored.mandate == Some(entry.seq)
+                && stored.manifest == entry.manifest
+                && stored.force == entry.force
+        });
+        let known = stored.map(|stored| stored.priority);
+        GroupAssignment {
+            package: entry.package,
+            manifest: entry.manifest,
+            priority: known
+                .or_else(|| priority(entry.package))
+                .unwrap_or(Priority::DEFAULT),
+            seq: same.map_or(order, |same| same.seq),
+            force: entry.force,
+            mandate: Some(entry.seq),
+            // The number of a commit is the time at which it was signed, or shortly after it.
+            assigned_at: UnixTime(entry.seq),
+        }
     };
-    let has_entry = |package: PackageId| entries.iter().any(|entry| entry.package == package);
-    let withdrawn = recorded.open.keys().copied();
-    Some(DeviceProjection {
-        order,
-        digest: document.map(Document::digest),
-        joined: without(&groups, &recorded.groups),
-        left: without(&recorded.groups, &groups),
-        groups,
-        opened: entries.iter().filter(is_new).cloned().collect(),
-        withdrawn: withdrawn.filter(|package| !has_entry(*package)).collect(),
-    })
+    let entries = document.packages.as_slice().iter();
+    GroupState {
+        group: group.clone(),
+        revision: order,
+        assignments: entries.map(assignment).collect(),
+        preferred: document.prefer.clone(),
+        pace: document.pace,
+        created_at: UnixTime(document.created),
+        created: Some(document.created),
+        document: Some(document.digest()),
+        signature: None,
+    }
 }
 
-/// Returns the memberships that are not among the others.
-fn without(
-    groups: &BTreeMap<GroupName, u64>,
-    others: &BTreeMap<GroupName, u64>,
-) -> BTreeMap<GroupName, u64> {
-    groups
-        .iter()
-        .filter(|(group, created)| others.get(*group) != Some(*created))
-        .map(|(group, created)| (group.clone(), *created))
-        .collect()
+/// Decides the changes of a device's records.
+///
+/// Returns `None` if the records follow from this head or a later one already.
+pub fn project_device(leaf: DeviceLeaf<'_>, recorded: &RecordedDevice) -> Option<DeviceProjection> {
+    if recorded.order >= leaf.order {
+        return None;
+    }
+    let entries = leaf.document.map(|document| document.packages.as_slice());
+    let entries = entries.unwrap_or_default();
+    let is_new = |entry: &&StateEntry| {
+        let is_open = recorded.open.get(&entry.package) == Some(&Some(entry.seq));
+        !is_open && !recorded.used.contains(&(entry.package, entry.seq))
+    };
+    let has_entry = |package: &PackageId| entries.iter().any(|entry| entry.package == *package);
+    let known = recorded.open.keys().chain(leaf.earlier).copied();
+    let wanted = leaf.groups.iter().filter(|_| !recorded.is_removed);
+    let new = entries.iter().filter(|_| !recorded.is_removed);
+    Some(DeviceProjection {
+        joined: wanted
+            .filter(|(group, _)| !recorded.groups.contains(*group))
+            .map(|(group, created)| (group.clone(), *created))
+            .collect(),
+        left: recorded
+            .groups
+            .iter()
+            .filter(|group| !leaf.groups.contains_key(*group))
+            .cloned()
+            .collect(),
+        opened: new.filter(is_new).cloned().collect(),
+        withdrawn: known.filter(|package| !has_entry(package)).collect(),
+    })
 }
 
 #[cfg(test)]

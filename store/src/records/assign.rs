@@ -43,6 +43,7 @@ impl Records {
         let request = AssignmentRequest {
             direct: true,
             force,
+            mandate: None,
         };
         self.retry_on_conflict(0, |behind| async move {
             let assignments = self.read_assignments(device, signing).await?;
@@ -97,6 +98,7 @@ impl Records {
         let request = AssignmentRequest {
             direct: true,
             force,
+            mandate: None,
         };
         let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
         let decided = assign(device, package, &on_device, request, now);
@@ -125,7 +127,7 @@ impl Records {
                 groups,
                 round,
                 signed,
-                excluded: _,
+                ..
             } = self.joining(device).await?.unwrap_or_default();
             let is_behind = assignments.is_behind(signed);
             if is_behind && behind < MOST_BEHIND {
@@ -249,7 +251,7 @@ impl Records {
 }
 
 /// Returns the outcome of an assignment that made this change.
-fn outcome_of(change: &TaskChange) -> AssignOutcome {
+pub(super) fn outcome_of(change: &TaskChange) -> AssignOutcome {
     match change {
         TaskChange::Alter { from, to }
             if from.attempt == to.attempt && !matches!(from.state, TaskState::Withdrawn { .. }) =>

@@ -18,7 +18,7 @@ use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
-use super::stored::{self, CataloguedDevice, Joining, packed_ids};
+use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -32,6 +32,8 @@ pub struct DeviceState {
     pub memberships: Memberships,
     /// Latest signed state of the device assignments. `None` if none is signed.
     pub signed: Option<Held>,
+    /// The leaf of the signed state from which groups and direct tasks follow.
+    pub leaf: RecordedLeaf,
     /// Count on which a change by the device's groups depends.
     pub round: ReconcileCount,
     pub orders: DeviceCommands,
@@ -65,6 +67,7 @@ impl Records {
             excluded: None,
             memberships: Memberships::default(),
             signed: None,
+            leaf: RecordedLeaf::default(),
             round: ReconcileCount::FIRST,
             orders: DeviceCommands::default(),
             pace: PacingOverride::default(),
@@ -80,7 +83,7 @@ impl Records {
                     }
                     (device_state.memberships, device_state.round) =
                         (joining.groups, joining.round);
-                    device_state.signed = joining.signed;
+                    (device_state.signed, device_state.leaf) = (joining.signed, joining.leaf);
                     device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
@@ -277,7 +280,9 @@ mod tests {
     use packcast_rollout::membership::MAX_GROUPS;
 
     use super::*;
-    use crate::records::names::{GROUPS, ROUND, SIGNED};
+    use packcast_protocol::Sha256Digest;
+
+    use crate::records::names::{GROUPS, LEAF, ROUND, SIGNED};
 
     /// Returns the size of an attribute as the service counts it.
     fn bytes(value: &AttributeValue) -> usize {
@@ -320,6 +325,11 @@ mod tests {
         // Only Packcast agents have this attribute, and their ids are shorter by far more.
         let held = ["revision", "issued"].map(|name| (name.to_owned(), longest.clone()));
         item.insert(SIGNED.to_owned(), AttributeValue::M(held.into()));
+        let leaf = RecordedLeaf {
+            order: u64::MAX,
+            digest: Some(Sha256Digest::of(b"document")),
+        };
+        item.insert(LEAF.to_owned(), item::attribute(&leaf));
         let size: usize = item
             .iter()
             .map(|(name, value)| name.len() + bytes(value))

@@ -84,7 +84,7 @@ impl Records {
         self.counting_at(&Key::device_count(shard(device, DEVICE_SHARDS)), change)
     }
 
-    fn counting_at(&self, key: &Key, change: i8) -> TransactWriteItem {
+    pub(super) fn counting_at(&self, key: &Key, change: i8) -> TransactWriteItem {
         let terms = Terms::default()
             .name(MEMBERS)
             .value("change", item::number(&change));

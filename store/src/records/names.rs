@@ -24,6 +24,12 @@ pub(super) const LISTS: &str = "lists";
 pub(super) const ISSUED: &str = "issued";
 /// The attribute of a group's revision that marks the group as deleted.
 pub(super) const IS_DELETED: &str = "deleted";
+/// The number of the commit that created a group.
+pub(super) const CREATED: &str = "created";
+/// The leaf from which the records of a device follow.
+pub(super) const LEAF: &str = "leaf";
+/// The number of changes of the head, for the record that follows from them.
+pub(super) const ORDER: &str = "order";
 /// The number of changes that a device's groups have made to its tasks.
 pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";

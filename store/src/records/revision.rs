@@ -76,6 +76,8 @@ impl Records {
             revision: to.revision,
             issued: to.issued,
             deleted,
+            created: None,
+            document: None,
         });
         match from {
             None => write::create(self.table(), item),

@@ -66,6 +66,12 @@ pub(super) struct RevisionItem {
     pub(super) issued: Option<UnixTime>,
     #[serde(default)]
     pub(super) deleted: bool,
+    /// Number of the commit that created the group. `None` for a deleted group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) created: Option<u64>,
+    /// Digest of the group's document. `None` for a deleted group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) document: Option<Sha256Digest>,
 }
 
 impl RevisionItem {
@@ -102,6 +108,16 @@ pub(super) struct KeyListsItem {
     pub(super) lists: Vec<NumberedKeyList>,
 }
 
+/// The leaf of a device from which its records follow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedLeaf {
+    /// Order of the head with the leaf, or 0 if the records follow from no head.
+    pub order: u64,
+    /// Digest of the device's document. `None` if the head had no leaf for the device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Sha256Digest>,
+}
+
 /// The attributes of a device about its groups and its signed assignments.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -110,6 +126,7 @@ pub(super) struct Joining {
     pub(super) round: ReconcileCount,
     /// Latest signed state of the device assignments.
     pub(super) signed: Option<Held>,
+    pub(super) leaf: RecordedLeaf,
     pub(super) excluded: Option<Exclusion>,
 }
 

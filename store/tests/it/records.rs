@@ -9,6 +9,7 @@ mod faults;
 mod groups;
 mod host_names;
 mod pacing;
+mod projections;
 mod report;
 mod signed;
 mod state;

@@ -7,6 +7,7 @@ use packcast_protocol::result::NamedCode;
 use proptest::prelude::*;
 
 use super::*;
+use crate::trust::mandates::mandate_of_all;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -62,7 +63,7 @@ fn any_result() -> impl Strategy<Value = (u32, bool, String)> {
 
 fn finished(n: u32, attempt: u32, acted: bool, detail: &str) -> Finished {
     let now = UnixTime(NOW.0 + u64::from(attempt));
-    let by = acted.then(|| Mandate::of_all(u64::from(attempt)));
+    let by = acted.then(|| mandate_of_all(u64::from(attempt)));
     Finished {
         acted,
         by: by.into_iter().collect(),
@@ -164,7 +165,7 @@ impl Files {
         for (id, used) in used {
             let past = history.past(id);
             assert!(
-                past.is_barred() || past.acted_on().is_superset(&used),
+                past.is_barred() || past.acted_on(None).is_superset(&used),
                 "package {id} may run again: {past:?}"
             );
         }

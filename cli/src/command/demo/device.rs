@@ -154,7 +154,11 @@ fn step(event: &Event) -> Option<(&'static str, String)> {
                 output::bytes(*bytes)
             ),
         ),
+        Event::CommitHeld { number } => ("trusted", format!("commit {number}")),
+        Event::Waits { detail, .. } => ("waits", detail.clone()),
         Event::FragmentVerified { .. }
+        | Event::TargetChanged { .. }
+        | Event::LocationSkipped { .. }
         | Event::StateDamaged { .. }
         | Event::ProgramFound { .. }
         | Event::IdentityConflict { .. }

@@ -127,6 +127,7 @@ fn found_installed(task: &OpenTask, now: UnixTime) -> FinishedTask {
         outcome: Outcome::Succeeded,
         detail: None,
         output_tail: None,
+        mandate: task.mandate,
         finished_at: now,
     }
 }

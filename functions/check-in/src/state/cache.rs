@@ -1,10 +1,10 @@
 //! Cache of the head, and of pages and documents, in a warm function.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packcast_protocol::state::{
-    DocumentText, KeyChain, LeafName, NodeHash, PagedTree, SignedKeyList, TrustedRoots,
+    DocumentText, KeyChain, LeafName, Lookup, NodeHash, PagedTree, SignedKeyList, TrustedRoots,
 };
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::records::Head;
@@ -12,6 +12,17 @@ use packcast_store::{Records, RecordsError};
 
 /// Capacity of the cache of pages and documents, in bytes. A full cache is emptied.
 const MAX_BYTES: usize = 32 << 20;
+
+/// Maximum number of pages that one request can read from the table.
+///
+/// A device can name 128 lacking leaves, each with a path of several pages. A page takes one read
+/// unit (3 KB) as a rule, so one request costs at most as much as 13 write units. A device causes at
+/// most [`WRITES_PER_HOUR`](packcast_rollout::write_budget::WRITES_PER_HOUR) writes of this kind in an
+/// hour, and reads a page again only if the function no longer has it.
+const MAX_PAGES: usize = 64;
+
+/// Number of documents that the function reads at a time.
+const DOCUMENTS_AT_ONCE: usize = 16;
 
 /// Head, pages and documents that a function has read.
 #[derive(Debug)]
@@ -23,6 +34,10 @@ pub struct StateCache {
     head: Mutex<Option<(UnixTime, CachedHead)>>,
     content: Mutex<Content>,
 }
+
+/// The pages that one request can still read from the table.
+#[derive(Debug)]
+pub(super) struct PageAllowance(usize);
 
 /// The head of a target with its key lists.
 #[derive(Clone, Debug, Default)]
@@ -54,14 +69,25 @@ impl StateCache {
         }
     }
 
-    /// Returns the head with its key lists.
+    /// Returns the head with its key lists, as of the last minute.
     pub(super) async fn head(
         &self,
         records: &Records,
         now: UnixTime,
     ) -> Result<CachedHead, RecordsError> {
+        self.head_within(records, self.max_age_s, now).await
+    }
+
+    /// Returns the head with its key lists. A cached head is used if it is younger than `max_age_s`
+    /// seconds.
+    pub(super) async fn head_within(
+        &self,
+        records: &Records,
+        max_age_s: u64,
+        now: UnixTime,
+    ) -> Result<CachedHead, RecordsError> {
         if let Some((read_at, cached)) = &*lock(&self.head)
-            && now.since(*read_at) < self.max_age_s
+            && now.since(*read_at) < max_age_s
         {
             return Ok(cached.clone());
         }
@@ -76,40 +102,54 @@ impl StateCache {
         Ok(read)
     }
 
-    /// Loads the paths to these names, one batch of pages for each level.
-    pub(super) async fn load(
+    /// Loads the paths to these names, in their order, until the allowance is used up. Returns the
+    /// names whose paths are loaded.
+    ///
+    /// The first names come first at each level, so that a path is completed before the allowance
+    /// ends. Otherwise a request could read the upper pages of all names, and complete none.
+    pub(super) async fn load<'a>(
         &self,
         records: &Records,
         tree: &mut PagedTree,
-        names: &BTreeSet<LeafName>,
-    ) -> Result<(), RecordsError> {
+        names: &'a [LeafName],
+        allowance: &mut PageAllowance,
+    ) -> Result<Vec<&'a LeafName>, RecordsError> {
         loop {
-            let missing = tree.missing(names);
-            if missing.is_empty() {
-                return Ok(());
+            let missing = missing(tree, names);
+            let cached = |content: &Content, hash: &NodeHash| {
+                let page = content.pages.get(hash)?;
+                Some((*hash, Arc::clone(page)))
+            };
+            let (mut pages, mut unknown) = self.split(&missing, cached);
+            // Cached pages cost nothing, and may show that fewer pages are missing.
+            if pages.is_empty() {
+                unknown.truncate(allowance.take(unknown.len()));
+                pages = self.read_pages(records, &unknown).await?;
             }
-            for (hash, page) in self.pages(records, &missing).await? {
+            if pages.is_empty() {
+                let is_loaded = |name: &&LeafName| {
+                    let lookup = tree.tree().lookup(name);
+                    !matches!(lookup, Lookup::Hidden(_))
+                };
+                return Ok(names.iter().filter(is_loaded).collect());
+            }
+            for (hash, page) in pages {
                 tree.insert_page(hash, &page)
                     .map_err(|error| corrupt(hash, error))?;
             }
         }
     }
 
-    async fn pages(
+    async fn read_pages(
         &self,
         records: &Records,
         hashes: &[NodeHash],
     ) -> Result<Vec<(NodeHash, Arc<[u8]>)>, RecordsError> {
-        let cached = |content: &Content, hash: &NodeHash| {
-            let page = content.pages.get(hash)?;
-            Some((*hash, Arc::clone(page)))
-        };
-        let (mut found, unknown) = self.split(hashes, cached);
-        if unknown.is_empty() {
-            return Ok(found);
+        if hashes.is_empty() {
+            return Ok(Vec::new());
         }
-        let read = records.pages(&unknown).await?;
-        if let Some(hash) = unknown
+        let read = records.pages(hashes).await?;
+        if let Some(hash) = hashes
             .iter()
             .find(|hash| !read.iter().any(|(found, _)| found == *hash))
         {
@@ -117,24 +157,53 @@ impl StateCache {
             return Err(corrupt(*hash, missing));
         }
         let mut content = lock(&self.content);
-        for (hash, bytes) in read {
+        let cache = |(hash, bytes): (NodeHash, Vec<u8>)| {
             let page: Arc<[u8]> = bytes.into();
             content.make_room(page.len());
             content.pages.insert(hash, Arc::clone(&page));
-            found.push((hash, page));
-        }
-        Ok(found)
+            (hash, page)
+        };
+        Ok(read.into_iter().map(cache).collect())
     }
 
-    /// Returns the documents with these digests. Those that the table lacks are left out.
+    /// Returns the documents with these digests, each once, in the order of the digests. Those that
+    /// the table lacks are left out.
+    ///
+    /// The function stops after `max_bytes`, and then returns true: some documents are left. So a
+    /// request for many large documents does not read all of them.
     pub(super) async fn documents(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
-    ) -> Result<Vec<DocumentText>, RecordsError> {
-        let cached =
-            |content: &Content, digest: &Sha256Digest| content.documents.get(digest).cloned();
-        let (mut found, unknown) = self.split(digests, cached);
+        max_bytes: usize,
+    ) -> Result<(Vec<DocumentText>, bool), RecordsError> {
+        // Two groups can have the same document, and a request must not name a digest twice.
+        let mut seen = HashSet::new();
+        let digests = digests.iter().copied();
+        let digests: Vec<_> = digests.filter(|digest| seen.insert(*digest)).collect();
+        let (mut documents, mut bytes) = (Vec::new(), 0);
+        for batch in digests.chunks(DOCUMENTS_AT_ONCE) {
+            if bytes > max_bytes {
+                return Ok((documents, true));
+            }
+            let mut found = self.batch_of_documents(records, batch).await?;
+            let ordered = batch.iter().filter_map(|digest| found.remove(digest));
+            documents.extend(ordered.inspect(|text| bytes += text.as_str().len()));
+        }
+        Ok((documents, false))
+    }
+
+    async fn batch_of_documents(
+        &self,
+        records: &Records,
+        digests: &[Sha256Digest],
+    ) -> Result<HashMap<Sha256Digest, DocumentText>, RecordsError> {
+        let cached = |content: &Content, digest: &Sha256Digest| {
+            let text = content.documents.get(digest)?;
+            Some((*digest, text.clone()))
+        };
+        let (found, unknown) = self.split(digests, cached);
+        let mut found: HashMap<_, _> = found.into_iter().collect();
         if unknown.is_empty() {
             return Ok(found);
         }
@@ -143,7 +212,7 @@ impl StateCache {
         for text in read {
             content.make_room(text.as_str().len());
             content.documents.insert(text.digest(), text.clone());
-            found.push(text);
+            found.insert(text.digest(), text);
         }
         Ok(found)
     }
@@ -166,6 +235,21 @@ impl StateCache {
     }
 }
 
+impl PageAllowance {
+    /// Returns the allowance of a new request.
+    pub(super) const fn whole() -> Self {
+        Self(MAX_PAGES)
+    }
+
+    /// Takes up to this number of pages, and at most half of the rest, which remains for the pages
+    /// below. Returns the number of pages taken.
+    fn take(&mut self, wanted: usize) -> usize {
+        let taken = wanted.min(self.0.div_ceil(2));
+        self.0 -= taken;
+        taken
+    }
+}
+
 impl Content {
     fn make_room(&mut self, bytes: usize) {
         if self.bytes + bytes > MAX_BYTES {
@@ -173,6 +257,18 @@ impl Content {
         }
         self.bytes += bytes;
     }
+}
+
+/// Returns the pages to load next on the paths to these names, distinct, in the order of the names.
+fn missing(tree: &PagedTree, names: &[LeafName]) -> Vec<NodeHash> {
+    let hidden = names
+        .iter()
+        .filter_map(|name| match tree.tree().lookup(name) {
+            Lookup::Hidden(hash) => Some(hash),
+            Lookup::Present(_) | Lookup::Absent => None,
+        });
+    let mut seen = HashSet::new();
+    hidden.filter(|hash| seen.insert(*hash)).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -186,5 +282,19 @@ fn corrupt(
     RecordsError::Corrupt {
         key: format!("PAGE#{hash}"),
         source: source.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_keeps_a_half_for_the_pages_below() {
+        let mut allowance = PageAllowance::whole();
+        let taken: Vec<usize> = (0..9).map(|_| allowance.take(128)).collect();
+        assert_eq!(taken, [32, 16, 8, 4, 2, 1, 1, 0, 0]);
+        assert_eq!(taken.iter().sum::<usize>(), MAX_PAGES);
+        assert_eq!(PageAllowance::whole().take(3), 3);
     }
 }

@@ -7,10 +7,11 @@ use packcast_protocol::state::{
     Commit, CommitId, DeviceDocument, DigestPrefix, DocumentText, GroupDocument, HeldState,
     LeafName, Lookup, PagedTree, PartialTree, SignedCommit, SignedKeyList, StateReply,
 };
-use packcast_protocol::{DeviceId, GroupName, Sha256Digest, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, LocationName, Sha256Digest, UnixTime};
 use packcast_store::{Records, RecordsError};
 
 use super::StateCache;
+use super::cache::{CachedHead, PageAllowance};
 
 /// Age of a device's commit, in seconds, up to which it may stay as it is while nothing of the
 /// device changes: one day.
@@ -33,23 +34,52 @@ pub struct StateFacts {
     pub groups: BTreeMap<GroupName, Option<Sha256Digest>>,
 }
 
+/// A device that asks for the parts of the state that it lacks.
+#[derive(Clone, Copy, Debug)]
+pub struct StateQuestion<'a> {
+    pub device: &'a DeviceId,
+    pub held: &'a HeldState,
+    /// `None` if the records do not name the documents. Then only a device that holds the head has
+    /// the current state.
+    pub facts: Option<&'a StateFacts>,
+    /// Locations of the announced packages.
+    pub locations: &'a BTreeSet<LocationName>,
+    /// True if the reply has a new announcement. It may follow from a commit that is later than the
+    /// cached head.
+    pub has_new_task: bool,
+}
+
 /// Decides whether a device needs a part of the state.
 pub fn needs_state(
     held: &HeldState,
     current: CommitId,
     newest_list: Option<Sha256Digest>,
-    facts: &StateFacts,
+    facts: Option<&StateFacts>,
 ) -> bool {
     let Some(commit) = held.commit else {
         return true;
     };
-    let holds = |digest: &Sha256Digest| held.documents.contains(&DigestPrefix::of(digest));
-    let mut documents = facts.groups.values().chain([&facts.device]).flatten();
+    let is_current = match facts {
+        Some(facts) => is_recent(commit, current) && holds_all(held, facts),
+        None => commit == current,
+    };
     let follows_lists = held.keys.map(|list| list.digest) == newest_list;
+    !follows_lists || !held.lacks.is_empty() || !is_current
+}
+
+/// Returns true if a device may keep this commit while nothing of the device changes.
+fn is_recent(commit: CommitId, current: CommitId) -> bool {
     // A higher number than that of the head is the number of a commit that was replaced.
-    let age = current.number.abs_diff(commit.number);
-    let is_old = commit.number > current.number || age > MAX_COMMIT_AGE_S;
-    !follows_lists || !held.lacks.is_empty() || is_old || !documents.all(holds)
+    commit.number <= current.number && current.number - commit.number <= MAX_COMMIT_AGE_S
+}
+
+fn holds_all(held: &HeldState, facts: &StateFacts) -> bool {
+    let mut documents = facts.groups.values().chain([&facts.device]).flatten();
+    documents.all(|digest| holds(held, digest))
+}
+
+fn holds(held: &HeldState, digest: &Sha256Digest) -> bool {
+    held.documents.contains(&DigestPrefix::of(digest))
 }
 
 /// A commit to send, with the parts of its trees that are loaded.
@@ -71,29 +101,51 @@ impl StateCache {
     pub async fn reply(
         &self,
         records: &Records,
-        device: &DeviceId,
-        held: &HeldState,
-        facts: &StateFacts,
+        question: StateQuestion<'_>,
         now: UnixTime,
     ) -> Result<Option<StateReply>, RecordsError> {
-        let cached = self.head(records, now).await?;
+        let held = question.held;
+        let cached = self.current(records, &question, now).await?;
         let Some(current) = cached.head else {
             return Ok(None);
         };
         let newest = cached.lists.last().map(SignedKeyList::digest);
-        if !needs_state(held, current.commit.id, newest, facts) {
+        if !needs_state(held, current.commit.id, newest, question.facts) {
             return Ok(None);
         }
-        let own = self.own_commit(records, held, current.commit.id).await?;
-        let mut sending = match own {
+        let latest = current.commit.id;
+        let mut sending = match self.own_commit(records, held, latest).await? {
             Some(own) => own,
-            None => Sending::new(current.commit.id, current.commit.signed.clone())?,
+            None => Sending::new(latest, current.commit.signed.clone())?,
         };
-        let reply = self.parts(records, device, held, &mut sending).await?;
+        let reply = self.parts(records, &question, &mut sending).await?;
         Ok(Some(StateReply {
             lists: lists_after(&cached.lists, held).to_vec(),
+            // After the parts of its own commit, the device asks for those of the head.
+            more: reply.more || sending.id != latest,
             ..reply
         }))
+    }
+
+    /// Returns the head with its key lists, from the cache unless it is probably too old.
+    async fn current(
+        &self,
+        records: &Records,
+        question: &StateQuestion<'_>,
+        now: UnixTime,
+    ) -> Result<CachedHead, RecordsError> {
+        if question.has_new_task {
+            return self.head_within(records, 0, now).await;
+        }
+        let cached = self.head(records, now).await?;
+        let number = cached.head.as_ref().map_or(0, |it| it.commit.id.number);
+        let is_ahead = question.held.commit.is_some_and(|own| own.number > number);
+        if is_ahead {
+            // Another instance of the function has read the later head. At most one read a second,
+            // because the device may name any number.
+            return self.head_within(records, 1, now).await;
+        }
+        Ok(cached)
     }
 
     /// Returns the commit that the device holds, if parts of this commit are sent.
@@ -120,71 +172,94 @@ impl StateCache {
     async fn parts(
         &self,
         records: &Records,
-        device: &DeviceId,
-        held: &HeldState,
+        question: &StateQuestion<'_>,
         sending: &mut Sending,
     ) -> Result<StateReply, RecordsError> {
-        let mut digests = BTreeSet::new();
-        let own = BTreeSet::from([LeafName::Device(device.clone())]);
-        self.load(records, &mut sending.devices, &own).await?;
-        let found = present(&sending.devices, &own);
-        let document: Option<DeviceDocument> = self.read(records, &found).await?.pop();
-        digests.extend(found);
+        let held = question.held;
+        let mut allowance = PageAllowance::whole();
+        let own = [LeafName::Device(question.device.clone())];
+        let devices = &mut sending.devices;
+        let own_path = self.load(records, devices, &own, &mut allowance).await?;
+        let mut digests = present(devices, &own);
 
-        let lacks = held.lacks.iter();
-        let lacks = lacks.filter(|name| !is_commit(name) && !matches!(name, LeafName::Device(_)));
-        let mut names: BTreeSet<LeafName> = lacks.cloned().collect();
-        let is_lacking_groups = !names.is_empty();
-        names.insert(LeafName::Group(GroupName::all()));
-        let joined = document.iter().flat_map(|it| it.groups.as_map().keys());
-        names.extend(joined.cloned().map(LeafName::Group));
-        self.load(records, &mut sending.groups, &names).await?;
-        let groups: Vec<GroupDocument> = self
-            .read(records, &present(&sending.groups, &names))
-            .await?;
-        let preferred = groups.into_iter().filter_map(|group| group.prefer);
-        names.extend(preferred.map(LeafName::Location));
-        self.load(records, &mut sending.groups, &names).await?;
-        digests.extend(present(&sending.groups, &names));
-
+        // Before the groups: a device refuses a commit without the path to its own commit.
         let is_own = held.commit == Some(sending.id);
-        let mut commits: BTreeSet<LeafName> = held
-            .lacks
-            .iter()
-            .filter(|name| is_commit(name))
-            .cloned()
-            .collect();
-        let earlier = held.commit.filter(|_| !is_own);
-        commits.extend(earlier.map(|id| LeafName::Commit(id.name())));
-        self.load(records, &mut sending.ancestors, &commits).await?;
+        let commits = commits_to_show(held, is_own);
+        let ancestors = &mut sending.ancestors;
+        let commit_paths = self
+            .load(records, ancestors, &commits, &mut allowance)
+            .await?;
 
-        let holds = |digest: &Sha256Digest| held.documents.contains(&DigestPrefix::of(digest));
-        digests.retain(|digest| !holds(digest));
-        let digests: Vec<Sha256Digest> = digests.into_iter().collect();
-        let documents = self.documents(records, &digests).await?;
-        let (documents, more) = that_fit(documents);
+        let has_own = !held.lacks.contains(&own[0]) && digests.iter().all(|it| holds(held, it));
         let has_groups = held.groups == Some(DigestPrefix::of_root(&sending.commit.groups));
+        let mut names = lacking(held);
+        names.extend(question.locations.iter().cloned().map(LeafName::Location));
+        // With the same document and the same tree, the device itself names all that it lacks.
+        if !has_own || !has_groups {
+            names.push(LeafName::Group(GroupName::all()));
+            names.extend(self.joined(records, &digests).await?);
+        }
+        let groups = &mut sending.groups;
+        self.load(records, groups, &names, &mut allowance).await?;
+        let preferred = self.preferred(records, &present(groups, &names)).await?;
+        names.extend(preferred);
+        let group_paths = self.load(records, groups, &names, &mut allowance).await?;
+        // The document of the device stays the first: a device keeps no document of a group before
+        // it knows its groups.
+        digests.extend(present(groups, &names));
+
+        digests.retain(|digest| !holds(held, digest));
+        let (documents, are_left) = self
+            .documents(records, &digests, MAX_DOCUMENT_BYTES)
+            .await?;
+        let (documents, are_too_many) = that_fit(documents);
+        let has_all_paths = own_path.len() == own.len()
+            && commit_paths.len() == commits.len()
+            && group_paths.len() == names.len();
         let has_devices = held.devices == Some(DigestPrefix::of_root(&sending.commit.devices));
-        let lacks_device = !held.lacks.is_disjoint(&own);
+        let lacks_own = held.lacks.contains(&own[0]);
         Ok(StateReply {
             lists: Vec::new(),
             of: Some(sending.id),
             commit: (!is_own).then(|| sending.signed.clone()),
-            groups: (is_lacking_groups || !has_groups).then(|| proof(&sending.groups, &names)),
-            devices: (lacks_device || !has_devices).then(|| proof(&sending.devices, &own)),
-            ancestors: (!commits.is_empty()).then(|| proof(&sending.ancestors, &commits)),
+            groups: (!names.is_empty()).then(|| proof(&sending.groups, &group_paths)),
+            devices: (lacks_own || !has_devices).then(|| proof(&sending.devices, &own_path)),
+            ancestors: (!commits.is_empty()).then(|| proof(&sending.ancestors, &commit_paths)),
             documents,
-            more,
+            more: are_left || are_too_many || !has_all_paths,
         })
     }
 
-    /// Reads documents, without those that this version cannot read. A device judges them itself.
+    /// Returns the names of the groups in the document of the device.
+    async fn joined(
+        &self,
+        records: &Records,
+        own: &[Sha256Digest],
+    ) -> Result<Vec<LeafName>, RecordsError> {
+        let documents: Vec<DeviceDocument> = self.read(records, own).await?;
+        let groups = documents.iter().flat_map(|it| it.groups.as_map().keys());
+        Ok(groups.cloned().map(LeafName::Group).collect())
+    }
+
+    /// Returns the names of the locations that groups prefer.
+    async fn preferred(
+        &self,
+        records: &Records,
+        groups: &[Sha256Digest],
+    ) -> Result<Vec<LeafName>, RecordsError> {
+        let groups: Vec<GroupDocument> = self.read(records, groups).await?;
+        let preferred = groups.into_iter().filter_map(|group| group.prefer);
+        Ok(preferred.map(LeafName::Location).collect())
+    }
+
+    /// Reads documents, without those that this version cannot read, and without those beyond the
+    /// size of a reply. A device judges them itself.
     async fn read<T: serde::de::DeserializeOwned>(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
     ) -> Result<Vec<T>, RecordsError> {
-        let texts = self.documents(records, digests).await?;
+        let (texts, _) = self.documents(records, digests, MAX_DOCUMENT_BYTES).await?;
         let read = texts
             .iter()
             .filter_map(|text| serde_json::from_str(text.as_str()).ok());
@@ -214,8 +289,23 @@ const fn is_commit(name: &LeafName) -> bool {
     matches!(name, LeafName::Commit(_))
 }
 
-/// Returns the digests of those of the loaded names that the tree has.
-fn present(tree: &PagedTree, names: &BTreeSet<LeafName>) -> Vec<Sha256Digest> {
+/// Returns the commits to which the device needs a path: its own commit first, unless this commit is
+/// sent, then those that the device lacks.
+fn commits_to_show(held: &HeldState, is_own: bool) -> Vec<LeafName> {
+    let earlier = held.commit.filter(|_| !is_own);
+    let earlier = earlier.map(|id| LeafName::Commit(id.name()));
+    let lacking = held.lacks.iter().filter(|name| is_commit(name));
+    earlier.into_iter().chain(lacking.cloned()).collect()
+}
+
+/// Returns the names in the tree of groups that the device lacks.
+fn lacking(held: &HeldState) -> Vec<LeafName> {
+    let is_of_groups = |name: &&LeafName| !is_commit(name) && !matches!(name, LeafName::Device(_));
+    held.lacks.iter().filter(is_of_groups).cloned().collect()
+}
+
+/// Returns the digests of those names whose loaded paths lead to a leaf.
+fn present(tree: &PagedTree, names: &[LeafName]) -> Vec<Sha256Digest> {
     let lookups = names.iter().map(|name| tree.tree().lookup(name));
     lookups
         .filter_map(|lookup| match lookup {
@@ -226,8 +316,8 @@ fn present(tree: &PagedTree, names: &BTreeSet<LeafName>) -> Vec<Sha256Digest> {
 }
 
 /// Returns the paths to loaded names.
-fn proof(tree: &PagedTree, names: &BTreeSet<LeafName>) -> PartialTree {
-    let proof = tree.tree().prove(names);
+fn proof(tree: &PagedTree, names: &[&LeafName]) -> PartialTree {
+    let proof = tree.tree().prove(names.iter().copied());
     proof.expect("the paths to the names are loaded")
 }
 
@@ -301,7 +391,45 @@ mod tests {
     }
 
     fn needs(held: &HeldState, facts: &StateFacts) -> bool {
-        needs_state(held, commit(1_000_000), Some(digest("list")), facts)
+        needs_state(held, commit(1_000_000), Some(digest("list")), Some(facts))
+    }
+
+    #[test]
+    fn without_facts_only_a_device_that_holds_the_head_needs_nothing() {
+        let needs = |held: &HeldState| {
+            let list = Some(digest("list"));
+            needs_state(held, commit(1_000_000), list, None)
+        };
+        assert!(!needs(&held(1_000_000)));
+        for number in [999_999, 1_000_001] {
+            assert!(needs(&held(number)), "{number}");
+        }
+        let other = HeldState {
+            commit: Some(CommitId {
+                digest: digest("other"),
+                ..commit(1_000_000)
+            }),
+            ..held(1_000_000)
+        };
+        assert!(needs(&other), "another commit with the same number");
+        let lacking = HeldState {
+            lacks: ["group/lab".parse().unwrap()].into(),
+            ..held(1_000_000)
+        };
+        assert!(needs(&lacking));
+    }
+
+    #[test]
+    fn the_path_to_the_own_commit_comes_before_the_lacking_ones() {
+        let lost: LeafName = LeafName::Commit(commit(7).name());
+        let own = LeafName::Commit(commit(1_000_000).name());
+        let held = HeldState {
+            lacks: [lost.clone(), "group/lab".parse().unwrap()].into(),
+            ..held(1_000_000)
+        };
+        assert_eq!(commits_to_show(&held, false), [own, lost.clone()]);
+        assert_eq!(commits_to_show(&held, true), [lost]);
+        assert_eq!(lacking(&held), ["group/lab".parse().unwrap()]);
     }
 
     #[test]

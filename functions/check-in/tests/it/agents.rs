@@ -57,6 +57,7 @@ impl Agent {
             },
             results: Vec::new(),
             holds: self.holds.clone(),
+            holds_state: None,
         }
     }
 

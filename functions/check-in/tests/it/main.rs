@@ -17,6 +17,7 @@ mod log;
 mod pacing;
 mod prolog;
 mod results;
+mod state;
 mod system;
 mod transcripts;
 mod traps;

@@ -42,6 +42,7 @@ pub(crate) fn settings() -> FunctionSettings {
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
+        trust: None,
         check_in_interval_s: 900,
         pace: Pacing::default(),
         group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,

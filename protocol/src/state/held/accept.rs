@@ -7,6 +7,7 @@ use super::survey::Survey;
 use super::{HeldCommit, Refusal, VerifiedState};
 use crate::digest::Sha256Digest;
 use crate::location::LocationName;
+use crate::signature::PublicKey;
 use crate::state::commit::{CommitId, SignedCommit, VerifiedCommit};
 use crate::state::document::DocumentText;
 use crate::state::exchange::{MAX_HELD_DOCUMENTS, StateReply, StateText};
@@ -27,7 +28,7 @@ pub struct Accepted {
     pub changed: bool,
     /// Parts of the reply that the device did not accept.
     pub refused: Vec<Refusal>,
-    /// True if the reply says that more documents follow.
+    /// True if the reply says that further parts or a later commit follow.
     pub more: bool,
 }
 
@@ -142,9 +143,13 @@ impl VerifiedState {
         Ok(())
     }
 
-    /// Verifies a commit by the keys that the newest list names.
-    pub(super) fn verify(&self, signed: &SignedCommit) -> Result<VerifiedCommit, Refusal> {
-        let verified = signed.verify(self.chain.target(), &self.chain.named());
+    /// Verifies a commit by some keys.
+    pub(super) fn verify(
+        &self,
+        signed: &SignedCommit,
+        keys: &[PublicKey],
+    ) -> Result<VerifiedCommit, Refusal> {
+        let verified = signed.verify(self.chain.target(), keys);
         verified.map_err(|source| Refusal::Commit {
             given: signed.digest(),
             source,
@@ -164,7 +169,7 @@ impl VerifiedState {
         if self.commit().is_some_and(is_held) {
             return Ok(());
         }
-        let commit = self.verify(signed)?;
+        let commit = self.verify(signed, &self.chain.signing())?;
         let given = commit.id();
         self.check_lists(&commit)?;
         let highest = self.highest();

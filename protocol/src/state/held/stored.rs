@@ -111,7 +111,8 @@ impl VerifiedState {
             groups,
             devices,
         } = stored;
-        let commit = self.verify(&signed)?;
+        // The commit may be older than the retirement of its key.
+        let commit = self.verify(&signed, &self.chain.named())?;
         let mut known_groups = self.known_part(commit.groups, |held| &held.groups);
         let mut known_devices = self.known_part(commit.devices, |held| &held.devices);
         let trees = add_part(GROUPS, &mut known_groups, &groups).and(add_part(

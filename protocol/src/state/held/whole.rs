@@ -12,6 +12,7 @@ use crate::digest::Sha256Digest;
 use crate::group::GroupName;
 use crate::location::{Location, LocationName};
 use crate::manifest::{AnnouncedManifest, Audience};
+use crate::package::PackageId;
 use crate::state::document::{DocumentError, GroupDocument, StateEntry, VOCABULARY};
 use crate::state::exchange::WaitWord;
 use crate::state::mandate::Mandate;
@@ -259,7 +260,7 @@ impl WholeState<'_> {
         announced: AnnouncedManifest,
         facts: DeploymentFacts<'_>,
     ) -> Result<Begin, Waiting> {
-        let entries = self.entries(announced);
+        let entries = self.entries(announced.id);
         if entries.is_empty() {
             return Err(Waiting::NotAssigned {
                 number: self.number(),
@@ -298,6 +299,18 @@ impl WholeState<'_> {
         })
     }
 
+    /// Returns all mandates for a package in this state.
+    ///
+    /// A device that does not know if it has acted on the package counts all of them as used up.
+    pub fn mandates(&self, package: PackageId) -> BTreeSet<Mandate> {
+        self.entries(package).into_keys().collect()
+    }
+
+    /// Returns the commit and the key list of the state, for the history.
+    pub const fn under(&self) -> &ActedUnder {
+        &self.under
+    }
+
     const fn number(&self) -> u64 {
         self.under.highest.commit.number
     }
@@ -330,12 +343,12 @@ impl WholeState<'_> {
     }
 
     /// Returns the entries of a package, by mandate.
-    fn entries(&self, announced: AnnouncedManifest) -> BTreeMap<Mandate, &StateEntry> {
+    fn entries(&self, package: PackageId) -> BTreeMap<Mandate, &StateEntry> {
         let own = self.own.iter();
-        let own = own.filter(|entry| entry.package == announced.id);
+        let own = own.filter(|entry| entry.package == package);
         let own = own.map(|entry| (Assignee::Device(self.device.clone()), entry));
         let of_groups = self.groups.iter().filter_map(|(group, document)| {
-            let entry = document.packages.of(announced.id)?;
+            let entry = document.packages.of(package)?;
             Some((Assignee::Group(group.clone()), entry))
         });
         let entries = own.chain(of_groups).map(|(assignee, entry)| {

@@ -173,15 +173,21 @@ impl KeyChain {
             .map_or(self.trust.roots(), |list| list.roots())
     }
 
-    /// Returns the publisher keys that the newest list names without restrictions, even after the
-    /// list has expired; none before the first list.
+    /// Returns the publisher keys that the newest list names, retired ones included, even after
+    /// the list has expired; none before the first list.
     ///
-    /// A device accepts commits by these keys, and discards a commit only if a newer list does not
-    /// name its key. The clock does not matter here, so a wrong clock makes a device
-    /// forget nothing.
+    /// A device discards a commit only if a newer list does not name its key. The clock does not
+    /// matter here, so a wrong clock makes a device forget nothing.
     pub fn named(&self) -> Vec<PublicKey> {
         self.newest()
             .map_or_else(Vec::new, |list| list.usable_publishers())
+    }
+
+    /// Returns the publisher keys that may sign new commits by the newest list, even after the list
+    /// has expired.
+    pub fn signing(&self) -> Vec<PublicKey> {
+        self.newest()
+            .map_or_else(Vec::new, |list| list.signing_publishers())
     }
 
     /// Returns whether the newest list is valid. If not, nothing begins, but commits are accepted.

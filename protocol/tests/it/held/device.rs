@@ -204,7 +204,8 @@ impl ModelDevice {
         let new = lists.filter(|list| list.serial > before && list.serial <= newest);
         let mut removed = BTreeSet::new();
         for list in new {
-            let lacks = |signer: usize| !list.publishers.contains(&signer);
+            let named = list.named();
+            let lacks = |signer: usize| !named.contains(&signer);
             removed.extend((0..=KEYS).filter(|signer| lacks(*signer)));
             for seen in self.seen.values_mut().flatten() {
                 if seen.removed.is_none() && lacks(seen.signer) {
@@ -245,7 +246,7 @@ impl ModelDevice {
         let record = &publishers.commits[index];
         let serial = usize::try_from(self.state.chain().serial()).expect("there are few lists");
         let list = &publishers.lists[serial - 1];
-        assert!(list.publishers.contains(&publishers.signer(index)));
+        assert!(list.named().contains(&publishers.signer(index)));
         assert!(clock.max(BUILD) < list.expires);
         assert!(clock.max(BUILD) < record.commit.draft.expires());
         // The entries of this commit, and no other.

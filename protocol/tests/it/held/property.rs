@@ -29,6 +29,7 @@ enum Step {
     },
     Rotate {
         machine: usize,
+        head: Option<Back>,
     },
     Leak {
         machine: usize,
@@ -160,7 +161,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         2 => (machine(), any_head(), any_back())
             .prop_map(|(machine, head, other)| Step::Adopt { machine, head, other }),
         1 => machine().prop_map(|machine| Step::Renew { machine }),
-        2 => machine().prop_map(|machine| Step::Rotate { machine }),
+        2 => (machine(), any_head())
+            .prop_map(|(machine, head)| Step::Rotate { machine, head }),
         1 => machine().prop_map(|machine| Step::Leak { machine }),
         3 => any_forgery().prop_map(Step::Forge),
         1 => (machine(), any_head())
@@ -193,7 +195,7 @@ fn perform(publishers: &mut Publishers, devices: &mut [ModelDevice], step: Step)
             other,
         } => publishers.adopt(machine, head, other),
         Step::Renew { machine } => publishers.renew(machine),
-        Step::Rotate { machine } => publishers.rotate(machine),
+        Step::Rotate { machine, head } => publishers.rotate(machine, head),
         Step::Leak { machine } => publishers.leak(machine),
         Step::Forge(forgery) => publishers.forge(forgery),
         Step::ReplaceLeaked { machine, head } => publishers.replace_leaked(machine, head),

@@ -27,8 +27,18 @@ pub(crate) struct ListRecord {
     pub(crate) signed: SignedKeyList,
     pub(crate) serial: u64,
     pub(crate) from: u64,
+    /// Keys that may sign new commits.
     pub(crate) publishers: BTreeSet<usize>,
+    /// Keys that sign no further commits.
+    retired: BTreeSet<usize>,
     pub(crate) expires: UnixTime,
+}
+
+impl ListRecord {
+    /// Returns the keys whose commits still count.
+    pub(crate) fn named(&self) -> BTreeSet<usize> {
+        &self.publishers | &self.retired
+    }
 }
 
 /// The machine of an administrator.
@@ -98,7 +108,7 @@ impl Publishers {
             leaked: BTreeSet::new(),
             next_key: 3,
         };
-        publishers.sign_list(keys.into(), 0);
+        publishers.sign_list(keys.into(), BTreeSet::new(), 0);
         let mut content = Content::default();
         for name in GROUPS.iter().chain(&["far", "near"]) {
             content = content.with_group(name, &[]);
@@ -125,10 +135,11 @@ impl Publishers {
     /// Signs a key list with the next serial number, by the root key.
     ///
     /// A list that removes a key accepts commits from the next number on.
-    fn sign_list(&mut self, publishers: BTreeSet<usize>, next: u64) {
+    fn sign_list(&mut self, publishers: BTreeSet<usize>, retired: BTreeSet<usize>, next: u64) {
         let keys: Vec<usize> = publishers.iter().copied().collect();
+        let old: Vec<usize> = retired.iter().copied().collect();
         let from = match self.lists.last() {
-            Some(last) if last.publishers.is_subset(&publishers) => last.from,
+            Some(last) if last.named().is_subset(&(&publishers | &retired)) => last.from,
             Some(_) => next,
             None => 0,
         };
@@ -136,6 +147,7 @@ impl Publishers {
             serial: self.lists.len() as u64 + 1,
             from,
             publishers: &keys,
+            retired: &old,
             issued: self.now,
             ..ListDraft::default()
         };
@@ -145,6 +157,7 @@ impl Publishers {
             from,
             expires: draft.expires(),
             publishers,
+            retired,
         });
     }
 
@@ -170,9 +183,14 @@ impl Publishers {
             && self.descends(machine, head)
     }
 
-    /// Returns the publisher keys of the newest list.
+    /// Returns the newest list.
+    fn newest(&self) -> &ListRecord {
+        &self.lists[self.lists.len() - 1]
+    }
+
+    /// Returns the publisher keys of the newest list, retired ones included.
     fn named(&self) -> BTreeSet<usize> {
-        self.lists[self.lists.len() - 1].publishers.clone()
+        self.newest().named()
     }
 
     /// Returns the commits that a machine remembers, without those of a leaked key that is not
@@ -347,37 +365,53 @@ impl Publishers {
     /// Renews the key list and the head.
     pub(crate) fn renew(&mut self, machine: usize) {
         if let Some(base) = self.shown(machine, None) {
-            let keys = self.named();
-            self.with_list(machine, base, keys);
+            let ListRecord {
+                publishers,
+                retired,
+                ..
+            } = self.newest();
+            let (publishers, retired) = (publishers.clone(), retired.clone());
+            self.with_list(machine, base, publishers, retired);
         }
     }
 
-    /// Replaces the key of a machine, as after a leak or for its age: a list with both keys and a
-    /// commit, a list without the old key and a commit.
-    pub(crate) fn rotate(&mut self, machine: usize) {
-        let Some(base) = self.shown(machine, None) else {
+    /// Replaces the key of a machine for its age: a list with both keys and a commit, a list with
+    /// the old key as a retired one and a commit.
+    pub(crate) fn rotate(&mut self, machine: usize, head: Option<Back>) {
+        let Some(base) = self.shown(machine, head) else {
             return;
         };
         let Some(new) = self.new_key() else { return };
         let old = self.machines[machine].key;
-        let mut keys = self.named();
+        let ListRecord {
+            publishers,
+            retired,
+            ..
+        } = self.newest();
+        let (mut keys, mut retired) = (publishers.clone(), retired.clone());
         keys.insert(new);
         for each in &mut self.machines {
             if each.key == old {
                 each.key = new;
             }
         }
-        if let Some(base) = self.with_list(machine, base, keys.clone()) {
+        if let Some(base) = self.with_list(machine, base, keys.clone(), retired.clone()) {
             keys.remove(&old);
-            self.with_list(machine, base, keys);
+            retired.insert(old);
+            self.with_list(machine, base, keys, retired);
         }
     }
 
     /// Removes leaked keys, and goes back to the last commit without a trace of a thief.
     pub(crate) fn replace_leaked(&mut self, machine: usize, head: Option<Back>) {
         let head = head.map_or(self.head, |head| head.of(self.commits.len()));
-        let mut keys = self.named();
-        keys.retain(|key| !self.leaked.contains(key));
+        let ListRecord {
+            publishers,
+            retired,
+            ..
+        } = self.newest();
+        let mut keys = publishers - &self.leaked;
+        let retired = retired - &self.leaked;
         for number in 0..self.machines.len() {
             if self.leaked.contains(&self.machines[number].key) {
                 let Some(new) = self.new_key() else { return };
@@ -390,14 +424,20 @@ impl Publishers {
             .filter(|commit| !self.commits[*commit].tainted)
             .max();
         if let Some(base) = clean {
-            self.with_list(machine, base, keys);
+            self.with_list(machine, base, keys, retired);
         }
     }
 
     /// Puts a key list, and a commit that names it.
-    fn with_list(&mut self, machine: usize, base: usize, keys: BTreeSet<usize>) -> Option<usize> {
-        let next = self.next_number(machine, base, &keys)?;
-        self.sign_list(keys, next);
+    fn with_list(
+        &mut self,
+        machine: usize,
+        base: usize,
+        keys: BTreeSet<usize>,
+        retired: BTreeSet<usize>,
+    ) -> Option<usize> {
+        let next = self.next_number(machine, base, &(&keys | &retired))?;
+        self.sign_list(keys, retired, next);
         self.machines[machine].list = self.lists.len() - 1;
         if !self.descends(machine, base) {
             return None;
@@ -481,21 +521,22 @@ impl Publishers {
     pub(crate) fn recover(&mut self, adopts: bool) -> usize {
         let (days_before, days_after) = if adopts { (2, 0) } else { (31, 62) };
         self.now = self.now.plus(days_before * DAY);
-        let mut keys = self.named();
-        keys.retain(|key| !self.leaked.contains(key));
+        let mut keys = &self.newest().publishers - &self.leaked;
+        let retired = &self.newest().retired - &self.leaked;
         let signer = KEYS;
         keys.insert(signer);
         let mut ancestors = BTreeSet::new();
         let mut highest = 0;
         for record in &self.commits {
-            if keys.contains(&record.commit.draft.signer) {
+            let signer = record.commit.draft.signer;
+            if keys.contains(&signer) || retired.contains(&signer) {
                 highest = highest.max(record.commit.id.number);
                 if adopts {
                     ancestors.insert(record.commit.id);
                 }
             }
         }
-        self.sign_list(keys, next_number(None, highest, self.now));
+        self.sign_list(keys, retired, next_number(None, highest, self.now));
         self.now = self.now.plus(days_after * DAY);
         let number = next_number(None, highest, self.now);
         let packages = [entry(LAST_PACKAGE, number)];

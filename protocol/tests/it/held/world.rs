@@ -93,6 +93,7 @@ pub(crate) struct ListDraft<'a> {
     pub(crate) from: u64,
     pub(crate) roots: &'a [usize],
     pub(crate) publishers: &'a [usize],
+    pub(crate) retired: &'a [usize],
     pub(crate) issued: UnixTime,
     pub(crate) signer: usize,
 }
@@ -104,6 +105,7 @@ impl Default for ListDraft<'_> {
             from: 0,
             roots: &[0],
             publishers: &[1, 2],
+            retired: &[],
             issued: NOW,
             signer: 0,
         }
@@ -121,13 +123,16 @@ impl ListDraft<'_> {
 
     pub(crate) fn sign_for(&self, target: TargetId) -> SignedKeyList {
         let publisher = |number: &usize| PublisherKey::unrestricted(key(*number).public.clone());
+        let publishers = self.publishers.iter().map(publisher);
+        let retired = |number: &usize| PublisherKey::retired(key(*number).public.clone());
+        let retired = self.retired.iter().map(retired);
         let root = |number: &usize| key(*number).public.clone();
         let list = KeyList::new(KeyListFields {
             target,
             serial: self.serial,
             from: self.from,
             roots: self.roots.iter().map(root).collect(),
-            publishers: self.publishers.iter().map(publisher).collect(),
+            publishers: publishers.chain(retired).collect(),
             issued: self.issued,
             expires: self.expires(),
         });

@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 use super::super::commit::Commit;
 use super::super::item;
 use super::super::key::Key;
+use super::super::names::ORDER;
 use super::super::write::{self, ABSENT, Terms};
 use super::super::{Records, RecordsError};
 use super::CommitRecord;
 use super::commits::OrderedCommit;
 
-/// Attributes of the head and of the number of recorded changes.
+/// Attribute of the head with the id of its commit.
 const ID: &str = "id";
-const ORDER: &str = "order";
 
 /// The current commit of a target, which its reader has yet to verify.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -50,6 +50,7 @@ fn open_task(state: TaskState) -> OpenTask {
         state,
         force: false,
         direct: true,
+        mandate: Some(1_795_000_000),
         assigned_at: AT,
     }
 }
@@ -92,6 +93,7 @@ fn finished_task() -> FinishedTask {
         outcome: Outcome::Failed,
         detail: None,
         output_tail: Some("disk full\n".to_owned()),
+        mandate: Some(1_795_000_000),
         finished_at: AT,
     }
 }
@@ -216,6 +218,7 @@ fn every_key_and_item() {
       force: false
       ipk: "PACKAGE#1795327754#28"
       isk: "held#ocs:web01-2026-03-04-05-06-07"
+      mandate: 1795000000
       package: "1795327754"
       priority: 5
       state: {state: "held"}
@@ -226,6 +229,7 @@ fn every_key_and_item() {
       force: false
       ipk: "PACKAGE#1795327754#28"
       isk: "announced#ocs:web01-2026-03-04-05-06-07"
+      mandate: 1795000000
       package: "1795327754"
       priority: 5
       state: {announced_at: 1795000000, state: "announced"}
@@ -235,6 +239,7 @@ fn every_key_and_item() {
       finished_at: 1795000000
       ipk: "PACKAGE#1795327754#28"
       isk: "failed#ocs:web01-2026-03-04-05-06-07"
+      mandate: 1795000000
       outcome: "failed"
       output_tail: "disk full\n"
       package: "1795327754"
@@ -277,6 +282,8 @@ fn every_key_and_item_of_a_group() {
         revision: AT.0,
         issued: Some(AT),
         deleted: false,
+        created: Some(AT.0),
+        document: Some(Sha256Digest::from_bytes([0x33; 32])),
     };
     let items = [
         group(&group_state()),
@@ -293,7 +300,9 @@ fn every_key_and_item_of_a_group() {
       revision: 1795000000
       seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
     GROUP#lab | REVISION
+      created: 1795000000
       deleted: false
+      document: "3333333333333333333333333333333333333333333333333333333333333333"
       group: "lab"
       issued: 1795000000
       revision: 1795000000

@@ -13,8 +13,10 @@ use packcast_testing::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
     conflicts: 150,
+    update_conflicts: 150,
     throttles: 50,
     lost_answers: 150,
+    unprocessed: 0,
     index_lag: 500,
 };
 
@@ -46,7 +48,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
     for _ in 0..2 {
         let announced = until_answered(async || {
             records
-                .announce(device, &[Announcing::direct(&task)], NOW)
+                .announce(device, 0, &[Announcing::direct(&task)], NOW)
                 .await
         })
         .await;
@@ -126,7 +128,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     let task = open(records, &device).await.unwrap();
     until_answered(async || {
         records
-            .announce(&device, &[Announcing::direct(&task)], NOW)
+            .announce(&device, 0, &[Announcing::direct(&task)], NOW)
             .await
     })
     .await;
@@ -158,7 +160,7 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
     });
     let task = open(records, &device).await.unwrap();
     let announced = records
-        .announce(&device, &[Announcing::direct(&task)], NOW)
+        .announce(&device, 0, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
     assert_eq!(announced.on_record, [package.id]);

@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::{Client, Config};
 use futures_util::future::join_all;
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{
     DocumentText, KeyListId, LeafName, Lookup, NodeHash, PagedTree, PartialTree, SignedKeyList,
 };
-use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit};
+use packcast_store::Records;
+use packcast_store::records::{
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime,
+};
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
@@ -220,10 +225,15 @@ async fn the_number_of_recorded_changes_never_falls(service: Service) {
     let (table, _) = with_head(service, 205).await;
     let records = &table.records;
     assert_eq!(records.recorded_changes().await.unwrap(), 0);
+    table.faults.set_rates(FaultRates {
+        update_conflicts: 300,
+        ..FaultRates::default()
+    });
     for (order, expected) in [(3, 3), (2, 3), (7, 7), (7, 7)] {
         records.record_changes(order).await.unwrap();
         assert_eq!(records.recorded_changes().await.unwrap(), expected);
     }
+    assert!(table.faults.injected().update_conflicts > 0);
 }
 
 fn devices(count: u32) -> PartialTree {
@@ -283,8 +293,10 @@ async fn contents_are_complete_although_many_requests_fail(service: Service) {
     let table = Table::start_on(service, 207).await;
     table.faults.set_rates(FaultRates {
         conflicts: 0,
+        update_conflicts: 0,
         throttles: 150,
         lost_answers: 150,
+        unprocessed: 300,
         index_lag: 0,
     });
     let texts: Vec<DocumentText> = (0..300)
@@ -300,7 +312,7 @@ async fn contents_are_complete_although_many_requests_fail(service: Service) {
     assert_eq!(as_set(&read), as_set(&texts));
     let injected = table.faults.injected();
     assert!(
-        injected.throttles > 0 && injected.lost_answers > 0,
+        injected.throttles > 0 && injected.lost_answers > 0 && injected.unprocessed > 0,
         "{injected:?}"
     );
 }
@@ -331,4 +343,26 @@ packcast_testing::on_each_service! {
     a_stored_tree_is_read_and_changed_page_by_page
     contents_are_complete_although_many_requests_fail
     a_document_with_another_digest_than_its_key_is_an_error
+}
+
+#[tokio::test]
+async fn an_answer_tells_the_time_unless_the_service_is_on_this_machine() {
+    let (table, head) = with_head(Service::Embedded, 214).await;
+    let on_this_machine = table.records.head_with_time().await.unwrap();
+    assert_eq!(
+        on_this_machine,
+        (Some(head.clone()), ServiceTime::ThisMachine)
+    );
+    // These records do not know that the service is on this machine.
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("local"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(&table.endpoint);
+    let client = Client::from_conf(config.build());
+    let records = Records::new(client, table.records.table());
+    let (found, time) = records.head_with_time().await.unwrap();
+    assert_eq!(found, Some(head));
+    assert!(matches!(time, ServiceTime::Told(_)), "{time:?}");
 }

@@ -257,6 +257,65 @@ fn a_list_discards_a_commit_that_it_does_not_accept() {
 }
 
 #[test]
+fn m1_a_rotation_on_an_old_head_forgets_no_withdrawal() {
+    let old = Draft::first(content().with_group("all", &[entry(WIPE, NOW.0)])).sign();
+    let withdrawn = Draft::after(&old, content()).sign();
+    let mut state = followed();
+    deliver(&mut state, &old);
+    assert!(begin(&state, WIPE, NOW).is_ok());
+    deliver(&mut state, &withdrawn);
+    // A machine that has lost its memory is shown the old head, and rotates key 1.
+    let list = ListDraft {
+        serial: 2,
+        publishers: &[2, 3],
+        retired: &[1],
+        ..ListDraft::default()
+    };
+    follow(&mut state, &[list.sign()]);
+    assert_eq!(state.commit().map(VerifiedCommit::id), Some(withdrawn.id));
+    let mut rotated = Draft {
+        signer: 3,
+        keys: 2,
+        ..Draft::after(&old, old.draft.content.clone())
+    };
+    rotated.number += 60;
+    let mut restarted = restarted(&state);
+    for state in [&mut state, &mut restarted] {
+        let refusal = check_refused(state, &rotated.clone().sign(), WIPE);
+        let held = matches!(refusal, Refusal::LeavesOut { held, .. } if held == withdrawn.id);
+        assert!(held, "{refusal}");
+    }
+    // The new key adopts the withdrawal.
+    let mut adopting = Draft {
+        content: content(),
+        ..rotated.clone()
+    };
+    adopting.number += 60;
+    adopting.ancestors.insert(withdrawn.id);
+    deliver(&mut state, &adopting.sign());
+}
+
+#[test]
+fn a_retired_key_signs_no_further_commit() {
+    let first = Draft::first(content()).sign();
+    let next = Draft::after(&first, content().with_group("all", &[entry(WIPE, NOW.0)]));
+    let list = ListDraft {
+        serial: 2,
+        publishers: &[2],
+        retired: &[1],
+        ..ListDraft::default()
+    };
+    let mut state = followed();
+    deliver(&mut state, &first);
+    follow(&mut state, &[list.sign()]);
+    let refusal = check_refused(&mut state, &next.clone().sign(), WIPE);
+    assert!(matches!(refusal, Refusal::Commit { .. }), "{refusal}");
+    let other = Draft { signer: 2, ..next };
+    deliver(&mut state, &other.sign());
+    assert!(begin(&state, WIPE, NOW).is_ok());
+}
+
+#[test]
 fn lost_state_accepts_no_key_list_from_before_the_last_action() {
     // Key 1 leaks after list 1, and list 2 removes it.
     let revoked = ListDraft {

@@ -1,0 +1,51 @@
+//! Packages that wait for another signed state: events, and the list for `status`.
+
+use std::collections::BTreeSet;
+
+use packcast_protocol::api::Cancel;
+use packcast_protocol::{PackageId, with_causes};
+
+use super::Agent;
+use crate::authority::permits::WaitReason;
+use crate::event::Event;
+use crate::state::waiting::{WaitList, WaitingTask};
+
+impl Agent {
+    /// Reports that an attempt waits, and adds it to the list.
+    pub(super) fn waits(&self, Cancel { id, attempt }: Cancel, reason: WaitReason) {
+        let WaitReason { reason, detail } = reason;
+        (self.observer)(Event::Waits {
+            id,
+            attempt,
+            reason,
+            detail: detail.clone(),
+        });
+        let task = WaitingTask {
+            attempt,
+            reason,
+            detail,
+        };
+        self.change_waiting(|list| list.insert(id, task));
+    }
+
+    pub(super) fn waits_no_longer(&self, id: PackageId) {
+        self.change_waiting(|list| list.remove(id));
+    }
+
+    /// Removes packages that the function does not announce any more.
+    pub(super) fn only_these_wait(&self, announced: &BTreeSet<PackageId>) {
+        self.change_waiting(|list| list.retain(announced));
+    }
+
+    /// Changes the list, and stores it if it differs. Only `status` reads the list, so an error does
+    /// not end the round.
+    fn change_waiting(&self, change: impl FnOnce(&mut WaitList) -> bool) {
+        let mut list = self.waiting.borrow_mut();
+        if change(&mut list)
+            && let Err(error) = list.store(&self.state)
+        {
+            let error = with_causes(&error);
+            tracing::error!(error, "cannot store the list of waiting packages");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The difference between two states of a target.
+
+use std::str::FromStr;
+
+use packcast_protocol::state::{Commit, CommitId, TrustedRoots};
+use packcast_rollout::state::StateDifference;
+use packcast_store::Records;
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::state::{
+    CommitProblem, CommitStanding, ComparedStates, History, PastCommit, RecordedNames, Trees,
+};
+use crate::target::Target;
+use crate::warning::Warning;
+
+/// A commit as an administrator names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitRef {
+    /// The current commit.
+    Head,
+    Number(u64),
+}
+
+/// Text that names no commit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected the number of a commit, or 'head'")]
+pub struct CommitRefError;
+
+/// The difference between two states.
+#[derive(Debug, Serialize)]
+pub struct StateDiff {
+    pub from: CommitId,
+    pub to: CommitId,
+    pub changes: Vec<StateDifference>,
+    /// The changes in words.
+    pub lines: Vec<String>,
+    #[serde(skip)]
+    pub warnings: Vec<Warning>,
+}
+
+/// A commit that was found and verified.
+#[derive(Debug)]
+pub(crate) struct FoundCommit {
+    pub(crate) id: CommitId,
+    pub(crate) commit: Commit,
+    /// The history of the head leaves the commit out.
+    is_replaced: bool,
+}
+
+/// Returns the difference that leads from one state to another.
+pub async fn diff(target: &Target, from: CommitRef, to: CommitRef) -> Result<StateDiff, Failure> {
+    let trust = target.trust()?;
+    let records = &target.records;
+    let before = find(records, &trust, from).await?;
+    let after = find(records, &trust, to).await?;
+    let mut before_trees = Trees::of(Some(&before.commit));
+    let mut after_trees = Trees::of(Some(&after.commit));
+    let compared = ComparedStates::load(records, &mut before_trees, &mut after_trees).await?;
+    let changes = compared.difference()?;
+    let names = RecordedNames::read(records, &changes).await?;
+    Ok(StateDiff {
+        from: before.id,
+        to: after.id,
+        lines: changes.iter().map(|change| change.line(&names)).collect(),
+        changes,
+        warnings: [before, after].iter().filter_map(replaced).collect(),
+    })
+}
+
+/// Finds a commit, which must verify.
+pub(crate) async fn find(
+    records: &Records,
+    trust: &TrustedRoots,
+    commit: CommitRef,
+) -> Result<FoundCommit, Failure> {
+    let history = History::begin(records, trust).await?;
+    match commit {
+        CommitRef::Head => {
+            let head = history.state.head.ok_or_else(no_commits)?;
+            Ok(FoundCommit {
+                id: head.commit.id(),
+                commit: (*head.commit).clone(),
+                is_replaced: false,
+            })
+        }
+        CommitRef::Number(number) => {
+            let found = history.find(number).await?;
+            verified(found.ok_or_else(|| not_found(number))?)
+        }
+    }
+}
+
+fn verified(found: PastCommit) -> Result<FoundCommit, Failure> {
+    let number = found.id.number;
+    let is_replaced = match found.standing {
+        CommitStanding::Verified => false,
+        CommitStanding::Replaced => true,
+        CommitStanding::Unverified(problem) => return Err(unverified(problem)),
+    };
+    Ok(FoundCommit {
+        id: found.id,
+        commit: found.commit.ok_or_else(|| not_found(number))?,
+        is_replaced,
+    })
+}
+
+fn unverified(problem: CommitProblem) -> Failure {
+    Failure::conflict(problem).hint("run 'packcast audit' to check the whole target")
+}
+
+fn not_found(number: u64) -> Failure {
+    Failure::failed(format!("the target has no commit {number}"))
+        .hint("run 'packcast log' to see the commits")
+}
+
+fn no_commits() -> Failure {
+    Failure::failed("the target has no commits yet")
+}
+
+fn replaced(found: &FoundCommit) -> Option<Warning> {
+    let number = found.id.number;
+    found.is_replaced.then(|| replaced_warning(number))
+}
+
+fn replaced_warning(number: u64) -> Warning {
+    Warning::new(format!(
+        "commit {number} is not in the history of the head: a later commit has replaced it"
+    ))
+}
+
+impl FromStr for CommitRef {
+    type Err = CommitRefError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "head" => Ok(Self::Head),
+            number => number.parse().map(Self::Number).map_err(|_| CommitRefError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

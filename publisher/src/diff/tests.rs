@@ -1,0 +1,81 @@
+//! Differences between the states of a target on an embedded engine.
+
+use packcast_rollout::state::StateChange;
+
+use super::*;
+use crate::rendered::{failures, messages};
+use crate::test_target::{TestTarget, assign_lab, create_lab, devices, join, lab};
+
+#[tokio::test]
+async fn the_difference_of_two_states_has_a_direction() {
+    let target = TestTarget::start(330).await;
+    let package = target.table.package("vlc", 5).await.id;
+    let first = target.change(&[create_lab()], "packcast").await;
+    let second = target.change(&[join(devices(3))], "packcast").await;
+    let third = target.change(&[assign_lab(package)], "packcast").await;
+    let lines = async |from, to| {
+        diff(&target.target, from, to)
+            .await
+            .unwrap()
+            .lines
+            .join("\n")
+    };
+    let number = |id: CommitId| CommitRef::Number(id.number);
+    insta::assert_snapshot!(lines(number(first), CommitRef::Head).await, @"
+    group lab: assigned vlc@1.0
+    group lab: ocs:pc0-2026-03-04-05-06-07, ocs:pc1-2026-03-04-05-06-07, ocs:pc2-2026-03-04-05-06-07 joined
+    ");
+    insta::assert_snapshot!(lines(CommitRef::Head, number(second)).await, @"group lab: unassigned vlc@1.0");
+    assert_eq!(lines(number(third), CommitRef::Head).await, "");
+    let unknown = diff(&target.target, CommitRef::Number(7), CommitRef::Head).await;
+    insta::assert_snapshot!(failures([unknown.unwrap_err()]), @"
+    Failed: the target has no commit 7
+    hint: run 'packcast log' to see the commits
+    ");
+}
+
+#[tokio::test]
+async fn a_replaced_commit_can_be_compared() {
+    let target = TestTarget::start(331).await;
+    target.change(&[create_lab()], "packcast").await;
+    let head = target.table.item("HEAD", "HEAD").await;
+    let delete = StateChange::DeleteGroup { group: lab() };
+    let left_out = target.change(&[delete], "packcast").await;
+    target.table.put(&head).await;
+    let from = CommitRef::Number(left_out.number);
+    let diff = diff(&target.target, from, CommitRef::Head).await.unwrap();
+    assert_eq!(diff.lines, ["group lab: created"]);
+    assert_eq!(diff.warnings.len(), 1);
+}
+
+#[tokio::test]
+async fn a_forged_commit_is_refused() {
+    let target = TestTarget::start(332).await;
+    let first = target.change(&[create_lab()], "packcast").await;
+    target.change(&[join(devices(3))], "packcast").await;
+    target
+        .forge(first, |item| {
+            item["signature"]["S"] = "untrusted comment: none".into();
+        })
+        .await;
+    let from = CommitRef::Number(first.number);
+    let refused = diff(&target.target, from, CommitRef::Head).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), crate::Kind::Conflict);
+    let expected = format!("cannot verify commit {first}");
+    assert!(refused.to_string().starts_with(&expected), "{refused}");
+}
+
+#[test]
+fn errors_have_next_steps() {
+    insta::assert_snapshot!(messages([CommitRefError]), @"expected the number of a commit, or 'head'");
+    insta::assert_snapshot!(failures([no_commits(), not_found(7)]), @"
+    Failed: the target has no commits yet
+    Failed: the target has no commit 7
+    hint: run 'packcast log' to see the commits
+    ");
+    assert_eq!("head".parse(), Ok(CommitRef::Head));
+    assert_eq!("7".parse(), Ok(CommitRef::Number(7)));
+    assert_eq!("".parse::<CommitRef>(), Err(CommitRefError));
+    insta::assert_snapshot!(replaced_warning(7), @"warning: commit 7 is not in the history of the head: a later commit has replaced it");
+}

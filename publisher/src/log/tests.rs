@@ -1,0 +1,248 @@
+//! Logs of a target on an embedded engine.
+
+use packcast_protocol::state::CommitId;
+use packcast_rollout::state::StateChange;
+use packcast_testing::table::device;
+
+use super::*;
+use crate::rendered::failures;
+use crate::test_target::{
+    TestTarget, assign, assign_lab, create_lab, devices, join, lab, unassign_lab,
+};
+
+fn request() -> LogRequest {
+    LogRequest {
+        limit: NEWEST_COMMITS,
+        before: None,
+        package: None,
+        group: None,
+        device: None,
+    }
+}
+
+/// The standings of four commits, of which the second newest does not verify.
+const ONE_UNVERIFIED: [LoggedStanding; 4] = [
+    LoggedStanding::Verified,
+    LoggedStanding::Unverified,
+    LoggedStanding::Verified,
+    LoggedStanding::Verified,
+];
+
+/// Writes a log without times, numbers and keys, which differ from run to run.
+fn shown(log: &CommitLog) -> String {
+    let commit = |commit: &LoggedCommit| {
+        let about = commit.about.as_ref();
+        let about = about.map(|it| format!("{}@{} {}", it.author, it.host, it.command));
+        let mut lines = vec![format!(
+            "{:?} {}",
+            commit.standing,
+            about.unwrap_or_default()
+        )];
+        lines.extend(commit.lines.iter().map(|line| format!("  {line}")));
+        lines.join("\n")
+    };
+    let commits: Vec<String> = log.commits.iter().map(commit).collect();
+    commits.join("\n")
+}
+
+/// A target with four commits, the oldest first.
+async fn target(seed: u64) -> (TestTarget, Vec<CommitId>) {
+    let target = TestTarget::start(seed).await;
+    let package = target.table.package("vlc", 5).await.id;
+    target.table.device(1).await;
+    let commits = vec![
+        target
+            .change(&[create_lab()], "packcast group create lab")
+            .await,
+        target
+            .change(
+                &[join(devices(240))],
+                "packcast group add lab --from all.txt",
+            )
+            .await,
+        target
+            .change(
+                &[assign_lab(package)],
+                "packcast assign vlc@1.0 --group lab",
+            )
+            .await,
+        target
+            .change(
+                &[unassign_lab(package)],
+                "packcast unassign vlc@1.0 --group lab",
+            )
+            .await,
+    ];
+    (target, commits)
+}
+
+#[tokio::test]
+async fn the_newest_commit_comes_first_with_its_changes() {
+    let (target, commits) = target(320).await;
+    let all = log(&target.target, &request()).await.unwrap();
+    insta::assert_snapshot!(shown(&all), @"
+    Verified ada@laptop packcast unassign vlc@1.0 --group lab
+      group lab: unassigned vlc@1.0
+    Verified ada@laptop packcast assign vlc@1.0 --group lab
+      group lab: assigned vlc@1.0
+    Verified ada@laptop packcast group add lab --from all.txt
+      group lab: ocs:pc0-2026-03-04-05-06-07, pc1, ocs:pc10-2026-03-04-05-06-07, ocs:pc100-2026-03-04-05-06-07, ocs:pc101-2026-03-04-05-06-07 and 235 other devices joined
+    Verified ada@laptop packcast group create lab
+      group lab: created
+    ");
+    all.conclude().unwrap();
+    let mut newest_first = commits.clone();
+    newest_first.reverse();
+    let listed: Vec<CommitId> = all.commits.iter().map(|it| it.commit).collect();
+    assert_eq!(listed, newest_first);
+    let keys = target.target.trust().unwrap();
+    assert!(
+        all.commits
+            .iter()
+            .all(|it| it.key.as_ref() == keys.roots().first())
+    );
+    assert!(all.commits.iter().all(|it| it.issued.is_some()));
+
+    let some = LogRequest {
+        limit: 2,
+        before: Some(commits[3].number),
+        ..request()
+    };
+    let some = log(&target.target, &some).await.unwrap();
+    let listed: Vec<CommitId> = some.commits.iter().map(|it| it.commit).collect();
+    assert_eq!(listed, newest_first[1..3]);
+}
+
+#[tokio::test]
+async fn a_log_without_commits_is_empty() {
+    let target = TestTarget::start(321).await;
+    let log = log(&target.target, &request()).await.unwrap();
+    assert!(log.commits.is_empty());
+}
+
+#[tokio::test]
+async fn a_filter_keeps_the_changes_of_a_package_a_group_or_a_device() {
+    let (target, _) = target(322).await;
+    let package = target.table.package("news", 5).await.id;
+    let own = EntryOwner::Device(device(1).device);
+    let changes = [
+        assign(own, package),
+        StateChange::CreateGroup {
+            group: "office".parse().unwrap(),
+        },
+    ];
+    target
+        .change(&changes, "packcast assign news@1.0 --device pc1")
+        .await;
+    let filtered = async |request: LogRequest| {
+        let log = log(&target.target, &request).await.unwrap();
+        shown(&log)
+    };
+    let of_package = filtered(LogRequest {
+        package: Some("vlc@1.0".parse().unwrap()),
+        ..request()
+    });
+    insta::assert_snapshot!(of_package.await, @"
+    Verified ada@laptop packcast unassign vlc@1.0 --group lab
+      group lab: unassigned vlc@1.0
+    Verified ada@laptop packcast assign vlc@1.0 --group lab
+      group lab: assigned vlc@1.0
+    ");
+    let of_group = filtered(LogRequest {
+        group: Some("office".parse().unwrap()),
+        ..request()
+    });
+    insta::assert_snapshot!(of_group.await, @"
+    Verified ada@laptop packcast assign news@1.0 --device pc1
+      group office: created
+    ");
+    let of_device = filtered(LogRequest {
+        device: Some("pc1".parse().unwrap()),
+        ..request()
+    });
+    insta::assert_snapshot!(of_device.await, @"
+    Verified ada@laptop packcast assign news@1.0 --device pc1
+      device pc1: assigned news@1.0
+    Verified ada@laptop packcast group add lab --from all.txt
+      group lab: ocs:pc0-2026-03-04-05-06-07, pc1, ocs:pc10-2026-03-04-05-06-07, ocs:pc100-2026-03-04-05-06-07, ocs:pc101-2026-03-04-05-06-07 and 235 other devices joined
+    ");
+    let of_both = filtered(LogRequest {
+        group: Some(lab()),
+        device: Some("pc1".parse().unwrap()),
+        ..request()
+    });
+    insta::assert_snapshot!(of_both.await, @"
+    Verified ada@laptop packcast group add lab --from all.txt
+      group lab: ocs:pc0-2026-03-04-05-06-07, pc1, ocs:pc10-2026-03-04-05-06-07, ocs:pc100-2026-03-04-05-06-07, ocs:pc101-2026-03-04-05-06-07 and 235 other devices joined
+    ");
+}
+
+#[tokio::test]
+async fn forged_lost_and_foreign_commits_are_shown_as_such() {
+    let (target, commits) = target(323).await;
+    let copied = commits[2];
+    // A signature of another commit.
+    let other = target
+        .table
+        .item("COMMIT", &crate::test_target::commit_key(commits[1]))
+        .await;
+    target
+        .forge(copied, |item| {
+            item["signature"] = other["signature"].clone();
+        })
+        .await;
+    let forged = log(&target.target, &request()).await.unwrap();
+    let standings: Vec<LoggedStanding> = forged.commits.iter().map(|it| it.standing).collect();
+    assert_eq!(standings, ONE_UNVERIFIED);
+    // The history names the commit by its digest, so its changes are known.
+    assert_eq!(forged.commits[1].lines.len(), 1);
+    insta::assert_snapshot!(failures([forged.conclude().unwrap_err()]), @"
+    Conflict: cannot verify 1 of 4 commits
+    hint: run 'packcast audit' to check the whole target
+    ");
+    let problem = forged.commits[1].problem.clone().unwrap();
+    assert!(
+        problem.starts_with(&format!("cannot verify commit {copied}")),
+        "{problem}"
+    );
+
+    // Another text under the same key: the commit is lost.
+    target
+        .forge(copied, |item| {
+            item["document"] = other["document"].clone();
+            item["signature"] = other["signature"].clone();
+        })
+        .await;
+    let lost = log(&target.target, &request()).await.unwrap();
+    let standings: Vec<LoggedStanding> = lost.commits.iter().map(|it| it.standing).collect();
+    assert_eq!(standings, ONE_UNVERIFIED);
+    assert!(lost.commits[1].lines.is_empty());
+}
+
+#[tokio::test]
+async fn a_commit_that_the_head_leaves_out_is_shown_as_replaced() {
+    let (target, commits) = target(324).await;
+    let head = target.table.item("HEAD", "HEAD").await;
+    let package = target.table.package("news", 5).await.id;
+    let left_out = target
+        .change(&[assign_lab(package)], "packcast assign news")
+        .await;
+    target.table.put(&head).await;
+    let log = log(&target.target, &request()).await.unwrap();
+    let listed: Vec<CommitId> = log.commits.iter().map(|it| it.commit).collect();
+    assert_eq!(listed[0], left_out);
+    assert_eq!(listed[1], commits[3]);
+    assert_eq!(log.commits[0].standing, LoggedStanding::Replaced);
+    assert_eq!(log.commits[1].standing, LoggedStanding::Verified);
+    assert_eq!(log.commits[0].lines.len(), 1);
+}
+
+#[test]
+fn messages() {
+    insta::assert_snapshot!(failures([unverified(1, 1), unverified(2, 5)]), @"
+    Conflict: cannot verify 1 of 1 commit
+    hint: run 'packcast audit' to check the whole target
+    Conflict: cannot verify 2 of 5 commits
+    hint: run 'packcast audit' to check the whole target
+    ");
+}

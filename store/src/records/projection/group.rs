@@ -1,0 +1,344 @@
+//! The records of a group: its state, its revision, its entry in the catalogue, and its entries in
+//! the partitions of its packages.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use packcast_protocol::state::{Document, GroupDocument};
+use packcast_protocol::{GroupName, PackageId, Priority};
+use packcast_rollout::GroupState;
+use packcast_rollout::state::{GroupPackages, project_group};
+
+use super::super::commit::Commit;
+use super::super::item;
+use super::super::key::{Key, MEMBER_SHARDS};
+use super::super::names::{CREATED, IS_DELETED, REVISION};
+use super::super::revision::{UNCHANGED, unchanged};
+use super::super::stored::{self, RevisionItem};
+use super::super::write::{self, ABSENT, Terms};
+use super::super::{Records, RecordsError};
+
+/// Maximum number of writes in one transaction.
+pub(super) const MAX_WRITES: usize = 100;
+
+/// A group whose records are to follow from a head.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupTarget<'a> {
+    pub group: &'a GroupName,
+    /// The document of the group. `None` if the head has no such group.
+    pub document: Option<&'a Document<GroupDocument>>,
+    /// The entries in the partitions of packages that may differ from the document.
+    pub packages: &'a GroupPackages,
+    /// Order of the head.
+    pub order: u64,
+}
+
+/// Outcome of writing the state of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupProjected {
+    /// The state follows from the head. These entries are left for
+    /// [`Records::write_group_packages`].
+    Written { left: GroupPackages },
+    /// The group is deleted on record, at the order of the head. Its members are left for
+    /// [`Records::remove_members`]. If the head has a later group of this name, it is written
+    /// afterwards.
+    Deleted,
+    /// The state on record follows from a later head.
+    Superseded,
+}
+
+/// The state and the revision of a group on record.
+#[derive(Debug, Default)]
+struct RecordedGroup {
+    revision: Option<RevisionItem>,
+    /// `None` if the group is deleted or was never on record.
+    state: Option<GroupState>,
+}
+
+impl RecordedGroup {
+    fn order(&self) -> u64 {
+        let revision = self.revision.as_ref();
+        revision.map_or(0, |revision| revision.revision)
+    }
+
+    /// Returns false if the group was changed between the reads of the two items.
+    fn is_consistent(&self) -> bool {
+        let existing = self.revision.as_ref().filter(|revision| !revision.deleted);
+        existing.map(|revision| revision.revision)
+            == self.state.as_ref().map(|state| state.revision)
+    }
+}
+
+impl Records {
+    /// Writes the state of a group, so that it follows from a head.
+    ///
+    /// After this returns, no package is announced that the group does not have at this head. The
+    /// call may be repeated. A group that was deleted and created again is deleted first, so that a
+    /// member of the deleted group never gets a package of the new one.
+    pub async fn project_group(
+        &self,
+        target: &GroupTarget<'_>,
+    ) -> Result<GroupProjected, RecordsError> {
+        self.retry_on_conflict((), |()| async move {
+            let recorded = self.recorded_group(target.group).await?;
+            if recorded.order() > target.order {
+                return Ok(ControlFlow::Break(GroupProjected::Superseded));
+            }
+            if !recorded.is_consistent() {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let is_current = recorded.order() == target.order;
+            let Some(document) = target.document else {
+                return self.delete_projected(target, &recorded, is_current).await;
+            };
+            if is_current && recorded.state.is_some() {
+                let left = target.packages.clone();
+                return Ok(ControlFlow::Break(GroupProjected::Written { left }));
+            }
+            let created = recorded.state.as_ref().and_then(|state| state.created);
+            let is_first = recorded.revision.is_none();
+            if !is_first && !is_current && created != Some(document.created) {
+                return self.delete_projected(target, &recorded, is_current).await;
+            }
+            self.write_projected(target, document, &recorded).await
+        })
+        .await
+    }
+
+    /// Writes entries of a group in the partitions of packages, and removes others.
+    ///
+    /// Returns false if the group on record follows from another head. The rest is not written
+    /// then.
+    pub async fn write_group_packages(
+        &self,
+        group: &GroupName,
+        packages: &GroupPackages,
+        order: u64,
+    ) -> Result<bool, RecordsError> {
+        let entries = entries(packages);
+        for entries in entries.chunks(MAX_WRITES - 1) {
+            let mut writes = self.writing_entries(group, entries);
+            writes.push(self.at_revision(group, order));
+            if self.commit(writes).await? != Commit::Done {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn delete_projected(
+        &self,
+        target: &GroupTarget<'_>,
+        recorded: &RecordedGroup,
+        is_current: bool,
+    ) -> Result<ControlFlow<GroupProjected, ()>, RecordsError> {
+        if !is_current {
+            let writes = vec![
+                self.replacing_revision(recorded, &deleted_revision(target)),
+                write::remove(self.table(), &Key::group_state(target.group)),
+                write::remove(self.table(), &Key::catalogued_group(target.group)),
+            ];
+            if self.commit(writes).await? != Commit::Done {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+        Ok(ControlFlow::Break(GroupProjected::Deleted))
+    }
+
+    async fn write_projected(
+        &self,
+        target: &GroupTarget<'_>,
+        document: &Document<GroupDocument>,
+        recorded: &RecordedGroup,
+    ) -> Result<ControlFlow<GroupProjected, ()>, RecordsError> {
+        let priorities = self.new_priorities(document, recorded).await?;
+        let stored = recorded.state.as_ref();
+        let priority = |package| priorities.get(&package).copied();
+        let state = project_group(target.group, document, stored, priority, target.order);
+        let revision = RevisionItem {
+            revision: target.order,
+            created: state.created,
+            document: state.document,
+            deleted: false,
+            ..deleted_revision(target)
+        };
+        let mut writes = vec![
+            self.replacing_revision(recorded, &revision),
+            write::replace(self.table(), stored::group(&state)),
+            write::replace(self.table(), stored::catalogued_group(target.group)),
+        ];
+        let is_created_again = recorded.revision.is_some() && stored.is_none();
+        if is_created_again {
+            writes.extend(self.without_members(target.group));
+        }
+        let entries = entries(target.packages);
+        let (now, later) = entries.split_at(entries.len().min(MAX_WRITES - writes.len()));
+        let checks = writes.len();
+        writes.extend(self.writing_entries(target.group, now));
+        Ok(match self.commit(writes).await? {
+            Commit::Done => ControlFlow::Break(GroupProjected::Written {
+                left: packages(later),
+            }),
+            // A member of the deleted group is left.
+            Commit::Refused(failed)
+                if is_created_again && !failed[0] && failed[3..checks].contains(&true) =>
+            {
+                ControlFlow::Break(GroupProjected::Deleted)
+            }
+            Commit::Refused(_) => ControlFlow::Continue(()),
+        })
+    }
+
+    async fn recorded_group(&self, group: &GroupName) -> Result<RecordedGroup, RecordsError> {
+        let mut recorded = RecordedGroup::default();
+        let state = Key::group_state(group);
+        for found in self
+            .batch(&[state.clone(), Key::group_revision(group)])
+            .await?
+        {
+            let sk = found.get(item::SK).and_then(|sk| sk.as_s().ok());
+            if sk == Some(&state.sk) {
+                recorded.state = Some(item::read(found)?);
+            } else {
+                recorded.revision = Some(item::read(found)?);
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Reads the priorities of packages that the group does not have on record.
+    async fn new_priorities(
+        &self,
+        document: &GroupDocument,
+        recorded: &RecordedGroup,
+    ) -> Result<HashMap<PackageId, Priority>, RecordsError> {
+        let is_known = |package| {
+            let stored = recorded.state.as_ref();
+            stored.is_some_and(|state| state.assignment(package).is_some())
+        };
+        let packages = document
+            .packages
+            .as_slice()
+            .iter()
+            .map(|entry| entry.package);
+        let new: Vec<PackageId> = packages.filter(|package| !is_known(*package)).collect();
+        let found = self.packages_of(&new).await?;
+        Ok(found
+            .iter()
+            .map(|package| (package.id, package.priority))
+            .collect())
+    }
+
+    /// Returns the write of a revision, on the condition that the one on record was read.
+    fn replacing_revision(
+        &self,
+        recorded: &RecordedGroup,
+        revision: &RevisionItem,
+    ) -> TransactWriteItem {
+        let item = stored::group_revision(revision);
+        let Some(read) = &recorded.revision else {
+            return write::put(self.table(), item, ABSENT, &Terms::default());
+        };
+        // A group that is created again keeps the order at which it was deleted.
+        let terms = unchanged(read.revision)
+            .name(IS_DELETED)
+            .value("deleted", AttributeValue::Bool(read.deleted));
+        let condition = format!("{UNCHANGED} AND #deleted = :deleted");
+        write::put(self.table(), item, &condition, &terms)
+    }
+
+    fn writing_entries(
+        &self,
+        group: &GroupName,
+        entries: &[(PackageId, bool)],
+    ) -> Vec<TransactWriteItem> {
+        let entry = |(package, is_present): &(PackageId, bool)| {
+            if *is_present {
+                write::replace(self.table(), stored::group_with(*package, group))
+            } else {
+                write::remove(self.table(), &Key::group_with(*package, group))
+            }
+        };
+        entries.iter().map(entry).collect()
+    }
+
+    /// Returns the check that the group on record was created by this commit.
+    ///
+    /// With a revision, the check also requires that the group has not changed since.
+    pub(super) fn checking_group(
+        &self,
+        group: &GroupName,
+        created: Option<u64>,
+        revision: Option<u64>,
+    ) -> TransactWriteItem {
+        let mut terms = Terms::default()
+            .name(IS_DELETED)
+            .value("deleted", AttributeValue::Bool(false));
+        let mut condition = "#deleted = :deleted".to_owned();
+        if let Some(created) = created {
+            terms = terms.name(CREATED).value("created", item::number(&created));
+            condition.push_str(" AND #created = :created");
+        }
+        if let Some(revision) = revision {
+            terms = terms
+                .name(REVISION)
+                .value("revision", item::number(&revision));
+            condition = format!("{condition} AND {UNCHANGED}");
+        }
+        write::check(
+            self.table(),
+            &Key::group_revision(group),
+            &condition,
+            &terms,
+        )
+    }
+
+    /// Returns the check that the group is deleted on record, at this order.
+    pub(super) fn deleted_at(&self, group: &GroupName, order: u64) -> TransactWriteItem {
+        let terms = unchanged(order)
+            .name(IS_DELETED)
+            .value("deleted", AttributeValue::Bool(true));
+        let condition = format!("{UNCHANGED} AND #deleted = :deleted");
+        write::check(
+            self.table(),
+            &Key::group_revision(group),
+            &condition,
+            &terms,
+        )
+    }
+}
+
+fn deleted_revision(target: &GroupTarget<'_>) -> RevisionItem {
+    RevisionItem {
+        group: target.group.clone(),
+        revision: target.order,
+        issued: None,
+        deleted: true,
+        created: None,
+        document: None,
+    }
+}
+
+/// Returns the packages, each with its presence in the group.
+fn entries(packages: &GroupPackages) -> Vec<(PackageId, bool)> {
+    let removed = packages.removed.iter().map(|package| (*package, false));
+    let added = packages.added.iter().map(|package| (*package, true));
+    removed.chain(added).collect()
+}
+
+fn packages(entries: &[(PackageId, bool)]) -> GroupPackages {
+    let of = |wanted: bool| {
+        let entries = entries
+            .iter()
+            .filter(move |(_, is_present)| *is_present == wanted);
+        entries.map(|(package, _)| *package).collect()
+    };
+    GroupPackages {
+        added: of(true),
+        removed: of(false),
+    }
+}
+
+// The checks of members fit beside the state of a group.
+const _: () = assert!(3 + (MEMBER_SHARDS as usize) < MAX_WRITES);

@@ -1,0 +1,95 @@
+//! Removing the members of a deleted group from the records.
+
+use std::ops::ControlFlow;
+
+use aws_sdk_dynamodb::types::TransactWriteItem;
+use futures_util::future::try_join_all;
+use packcast_protocol::{DeviceId, GroupName};
+
+use super::super::commit::Commit;
+use super::super::key::{Key, MEMBER_SHARDS, Range};
+use super::super::names::GROUPS;
+use super::super::stored::CataloguedDevice;
+use super::super::write::{self, PRESENT, Terms};
+use super::super::{Records, RecordsError};
+
+/// Number of members in one transaction: two writes each, their count, and the check of the group.
+const BATCH: usize = 49;
+
+impl Records {
+    /// Removes all members of a group that is deleted on record at this order.
+    ///
+    /// Returns false if the group on record follows from another head, or was created again.
+    pub async fn remove_members(
+        &self,
+        group: &GroupName,
+        order: u64,
+    ) -> Result<bool, RecordsError> {
+        self.retry_on_conflict((), |()| async move {
+            let shards = (0..MEMBER_SHARDS).map(|shard| self.empty_shard(group, shard, order));
+            if try_join_all(shards).await?.contains(&false) {
+                return Ok(ControlFlow::Break(false));
+            }
+            let mut writes: Vec<TransactWriteItem> = self.without_members(group).collect();
+            writes.push(self.deleted_at(group, order));
+            Ok(match self.commit(writes).await? {
+                Commit::Done => ControlFlow::Break(true),
+                Commit::Refused(failed) if failed.last() == Some(&true) => {
+                    ControlFlow::Break(false)
+                }
+                Commit::Refused(_) => ControlFlow::Continue(()),
+            })
+        })
+        .await
+    }
+
+    /// Removes the members of one shard. Returns false if the group is not deleted at this order.
+    async fn empty_shard(
+        &self,
+        group: &GroupName,
+        shard: u16,
+        order: u64,
+    ) -> Result<bool, RecordsError> {
+        self.retry_on_conflict((), |()| async move {
+            let members: Vec<CataloguedDevice> = self.all(&Range::members(group, shard)).await?;
+            for members in members.chunks(BATCH) {
+                let mut writes: Vec<TransactWriteItem> = members
+                    .iter()
+                    .flat_map(|member| self.removing_member(group, &member.device))
+                    .collect();
+                let count = i8::try_from(members.len()).expect("a batch is small");
+                writes.push(self.counting_at(&Key::member_count(group, shard), -count));
+                writes.push(self.deleted_at(group, order));
+                match self.commit(writes).await? {
+                    Commit::Done => {}
+                    Commit::Refused(failed) if failed.last() == Some(&true) => {
+                        return Ok(ControlFlow::Break(false));
+                    }
+                    Commit::Refused(_) => return Ok(ControlFlow::Continue(())),
+                }
+            }
+            Ok(ControlFlow::Break(true))
+        })
+        .await
+    }
+
+    fn removing_member(&self, group: &GroupName, device: &DeviceId) -> [TransactWriteItem; 2] {
+        let terms = Terms::default().name(GROUPS).named("group", group.as_str());
+        [
+            write::update(
+                self.table(),
+                &Key::device(device),
+                "REMOVE #groups.#group",
+                Some("attribute_exists(#groups.#group)"),
+                &terms,
+            ),
+            self.leaving(group, device),
+        ]
+    }
+
+    /// Returns the write that removes a device from the members of a group.
+    pub(super) fn leaving(&self, group: &GroupName, device: &DeviceId) -> TransactWriteItem {
+        let key = Key::member(group, device);
+        write::delete(self.table(), &key, PRESENT, &Terms::default())
+    }
+}
