@@ -12,7 +12,7 @@ use packcast_publisher::signing::{NoSecrets, PASSPHRASE_VARIABLE, SigningKey};
 use packcast_store::ObjectKey;
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, text};
-use packcast_tests::world::{PublishOutput, World};
+use packcast_tests::world::{PublishOutput, World, local_dir};
 
 use crate::PROGRAM;
 
@@ -123,9 +123,14 @@ fn minisign_signs_with_a_publishers_encrypted_key() {
 
 #[test]
 fn an_agent_accepts_a_manifest_signed_by_minisign_with_an_encrypted_key() {
-    let world = World::start(PROGRAM);
     let makes = ["-G", "-f", "-p", "packcast.pub", "-s", "packcast.key"];
-    let Some(made) = minisign_asks(&world.local_dir(), &makes) else {
+    let (mut made, environment) = (None, [(PASSPHRASE_VARIABLE, PASSPHRASE)]);
+    let world = World::start_with(PROGRAM, &environment, |place| {
+        let folder = local_dir(place);
+        fs::create_dir_all(&folder).unwrap();
+        made = minisign_asks(&folder, &makes);
+    });
+    let Some(made) = made else {
         return;
     };
     assert!(made);

@@ -150,6 +150,12 @@ impl World {
         for target in sections {
             self.share_memory(target);
         }
+        self.configure_machine(config);
+    }
+
+    /// Writes a `packcast.toml` whose targets another machine has created: nothing is known of their
+    /// commits.
+    pub fn configure_machine(&self, config: &str) {
         let file = self.config_file();
         let folder = file.parent().expect("the file is in a folder");
         fs::create_dir_all(folder).expect("the folder can be created");

@@ -385,7 +385,9 @@ fn answer(line: &str) -> Option<String> {
             Some(format!("{code}: {}", detail.unwrap_or_default()))
         }
         Event::DocumentRefused { detail } => Some(format!("refused: {detail}")),
-        Event::Deferred { detail, .. } | Event::Waits { detail, .. } => Some(format!("waits: {detail}")),
+        Event::Deferred { detail, .. } | Event::Waits { detail, .. } => {
+            Some(format!("waits: {detail}"))
+        }
         Event::CheckedIn {
             tasks: 0,
             next_check_in_s,
