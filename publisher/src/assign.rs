@@ -162,7 +162,7 @@ impl Assigning<'_> {
         let (records, mut assigned) = (&self.target.records, Vec::with_capacity(groups.len()));
         for name in groups {
             let (force, signing) = (self.assignment.force, signer.signing());
-            let changed = records.assign_group(name, self.package, force, signing);
+            let changed = records.signed_assign_group(name, self.package, force, signing);
             let changed = changed.await?;
             assigned.push(GroupAssigned {
                 group: name.clone(),
@@ -221,7 +221,7 @@ impl Assigning<'_> {
             return Ok(DeviceAssigned::new(device, outcome, None));
         }
         let (records, force) = (&self.target.records, self.assignment.force);
-        let outcome = records.assign(&device, self.package, force, signer.signing());
+        let outcome = records.signed_assign(&device, self.package, force, signer.signing());
         let outcome = outcome.await?;
         let commit = commit.filter(|_| plan == Plan::Commit);
         Ok(DeviceAssigned::new(device, outcome, commit))

@@ -189,7 +189,10 @@ async fn withdraw(
     // The groups come first: the check-in of a member would create its task again otherwise.
     for name in recorded {
         let signing = signer.signing();
-        match records.unassign_group(&name, package.id, signing).await {
+        match records
+            .signed_unassign_group(&name, package.id, signing)
+            .await
+        {
             // Another publisher has withdrawn the package meanwhile.
             Ok(_) | Err(GroupError::NotAssigned { .. } | GroupError::NoGroup { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -198,7 +201,7 @@ async fn withdraw(
     let signer = &signer;
     progress.begin(Work::Unassigning, open.len() as u64);
     stream::iter(&open)
-        .map(|device| records.unassign(device, package, signer.signing()))
+        .map(|device| records.signed_unassign(device, package, signer.signing()))
         .buffer_unordered(AT_ONCE)
         .try_for_each(|_| {
             progress.advance(1);

@@ -85,7 +85,10 @@ pub async fn create(
         .await?
         .change(&[change], &command)
         .await?;
-    Ok(target.records.create_group(group, signer.signing()).await?)
+    Ok(target
+        .records
+        .signed_create_group(group, signer.signing())
+        .await?)
 }
 
 /// Sets the location that the devices of a group try first; `None` removes the preference. The
@@ -114,7 +117,10 @@ pub async fn prefer(
         .change(&[change], &command)
         .await?;
     let signing = signer.signing();
-    let changed = target.records.prefer(group, location, signing).await?;
+    let changed = target
+        .records
+        .signed_prefer(group, location, signing)
+        .await?;
     Ok(changed.state)
 }
 
@@ -207,10 +213,12 @@ async fn erase(
         // The packages come first: from here on no package is announced for this group.
         for assignment in &state.assignments {
             let (package, signing) = (assignment.package, signer.signing());
-            records.unassign_group(group, package, signing).await?;
+            records
+                .signed_unassign_group(group, package, signing)
+                .await?;
         }
         members::empty(target, group, signer, progress).await?;
-        if records.delete_group(group).await? {
+        if records.signed_delete_group(group).await? {
             return Ok(());
         }
     }

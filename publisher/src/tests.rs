@@ -81,7 +81,7 @@ fn target(table: &Table, folder: &Path) -> Target {
 
 impl Fixture {
     async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().unwrap();
         let key = Arc::new(local::signing_key(folder.path(), &NoSecrets).unwrap());
         Self {
@@ -315,7 +315,7 @@ async fn a_record_without_an_assignment_in_the_state_gets_a_commit() {
     let devices = fixture.devices(1).await;
     let signer = fixture.signer();
     let records = &fixture.target.records;
-    let recorded = records.assign(&devices[0], &package, false, signer.signing());
+    let recorded = records.signed_assign(&devices[0], &package, false, signer.signing());
     recorded.await.unwrap();
     let assigned = fixture.assign_devices(&package, &devices).await;
     assert!(matches!(assigned[..], [(OPEN, Some(_))]), "{assigned:?}");

@@ -107,7 +107,7 @@ impl Unassigning<'_> {
         let mut unassigned = Vec::with_capacity(groups.len());
         for name in groups {
             let (records, signing) = (&self.target.records, self.signer.signing());
-            let revision = match records.unassign_group(name, package, signing).await {
+            let revision = match records.signed_unassign_group(name, package, signing).await {
                 Ok(changed) => changed.state.revision,
                 // The record was incomplete, or another command came first.
                 Err(GroupError::NotAssigned { .. }) => {
@@ -176,7 +176,7 @@ impl Unassigning<'_> {
     async fn record(&self, device: &DeviceId, was_entry: bool) -> Result<Unassigned, Failure> {
         let (records, package) = (&self.target.records, &self.package);
         let signing = self.signer.signing();
-        let unassigned = records.unassign(device, package, signing).await?;
+        let unassigned = records.signed_unassign(device, package, signing).await?;
         Ok(match unassigned {
             // The record of the entry was never written.
             Unassigned::OnlyByGroup(group) if was_entry => Unassigned::KeptByGroup(group),

@@ -180,14 +180,18 @@ async fn remove_one(
         Removing::UnknownDevice => return Ok(DeviceResult::UnknownDevice),
     };
     for group in &groups {
-        records.leave(device, group, signer.signing()).await?;
+        records
+            .signed_leave(device, group, signer.signing())
+            .await?;
     }
     // Again, because the assignments may have changed before the device was excluded.
     let recorded = recorded_assignments(target, device).await?;
     let assigned = recorded.iter().flat_map(Assignments::packages);
     let assigned: Vec<PackageId> = assigned.map(|assigned| assigned.package).collect();
     for package in records.packages_of(&assigned).await? {
-        records.unassign(device, &package, signer.signing()).await?;
+        records
+            .signed_unassign(device, &package, signer.signing())
+            .await?;
     }
     records.erase(device).await?;
     Ok(DeviceResult::Removed)

@@ -114,7 +114,7 @@ pub async fn add(
     let mut joined = stream::iter(joining.new)
         .map(|device| async move {
             let (records, signing) = (&target.records, signer.signing());
-            let joined = records.join(&device, group, signing).await?;
+            let joined = records.signed_join(&device, group, signing).await?;
             Ok::<_, Failure>((device, joined))
         })
         .buffer_unordered(AT_ONCE);
@@ -279,7 +279,7 @@ async fn remove_all(
     let mut removed = stream::iter(devices)
         .map(|device| async move {
             let (records, signing) = (&target.records, signer.signing());
-            let was_member = records.leave(&device, group, signing).await?;
+            let was_member = records.signed_leave(&device, group, signing).await?;
             Ok::<_, Failure>(was_member || left.contains(&device))
         })
         .buffer_unordered(AT_ONCE);

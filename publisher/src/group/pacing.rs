@@ -37,7 +37,10 @@ pub async fn pace(
         .change(&[pacing], &command)
         .await?;
     let signing = signer.signing();
-    let changed = target.records.pace_group(group, change, signing).await?;
+    let changed = target
+        .records
+        .signed_pace_group(group, change, signing)
+        .await?;
     Ok(GroupPacing {
         group: group.clone(),
         pace: changed.state.pace,

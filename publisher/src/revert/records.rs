@@ -74,14 +74,16 @@ impl RecordWriter<'_> {
             StateChange::Join { group, devices } => self.join(group, devices).await?,
             StateChange::Leave { group, devices } => self.leave(group, devices).await?,
             StateChange::CreateGroup { group } => {
-                match records.create_group(group, signing).await {
+                match records.signed_create_group(group, signing).await {
                     Ok(_) | Err(GroupError::Exists { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
             StateChange::DeleteGroup { group } => self.erase(group).await?,
             StateChange::Prefer { group, location } => {
-                records.prefer(group, location.as_ref(), signing).await?;
+                records
+                    .signed_prefer(group, location.as_ref(), signing)
+                    .await?;
             }
             StateChange::Pace { group, pacing } => self.pace(group, pacing).await?,
             StateChange::AddLocation { location, url } => {
@@ -114,10 +116,14 @@ impl RecordWriter<'_> {
         let (records, signing) = (&self.target.records, self.signer.signing());
         match to {
             EntryOwner::Group(group) => {
-                records.assign_group(group, package, force, signing).await?;
+                records
+                    .signed_assign_group(group, package, force, signing)
+                    .await?;
             }
             EntryOwner::Device(device) => {
-                records.assign(device, package, force, signing).await?;
+                records
+                    .signed_assign(device, package, force, signing)
+                    .await?;
             }
         }
         Ok(())
@@ -127,14 +133,14 @@ impl RecordWriter<'_> {
         let (records, signing) = (&self.target.records, self.signer.signing());
         match from {
             EntryOwner::Group(group) => {
-                match records.unassign_group(group, package, signing).await {
+                match records.signed_unassign_group(group, package, signing).await {
                     Ok(_) | Err(GroupError::NotAssigned { .. }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
             EntryOwner::Device(device) => {
                 if let Some(package) = records.package(package).await? {
-                    records.unassign(device, &package, signing).await?;
+                    records.signed_unassign(device, &package, signing).await?;
                 }
             }
         }
@@ -143,7 +149,7 @@ impl RecordWriter<'_> {
 
     async fn pace(self, group: &GroupName, pacing: &PacingChange) -> Result<(), Failure> {
         let (records, signing) = (&self.target.records, self.signer.signing());
-        records.pace_group(group, pacing, signing).await?;
+        records.signed_pace_group(group, pacing, signing).await?;
         Ok(())
     }
 
@@ -152,7 +158,7 @@ impl RecordWriter<'_> {
             .map(Ok)
             .try_for_each_concurrent(AT_ONCE, |device| async move {
                 let (records, signing) = (&self.target.records, self.signer.signing());
-                records.join(device, group, signing).await?;
+                records.signed_join(device, group, signing).await?;
                 Ok::<_, Failure>(())
             })
             .await
@@ -163,7 +169,7 @@ impl RecordWriter<'_> {
             .map(Ok)
             .try_for_each_concurrent(AT_ONCE, |device| async move {
                 let (records, signing) = (&self.target.records, self.signer.signing());
-                records.leave(device, group, signing).await?;
+                records.signed_leave(device, group, signing).await?;
                 Ok::<_, Failure>(())
             })
             .await
@@ -183,7 +189,7 @@ impl RecordWriter<'_> {
             }
             let devices = target.records.members(group).await?;
             self.leave(group, &devices.into_iter().collect()).await?;
-            if records.delete_group(group).await? {
+            if records.signed_delete_group(group).await? {
                 return Ok(());
             }
         }
