@@ -6,8 +6,9 @@ use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::Sign;
 
+use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committed, Committer, Validity};
+use super::commit::{CommitRequest, Committer, Validity};
 use super::error::StateError;
 use super::expiry;
 use crate::clock::now;
@@ -54,7 +55,7 @@ impl<'a> StateChanger<'a> {
     }
 
     /// Makes the changes in one commit. `command` is the command line, for administrators who read
-    /// the history.
+    /// the history. The caller completes the records.
     ///
     /// The first change of a new target also stores its first key list. The memory of this machine
     /// is locked meanwhile: another command of this machine waits.
@@ -62,7 +63,7 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<Changed<'a>, Failure> {
         Ok(self.change_with_validity(changes, command).await?.0)
     }
 
@@ -71,7 +72,7 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<(Committed, Validity), Failure> {
+    ) -> Result<(Changed<'a>, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let mut committer = Committer {
             records: &self.target.records,
@@ -92,7 +93,7 @@ impl<'a> StateChanger<'a> {
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
-        Ok((outcome, validity))
+        Ok((Changed::new(self.target, outcome, changes), validity))
     }
 }
 
