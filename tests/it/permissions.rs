@@ -24,11 +24,6 @@ fn configure(world: &World, policy: Policy) -> Front {
         text(&state.ca_file),
         text(&world.local_dir().join("packcast.key")),
     ));
-    // The administrator's machine knows the root keys of both names of the target.
-    let folder = world.local_dir().with_file_name("theirs");
-    std::fs::create_dir_all(&folder).unwrap();
-    let memory = world.local_dir().join("commits.jsonl");
-    std::fs::copy(memory, folder.join("commits.jsonl")).unwrap();
     table
 }
 

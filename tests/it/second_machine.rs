@@ -38,7 +38,7 @@ impl TwoMachines {
             text(&state.objects_dir),
             text(&world.local_dir().join("packcast.key")),
         );
-        world.configure(&config);
+        world.configure_alone(&config);
         Self { world }
     }
 

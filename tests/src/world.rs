@@ -150,6 +150,11 @@ impl World {
         for target in sections {
             self.share_memory(target);
         }
+        self.configure_alone(config);
+    }
+
+    /// Writes the administrator's `packcast.toml`. Its targets share no memory with the world.
+    pub fn configure_alone(&self, config: &str) {
         let file = self.config_file();
         let folder = file.parent().expect("the file is in a folder");
         fs::create_dir_all(folder).expect("the folder can be created");
