@@ -79,7 +79,7 @@ pub struct GroupAssigned {
     pub group: GroupName,
     pub devices: u64,
     pub revision: u64,
-    /// Number of the commit with the assignment.
+    /// Number of the commit with the assignment; `None` if an interrupted command has made it.
     pub commit: Option<u64>,
     /// The write units that the assignment cost.
     pub consumed_units: f64,
@@ -149,8 +149,16 @@ impl Assigning<'_> {
         groups: &[GroupName],
         signer: &mut Signer,
     ) -> Result<Vec<GroupAssigned>, Failure> {
-        let owners = groups.iter().cloned().map(EntryOwner::Group);
+        let plans = decide::decide_groups(self.target, &self.assignment, groups).await?;
+        let is_new = |group: &&GroupName| plans.get(*group) == Some(&Plan::Commit);
+        let owners: Vec<EntryOwner> = groups
+            .iter()
+            .filter(is_new)
+            .cloned()
+            .map(EntryOwner::Group)
+            .collect();
         let commit = self.commit(owners, signer).await?;
+        signer.unlock()?;
         let (records, mut assigned) = (&self.target.records, Vec::with_capacity(groups.len()));
         for name in groups {
             let (force, signing) = (self.assignment.force, signer.signing());
@@ -160,7 +168,7 @@ impl Assigning<'_> {
                 group: name.clone(),
                 devices: records.size(name).await?,
                 revision: changed.state.revision,
-                commit,
+                commit: commit.filter(|_| is_new(&name)),
                 consumed_units: changed.consumed_units,
             });
         }
@@ -173,20 +181,16 @@ impl Assigning<'_> {
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<Vec<DeviceAssigned>, Failure> {
+        progress.begin(Work::Assigning, devices.len() as u64);
         let decided = decide::decide(self.target, self.package, &self.assignment, devices).await?;
         let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
         let owners: Vec<EntryOwner> = to_commit
             .map(|decided| EntryOwner::Device(decided.device.clone()))
             .collect();
-        let commit = if owners.is_empty() {
-            None
-        } else {
-            self.commit(owners, signer).await?
-        };
-        if decided.iter().any(|it| it.plan != Plan::Nothing) {
+        let commit = self.commit(owners, signer).await?;
+        if decided.iter().any(|it| it.plan == Plan::Record) {
             signer.unlock()?;
         }
-        progress.begin(Work::Assigning, decided.len() as u64);
         let signer = &*signer;
         let assigned = stream::iter(decided)
             .map(|decided| async move {
@@ -223,12 +227,16 @@ impl Assigning<'_> {
         Ok(DeviceAssigned::new(device, outcome, commit))
     }
 
-    /// Makes the commit, after the manifest of the package was verified. Returns its number.
+    /// Makes the commit, after the manifest of the package was verified. Returns its number; `None`
+    /// if nobody needs a new assignment.
     async fn commit(
         &self,
-        owners: impl IntoIterator<Item = EntryOwner>,
+        owners: Vec<EntryOwner>,
         signer: &mut Signer,
     ) -> Result<Option<u64>, Failure> {
+        if owners.is_empty() {
+            return Ok(None);
+        }
         signer.unlock()?;
         let (target, package) = (self.target, self.package);
         self.also_accept.verify(target, package, signer).await?;

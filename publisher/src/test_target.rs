@@ -89,7 +89,8 @@ impl TestTarget {
 
     /// Writes the records of some changes, without a commit.
     pub(crate) async fn record(&self, changes: &[StateChange]) {
-        let signer = Signer::unlocked(&self.target, None).unwrap();
+        let mut signer = Signer::new(&self.target, None);
+        signer.unlock().unwrap();
         let progress = Progress::none();
         let written = records::write(&self.target, changes, &signer, &progress).await;
         written.unwrap();

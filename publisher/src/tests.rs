@@ -285,6 +285,30 @@ async fn an_assignment_that_stopped_after_its_commit_is_completed_without_anothe
 }
 
 #[tokio::test]
+async fn an_assignment_to_groups_that_stopped_after_its_commit_is_completed() {
+    let fixture = Fixture::start(410).await;
+    let package = fixture.package("tool").await;
+    fixture.create_lab().await.unwrap();
+    let owner = EntryOwner::Group(lab());
+    fixture.commit(&[assigning(&package, owner)]).await;
+    let before = fixture.order().await;
+    let assign = async || {
+        let groups = AssigneeNames::Groups(vec![lab()]);
+        match fixture.assign(&package, groups).await.unwrap() {
+            AssignedTo::Groups(groups) => groups[0].commit,
+            devices @ AssignedTo::Devices(_) => panic!("{devices:?}"),
+        }
+    };
+    assert_eq!(assign().await, None);
+    assert_eq!(fixture.order().await, before);
+    let state = fixture.target.records.group(&lab()).await.unwrap().unwrap();
+    assert!(state.assignment(package.id).is_some());
+    // From here on, the same command is a new assignment.
+    assert!(assign().await.is_some());
+    assert_eq!(fixture.order().await, before + 1);
+}
+
+#[tokio::test]
 async fn a_record_without_an_assignment_in_the_state_gets_a_commit() {
     let fixture = Fixture::start(401).await;
     let package = fixture.package("tool").await;

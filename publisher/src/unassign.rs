@@ -152,9 +152,9 @@ impl Unassigning<'_> {
         devices: Vec<DeviceId>,
         progress: &Progress,
     ) -> Result<Vec<DeviceUnassigned>, Failure> {
+        progress.begin(Work::Unassigning, devices.len() as u64);
         let owners = devices.iter().cloned().map(EntryOwner::Device);
         let committed = self.commit(owners).await?;
-        progress.begin(Work::Unassigning, devices.len() as u64);
         let changed = committed.outcomes().iter().cloned();
         let (this, commit) = (&*self, committed.number());
         let unassigned = stream::iter(devices.into_iter().zip(changed))

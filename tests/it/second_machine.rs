@@ -38,7 +38,7 @@ impl TwoMachines {
             text(&state.objects_dir),
             text(&world.local_dir().join("packcast.key")),
         );
-        world.configure_alone(&config);
+        world.configure_machine(&config);
         Self { world }
     }
 

@@ -150,11 +150,12 @@ impl World {
         for target in sections {
             self.share_memory(target);
         }
-        self.configure_alone(config);
+        self.configure_machine(config);
     }
 
-    /// Writes the administrator's `packcast.toml`. Its targets share no memory with the world.
-    pub fn configure_alone(&self, config: &str) {
+    /// Writes a `packcast.toml` whose targets another machine has created: nothing is known of their
+    /// commits.
+    pub fn configure_machine(&self, config: &str) {
         let file = self.config_file();
         let folder = file.parent().expect("the file is in a folder");
         fs::create_dir_all(folder).expect("the folder can be created");

@@ -6,7 +6,7 @@ use packcast_publisher::revert::{self, RevertOptions, RevertPlan, RevertedTo};
 use super::key_arg::{AcceptArg, KeyArg};
 use crate::Globals;
 use crate::output;
-use crate::progress::{Bar, until_interrupted};
+use crate::progress::Bar;
 
 /// Bring a target back to the state of an earlier commit
 ///
@@ -68,10 +68,8 @@ impl Args {
         if !self.yes && !plan.is_empty() && !confirm(&plan)? {
             return Err(Failure::failed("the target was not reverted"));
         }
-        let bar = Bar::new();
-        let progress = bar.progress();
-        let work = revert::revert(&target, plan, &mut signer, &progress);
-        let reverted = until_interrupted("changes", Box::pin(work), &bar).await?;
+        let progress = Bar::new().progress();
+        let reverted = Box::pin(revert::revert(&target, plan, &mut signer, &progress)).await?;
         output::result(globals.format, &reverted, text);
         Ok(())
     }

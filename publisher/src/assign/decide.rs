@@ -1,8 +1,10 @@
-//! Decides which devices need a new assignment in the signed state.
+//! Decides which devices and groups need a new assignment in the signed state.
+
+use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::DeviceId;
-use packcast_protocol::state::{LeafName, Terms};
+use packcast_protocol::state::{Entries, LeafName, Terms};
+use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{NewAssignment, StatePart};
@@ -21,7 +23,7 @@ pub(super) struct Decided {
     pub(super) plan: Plan,
 }
 
-/// The steps of an assignment to one device.
+/// The steps of an assignment to one device or group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
     /// The state needs the assignment, and then the records.
@@ -61,6 +63,33 @@ pub(super) async fn decide(
     Ok(decided.collect())
 }
 
+/// Decides on the assignment to each of these groups.
+///
+/// If the record of a group has the package, the assignment is a new one: devices on which the
+/// package failed try again. If only the state has it, an interrupted command wrote no record.
+pub(super) async fn decide_groups(
+    target: &Target,
+    assignment: &NewAssignment,
+    groups: &[GroupName],
+) -> Result<BTreeMap<GroupName, Plan>, Failure> {
+    let records = target.records.group_states(groups).await?;
+    let names = groups.iter().cloned().map(LeafName::Group).collect();
+    let state = current_part(target, names).await?;
+    let decided = groups.iter().map(|group| {
+        let mut records = records.iter().filter(|record| record.group == *group);
+        let is_recorded = records.any(|record| record.assignment(assignment.package).is_some());
+        let document = state.group(group).ok().flatten();
+        let is_assigned = document.is_some_and(|it| has(&it.packages, assignment));
+        let plan = if is_assigned && !is_recorded {
+            Plan::Record
+        } else {
+            Plan::Commit
+        };
+        (group.clone(), plan)
+    });
+    Ok(decided.collect())
+}
+
 /// Returns true if an entry that the state has already may be the wanted assignment.
 ///
 /// A device that has failed needs a new entry. A device without any result does not: the entry is
@@ -80,7 +109,9 @@ fn plan(
 ) -> Plan {
     match outcome {
         AssignOutcome::New { .. } | AssignOutcome::AlreadyOpen { .. } => {
-            if may_repeat(outcome) && has(state, device, assignment) {
+            let document = state.device(device).ok().flatten();
+            let is_assigned = document.is_some_and(|it| has(&it.packages, assignment));
+            if may_repeat(outcome) && is_assigned {
                 Plan::Record
             } else {
                 Plan::Commit
@@ -95,11 +126,9 @@ fn plan(
     }
 }
 
-/// Returns true if the state has an entry that permits as much as the assignment.
-fn has(state: &StatePart, device: &DeviceId, assignment: &NewAssignment) -> bool {
-    let document = state.device(device).ok().flatten();
-    let entry = document.and_then(|document| document.packages.of(assignment.package));
-    entry.is_some_and(|entry| {
+/// Returns true if an entry permits as much as the assignment.
+fn has(entries: &Entries, assignment: &NewAssignment) -> bool {
+    entries.of(assignment.package).is_some_and(|entry| {
         entry.manifest == assignment.manifest
             && (entry.force || !assignment.force)
             && (entry.terms == assignment.terms || assignment.terms == Terms::default())

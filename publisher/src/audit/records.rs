@@ -41,7 +41,9 @@ impl Comparison<'_> {
         let groups = records.groups().await?;
         found.extend(compare_groups(state, &groups));
         found.extend(self.compare_lists(&groups).await?);
-        let members = members(state);
+        // Devices without a record have never checked in, or were removed.
+        let known: BTreeSet<DeviceId> = devices.iter().cloned().collect();
+        let members = members(state, &known);
         for (group, document) in state.groups() {
             if document.is_some() && !group.is_all() {
                 let none = BTreeSet::new();
@@ -222,10 +224,13 @@ fn compare_group(document: &GroupDocument, record: &GroupState) -> Vec<Finding> 
     found
 }
 
-/// Returns the devices of each group.
-fn members(state: &StatePart) -> BTreeMap<GroupName, BTreeSet<DeviceId>> {
+/// Returns those of some devices that are in each group.
+fn members(
+    state: &StatePart,
+    known: &BTreeSet<DeviceId>,
+) -> BTreeMap<GroupName, BTreeSet<DeviceId>> {
     let mut members: BTreeMap<GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
-    for (device, _) in state.devices() {
+    for device in known {
         for group in groups_of(state, device) {
             members.entry(group).or_default().insert(device.clone());
         }

@@ -29,13 +29,31 @@ pub(crate) async fn write(
     progress: &Progress,
 ) -> Result<(), Failure> {
     let writer = RecordWriter { target, signer };
-    progress.begin(Work::Recording, changes.len() as u64);
+    progress.begin(Work::Recording, changes.iter().map(devices).sum());
     for change in changes {
         writer.write(change).await?;
-        progress.advance(1);
+        progress.advance(devices(change));
     }
     progress.end();
     Ok(())
+}
+
+/// Returns the number of devices whose records follow from a change.
+fn devices(change: &StateChange) -> u64 {
+    match change {
+        StateChange::Join { devices, .. } | StateChange::Leave { devices, .. } => {
+            devices.len() as u64
+        }
+        StateChange::Assign {
+            to: EntryOwner::Device(_),
+            ..
+        }
+        | StateChange::Unassign {
+            from: EntryOwner::Device(_),
+            ..
+        } => 1,
+        _ => 0,
+    }
 }
 
 #[derive(Clone, Copy)]

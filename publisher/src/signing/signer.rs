@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use packcast_protocol::DeviceId;
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::signature::PublicKey;
 use packcast_store::records::{AssignError, Sign, SignError, Signing, SigningError};
@@ -23,7 +22,7 @@ const COMMENT: &str = "packcast assignments";
 /// The comment of each signature over a commit or a key list.
 const STATE_COMMENT: &str = "packcast state";
 
-/// Signs assignments, after it has read its key. Assignments of OCS agents need no signature.
+/// Signs assignments and commits, after it has read its key.
 #[derive(Debug)]
 pub struct Signer {
     named: Option<PathBuf>,
@@ -65,13 +64,6 @@ impl Signer {
         }
     }
 
-    /// Creates a signer that has read its key.
-    pub fn unlocked(target: &Target, named: Option<PathBuf>) -> Result<Self, Failure> {
-        let mut signer = Self::new(target, named);
-        signer.unlock()?;
-        Ok(signer)
-    }
-
     /// Creates a signer with this key. The signer also accepts assignments that the keys `others`
     /// have signed, and signs them again with its own key.
     pub fn with(
@@ -109,18 +101,6 @@ impl Signer {
             Unlocked::new(Arc::new(key), &[], memory)
         };
         Ok(self.unlocked.insert(unlocked))
-    }
-
-    /// Reads the key if one of these devices has a Packcast agent.
-    pub fn unlock_for<'a>(
-        &mut self,
-        devices: impl IntoIterator<Item = &'a DeviceId>,
-    ) -> Result<(), Failure> {
-        let has_packcast_agent = |device: &DeviceId| matches!(device, DeviceId::Agent(_));
-        if devices.into_iter().any(has_packcast_agent) {
-            self.unlock()?;
-        }
-        Ok(())
     }
 
     /// Reads the key, and returns the changer of the target's state.

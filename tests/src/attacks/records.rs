@@ -144,7 +144,7 @@ pub fn head_put_back_before_a_machine_without_memory(system: &AttackedSystem) ->
     let before = withdrawn(system);
     let state = system.world.state();
     let folder = system.world.local_dir();
-    system.world.configure_alone(&format!(
+    system.world.configure_machine(&format!(
         "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
         state.table,
         state.endpoint,
