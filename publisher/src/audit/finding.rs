@@ -149,6 +149,12 @@ impl Finding {
             }
             Self::Unfinished { .. } => "run the interrupted command again: it completes the commit",
             Self::NoPackage { .. } => "unassign the package with 'packcast unassign'",
+            Self::Manifest {
+                source: VerifyProblem::Signature(_),
+                ..
+            } => {
+                "if you trust the key that has signed the package, pass it with --accept-key; if not, run 'packcast unassign'"
+            }
             Self::OtherManifest { .. } | Self::Manifest { .. } => {
                 "run 'packcast verify PACKAGE' to see all problems; Packcast agents refuse a manifest with another digest"
             }
@@ -207,6 +213,7 @@ impl Serialize for Finding {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::Sha256Digest;
+    use packcast_protocol::signature::SignatureError;
     use packcast_protocol::state::PartialTreeError;
 
     use super::*;
@@ -302,6 +309,10 @@ mod tests {
                 package,
                 source: VerifyProblem::OtherPackage,
             },
+            Finding::Manifest {
+                package,
+                source: VerifyProblem::Signature(SignatureError::UntrustedKey),
+            },
             Finding::Others { number: 1 },
         ]);
         all
@@ -357,6 +368,8 @@ mod tests {
         Packages: the record of package 1795000000 has another manifest than the assignment to group lab
           run 'packcast verify PACKAGE' to see all problems; Packcast agents refuse a manifest with another digest
         Packages: cannot verify the manifest of package 1795000000: the manifest describes another package than the record
+        Packages: cannot verify the manifest of package 1795000000: cannot verify the signature of the manifest: the signature is not by a trusted key
+          if you trust the key that has signed the package, pass it with --accept-key; if not, run 'packcast unassign'
         History: the audit left out 1 other finding
           correct the findings above, then run 'packcast audit' again
         ");
