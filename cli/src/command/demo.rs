@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::{DeviceId, PackageRef, Priority, WindowsTerms};
 use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
@@ -58,6 +59,7 @@ struct DemoPlace<'a> {
     /// Folder of the system.
     state_dir: &'a Path,
     state: &'a LocalState,
+    trust: &'a TrustedRoots,
     key: Arc<SigningKey>,
 }
 
@@ -71,8 +73,9 @@ impl Args {
         let state_dir = place.path().join("local");
         // Creates the target, whose trust line the function needs.
         let key = Arc::new(local::signing_key(&state_dir, &NoSecrets)?);
+        let trust = local::trust(&state_dir)?;
         let options = LocalOptions {
-            trust: Some(local::trust(&state_dir)?),
+            trust: Some(trust.clone()),
             ..LocalOptions::new(&state_dir)
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
@@ -87,6 +90,7 @@ impl Args {
             folder: place.path(),
             state_dir: &state_dir,
             state: system.state(),
+            trust: &trust,
             key,
         };
         let result = self.deploy(&place, &mut steps).await;
@@ -146,7 +150,7 @@ impl Args {
             ),
         );
 
-        let device = Device::create(place.folder, place.state_dir, key.public())?;
+        let device = Device::create(place.folder, place.state_dir, place.trust)?;
         let id = device.enrol().await?;
         steps.done(
             "enrolled",
