@@ -8,9 +8,7 @@ use packcast_protocol::api::{
     ADMISSION, Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
     HeldDocuments, Problem, ProblemKind, REPORT_PATH, Report, Secret,
 };
-use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_testing::signing::trusted;
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
@@ -20,18 +18,12 @@ use crate::system::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, TestSystem, prolog, zlib
 pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
-    /// States of the documents that the agent keeps.
-    pub(crate) holds: HeldDocuments,
 }
 
 impl Agent {
     pub(crate) fn new(number: u8) -> Self {
         let key = DeviceKey::from_seed(&[number; 32]).expect("any bytes are a seed");
-        Self {
-            key,
-            pass: None,
-            holds: HeldDocuments::default(),
-        }
+        Self { key, pass: None }
     }
 
     /// Creates an agent that is enrolled and has its pass.
@@ -56,26 +48,8 @@ impl Agent {
                 agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
-            holds: self.holds.clone(),
+            holds: HeldDocuments::default(),
             holds_state: None,
-        }
-    }
-
-    /// Keeps the documents of a reply.
-    pub(crate) fn keep_documents(&mut self, reply: &CheckInReply) {
-        for signed in &reply.keys {
-            let list = signed.verify(trusted()).expect("the publisher has signed");
-            self.holds.keys = list.serial();
-        }
-        for signed in &reply.assignments {
-            let assignments = signed.verify(trusted()).expect("the publisher has signed");
-            let held = assignments.held();
-            match assignments.recipient() {
-                Assignee::Device(_) => self.holds.device = Some(held),
-                Assignee::Group(group) => {
-                    self.holds.groups.insert(group.clone(), held);
-                }
-            }
         }
     }
 

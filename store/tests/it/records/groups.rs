@@ -9,8 +9,8 @@ use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::RecordsError;
-use packcast_store::records::{DeviceState, Joined};
-use packcast_testing::administrator::{Administrator as _, ChangeError};
+use packcast_store::records::DeviceState;
+use packcast_testing::administrator::{Administrator as _, ChangeError, Joined};
 use packcast_testing::meter::Usage;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -285,6 +285,7 @@ impl Moving {
             memberships: &self.device_state.memberships,
             tasks: &self.device_state.tasks,
             states,
+            paused: &[],
         };
         let situation = |_| PackageOnDevice {
             is_known: true,
