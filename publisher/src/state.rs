@@ -21,6 +21,7 @@ mod names;
 mod reader;
 mod record_differences;
 pub mod renew;
+pub(crate) mod rotate;
 #[cfg(test)]
 mod tests;
 mod trees;

@@ -10,6 +10,7 @@ use super::clock_check;
 use super::commit::{CommitRequest, Committed, Committer, Validity};
 use super::error::StateError;
 use super::expiry;
+use super::key_list::ListChange;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
@@ -66,10 +67,30 @@ impl<'a> StateChanger<'a> {
         Ok(self.change_with_validity(changes, command).await?.0)
     }
 
+    /// Changes the key list, together with a commit that signs the state again.
+    pub(super) async fn change_list(
+        &mut self,
+        change: &ListChange<'_>,
+        command: &str,
+    ) -> Result<(), Failure> {
+        let renew = [StateChange::Renew];
+        self.change_all(&renew, Some(change), command).await?;
+        Ok(())
+    }
+
     /// Makes the changes, and warns if the state expires soon.
     pub(super) async fn change_with_validity(
         &mut self,
         changes: &[StateChange],
+        command: &str,
+    ) -> Result<(Committed, Validity), Failure> {
+        self.change_all(changes, None, command).await
+    }
+
+    async fn change_all(
+        &mut self,
+        changes: &[StateChange],
+        list: Option<&ListChange<'_>>,
         command: &str,
     ) -> Result<(Committed, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
@@ -88,7 +109,7 @@ impl<'a> StateChanger<'a> {
             valid_for_s: self.valid_for_s,
         };
         // Boxed, because the futures of all commands contain it.
-        let (outcome, validity) = Box::pin(committer.commit_with_validity(&request)).await?;
+        let (outcome, validity) = Box::pin(committer.commit_with_list(&request, list)).await?;
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }

@@ -1,6 +1,7 @@
 //! Changes of a state by one and two machines, on an embedded engine.
 
 mod complete;
+mod keys;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
