@@ -6,13 +6,15 @@ use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::Sign;
 
+use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committed, Committer, Validity};
+use super::commit::{CommitRequest, Committer, Validity};
 use super::error::StateError;
 use super::expiry;
 use super::key_list::ListChange;
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
 
@@ -55,7 +57,7 @@ impl<'a> StateChanger<'a> {
     }
 
     /// Makes the changes in one commit. `command` is the command line, for administrators who read
-    /// the history.
+    /// the history. The caller completes the records.
     ///
     /// The first change of a new target also stores its first key list. The memory of this machine
     /// is locked meanwhile: another command of this machine waits.
@@ -63,7 +65,7 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<Changed<'a>, Failure> {
         Ok(self.change_with_validity(changes, command).await?.0)
     }
 
@@ -74,7 +76,8 @@ impl<'a> StateChanger<'a> {
         command: &str,
     ) -> Result<(), Failure> {
         let renew = [StateChange::Renew];
-        self.change_all(&renew, Some(change), command).await?;
+        let (changed, _) = self.change_all(&renew, Some(change), command).await?;
+        changed.complete(&Progress::none()).await?;
         Ok(())
     }
 
@@ -83,7 +86,7 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<(Committed, Validity), Failure> {
+    ) -> Result<(Changed<'a>, Validity), Failure> {
         self.change_all(changes, None, command).await
     }
 
@@ -92,7 +95,7 @@ impl<'a> StateChanger<'a> {
         changes: &[StateChange],
         list: Option<&ListChange<'_>>,
         command: &str,
-    ) -> Result<(Committed, Validity), Failure> {
+    ) -> Result<(Changed<'a>, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let mut committer = Committer {
             records: &self.target.records,
@@ -113,7 +116,7 @@ impl<'a> StateChanger<'a> {
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
-        Ok((outcome, validity))
+        Ok((Changed::new(self.target, outcome, changes), validity))
     }
 }
 
