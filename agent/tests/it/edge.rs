@@ -39,11 +39,8 @@ pub(crate) struct EdgeState {
     pub(crate) tasks: Vec<Task>,
     /// Signs the state of the target.
     pub(crate) target: Option<StatePublisher>,
-    /// `true` if the state assigns the tasks to all devices, without commits of the test.
-    pub(crate) assigns_tasks: bool,
-    /// `true` if these entries have force.
-    pub(crate) force: bool,
-    /// The locations in this state.
+    pub(crate) commits: Commits,
+    /// The locations in commits that assign the tasks.
     pub(crate) locations: BTreeMap<LocationName, Location>,
     pub(crate) cancel: Vec<Cancel>,
     /// The paths of the requested objects, in order.
@@ -73,6 +70,16 @@ pub(crate) struct EdgeState {
     pub(crate) requests: Vec<RequestHead>,
     under_way: usize,
     pub(crate) most_under_way: usize,
+}
+
+/// The commits of the target.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Commits {
+    /// Only the test makes commits.
+    #[default]
+    OfTest,
+    /// Each check-in makes a commit that assigns the tasks to all devices, if they have changed.
+    OfTasks { force: bool },
 }
 
 /// The parts of a request besides its path.
@@ -289,11 +296,11 @@ impl EdgeState {
         }
         self.enrolments += usize::from(enrols);
         let accepted = self.accept(request.results);
-        let content = self.assigns_tasks.then(|| self.content());
+        let content = self.content();
         let target = self.target.as_mut().unwrap();
-        content
-            .into_iter()
-            .for_each(|content| target.commit_if_changed(content));
+        if let Commits::OfTasks { .. } = self.commits {
+            target.commit_if_changed(content);
+        }
         let state = target.reply(device, request.holds_state.unwrap());
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
@@ -313,7 +320,8 @@ impl EdgeState {
 
     /// Returns the content of a state that assigns the tasks.
     pub(crate) fn content(&self) -> Content {
-        Content::of_tasks(&self.tasks, self.force, self.locations.clone())
+        let force = matches!(self.commits, Commits::OfTasks { force: true });
+        Content::of_tasks(&self.tasks, force, self.locations.clone())
     }
 
     fn report(&mut self, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {

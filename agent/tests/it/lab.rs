@@ -18,7 +18,7 @@ use rcgen::CertifiedKey;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-use crate::edge::{Edge, EdgeState, TOKEN};
+use crate::edge::{Commits, Edge, EdgeState, TOKEN};
 use crate::proxy::Proxy;
 use crate::publisher::{StatePublisher, unix_now};
 use crate::signer::Signer;
@@ -112,7 +112,7 @@ impl Lab {
         let location = ("main".parse().unwrap(), edge.location());
         let mut world = edge.world();
         world.target = Some(target);
-        world.assigns_tasks = true;
+        world.commits = Commits::OfTasks { force: false };
         world.locations = [location].into();
         drop(world);
         let lab = Self {
@@ -131,7 +131,7 @@ impl Lab {
     /// Creates a device, for whose target only the test makes commits.
     pub(crate) fn with_commits() -> Self {
         let lab = Self::new();
-        lab.world().assigns_tasks = false;
+        lab.world().commits = Commits::OfTest;
         lab
     }
 

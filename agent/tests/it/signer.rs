@@ -35,13 +35,11 @@ impl Signer {
     }
 
     pub(crate) fn signature(&self, document: &[u8]) -> String {
-        match self.tool {
-            Some(options) => self.signature_of_tool(document, options),
-            None => {
-                let signature = minisign::sign(None, &self.key.sk, document, None, None);
-                signature.unwrap().into_string()
-            }
+        if let Some(options) = self.tool {
+            return self.signature_of_tool(document, options);
         }
+        let signature = minisign::sign(None, &self.key.sk, document, None, None);
+        signature.unwrap().into_string()
     }
 
     fn signature_of_tool(&self, document: &[u8], options: &[&str]) -> String {

@@ -10,6 +10,7 @@ use packcast_protocol::{Action, PackageId, Priority, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
+use crate::edge::Commits;
 use crate::lab::{Lab, Package};
 use crate::packages::{execute, launch, package, script};
 use crate::publisher::unix_now;
@@ -352,7 +353,7 @@ fn nothing_runs_twice() {
     assert_eq!(lab.result().code.to_string(), "SUCCESS_ALREADY_SETUP");
     assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\n");
     lab.world().tasks[0].attempt = 3;
-    lab.world().force = true;
+    lab.world().commits = Commits::OfTasks { force: true };
     assert_eq!(lab.result().code.to_string(), "SUCCESS");
     assert_eq!(std::fs::read_to_string(&count).unwrap(), "x\nx\n");
 }
