@@ -80,6 +80,8 @@ enum Command {
     Explain(command::explain::Args),
     Log(command::log::Args),
     Diff(command::diff::Args),
+    Revert(command::revert::Args),
+    Audit(command::audit::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -153,6 +155,8 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Explain(args) => args.run(globals).await,
         Command::Log(args) => args.run(globals).await,
         Command::Diff(args) => args.run(globals).await,
+        Command::Revert(args) => args.run(globals).await,
+        Command::Audit(args) => args.run(globals).await,
         Command::Completions(args) => {
             args.run(&mut cli(), NAME);
             Ok(())

@@ -1,12 +1,14 @@
 //! The target of the system that `packcast local` runs.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use packcast_local::LocalState;
-use packcast_publisher::signing::Secrets;
+use packcast_protocol::Location;
+use packcast_publisher::signing::{Secrets, Signer, SigningKey};
 use packcast_publisher::target::LocalSystem;
-use packcast_publisher::{Failure, Target};
+use packcast_publisher::{Failure, Target, location};
 
 /// Returns the state of the local system, which must be running.
 pub(crate) fn state(state_dir: &Path) -> Result<LocalState, Failure> {
@@ -19,7 +21,11 @@ pub(crate) fn state(state_dir: &Path) -> Result<LocalState, Failure> {
 
 /// Opens the local system that has its state in `state_dir` and is running.
 pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<Target, Failure> {
-    let state = state(state_dir)?;
+    Ok(of(state(state_dir)?, state_dir, secrets).await)
+}
+
+/// Returns the target of a running local system.
+pub(crate) async fn of(state: LocalState, state_dir: &Path, secrets: Arc<dyn Secrets>) -> Target {
     let system = LocalSystem {
         endpoint: state.endpoint,
         table: state.table,
@@ -27,5 +33,21 @@ pub(crate) async fn open(state_dir: &Path, secrets: Arc<dyn Secrets>) -> Result<
         prefix: state.prefix,
         ca_file: state.ca_file,
     };
-    Ok(Target::local(state_dir, system, secrets).await)
+    Target::local(state_dir, system, secrets).await
+}
+
+/// Adds the location of a local system to the signed state: the start of the system has written only
+/// its record.
+pub(crate) async fn commit_location(
+    target: &Target,
+    edge: SocketAddr,
+    key: Arc<SigningKey>,
+) -> Result<(), Failure> {
+    let edge: Location = edge.to_string().parse().map_err(Failure::failed)?;
+    let recorded = location::list(target).await?;
+    for at in recorded.iter().filter(|at| at.location == edge) {
+        let signer = Signer::with(target, Arc::clone(&key), &[])?;
+        location::add(target, at, signer).await?;
+    }
+    Ok(())
 }

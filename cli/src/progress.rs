@@ -56,6 +56,8 @@ const fn name(work: Work) -> &'static str {
         Work::Adding => "adding",
         Work::Removing => "removing",
         Work::Signing => "signing",
+        Work::Recording => "completing records",
+        Work::Auditing => "auditing",
     }
 }
 
@@ -102,6 +104,8 @@ mod tests {
             Work::Adding,
             Work::Removing,
             Work::Signing,
+            Work::Recording,
+            Work::Auditing,
         ];
         assert_snapshot!(all.map(name).join("\n"), @"
         checking
@@ -112,6 +116,8 @@ mod tests {
         adding
         removing
         signing
+        completing records
+        auditing
         ");
     }
 

@@ -1,18 +1,25 @@
 //! Assigns a package to devices or groups.
+//!
+//! The signed state gets all assignments of a command in one commit. The records follow. If they
+//! are incomplete, because the command was interrupted, the same command completes them.
 
 mod audience;
+mod decide;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::state::Terms;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::AssignOutcome;
+use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use serde::Serialize;
 
+use self::decide::{Decided, Plan};
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::concurrency::AT_ONCE;
 use crate::device_name::KNOWN_DEVICES_HINT;
 use crate::failure::Failure;
-use crate::package::{find_kept, published};
+use crate::package::{find_kept, named, published};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
@@ -27,6 +34,8 @@ pub struct AssignRequest {
     pub to: AssigneeNames,
     /// Devices deploy the package again although they have it already.
     pub force: bool,
+    /// Devices deploy the package although they have a later package of the same name.
+    pub allow_downgrade: bool,
     /// Additional keys that may have signed the package.
     pub also_accept: AlsoAccept,
 }
@@ -58,6 +67,8 @@ pub struct DeviceAssigned {
     /// The outcome in a word, for scripts.
     pub result: &'static str,
     pub attempt: Option<u32>,
+    /// Number of the commit with the new assignment; `None` if there is no new one.
+    pub commit: Option<u64>,
     #[serde(skip)]
     pub outcome: AssignOutcome,
 }
@@ -68,15 +79,17 @@ pub struct GroupAssigned {
     pub group: GroupName,
     pub devices: u64,
     pub revision: u64,
+    /// Number of the commit with the assignment; `None` if an interrupted command has made it.
+    pub commit: Option<u64>,
     /// The write units that the assignment cost.
     pub consumed_units: f64,
 }
 
-/// Assigns a package to devices or groups.
+/// Assigns a package to devices or groups, with one commit.
 ///
-/// The function reads the key of `signer` if an assignee is a group, or a device with a Packcast
-/// agent. A device that cannot be assigned the package does not stop the other assignments; see
-/// [`AssignResult::complete`].
+/// The function reads the key of `signer` unless every device has finished the package, or cannot be
+/// assigned it. A device that cannot be assigned the package does not stop the other assignments;
+/// see [`AssignResult::complete`].
 pub async fn assign(
     target: &Target,
     request: &AssignRequest,
@@ -84,37 +97,32 @@ pub async fn assign(
     progress: &Progress,
 ) -> Result<AssignResult, Failure> {
     let package = find_kept(target, &request.package).await?;
-    published(&package)?;
+    let assignment = NewAssignment {
+        package: package.id,
+        manifest: published(&package)?.manifest,
+        force: request.force,
+        terms: if request.allow_downgrade {
+            Terms::allowing_downgrade()
+        } else {
+            Terms::default()
+        },
+    };
+    let assigning = Assigning {
+        target,
+        package: &package,
+        assignment,
+        also_accept: &request.also_accept,
+        command: format!("packcast assign {} {}", named(&package), request.to),
+    };
     let (assigned, warnings) = match request.to.find(target).await? {
         Assignees::Devices(devices) => {
-            signer.unlock_for(&devices)?;
-            // Assignments of OCS agents are not signed, so their record needs no verification.
-            if !signer.keys().is_empty() {
-                request
-                    .also_accept
-                    .verify(target, &package, &signer)
-                    .await?;
-            }
             let warnings = audience::warn_of_devices(target, &package, &devices).await?;
-            let options = AssignOptions {
-                signer: &signer,
-                force: request.force,
-            };
-            let assigned = to_devices(target, &package, &devices, options, progress).await?;
+            let assigned = assigning.to_devices(devices, &mut signer, progress).await?;
             (AssignedTo::Devices(assigned), warnings)
         }
         Assignees::Groups(groups) => {
-            signer.unlock()?;
-            request
-                .also_accept
-                .verify(target, &package, &signer)
-                .await?;
             let warnings = audience::warn_of_groups(&package, &groups);
-            let options = AssignOptions {
-                signer: &signer,
-                force: request.force,
-            };
-            let assigned = to_groups(target, &package, &groups, options).await?;
+            let assigned = assigning.to_groups(&groups, &mut signer).await?;
             (AssignedTo::Groups(assigned), warnings)
         }
     };
@@ -125,58 +133,124 @@ pub async fn assign(
     })
 }
 
-/// The options of an assignment that are the same for all assignees.
-#[derive(Clone, Copy)]
-struct AssignOptions<'a> {
-    signer: &'a Signer,
-    force: bool,
+/// An assignment whose package was found.
+struct Assigning<'a> {
+    target: &'a Target,
+    package: &'a PackageRecord,
+    assignment: NewAssignment,
+    also_accept: &'a AlsoAccept,
+    /// The command for the document about the commit.
+    command: String,
 }
 
-async fn to_groups(
-    target: &Target,
-    package: &PackageRecord,
-    groups: &[GroupName],
-    options: AssignOptions<'_>,
-) -> Result<Vec<GroupAssigned>, Failure> {
-    let mut assigned = Vec::with_capacity(groups.len());
-    for name in groups {
-        let changed = target
-            .records
-            .assign_group(name, package, options.force, options.signer.signing())
-            .await?;
-        assigned.push(GroupAssigned {
-            group: name.clone(),
-            devices: target.records.size(name).await?,
-            revision: changed.state.revision,
-            consumed_units: changed.consumed_units,
-        });
+impl Assigning<'_> {
+    async fn to_groups(
+        &self,
+        groups: &[GroupName],
+        signer: &mut Signer,
+    ) -> Result<Vec<GroupAssigned>, Failure> {
+        let plans = decide::decide_groups(self.target, &self.assignment, groups).await?;
+        let is_new = |group: &&GroupName| plans.get(*group) == Some(&Plan::Commit);
+        let owners: Vec<EntryOwner> = groups
+            .iter()
+            .filter(is_new)
+            .cloned()
+            .map(EntryOwner::Group)
+            .collect();
+        let commit = self.commit(owners, signer).await?;
+        signer.unlock()?;
+        let (records, mut assigned) = (&self.target.records, Vec::with_capacity(groups.len()));
+        for name in groups {
+            let (force, signing) = (self.assignment.force, signer.signing());
+            let changed = records.assign_group(name, self.package, force, signing);
+            let changed = changed.await?;
+            assigned.push(GroupAssigned {
+                group: name.clone(),
+                devices: records.size(name).await?,
+                revision: changed.state.revision,
+                commit: commit.filter(|_| is_new(&name)),
+                consumed_units: changed.consumed_units,
+            });
+        }
+        Ok(assigned)
     }
-    Ok(assigned)
-}
 
-async fn to_devices(
-    target: &Target,
-    package: &PackageRecord,
-    devices: &[DeviceId],
-    options: AssignOptions<'_>,
-    progress: &Progress,
-) -> Result<Vec<DeviceAssigned>, Failure> {
-    progress.begin(Work::Assigning, devices.len() as u64);
-    let assigned = stream::iter(devices)
-        .map(|device| async move {
-            let signing = options.signer.signing();
-            let assigned = target
-                .records
-                .assign(device, package, options.force, signing);
-            let assigned = assigned.await;
-            progress.advance(1);
-            assigned.map(|outcome| DeviceAssigned::new(device.clone(), outcome))
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    progress.end();
-    Ok(assigned)
+    async fn to_devices(
+        &self,
+        devices: Vec<DeviceId>,
+        signer: &mut Signer,
+        progress: &Progress,
+    ) -> Result<Vec<DeviceAssigned>, Failure> {
+        progress.begin(Work::Assigning, devices.len() as u64);
+        let decided = decide::decide(self.target, self.package, &self.assignment, devices).await?;
+        let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
+        let owners: Vec<EntryOwner> = to_commit
+            .map(|decided| EntryOwner::Device(decided.device.clone()))
+            .collect();
+        let commit = self.commit(owners, signer).await?;
+        if decided.iter().any(|it| it.plan == Plan::Record) {
+            signer.unlock()?;
+        }
+        let signer = &*signer;
+        let assigned = stream::iter(decided)
+            .map(|decided| async move {
+                let assigned = self.record(decided, commit, signer).await?;
+                progress.advance(1);
+                Ok::<_, Failure>(assigned)
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        progress.end();
+        Ok(assigned)
+    }
+
+    /// Writes the record of one device, if the state has the assignment.
+    async fn record(
+        &self,
+        decided: Decided,
+        commit: Option<u64>,
+        signer: &Signer,
+    ) -> Result<DeviceAssigned, Failure> {
+        let Decided {
+            device,
+            outcome,
+            plan,
+        } = decided;
+        if plan == Plan::Nothing {
+            return Ok(DeviceAssigned::new(device, outcome, None));
+        }
+        let (records, force) = (&self.target.records, self.assignment.force);
+        let outcome = records.assign(&device, self.package, force, signer.signing());
+        let outcome = outcome.await?;
+        let commit = commit.filter(|_| plan == Plan::Commit);
+        Ok(DeviceAssigned::new(device, outcome, commit))
+    }
+
+    /// Makes the commit, after the manifest of the package was verified. Returns its number; `None`
+    /// if nobody needs a new assignment.
+    async fn commit(
+        &self,
+        owners: Vec<EntryOwner>,
+        signer: &mut Signer,
+    ) -> Result<Option<u64>, Failure> {
+        if owners.is_empty() {
+            return Ok(None);
+        }
+        signer.unlock()?;
+        let (target, package) = (self.target, self.package);
+        self.also_accept.verify(target, package, signer).await?;
+        let changes: Vec<StateChange> = owners
+            .into_iter()
+            .map(|to| StateChange::Assign {
+                to,
+                assignment: self.assignment.clone(),
+            })
+            .collect();
+        let mut state = signer.changer(target).await?;
+        let committed = state.change(&changes, &self.command).await?;
+        Ok(committed.number())
+    }
 }
 
 impl AssignResult {
@@ -198,7 +272,7 @@ impl AssignResult {
 }
 
 impl DeviceAssigned {
-    fn new(device: DeviceId, outcome: AssignOutcome) -> Self {
+    fn new(device: DeviceId, outcome: AssignOutcome, commit: Option<u64>) -> Self {
         let (result, attempt) = match &outcome {
             AssignOutcome::New { attempt } => ("assigned", Some(*attempt)),
             AssignOutcome::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
@@ -213,6 +287,7 @@ impl DeviceAssigned {
             device,
             result,
             attempt,
+            commit,
             outcome,
         }
     }
@@ -240,7 +315,7 @@ mod tests {
             AssignOutcome::UnknownDevice,
             AssignOutcome::New { attempt: 1 },
         ]
-        .map(|outcome| DeviceAssigned::new(device.clone(), outcome));
+        .map(|outcome| DeviceAssigned::new(device.clone(), outcome, None));
         let result = AssignResult {
             assigned: AssignedTo::Devices(assigned.into()),
             is_active: true,

@@ -1,5 +1,7 @@
 //! The devices or groups of an assignment.
 
+use std::fmt;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_store::records::GroupError;
@@ -27,6 +29,29 @@ pub enum Assignees {
     Devices(Vec<DeviceId>),
     /// These groups.
     Groups(Vec<GroupName>),
+}
+
+impl fmt::Display for AssigneeNames {
+    /// Writes the names as the options of a command.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Devices(names) => write_options(f, "--device", names),
+            Self::Groups(names) => write_options(f, "--group", names),
+            Self::All => f.write_str("--all"),
+        }
+    }
+}
+
+fn write_options(
+    f: &mut fmt::Formatter<'_>,
+    option: &str,
+    names: &[impl fmt::Display],
+) -> fmt::Result {
+    for (index, name) in names.iter().enumerate() {
+        let space = if index == 0 { "" } else { " " };
+        write!(f, "{space}{option} {name}")?;
+    }
+    Ok(())
 }
 
 impl AssigneeNames {
@@ -60,4 +85,26 @@ async fn find_devices(target: &Target, names: &[DeviceName]) -> Result<Vec<Devic
         .buffered(AT_ONCE)
         .try_collect()
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_options() {
+        let lab = "lab".parse().unwrap();
+        let device = |name: &str| name.parse().unwrap();
+        let names = [
+            AssigneeNames::Devices(vec![device("web01"), device("ocs:pc1-2026-03-04-05-06-07")]),
+            AssigneeNames::Groups(vec![lab]),
+            AssigneeNames::All,
+        ];
+        let lines = names.map(|names| names.to_string());
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        --device web01 --device ocs:pc1-2026-03-04-05-06-07
+        --group lab
+        --all
+        ");
+    }
 }

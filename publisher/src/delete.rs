@@ -1,8 +1,12 @@
 //! Deletes a package and its objects. Its name and its results stay on record.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::state::GroupDocument;
 use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
+use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_store::objects::DeleteError;
 use packcast_store::records::{DeploymentState, GroupError};
 use serde::Serialize;
@@ -13,6 +17,7 @@ use crate::failure::{Failure, Kind, kind};
 use crate::package::{find, named};
 use crate::progress::{Progress, Work};
 use crate::signing::signer::Signer;
+use crate::state::current_groups;
 use crate::target::Target;
 use crate::text::for_target;
 use crate::warning::Warning;
@@ -37,18 +42,20 @@ struct OpenAssignments {
 /// Deletes a package and its objects. A package that is still assigned is a conflict.
 ///
 /// With `unassign`, the function first withdraws the package from all groups, and from all devices
-/// that have not finished it. It reads the key of `signer` if there is such a group, or if one of
-/// these devices has a Packcast agent. A second call completes an interrupted deletion.
+/// that have not finished it, with one commit. It reads the key of `signer` if there is such a group
+/// or device. A second call completes an interrupted deletion.
+///
+/// The signed state decides on the groups, and the tally on the devices.
 pub async fn delete(
     target: &Target,
     reference: &PackageRef,
     unassign: bool,
-    mut signer: Signer,
+    signer: Signer,
     progress: &Progress,
 ) -> Result<Deleted, Failure> {
     let package = find(target, reference).await?;
     if unassign {
-        withdraw(target, &package, &mut signer, progress).await?;
+        withdraw(target, &package, signer, progress).await?;
     }
     if !package.is_deleted() {
         refuse_assigned(target, &package, unassign).await?;
@@ -110,10 +117,11 @@ fn still_assigned(to: &str, id: PackageId, name: &str, unassign: bool) -> Failur
 
 impl OpenAssignments {
     async fn read(target: &Target, package: PackageId) -> Result<Self, Failure> {
-        let groups = target.records.groups_with(package).await?;
+        let mut groups: BTreeSet<GroupName> = with(target, package).await?.into_iter().collect();
+        groups.extend(target.records.groups_with(package).await?);
         let tally = target.records.tally(package).await?;
         Ok(Self {
-            groups,
+            groups: groups.into_iter().collect(),
             devices: tally.waiting() + tally.announced,
         })
     }
@@ -136,17 +144,50 @@ impl OpenAssignments {
     }
 }
 
-/// Withdraws a package from its groups, and then from every device with an open task.
+/// Returns the groups of the signed state that have a package.
+async fn with(target: &Target, package: PackageId) -> Result<Vec<GroupName>, Failure> {
+    let state = current_groups(target).await?;
+    let has = |document: &GroupDocument| document.packages.of(package).is_some();
+    let groups = state.groups();
+    let groups = groups.filter(|(_, document)| document.is_some_and(has));
+    Ok(groups.map(|(group, _)| group.clone()).collect())
+}
+
+/// Withdraws a package from its groups, and from every device with an open task, with one commit.
 async fn withdraw(
     target: &Target,
     package: &PackageRecord,
-    signer: &mut Signer,
+    mut signer: Signer,
     progress: &Progress,
 ) -> Result<(), Failure> {
     let records = &target.records;
+    let states = records.devices_of(package.id).await?;
+    let open: Vec<DeviceId> = states
+        .into_iter()
+        .filter(|(_, state)| matches!(state, DeploymentState::Pending | DeploymentState::Announced))
+        .map(|(device, _)| device)
+        .collect();
+    let groups = with(target, package.id).await?.into_iter();
+    let devices = open.iter().cloned().map(EntryOwner::Device);
+    let owners = groups.map(EntryOwner::Group).chain(devices);
+    let changes: Vec<StateChange> = owners
+        .map(|from| StateChange::Unassign {
+            from,
+            package: package.id,
+        })
+        .collect();
+    let recorded = records.groups_with(package.id).await?;
+    if changes.is_empty() && recorded.is_empty() {
+        return Ok(());
+    }
+    let command = format!("packcast delete {} --unassign", named(package));
+    signer
+        .changer(target)
+        .await?
+        .change(&changes, &command)
+        .await?;
     // The groups come first: the check-in of a member would create its task again otherwise.
-    for name in records.groups_with(package.id).await? {
-        signer.unlock()?;
+    for name in recorded {
         let signing = signer.signing();
         match records.unassign_group(&name, package.id, signing).await {
             // Another publisher has withdrawn the package meanwhile.
@@ -154,14 +195,7 @@ async fn withdraw(
             Err(error) => return Err(error.into()),
         }
     }
-    let states = records.devices_of(package.id).await?;
-    let open: Vec<DeviceId> = states
-        .into_iter()
-        .filter(|(_, state)| matches!(state, DeploymentState::Pending | DeploymentState::Announced))
-        .map(|(device, _)| device)
-        .collect();
-    signer.unlock_for(&open)?;
-    let signer = &*signer;
+    let signer = &signer;
     progress.begin(Work::Unassigning, open.len() as u64);
     stream::iter(&open)
         .map(|device| records.unassign(device, package, signer.signing()))

@@ -5,8 +5,10 @@ mod pacing;
 mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::state::{GroupDocument, LeafName};
 use packcast_protocol::{GroupName, LocationName, UnixTime};
 use packcast_rollout::GroupState;
+use packcast_rollout::state::StateChange;
 use packcast_store::records::GroupError;
 use serde::Serialize;
 
@@ -15,13 +17,17 @@ pub use self::pacing::{GroupPacing, pace};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind, RETRY_HINT};
 use crate::location::choose;
 use crate::progress::Progress;
 use crate::signing::{Signer, expiry};
+use crate::state::current_part;
 use crate::target::Target;
 use crate::text::count;
 use crate::warning::Warning;
+
+/// Maximum number of attempts at erasing a group that gets devices or packages meanwhile.
+const ATTEMPTS: u32 = 8;
 
 /// The groups of a target. It serializes as their list.
 #[derive(Debug, Serialize)]
@@ -47,29 +53,66 @@ pub struct GroupSummary {
 #[derive(Debug, Serialize)]
 pub struct GroupDeleted {
     pub group: GroupName,
+    /// Number of the commit; `None` if only the record of the group was left.
+    pub commit: Option<u64>,
 }
 
-/// Creates a group without devices and packages.
+/// Creates a group without devices and packages, with one commit.
+///
+/// # Errors
+/// A group of this name exists.
 pub async fn create(
     target: &Target,
     group: &GroupName,
-    signer: &Signer,
+    mut signer: Signer,
+    progress: &Progress,
 ) -> Result<GroupState, Failure> {
     not_all(group)?;
-    let created = target.records.create_group(group, signer.signing()).await;
-    Ok(created?)
+    // Read before the state: a group that the state lacks after its record was read is deleted.
+    let is_recorded = target.records.group(group).await?.is_some();
+    let is_deleted = is_recorded && committed(target, group).await?.is_none();
+    if is_deleted {
+        // The command that deleted the group was interrupted.
+        signer.unlock()?;
+        erase(target, group, &signer, progress).await?;
+    }
+    let change = StateChange::CreateGroup {
+        group: group.clone(),
+    };
+    let command = format!("packcast group create {group}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
+    Ok(target.records.create_group(group, signer.signing()).await?)
 }
 
-/// Sets the location that the devices of a group try first; `None` removes the preference.
+/// Sets the location that the devices of a group try first; `None` removes the preference. The
+/// change is one commit.
 pub async fn prefer(
     target: &Target,
     group: &GroupName,
     location: Option<&LocationName>,
-    signer: &Signer,
+    mut signer: Signer,
 ) -> Result<GroupState, Failure> {
-    if let Some(name) = location {
-        choose(target, std::slice::from_ref(name)).await?;
-    }
+    let command = match location {
+        Some(name) => {
+            choose(target, std::slice::from_ref(name)).await?;
+            format!("packcast group prefer {group} --location {name}")
+        }
+        None => format!("packcast group prefer {group} --none"),
+    };
+    not_unknown(target, group).await?;
+    let change = StateChange::Prefer {
+        group: group.clone(),
+        location: location.cloned(),
+    };
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     let signing = signer.signing();
     let changed = target.records.prefer(group, location, signing).await?;
     Ok(changed.state)
@@ -101,36 +144,88 @@ pub async fn list(target: &Target) -> Result<Groups, Failure> {
     Ok(Groups { groups, warnings })
 }
 
-/// Deletes a group. With a signer, the function first withdraws the packages of the group and
-/// removes its devices.
+/// Deletes a group, with one commit. If `force` is set, its packages are withdrawn and its devices
+/// removed.
 ///
 /// # Errors
-/// A group that has devices or packages is a conflict.
+/// Without `force`, a group that has devices or packages is a conflict.
 pub async fn delete(
     target: &Target,
     group: &GroupName,
-    signer: Option<&Signer>,
+    force: bool,
+    mut signer: Signer,
     progress: &Progress,
 ) -> Result<GroupDeleted, Failure> {
     not_all(group)?;
-    let state = known(target, group).await?;
-    if let Some(signer) = signer {
+    let (document, record) = (
+        committed(target, group).await?,
+        target.records.group(group).await?,
+    );
+    if document.is_none() && record.is_none() {
+        return Err(unknown(group));
+    }
+    if !force {
+        let assigned = document.map_or(0, |document| document.packages.as_slice().len());
+        let recorded = record.map_or(0, |record| record.assignments.len());
+        let packages = assigned.max(recorded) as u64;
+        let devices = target.records.size(group).await?;
+        if packages > 0 || devices > 0 {
+            return Err(not_empty(group, devices, packages));
+        }
+    }
+    let change = StateChange::DeleteGroup {
+        group: group.clone(),
+    };
+    let options = if force { " --force" } else { "" };
+    let command = format!("packcast group delete {group}{options}");
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
+    // The state does not have the group any more, so its record goes, too: even if the group got
+    // devices or packages meanwhile.
+    erase(target, group, &signer, progress).await?;
+    Ok(GroupDeleted {
+        group: group.clone(),
+        commit: committed.number(),
+    })
+}
+
+/// Erases the record of a group that the signed state does not have.
+async fn erase(
+    target: &Target,
+    group: &GroupName,
+    signer: &Signer,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let records = &target.records;
+    for _ in 0..ATTEMPTS {
+        let Some(state) = records.group(group).await? else {
+            return Ok(());
+        };
         // The packages come first: from here on no package is announced for this group.
         for assignment in &state.assignments {
-            target
-                .records
-                .unassign_group(group, assignment.package, signer.signing())
-                .await?;
+            let (package, signing) = (assignment.package, signer.signing());
+            records.unassign_group(group, package, signing).await?;
         }
         members::empty(target, group, signer, progress).await?;
+        if records.delete_group(group).await? {
+            return Ok(());
+        }
     }
-    if target.records.delete_group(group).await? {
-        let group = group.clone();
-        return Ok(GroupDeleted { group });
-    }
-    let state = known(target, group).await?;
-    let devices = target.records.size(group).await?;
-    Err(not_empty(group, devices, state.assignments.len() as u64))
+    Err(Failure::new(Kind::TryLater, not_erased(group)).hint(RETRY_HINT))
+}
+
+fn not_erased(group: &GroupName) -> String {
+    format!("cannot erase the record of the deleted group {group}: it gets devices or packages")
+}
+
+/// Returns the document of a group in the signed state; `None` if the state does not have the group.
+async fn committed(target: &Target, group: &GroupName) -> Result<Option<GroupDocument>, Failure> {
+    let state = current_part(target, [LeafName::Group(group.clone())].into()).await?;
+    let document = state.group(group).map_err(Failure::failed)?;
+    Ok(document.cloned())
 }
 
 fn not_empty(group: &GroupName, devices: u64, packages: u64) -> Failure {
@@ -153,13 +248,23 @@ fn not_all(group: &GroupName) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a group that does not exist. The group `all` always exists.
+async fn not_unknown(target: &Target, group: &GroupName) -> Result<(), Failure> {
+    if !group.is_all() {
+        known(target, group).await?;
+    }
+    Ok(())
+}
+
 /// Reads a group, which must exist.
 async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
     let state = target.records.group(group).await?;
-    state.ok_or_else(|| {
-        let group = group.clone();
-        GroupError::NoGroup { group }.into()
-    })
+    state.ok_or_else(|| unknown(group))
+}
+
+fn unknown(group: &GroupName) -> Failure {
+    let group = group.clone();
+    GroupError::NoGroup { group }.into()
 }
 
 /// Returns the end of the validity of a group's signed assignments.
@@ -216,6 +321,10 @@ mod tests {
         Deleted: Failed
         ");
         let all = not_all(&GroupName::all()).unwrap_err();
+        assert_eq!(
+            not_erased(&group()),
+            "cannot erase the record of the deleted group lab: it gets devices or packages"
+        );
         insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages

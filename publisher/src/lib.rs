@@ -10,6 +10,7 @@ pub mod activate;
 pub mod agent_config;
 pub mod assign;
 pub mod assignees;
+pub mod audit;
 pub mod author;
 pub mod clock;
 mod concurrency;
@@ -33,12 +34,15 @@ pub mod progress;
 pub mod publish;
 #[cfg(test)]
 mod rendered;
+pub mod revert;
 pub mod signing;
 pub mod state;
 pub mod status;
 pub mod target;
 #[cfg(test)]
 mod test_target;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod unassign;
 pub mod verify;

@@ -2,11 +2,15 @@
 
 mod check;
 
+use packcast_protocol::state::LeafName;
 use packcast_protocol::{GroupName, LocationName};
 use packcast_rollout::LocationRecord;
+use packcast_rollout::state::StateChange;
 
 pub use self::check::{CheckedLocation, check, conclude};
 use crate::failure::Failure;
+use crate::signing::Signer;
+use crate::state::current_part;
 use crate::target::Target;
 use crate::text::for_target;
 use crate::warning::Warning;
@@ -23,19 +27,77 @@ fn no_locations(target: &str) -> Failure {
         .hint("run 'packcast location add NAME ADDRESS' to add a location")
 }
 
-/// Adds a location. If a location of the same name existed, the function replaces it and returns
-/// the earlier record.
+/// Adds a location, with one commit. If a location of the same name existed, the function replaces
+/// it and returns the earlier record.
+///
+/// The function reads the key of `signer` unless the target has this location already.
 pub async fn add(
     target: &Target,
     location: &LocationRecord,
+    mut signer: Signer,
 ) -> Result<Option<LocationRecord>, Failure> {
-    Ok(target.records.add_location(location).await?)
+    let LocationRecord { name, location: at } = location;
+    let recorded = recorded(target, name).await?;
+    if recorded.as_ref() == Some(location)
+        && committed(target, name).await?.as_ref() == Some(location)
+    {
+        return Ok(None);
+    }
+    let change = StateChange::AddLocation {
+        location: name.clone(),
+        url: at.clone(),
+    };
+    let command = format!("packcast location add {name} {at}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
+    let replaced = target.records.add_location(location).await?;
+    Ok(replaced.filter(|replaced| replaced != location))
 }
 
-/// Removes a location. Packages that are active at the location stay active there.
-pub async fn remove(target: &Target, name: &LocationName) -> Result<LocationRecord, Failure> {
+/// Removes a location, with one commit. Packages that are active at the location stay active there.
+pub async fn remove(
+    target: &Target,
+    name: &LocationName,
+    mut signer: Signer,
+) -> Result<LocationRecord, Failure> {
+    let known = match recorded(target, name).await? {
+        Some(known) => Some(known),
+        None => committed(target, name).await?,
+    };
+    let known = known.ok_or_else(|| Failure::failed(no_location(name)).hint(LOCATIONS_HINT))?;
+    let change = StateChange::RemoveLocation {
+        location: name.clone(),
+    };
+    let command = format!("packcast location remove {name}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[change], &command)
+        .await?;
     let removed = target.records.remove_location(name).await?;
-    removed.ok_or_else(|| Failure::failed(no_location(name)).hint(LOCATIONS_HINT))
+    Ok(removed.unwrap_or(known))
+}
+
+async fn recorded(target: &Target, name: &LocationName) -> Result<Option<LocationRecord>, Failure> {
+    let recorded = list(target).await?;
+    Ok(recorded.into_iter().find(|at| at.name == *name))
+}
+
+/// Returns a location as the signed state has it. The record is missing if the command that added
+/// the location was interrupted.
+async fn committed(
+    target: &Target,
+    name: &LocationName,
+) -> Result<Option<LocationRecord>, Failure> {
+    let state = current_part(target, [LeafName::Location(name.clone())].into()).await?;
+    let document = state.location(name).map_err(Failure::failed)?;
+    Ok(document.map(|document| LocationRecord {
+        name: name.clone(),
+        location: document.url.clone(),
+    }))
 }
 
 /// Returns a warning for each group that prefers the location `name`.

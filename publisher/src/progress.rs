@@ -22,6 +22,10 @@ pub enum Work {
     Removing,
     /// Signs the assignments of groups and devices again.
     Signing,
+    /// Writes the records that follow from commits; counted in devices.
+    Recording,
+    /// Compares the records of devices with the signed state.
+    Auditing,
 }
 
 /// A change of the progress of an operation.

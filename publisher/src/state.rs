@@ -7,23 +7,34 @@
 pub mod accept;
 mod adopt;
 mod changer;
+mod clock_check;
 mod commit;
+mod committed;
 mod compare;
-mod compared;
+mod complete;
+mod current;
 mod error;
+mod expiry;
 mod history;
 mod key_list;
 mod names;
 mod reader;
+mod record_differences;
+pub mod renew;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod two_states;
 
 pub use self::changer::StateChanger;
+pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
-pub use self::compared::ComparedStates;
+pub use self::complete::{Completed, Completing, complete};
+pub(crate) use self::current::{current_groups, current_part};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
+pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};
 pub use self::trees::Trees;
+pub use self::two_states::ComparedStates;

@@ -1,9 +1,13 @@
 //! A target on an embedded engine, for tests of operations on its signed state.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::{CommitId, Terms};
-use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
+use packcast_protocol::{DeviceId, GroupName, PackageId, Priority, Sha256Digest, WindowsTerms};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use packcast_store::{Directory, Objects};
 use packcast_testing::table::{Table, device};
@@ -11,7 +15,11 @@ use tempfile::TempDir;
 
 use crate::author::Author;
 use crate::failure::Failure;
-use crate::signing::{NoSecrets, Signer, key_files};
+use crate::progress::Progress;
+use crate::publish::plan::{ActionName, PackageTerms, PublishRequest};
+use crate::publish::publish;
+use crate::revert::records;
+use crate::signing::{NoSecrets, Signer, SigningKey, key_files};
 use crate::state::Committed;
 use crate::target::Target;
 use crate::warning::Warnings;
@@ -20,7 +28,7 @@ use crate::warning::Warnings;
 pub(crate) struct TestTarget {
     pub(crate) target: Target,
     pub(crate) table: Table,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestTarget {
@@ -50,7 +58,7 @@ impl TestTarget {
         Self {
             target,
             table,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -70,6 +78,56 @@ impl TestTarget {
             Committed::Done { head, .. } => head.commit.id,
             same @ Committed::AlreadySo { .. } => panic!("{same:?}"),
         }
+    }
+
+    /// Makes a commit, and writes the records that follow from it.
+    pub(crate) async fn change_all(&self, changes: &[StateChange]) -> CommitId {
+        let commit = self.change(changes, "packcast").await;
+        self.record(changes).await;
+        commit
+    }
+
+    /// Writes the records of some changes, without a commit.
+    pub(crate) async fn record(&self, changes: &[StateChange]) {
+        let mut signer = Signer::new(&self.target, None);
+        signer.unlock().unwrap();
+        let progress = Progress::none();
+        let written = records::write(&self.target, changes, &signer, &progress).await;
+        written.unwrap();
+    }
+
+    /// Publishes a package that runs a command.
+    pub(crate) async fn publish(&self, name: &str) -> PackageRecord {
+        let request = PublishRequest {
+            name: name.parse().unwrap(),
+            version: "1".parse().unwrap(),
+            priority: Priority::DEFAULT,
+            action: ActionName::Execute,
+            command: Some("true".to_owned()),
+            folder: None,
+            terms: PackageTerms {
+                platform: Platform::Any,
+                success_codes: [0].into(),
+                reboot_codes: BTreeSet::new(),
+                timeout_s: 60,
+                validity_s: 86_400,
+                rerun_after_interruption: false,
+                going_back: false,
+                audience: Audience::Any,
+                windows: WindowsTerms::default(),
+            },
+        };
+        let plan = request.plan(None).unwrap();
+        let key = SigningKey::load(None, &self.target.key_file, &NoSecrets).unwrap();
+        let progress = Progress::none();
+        let published = publish(&self.target, &plan, None, &key, &progress).await;
+        let id = published.unwrap().package.id;
+        self.table.records.package(id).await.unwrap().unwrap()
+    }
+
+    /// Returns the folder with the objects.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.folder.path().join("objects")
     }
 
     /// Writes the item of a commit in the table again, changed as an attacker can.
@@ -102,6 +160,19 @@ pub(crate) fn assign(to: EntryOwner, package: PackageId) -> StateChange {
         assignment: NewAssignment {
             package,
             manifest: manifest(package),
+            force: false,
+            terms: Terms::default(),
+        },
+    }
+}
+
+/// Assigns a published package.
+pub(crate) fn assign_published(to: EntryOwner, package: &PackageRecord) -> StateChange {
+    StateChange::Assign {
+        to,
+        assignment: NewAssignment {
+            package: package.id,
+            manifest: package.published().unwrap().manifest,
             force: false,
             terms: Terms::default(),
         },

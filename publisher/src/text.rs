@@ -44,7 +44,7 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 }
 
 /// Adds `--target` to each `'packcast …'` command of a text, unless the target is the default.
-pub(crate) fn for_target(text: &str, target: &str) -> String {
+pub fn for_target(text: &str, target: &str) -> String {
     const COMMAND: &str = "'packcast ";
     if target == LOCAL {
         return text.to_owned();

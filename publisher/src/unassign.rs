@@ -1,17 +1,24 @@
 //! Unassigns a package from devices or groups.
+//!
+//! The package leaves the signed state in one commit. The records follow. If they are incomplete,
+//! because the command was interrupted, the same command completes them.
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::state::LeafName;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
+use packcast_rollout::state::{ChangeOutcome, EntryOwner, StateChange};
 use packcast_rollout::unassign::Unassigned;
+use packcast_store::records::GroupError;
 use serde::Serialize;
 
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
-use crate::package::find;
+use crate::package::{find, named};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
+use crate::state::{Committed, current_part};
 use crate::target::Target;
 use crate::text::count;
 
@@ -29,6 +36,8 @@ pub struct DeviceUnassigned {
     pub device: DeviceId,
     /// The outcome in a word, for scripts.
     pub result: &'static str,
+    /// Number of the commit that removed the assignment; `None` if there was none to remove.
+    pub commit: Option<u64>,
     #[serde(skip)]
     pub outcome: Unassigned,
 }
@@ -40,76 +49,157 @@ pub struct GroupUnassigned {
     /// The outcome in a word, for scripts.
     pub result: &'static str,
     pub revision: u64,
+    /// Number of the commit that removed the assignment; `None` if only the record had it.
+    pub commit: Option<u64>,
 }
 
-/// Unassigns a package from devices or groups.
+/// Unassigns a package from devices or groups, with one commit.
 ///
-/// The function reads the key of `signer` if an assignee is a group, or a device with a Packcast
-/// agent. A device without an assignment of its own does not stop the others; see
+/// A device without an assignment of its own does not stop the others; see
 /// [`UnassignedFrom::complete`].
+///
+/// # Errors
+/// A group that does not have the package; nothing changes then.
 pub async fn unassign(
     target: &Target,
     package: &PackageRef,
     from: &AssigneeNames,
-    mut signer: Signer,
+    signer: Signer,
     progress: &Progress,
 ) -> Result<UnassignedFrom, Failure> {
     let package = find(target, package).await?;
+    let mut unassigning = Unassigning {
+        target,
+        command: format!("packcast unassign {} {from}", named(&package)),
+        package,
+        signer,
+    };
     match from.find(target).await? {
-        Assignees::Devices(devices) => {
-            signer.unlock_for(&devices)?;
-            from_devices(target, &package, &devices, &signer, progress)
-                .await
-                .map(UnassignedFrom::Devices)
-        }
-        Assignees::Groups(groups) => {
-            signer.unlock()?;
-            from_groups(target, &package, &groups, &signer)
-                .await
-                .map(UnassignedFrom::Groups)
-        }
+        Assignees::Devices(devices) => unassigning
+            .take_from_devices(devices, progress)
+            .await
+            .map(UnassignedFrom::Devices),
+        Assignees::Groups(groups) => unassigning
+            .take_from_groups(&groups)
+            .await
+            .map(UnassignedFrom::Groups),
     }
 }
 
-async fn from_groups(
-    target: &Target,
-    package: &PackageRecord,
-    groups: &[GroupName],
-    signer: &Signer,
-) -> Result<Vec<GroupUnassigned>, Failure> {
-    let mut unassigned = Vec::with_capacity(groups.len());
-    for name in groups {
-        let (records, signing) = (&target.records, signer.signing());
-        let changed = records.unassign_group(name, package.id, signing).await?;
-        unassigned.push(GroupUnassigned {
-            group: name.clone(),
-            result: "unassigned",
-            revision: changed.state.revision,
-        });
-    }
-    Ok(unassigned)
+/// An unassignment whose package was found.
+struct Unassigning<'a> {
+    target: &'a Target,
+    package: PackageRecord,
+    signer: Signer,
+    /// The command for the document about the commit.
+    command: String,
 }
 
-async fn from_devices(
-    target: &Target,
-    package: &PackageRecord,
-    devices: &[DeviceId],
-    signer: &Signer,
-    progress: &Progress,
-) -> Result<Vec<DeviceUnassigned>, Failure> {
-    progress.begin(Work::Unassigning, devices.len() as u64);
-    let unassigned = stream::iter(devices)
-        .map(|device| async move {
-            let (records, signing) = (&target.records, signer.signing());
-            let unassigned = records.unassign(device, package, signing).await;
-            progress.advance(1);
-            unassigned.map(|outcome| DeviceUnassigned::new(device.clone(), outcome))
+impl Unassigning<'_> {
+    async fn take_from_groups(
+        &mut self,
+        groups: &[GroupName],
+    ) -> Result<Vec<GroupUnassigned>, Failure> {
+        self.check_groups(groups).await?;
+        let owners = groups.iter().cloned().map(EntryOwner::Group);
+        let committed = self.commit(owners).await?;
+        let package = self.package.id;
+        let mut unassigned = Vec::with_capacity(groups.len());
+        for name in groups {
+            let (records, signing) = (&self.target.records, self.signer.signing());
+            let revision = match records.unassign_group(name, package, signing).await {
+                Ok(changed) => changed.state.revision,
+                // The record was incomplete, or another command came first.
+                Err(GroupError::NotAssigned { .. }) => {
+                    let state = records.group(name).await?;
+                    state.map_or(0, |state| state.revision)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            unassigned.push(GroupUnassigned {
+                group: name.clone(),
+                result: "unassigned",
+                revision,
+                commit: committed.number(),
+            });
+        }
+        Ok(unassigned)
+    }
+
+    /// Checks that the state or the record of each group has the package.
+    async fn check_groups(&self, groups: &[GroupName]) -> Result<(), Failure> {
+        let package = self.package.id;
+        let names = groups.iter().cloned().map(LeafName::Group).collect();
+        let state = current_part(self.target, names).await?;
+        let records = self.target.records.group_states(groups).await?;
+        let has = |group: &GroupName| {
+            let document = state.group(group).ok().flatten();
+            let mut records = records.iter().filter(|record| record.group == *group);
+            document.is_some_and(|document| document.packages.of(package).is_some())
+                || records.any(|record| record.assignment(package).is_some())
+        };
+        match groups.iter().find(|group| !has(group)) {
+            None => Ok(()),
+            Some(group) => {
+                let group = group.clone();
+                Err(GroupError::NotAssigned { group, package }.into())
+            }
+        }
+    }
+
+    async fn take_from_devices(
+        &mut self,
+        devices: Vec<DeviceId>,
+        progress: &Progress,
+    ) -> Result<Vec<DeviceUnassigned>, Failure> {
+        progress.begin(Work::Unassigning, devices.len() as u64);
+        let owners = devices.iter().cloned().map(EntryOwner::Device);
+        let committed = self.commit(owners).await?;
+        let changed = committed.outcomes().iter().cloned();
+        let (this, commit) = (&*self, committed.number());
+        let unassigned = stream::iter(devices.into_iter().zip(changed))
+            .map(|(device, changed)| async move {
+                let was_entry = changed == ChangeOutcome::Changed;
+                let outcome = this.record(&device, was_entry).await?;
+                progress.advance(1);
+                let commit = commit.filter(|_| was_entry);
+                Ok::<_, Failure>(DeviceUnassigned::new(device, outcome, commit))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        progress.end();
+        Ok(unassigned)
+    }
+
+    /// Writes the record of one device. The state had an entry of the device if `was_entry` is set.
+    async fn record(&self, device: &DeviceId, was_entry: bool) -> Result<Unassigned, Failure> {
+        let (records, package) = (&self.target.records, &self.package);
+        let signing = self.signer.signing();
+        let unassigned = records.unassign(device, package, signing).await?;
+        Ok(match unassigned {
+            // The record of the entry was never written.
+            Unassigned::OnlyByGroup(group) if was_entry => Unassigned::KeptByGroup(group),
+            Unassigned::NotAssigned
+                if was_entry && records.finished(device, package.id).await?.is_none() =>
+            {
+                Unassigned::Dropped
+            }
+            unassigned => unassigned,
         })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    progress.end();
-    Ok(unassigned)
+    }
+
+    async fn commit(
+        &mut self,
+        owners: impl Iterator<Item = EntryOwner>,
+    ) -> Result<Committed, Failure> {
+        let package = self.package.id;
+        let changes: Vec<StateChange> = owners
+            .map(|from| StateChange::Unassign { from, package })
+            .collect();
+        let mut state = self.signer.changer(self.target).await?;
+        state.change(&changes, &self.command).await
+    }
 }
 
 impl UnassignedFrom {
@@ -131,7 +221,7 @@ impl UnassignedFrom {
 }
 
 impl DeviceUnassigned {
-    fn new(device: DeviceId, outcome: Unassigned) -> Self {
+    fn new(device: DeviceId, outcome: Unassigned, commit: Option<u64>) -> Self {
         let result = match &outcome {
             Unassigned::Dropped => "dropped",
             Unassigned::Withdrawn => "withdrawn",
@@ -143,6 +233,7 @@ impl DeviceUnassigned {
         Self {
             device,
             result,
+            commit,
             outcome,
         }
     }
@@ -164,7 +255,7 @@ mod tests {
     fn devices_without_their_own_assignment_have_a_next_step() {
         let device: DeviceId = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
         let unassigned = [Unassigned::NotAssigned, Unassigned::Dropped]
-            .map(|outcome| DeviceUnassigned::new(device.clone(), outcome));
+            .map(|outcome| DeviceUnassigned::new(device.clone(), outcome, None));
         let result = UnassignedFrom::Devices(unassigned.into());
         insta::assert_snapshot!(failures([result.complete().unwrap_err()]), @r"
         Failed: cannot unassign the package from 1 of 2 devices: no assignment to the device itself

@@ -90,7 +90,7 @@ fn client_that_trusts(trusted: TrustStore) -> SharedHttpClient {
         .build_https()
 }
 
-fn is_loopback(endpoint: &str) -> bool {
+pub(crate) fn is_loopback(endpoint: &str) -> bool {
     let address: Option<Uri> = endpoint.parse().ok();
     let host = address.as_ref().and_then(Uri::host).unwrap_or_default();
     let number: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();

@@ -21,6 +21,7 @@ mod index;
 mod item;
 mod key;
 mod keys;
+mod leaf;
 mod location;
 mod members;
 mod membership;
@@ -64,6 +65,8 @@ pub use signing::{
     AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
     SigningScope,
 };
-pub use state::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, StoredPage};
+pub use state::{
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
+};
 pub use stored::{ExcludedDevice, NumberedKeyList, RecordedLeaf};
 pub use tally::Tally;

@@ -57,6 +57,8 @@ struct FaultState {
     rates: FaultRates,
     /// The number of requests that are still performed; `None` for all.
     left: Option<u32>,
+    /// The number of writes that are still performed; `None` for all.
+    left_writes: Option<u32>,
     injected: Injected,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
 }
@@ -86,6 +88,7 @@ impl FakeFaults {
             random: fastrand::Rng::with_seed(seed),
             rates,
             left: None,
+            left_writes: None,
             injected: Injected::default(),
             index_answers: HashMap::new(),
         };
@@ -111,6 +114,12 @@ impl FakeFaults {
         self.state().left = requests;
     }
 
+    /// Denies every write after this number of further ones, as if the process had ended before it.
+    /// `None` performs all writes again.
+    pub fn deny_after_writes(&self, writes: Option<u32>) {
+        self.state().left_writes = writes;
+    }
+
     pub fn injected(&self) -> Injected {
         self.state().injected
     }
@@ -127,6 +136,13 @@ impl FaultState {
 
     fn fate(&mut self, operation: &str) -> Fate {
         if let Some(left) = &mut self.left {
+            let Some(next) = left.checked_sub(1) else {
+                return Fate::Denied;
+            };
+            *left = next;
+        }
+        let is_write = operation.contains("Write") || operation == "UpdateItem";
+        if let Some(left) = self.left_writes.as_mut().filter(|_| is_write) {
             let Some(next) = left.checked_sub(1) else {
                 return Fate::Denied;
             };

@@ -1,12 +1,13 @@
 //! `packcast explain` in each situation of a device and a package.
 
-use packcast_protocol::{PackageId, UnixTime};
+use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::Reserved;
+use packcast_store::records::{Reserved, Signing};
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::table::{location, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
+use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
 use serde_json::Value;
@@ -51,6 +52,18 @@ impl GroupedDevice {
     fn assign(&self, name: &str, to: &[&str]) {
         let package = format!("{name}@1");
         self.world.ok(&[&["assign", &package][..], to].concat());
+    }
+
+    /// Records a task for a package that has no manifest.
+    fn record_task(&self, package: &PackageRecord) {
+        let id = package.id;
+        Tree::of(&self.world).ask(async |records| {
+            let package = records.find(&PackageRef::Id(id)).await.unwrap().unwrap();
+            let device = records.devices_named("web01").await.unwrap();
+            let unsigned = Signing::without_key(UnixTime(1_700_000_000));
+            let assigned = records.assign(&device[0], &package, false, unsigned);
+            assigned.await.unwrap();
+        });
     }
 
     fn unassign(&self, name: &str, from: &[&str]) {
@@ -149,8 +162,8 @@ fn each_state_of_a_package_is_explained() {
     let refused = story.world.refused(3, &assign);
     assert!(refused.contains("not published yet"), "{refused}");
     story.expect("draft", "draft");
-    written(&story.world, "expired", Some(UnixTime(1_700_000_000)));
-    story.assign("expired", &["--device", "web01"]);
+    let expired = written(&story.world, "expired", Some(UnixTime(1_700_000_000)));
+    story.record_task(&expired);
     story.expect("expired", "expired");
 
     story.package("gone");

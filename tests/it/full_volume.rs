@@ -113,11 +113,33 @@ fn a_program_that_cannot_be_recorded_runs_only_when_there_is_room() {
         return;
     };
     story.assigned(b"");
+    // The device has stored the state with the assignment, and not yet heard of the package.
+    story.world.ok(&["deactivate", "tool@1"]);
+    assert_eq!(story.device.announced(), 0);
+    story.world.ok(&["activate", "tool@1"]);
     let ballast = story.volume.fill();
     for _ in 0..2 {
         let Ran { code, stderr, .. } = story.device.attempt();
         assert_eq!(code, Some(1), "{stderr}");
         assert!(stderr.contains("No space left on device"), "{stderr}");
+        assert_eq!(story.runs(), 0);
+    }
+    fs::remove_file(ballast).unwrap();
+    story.device.run();
+    story.expect(1, Outcome::Succeeded, "SUCCESS_0");
+}
+
+#[test]
+fn a_package_whose_state_cannot_be_stored_waits_until_there_is_room() {
+    let Some(story) = DeviceOnVolume::begin() else {
+        return;
+    };
+    story.assigned(b"");
+    let ballast = story.volume.fill();
+    for _ in 0..2 {
+        let Ran { code, stderr, .. } = story.device.attempt();
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stderr.contains("cannot store the signed state"), "{stderr}");
         assert_eq!(story.runs(), 0);
     }
     fs::remove_file(ballast).unwrap();

@@ -1,6 +1,6 @@
 //! Groups, from the first package to the last device.
 
-use packcast_protocol::Outcome;
+use packcast_agent::event::Event;
 use packcast_tests::world::World;
 use serde_json::Value;
 
@@ -133,7 +133,7 @@ fn every_device_is_in_all_and_cannot_leave_it() {
 }
 
 #[test]
-fn assigning_to_others_than_the_audience_causes_a_warning() {
+fn assigning_to_others_than_the_audience_causes_a_warning_and_the_package_waits() {
     let world = World::start(PROGRAM);
     let [inside, outside] = ["inside", "outside"].map(|name| world.device(name));
     for group in ["lab", "office"] {
@@ -154,7 +154,14 @@ fn assigning_to_others_than_the_audience_causes_a_warning() {
     assert!(!assign(&["--device", inside.id()]).contains(warning));
     assert!(assign(&["--device", outside.id()]).contains(warning));
     inside.run();
-    outside.run();
     assert_eq!(world.result(&inside).code.to_string(), "SUCCESS");
-    assert_eq!(world.result(&outside).outcome, Outcome::Failed);
+    let events = outside.run();
+    let waits = |event: &Event| matches!(event, Event::Waits { detail, .. } if detail.contains("the package is for other devices"));
+    assert!(events.iter().any(waits), "{events:#?}");
+    assert_eq!(world.device_state(&outside).finished, []);
+
+    // The device may join the audience later.
+    world.ok(&["group", "add", "lab", "--device", outside.id()]);
+    outside.run();
+    assert_eq!(world.result(&outside).code.to_string(), "SUCCESS");
 }

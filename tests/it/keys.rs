@@ -238,8 +238,11 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
     let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
     let seen = ["--key", &file, "--accept-key", &first];
     let assign = ["assign", "own@1", "--group", "lab"];
-    let refused = world.refused(3, &[&assign[..], &seen].concat());
-    assert!(refused.contains("'packcast sign --group lab'"), "{refused}");
+    let refused = world.refused(1, &[&assign[..], &seen].concat());
+    assert!(
+        refused.contains("the newest key list does not name your key"),
+        "{refused}"
+    );
     let other = ["sign", "--key", &file];
     let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
     // A package signed by an unknown key is refused even in a named document.
@@ -259,10 +262,6 @@ fn documents_of_another_key_are_signed_only_when_they_are_named() {
         (of_device.packages().len(), of_device.groups().len()),
         (1, 1)
     );
-    let signed: SignOutput = world.json(&other);
-    assert_eq!((signed.signed, signed.good), (0, 2));
-    let signed: SignOutput = world.json(&[&other[..], &["--all"]].concat());
-    assert_eq!((signed.signed, signed.good), (2, 0));
 }
 
 #[test]

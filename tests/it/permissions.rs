@@ -54,6 +54,9 @@ fn a_reader_sees_everything_and_changes_nothing() {
         &["location", "check"],
         &["keys", "list"],
         &["verify", "tool@1"],
+        &["log"],
+        &["diff", "head"],
+        &["audit"],
     ] {
         let ran = world.ok(&[reading, &["--target=theirs"]].concat());
         assert!(!ran.stdout.is_empty(), "{ran:?}");

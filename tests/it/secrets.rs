@@ -8,7 +8,7 @@ use std::path::Path;
 use data_encoding::{BASE64, HEXLOWER};
 use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
 use packcast_tests::process::Ran;
-use packcast_tests::world::World;
+use packcast_tests::world::{World, clean, local_dir};
 
 use crate::PROGRAM;
 
@@ -25,14 +25,15 @@ struct KeyInEnvironment {
 
 impl KeyInEnvironment {
     fn begin(options: &[&str]) -> Self {
-        let world = World::start(PROGRAM);
+        let environment = [(PASSPHRASE_VARIABLE, PASSPHRASE)];
+        let world = World::start_with(PROGRAM, &environment, |place| {
+            let file = local_dir(place).join("packcast.key");
+            let mut generate = clean(Path::new(PROGRAM), place);
+            generate.args(["keys", "generate", "--key", file.to_str().unwrap()]);
+            generate.args(options).envs(environment);
+            let _ = Ran::of(&mut generate).expect_code(0);
+        });
         let file = world.local_dir().join("packcast.key");
-        for file in [&file, &file.with_extension("pub")] {
-            fs::remove_file(file).unwrap();
-        }
-        let generate = ["keys", "generate", "--key", file.to_str().unwrap()];
-        let mut generate = world.command(&[&generate, options].concat());
-        let _ = Ran::of(generate.env(PASSPHRASE_VARIABLE, PASSPHRASE)).expect_code(0);
         let key = fs::read_to_string(&file).unwrap();
         fs::remove_file(file).unwrap();
         Self { world, key }
@@ -160,7 +161,7 @@ fn no_process_of_the_demo_has_the_key_in_its_environment_or_arguments() {
     let look = format!(
         "cat /proc/$PPID/environ > {agent:?}; env > {program:?}; cat /proc/[0-9]*/cmdline > {arguments:?}; true"
     );
-    let mut demo = packcast_tests::world::clean(Path::new(PROGRAM), place.path());
+    let mut demo = clean(Path::new(PROGRAM), place.path());
     demo.args(["demo", "mine", "--action", "execute", "--command", &look])
         .env(KEY_VARIABLE, "of another target")
         .env(PASSPHRASE_VARIABLE, PASSPHRASE);

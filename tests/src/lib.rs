@@ -12,4 +12,5 @@ pub mod process;
 pub mod relay;
 mod server;
 pub mod settings;
+pub mod tree;
 pub mod world;

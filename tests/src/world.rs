@@ -1,6 +1,7 @@
 //! The real program in a temporary directory: `packcast local`, its administrator and its devices.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -84,11 +85,22 @@ pub struct LoggedRequest {
 impl World {
     /// Starts `packcast local` and waits until it runs. `program` is the program under test.
     pub fn start(program: &str) -> Self {
+        Self::start_with(program, &[], |_| {})
+    }
+
+    /// Starts `packcast local` with these variables in its environment, after `prepare` has written
+    /// files into the world's folder.
+    pub fn start_with(
+        program: &str,
+        environment: &[(&str, &str)],
+        prepare: impl FnOnce(&Path),
+    ) -> Self {
         let place = tempfile::tempdir().expect("a temporary folder can be created");
         let program = PathBuf::from(program);
         fs::create_dir(place.path().join("tmp")).expect("a new folder is writable");
+        prepare(place.path());
         Self {
-            local: start(&program, place.path()),
+            local: start(&program, place.path(), environment),
             program,
             place,
         }
@@ -100,7 +112,7 @@ impl World {
         // The state of the old process must not be mistaken for that of the new one.
         let left = fs::remove_file(self.local_dir().join("local.json"));
         left.expect("a power cut leaves the state");
-        self.local = start(&self.program, self.place.path());
+        self.local = start(&self.program, self.place.path(), &[]);
     }
 
     pub fn state(&self) -> &LocalState {
@@ -128,11 +140,34 @@ impl World {
     }
 
     /// Writes the administrator's `packcast.toml`.
+    ///
+    /// Its targets are other names of the world's table, so they share the memory of its commits.
     pub fn configure(&self, config: &str) {
+        let sections = config.lines().filter_map(|line| {
+            let name = line.strip_prefix("[target.")?;
+            name.strip_suffix(']')
+        });
+        for target in sections {
+            self.share_memory(target);
+        }
+        self.configure_machine(config);
+    }
+
+    /// Writes a `packcast.toml` whose targets another machine has created: nothing is known of their
+    /// commits.
+    pub fn configure_machine(&self, config: &str) {
         let file = self.config_file();
         let folder = file.parent().expect("the file is in a folder");
         fs::create_dir_all(folder).expect("the folder can be created");
         fs::write(file, config).expect("the folder is writable");
+    }
+
+    fn share_memory(&self, target: &str) {
+        let folder = self.local_dir().with_file_name(target);
+        if !folder.exists() {
+            let linked = symlink(self.local_dir(), folder);
+            linked.expect("the world's folder is writable");
+        }
     }
 
     /// Returns the path of the administrator's `packcast.toml`.
@@ -246,11 +281,12 @@ impl World {
     }
 }
 
-fn start(program: &Path, place: &Path) -> RunningLocal {
+fn start(program: &Path, place: &Path, environment: &[(&str, &str)]) -> RunningLocal {
     let log = fs::File::create(place.join("local.log")).expect("the folder is writable");
     let mut local = Process::start(
         clean(program, place)
             .arg("local")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(log),
     );
@@ -258,7 +294,10 @@ fn start(program: &Path, place: &Path) -> RunningLocal {
     let state = eventually("packcast local runs", || {
         // Fails at once instead of waiting for a process that has ended.
         assert_eq!(local.ended(), None, "packcast local stopped");
-        LocalState::load(&state_dir).ok()
+        // The last line of the start: from here on the signed state has the location, too.
+        let log = fs::read_to_string(place.join("local.log")).unwrap_or_default();
+        let runs = log.contains("running; stop with Ctrl-C");
+        LocalState::load(&state_dir).ok().filter(|_| runs)
     });
     RunningLocal {
         _table: put_before_commands(Policy::of_publisher(), &state, place),
@@ -285,7 +324,8 @@ fn put_before_commands(policy: Policy, state: &LocalState, place: &Path) -> Fron
     front
 }
 
-fn local_dir(place: &Path) -> PathBuf {
+/// Returns the state directory of `packcast local` in the folder of a world.
+pub fn local_dir(place: &Path) -> PathBuf {
     place.join("state/packcast/local")
 }
 

@@ -9,7 +9,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
-use packcast_publisher::signing::key::read_public;
+use packcast_publisher::local::trust;
 use packcast_tests::process::{Process, Ran, text};
 use packcast_tests::world::World;
 
@@ -85,11 +85,10 @@ impl Machine {
     /// Returns a configuration with this file for the enrolment token.
     pub(crate) fn configuration(&self, world: &World, token: &Path) -> String {
         let state = world.state();
-        let key = read_public(&world.local_dir().join("packcast.key"));
-        let key = key.expect("packcast local has a key");
+        let trust = trust(&world.local_dir()).expect("packcast local creates a target id");
         format!(
             "server = 'https://{}'\nstate_dir = '{}'\nenrolment_token_file = '{}'\n\
-             trusted_keys = ['{key}']\nca_file = '{}'\n",
+             trust = '{trust}'\nca_file = '{}'\n",
             state.edge,
             self.name("state"),
             on_drive_z(token),

@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// Deploy again on devices that already have the package
     #[arg(long)]
     force: bool,
+    /// Deploy on devices that have a later package of the same name
+    #[arg(long)]
+    allow_downgrade: bool,
     #[command(flatten)]
     key: KeyArg,
     #[command(flatten)]
@@ -44,6 +47,7 @@ impl Args {
             package: self.package,
             to: self.assignees.names()?,
             force: self.force,
+            allow_downgrade: self.allow_downgrade,
             also_accept: self.accept.also_accept(),
         };
         let (signer, bar) = (self.key.signer(&target), Bar::new());
@@ -127,6 +131,7 @@ mod tests {
             device: AGENT.parse().unwrap(),
             result: "",
             attempt: None,
+            commit: None,
             outcome,
         }
     }
@@ -165,6 +170,7 @@ mod tests {
             group: "lab".parse().unwrap(),
             devices: 12,
             revision: 7,
+            commit: Some(1_795_000_000),
             consumed_units: 3.0,
         };
         assert_snapshot!(plain(&text(&AssignedTo::Groups(vec![group]))), @"

@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use packcast_local::{Local, LocalOptions};
+use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::{DeviceId, PackageRef, Priority, WindowsTerms};
 use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
@@ -18,7 +19,7 @@ use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::signing::verify_record::AlsoAccept;
-use packcast_publisher::signing::{NoSecrets, Signer};
+use packcast_publisher::signing::{NoSecrets, Signer, SigningKey};
 use packcast_publisher::{Failure, Progress, Target, activate, local, publish};
 use packcast_rollout::{FinishedTask, PackageRecord};
 
@@ -52,6 +53,16 @@ pub(crate) struct Args {
     path: Option<String>,
 }
 
+/// The files and the running system of a demo.
+struct DemoPlace<'a> {
+    folder: &'a Path,
+    /// Folder of the system.
+    state_dir: &'a Path,
+    state: &'a LocalState,
+    trust: &'a TrustedRoots,
+    key: Arc<SigningKey>,
+}
+
 impl Args {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let place = tempfile::Builder::new()
@@ -61,9 +72,10 @@ impl Args {
         let mut steps = Steps::start();
         let state_dir = place.path().join("local");
         // Creates the target, whose trust line the function needs.
-        local::signing_key(&state_dir, &NoSecrets)?;
+        let key = Arc::new(local::signing_key(&state_dir, &NoSecrets)?);
+        let trust = local::trust(&state_dir)?;
         let options = LocalOptions {
-            trust: Some(local::trust(&state_dir)?),
+            trust: Some(trust.clone()),
             ..LocalOptions::new(&state_dir)
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
@@ -74,7 +86,14 @@ impl Args {
                 system.state().edge
             ),
         );
-        let result = self.deploy(&state_dir, place.path(), &mut steps).await;
+        let place = DemoPlace {
+            folder: place.path(),
+            state_dir: &state_dir,
+            state: system.state(),
+            trust: &trust,
+            key,
+        };
+        let result = self.deploy(&place, &mut steps).await;
         system.stop().await.map_err(Failure::failed)?;
         let finished = result?;
         output::data(&format!("\n{}", steps.table()));
@@ -87,12 +106,12 @@ impl Args {
 
     async fn deploy(
         &self,
-        state_dir: &Path,
-        place: &Path,
+        place: &DemoPlace<'_>,
         steps: &mut Steps,
     ) -> Result<FinishedTask, Failure> {
-        let target = local_target::open(state_dir, Arc::new(NoSecrets)).await?;
-        let finished = self.deploy_through(&target, state_dir, place, steps).await;
+        let state = place.state.clone();
+        let target = local_target::of(state, place.state_dir, Arc::new(NoSecrets)).await;
+        let finished = self.deploy_through(&target, place, steps).await;
         output::warn(&target.warnings.take());
         finished
     }
@@ -100,16 +119,16 @@ impl Args {
     async fn deploy_through(
         &self,
         target: &Target,
-        state_dir: &Path,
-        place: &Path,
+        place: &DemoPlace<'_>,
         steps: &mut Steps,
     ) -> Result<FinishedTask, Failure> {
-        let key = Arc::new(local::signing_key(state_dir, &NoSecrets)?);
-        let (source, plan) = self.prepare(place).await?;
+        let key = &place.key;
+        local_target::commit_location(target, place.state.edge, Arc::clone(key)).await?;
+        let (source, plan) = self.prepare(place.folder).await?;
         steps.done("built", &describe(&source, &plan));
 
         let progress = Bar::new().progress();
-        let publication = publish::publish(target, &plan, Some(&source), &key, &progress).await?;
+        let publication = publish::publish(target, &plan, Some(&source), key, &progress).await?;
         let mut package = publication.package;
         let fragments = package
             .published()
@@ -131,13 +150,13 @@ impl Args {
             ),
         );
 
-        let device = Device::create(place, state_dir, key.public())?;
+        let device = Device::create(place.folder, place.state_dir, place.trust)?;
         let id = device.enrol().await?;
         steps.done(
             "enrolled",
             &format!("device {id}, an agent in a process of its own"),
         );
-        let signer = Signer::with(target, key, &[])?;
+        let signer = Signer::with(target, Arc::clone(key), &[])?;
         assign_to(target, &package, &id, signer).await?;
         steps.done(
             "assigned",
@@ -230,6 +249,7 @@ async fn assign_to(
         package: PackageRef::Id(package.id),
         to: AssigneeNames::Devices(vec![DeviceName::Id(id.clone())]),
         force: false,
+        allow_downgrade: false,
         also_accept: AlsoAccept::default(),
     };
     let assigned = assign::assign(target, &request, signer, &Progress::none()).await?;

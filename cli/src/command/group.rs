@@ -127,8 +127,7 @@ impl Args {
             } => prefer(&target, &group, location.as_ref(), &key, format).await,
             Self::Pacing(args) => args.run(&target, globals).await,
             Self::Delete { group, force, key } => {
-                let key = force.then_some(key);
-                delete(&target, &group, key.as_ref(), format).await
+                delete(&target, &group, force, &key, format).await
             }
         }
     }
@@ -140,8 +139,10 @@ async fn create(
     key: &KeyArg,
     globals: &Globals,
 ) -> Result<(), Failure> {
-    let signer = key.unlocked(target)?;
-    let state = group::create(target, group, &signer).await?;
+    let (signer, bar) = (key.signer(target), Bar::new());
+    let progress = bar.progress();
+    let work = Box::pin(group::create(target, group, signer, &progress));
+    let state = until_interrupted("devices", work, &bar).await?;
     output::for_scripts(globals.format, &state);
     output::note(&created(globals, group));
     Ok(())
@@ -159,8 +160,8 @@ async fn prefer(
     key: &KeyArg,
     format: Format,
 ) -> Result<(), Failure> {
-    let signer = key.unlocked(target)?;
-    let state = group::prefer(target, group, location, &signer).await?;
+    let signer = key.signer(target);
+    let state = group::prefer(target, group, location, signer).await?;
     output::for_scripts(format, &state);
     output::note(&preferred(group, location));
     Ok(())
@@ -204,17 +205,16 @@ fn row(group: &GroupSummary) -> [String; 5] {
     ]
 }
 
-/// Deletes a group. With a key, its packages and devices are removed first.
 async fn delete(
     target: &Target,
     group: &GroupName,
-    key: Option<&KeyArg>,
+    force: bool,
+    key: &KeyArg,
     format: Format,
 ) -> Result<(), Failure> {
-    let signer = key.map(|key| key.unlocked(target)).transpose()?;
-    let bar = Bar::new();
+    let (signer, bar) = (key.signer(target), Bar::new());
     let progress = bar.progress();
-    let work = Box::pin(group::delete(target, group, signer.as_ref(), &progress));
+    let work = Box::pin(group::delete(target, group, force, signer, &progress));
     let deleted = until_interrupted("devices", work, &bar).await?;
     output::result(format, &deleted, deleted_text);
     Ok(())
@@ -273,6 +273,10 @@ mod tests {
         let berlin = "site-berlin".parse().unwrap();
         assert_snapshot!(preferred(&lab(), Some(&berlin)), @"devices of group lab download from site-berlin first, if the package is active there");
         assert_snapshot!(preferred(&lab(), None), @"devices of group lab prefer no location");
-        assert_snapshot!(deleted_text(&GroupDeleted { group: lab() }), @"deleted  lab");
+        let deleted = GroupDeleted {
+            group: lab(),
+            commit: None,
+        };
+        assert_snapshot!(deleted_text(&deleted), @"deleted  lab");
     }
 }

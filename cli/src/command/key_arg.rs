@@ -31,11 +31,6 @@ impl KeyArg {
     pub(crate) fn signer(&self, target: &Target) -> Signer {
         Signer::new(target, self.key.clone())
     }
-
-    /// Returns a signer that has read its key.
-    pub(crate) fn unlocked(&self, target: &Target) -> Result<Signer, Failure> {
-        Signer::unlocked(target, self.key.clone())
-    }
 }
 
 #[derive(Debug, clap::Args)]

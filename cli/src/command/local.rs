@@ -1,15 +1,16 @@
 //! `packcast local`: runs the whole system on this machine.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::signature::PublicKey;
-use packcast_publisher::{Failure, local};
+use packcast_publisher::{Failure, Warning, local};
 use tracing_subscriber::EnvFilter;
 
-use crate::output;
 use crate::places;
 use crate::secrets::FromPerson;
+use crate::{local_target, output};
 
 /// Run the whole system on this machine until Ctrl-C
 ///
@@ -42,7 +43,7 @@ impl Args {
             None => places::find()?.local(),
         };
         // The key is created before the system starts, so that every command finds both.
-        let key = local::signing_key(&state_dir, &FromPerson)?;
+        let key = Arc::new(local::signing_key(&state_dir, &FromPerson)?);
         let options = LocalOptions {
             edge_port: self.port,
             trust: Some(local::trust(&state_dir)?),
@@ -50,12 +51,24 @@ impl Args {
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
         let state = system.state();
+        let target = local_target::of(state.clone(), &state_dir, Arc::new(FromPerson)).await;
+        let committed = local_target::commit_location(&target, state.edge, Arc::clone(&key)).await;
+        // The system runs nevertheless: commands say what has to be done.
+        if let Err(failure) = committed {
+            output::warn(&[no_location(&failure)]);
+        }
         output::data(&text(state, key.public(), &state_dir));
         start_log();
         output::note("running; stop with Ctrl-C");
         tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
         system.stop().await.map_err(Failure::failed)
     }
+}
+
+fn no_location(failure: &Failure) -> Warning {
+    Warning::new(format!(
+        "cannot add the location of this system to the signed state: {failure}"
+    ))
 }
 
 fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
@@ -114,6 +127,11 @@ mod tests {
         public key        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         OCS agents        server=https://127.0.0.1:8443/ocsinventory/<token>
         tokens and state  /srv/packcast
+        ");
+        let failure = Failure::failed("the newest key list has expired").hint("renew the list");
+        assert_snapshot!(no_location(&failure), @r"
+        warning: cannot add the location of this system to the signed state: the newest key list has expired
+        hint: renew the list
         ");
     }
 }

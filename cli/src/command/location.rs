@@ -7,6 +7,7 @@ use packcast_protocol::{Location, LocationName};
 use packcast_publisher::{Failure, location};
 use packcast_rollout::LocationRecord;
 
+use super::key_arg::KeyArg;
 use crate::Globals;
 use crate::output;
 
@@ -35,6 +36,8 @@ Examples:
         /// Address: host[:port][/path], without https://
         #[arg(value_name = "ADDRESS")]
         location: Location,
+        #[command(flatten)]
+        key: KeyArg,
     },
     /// Remove a location
     ///
@@ -43,6 +46,8 @@ Examples:
     Remove {
         /// Name of the location
         name: LocationName,
+        #[command(flatten)]
+        key: KeyArg,
     },
     /// List the locations
     List,
@@ -66,15 +71,20 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         match self {
-            Self::Add { name, location } => {
+            Self::Add {
+                name,
+                location,
+                key,
+            } => {
                 let added = LocationRecord { name, location };
-                if let Some(was) = location::add(&target, &added).await? {
+                let signer = key.signer(&target);
+                if let Some(was) = location::add(&target, &added, signer).await? {
                     output::note(&replaced(&was));
                 }
                 print(globals, &[added]);
             }
-            Self::Remove { name } => {
-                let removed = location::remove(&target, &name).await?;
+            Self::Remove { name, key } => {
+                let removed = location::remove(&target, &name, key.signer(&target)).await?;
                 output::for_scripts(globals.format, &removed);
                 output::note(&removed_note(&removed));
                 output::warn(&location::preferring(&target, &removed.name).await?);

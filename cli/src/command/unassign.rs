@@ -101,6 +101,7 @@ mod tests {
         DeviceUnassigned {
             device: device.parse().unwrap(),
             result: "",
+            commit: None,
             outcome,
         }
     }
@@ -131,6 +132,7 @@ mod tests {
             group: lab(),
             result: "",
             revision: 8,
+            commit: None,
         }];
         assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
         GROUP  RESULT

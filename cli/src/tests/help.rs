@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 53] = [
+const TESTS: [(&str, fn()); 55] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -93,6 +93,8 @@ const TESTS: [(&str, fn()); 53] = [
     ("explain", explain),
     ("log", log),
     ("diff", diff),
+    ("revert", revert),
+    ("audit", audit),
     ("completions", completions),
     ("man", man),
 ];
@@ -176,7 +178,7 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
-      sign          Sign assignments again before they expire
+      sign          Sign the state of the target again before it expires
       delete        Delete a package and its objects
       group         Manage groups of devices
       list          List packages, newest last
@@ -189,6 +191,8 @@ fn packcast() {
       explain       Explain why a device has a package, or does not have it
       log           List the changes of a target: who changed what, and when
       diff          Show the difference between two states of a target
+      revert        Bring a target back to the state of an earlier commit
+      audit         Check a target: history, keys, records, packages
       completions   Print the completion script for a shell
       man           Print or write the manual pages
       help          Print this message or the help of the given subcommand(s)
@@ -612,6 +616,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -638,6 +648,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -976,6 +992,9 @@ fn assign() {
           --force
               Deploy again on devices that already have the package
 
+          --allow-downgrade
+              Deploy on devices that have a later package of the same name
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1051,13 +1070,16 @@ fn unassign() {
 #[test]
 fn sign() {
     assert_snapshot!(help("sign"), @"
-    Sign assignments again before they expire
+    Sign the state of the target again before it expires
 
-    A Packcast agent refuses assignments 180 days after they were signed. Without
-    options, this command signs all assignments that expire within 90 days; run it
-    once a month. The command refuses assignments that your key has not signed:
-    check these assignments with 'packcast group show' or 'packcast device show',
-    then pass --group or --device to sign them as they are on record.
+    A Packcast agent begins nothing under a signed state that has expired: 90 days
+    after the last change. This command signs the state again, and renews the list
+    of publisher keys if it expires within 60 days and your key is a root key. Run
+    it once a month. It also signs assignments for agents that check each assignment
+    alone: without options, those that expire within 90 days. It refuses assignments
+    that your key has not signed: check these assignments with 'packcast group show'
+    or 'packcast device show', then pass --group or --device to sign them as they
+    are on record.
 
     Usage: packcast sign [OPTIONS]
 
@@ -1079,6 +1101,17 @@ fn sign() {
               Signs the restored assignments even if this machine has signed later
               ones.
 
+          --state-valid-for <DAYS>
+              Let the signed state expire after this many days
+
+              [default: 90]
+
+          --accept-clock
+              Sign although nothing confirms the clock of this machine
+
+              For a table on the same machine, which was not changed for more than
+              90 days. A clock that differs from the table's is never accepted.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1098,6 +1131,7 @@ fn sign() {
 
     Examples:
       packcast sign
+      packcast sign --state-valid-for 14
       packcast sign --all
       packcast sign --restored
       packcast sign --group lab --device web01
@@ -2092,5 +2126,93 @@ fn diff() {
       packcast diff 1795327754
       packcast diff 1795327754 1795330012
       packcast diff head 1795327754 --format json
+    ");
+}
+
+#[test]
+fn revert() {
+    assert_snapshot!(help("revert"), @"
+    Bring a target back to the state of an earlier commit
+
+    Shows the difference and asks, then restores groups, memberships, assignments
+    and locations with one new commit; more than 90 newly assigned packages need
+    several. 'packcast log' lists the commits. Devices that have deployed a package
+    keep it.
+
+    Usage: packcast revert [OPTIONS] <NUMBER>
+
+    Arguments:
+      <NUMBER>
+              Number of the commit
+
+    Options:
+          --force
+              Assign packages with force again, if they were assigned with force
+
+              Devices that have such a package deploy it again.
+
+          --members
+              Add the earlier devices to groups that were deleted since
+
+          --dry-run
+              Only show the difference
+
+          --yes
+              Revert without a question
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast revert 1795327754 --dry-run
+      packcast revert 1795327754
+      packcast revert 1795327754 --members --yes
+    ");
+}
+
+#[test]
+fn audit() {
+    assert_snapshot!(help("audit"), @"
+    Check a target: history, keys, records, packages
+
+    Verifies every commit, signature and key list, reads every page of the signed
+    state, compares the records of groups, devices and locations with it, and
+    verifies the manifest of each assigned package. The command changes nothing in
+    the target. It reads the record of every device.
+
+    The exit code is 0 if the command finds no problem, 3 if it finds one, and 1 or
+    75 if it cannot check a part.
+
+    Usage: packcast audit [OPTIONS]
+
+    Options:
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key that agents trust, are
+              always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast audit
+      packcast audit --format json
     ");
 }

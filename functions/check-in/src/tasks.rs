@@ -142,7 +142,11 @@ async fn record(
     if announcing.is_empty() {
         return Ok(HashSet::new());
     }
-    let announced = function.records.announce(device, &announcing, now).await?;
+    let leaf_order = reconciled.device_state.leaf.order;
+    let announced = function
+        .records
+        .announce(device, leaf_order, &announcing, now)
+        .await?;
     for id in &announced.refused {
         function.packages.invalidate(*id);
         let group = by_group.get(id).map(|(group, _)| *group);

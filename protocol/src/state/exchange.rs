@@ -123,7 +123,7 @@ pub struct StateReply {
     )]
     #[schemars(length(max = MAX_HELD_DOCUMENTS))]
     pub documents: Vec<DocumentText>,
-    /// True if more documents follow: the device asks again at once.
+    /// True if further parts or a later commit follow: the device asks again at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
 }

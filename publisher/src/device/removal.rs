@@ -1,12 +1,15 @@
 //! Removal of devices that no longer exist, or that must not come back.
 //!
-//! Each device is removed separately. After an interruption, the same operation completes the
-//! removal.
+//! The devices leave the signed state in one commit. Then the record of each device is erased
+//! separately. After an interruption, the same operation completes the removal.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::assignments::Assignments;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::check_in::is_unseen_for;
+use packcast_rollout::state::StateChange;
 use packcast_rollout::{DeviceRecord, Exclusion, ExclusionReason};
 use packcast_store::records::Removing;
 use serde::Serialize;
@@ -19,6 +22,7 @@ use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::target::Target;
+use crate::text::count;
 
 /// A device to remove.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -67,11 +71,11 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
     Ok(to_remove.collect())
 }
 
-/// Removes devices from groups, tallies, lists and the index of host names.
+/// Removes devices from the signed state with one commit, and then from groups, tallies, lists and
+/// the index of host names.
 ///
 /// The function refuses the requests of a removed device until it is unblocked with
-/// [`unblock`](super::exclusion::unblock). This operation withdraws the signed assignments of a
-/// device with a Packcast agent, and then reads the key of `signer`.
+/// [`unblock`](super::exclusion::unblock).
 pub async fn remove(
     target: &Target,
     devices: Vec<ToRemove>,
@@ -79,14 +83,38 @@ pub async fn remove(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<DevicesChanged, Failure> {
-    signer.unlock_for(devices.iter().map(|found| &found.device))?;
+    signer.unlock()?;
     progress.begin(Work::Removing, devices.len() as u64);
-    let signer = &signer;
+    let seen_again = seen_again(target, &devices).await?;
+    let to_remove = devices.iter().map(|found| &found.device);
+    let to_remove: BTreeSet<DeviceId> = to_remove
+        .filter(|device| !seen_again.contains(device))
+        .cloned()
+        .collect();
+    // Before the commit: a removal that cannot be completed could not be undone either.
+    check_signatures(target, &to_remove, &signer).await?;
+    if !to_remove.is_empty() {
+        let command = format!(
+            "packcast device remove ({})",
+            count(to_remove.len() as u64, "device")
+        );
+        let change = StateChange::RemoveDevices { devices: to_remove };
+        signer
+            .changer(target)
+            .await?
+            .change(&[change], &command)
+            .await?;
+    }
+    let (signer, seen_again) = (&signer, &seen_again);
     let changed = stream::iter(devices)
         .map(|found| async move {
-            let result = remove_one(target, &found, reason, signer).await?;
-            progress.advance(1);
             let device = found.device;
+            let result = if seen_again.contains(&device) {
+                DeviceResult::SeenAgain
+            } else {
+                remove_one(target, &device, reason, signer).await?
+            };
+            progress.advance(1);
             Ok::<_, Failure>(DeviceChanged { device, result })
         })
         .buffered(AT_ONCE)
@@ -96,23 +124,55 @@ pub async fn remove(
     Ok(DevicesChanged(changed))
 }
 
+/// Returns the devices that have checked in since they were found to be unseen.
+///
+/// A check-in after this read comes too late: the commit decides.
+async fn seen_again(target: &Target, devices: &[ToRemove]) -> Result<BTreeSet<DeviceId>, Failure> {
+    let unseen = devices.iter().filter_map(|found| {
+        let last_seen = found.last_seen?;
+        Some((found.device.clone(), last_seen))
+    });
+    let unseen: BTreeMap<DeviceId, UnixTime> = unseen.collect();
+    let ids: Vec<DeviceId> = unseen.keys().cloned().collect();
+    let records = target.records.device_records(&ids).await?;
+    let seen = records.into_iter().filter(|(record, excluded)| {
+        let is_removed = excluded.as_ref().is_some_and(Exclusion::is_removed);
+        !is_removed && unseen.get(&record.device) != Some(&record.last_seen)
+    });
+    Ok(seen.map(|(record, _)| record.device).collect())
+}
+
+/// Checks that the signer accepts the signed assignments of each device, which it will withdraw.
+async fn check_signatures(
+    target: &Target,
+    devices: &BTreeSet<DeviceId>,
+    signer: &Signer,
+) -> Result<(), Failure> {
+    stream::iter(devices)
+        .map(|device| async move {
+            let recorded = recorded_assignments(target, device).await?;
+            let is_assigned =
+                |it: &Assignments| !(it.packages().is_empty() && it.groups().is_empty());
+            if recorded.as_ref().is_some_and(is_assigned) {
+                let signing = signer.signing();
+                target.records.check_assignments(device, signing).await?;
+            }
+            Ok::<_, Failure>(())
+        })
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<Vec<()>>()
+        .await?;
+    Ok(())
+}
+
 async fn remove_one(
     target: &Target,
-    found: &ToRemove,
+    device: &DeviceId,
     reason: Option<&ExclusionReason>,
     signer: &Signer,
 ) -> Result<DeviceResult, Failure> {
-    let (records, device) = (&target.records, &found.device);
-    let recorded = recorded_assignments(target, device).await?;
-    let is_assigned = |it: &Assignments| !(it.packages().is_empty() && it.groups().is_empty());
-    if recorded.as_ref().is_some_and(is_assigned) {
-        // Before the device is excluded: a removal that cannot be completed could not be undone
-        // either.
-        records.check_assignments(device, signer.signing()).await?;
-    }
-    let begun = records
-        .begin_removal(device, reason, found.last_seen, now())
-        .await?;
+    let records = &target.records;
+    let begun = records.begin_removal(device, reason, None, now()).await?;
     let groups = match begun {
         Removing::Begun { groups } => groups,
         Removing::Complete => return Ok(DeviceResult::AlreadyRemoved),

@@ -1,12 +1,14 @@
 //! Adds devices to a group, and removes them.
 //!
-//! Each device is changed in a separate transaction. After an interruption, the same operation
-//! completes the remaining devices.
+//! All devices change in one commit of the signed state. The records follow, each in a separate
+//! transaction. After an interruption, the same operation completes the remaining records.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
+use packcast_rollout::membership::MAX_GROUPS;
+use packcast_rollout::state::{ChangeOutcome, StateChange};
 use packcast_store::records::Joined;
 use serde::Serialize;
 
@@ -16,11 +18,15 @@ use crate::device_name::{DeviceMatch, DeviceName};
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
+use crate::state::Committed;
 use crate::target::Target;
 use crate::text::count;
 
 /// The number of devices in one lookup.
 const BATCH: usize = 100;
+
+/// The number of devices that the document about a commit names.
+const NAMED: usize = 5;
 
 /// The result of adding devices to a group, or of removing them.
 #[derive(Debug, Default, Serialize)]
@@ -36,10 +42,11 @@ pub struct MembersChanged {
     pub ambiguous: Vec<String>,
     /// Devices that are already in the maximum number of groups.
     pub in_too_many: Vec<DeviceId>,
+    /// Number of the commit; `None` if the signed state has not changed.
+    pub commit: Option<u64>,
 }
 
-/// Adds devices to a group. The function reads the key of `signer` if one of the devices has a
-/// Packcast agent.
+/// Adds devices to a group, with one commit.
 ///
 /// A refused device does not stop the others; see [`MembersChanged::complete`].
 pub async fn add(
@@ -49,44 +56,77 @@ pub async fn add(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<MembersChanged, Failure> {
+    let command = command("add", group, names);
     let names = checked(target, group, names).await?;
     progress.begin(Work::Adding, names.len() as u64);
     let mut result = MembersChanged::default();
+    let mut joining = Joining::default();
     for batch in names.chunks(BATCH) {
         let devices = look_up(target, batch, &mut result, progress).await?;
         // Reading a membership costs a hundredth of a read unit. It saves the transaction of each
         // device that is a member already.
         let known = target.records.memberships(&devices).await?;
-        signer.unlock_for(&devices)?;
-        let signer = &signer;
-        let mut joined = stream::iter(devices)
-            .map(|device| {
-                let memberships = known.iter().find(|(known, _)| *known == device);
-                let is_member = memberships.map(|(_, groups)| groups.includes(group));
-                async move {
-                    let joined = match is_member {
-                        None => Joined::UnknownDevice,
-                        Some(true) => Joined::AlreadyMember,
-                        Some(false) => {
-                            let (records, signing) = (&target.records, signer.signing());
-                            records.join(&device, group, signing).await?
-                        }
-                    };
-                    Ok::<_, Failure>((device, joined))
+        for device in devices {
+            let memberships = known.iter().find(|(known, _)| *known == device);
+            match memberships.map(|(_, groups)| groups) {
+                Some(groups) if groups.includes(group) => joining.members.insert(device),
+                Some(groups) if groups.joined().count() < MAX_GROUPS => joining.new.insert(device),
+                Some(_) => {
+                    result.count(device, Joined::TooManyGroups);
+                    false
                 }
-            })
-            .buffer_unordered(AT_ONCE);
-        while let Some((device, joined)) = joined.try_next().await? {
-            result.count(device, joined);
-            progress.advance(1);
+                None => {
+                    result.count(device, Joined::UnknownDevice);
+                    false
+                }
+            };
         }
+    }
+    if joining.is_empty() {
+        progress.end();
+        return Ok(result);
+    }
+    let join = StateChange::Join {
+        group: group.clone(),
+        devices: joining.all(),
+    };
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[join], &command)
+        .await?;
+    result.commit = committed.number();
+    let newly = changed(&committed);
+    for device in joining.members {
+        // The record of a member may be there although the state has lacked the membership.
+        let is_new = newly.contains(&device);
+        result.count(
+            device,
+            if is_new {
+                Joined::New
+            } else {
+                Joined::AlreadyMember
+            },
+        );
+    }
+    progress.advance(names.len() as u64 - joining.new.len() as u64);
+    let signer = &signer;
+    let mut joined = stream::iter(joining.new)
+        .map(|device| async move {
+            let (records, signing) = (&target.records, signer.signing());
+            let joined = records.join(&device, group, signing).await?;
+            Ok::<_, Failure>((device, joined))
+        })
+        .buffer_unordered(AT_ONCE);
+    while let Some((device, joined)) = joined.try_next().await? {
+        result.count(device, joined);
+        progress.advance(1);
     }
     progress.end();
     Ok(result)
 }
 
-/// Removes devices from a group. The function reads the key of `signer` if one of the devices has
-/// a Packcast agent.
+/// Removes devices from a group, with one commit.
 ///
 /// A refused device does not stop the others; see [`MembersChanged::complete`].
 pub async fn remove(
@@ -96,19 +136,84 @@ pub async fn remove(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<MembersChanged, Failure> {
+    let command = command("remove", group, names);
     let names = checked(target, group, names).await?;
     progress.begin(Work::Removing, names.len() as u64);
     let mut result = MembersChanged::default();
+    let mut devices = BTreeSet::new();
     for batch in names.chunks(BATCH) {
-        let devices = look_up(target, batch, &mut result, progress).await?;
-        signer.unlock_for(&devices)?;
-        remove_all(target, group, devices, &signer, &mut result, progress).await?;
+        devices.extend(look_up(target, batch, &mut result, progress).await?);
     }
+    if devices.is_empty() {
+        progress.end();
+        return Ok(result);
+    }
+    let leave = StateChange::Leave {
+        group: group.clone(),
+        devices: devices.clone(),
+    };
+    let committed = signer
+        .changer(target)
+        .await?
+        .change(&[leave], &command)
+        .await?;
+    result.commit = committed.number();
+    let left = changed(&committed);
+    remove_all(
+        target,
+        group,
+        devices,
+        &left,
+        &signer,
+        &mut result,
+        progress,
+    )
+    .await?;
     progress.end();
     Ok(result)
 }
 
-/// Removes every device from a group.
+/// Devices to add to a group.
+#[derive(Debug, Default)]
+struct Joining {
+    new: BTreeSet<DeviceId>,
+    /// Devices whose record has the membership already.
+    members: BTreeSet<DeviceId>,
+}
+
+impl Joining {
+    fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.members.is_empty()
+    }
+
+    fn all(&self) -> BTreeSet<DeviceId> {
+        self.new.union(&self.members).cloned().collect()
+    }
+}
+
+/// Returns the command for the document about the commit. Many devices are counted, not named.
+fn command(verb: &str, group: &GroupName, names: &[DeviceName]) -> String {
+    if names.len() > NAMED {
+        return format!("packcast group {verb} {group} ({} devices)", names.len());
+    }
+    let devices: String = names
+        .iter()
+        .map(|name| format!(" --device {name}"))
+        .collect();
+    format!("packcast group {verb} {group}{devices}")
+}
+
+/// Returns the devices whose membership a commit has changed.
+fn changed(committed: &Committed) -> BTreeSet<DeviceId> {
+    let outcomes = committed.outcomes().iter();
+    let changed = outcomes.filter_map(|outcome| match outcome {
+        ChangeOutcome::Devices { changed, .. } => Some(changed),
+        _ => None,
+    });
+    changed.flatten().cloned().collect()
+}
+
+/// Removes every device from the record of a group.
 pub(super) async fn empty(
     target: &Target,
     group: &GroupName,
@@ -117,8 +222,8 @@ pub(super) async fn empty(
 ) -> Result<(), Failure> {
     let devices = target.records.members(group).await?;
     progress.begin(Work::Removing, devices.len() as u64);
-    let mut result = MembersChanged::default();
-    remove_all(target, group, devices, signer, &mut result, progress).await?;
+    let (mut result, none) = (MembersChanged::default(), BTreeSet::new());
+    remove_all(target, group, devices, &none, signer, &mut result, progress).await?;
     progress.end();
     Ok(())
 }
@@ -161,21 +266,24 @@ async fn look_up(
     Ok(devices)
 }
 
+/// Removes devices from the record of a group. The state has lost the memberships in `left` now.
 async fn remove_all(
     target: &Target,
     group: &GroupName,
-    devices: Vec<DeviceId>,
+    devices: impl IntoIterator<Item = DeviceId>,
+    left: &BTreeSet<DeviceId>,
     signer: &Signer,
     result: &mut MembersChanged,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    let mut left = stream::iter(devices)
+    let mut removed = stream::iter(devices)
         .map(|device| async move {
             let (records, signing) = (&target.records, signer.signing());
-            records.leave(&device, group, signing).await
+            let was_member = records.leave(&device, group, signing).await?;
+            Ok::<_, Failure>(was_member || left.contains(&device))
         })
         .buffer_unordered(AT_ONCE);
-    while let Some(was_member) = left.try_next().await? {
+    while let Some(was_member) = removed.try_next().await? {
         if was_member {
             result.changed += 1;
         } else {
@@ -236,6 +344,22 @@ impl MembersChanged {
 mod tests {
     use super::*;
     use crate::rendered::failures;
+
+    #[test]
+    fn a_command_with_many_devices_counts_them() {
+        let (lab, names) = (
+            "lab".parse().unwrap(),
+            vec!["pc1".parse().unwrap(); NAMED + 1],
+        );
+        let lines = [
+            command("add", &lab, &names[..2]),
+            command("remove", &lab, &names),
+        ];
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        packcast group add lab --device pc1 --device pc1
+        packcast group remove lab (6 devices)
+        ");
+    }
 
     #[test]
     fn refused_devices_have_next_steps() {

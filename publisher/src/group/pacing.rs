@@ -1,9 +1,11 @@
 //! The pacing of the OCS agents in a group.
 
 use packcast_protocol::GroupName;
+use packcast_rollout::state::StateChange;
 use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
+use super::not_unknown;
 use crate::failure::Failure;
 use crate::signing::Signer;
 use crate::target::Target;
@@ -15,13 +17,25 @@ pub struct GroupPacing {
     pub pace: PacingOverride,
 }
 
-/// Changes the pacing settings of a group, and returns its settings after the change.
+/// Changes the pacing settings of a group with one commit, and returns its settings after the
+/// change.
 pub async fn pace(
     target: &Target,
     group: &GroupName,
     change: &PacingChange,
-    signer: &Signer,
+    mut signer: Signer,
 ) -> Result<GroupPacing, Failure> {
+    not_unknown(target, group).await?;
+    let pacing = StateChange::Pace {
+        group: group.clone(),
+        pacing: *change,
+    };
+    let command = format!("packcast group pacing {group}");
+    signer
+        .changer(target)
+        .await?
+        .change(&[pacing], &command)
+        .await?;
     let signing = signer.signing();
     let changed = target.records.pace_group(group, change, signing).await?;
     Ok(GroupPacing {

@@ -20,6 +20,14 @@ fn request() -> LogRequest {
     }
 }
 
+/// The standings of four commits, of which the second newest does not verify.
+const ONE_UNVERIFIED: [LoggedStanding; 4] = [
+    LoggedStanding::Verified,
+    LoggedStanding::Unverified,
+    LoggedStanding::Verified,
+    LoggedStanding::Verified,
+];
+
 /// Writes a log without times, numbers and keys, which differ from run to run.
 fn shown(log: &CommitLog) -> String {
     let commit = |commit: &LoggedCommit| {
@@ -180,13 +188,12 @@ async fn forged_lost_and_foreign_commits_are_shown_as_such() {
         .await;
     target
         .forge(copied, |item| {
-            item["signature"] = other["signature"].clone()
+            item["signature"] = other["signature"].clone();
         })
         .await;
     let forged = log(&target.target, &request()).await.unwrap();
     let standings: Vec<LoggedStanding> = forged.commits.iter().map(|it| it.standing).collect();
-    use LoggedStanding::{Unverified, Verified};
-    assert_eq!(standings, [Verified, Unverified, Verified, Verified]);
+    assert_eq!(standings, ONE_UNVERIFIED);
     // The history names the commit by its digest, so its changes are known.
     assert_eq!(forged.commits[1].lines.len(), 1);
     insta::assert_snapshot!(failures([forged.conclude().unwrap_err()]), @"
@@ -208,7 +215,7 @@ async fn forged_lost_and_foreign_commits_are_shown_as_such() {
         .await;
     let lost = log(&target.target, &request()).await.unwrap();
     let standings: Vec<LoggedStanding> = lost.commits.iter().map(|it| it.standing).collect();
-    assert_eq!(standings, [Verified, Unverified, Verified, Verified]);
+    assert_eq!(standings, ONE_UNVERIFIED);
     assert!(lost.commits[1].lines.is_empty());
 }
 

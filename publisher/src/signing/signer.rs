@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use packcast_protocol::DeviceId;
 use packcast_protocol::assignments::Assignee;
 use packcast_protocol::signature::PublicKey;
 use packcast_store::records::{AssignError, Sign, SignError, Signing, SigningError};
@@ -23,7 +22,7 @@ const COMMENT: &str = "packcast assignments";
 /// The comment of each signature over a commit or a key list.
 const STATE_COMMENT: &str = "packcast state";
 
-/// Signs assignments, after it has read its key. Assignments of OCS agents need no signature.
+/// Signs assignments and commits, after it has read its key.
 #[derive(Debug)]
 pub struct Signer {
     named: Option<PathBuf>,
@@ -31,6 +30,7 @@ pub struct Signer {
     memory: PathBuf,
     secrets: Arc<dyn Secrets>,
     warnings: Warnings,
+    accept_clock: bool,
     unlocked: Option<Unlocked>,
 }
 
@@ -50,15 +50,18 @@ impl Signer {
             memory: target.memory_file.clone(),
             secrets: Arc::clone(&target.secrets),
             warnings: target.warnings.clone(),
+            accept_clock: false,
             unlocked: None,
         }
     }
 
-    /// Creates a signer that has read its key.
-    pub fn unlocked(target: &Target, named: Option<PathBuf>) -> Result<Self, Failure> {
-        let mut signer = Self::new(target, named);
-        signer.unlock()?;
-        Ok(signer)
+    /// Signs commits although nothing confirms the clock of this machine.
+    #[must_use]
+    pub fn accepting_clock(self, accept_clock: bool) -> Self {
+        Self {
+            accept_clock,
+            ..self
+        }
     }
 
     /// Creates a signer with this key. The signer also accepts assignments that the keys `others`
@@ -100,25 +103,15 @@ impl Signer {
         Ok(self.unlocked.insert(unlocked))
     }
 
-    /// Reads the key if one of these devices has a Packcast agent.
-    pub fn unlock_for<'a>(
-        &mut self,
-        devices: impl IntoIterator<Item = &'a DeviceId>,
-    ) -> Result<(), Failure> {
-        let has_packcast_agent = |device: &DeviceId| matches!(device, DeviceId::Agent(_));
-        if devices.into_iter().any(has_packcast_agent) {
-            self.unlock()?;
-        }
-        Ok(())
-    }
-
     /// Reads the key, and returns the changer of the target's state.
     pub async fn changer<'a>(
         &'a mut self,
         target: &'a Target,
     ) -> Result<StateChanger<'a>, Failure> {
+        let accept_clock = self.accept_clock;
         let unlocked = self.read_key()?;
-        StateChanger::open(target, &unlocked.keys[0], &unlocked.sign_state).await
+        let (key, sign) = (&unlocked.keys[0], &unlocked.sign_state);
+        StateChanger::open(target, key, sign, accept_clock).await
     }
 
     /// Returns the parameters for one signed write, as of the current time.

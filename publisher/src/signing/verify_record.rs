@@ -2,8 +2,8 @@
 
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
-use packcast_rollout::PackageRecord;
 use packcast_rollout::assignments::VerifiedPackages;
+use packcast_rollout::{PackageRecord, Published};
 
 use super::key_lists;
 use super::signer::Signer;
@@ -85,18 +85,30 @@ fn untrusted(key: &PublicKey, target: &str) -> Warning {
     ))
 }
 
-/// Looks for the manifest in the store, and then at the locations of the package.
-///
-/// The store may lack the manifest if the package was published from another target with the same
-/// table.
+/// Looks for the signed manifest of a package.
 async fn manifest_of(
     target: &Target,
     package: &PackageRecord,
     keys: &[PublicKey],
 ) -> Result<(), Failure> {
+    let found = find_manifest(target, package, published(package)?, keys).await?;
+    found.map_err(|problem| refused(package.id, &named(package), problem))
+}
+
+/// Looks for the signed manifest of a package in the store, and then at the locations of the
+/// package.
+///
+/// The store may lack the manifest if the package was published from another target with the same
+/// table.
+pub(crate) async fn find_manifest(
+    target: &Target,
+    package: &PackageRecord,
+    published: &Published,
+    keys: &[PublicKey],
+) -> Result<Result<(), VerifyProblem>, Failure> {
     let expected = ExpectedPackage {
         package,
-        published: published(package)?,
+        published,
         keys,
     };
     let store = ObjectSource::Store {
@@ -105,7 +117,7 @@ async fn manifest_of(
     };
     let stored = verify::signed_manifest(expected, &store).await;
     let Err(mut problem) = stored else {
-        return Ok(());
+        return Ok(Ok(()));
     };
     if matches!(problem, VerifyProblem::Missing { .. }) {
         let client = probe::client(target.ca_file.as_deref(), target.route());
@@ -114,12 +126,12 @@ async fn manifest_of(
             let client = client.clone();
             let source = ObjectSource::Location { client, at };
             match verify::signed_manifest(expected, &source).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(Ok(())),
                 Err(other) => problem = other,
             }
         }
     }
-    Err(refused(package.id, &named(package), problem))
+    Ok(Err(problem))
 }
 
 fn refused(package: PackageId, name: &str, source: VerifyProblem) -> Failure {

@@ -2,11 +2,14 @@
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::MAX_COMMIT_VALIDITY_S;
-use packcast_protocol::state::{AboutDocument, TrustedRoots};
+use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::Sign;
 
-use super::commit::{CommitRequest, Committed, Committer};
+use super::clock_check;
+use super::commit::{CommitRequest, Committed, Committer, Validity};
+use super::error::StateError;
+use super::expiry;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
@@ -18,16 +21,20 @@ pub struct StateChanger<'a> {
     trust: TrustedRoots,
     key: &'a PublicKey,
     sign: &'a Sign,
+    valid_for_s: u64,
 }
 
 impl<'a> StateChanger<'a> {
-    /// Prepares changes. The memory of this machine must be readable and writable.
+    /// Prepares changes. The memory of this machine must be readable and writable, and its clock
+    /// must be right; `accept_clock` is the word of a person for a clock without a comparison.
     pub(crate) async fn open(
         target: &'a Target,
         key: &'a PublicKey,
         sign: &'a Sign,
+        accept_clock: bool,
     ) -> Result<Self, Failure> {
         let trust = target.trust()?;
+        check_clock(target, accept_clock).await?;
         // Only checks the memory: it is locked again for each change.
         MemoryFile::open(&target.state_memory, &trust).await?;
         Ok(Self {
@@ -35,7 +42,15 @@ impl<'a> StateChanger<'a> {
             trust,
             key,
             sign,
+            valid_for_s: MAX_COMMIT_VALIDITY_S,
         })
+    }
+
+    /// Makes commits that are valid for this time in seconds, at most 90 days.
+    #[must_use]
+    pub(super) const fn valid_for(mut self, valid_for_s: u64) -> Self {
+        self.valid_for_s = valid_for_s;
+        self
     }
 
     /// Makes the changes in one commit. `command` is the command line, for administrators who read
@@ -48,6 +63,15 @@ impl<'a> StateChanger<'a> {
         changes: &[StateChange],
         command: &str,
     ) -> Result<Committed, Failure> {
+        Ok(self.change_with_validity(changes, command).await?.0)
+    }
+
+    /// Makes the changes, and warns if the state expires soon.
+    pub(super) async fn change_with_validity(
+        &mut self,
+        changes: &[StateChange],
+        command: &str,
+    ) -> Result<(Committed, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let mut committer = Committer {
             records: &self.target.records,
@@ -61,9 +85,26 @@ impl<'a> StateChanger<'a> {
         let request = CommitRequest {
             changes,
             about: AboutDocument::shortened(&author.user, &author.host, command, ""),
-            valid_for_s: MAX_COMMIT_VALIDITY_S,
+            valid_for_s: self.valid_for_s,
         };
-        Ok(committer.commit(&request).await?)
+        // Boxed, because the futures of all commands contain it.
+        let (outcome, validity) = Box::pin(committer.commit_with_validity(&request)).await?;
+        for warning in expiry::warnings(validity, &self.target.name, now()) {
+            self.target.warnings.push(warning);
+        }
+        Ok((outcome, validity))
+    }
+}
+
+async fn check_clock(target: &Target, accept: bool) -> Result<(), StateError> {
+    let (head, service) = target.records.head_with_time().await?;
+    // A forged time has no effect: the change of a forged head fails.
+    let commit =
+        head.and_then(|head| serde_json::from_str::<Commit>(head.commit.signed.text()).ok());
+    let issued = commit.map(|commit| commit.issued);
+    match clock_check::check(now(), service, issued) {
+        Err(error) if !(accept && error.may_be_accepted()) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 

@@ -69,6 +69,15 @@ pub enum Committed {
     AlreadySo { outcomes: Vec<ChangeOutcome> },
 }
 
+/// Validity of a state: Packcast agents act on it only until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity {
+    /// End of the validity of the head. `None` before the first commit.
+    pub(super) commit: Option<UnixTime>,
+    /// End of the validity of the newest key list. `None` before the first list.
+    pub(super) keys: Option<UnixTime>,
+}
+
 /// A commit that is ready to be signed.
 struct Prepared {
     text: String,
@@ -84,10 +93,19 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
+        Ok(self.commit_with_validity(request).await?.0)
+    }
+
+    /// Makes the changes in one commit, and returns the validity of the state afterwards.
+    pub(super) async fn commit_with_validity(
+        &mut self,
+        request: &CommitRequest<'_>,
+    ) -> Result<(Committed, Validity), StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
+            let keys_expire = state.keys_expire();
             let list = self.new_list(&mut state, now)?;
             self.check_key(&state, now)?;
             let unfinished = compare(self.records, self.memory, &mut state, None, now).await?;
@@ -104,7 +122,11 @@ impl Committer<'_> {
             let planned = planned.map_err(StateError::Changes)?;
             let outcomes = planned.outcomes[adoption.removals.len()..].to_vec();
             if !planned.needs_commit() {
-                return Ok(Committed::AlreadySo { outcomes });
+                let validity = Validity {
+                    commit: state.head.map(|head| head.commit.expires),
+                    keys: keys_expire,
+                };
+                return Ok((Committed::AlreadySo { outcomes }, validity));
             }
             let packages = assigned(&changes, &planned, number)?;
             let commit = self
@@ -118,7 +140,11 @@ impl Committer<'_> {
             };
             attempted = Some(prepared.id);
             if let Some(head) = self.make_head(&state, prepared, now).await? {
-                return Ok(Committed::Done { head, outcomes });
+                let validity = Validity {
+                    commit: Some(commit.expires),
+                    keys: state.keys_expire(),
+                };
+                return Ok((Committed::Done { head, outcomes }, validity));
             }
         }
         let commit = attempted.expect("each attempt has a commit");
@@ -131,14 +157,22 @@ impl Committer<'_> {
         state: &mut TargetState,
         now: UnixTime,
     ) -> Result<Option<SignedList>, StateError> {
-        let is_new = state.head.is_none() && state.chain.newest().is_none();
-        let is_first = is_new && self.memory.is_founder() && !self.memory.memory().knows_a_head();
-        if !is_first || !self.trust.roots().contains(self.key) {
+        if !state.chain.roots().contains(self.key) {
             return Ok(None);
         }
-        let list = sign_list(&key_list::first(self.trust, self.key, now)?, self.sign)?;
+        let list = match state.chain.newest() {
+            Some(newest) if key_list::is_due(newest, now) => key_list::renewed(newest, now)?,
+            None if self.is_first(state) => key_list::first(self.trust, self.key, now)?,
+            _ => return Ok(None),
+        };
+        let list = sign_list(&list, self.sign)?;
         state.chain.follow(&list.signed)?;
         Ok(Some(list))
+    }
+
+    /// Returns true if the next commit is the first one of a target that this machine has created.
+    fn is_first(&self, state: &TargetState) -> bool {
+        state.head.is_none() && self.memory.is_founder() && !self.memory.memory().knows_a_head()
     }
 
     fn check_key(&self, state: &TargetState, now: UnixTime) -> Result<(), StateError> {

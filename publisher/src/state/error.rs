@@ -10,6 +10,7 @@ use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
 use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
+use super::clock_check::ClockError;
 use crate::failure::{Failure, Kind};
 use crate::signing::memory_file::MemoryFileError;
 
@@ -26,6 +27,8 @@ pub enum StateError {
     OtherCommit { expected: CommitId, found: CommitId },
     #[error("key list {serial} does not accept the number of the head {commit}")]
     BelowList { commit: CommitId, serial: u64 },
+    #[error("the table has no commit {commit} in its place among the changes of the head")]
+    NoCommit { commit: CommitId },
     #[error("the table has no page {hash}")]
     NoPage { hash: NodeHash },
     #[error("cannot read page {hash}")]
@@ -55,6 +58,10 @@ pub enum StateError {
     TooManyPackages { count: usize },
     #[error("other commits came first each time; devices may still receive commit {commit}")]
     Conflict { commit: CommitId },
+    #[error("cannot complete the records of the target: other commits came first each time")]
+    Overtaken,
+    #[error("cannot sign the state of the target")]
+    Clock(#[from] ClockError),
     #[error(transparent)]
     Commit(#[from] CommitError),
     #[error(transparent)]
@@ -84,7 +91,11 @@ impl StateError {
     pub const fn is_of_content(&self) -> bool {
         matches!(
             self,
-            Self::NoPage { .. } | Self::Page { .. } | Self::Part(_) | Self::NotLoaded(_)
+            Self::NoPage { .. }
+                | Self::Page { .. }
+                | Self::Part(_)
+                | Self::NotLoaded(_)
+                | Self::Records(RecordsError::Corrupt { .. })
         )
     }
 }
@@ -102,6 +113,7 @@ impl From<StateError> for Failure {
             }
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
+            | StateError::NoCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
                 "restore the table from a back-up: it has lost a part of the state, or hides it",
@@ -109,7 +121,9 @@ impl From<StateError> for Failure {
             StateError::KeyNotNamed { .. } => {
                 Some("ask the owner of a root key to add your key to the key list")
             }
-            StateError::ListExpired => Some("ask the owner of a root key to renew the key list"),
+            StateError::ListExpired => Some(
+                "ask the owner of a root key to run 'packcast sign', which renews the key list",
+            ),
             StateError::LeavesOut { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
@@ -119,6 +133,13 @@ impl From<StateError> for Failure {
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
+            StateError::Overtaken => {
+                Some("run any command that changes the target: it completes the records")
+            }
+            StateError::Clock(clock) if clock.may_be_accepted() => Some(
+                "correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time",
+            ),
+            StateError::Clock(_) => Some("correct the clock of this machine"),
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
@@ -126,7 +147,7 @@ impl From<StateError> for Failure {
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
-            StateError::Conflict { .. } => Self::new(Kind::TryLater, error),
+            StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
@@ -137,7 +158,7 @@ impl From<StateError> for Failure {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::signature::SignatureError;
-    use packcast_protocol::{GroupName, Sha256Digest};
+    use packcast_protocol::{GroupName, Sha256Digest, UnixTime};
 
     use super::*;
     use crate::rendered::failures;
@@ -170,6 +191,7 @@ mod tests {
                 commit: commit(1),
                 serial: 3,
             },
+            StateError::NoCommit { commit: commit(1) },
             StateError::NoPage { hash },
             StateError::Page {
                 hash,
@@ -179,12 +201,18 @@ mod tests {
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
             StateError::UnknownHead { head: commit(1) },
+            StateError::Clock(ClockError::Untold),
+            StateError::Clock(ClockError::Differs {
+                here: UnixTime(1_795_000_000),
+                table: UnixTime(1_795_086_400),
+            }),
             StateError::Changes(vec![StateChangeError::NoGroup { group }]),
             StateError::Deleted("1795000000".parse().unwrap()),
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
+            StateError::Overtaken,
         ];
-        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
         hint: make the first change of a new target on the machine that has created it
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
@@ -196,6 +224,8 @@ mod tests {
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
+        Failed: the table has no commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 in its place among the changes of the head
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
@@ -203,17 +233,23 @@ mod tests {
         Failed: the newest key list does not name your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB
         hint: ask the owner of a root key to add your key to the key list
         Failed: the newest key list has expired
-        hint: ask the owner of a root key to renew the key list
+        hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
+        Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
+        hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
+        Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC
+        hint: correct the clock of this machine
         Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
         Failed: package 1795000000 was deleted, or it does not exist
         Failed: one commit would assign 91 packages, at most 90 are allowed
         hint: assign fewer packages with one command
         TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run the same command again: it continues from the commit that was not stored
+        TryLater: cannot complete the records of the target: other commits came first each time
+        hint: run any command that changes the target: it completes the records
         ");
     }
 }

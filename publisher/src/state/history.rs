@@ -28,9 +28,12 @@ const COMMITS_AT_ONCE: usize = 500;
 /// The commits of a target, the newest first.
 pub struct History<'a> {
     records: &'a Records,
-    lists: KeyLists,
+    /// The key lists of every time.
+    pub lists: KeyLists,
     next: NextCommit,
     stored: VecDeque<OrderedCommit>,
+    /// Number of commits that one query reads.
+    at_once: usize,
     /// The next query reads commits with numbers below this one. `None` after the last query.
     below: Option<u64>,
     last_read: Option<CommitName>,
@@ -70,8 +73,8 @@ pub enum CommitProblem {
     Lost { id: CommitId },
     #[error("the text of commit {id} has another digest: {found}")]
     OtherText { id: CommitId, found: Sha256Digest },
-    #[error("commit {id} is on record as number {recorded}")]
-    OtherNumber { id: CommitId, recorded: u64 },
+    #[error("commit {id} is on record as {recorded}")]
+    OtherId { id: CommitId, recorded: CommitId },
     #[error("cannot verify commit {id}")]
     Refused {
         id: CommitId,
@@ -99,6 +102,14 @@ enum NextCommit {
 impl<'a> History<'a> {
     /// Begins at the head, which must verify.
     pub async fn begin(records: &'a Records, trust: &TrustedRoots) -> Result<Self, StateError> {
+        Self::begin_with(records, trust, COMMITS_AT_ONCE).await
+    }
+
+    async fn begin_with(
+        records: &'a Records,
+        trust: &TrustedRoots,
+        at_once: usize,
+    ) -> Result<Self, StateError> {
         let state = TargetState::read(records, trust).await?;
         let lists = KeyLists::read(trust, &records.lists_after(0).await?);
         let head = state.head.as_ref().map(|head| head.commit.id());
@@ -107,6 +118,7 @@ impl<'a> History<'a> {
             lists,
             next: head.map_or(NextCommit::End, NextCommit::This),
             stored: VecDeque::new(),
+            at_once,
             below: Some(u64::MAX),
             last_read: None,
             state,
@@ -133,11 +145,6 @@ impl<'a> History<'a> {
             }
             None => trees_before(self.records, commit).await,
         }
-    }
-
-    /// Returns the key lists of every time.
-    pub const fn lists(&self) -> &KeyLists {
-        &self.lists
     }
 
     /// Returns the next older commit. `None` after the oldest one.
@@ -183,8 +190,8 @@ impl<'a> History<'a> {
         while self.stored.is_empty()
             && let Some(below) = self.below
         {
-            let read = self.records.commits(below, COMMITS_AT_ONCE).await?;
-            let is_last = read.len() < COMMITS_AT_ONCE;
+            let read = self.records.commits(below, self.at_once).await?;
+            let is_last = read.len() < self.at_once;
             let lowest = read.last().map(|stored| stored.commit.id.number);
             let last_read = self.last_read;
             let is_new =
@@ -225,15 +232,15 @@ impl<'a> History<'a> {
             return self.beside(stored);
         };
         self.next = commit.parent.map_or(NextCommit::End, NextCommit::This);
-        let (signer, standing) = match self.verified(stored) {
-            Ok((signer, _)) => (Some(signer), CommitStanding::Verified),
+        let (key, standing) = match self.verified(stored) {
+            Ok((key, _)) => (Some(key), CommitStanding::Verified),
             Err(problem) => (None, CommitStanding::Unverified(problem)),
         };
         PastCommit {
             id,
             commit: Some(commit),
             order: Some(stored.order),
-            signer,
+            signer: key,
             standing,
         }
     }
@@ -258,9 +265,8 @@ impl<'a> History<'a> {
         let verified = signed.verify(self.target(), &self.lists.keys());
         let commit = verified.map_err(|source| CommitProblem::Refused { id, source })?;
         if commit.id() != id {
-            let recorded = id.number;
-            let id = commit.id();
-            return Err(CommitProblem::OtherNumber { id, recorded });
+            let (id, recorded) = (commit.id(), id);
+            return Err(CommitProblem::OtherId { id, recorded });
         }
         let list = self.lists.list(commit.keys);
         let list = list.ok_or(CommitProblem::NoList {
@@ -268,7 +274,7 @@ impl<'a> History<'a> {
             list: commit.keys,
         })?;
         let serial = list.serial();
-        if !list.usable_publishers().contains(commit.signer()) {
+        if !list.signing_publishers().contains(commit.signer()) {
             return Err(CommitProblem::KeyNotNamed { id, serial });
         }
         if !list.accepts_number(commit.number) {
@@ -356,9 +362,88 @@ impl KeyLists {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::signature::SignatureError;
+    use packcast_testing::raw::RawEngine;
+    use serde_json::json;
 
     use super::*;
     use crate::rendered::messages;
+    use crate::test_target::{TestTarget, commit_key, create_lab, devices, join};
+
+    /// Returns each commit with its standing, read two at a time.
+    async fn walk(target: &TestTarget) -> Vec<(CommitId, String)> {
+        let trust = target.target.trust().unwrap();
+        let begun = History::begin_with(&target.table.records, &trust, 2).await;
+        let (mut history, mut found) = (begun.unwrap(), Vec::new());
+        while let Some(commit) = history.next().await.unwrap() {
+            let standing = format!("{:?}", commit.standing);
+            let word = standing.split(['(', ' ', '{']).next().unwrap().to_owned();
+            let kind = commit.problem().map(|problem| {
+                let problem = format!("{problem:?}");
+                problem.split(' ').next().unwrap().to_owned()
+            });
+            found.push((commit.id, kind.unwrap_or(word)));
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_history_is_read_in_parts_and_goes_on_after_a_lost_commit() {
+        let target = TestTarget::start(350).await;
+        let mut commits = vec![target.change(&[create_lab()], "packcast").await];
+        for device in devices(4) {
+            commits.push(target.change(&[join([device])], "packcast").await);
+        }
+        commits.reverse();
+        let verified = |id: &CommitId| (*id, "Verified".to_owned());
+        let mut expected: Vec<_> = commits.iter().map(verified).collect();
+        assert_eq!(walk(&target).await, expected);
+
+        // A second commit with the number of the fourth.
+        let table = &target.table;
+        let fork = CommitId {
+            number: commits[3].number,
+            digest: "f".repeat(64).parse().unwrap(),
+        };
+        let mut item = table.item("COMMIT", &commit_key(commits[3])).await;
+        item["sk"]["S"] = commit_key(fork).into();
+        item["id"]["S"] = fork.to_string().into();
+        table.put(&item).await;
+        expected.insert(3, (fork, "OtherId".to_owned()));
+        assert_eq!(walk(&target).await, expected);
+
+        let question = json!({
+            "TableName": table.records.table(),
+            "Key": { "pk": { "S": "COMMIT" }, "sk": { "S": commit_key(commits[1]) } },
+        });
+        RawEngine::at(&table.endpoint)
+            .ask("DeleteItem", &question)
+            .await;
+        expected[1].1 = "Lost".to_owned();
+        assert_eq!(walk(&target).await, expected);
+    }
+
+    #[tokio::test]
+    async fn of_several_commits_with_a_number_the_one_in_the_history_is_found() {
+        let target = TestTarget::start(351).await;
+        let commit = target.change(&[create_lab()], "packcast").await;
+        for short in ["0", "f"] {
+            let fork = CommitId {
+                number: commit.number,
+                digest: short.repeat(64).parse().unwrap(),
+            };
+            let mut item = target.table.item("COMMIT", &commit_key(commit)).await;
+            item["sk"]["S"] = commit_key(fork).into();
+            item["id"]["S"] = fork.to_string().into();
+            target.table.put(&item).await;
+        }
+        let trust = target.target.trust().unwrap();
+        let find = async |number| {
+            let history = History::begin(&target.table.records, &trust).await.unwrap();
+            history.find(number).await.unwrap()
+        };
+        assert_eq!(find(commit.number).await.unwrap().id, commit);
+        assert!(find(commit.number + 1).await.is_none());
+    }
 
     #[test]
     fn problems_of_commits() {
@@ -367,7 +452,10 @@ mod tests {
         let problems = [
             CommitProblem::Lost { id },
             CommitProblem::OtherText { id, found: digest },
-            CommitProblem::OtherNumber { id, recorded: 8 },
+            CommitProblem::OtherId {
+                id,
+                recorded: CommitId { number: 8, digest },
+            },
             CommitProblem::Refused {
                 id,
                 source: SignedTextError::Signature {
@@ -386,7 +474,7 @@ mod tests {
         insta::assert_snapshot!(shown, @"
         the table has no commit 7-DIGEST: it has lost the commit, or hides it
         the text of commit 7-DIGEST has another digest: DIGEST
-        commit 7-DIGEST is on record as number 8
+        commit 7-DIGEST is on record as 8-DIGEST
         cannot verify commit 7-DIGEST
         commit 7-DIGEST names key list 3-DIGEST, which no root key of the target has signed
         key list 3 does not name the key that has signed commit 7-DIGEST

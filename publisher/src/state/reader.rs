@@ -1,5 +1,6 @@
 //! The head of a target, verified from the root keys on.
 
+use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{KeyChain, TrustedRoots, VerifiedCommit};
 use packcast_store::Records;
@@ -36,6 +37,11 @@ impl TargetState {
         let head = head.map(|head| verified(head, &chain)).transpose()?;
         let trees = Trees::of(head.as_ref().map(|head| &**head.commit));
         Ok(Self { chain, head, trees })
+    }
+
+    /// Returns the end of the validity of the newest key list. `None` before the first list.
+    pub(super) fn keys_expire(&self) -> Option<UnixTime> {
+        self.chain.newest().map(|list| list.expires())
     }
 
     /// Returns the publisher keys that the newest key list names, retired ones included.

@@ -1,5 +1,7 @@
 //! Changes of a state by one and two machines, on an embedded engine.
 
+mod complete;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,13 +12,14 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{Head, Sign};
 use packcast_store::{Directory, Objects};
-use packcast_testing::commits::{first_key_list, trust};
+use packcast_testing::commits::{TARGET, first_key_list, trust};
 use packcast_testing::fault::FaultRates;
-use packcast_testing::signing::{signing, trusted};
+use packcast_testing::signing::{another_signing, signing, trusted};
 use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
-use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept};
+use super::renew::renew;
+use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept, key_list};
 use crate::author::Author;
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
@@ -359,14 +362,87 @@ async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
     let unknown = PackageId::try_from(1_600_000_000).unwrap();
     let refused = machine.attempt(&[assign(unknown, false)]).await;
     assert!(matches!(refused, Err(StateError::Deleted(id)) if id == unknown));
-    let expired = machine
-        .try_commit(&[join([1])], signing().sign, || NOW.plus(91 * 86_400))
-        .await;
-    assert!(matches!(expired, Err(StateError::ListExpired)));
     assert_eq!(target.head().await, head);
     // The refused commit leaves no obstacle behind.
     machine.commit(&[join([1])]).await;
     assert_eq!(target.packages().await, []);
+}
+
+/// Stores a first key list by another root key, which names the key of all tests as publisher.
+async fn list_of_another_root(table: &Table) -> TrustedRoots {
+    let root = another_signing();
+    let trust = TrustedRoots::new(TARGET, root.keys.to_vec()).unwrap();
+    let list = key_list::first(&trust, key(), NOW).unwrap();
+    let list = key_list::sign_list(&list, root.sign).unwrap();
+    assert!(
+        table
+            .records
+            .add_list(&list.id, &list.signed)
+            .await
+            .unwrap()
+    );
+    trust
+}
+
+#[tokio::test]
+async fn nothing_is_signed_under_an_expired_list_without_a_root_key() {
+    let table = Table::start(311).await;
+    let trust = list_of_another_root(&table).await;
+    let target = TestTarget {
+        table,
+        trust,
+        folder: tempfile::tempdir().unwrap(),
+    };
+    let machine = target.machine("one");
+    machine.commit(&[create_lab()]).await;
+    let head = target.head().await;
+    let attempt = |clock| machine.try_commit(&[StateChange::Renew], signing().sign, clock);
+    let late = attempt(|| NOW.plus(101 * 86_400)).await;
+    assert!(matches!(late, Err(StateError::ListExpired)), "{late:?}");
+    assert_eq!(target.head().await, head);
+    // The list is due, and stays: the machine has no root key.
+    attempt(|| NOW.plus(41 * 86_400)).await.unwrap();
+    assert_eq!(target.state().await.chain.serial(), 1);
+}
+
+#[tokio::test]
+async fn a_commit_renews_a_key_list_that_expires_soon() {
+    let target = TestTarget::start(312).await;
+    let machine = target.machine("one");
+    machine.commit(&[create_lab()]).await;
+    let attempt = |clock| machine.try_commit(&[StateChange::Renew], signing().sign, clock);
+    attempt(|| NOW.plus(30 * 86_400)).await.unwrap();
+    assert_eq!(target.state().await.chain.serial(), 1);
+    attempt(|| NOW.plus(31 * 86_400)).await.unwrap();
+    let state = target.state().await;
+    let list = state.chain.newest().unwrap();
+    assert_eq!(list.serial(), 2);
+    assert_eq!(list.issued(), NOW.plus(31 * 86_400));
+    assert_eq!(state.head.unwrap().stored.list, Some(list.id()));
+    // Even an expired list is renewed: it still names the root keys.
+    attempt(|| NOW.plus(200 * 86_400)).await.unwrap();
+    assert_eq!(target.state().await.chain.serial(), 3);
+}
+
+#[tokio::test]
+async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
+    let table = Table::start(313).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let mut signer = Signer::new(&target, None);
+    let week = 7 * 86_400;
+    let renewed = renew(&target, &mut signer, week).await.unwrap();
+    let trust = target.trust().unwrap();
+    let state = TargetState::read(&table.records, &trust).await.unwrap();
+    let head = state.head.unwrap().commit;
+    assert_eq!((head.id(), head.expires), (renewed.commit, renewed.expires));
+    assert_eq!(head.expires.since(head.issued), week);
+    assert_eq!(renewed.keys_expire.since(head.issued), 100 * 86_400);
+    let warnings = target.warnings.take();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let longest = renew(&target, &mut signer, 90 * 86_400).await.unwrap();
+    assert!(longest.expires > renewed.expires);
+    assert_eq!(target.warnings.take(), []);
 }
 
 /// Returns a target without a key list. The machine of the target has created it.

@@ -111,12 +111,30 @@ impl Trees {
 
     /// Loads all ancestors.
     pub async fn load_ancestors(&mut self, records: &Records) -> Result<(), StateError> {
+        self.load_all(records, |trees| &mut trees.ancestors).await
+    }
+
+    /// Loads every page of a tree.
+    pub async fn load_all(
+        &mut self,
+        records: &Records,
+        tree: fn(&mut Self) -> &mut PagedTree,
+    ) -> Result<(), StateError> {
         let nothing = PartialTree::hidden(NodeHash::EMPTY);
-        while let Err(hidden) = nothing.diff(self.ancestors.tree()) {
+        while let Err(hidden) = nothing.diff(tree(self).tree()) {
             let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
-            insert(&mut self.ancestors, &pages)?;
+            insert(tree(self), &pages)?;
         }
         Ok(())
+    }
+
+    /// Returns the documents of all groups.
+    pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        self.load_all(records, |trees| &mut trees.groups).await?;
+        let names = self.groups.tree().leaves().map(|(name, _)| name);
+        let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
+        let groups = groups.cloned().collect();
+        self.part(records, groups).await
     }
 
     /// Loads hidden parts that decide on the result of a change.

@@ -39,10 +39,10 @@ pub enum ChangeOutcome {
         /// The `seq` of the entry that this one replaces.
         replaced: Option<u64>,
     },
-    /// Devices joined or left a group.
+    /// Devices joined or left a group, or were removed.
     Devices {
         changed: BTreeSet<DeviceId>,
-        /// Devices that were in the group already, or not in it.
+        /// Devices that were in the group already, or not in it, or had no leaf.
         already_so: BTreeSet<DeviceId>,
     },
 }
@@ -151,6 +151,7 @@ impl StateEditor<'_> {
         let made = match change {
             StateChange::Join { group, devices } => return self.join(group, devices),
             StateChange::Leave { group, devices } => return self.leave(group, devices),
+            StateChange::RemoveDevices { devices } => self.remove_devices(devices),
             StateChange::Assign { to, assignment } => self.assign(to, assignment),
             StateChange::Unassign { from, package } => self.unassign(from, *package),
             StateChange::CreateGroup { group } => self.create_group(group),

@@ -58,6 +58,10 @@ pub enum StateChange {
     RemoveLocation {
         location: LocationName,
     },
+    /// Removes the leaves of devices: their groups, and the packages of the devices themselves.
+    RemoveDevices {
+        devices: BTreeSet<DeviceId>,
+    },
     /// Removes packages of a device itself that the device has finished.
     Prune {
         device: DeviceId,
@@ -156,6 +160,9 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             StateChange::AddLocation { location, .. }
             | StateChange::RemoveLocation { location } => {
                 names.insert(LeafName::Location(location.clone()));
+            }
+            StateChange::RemoveDevices { devices } => {
+                names.extend(devices.iter().cloned().map(LeafName::Device));
             }
             StateChange::Prune { device, .. } => {
                 names.insert(LeafName::Device(device.clone()));

@@ -261,6 +261,7 @@ pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>
             .prop_map(|(group, devices)| StateChange::Join { group, devices }),
         2 => (any_group(), any_devices())
             .prop_map(|(group, devices)| StateChange::Leave { group, devices }),
+        1 => any_devices().prop_map(|devices| StateChange::RemoveDevices { devices }),
         4 => any_group().prop_map(|group| StateChange::CreateGroup { group }),
         2 => any_group().prop_map(|group| StateChange::DeleteGroup { group }),
         1 => (any_group(), proptest::option::of(any_location()))

@@ -37,7 +37,8 @@ pub struct Announced {
     /// Packages whose tasks are on record as announced, by this call or by a simultaneous one.
     pub on_record: Vec<PackageId>,
     /// Packages whose tasks must not be announced: the package is not active any more, the group
-    /// has lost the package or the device, the device is excluded, or the task is gone.
+    /// has lost the package or the device, the groups or direct assignments of the device have
+    /// changed, the device is excluded, or the task is gone.
     pub refused: Vec<PackageId>,
 }
 
@@ -52,10 +53,12 @@ impl Records {
     ///
     /// Each task is recorded only while its package is active and the device is not excluded. A
     /// task of a group is recorded only while the group is at the given revision and the device is
-    /// a member.
+    /// a member. No task is recorded if the records of the device follow from another leaf than at
+    /// their read: `leaf_order` is the order of [`DeviceState::leaf`](super::DeviceState::leaf).
     pub async fn announce(
         &self,
         device: &DeviceId,
+        leaf_order: u64,
         tasks: &[Announcing<'_>],
         now: UnixTime,
     ) -> Result<Announced, RecordsError> {
@@ -63,7 +66,9 @@ impl Records {
         for batch in tasks.chunks(BATCH) {
             let mut left = batch.to_vec();
             while !left.is_empty() {
-                left = self.announce_all(device, left, now, &mut announced).await?;
+                left = self
+                    .announce_all(device, leaf_order, left, now, &mut announced)
+                    .await?;
             }
         }
         Ok(announced)
@@ -76,6 +81,7 @@ impl Records {
     async fn announce_all<'a>(
         &self,
         device: &DeviceId,
+        leaf_order: u64,
         tasks: Vec<Announcing<'a>>,
         now: UnixTime,
         announced: &mut Announced,
@@ -86,7 +92,7 @@ impl Records {
             .iter()
             .flat_map(|announcing| self.announcing(device, announcing.task, now))
             .collect();
-        writes.extend(self.having(device, &groups));
+        writes.extend(self.having(device, leaf_order, &groups));
         let Commit::Refused(failed) = self.commit(writes).await? else {
             let packages = tasks.iter().map(|announcing| announcing.task.package);
             announced.on_record.extend(packages);
@@ -95,7 +101,7 @@ impl Records {
         // The results are in the order of the writes: tasks, then revisions, then memberships.
         let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
         let (of_revisions, of_device) = of_groups.split_at(groups.len());
-        // The device is excluded, or has left a group. In either case all tasks are decided again.
+        // The device is excluded, has left a group, or has another leaf. In either case all tasks are decided again.
         let is_device_changed = of_device.contains(&true);
         let moved: Vec<&GroupName> = groups
             .keys()
@@ -152,10 +158,11 @@ impl Records {
     /// Returns the condition checks for the groups and the device.
     ///
     /// One check for each group requires that the group has not changed. One more check requires
-    /// that the device is not excluded, and is a member of the groups.
+    /// that the device is not excluded, has the same leaf, and is a member of the groups.
     fn having(
         &self,
         device: &DeviceId,
+        leaf_order: u64,
         groups: &BTreeMap<&GroupName, u64>,
     ) -> Vec<TransactWriteItem> {
         let mut writes: Vec<TransactWriteItem> = groups
@@ -167,7 +174,7 @@ impl Records {
             .copied()
             .filter(|group| !group.is_all())
             .collect();
-        writes.push(self.in_groups(device, &joined));
+        writes.push(self.in_groups(device, leaf_order, &joined));
         writes
     }
 

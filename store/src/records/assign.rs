@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use packcast_protocol::assignments::Held;
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::assignments::Change;
 use packcast_rollout::reconcile::group_with;
@@ -85,6 +85,27 @@ impl Records {
             Ok(ControlFlow::Continue(behind))
         })
         .await
+    }
+
+    /// Returns the outcome that [`Records::assign`] would have now, without a change.
+    pub async fn assign_outcome(
+        &self,
+        device: &DeviceId,
+        package: &PackageRecord,
+        force: bool,
+        now: UnixTime,
+    ) -> Result<AssignOutcome, RecordsError> {
+        let request = AssignmentRequest {
+            direct: true,
+            force,
+            mandate: None,
+        };
+        let AssignInputs { on_device, .. } = self.read_inputs(device, package).await?;
+        let decided = assign(device, package, &on_device, request, now);
+        Ok(match decided {
+            Ok(change) => outcome_of(&change),
+            Err(reason) => reason,
+        })
     }
 
     /// Takes away the assignment of a package to a device itself, as [`unassign`] decides.

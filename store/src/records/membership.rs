@@ -16,6 +16,7 @@ use super::exclusion::{NOT_EXCLUDED, NOT_REMOVED, not_removed};
 use super::group::GroupError;
 use super::item;
 use super::key::Key;
+use super::leaf::unchanged_leaf;
 use super::names::{EXCLUDED, GROUPS};
 use super::signing::{AssignError, MOST_BEHIND, NextDeviceAssignments, Signing, signed};
 use super::stored::{self, CataloguedDevice, Joining};
@@ -191,10 +192,17 @@ impl Records {
         )
     }
 
-    /// Returns the check that a device is not excluded, and is in these groups.
-    pub(super) fn in_groups(&self, device: &DeviceId, groups: &[&GroupName]) -> TransactWriteItem {
-        let mut terms = Terms::default().name(EXCLUDED);
-        let mut conditions = vec![format!("{PRESENT} AND {NOT_EXCLUDED}")];
+    /// Returns the check that a device is not excluded, follows from a leaf of this order, and is in
+    /// these groups.
+    pub(super) fn in_groups(
+        &self,
+        device: &DeviceId,
+        leaf_order: u64,
+        groups: &[&GroupName],
+    ) -> TransactWriteItem {
+        let terms = Terms::default().name(EXCLUDED);
+        let (same_leaf, mut terms) = unchanged_leaf(leaf_order, terms);
+        let mut conditions = vec![format!("{PRESENT} AND {NOT_EXCLUDED} AND {same_leaf}")];
         if !groups.is_empty() {
             terms = terms.name(GROUPS);
         }

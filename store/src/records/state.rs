@@ -9,7 +9,9 @@ mod documents;
 mod head;
 mod key_lists;
 mod pages;
+mod service_time;
 
 pub use commits::{CommitRecord, OrderedCommit};
 pub use head::{Head, HeadChange, HeadChanged};
 pub use pages::StoredPage;
+pub use service_time::ServiceTime;

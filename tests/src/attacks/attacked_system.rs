@@ -1,20 +1,16 @@
 //! The set-up of an attack: a running system, one of its devices, and files that must not change.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
-use packcast_protocol::assignments::{AssignedPackage, Held};
-use packcast_protocol::signed::{Signed, SignedDocument};
 use packcast_protocol::{
-    Archive, ArchiveFormat, Assignee, Assignments, FragmentNumber, FragmentSize, GroupName,
-    Location, Manifest, PackageId, Sha256Digest, UnixTime,
+    Archive, ArchiveFormat, FragmentNumber, FragmentSize, Manifest, PackageId, Sha256Digest,
 };
 use packcast_publisher::signing::{NoSecrets, SigningKey};
 use packcast_rollout::PackageRecord;
 use packcast_store::ObjectKey;
-use packcast_store::key::pack_location;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
@@ -62,6 +58,16 @@ impl AttackResult {
     #[must_use]
     pub fn with_message(mut self, message: String) -> Self {
         self.answered.push(message);
+        self
+    }
+
+    /// Adds the result of another attempt.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.answered.extend(other.answered);
+        self.ran += other.ran;
+        self.written.extend(other.written);
+        self.leaked.extend(other.leaked);
         self
     }
 
@@ -178,7 +184,7 @@ impl AttackedSystem {
         self.announce(package, &document, &signature);
     }
 
-    /// Replaces a package with the publisher's key, which signs an assignment of it as well.
+    /// Replaces a package with the publisher's key, and assigns it to all devices.
     pub fn publish_carelessly(
         &self,
         package: &PackageRecord,
@@ -187,29 +193,7 @@ impl AttackedSystem {
     ) {
         self.publish_again(package, &self.key(), archive, change);
         let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
-        let assigned = AssignedPackage {
-            package: package.id,
-            manifest: Sha256Digest::of(&manifest),
-            seq: 1,
-            force: false,
-        };
-        let state = Held {
-            issued: UnixTime(1_790_000_000),
-            revision: 1,
-        };
-        let all = Assignee::Group(GroupName::all());
-        let (groups, expires) = (BTreeSet::new(), UnixTime(4_000_000_000));
-        let assignments = Assignments::new(all, state, groups, vec![assigned], expires);
-        let assignments = assignments.expect("one package is not too many");
-        let signed = Self::signed(&self.key(), &assignments);
-        let (id, digest) = (package.id, assigned.manifest);
-        self.function.edit(move |reply| {
-            let documents = reply["assignments"].as_array_mut();
-            documents
-                .expect("a reply has assignments")
-                .push(signed.clone());
-            announce(reply, id, digest);
-        });
+        self.assign_unchecked(package, Sha256Digest::of(&manifest));
     }
 
     /// Stores a manifest and its signature, and lets the function announce the manifest.
@@ -233,46 +217,76 @@ impl AttackedSystem {
             .expect("one digest of each fragment")
     }
 
-    /// Signs a document as the publisher does.
-    pub fn signed<D: SignedDocument>(key: &SigningKey, document: &D) -> Value {
-        let document = document.to_document();
-        let signature = key.sign(document.as_bytes(), "").expect("a key signs");
-        let signed = Signed::<D>::new(document, signature).expect("the document is small");
-        serde_json::to_value(signed).expect("a signed document is JSON")
-    }
-
     /// Returns the task with which the function would announce a package.
     pub fn task(&self, package: &PackageRecord) -> Value {
-        let edge = self.world.state().edge.to_string();
-        let edge: Location = edge.parse().expect("an address is a location");
         let manifest = fs::read(self.manifest_file(package)).expect("the package is published");
+        let locations = package.locations.iter();
+        let names: Vec<_> = locations.map(|at| &at.name).collect();
         json!({
             "id": package.id,
             "attempt": 1,
             "priority": 5,
-            "locations": [pack_location(&edge, &package.folder)],
+            "locations": [],
+            "location_names": names,
+            "folder": package.folder,
             "manifest_sha256": Sha256Digest::of(&manifest),
         })
     }
 
     /// Writes each item of the table that `edit` changes, and returns their number.
     pub fn edit_table(&self, mut edit: impl FnMut(&mut Value)) -> usize {
-        let state = self.world.state();
-        let runtime = Runtime::new().expect("a runtime can be created");
-        runtime.block_on(async {
-            let engine = RawEngine::at(&state.endpoint);
+        self.with_engine(async |engine, table| {
             let mut changed = 0;
-            for before in engine.items(&state.table).await {
+            for before in engine.items(table).await {
                 let mut item = before.clone();
                 edit(&mut item);
                 if item != before {
-                    let put = json!({ "TableName": state.table, "Item": item });
+                    let put = json!({ "TableName": table, "Item": item });
                     engine.ask("PutItem", &put).await;
                     changed += 1;
                 }
             }
             changed
         })
+    }
+
+    /// Returns the items in the partitions whose names contain this text.
+    pub fn items_with(&self, text: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        self.edit_table(|item| {
+            if partition(item).contains(text) {
+                found.push(item.clone());
+            }
+        });
+        assert!(!found.is_empty(), "the table has items of {text}");
+        found
+    }
+
+    /// Puts items back as they were, even if they were deleted since.
+    pub fn put_back(&self, items: &[Value]) {
+        self.with_engine(async |engine, table| {
+            for item in items {
+                let put = json!({ "TableName": table, "Item": item });
+                engine.ask("PutItem", &put).await;
+            }
+        });
+    }
+
+    /// Deletes items.
+    pub fn delete(&self, items: &[Value]) {
+        self.with_engine(async |engine, table| {
+            for item in items {
+                let key = json!({ "pk": item["pk"], "sk": item["sk"] });
+                let delete = json!({ "TableName": table, "Key": key });
+                engine.ask("DeleteItem", &delete).await;
+            }
+        });
+    }
+
+    fn with_engine<T>(&self, act: impl AsyncFnOnce(&RawEngine<'_>, &str) -> T) -> T {
+        let state = self.world.state();
+        let runtime = Runtime::new().expect("a runtime can be created");
+        runtime.block_on(act(&RawEngine::at(&state.endpoint), &state.table))
     }
 
     /// Lets the agent run once, and returns its answers and effects.
@@ -335,6 +349,11 @@ impl AttackedSystem {
     }
 }
 
+/// Returns the partition key of an item.
+pub fn partition(item: &Value) -> &str {
+    item["pk"]["S"].as_str().unwrap_or_default()
+}
+
 /// Changes the announced manifest of a package in a reply.
 fn announce(reply: &mut Value, package: PackageId, digest: Sha256Digest) {
     for task in tasks(reply)
@@ -385,7 +404,9 @@ fn answer(line: &str) -> Option<String> {
             Some(format!("{code}: {}", detail.unwrap_or_default()))
         }
         Event::DocumentRefused { detail } => Some(format!("refused: {detail}")),
-        Event::Deferred { detail, .. } | Event::Waits { detail, .. } => Some(format!("waits: {detail}")),
+        Event::Deferred { detail, .. } | Event::Waits { detail, .. } => {
+            Some(format!("waits: {detail}"))
+        }
         Event::CheckedIn {
             tasks: 0,
             next_check_in_s,

@@ -27,9 +27,9 @@ fn link(target: &str) -> Entry<'_> {
     (EntryType::Symlink, "link", target, 0o777, b"")
 }
 
-/// Assigns a package with this archive to the device.
+/// Assigns a package with this archive to all devices.
 fn unpacked(system: &AttackedSystem, format: ArchiveFormat, archive: &[u8]) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     system.publish_carelessly(&package, Some((format, archive)), |_| {});
     system.attempt()
 }
@@ -42,7 +42,7 @@ fn with(system: &AttackedSystem, entries: &[Entry<'_>]) -> AttackResult {
 }
 
 pub fn manifest_expired(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     system.publish_carelessly(&package, None, |manifest| {
         manifest.expires = UnixTime(1_700_000_000);
     });
@@ -50,7 +50,7 @@ pub fn manifest_expired(system: &AttackedSystem) -> AttackResult {
 }
 
 pub fn manifest_for_another_device(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     system.publish_carelessly(&package, None, |manifest| {
         manifest.audience = Audience::Devices([AgentId::of_public_key(&[7; 32])].into());
     });
@@ -58,7 +58,7 @@ pub fn manifest_for_another_device(system: &AttackedSystem) -> AttackResult {
 }
 
 pub fn manifest_for_a_group_of_others(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     system.publish_carelessly(&package, None, |manifest| {
         let tills = "tills".parse().expect("a group's name");
         manifest.audience = Audience::Groups([tills].into());
@@ -67,7 +67,7 @@ pub fn manifest_for_a_group_of_others(system: &AttackedSystem) -> AttackResult {
 }
 
 pub fn manifest_for_another_platform(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     system.publish_carelessly(&package, None, |manifest| {
         manifest.platform = if cfg!(windows) {
             Platform::Linux
@@ -151,7 +151,7 @@ pub fn bomb(system: &AttackedSystem) -> AttackResult {
 
 /// A program with the setuid bit; the archive is accepted, but the bit is not set.
 pub fn setuid_program(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     let program = (
         EntryType::Regular,
         "run.sh",

@@ -5,7 +5,12 @@ use std::path::Path;
 
 use ring::signature::Ed25519KeyPair;
 
-use super::attacked_system::{AttackResult, AttackedSystem, manifest, store};
+use packcast_protocol::Sha256Digest;
+use packcast_rollout::PackageRecord;
+use serde_json::json;
+
+use super::attacked_system::{AttackResult, AttackedSystem, manifest, partition, store, tasks};
+use crate::tree::Tree;
 
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).expect("the package is published");
@@ -70,21 +75,63 @@ pub fn fragment_of_another_package(system: &AttackedSystem) -> AttackResult {
 }
 
 pub fn signature_changed(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
-    let path = system.signature_file(&package);
-    let text = fs::read_to_string(&path).expect("the document is text");
-    flip(&path, text.find('\n').expect("a signature has lines") + 51);
-    system.attempt()
+    let package = system.package("tool", &[]);
+    let mut signature = signature(system, &package).into_bytes();
+    let second_line = signature.iter().position(|byte| *byte == b'\n');
+    signature[second_line.expect("a signature has lines") + 51] ^= 1;
+    let signature = String::from_utf8(signature).expect("the digit is ASCII");
+    assigned_with_signature(system, &package, &signature)
 }
 
 pub fn signature_of_another_package(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     let other = system.package("other", &[]);
-    copy(
-        &system.signature_file(&other),
-        &system.signature_file(&package),
-    );
-    system.attempt()
+    let signature = signature(system, &other);
+    assigned_with_signature(system, &package, &signature)
+}
+
+fn signature(system: &AttackedSystem, package: &PackageRecord) -> String {
+    fs::read_to_string(system.signature_file(package)).expect("the package is published")
+}
+
+/// Replaces the signature of a manifest, in the bucket and in the record, and assigns the package.
+fn assigned_with_signature(
+    system: &AttackedSystem,
+    package: &PackageRecord,
+    signature: &str,
+) -> AttackResult {
+    let document = fs::read(system.manifest_file(package)).expect("the package is published");
+    assigned_with(system, package, &document, signature)
+}
+
+/// Replaces manifest and signature, in the bucket and in the record, and assigns the package.
+fn assigned_with(
+    system: &AttackedSystem,
+    package: &PackageRecord,
+    document: &[u8],
+    signature: &str,
+) -> AttackResult {
+    let published = package.published().expect("the package is published");
+    let replaced = [
+        (published.manifest, Sha256Digest::of(document)),
+        (published.signature, Sha256Digest::of(signature.as_bytes())),
+    ];
+    store(&system.manifest_file(package), document);
+    store(&system.signature_file(package), signature.as_bytes());
+    let place = format!("PACKAGE#{}", package.id);
+    let changed = system.edit_table(|item| {
+        if partition(item) == place && item["sk"]["S"] == "PACKAGE" {
+            let mut text = item.to_string();
+            for (from, to) in replaced {
+                text = text.replace(&from.to_string(), &to.to_string());
+            }
+            *item = serde_json::from_str(&text).expect("JSON with another digest is still JSON");
+        }
+    });
+    assert_eq!(changed, 1, "the package has a record");
+    let assign = ["assign", "tool@1", "--device", system.device.id()];
+    let message = system.world.refused(3, &assign);
+    system.attempt().with_message(message)
 }
 
 pub fn manifest_and_signature_of_another_package(system: &AttackedSystem) -> AttackResult {
@@ -106,23 +153,18 @@ pub fn own_manifest_announced(system: &AttackedSystem) -> AttackResult {
 }
 
 pub fn manifest_signed_by_another_key(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     let document = fs::read(system.manifest_file(&package)).expect("the package is published");
     let signature = system.attackers_key().sign(&document, "");
-    store(
-        &system.signature_file(&package),
-        signature.expect("a key signs").as_bytes(),
-    );
-    system.attempt()
+    assigned_with_signature(system, &package, &signature.expect("a key signs"))
 }
 
 /// A signature of the document by the publisher's key, in minisign's format without prehashing.
 pub fn legacy_signature(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
+    let package = system.package("tool", &[]);
     let document = fs::read(system.manifest_file(&package)).expect("the package is published");
     let signature = legacy(system, &document);
-    system.announce(&package, &document, &signature);
-    system.attempt()
+    assigned_with_signature(system, &package, &signature)
 }
 
 fn legacy(system: &AttackedSystem, document: &[u8]) -> String {
@@ -170,9 +212,7 @@ fn base64(bytes: &[u8]) -> String {
 /// An older version that was withheld from the device until a newer version was set up.
 pub fn unintended_downgrade(system: &AttackedSystem) -> AttackResult {
     let older = system.assigned("tool");
-    system
-        .function
-        .edit(|reply| super::attacked_system::tasks(reply).clear());
+    system.function.edit(|reply| tasks(reply).clear());
     system.device.run();
     let source = system.world.file("newer.tar.gz", &system.archive("newer"));
     let action = ["--action", "launch", "--command", "run.sh", "--activate"];
@@ -181,7 +221,7 @@ pub fn unintended_downgrade(system: &AttackedSystem) -> AttackResult {
     system.world.assign("tool@2", &system.device);
     let id = older.id;
     system.function.edit(move |reply| {
-        super::attacked_system::tasks(reply).retain(|task| task["id"] != serde_json::json!(id));
+        tasks(reply).retain(|task| task["id"] != json!(id));
     });
     system.device.run();
     assert_eq!(system.runs("newer"), 1, "the newer version is set up");
@@ -197,25 +237,26 @@ pub fn intended_downgrade_repeated(system: &AttackedSystem) -> AttackResult {
     assert_eq!(system.runs("tool"), 1, "the downgrade is allowed once");
     let mut task = system.task(&package);
     task["attempt"] = 2.into();
-    task["force"] = true.into();
     system
         .function
-        .edit(move |reply| super::attacked_system::tasks(reply).push(task.clone()));
+        .edit(move |reply| tasks(reply).push(task.clone()));
     system.attempt()
 }
 
-/// Stores signed assignments in the place of the manifest.
-pub fn assignments_as_manifest(system: &AttackedSystem) -> AttackResult {
-    let package = system.assigned("tool");
-    let documents = super::reply::documents(system);
-    let document = documents[0]["document"]
-        .as_str()
-        .expect("the document is text");
-    let signature = documents[0]["signature"]
-        .as_str()
-        .expect("the document is text");
-    system.announce(&package, document.as_bytes(), signature);
-    system.attempt()
+/// Stores a commit, which the publisher has signed as well, in the place of the manifest.
+pub fn commit_as_manifest(system: &AttackedSystem) -> AttackResult {
+    let package = system.package("tool", &[]);
+    let head = Tree::of(&system.world).ask(async |records| records.head().await);
+    let head = head
+        .expect("the head is readable")
+        .expect("there is a head");
+    let commit = head.commit.signed;
+    assigned_with(
+        system,
+        &package,
+        commit.text().as_bytes(),
+        commit.signature(),
+    )
 }
 
 /// Replaces the manifest with an earlier one that the publisher had signed.

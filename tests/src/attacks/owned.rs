@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::attacked_system::{AttackedSystem, tasks};
+use super::state;
 
 /// An action that the attacker tries, with the known answer whether it is possible.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +26,22 @@ pub const POWERS: &[Power] = &[
     power("reorder assigned packages", reorder),
     power("read the facts and results that devices report", learn),
     power("forge statistics", forge_statistics),
+    power(
+        "give a device without a state any state that has not expired",
+        restore_for_a_new_device,
+    ),
     impossible("run a signed package that is not assigned", run_unassigned),
     impossible("run an unsigned program", run_own),
     impossible("run a package again that was assigned once", run_again),
+    impossible("combine parts of two signed states", combine_states),
+    impossible(
+        "show an earlier state to a device that holds a later one",
+        restore_for_a_device,
+    ),
+    impossible(
+        "make agents ask another host for packages",
+        ask_another_host,
+    ),
 ];
 
 const fn power(name: &'static str, act: fn(&AttackedSystem) -> bool) -> Power {
@@ -58,17 +72,21 @@ fn withhold(system: &AttackedSystem) -> bool {
 
 fn withhold_the_withdrawal(system: &AttackedSystem) -> bool {
     let package = system.assigned("tool");
-    let task = system.task(&package);
-    let documents = super::reply::documents(system);
+    let state = system.own_state();
     let device = system.device.id();
     system.world.ok(&["unassign", "tool@1", "--device", device]);
-    system.function.edit(move |reply| {
-        reply["tasks"] = json!([task]);
-        reply["cancel"] = json!([]);
-        reply["assignments"] = json!(documents);
-    });
+    system.attempt_with(&package, &state).ran == 1
+}
+
+/// The device has received the withdrawal, and loses its state before it has acted on anything.
+fn restore_for_a_new_device(system: &AttackedSystem) -> bool {
+    let package = system.assigned("tool");
+    let state = system.own_state();
+    let device = system.device.id();
+    system.world.ok(&["unassign", "tool@1", "--device", device]);
     system.device.run();
-    system.runs("tool") == 1
+    system.device.forget_state();
+    system.attempt_with(&package, &state).ran == 1
 }
 
 fn cancel(system: &AttackedSystem) -> bool {
@@ -133,7 +151,7 @@ fn forge_statistics(system: &AttackedSystem) -> bool {
 }
 
 fn run_unassigned(system: &AttackedSystem) -> bool {
-    super::reply::task_in_no_document(system).ran > 0
+    state::task_without_an_entry(system).ran > 0
 }
 
 fn run_own(system: &AttackedSystem) -> bool {
@@ -141,5 +159,17 @@ fn run_own(system: &AttackedSystem) -> bool {
 }
 
 fn run_again(system: &AttackedSystem) -> bool {
-    super::reply::force_added_to_a_task(system).ran > 0
+    super::reply::attempt_raised(system).ran > 0
+}
+
+fn combine_states(system: &AttackedSystem) -> bool {
+    state::removed_member_with_a_later_assignment(system).ran > 0
+}
+
+fn restore_for_a_device(system: &AttackedSystem) -> bool {
+    state::state_put_back(system).ran > 0
+}
+
+fn ask_another_host(system: &AttackedSystem) -> bool {
+    !state::location_of_another_host(system).leaked.is_empty()
 }

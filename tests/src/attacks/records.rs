@@ -3,10 +3,13 @@
 
 use std::fs;
 
+use packcast_protocol::state::{KeyListId, NodeHash};
 use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
 use super::attacked_system::{AttackResult, AttackedSystem};
+use crate::process::text;
+use crate::tree::Tree;
 
 /// Runs a command that must be refused with this exit code, and then lets the agent run.
 fn refused(system: &AttackedSystem, code: i32, command: &[&str]) -> AttackResult {
@@ -48,17 +51,7 @@ fn saved(system: &AttackedSystem, keys: &[(&str, &str)]) -> Vec<Value> {
     found
 }
 
-/// Restores saved items.
-fn roll_back(system: &AttackedSystem, saved: &[Value]) {
-    system.edit_table(|item| {
-        let same = |before: &&Value| before["pk"] == item["pk"] && before["sk"] == item["sk"];
-        if let Some(before) = saved.iter().find(same) {
-            *item = before.clone();
-        }
-    });
-}
-
-fn partition(package: &PackageRecord) -> String {
+fn place(package: &PackageRecord) -> String {
     format!("PACKAGE#{}", package.id)
 }
 
@@ -83,7 +76,7 @@ pub fn package_with_the_name_of_another(system: &AttackedSystem) -> AttackResult
     edit(system, "CATALOG", &name_key("tool"), |item| {
         item["package"] = json!({ "S": other.id.to_string() });
     });
-    edit(system, &partition(&other), "PACKAGE", |item| {
+    edit(system, &place(&other), "PACKAGE", |item| {
         item["name"] = json!({ "S": "tool" });
     });
     refused(system, 3, &assign_command(system, "tool@1"))
@@ -92,7 +85,7 @@ pub fn package_with_the_name_of_another(system: &AttackedSystem) -> AttackResult
 pub fn package_with_the_id_of_another(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
     let other = system.package("other", &[]);
-    edit(system, &partition(&package), "PACKAGE", |item| {
+    edit(system, &place(&package), "PACKAGE", |item| {
         item["id"] = json!({ "S": other.id.to_string() });
     });
     refused(system, 1, &assign_command(system, "tool@1"))
@@ -118,7 +111,7 @@ pub fn package_signed_by_the_attacker(system: &AttackedSystem) -> AttackResult {
         .published()
         .expect("the package is published")
         .signature;
-    edit(system, &partition(&package), "PACKAGE", |item| {
+    edit(system, &place(&package), "PACKAGE", |item| {
         let text = item.to_string();
         let text = text.replace(&before.to_string(), &manifest);
         let text = text.replace(&of_signature.to_string(), &signature);
@@ -138,40 +131,75 @@ pub fn group_with_the_name_of_all(system: &AttackedSystem) -> AttackResult {
     refused(system, 1, &["assign", "tool@1", "--group", "tills"])
 }
 
-/// A group's state is rolled back. If the earlier state were accepted, the withdrawn assignment
-/// would be signed again, together with the next assignment.
-pub fn group_state_rolled_back(system: &AttackedSystem) -> AttackResult {
-    system.package("tool", &[]);
-    system.package("other", &[]);
-    system.world.ok(&["assign", "tool@1", "--all"]);
-    let before = saved(system, &[("GROUP#all", "STATE"), ("GROUP#all", "REVISION")]);
-    system.world.ok(&["unassign", "tool@1", "--all"]);
-    system.device.run();
-    roll_back(system, &before);
+/// The head is put back. If the publisher accepted the earlier head, the withdrawn assignment would
+/// be signed again, together with the next assignment.
+pub fn head_put_back(system: &AttackedSystem) -> AttackResult {
+    let before = withdrawn(system);
+    system.put_back(&before);
     refused(system, 3, &["assign", "other@1", "--all"])
 }
 
-pub fn device_assignments_rolled_back(system: &AttackedSystem) -> AttackResult {
-    system.package("tool", &[]);
-    system.package("other", &[]);
-    system.world.assign("tool@1", &system.device);
-    let partition = format!("DEVICE#{}", system.device.id());
-    let before = saved(system, &[(&partition, "6#ASSIGNED")]);
-    let device = system.device.id();
-    system.world.ok(&["unassign", "tool@1", "--device", device]);
-    roll_back(system, &before);
-    refused(system, 3, &assign_command(system, "other@1"))
+/// As in [`head_put_back`], before a machine that knows the target and no commit.
+pub fn head_put_back_before_a_machine_without_memory(system: &AttackedSystem) -> AttackResult {
+    let before = withdrawn(system);
+    let state = system.world.state();
+    let folder = system.world.local_dir();
+    system.world.configure_machine(&format!(
+        "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
+        state.table,
+        state.endpoint,
+        text(&state.objects_dir),
+        text(&folder.join("packcast.key")),
+    ));
+    let second = "--target=second";
+    let trust = system.trust().to_string();
+    system.world.ok(&["keys", "accept-trust", &trust, second]);
+    system.put_back(&before);
+    refused(system, 3, &["assign", "other@1", "--all", second])
 }
 
-/// The key lists are rolled back. If the earlier lists were accepted, the next key list would
-/// contain the revoked key.
-pub fn key_lists_rolled_back(system: &AttackedSystem) -> AttackResult {
-    let key = system.attackers_key().public().to_string();
-    system.world.ok(&["keys", "trust", &key]);
-    let before = saved(system, &[("KEYS", "KEYS")]);
-    system.world.ok(&["keys", "revoke", &key]);
-    roll_back(system, &before);
-    refused(system, 3, &["keys", "rotate", "--unencrypted"])
+/// Assigns a package to all devices and withdraws it. Returns the head in between.
+fn withdrawn(system: &AttackedSystem) -> Vec<Value> {
+    system.package("tool", &[]);
+    system.package("other", &[]);
+    system.world.ok(&["assign", "tool@1", "--all"]);
+    let before = saved(system, &[("HEAD", "HEAD")]);
+    system.world.ok(&["unassign", "tool@1", "--all"]);
+    system.device.run();
+    before
+}
+
+/// The newest key list is hidden. If the publisher signed under the list before, the next list could
+/// contain a removed key.
+pub fn lists_put_back(system: &AttackedSystem) -> AttackResult {
+    system.package("tool", &[]);
+    let key = system.key();
+    let list = system.key_list(2, &[&key], &[&key], &key);
+    let before = system.items_with("KEYS");
+    let id = KeyListId {
+        serial: 2,
+        digest: list.digest(),
+    };
+    let added = Tree::of(&system.world).ask(async |records| records.add_list(&id, &list).await);
+    assert!(added.expect("a list can be stored"), "the list is new");
+    system.world.ok(&["sign"]);
+    let added = system.items_with("KEYS").into_iter();
+    let added: Vec<Value> = added.filter(|item| !before.contains(item)).collect();
+    system.delete(&added);
+    refused(system, 1, &assign_command(system, "tool@1"))
+}
+
+/// A page of the head's trees is replaced by another genuine page.
+pub fn page_under_another_hash(system: &AttackedSystem) -> AttackResult {
+    system.assigned("tool");
+    let head = system.head().trees;
+    let page = |root: NodeHash| (format!("PAGE#{root}"), "PAGE");
+    let (groups, devices) = (page(head.groups.root()), page(head.devices.root()));
+    let keys = [(&*groups.0, groups.1), (&*devices.0, devices.1)];
+    let [mut first, mut second] = <[Value; 2]>::try_from(saved(system, &keys)).expect("two pages");
+    std::mem::swap(&mut first["pk"], &mut second["pk"]);
+    system.put_back(&[first, second]);
+    refused(system, 1, &["assign", "tool@1", "--all"])
 }
 
 /// Starts a publication whose objects cannot be stored, and returns the command that completes it.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::attacked_system::{AttackResult, AttackedSystem};
+use super::attacked_system::{AttackResult, AttackedSystem, partition};
 
 /// Replaces text in an item, in any attribute.
 fn replace(item: &mut Value, from: &str, to: &str) {
@@ -14,10 +14,6 @@ fn replace(item: &mut Value, from: &str, to: &str) {
 
 fn sort_key(item: &Value) -> &str {
     item["sk"]["S"].as_str().unwrap_or_default()
-}
-
-fn partition(item: &Value) -> &str {
-    item["pk"]["S"].as_str().unwrap_or_default()
 }
 
 pub fn package_with_another_digest(system: &AttackedSystem) -> AttackResult {
@@ -40,12 +36,17 @@ pub fn package_with_another_digest(system: &AttackedSystem) -> AttackResult {
     system.attempt()
 }
 
+/// The records have another address for the location. Agents take the address from the state.
 pub fn package_at_another_location(system: &AttackedSystem) -> AttackResult {
     system.assigned("tool");
     let edge = system.world.state().edge.to_string();
-    let changed = system.edit_table(|item| replace(item, &edge, "127.0.0.1:1"));
+    let changed = system.edit_table(|item| {
+        if !partition(item).starts_with("DOC#") {
+            replace(item, &edge, "127.0.0.1:1");
+        }
+    });
     assert!(changed > 0, "the location is in the table");
-    system.attempt()
+    system.attempt().allowing(1)
 }
 
 /// The package is for a group that the device is not in; a membership is written into the table.

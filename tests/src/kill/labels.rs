@@ -13,6 +13,13 @@ const MADE_ONCE: (&str, &str) = ("identity", ".new");
 /// The beginning of the names of cgroups.
 const CGROUP: &str = "packcast-";
 
+/// The beginnings of names that end with an id or a digest: the folder of a target's state, and the
+/// files of its documents.
+const TARGET_FILES: [&str; 2] = ["target-", "document-"];
+
+/// The end of the names of temporary files.
+const TEMPORARY: &str = ".new";
+
 /// Names for the objects of one device.
 #[derive(Debug)]
 pub(super) struct Labels<'a> {
@@ -48,7 +55,7 @@ impl<'a> Labels<'a> {
     fn component(&self, component: Component<'_>) -> String {
         let name = component.as_os_str().to_string_lossy();
         let (made, temporary) = MADE_ONCE;
-        if let Some(name) = self.cgroup(&name) {
+        if let Some(name) = self.cgroup(&name).or_else(|| target_file(&name)) {
             return name;
         }
         let package = name.parse().ok().and_then(|id| self.packages.get(&id));
@@ -71,6 +78,20 @@ impl Labels<'_> {
     }
 }
 
+/// Names a part of the signed state without the id of the target and the digest of the document.
+///
+/// Each system has a target of its own, and other commits.
+fn target_file(name: &str) -> Option<String> {
+    let begins = |kind: &&&str| name.starts_with(**kind);
+    let kind = TARGET_FILES.iter().find(begins)?;
+    let temporary = if name.ends_with(TEMPORARY) {
+        TEMPORARY
+    } else {
+        ""
+    };
+    Some(format!("{}{temporary}", kind.trim_end_matches('-')))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +108,11 @@ mod tests {
         check("/d/7/state/identity.Ab12cd.new", "state/identity.new");
         check("/d/7/state/pass.new", "state/pass.new");
         check("/d/7/state/1795000001", "state/1795000001");
+        check("/d/7/state/target-aeaq/state", "state/target/state");
+        check(
+            "/d/7/state/target-aeaq/document-5c7b.new",
+            "state/target/document.new",
+        );
         check("/etc/x", "//etc/x");
         check("/c/packcast-5c7b0011-1795000000/x", "//c/packcast-tool/x");
     }

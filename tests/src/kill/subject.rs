@@ -1,5 +1,6 @@
 //! A device whose agent is killed, once or twice.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -117,7 +118,7 @@ impl KillSubject {
         let results = results.collect();
         let labels = Labels::new(&self.folder, site.packages());
         let left = tree(&self.state());
-        let left = left.iter().map(|path| labels.path(path)).collect();
+        let left = numbered(left.iter().map(|path| labels.path(path)));
         let mut lives: Vec<Life> = watched.into_iter().map(|watched| watched.life).collect();
         let asked = site.fetched();
         lives.push(Life {
@@ -222,6 +223,22 @@ fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
         }
         _ => Next::Go,
     }
+}
+
+/// Numbers equal labels, so that each file has a label of its own.
+fn numbered(labels: impl Iterator<Item = String>) -> BTreeSet<String> {
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut numbered = BTreeSet::new();
+    for label in labels {
+        let count = counts.entry(label.clone()).or_default();
+        *count += 1;
+        numbered.insert(if *count == 1 {
+            label
+        } else {
+            format!("{label} {count}")
+        });
+    }
+    numbered
 }
 
 /// Reads the label of a file with a verified fragment.

@@ -9,7 +9,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
-use packcast_publisher::signing::key::read_public;
+use packcast_publisher::local::trust;
 use serde_json::Value;
 
 use super::{World, clean};
@@ -17,6 +17,9 @@ use crate::process::{Process, Ran, text};
 
 /// Number of fragments that a device downloads at a time.
 pub const PARALLEL_DOWNLOADS: usize = 4;
+
+/// The start of the name of the folder with the state of a target.
+const TARGET: &str = "/state/target-";
 
 /// A Packcast agent that trusts one world.
 #[derive(Debug)]
@@ -127,6 +130,30 @@ impl TestDevice {
         fs::remove_dir_all(folder).expect("the package was in progress");
     }
 
+    /// Removes the signed state, as a disk error would. The history stays.
+    pub fn forget_state(&self) {
+        let entries = fs::read_dir(self.folder.join("state")).expect("the agent has run");
+        let entries = entries.map(|entry| entry.expect("the folder is readable").path());
+        let is_target = |path: &PathBuf| path.is_dir() && path.to_string_lossy().contains(TARGET);
+        let folders: Vec<PathBuf> = entries.filter(is_target).collect();
+        assert_eq!(folders.len(), 1, "the device has the state of one target");
+        fs::remove_dir_all(&folders[0]).expect("the folder is writable");
+    }
+
+    /// Writes another trust line into the configuration.
+    pub fn set_trust(&self, line: &str) {
+        let config = fs::read_to_string(self.config()).expect("the device is configured");
+        let lines = config.lines().map(|old| {
+            if old.starts_with("trust = ") {
+                format!("trust = {line:?}\n")
+            } else {
+                format!("{old}\n")
+            }
+        });
+        let config: String = lines.collect();
+        fs::write(self.config(), config).expect("the device's folder is writable");
+    }
+
     fn config(&self) -> PathBuf {
         self.folder.join("agent.toml")
     }
@@ -176,11 +203,10 @@ pub(crate) fn configuration(
     lines: &str,
 ) -> String {
     let state = world.state();
-    let key = read_public(&world.local_dir().join("packcast.key"));
-    let key = key.expect("packcast local has a key");
+    let trust = trust(&world.local_dir()).expect("packcast local creates a target id");
     format!(
         "server = \"https://{}\"\nstate_dir = {:?}\nenrolment_token_file = {:?}\n\
-         trusted_keys = [\"{key}\"]\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
+         trust = \"{trust}\"\nca_file = {:?}\nparallel_downloads = {PARALLEL_DOWNLOADS}\n{lines}",
         server,
         text(state_dir),
         text(&state.enrolment_token_file),

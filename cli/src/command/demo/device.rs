@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_local::LocalState;
-use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::{DeviceId, ResultCode};
 use packcast_publisher::Failure;
 use packcast_publisher::signing::{KEY_VARIABLE, PASSPHRASE_VARIABLE};
@@ -31,13 +31,17 @@ struct Config<'a> {
     server: String,
     state_dir: PathBuf,
     enrolment_token_file: PathBuf,
-    trusted_keys: [String; 1],
+    trust: &'a TrustedRoots,
     ca_file: &'a Path,
 }
 
 impl Device {
     /// Creates a device with the configuration that an administrator would give to its agent.
-    pub(super) fn create(place: &Path, state_dir: &Path, key: &PublicKey) -> Result<Self, Failure> {
+    pub(super) fn create(
+        place: &Path,
+        state_dir: &Path,
+        trust: &TrustedRoots,
+    ) -> Result<Self, Failure> {
         let state = LocalState::load(state_dir).map_err(Failure::failed)?;
         let folder = place.join("device");
         std::fs::create_dir(&folder).map_err(Failure::failed)?;
@@ -45,7 +49,7 @@ impl Device {
             server: format!("https://{}", state.edge),
             state_dir: folder.join("state"),
             enrolment_token_file: state.enrolment_token_file.clone(),
-            trusted_keys: [key.to_string()],
+            trust,
             ca_file: &state.ca_file,
         };
         let file = folder.join("agent.toml");

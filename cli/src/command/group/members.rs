@@ -133,6 +133,7 @@ mod tests {
             unknown: (1..=12).map(|n| format!("pc{n}")).collect(),
             ambiguous: vec!["laptop".to_owned()],
             in_too_many: vec![AGENT.parse().unwrap()],
+            commit: None,
         };
         assert_snapshot!(plain(&text(&changed, ADDED)), @"
         ADDED  ALREADY MEMBERS  REFUSED

@@ -27,8 +27,8 @@ impl Args {
         let Some(change) = self.settings.change(self.reset) else {
             return Err(nothing_to_change(group));
         };
-        let signer = self.key.unlocked(target)?;
-        let changed = group::pace(target, group, &change, &signer).await?;
+        let signer = self.key.signer(target);
+        let changed = group::pace(target, group, &change, signer).await?;
         output::result(globals.format, &changed, text);
         Ok(())
     }

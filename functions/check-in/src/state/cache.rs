@@ -21,6 +21,9 @@ const MAX_BYTES: usize = 32 << 20;
 /// hour, and reads a page again only if the function no longer has it.
 const MAX_PAGES: usize = 64;
 
+/// Number of documents that the function reads at a time.
+const DOCUMENTS_AT_ONCE: usize = 16;
+
 /// Head, pages and documents that a function has read.
 #[derive(Debug)]
 pub struct StateCache {
@@ -165,32 +168,53 @@ impl StateCache {
 
     /// Returns the documents with these digests, each once, in the order of the digests. Those that
     /// the table lacks are left out.
+    ///
+    /// The function stops after `max_bytes`, and then returns true: some documents are left. So a
+    /// request for many large documents does not read all of them.
     pub(super) async fn documents(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
-    ) -> Result<Vec<DocumentText>, RecordsError> {
+        max_bytes: usize,
+    ) -> Result<(Vec<DocumentText>, bool), RecordsError> {
         // Two groups can have the same document, and a request must not name a digest twice.
         let mut seen = HashSet::new();
         let digests = digests.iter().copied();
         let digests: Vec<_> = digests.filter(|digest| seen.insert(*digest)).collect();
+        let (mut documents, mut bytes) = (Vec::new(), 0);
+        for batch in digests.chunks(DOCUMENTS_AT_ONCE) {
+            if bytes > max_bytes {
+                return Ok((documents, true));
+            }
+            let mut found = self.batch_of_documents(records, batch).await?;
+            let ordered = batch.iter().filter_map(|digest| found.remove(digest));
+            documents.extend(ordered.inspect(|text| bytes += text.as_str().len()));
+        }
+        Ok((documents, false))
+    }
+
+    async fn batch_of_documents(
+        &self,
+        records: &Records,
+        digests: &[Sha256Digest],
+    ) -> Result<HashMap<Sha256Digest, DocumentText>, RecordsError> {
         let cached = |content: &Content, digest: &Sha256Digest| {
             let text = content.documents.get(digest)?;
             Some((*digest, text.clone()))
         };
-        let (found, unknown) = self.split(&digests, cached);
+        let (found, unknown) = self.split(digests, cached);
         let mut found: HashMap<_, _> = found.into_iter().collect();
-        if !unknown.is_empty() {
-            let read = records.documents(&unknown).await?;
-            let mut content = lock(&self.content);
-            for text in read {
-                content.make_room(text.as_str().len());
-                content.documents.insert(text.digest(), text.clone());
-                found.insert(text.digest(), text);
-            }
+        if unknown.is_empty() {
+            return Ok(found);
         }
-        let ordered = digests.iter().filter_map(|digest| found.remove(digest));
-        Ok(ordered.collect())
+        let read = records.documents(&unknown).await?;
+        let mut content = lock(&self.content);
+        for text in read {
+            content.make_room(text.as_str().len());
+            content.documents.insert(text.digest(), text.clone());
+            found.insert(text.digest(), text);
+        }
+        Ok(found)
     }
 
     /// Returns the cached values, and the keys without a cached value.

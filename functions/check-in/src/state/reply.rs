@@ -113,14 +113,16 @@ impl StateCache {
         if !needs_state(held, current.commit.id, newest, question.facts) {
             return Ok(None);
         }
-        let own = self.own_commit(records, held, current.commit.id).await?;
-        let mut sending = match own {
+        let latest = current.commit.id;
+        let mut sending = match self.own_commit(records, held, latest).await? {
             Some(own) => own,
-            None => Sending::new(current.commit.id, current.commit.signed.clone())?,
+            None => Sending::new(latest, current.commit.signed.clone())?,
         };
         let reply = self.parts(records, &question, &mut sending).await?;
         Ok(Some(StateReply {
             lists: lists_after(&cached.lists, held).to_vec(),
+            // After the parts of its own commit, the device asks for those of the head.
+            more: reply.more || sending.id != latest,
             ..reply
         }))
     }
@@ -207,8 +209,10 @@ impl StateCache {
         digests.extend(present(groups, &names));
 
         digests.retain(|digest| !holds(held, digest));
-        let documents = self.documents(records, &digests).await?;
-        let (documents, has_more_documents) = that_fit(documents);
+        let (documents, are_left) = self
+            .documents(records, &digests, MAX_DOCUMENT_BYTES)
+            .await?;
+        let (documents, are_too_many) = that_fit(documents);
         let has_all_paths = own_path.len() == own.len()
             && commit_paths.len() == commits.len()
             && group_paths.len() == names.len();
@@ -222,7 +226,7 @@ impl StateCache {
             devices: (lacks_own || !has_devices).then(|| proof(&sending.devices, &own_path)),
             ancestors: (!commits.is_empty()).then(|| proof(&sending.ancestors, &commit_paths)),
             documents,
-            more: has_more_documents || !has_all_paths,
+            more: are_left || are_too_many || !has_all_paths,
         })
     }
 
@@ -248,13 +252,14 @@ impl StateCache {
         Ok(preferred.map(LeafName::Location).collect())
     }
 
-    /// Reads documents, without those that this version cannot read. A device judges them itself.
+    /// Reads documents, without those that this version cannot read, and without those beyond the
+    /// size of a reply. A device judges them itself.
     async fn read<T: serde::de::DeserializeOwned>(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
     ) -> Result<Vec<T>, RecordsError> {
-        let texts = self.documents(records, digests).await?;
+        let (texts, _) = self.documents(records, digests, MAX_DOCUMENT_BYTES).await?;
         let read = texts
             .iter()
             .filter_map(|text| serde_json::from_str(text.as_str()).ok());

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use http::StatusCode;
 use packcast_check_in::{CheckInFunction, FunctionSettings};
-use packcast_protocol::api::{CHECK_IN_PATH, CheckInReply, CheckInRequest};
+use packcast_protocol::api::{CHECK_IN_PATH, CheckInReply, CheckInRequest, ProblemKind};
 use packcast_protocol::state::document::{DeviceGroups, Entries, StateEntry};
+use packcast_protocol::state::exchange::MAX_LACKING;
 use packcast_protocol::state::held::{ActedUnder, HighestCommit, Refusal};
 use packcast_protocol::state::{
     CommitId, DeviceDocument, Document, DocumentText, GroupDocument, HeldState, LeafName,
@@ -18,7 +19,7 @@ use packcast_testing::state_publisher::StatePublisher;
 use packcast_testing::table::{NOW, location};
 use serde_json::json;
 
-use crate::agents::{Agent, parsed};
+use crate::agents::{Agent, parsed, refused};
 use crate::log::CapturedLog;
 use crate::system::{TestSystem, settings};
 
@@ -234,6 +235,7 @@ async fn lacking_parts_of_the_held_commit_are_sent() {
     let reply = target.answer(&agent, &held).await.unwrap();
     assert_eq!((reply.of, reply.commit), (held.commit, None));
     assert_eq!(reply.documents, [url]);
+    assert!(reply.more, "the device asks at once for the later commit");
 }
 
 #[tokio::test]
@@ -290,6 +292,39 @@ async fn a_request_reads_at_most_64_pages() {
         replies += 1;
     }
     assert!((2..=10).contains(&replies), "{replies}");
+}
+
+#[tokio::test]
+async fn a_request_reads_no_more_documents_than_a_reply_can_have() {
+    let peer = peer(1);
+    let mut target = Following::empty(following()).await;
+    let names: Vec<String> = (0..60).map(|number| format!("g{number}")).collect();
+    let large = (0..).zip(&names).map(|(number, at)| group(at, number, 800));
+    target.commit(large).await;
+    target.converge(&peer, NOW).await;
+    let agent = Agent::enrolled(&target.system, 7).await;
+    let mut holding = peer.state().unwrap().summary(&BTreeSet::new());
+    let lacking = names.iter().map(|at| name(&format!("group/{at}")));
+    holding.lacks = lacking.collect();
+    target.system.table.meter.take();
+    let reply = target.answer(&agent, &holding).await.unwrap();
+    let usage = target.system.table.meter.take();
+    // A reply has documents of up to 1.5 MB, and the last 16 ones may be read in vain.
+    assert!(usage.read_units <= 700.0, "{usage:?}");
+    assert!(reply.more && !reply.documents.is_empty());
+}
+
+#[tokio::test]
+async fn a_request_with_too_many_names_is_refused() {
+    let target = Following::empty(following()).await;
+    let agent = Agent::enrolled(&target.system, 7).await;
+    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let names: Vec<String> = (0..=MAX_LACKING).map(|n| format!("group/g{n}")).collect();
+    asking["holds_state"] = json!({ "lacks": names });
+    target.system.operations();
+    let reply = agent.post(&target.system, CHECK_IN_PATH, &asking).await;
+    let problem = refused(&target.system, &reply, 400);
+    assert_eq!(problem.kind, ProblemKind::BadRequest);
 }
 
 #[tokio::test]
@@ -518,7 +553,7 @@ async fn excluded_devices_get_no_state() {
     target.commit([group("lab", 2, 2)]).await;
     let records = target.system.table.records.clone();
     let device = peer.device();
-    let refused = async || {
+    let expect_refusal = async || {
         target.system.operations();
         let reply = target.system.send(peer.check_in(&[], LATER), LATER).await;
         assert_eq!(reply.status, StatusCode::FORBIDDEN);
@@ -526,15 +561,15 @@ async fn excluded_devices_get_no_state() {
         assert_eq!(target.system.operations(), ["Query"]);
     };
     records.block(&device, None, NOW).await.unwrap();
-    refused().await;
+    expect_refusal().await;
     records.unblock(&device).await.unwrap();
     records
         .begin_removal(&device, None, None, NOW)
         .await
         .unwrap();
-    refused().await;
+    expect_refusal().await;
     records.erase(&device).await.unwrap();
-    refused().await;
+    expect_refusal().await;
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ pub struct Accepted {
     pub changed: bool,
     /// Parts of the reply that the device did not accept.
     pub refused: Vec<Refusal>,
-    /// True if the reply says that more documents follow.
+    /// True if the reply says that further parts or a later commit follow.
     pub more: bool,
 }
 

@@ -57,6 +57,25 @@ impl StateEditor<'_> {
         })
     }
 
+    pub(super) fn remove_devices(
+        &mut self,
+        devices: &BTreeSet<DeviceId>,
+    ) -> Result<ChangeOutcome, StateChangeError> {
+        let (mut changed, mut already_so) = (BTreeSet::new(), BTreeSet::new());
+        for device in devices {
+            if self.documents.device(device)?.is_some() {
+                self.set_device(device, None);
+                changed.insert(device.clone());
+            } else {
+                already_so.insert(device.clone());
+            }
+        }
+        Ok(ChangeOutcome::Devices {
+            changed,
+            already_so,
+        })
+    }
+
     /// Removes all devices from a group that this commit created.
     ///
     /// If the same commit creates the group again, the second group has the same number. All

@@ -41,6 +41,32 @@ fn devices_of_one_group_share_one_document() {
 }
 
 #[test]
+fn a_removed_device_leaves_no_leaf() {
+    let setup = [
+        create("lab"),
+        join("lab", &["web01", "web02"]),
+        assign(of_device("web01"), 1),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    let remove = StateChange::RemoveDevices {
+        devices: devices(&["web01", "web03"]),
+    };
+    let planned = plan(&state, std::slice::from_ref(&remove), 11);
+    let left = (LeafName::Device(device("web01")), None);
+    assert_eq!(planned.changed_devices(), [left].into());
+    assert_eq!(
+        planned.outcomes,
+        [ChangeOutcome::Devices {
+            changed: devices(&["web01"]),
+            already_so: devices(&["web03"]),
+        }]
+    );
+    assert!(planned.changed_groups().is_empty());
+    let again = plan(&planned.documents, &[remove], 12);
+    assert!(!again.needs_commit());
+}
+
+#[test]
 fn a_change_that_is_already_so_needs_no_commit() {
     let setup = [
         create("lab"),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::state::StateEntry;
-use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::state::{DeviceProjection, project_device};
 use packcast_rollout::unassign::{Unassigned, unassign};
@@ -14,7 +14,7 @@ use packcast_rollout::{FinishedTask, GroupState, OpenTask, PackageRecord, TaskCh
 use super::super::assign::outcome_of;
 use super::super::commit::Commit;
 use super::super::key::Range;
-use super::super::stored::{self, Joining};
+use super::super::stored::{self, Joining, RecordedLeaf};
 use super::super::write;
 use super::super::{Records, RecordsError};
 use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, Projection};
@@ -51,6 +51,16 @@ enum DeviceChange {
     },
 }
 
+impl DeviceChange {
+    /// Returns false for the outcome of an entry that changes no task.
+    fn is_written(&self) -> bool {
+        match self {
+            Self::Leave(_) | Self::Join(..) => true,
+            Self::Withdraw { change, .. } | Self::Open { change, .. } => change.is_some(),
+        }
+    }
+}
+
 /// The writes of one transaction.
 #[derive(Default)]
 struct Part {
@@ -78,7 +88,10 @@ impl Records {
             let Some(on_record) = self.device_on_record(target).await? else {
                 return Ok(ControlFlow::Break(DeviceProjected::Unknown));
             };
-            let mut changes = match self.device_changes(target, &on_record, projection).await? {
+            let mut changes = match self
+                .device_changes(target, &on_record, projection.order, projection.now)
+                .await?
+            {
                 Some(changes) => changes.into_iter().peekable(),
                 None => return Ok(ControlFlow::Break(already_so(made))),
             };
@@ -140,6 +153,35 @@ impl Records {
         Ok((target.device, projected))
     }
 
+    /// Returns the leaf on record of a device, and the changes that its records lack to follow from
+    /// the leaf of the target. `None` if the device has no record.
+    ///
+    /// A complete device lacks nothing, and has the digest of the leaf on record. Nothing is
+    /// written.
+    pub async fn lacking_changes(
+        &self,
+        target: DeviceTarget<'_>,
+        now: UnixTime,
+    ) -> Result<Option<(RecordedLeaf, DeviceChanges)>, RecordsError> {
+        let Some(on_record) = self.device_on_record(target).await? else {
+            return Ok(None);
+        };
+        // The highest order: the changes are decided although the records are complete.
+        let order = u64::MAX;
+        let changes = self.device_changes(target, &on_record, order, now).await?;
+        let mut lacking = DeviceChanges::default();
+        for change in changes
+            .into_iter()
+            .flatten()
+            .filter(DeviceChange::is_written)
+        {
+            let mut part = Part::default();
+            part.extend(self, target.device, Some(change));
+            lacking.add(part.changes);
+        }
+        Ok(Some((on_record.joining.leaf, lacking)))
+    }
+
     /// Reads a device. `None` if it has no record, or only a tombstone.
     async fn device_on_record(
         &self,
@@ -183,11 +225,12 @@ impl Records {
         &self,
         target: DeviceTarget<'_>,
         on_record: &DeviceOnRecord,
-        projection: Projection<'_>,
+        order: u64,
+        now: UnixTime,
     ) -> Result<Option<Vec<DeviceChange>>, RecordsError> {
         let recorded = on_record.joining.recorded();
         let recorded = recorded.with_tasks(&on_record.tasks, on_record.finished.values());
-        let leaf = target.leaf(projection.order);
+        let leaf = target.leaf(order);
         let Some(mut changes) = project_device(leaf, &recorded) else {
             return Ok(None);
         };
@@ -217,7 +260,7 @@ impl Records {
         let joined = joined.map(|(group, created)| DeviceChange::Join(group, created));
         let opened = opened.into_iter().map(|entry| {
             let package = packages.iter().find(|package| package.id == entry.package);
-            opening(target, on_record, &entry, package, projection)
+            opening(target, on_record, &entry, package, now)
         });
         let changes = left.chain(withdrawn).chain(joined).chain(opened);
         Ok(Some(changes.collect()))
@@ -263,7 +306,7 @@ fn opening(
     on_record: &DeviceOnRecord,
     entry: &StateEntry,
     package: Option<&PackageRecord>,
-    projection: Projection<'_>,
+    now: UnixTime,
 ) -> DeviceChange {
     let mut tasks = on_record.tasks.iter();
     let on_device = PackageOnDevice {
@@ -278,7 +321,7 @@ fn opening(
         mandate: Some(entry.seq),
     };
     let decided = match package {
-        Some(package) => assign(target.device, package, &on_device, request, projection.now),
+        Some(package) => assign(target.device, package, &on_device, request, now),
         None => Err(AssignOutcome::Deleted),
     };
     let package = entry.package;

@@ -8,7 +8,8 @@ use super::super::Records;
 use super::super::exclusion::{NOT_REMOVED, not_removed};
 use super::super::item;
 use super::super::key::Key;
-use super::super::names::{GROUPS, LEAF, ORDER, ROUND};
+use super::super::leaf::unchanged_leaf;
+use super::super::names::{GROUPS, ROUND};
 use super::super::stored::RecordedLeaf;
 use super::super::write::{self, PRESENT, Terms};
 
@@ -30,16 +31,9 @@ pub(super) struct DeviceUpdate<'a> {
 
 impl Records {
     pub(super) fn updating_device(&self, update: &DeviceUpdate<'_>) -> TransactWriteItem {
-        let mut terms = Terms::default().name(LEAF);
-        let mut conditions = vec![PRESENT.to_owned()];
+        let (same_leaf, mut terms) = unchanged_leaf(update.read.order, Terms::default());
+        let mut conditions = vec![PRESENT.to_owned(), same_leaf.to_owned()];
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
-        if update.read.order == 0 {
-            conditions.push("attribute_not_exists(#leaf)".to_owned());
-        } else {
-            let order = item::number(&update.read.order);
-            terms = terms.name(ORDER).value("read", order);
-            conditions.push("#leaf.#order = :read".to_owned());
-        }
         if let Some(leaf) = &update.leaf {
             terms = terms.value("leaf", item::attribute(leaf));
             sets.push("#leaf = :leaf".to_owned());

@@ -85,7 +85,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
-        .announce(&device, &[Announcing::direct(&task)], NOW)
+        .announce(&device, 0, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
     let task = table.task(&device, package.id).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
     let task = table.task(&device, package.id).await.unwrap();
     table
         .records
-        .announce(&device, &[Announcing::direct(&task)], LATER)
+        .announce(&device, 0, &[Announcing::direct(&task)], LATER)
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
@@ -194,7 +194,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
     let (kept, halted) = (tasks[0].package, tasks[1].package);
     table.records.deactivate(halted).await.unwrap();
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
-    let announced = table.records.announce(&device, &asked, LATER).await;
+    let announced = table.records.announce(&device, 0, &asked, LATER).await;
     let expected = Announced {
         on_record: vec![kept],
         refused: vec![halted],
@@ -213,7 +213,7 @@ async fn an_announced_task_stays_announced_after_deactivation(service: Service) 
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let held = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&held)];
-    let announce = || table.records.announce(&device, &tasks, LATER);
+    let announce = || table.records.announce(&device, 0, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
     assert_eq!(announce().await.unwrap().on_record, [package.id]);
@@ -224,7 +224,8 @@ async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let task = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&task)];
-    let announced = join_all((0..6).map(|_| table.records.announce(&device, &tasks, LATER))).await;
+    let announced =
+        join_all((0..6).map(|_| table.records.announce(&device, 0, &tasks, LATER))).await;
     for one in announced {
         assert_eq!(one.unwrap().on_record, [package.id]);
     }
@@ -248,7 +249,7 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = table
         .records
-        .announce(&device, &asked, LATER)
+        .announce(&device, 0, &asked, LATER)
         .await
         .unwrap();
     assert_eq!(

@@ -112,7 +112,7 @@ async fn a_task_is_reset_once(service: Service) {
 async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     let held = table.records.device_state(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
-    let announced = table.records.announce(device, &announcing, NOW).await;
+    let announced = table.records.announce(device, 0, &announcing, NOW).await;
     assert_eq!(announced.unwrap().on_record.len(), 1);
     let tasks = table.records.device_state(device).await.unwrap().tasks;
     let commands = DeviceCommands {

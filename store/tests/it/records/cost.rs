@@ -95,7 +95,7 @@ async fn life(service: Service) -> Vec<(&'static str, Vec<String>, f64)> {
     let task = table.task(&device, package.id).await.unwrap();
     note("device_state, assigned");
     let tasks = [Announcing::direct(&task)];
-    records.announce(&device, &tasks, NOW).await.unwrap();
+    records.announce(&device, 0, &tasks, NOW).await.unwrap();
     note("announce");
     let task = table.task(&device, package.id).await.unwrap();
     let success = result(&task, "SUCCESS");

@@ -36,7 +36,7 @@ async fn announce(records: &Records, device: &DeviceId, package: &PackageRecord)
     let tasks = records.device_state(device).await.unwrap().tasks;
     let task = tasks.iter().find(|task| task.package == package.id);
     let tasks = [Announcing::direct(task.expect("the package is assigned"))];
-    let announced = records.announce(device, &tasks, NOW).await.unwrap();
+    let announced = records.announce(device, 0, &tasks, NOW).await.unwrap();
     assert_eq!(announced.on_record.len() + announced.refused.len(), 1);
     !announced.on_record.is_empty()
 }
@@ -89,7 +89,7 @@ async fn an_announcement_races_with_a_block(service: Service) {
         let task = table.assigned(&device, &package).await;
         let tasks = [Announcing::direct(&task)];
         let (announced, ()) = tokio::join!(
-            records.announce(&device, &tasks, NOW),
+            records.announce(&device, 0, &tasks, NOW),
             block(records, &device)
         );
         let is_announced = !announced.unwrap().on_record.is_empty();

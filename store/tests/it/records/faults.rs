@@ -48,7 +48,7 @@ async fn deploy(records: &Records, device: &DeviceId, package: &PackageRecord, c
     for _ in 0..2 {
         let announced = until_answered(async || {
             records
-                .announce(device, &[Announcing::direct(&task)], NOW)
+                .announce(device, 0, &[Announcing::direct(&task)], NOW)
                 .await
         })
         .await;
@@ -128,7 +128,7 @@ async fn a_lost_answer_neither_writes_nor_counts_twice(service: Service) {
     let task = open(records, &device).await.unwrap();
     until_answered(async || {
         records
-            .announce(&device, &[Announcing::direct(&task)], NOW)
+            .announce(&device, 0, &[Announcing::direct(&task)], NOW)
             .await
     })
     .await;
@@ -160,7 +160,7 @@ async fn a_lagging_index_shows_old_states_and_affects_no_decision(service: Servi
     });
     let task = open(records, &device).await.unwrap();
     let announced = records
-        .announce(&device, &[Announcing::direct(&task)], NOW)
+        .announce(&device, 0, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
     assert_eq!(announced.on_record, [package.id]);

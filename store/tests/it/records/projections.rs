@@ -13,7 +13,8 @@ use packcast_rollout::state::{EarlierDevice, GroupPackages, project_packages};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::records::{
-    DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget, RecordedLeaf,
+    Announced, Announcing, DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected,
+    GroupTarget, RecordedLeaf,
 };
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::raw::RawEngine;
@@ -318,13 +319,14 @@ async fn members_of_a_deleted_group_never_join_a_later_one(service: Service) {
     let projected = project_group(&table, "lab", Some(&again), 4).await;
     assert_eq!(projected, WRITTEN);
     assert_eq!(state(&table, "lab").await.unwrap().created, Some(12));
-    assert!(!records.remove_members(&lab(), 4).await.unwrap());
 
     let two = &devices[1];
     let to_the_deleted_one = project_one(&table, two, &Leaf::in_groups(&[("lab", 9)]), 5).await;
     assert_eq!(to_the_deleted_one, DeviceProjected::OtherGroup);
     let to_the_later_one = project_one(&table, two, &Leaf::in_groups(&[("lab", 12)]), 5).await;
     assert_eq!(to_the_later_one, joined("lab"));
+    // A slow writer that has deleted the group removes no member of the later one.
+    assert!(!records.remove_members(&lab(), 4).await.unwrap());
     assert_eq!(members(&table, "lab").await, std::slice::from_ref(two));
 }
 
@@ -578,6 +580,28 @@ async fn a_check_in_and_a_change_of_groups_keep_each_other(service: Service) {
     assert!(device_state.memberships.includes(&lab()));
 }
 
+async fn a_task_is_announced_only_under_the_leaf_that_was_read(service: Service) {
+    let table = Table::start_on(service, 413).await;
+    let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
+    let entry = Leaf::new(&[], &[(&package, 9)], &[]);
+    let records = &table.records;
+    let announce = async |leaf_order| {
+        let task = table.task(&one, package.id).await.unwrap();
+        let tasks = [Announcing::direct(&task)];
+        let announced = records.announce(&one, leaf_order, &tasks, NOW).await;
+        let Announced { on_record, refused } = announced.unwrap();
+        (on_record.len(), refused.len())
+    };
+    project_one(&table, &one, &entry, 1).await;
+    assert_eq!(leaf_of(&table, &one).await.order, 1);
+    assert_eq!(announce(0).await, (0, 1));
+    // The next head keeps the entry, and somebody else changes the device.
+    let kept = Leaf::new(&[], &[(&package, 9)], &[(&package, 9)]);
+    project_one(&table, &one, &kept, 2).await;
+    assert_eq!(announce(1).await, (0, 1));
+    assert_eq!(announce(2).await, (1, 0));
+}
+
 /// Refusals name the items of a transaction by their position.
 async fn each_item_of_a_refused_transaction_has_a_reason(service: Service) {
     let table = Table::start_on(service, 412).await;
@@ -623,5 +647,6 @@ packcast_testing::on_each_service! {
     a_device_can_change_all_of_its_groups_and_packages
     a_removed_device_loses_and_gets_nothing_more
     a_check_in_and_a_change_of_groups_keep_each_other
+    a_task_is_announced_only_under_the_leaf_that_was_read
     each_item_of_a_refused_transaction_has_a_reason
 }

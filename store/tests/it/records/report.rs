@@ -49,7 +49,7 @@ async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step
     let task = table.task(device, package.id).await.unwrap();
     if step == "announce" {
         records
-            .announce(device, &[Announcing::direct(&task)], NOW)
+            .announce(device, 0, &[Announcing::direct(&task)], NOW)
             .await
             .unwrap();
     } else {

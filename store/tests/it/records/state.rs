@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
+use aws_sdk_dynamodb::{Client, Config};
 use futures_util::future::join_all;
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{
     DocumentText, KeyListId, LeafName, Lookup, NodeHash, PagedTree, PartialTree, SignedKeyList,
 };
-use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit};
+use packcast_store::Records;
+use packcast_store::records::{
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime,
+};
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
@@ -338,4 +343,26 @@ packcast_testing::on_each_service! {
     a_stored_tree_is_read_and_changed_page_by_page
     contents_are_complete_although_many_requests_fail
     a_document_with_another_digest_than_its_key_is_an_error
+}
+
+#[tokio::test]
+async fn an_answer_tells_the_time_unless_the_service_is_on_this_machine() {
+    let (table, head) = with_head(Service::Embedded, 214).await;
+    let on_this_machine = table.records.head_with_time().await.unwrap();
+    assert_eq!(
+        on_this_machine,
+        (Some(head.clone()), ServiceTime::ThisMachine)
+    );
+    // These records do not know that the service is on this machine.
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static("local"))
+        .credentials_provider(Credentials::new("local", "local", None, None, "test"))
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .endpoint_url(&table.endpoint);
+    let client = Client::from_conf(config.build());
+    let records = Records::new(client, table.records.table());
+    let (found, time) = records.head_with_time().await.unwrap();
+    assert_eq!(found, Some(head));
+    assert!(matches!(time, ServiceTime::Told(_)), "{time:?}");
 }

@@ -1,0 +1,251 @@
+//! The records that may be incomplete, with all that their projections need.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use packcast_protocol::state::document::StateDocument;
+use packcast_protocol::state::{
+    Commit, CommitId, DeviceDocument, Document, DocumentText, GroupDocument, LeafChange, LeafName,
+};
+use packcast_protocol::{DeviceId, GroupName, Sha256Digest};
+use packcast_rollout::state::{
+    EarlierDevice, EarlierDocuments, GroupPackages, NotLoaded, StatePart, StatePartError,
+    names_to_project, project_packages,
+};
+use packcast_store::Records;
+use packcast_store::records::{DeviceTarget, GroupTarget, OrderedCommit};
+
+use super::super::error::StateError;
+use super::super::reader::TargetState;
+use super::super::trees::Trees;
+
+/// The leaves of a head whose records may be incomplete.
+#[derive(Debug)]
+pub(super) struct OpenRecords {
+    order: u64,
+    /// The documents of these leaves at the head, and all groups that the devices name.
+    part: StatePart,
+    groups: BTreeMap<GroupName, GroupPackages>,
+    devices: Vec<OpenDevice>,
+}
+
+/// A device whose records may be incomplete. Devices with equal documents share the values.
+#[derive(Debug)]
+struct OpenDevice {
+    device: DeviceId,
+    groups: Arc<BTreeMap<GroupName, u64>>,
+    earlier: Arc<EarlierDevice>,
+}
+
+impl OpenRecords {
+    /// Finds the open records. `None` if all records are complete.
+    pub(super) async fn read(
+        records: &Records,
+        state: &mut TargetState,
+    ) -> Result<Option<Self>, StateError> {
+        let Some(head) = &state.head else {
+            return Ok(None);
+        };
+        let (id, order) = (head.commit.id(), head.stored.order);
+        let recorded = records.recorded_changes().await?;
+        if recorded >= order {
+            return Ok(None);
+        }
+        let changes = open_changes(records, &mut state.trees, id, recorded..order).await?;
+        let open = names_to_project(&changes);
+        let names = open.keys().cloned().collect();
+        let mut part = state.trees.part(records, names).await?;
+        let mut of_devices = part.named_groups();
+        of_devices.retain(|name| !part.is_loaded(name));
+        part.extend(state.trees.part(records, of_devices).await?);
+        let mut earlier = Earlier::read(records, &part, &open).await?;
+        let (mut groups, mut devices) = (BTreeMap::new(), Vec::new());
+        let mut decided = BTreeMap::new();
+        for (name, documents) in open {
+            match &name {
+                LeafName::Group(group) => {
+                    let before = earlier.groups.all(&name, &documents)?;
+                    let packages = project_packages(part.group(group)?, before);
+                    groups.insert(group.clone(), packages);
+                }
+                LeafName::Device(device) => {
+                    let digest = part.document_of_device(device).map(Document::digest);
+                    let (groups, earlier) = match decided.entry((digest, documents.clone())) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(new) => {
+                            let before = earlier.devices.all(&name, &documents)?;
+                            let groups = groups_of(&part, device)?;
+                            let before = EarlierDevice::new(part.device(device)?, &groups, before);
+                            new.insert((Arc::new(groups), Arc::new(before)))
+                        }
+                    };
+                    devices.push(OpenDevice {
+                        device: device.clone(),
+                        groups: Arc::clone(groups),
+                        earlier: Arc::clone(earlier),
+                    });
+                }
+                _ => {}
+            }
+        }
+        Ok(Some(Self {
+            order,
+            part,
+            groups,
+            devices,
+        }))
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = GroupTarget<'_>> {
+        self.groups.iter().map(|(group, packages)| GroupTarget {
+            group,
+            document: self.part.document_of_group(group),
+            packages,
+            order: self.order,
+        })
+    }
+
+    /// Returns the entries of an open group in the partitions of packages.
+    pub(super) fn packages(&self, group: &GroupName) -> &GroupPackages {
+        &self.groups[group]
+    }
+
+    pub(super) fn devices(&self) -> impl Iterator<Item = DeviceTarget<'_>> {
+        self.devices.iter().map(|open| DeviceTarget {
+            device: &open.device,
+            document: self.part.document_of_device(&open.device),
+            groups: &open.groups,
+            earlier: &open.earlier,
+        })
+    }
+}
+
+/// Returns the groups of a device that exist at the head.
+pub(in super::super) fn groups_of(
+    part: &StatePart,
+    device: &DeviceId,
+) -> Result<BTreeMap<GroupName, u64>, NotLoaded> {
+    let groups = part.groups_of(device)?.into_iter();
+    Ok(groups
+        .map(|(group, created)| (group.clone(), created))
+        .collect())
+}
+
+/// Returns the differences of all commits that became the head with these orders, without the
+/// first.
+///
+/// The commits are found from the head on, because the order of their numbers is another one after
+/// a thief's commit was replaced.
+async fn open_changes(
+    records: &Records,
+    head: &mut Trees,
+    mut id: CommitId,
+    orders: std::ops::Range<u64>,
+) -> Result<Vec<LeafChange>, StateError> {
+    let mut changes = Vec::new();
+    let mut later = None;
+    for order in orders.rev() {
+        let commit = ordered(records, id, order + 1).await?;
+        let mut trees = match commit.replaced {
+            None => Trees::of(None),
+            Some(replaced) => {
+                id = replaced;
+                let commit = verified(&ordered(records, id, order).await?)?;
+                Trees::of(Some(&commit))
+            }
+        };
+        let after = later.as_mut().unwrap_or(&mut *head);
+        changes.extend(trees.difference(records, after).await?);
+        later = Some(trees);
+    }
+    Ok(changes)
+}
+
+/// Reads the commit that became the head with this order.
+async fn ordered(
+    records: &Records,
+    commit: CommitId,
+    order: u64,
+) -> Result<OrderedCommit, StateError> {
+    let found = records.commit_named(&commit.name()).await?;
+    found
+        .filter(|found| found.order == order)
+        .ok_or(StateError::NoCommit { commit })
+}
+
+/// Returns a commit, whose digest is known from the record of a later one.
+fn verified(found: &OrderedCommit) -> Result<Commit, StateError> {
+    let (commit, text) = (found.commit.id, found.commit.signed.text());
+    let read = serde_json::from_str::<Commit>(text).ok();
+    read.filter(|_| Sha256Digest::of(text.as_bytes()) == commit.digest)
+        .ok_or(StateError::NoCommit { commit })
+}
+
+/// The documents that leaves have had since their records were complete.
+struct Earlier {
+    groups: DocumentsOf<GroupDocument>,
+    devices: DocumentsOf<DeviceDocument>,
+}
+
+/// Texts of documents, each read once.
+struct DocumentsOf<T> {
+    texts: Arc<BTreeMap<Sha256Digest, DocumentText>>,
+    read: BTreeMap<Sha256Digest, Document<T>>,
+}
+
+impl Earlier {
+    async fn read(
+        records: &Records,
+        part: &StatePart,
+        open: &BTreeMap<LeafName, EarlierDocuments>,
+    ) -> Result<Self, StateError> {
+        let mut texts = BTreeMap::new();
+        let mut missing = BTreeSet::new();
+        for (name, documents) in open {
+            missing.extend(documents.digests());
+            if let Some(text) = part.text(name) {
+                texts.entry(text.digest()).or_insert_with(|| text.clone());
+            }
+        }
+        missing.retain(|digest| !texts.contains_key(digest));
+        let missing: Vec<Sha256Digest> = missing.into_iter().collect();
+        let found = records.documents(&missing).await?;
+        texts.extend(found.into_iter().map(|text| (text.digest(), text)));
+        let texts = Arc::new(texts);
+        Ok(Self {
+            groups: DocumentsOf::new(&texts),
+            devices: DocumentsOf::new(&texts),
+        })
+    }
+}
+
+impl<T: StateDocument> DocumentsOf<T> {
+    fn new(texts: &Arc<BTreeMap<Sha256Digest, DocumentText>>) -> Self {
+        Self {
+            texts: Arc::clone(texts),
+            read: BTreeMap::new(),
+        }
+    }
+
+    /// Returns the documents of a leaf; `None` for a time without a leaf.
+    fn all(
+        &mut self,
+        name: &LeafName,
+        documents: &EarlierDocuments,
+    ) -> Result<Vec<Option<&T>>, StatePartError> {
+        for digest in documents.digests() {
+            if let Entry::Vacant(new) = self.read.entry(digest) {
+                let text = self.texts.get(&digest);
+                let text = text.ok_or_else(|| StatePartError::NoText { name: name.clone() })?;
+                let read = Document::read(text.clone());
+                new.insert(read.map_err(|source| StatePartError::Unreadable {
+                    name: name.clone(),
+                    source,
+                })?);
+            }
+        }
+        let document = |digest: Option<Sha256Digest>| digest.map(|digest| &*self.read[&digest]);
+        Ok(documents.all().map(document).collect())
+    }
+}
