@@ -38,7 +38,7 @@ pub(super) fn opened(observer: &Observer, opened: OpenedState) -> FollowedState 
 
 fn report_refusal(observer: &Observer, refusal: &Refusal) {
     let detail = with_causes(refusal);
-    tracing::warn!(detail, "refused a signed document");
+    tracing::warn!(detail, "refused a part of the signed state");
     observer(Event::DocumentRefused { detail });
 }
 

@@ -28,7 +28,7 @@ use crate::state::{StateDir, StateError};
 /// The limit of stored harmless attempts, and the number that is kept once there are more.
 ///
 /// Attempts that may have changed the device are kept forever. There are no more of them than
-/// signed assignments.
+/// entries in signed states.
 const MAX_HARMLESS: usize = 2000;
 const KEPT_HARMLESS: usize = 1000;
 

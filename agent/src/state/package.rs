@@ -125,12 +125,8 @@ impl PackageDir {
         }
     }
 
-    /// Frees the space of the manifest, of the archive and of the unpacked files.
+    /// Frees the space of the archive and of the unpacked files.
     pub(crate) fn discard_contents(&self) {
-        if let Err(error) = remove_file(&self.manifest()) {
-            let error = with_causes(&error);
-            tracing::warn!(error, "cannot remove the manifest");
-        }
         remove::folder(&self.fragments());
         self.remove_work();
     }
