@@ -103,8 +103,11 @@ impl Signer {
         progress: &Progress,
     ) -> Result<CompletedChange, Failure> {
         let mut state = self.changer(target).await?;
-        let changed = state.change(changes, command).await?;
-        changed.complete(progress).await
+        state
+            .change(changes, command)
+            .await?
+            .complete(progress)
+            .await
     }
 }
 
