@@ -6,7 +6,7 @@ mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{GroupDocument, LeafName};
-use packcast_protocol::{GroupName, LocationName, UnixTime};
+use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
 use packcast_rollout::GroupState;
 use packcast_rollout::state::StateChange;
 use packcast_store::records::GroupError;
@@ -17,17 +17,14 @@ pub use self::pacing::{GroupPacing, pace};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::failure::{Failure, Kind, RETRY_HINT};
+use crate::failure::Failure;
 use crate::location::choose;
 use crate::progress::Progress;
 use crate::signing::{Signer, expiry};
-use crate::state::current_part;
+use crate::state::{CompletedChange, complete_records, current_part};
 use crate::target::Target;
 use crate::text::count;
 use crate::warning::Warning;
-
-/// Maximum number of attempts at erasing a group that gets devices or packages meanwhile.
-const ATTEMPTS: u32 = 8;
 
 /// The groups of a target. It serializes as their list.
 #[derive(Debug, Serialize)]
@@ -57,6 +54,20 @@ pub struct GroupDeleted {
     pub commit: Option<u64>,
 }
 
+/// Errors of commands on groups.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GroupRefusal {
+    #[error("group {group} does not exist")]
+    NoGroup { group: GroupName },
+    #[error("group {group} already exists")]
+    Exists { group: GroupName },
+    #[error("group {group} does not have package {package}")]
+    NotAssigned {
+        group: GroupName,
+        package: PackageId,
+    },
+}
+
 /// Creates a group without devices and packages, with one commit.
 ///
 /// # Errors
@@ -68,24 +79,24 @@ pub async fn create(
     progress: &Progress,
 ) -> Result<GroupState, Failure> {
     not_all(group)?;
-    // Read before the state: a group that the state lacks after its record was read is deleted.
+    let exists = || GroupRefusal::Exists {
+        group: group.clone(),
+    };
     let is_recorded = target.records.group(group).await?.is_some();
-    let is_deleted = is_recorded && committed(target, group).await?.is_none();
-    if is_deleted {
-        // The command that deleted the group was interrupted.
-        signer.unlock()?;
-        erase(target, group, &signer, progress).await?;
+    let is_committed = committed(target, group).await?.is_some();
+    if is_recorded && is_committed {
+        return Err(exists().into());
     }
     let change = StateChange::CreateGroup {
         group: group.clone(),
     };
     let command = format!("packcast group create {group}");
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    Ok(target.records.create_group(group, signer.signing()).await?)
+    let done = change_one(target, change, &command, &mut signer, progress).await?;
+    // Without its record, the group is from a command that was interrupted.
+    if done.committed.number().is_none() && !is_committed {
+        return Err(exists().into());
+    }
+    known(target, group).await
 }
 
 /// Sets the location that the devices of a group try first; `None` removes the preference. The
@@ -95,6 +106,7 @@ pub async fn prefer(
     group: &GroupName,
     location: Option<&LocationName>,
     mut signer: Signer,
+    progress: &Progress,
 ) -> Result<GroupState, Failure> {
     let command = match location {
         Some(name) => {
@@ -108,14 +120,21 @@ pub async fn prefer(
         group: group.clone(),
         location: location.cloned(),
     };
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    let signing = signer.signing();
-    let changed = target.records.prefer(group, location, signing).await?;
-    Ok(changed.state)
+    change_one(target, change, &command, &mut signer, progress).await?;
+    of_all_or_known(target, group).await
+}
+
+/// Makes one change with one commit, and completes the records.
+async fn change_one(
+    target: &Target,
+    change: StateChange,
+    command: &str,
+    signer: &mut Signer,
+    progress: &Progress,
+) -> Result<CompletedChange, Failure> {
+    let mut state = signer.changer(target).await?;
+    let changed = state.change(&[change], command).await?;
+    changed.complete(progress).await
 }
 
 /// Lists the groups with their sizes. The group `all` always exists.
@@ -165,9 +184,9 @@ pub async fn delete(
         return Err(unknown(group));
     }
     if !force {
-        let assigned = document.map_or(0, |document| document.packages.as_slice().len());
-        let recorded = record.map_or(0, |record| record.assignments.len());
-        let packages = assigned.max(recorded) as u64;
+        // Devices of an interrupted command are counted, too.
+        complete_records(target, progress).await?;
+        let packages = document.map_or(0, |document| document.packages.as_slice().len()) as u64;
         let devices = target.records.size(group).await?;
         if packages > 0 || devices > 0 {
             return Err(not_empty(group, devices, packages));
@@ -178,47 +197,11 @@ pub async fn delete(
     };
     let options = if force { " --force" } else { "" };
     let command = format!("packcast group delete {group}{options}");
-    let committed = signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    // The state does not have the group any more, so its record goes, too: even if the group got
-    // devices or packages meanwhile.
-    erase(target, group, &signer, progress).await?;
+    let done = change_one(target, change, &command, &mut signer, progress).await?;
     Ok(GroupDeleted {
         group: group.clone(),
-        commit: committed.number(),
+        commit: done.committed.number(),
     })
-}
-
-/// Erases the record of a group that the signed state does not have.
-async fn erase(
-    target: &Target,
-    group: &GroupName,
-    signer: &Signer,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let records = &target.records;
-    for _ in 0..ATTEMPTS {
-        let Some(state) = records.group(group).await? else {
-            return Ok(());
-        };
-        // The packages come first: from here on no package is announced for this group.
-        for assignment in &state.assignments {
-            let (package, signing) = (assignment.package, signer.signing());
-            records.unassign_group(group, package, signing).await?;
-        }
-        members::empty(target, group, signer, progress).await?;
-        if records.delete_group(group).await? {
-            return Ok(());
-        }
-    }
-    Err(Failure::new(Kind::TryLater, not_erased(group)).hint(RETRY_HINT))
-}
-
-fn not_erased(group: &GroupName) -> String {
-    format!("cannot erase the record of the deleted group {group}: it gets devices or packages")
 }
 
 /// Returns the document of a group in the signed state; `None` if the state does not have the group.
@@ -264,7 +247,16 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
 
 fn unknown(group: &GroupName) -> Failure {
     let group = group.clone();
-    GroupError::NoGroup { group }.into()
+    GroupRefusal::NoGroup { group }.into()
+}
+
+/// Reads a group. The group `all` may have no record.
+async fn of_all_or_known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
+    if group.is_all() {
+        let state = target.records.group(group).await?;
+        return Ok(state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now())));
+    }
+    known(target, group).await
 }
 
 /// Returns the end of the validity of a group's signed assignments.
@@ -278,6 +270,18 @@ fn expiry_warning(state: &GroupState, target: &str) -> Option<Warning> {
         return None;
     }
     expiry::warning(&format!("group {}", state.group), expires(state), target)
+}
+
+impl From<GroupRefusal> for Failure {
+    fn from(error: GroupRefusal) -> Self {
+        match error {
+            GroupRefusal::NoGroup { .. } => {
+                Self::failed(error).hint("run 'packcast group list' to see the groups")
+            }
+            GroupRefusal::Exists { .. } => Self::conflict(error),
+            GroupRefusal::NotAssigned { .. } => Self::failed(error),
+        }
+    }
 }
 
 impl From<GroupError> for Failure {
@@ -299,32 +303,26 @@ impl From<GroupError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rendered::{failures, next_steps};
+    use crate::rendered::failures;
 
     #[test]
     fn errors_of_groups_have_next_steps() {
         let (group, package) = (|| "lab".parse().unwrap(), "1795000000".parse().unwrap());
         let errors = [
-            GroupError::NoGroup { group: group() },
-            GroupError::Exists { group: group() },
-            GroupError::NotAssigned {
+            GroupRefusal::NoGroup { group: group() },
+            GroupRefusal::Exists { group: group() },
+            GroupRefusal::NotAssigned {
                 group: group(),
                 package,
             },
-            GroupError::Deleted { package },
         ];
-        insta::assert_snapshot!(next_steps(errors), @r"
-        NoGroup: Failed
-          hint: run 'packcast group list' to see the groups
-        Exists: Conflict
-        NotAssigned: Failed
-        Deleted: Failed
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
+        Failed: group lab does not exist
+        hint: run 'packcast group list' to see the groups
+        Conflict: group lab already exists
+        Failed: group lab does not have package 1795000000
         ");
         let all = not_all(&GroupName::all()).unwrap_err();
-        assert_eq!(
-            not_erased(&group()),
-            "cannot erase the record of the deleted group lab: it gets devices or packages"
-        );
         insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages

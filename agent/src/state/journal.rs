@@ -13,6 +13,12 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+use packcast_protocol::{
+    Assignee, GroupName, Sha256Digest,
+    state::{CommitId, HighestCommit, TargetId},
+};
+
 use crate::platform::ProgramRecord;
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::{state::checked_line, state::durable};
@@ -38,7 +44,8 @@ pub(crate) const MAX_REPEATS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fetching {
     pub(crate) attempt: u32,
-    /// The start of the attempt; unknown after an interruption.
+    /// The start of the attempt; `None` after an interruption, and while the package waits for
+    /// another signed state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<UnixTime>,
     /// The interrupted action, which may be repeated.
@@ -59,13 +66,18 @@ pub(crate) struct Acting {
     /// The program of the action. Recorded before the program runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<RunningProgram>,
-    /// The assignments of the action; empty if the function's task was enough.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) by: BTreeSet<Mandate>,
-    /// The commit and the key list of the signed state that permitted the action; `None` in the old
-    /// form of trust.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) under: Option<Box<ActedUnder>>,
+    /// The permission for the action.
+    pub(crate) permission: Permission,
+}
+
+/// The permission of a signed state to act on a package. Acting uses it up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Permission {
+    /// All mandates of the package in the state. A device with damaged records may find none, if the
+    /// package was unassigned meanwhile.
+    pub(crate) mandates: BTreeSet<Mandate>,
+    /// The commit and the key list of the state.
+    pub(crate) under: Box<ActedUnder>,
 }
 
 /// A program that the agent has started.
@@ -100,16 +112,10 @@ pub(crate) struct Finished {
     /// Unknown if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) package: Option<PackageLabel>,
-    /// `true` if the attempt may have changed the device.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) acted: bool,
-    /// The assignments that the attempt used up, because it acted.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) by: BTreeSet<Mandate>,
-    /// The commit and the key list of the signed state that permitted the action; `None` in the old
-    /// form of trust.
+    /// The permission that the attempt used up, because it may have changed the device; `None` if it
+    /// has changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) under: Option<Box<ActedUnder>>,
+    pub(crate) acted: Option<Permission>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -139,9 +145,7 @@ impl Finished {
             },
             outcome,
             package: None,
-            acted: false,
-            by: BTreeSet::new(),
-            under: None,
+            acted: None,
         }
     }
 }
@@ -227,6 +231,14 @@ impl Fetching {
         }
     }
 
+    /// Returns the attempt without its start, because it waits for another signed state.
+    pub(crate) fn paused(&self) -> Self {
+        Self {
+            since: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns the seconds since the attempt began.
     pub(crate) fn seconds_since_start(&self, now: UnixTime) -> u64 {
         self.since.map_or(0, |since| now.since(since))
@@ -256,12 +268,14 @@ impl Acting {
 impl Journal {
     /// Returns the commit and the key list under which the agent has acted, if it has.
     pub(crate) fn acted_under(&self) -> Option<&ActedUnder> {
-        let acting = match self {
-            Self::Finished(finished) => return finished.under.as_deref(),
-            Self::Acting(acting) => Some(acting),
-            Self::Fetching(fetching) => fetching.interrupted.as_ref(),
+        let permission = match self {
+            Self::Finished(finished) => finished.acted.as_ref(),
+            Self::Acting(acting) => Some(&acting.permission),
+            Self::Fetching(Fetching { interrupted, .. }) => {
+                interrupted.as_ref().map(|before| &before.permission)
+            }
         };
-        acting?.under.as_deref()
+        permission.map(|permission| &*permission.under)
     }
 
     /// Returns the number of the journal's attempt.
@@ -276,10 +290,41 @@ impl Journal {
 }
 
 #[cfg(test)]
+impl Permission {
+    /// The target of the permissions in tests.
+    pub(crate) const TARGET: TargetId = TargetId::from_bytes([7; 16]);
+
+    /// Returns a permission for all devices.
+    pub(crate) fn of_all(seq: u64) -> Self {
+        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+        let commit = CommitId {
+            number: 1_795_000_000,
+            digest: Sha256Digest::of(b"commit"),
+        };
+        let highest = HighestCommit {
+            key: key.parse().unwrap(),
+            commit,
+            until: UnixTime(1_795_000_000),
+        };
+        let mandate = Mandate {
+            assignee: Assignee::Group(GroupName::all()),
+            seq,
+        };
+        Self {
+            mandates: [mandate].into(),
+            under: Box::new(ActedUnder {
+                target: Self::TARGET,
+                highest,
+                list: 1,
+                root: key.parse().unwrap(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::mandates::mandate_of_all;
-
     fn acting(attempt: u32, repeats: u32) -> Acting {
         Acting {
             attempt,
@@ -290,8 +335,7 @@ mod tests {
             may_repeat: true,
             repeats,
             program: None,
-            by: [mandate_of_all(1)].into(),
-            under: None,
+            permission: Permission::of_all(1),
         }
     }
 

@@ -160,8 +160,10 @@ async fn prefer(
     key: &KeyArg,
     format: Format,
 ) -> Result<(), Failure> {
-    let signer = key.signer(target);
-    let state = group::prefer(target, group, location, signer).await?;
+    let (signer, bar) = (key.signer(target), Bar::new());
+    let progress = bar.progress();
+    let work = Box::pin(group::prefer(target, group, location, signer, &progress));
+    let state = until_interrupted("devices", work, &bar).await?;
     output::for_scripts(format, &state);
     output::note(&preferred(group, location));
     Ok(())

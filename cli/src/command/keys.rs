@@ -309,6 +309,7 @@ mod tests {
         signed.signed = 240;
         let rotated = Rotated {
             public_key: KEY.to_owned(),
+            trust: format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap(),
             secret_key_file: "/home/ada/.config/packcast/production.key".into(),
             old_secret_key_file: "/home/ada/.config/packcast/production-was-Y7GFO3.key".into(),
             signed,
@@ -317,11 +318,12 @@ mod tests {
         };
         assert_snapshot!(rotate::text(&rotated), @"
         public key           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trust line           a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         secret key file      /home/ada/.config/packcast/production.key
         old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
         signed again         240
         ");
-        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new public key");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new trust line or public key");
     }
 
     #[test]

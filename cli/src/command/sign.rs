@@ -71,11 +71,11 @@ impl Args {
         let mut signer = self.key.signer(&target).accepting_clock(self.accept_clock);
         let valid_for_s = self.state_valid_for * DAY_S;
         let to_sign = self.request();
+        let progress = bar.progress();
         let state = match &to_sign {
             ToSign::AsRecorded { .. } => None,
-            _ => Some(renew(&target, &mut signer, valid_for_s).await?),
+            _ => Some(renew(&target, &mut signer, valid_for_s, &progress).await?),
         };
-        let progress = bar.progress();
         let work = Box::pin(sign::sign(&target, &to_sign, signer, &progress));
         let assignments = until_interrupted("groups and devices", work, &bar).await?;
         let result = Signed { state, assignments };

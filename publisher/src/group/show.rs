@@ -4,8 +4,7 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{GroupState, PackageRecord};
 use serde::Serialize;
 
-use super::{expires, expiry_warning, known};
-use crate::clock::now;
+use super::{expires, expiry_warning, of_all_or_known};
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::warning::Warning;
@@ -31,12 +30,7 @@ pub async fn show(
     group: &GroupName,
     with_devices: bool,
 ) -> Result<GroupDetails, Failure> {
-    let state = if group.is_all() {
-        let state = target.records.group(group).await?;
-        state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now()))
-    } else {
-        known(target, group).await?
-    };
+    let state = of_all_or_known(target, group).await?;
     let ids: Vec<PackageId> = state.assignments.iter().map(|a| a.package).collect();
     let devices = if with_devices {
         Some(target.records.members(group).await?)

@@ -1,5 +1,7 @@
 //! Revokes a key: agents stop trusting it.
 
+use std::sync::Arc;
+
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, PublicKey, verify};
 use packcast_rollout::PackageRecord;
@@ -8,9 +10,11 @@ use serde::Serialize;
 
 use super::key::SigningKey;
 use super::key_lists::{PublishedKeyLists, signed};
+use super::signer::state_signer;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::named;
+use crate::state::rotate::{StateKey, retire_publisher};
 use crate::target::Target;
 
 /// The result of revoking a key.
@@ -30,11 +34,17 @@ pub struct Revoked {
 pub async fn revoke(
     target: &Target,
     public_key: &PublicKey,
-    key: &SigningKey,
+    key: Arc<SigningKey>,
 ) -> Result<Revoked, Failure> {
     let published = PublishedKeyLists::read(target, key.public()).await?;
     let list = published.lists.revoke(public_key, now())?;
-    published.add(target, &[signed(&list, key)?]).await?;
+    let sign = state_signer(Arc::clone(&key));
+    let own = StateKey {
+        public: key.public(),
+        sign: &*sign,
+    };
+    retire_publisher(target, own, public_key).await?;
+    published.add(target, &[signed(&list, &key)?]).await?;
     Ok(Revoked {
         public_key: public_key.to_string(),
         trusted: list.keys().iter().map(ToString::to_string).collect(),

@@ -135,10 +135,15 @@ impl Unlocked {
         Self {
             keys,
             sign: signing_with(Arc::clone(&key), COMMENT),
-            sign_state: signing_with(key, STATE_COMMENT),
+            sign_state: state_signer(key),
             memory,
         }
     }
+}
+
+/// Returns the function that signs commits and key lists with a key.
+pub(super) fn state_signer(key: Arc<SigningKey>) -> Box<Sign> {
+    signing_with(key, STATE_COMMENT)
 }
 
 fn signing_with(key: Arc<SigningKey>, comment: &'static str) -> Box<Sign> {

@@ -1,12 +1,16 @@
 //! Adds the key of another publisher to the keys that agents trust.
 
+use std::sync::Arc;
+
 use packcast_protocol::signature::PublicKey;
 use serde::Serialize;
 
 use super::key::SigningKey;
 use super::key_lists::{PublishedKeyLists, signed};
+use super::signer::state_signer;
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::state::rotate::{StateKey, add_publisher};
 use crate::target::Target;
 
 /// The result of trusting a key.
@@ -24,11 +28,17 @@ pub struct Trusting {
 pub async fn trust(
     target: &Target,
     public_key: &PublicKey,
-    key: &SigningKey,
+    key: Arc<SigningKey>,
 ) -> Result<Trusting, Failure> {
+    let sign = state_signer(Arc::clone(&key));
+    let own = StateKey {
+        public: key.public(),
+        sign: &*sign,
+    };
     let published = PublishedKeyLists::read(target, key.public()).await?;
     let list = published.lists.trust(public_key, now())?;
-    published.add(target, &[signed(&list, key)?]).await?;
+    add_publisher(target, own, public_key).await?;
+    published.add(target, &[signed(&list, &key)?]).await?;
     Ok(Trusting {
         public_key: public_key.to_string(),
         trusted: list.keys().iter().map(ToString::to_string).collect(),

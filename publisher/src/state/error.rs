@@ -41,6 +41,10 @@ pub enum StateError {
     },
     #[error("the newest key list does not name your key {key}")]
     KeyNotNamed { key: PublicKey },
+    #[error("your key {key} is retired: it signs no further changes")]
+    KeyRetired { key: PublicKey },
+    #[error("your key {key} is not a root key of the target, so it cannot change the key list")]
+    NotRoot { key: PublicKey },
     #[error("the newest key list has expired")]
     ListExpired,
     #[error(
@@ -124,6 +128,12 @@ impl From<StateError> for Failure {
             StateError::KeyNotNamed { .. } => {
                 Some("ask the owner of a root key to add your key to the key list")
             }
+            StateError::KeyRetired { .. } => {
+                Some("use the new key; if 'packcast keys rotate' was interrupted, run it again")
+            }
+            StateError::NotRoot { .. } => {
+                Some("ask the owner of a root key to change the key list")
+            }
             StateError::ListExpired => Some(
                 "ask the owner of a root key to run 'packcast sign', which renews the key list",
             ),
@@ -177,7 +187,7 @@ mod tests {
     fn errors_have_next_steps() {
         let hash = NodeHash::from_bytes([7; 32]);
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
-        let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
+        let key = || data_encoding::BASE64.encode(&bytes).parse().unwrap();
         let group: GroupName = "lab".parse().unwrap();
         let errors = [
             StateError::NoKeyList,
@@ -204,7 +214,9 @@ mod tests {
                 hash,
                 source: PartialTreeError::CutOff,
             },
-            StateError::KeyNotNamed { key },
+            StateError::KeyNotNamed { key: key() },
+            StateError::KeyRetired { key: key() },
+            StateError::NotRoot { key: key() },
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
             StateError::UnknownHead { head: commit(1) },
@@ -241,6 +253,10 @@ mod tests {
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: the newest key list does not name your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB
         hint: ask the owner of a root key to add your key to the key list
+        Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is retired: it signs no further changes
+        hint: use the new key; if 'packcast keys rotate' was interrupted, run it again
+        Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is not a root key of the target, so it cannot change the key list
+        hint: ask the owner of a root key to change the key list
         Failed: the newest key list has expired
         hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back

@@ -1,5 +1,7 @@
 //! `packcast keys revoke`: stops agents from trusting a key.
 
+use std::sync::Arc;
+
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
 use packcast_publisher::signing::revoke::{self, Revoked};
@@ -27,8 +29,8 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = self.key.load(&target)?;
-        let revoked = revoke::revoke(&target, &self.public_key, &key).await?;
+        let key = Arc::new(self.key.load(&target)?);
+        let revoked = revoke::revoke(&target, &self.public_key, key).await?;
         output::result(globals.format, &revoked, text);
         if !revoked.refused.is_empty() {
             output::note(REFUSED);

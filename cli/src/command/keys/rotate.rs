@@ -12,7 +12,7 @@ use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
 pub(super) const NEXT_CHECK_IN: &str = "agents trust the new key from their next check-in on; \
-configure new agents with the new public key";
+configure new agents with the new trust line or public key";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -56,6 +56,7 @@ pub(super) fn resumed(file: &Path) -> String {
 pub(super) fn text(rotated: &Rotated) -> String {
     output::fields([
         ("public key", rotated.public_key.clone()),
+        ("trust line", rotated.trust.to_string()),
         (
             "secret key file",
             rotated.secret_key_file.display().to_string(),

@@ -1,5 +1,7 @@
 //! `packcast keys trust`: adds the key of another publisher to the keys that agents trust.
 
+use std::sync::Arc;
+
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
 use packcast_publisher::signing::trust::{self, Trusting};
@@ -20,8 +22,8 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = self.key.load(&target)?;
-        let trusting = trust::trust(&target, &self.public_key, &key).await?;
+        let key = Arc::new(self.key.load(&target)?);
+        let trusting = trust::trust(&target, &self.public_key, key).await?;
         output::result(globals.format, &trusting, text);
         note_first(trusting.is_first);
         Ok(())
