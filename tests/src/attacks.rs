@@ -88,6 +88,7 @@ macro_rules! every_attack {
             state key_list_after_a_gap "cannot follow a key list",
             state key_list_of_an_older_serial "cannot accept a commit",
             state commit_of_a_removed_key "cannot accept a commit",
+            state thief_with_a_late_number "SUCCESS_0",
             state second_root_removes_the_first "cannot follow a key list",
             reply task_announced_twice "SUCCESS_0",
             reply attempt_raised "used up every assignment",
