@@ -46,7 +46,7 @@ pub(crate) async fn commit_location(
     let edge: Location = edge.to_string().parse().map_err(Failure::failed)?;
     let recorded = location::list(target).await?;
     for at in recorded.iter().filter(|at| at.location == edge) {
-        let signer = Signer::with(target, Arc::clone(&key), &[])?;
+        let signer = Signer::with(target, Arc::clone(&key));
         location::add(target, at, signer, &Progress::none()).await?;
     }
     Ok(())

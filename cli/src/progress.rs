@@ -73,7 +73,6 @@ const fn name(work: Work) -> &'static str {
         Work::Unassigning => "unassigning",
         Work::Adding => "adding",
         Work::Removing => "removing",
-        Work::Signing => "signing",
         Work::Recording => "completing records",
         Work::Auditing => "auditing",
     }
@@ -130,7 +129,6 @@ mod tests {
             Work::Unassigning,
             Work::Adding,
             Work::Removing,
-            Work::Signing,
             Work::Recording,
             Work::Auditing,
         ];
@@ -142,7 +140,6 @@ mod tests {
         unassigning
         adding
         removing
-        signing
         completing records
         auditing
         ");

@@ -247,9 +247,9 @@ impl Assigning<'_> {
                 assignment: self.assignment.clone(),
             })
             .collect();
-        let mut state = signer.changer(target).await?;
-        let changed = state.change(&changes, &self.command).await?;
-        let done = changed.complete(progress).await?;
+        let done = signer
+            .change(target, &changes, &self.command, progress)
+            .await?;
         Ok((done.committed.number(), done.records))
     }
 }

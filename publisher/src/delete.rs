@@ -177,12 +177,7 @@ async fn withdraw(
         return Ok(());
     }
     let command = format!("packcast delete {} --unassign", named(package));
-    let changed = signer
-        .changer(target)
-        .await?
-        .change(&changes, &command)
-        .await?;
-    changed.complete(progress).await?;
+    signer.change(target, &changes, &command, progress).await?;
     // Tasks that devices had through their groups would stay until the next check-in.
     progress.begin(Work::Unassigning, open.len() as u64);
     stream::iter(&open)

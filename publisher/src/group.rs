@@ -6,10 +6,9 @@ mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{GroupDocument, LeafName};
-use packcast_protocol::{GroupName, LocationName, PackageId, UnixTime};
+use packcast_protocol::{GroupName, LocationName, PackageId};
 use packcast_rollout::GroupState;
 use packcast_rollout::state::StateChange;
-use packcast_store::records::GroupError;
 use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
@@ -20,20 +19,10 @@ use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
 use crate::location::choose;
 use crate::progress::Progress;
-use crate::signing::{Signer, expiry};
-use crate::state::{CompletedChange, complete_records, current_part};
+use crate::signing::Signer;
+use crate::state::{complete_records, current_part};
 use crate::target::Target;
 use crate::text::count;
-use crate::warning::Warning;
-
-/// The groups of a target. It serializes as their list.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct Groups {
-    pub groups: Vec<GroupSummary>,
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
-}
 
 /// A group in a list.
 #[derive(Debug, Serialize)]
@@ -42,8 +31,6 @@ pub struct GroupSummary {
     pub devices: u64,
     pub packages: usize,
     pub preferred: Option<LocationName>,
-    /// The end of the validity of its signed assignments.
-    pub expires: Option<UnixTime>,
 }
 
 /// The result of the deletion of a group.
@@ -91,7 +78,7 @@ pub async fn create(
         group: group.clone(),
     };
     let command = format!("packcast group create {group}");
-    let done = change_one(target, change, &command, &mut signer, progress).await?;
+    let done = signer.change(target, &[change], &command, progress).await?;
     // Without its record, the group is from a command that was interrupted.
     if done.committed.number().is_none() && !is_committed {
         return Err(exists().into());
@@ -120,47 +107,28 @@ pub async fn prefer(
         group: group.clone(),
         location: location.cloned(),
     };
-    change_one(target, change, &command, &mut signer, progress).await?;
+    signer.change(target, &[change], &command, progress).await?;
     of_all_or_known(target, group).await
 }
 
-/// Makes one change with one commit, and completes the records.
-async fn change_one(
-    target: &Target,
-    change: StateChange,
-    command: &str,
-    signer: &mut Signer,
-    progress: &Progress,
-) -> Result<CompletedChange, Failure> {
-    let mut state = signer.changer(target).await?;
-    let changed = state.change(&[change], command).await?;
-    changed.complete(progress).await
-}
-
 /// Lists the groups with their sizes. The group `all` always exists.
-pub async fn list(target: &Target) -> Result<Groups, Failure> {
+pub async fn list(target: &Target) -> Result<Vec<GroupSummary>, Failure> {
     let mut states = target.records.groups().await?;
     if !states.iter().any(|state| state.group.is_all()) {
         states.insert(0, GroupState::new(GroupName::all(), 0, now()));
     }
-    let warnings = states
-        .iter()
-        .filter_map(|state| expiry_warning(state, &target.name))
-        .collect();
-    let groups = stream::iter(states)
+    stream::iter(states)
         .map(|state| async move {
             Ok::<_, Failure>(GroupSummary {
                 devices: target.records.size(&state.group).await?,
                 packages: state.assignments.len(),
-                expires: expires(&state),
                 group: state.group,
                 preferred: state.preferred,
             })
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await?;
-    Ok(Groups { groups, warnings })
+        .await
 }
 
 /// Deletes a group, with one commit. If `force` is set, its packages are withdrawn and its devices
@@ -197,7 +165,7 @@ pub async fn delete(
     };
     let options = if force { " --force" } else { "" };
     let command = format!("packcast group delete {group}{options}");
-    let done = change_one(target, change, &command, &mut signer, progress).await?;
+    let done = signer.change(target, &[change], &command, progress).await?;
     Ok(GroupDeleted {
         group: group.clone(),
         commit: done.committed.number(),
@@ -259,19 +227,6 @@ async fn of_all_or_known(target: &Target, group: &GroupName) -> Result<GroupStat
     known(target, group).await
 }
 
-/// Returns the end of the validity of a group's signed assignments.
-fn expires(state: &GroupState) -> Option<UnixTime> {
-    state.signature.as_ref().map(|signature| signature.expires)
-}
-
-/// Returns a warning if the signed assignments of a group expire soon.
-fn expiry_warning(state: &GroupState, target: &str) -> Option<Warning> {
-    if state.assignments.is_empty() {
-        return None;
-    }
-    expiry::warning(&format!("group {}", state.group), expires(state), target)
-}
-
 impl From<GroupRefusal> for Failure {
     fn from(error: GroupRefusal) -> Self {
         match error {
@@ -280,22 +235,6 @@ impl From<GroupRefusal> for Failure {
             }
             GroupRefusal::Exists { .. } => Self::conflict(error),
             GroupRefusal::NotAssigned { .. } => Self::failed(error),
-        }
-    }
-}
-
-impl From<GroupError> for Failure {
-    fn from(error: GroupError) -> Self {
-        match error {
-            GroupError::Records(error) => error.into(),
-            GroupError::Signing(error) => error.into(),
-            GroupError::NoGroup { .. } => {
-                Self::failed(error).hint("run 'packcast group list' to see the groups")
-            }
-            GroupError::Exists { .. } => Self::conflict(error),
-            GroupError::NotAssigned { .. } | GroupError::Deleted { .. } | GroupError::Assign(_) => {
-                Self::failed(error)
-            }
         }
     }
 }

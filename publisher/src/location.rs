@@ -50,9 +50,7 @@ pub async fn add(
         url: at.clone(),
     };
     let command = format!("packcast location add {name} {at}");
-    let mut state = signer.changer(target).await?;
-    let changed = state.change(&[change], &command).await?;
-    changed.complete(progress).await?;
+    signer.change(target, &[change], &command, progress).await?;
     Ok(recorded.filter(|replaced| replaced != location))
 }
 
@@ -72,9 +70,7 @@ pub async fn remove(
         location: name.clone(),
     };
     let command = format!("packcast location remove {name}");
-    let mut state = signer.changer(target).await?;
-    let changed = state.change(&[change], &command).await?;
-    changed.complete(progress).await?;
+    signer.change(target, &[change], &command, progress).await?;
     Ok(known)
 }
 

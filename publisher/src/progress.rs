@@ -22,8 +22,6 @@ pub enum Work {
     Adding,
     /// Looks for devices to remove from a group, or removes devices.
     Removing,
-    /// Signs the assignments of groups and devices again.
-    Signing,
     /// Writes the records that follow from commits; counted in devices. The result of the operation
     /// is decided before.
     Recording,

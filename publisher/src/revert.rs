@@ -351,8 +351,7 @@ pub async fn revert(
     let mut commits = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {
         let command = plan.command(index);
-        let changed = signer.changer(target).await?.change(step, &command).await?;
-        let done = changed.complete(progress).await?;
+        let done = signer.change(target, step, &command, progress).await?;
         commits.extend(done.committed.number());
     }
     Ok(RevertedTo {

@@ -43,7 +43,6 @@ impl TestTarget {
             pace: packcast_rollout::Pacing::default(),
             ca_file: None,
             key_file: path("prod.key"),
-            memory_file: path("signed.json"),
             state_memory: path("commits.jsonl"),
             author: Author {
                 user: "ada".to_owned(),
@@ -82,10 +81,9 @@ impl TestTarget {
     /// Makes a commit, and writes the records that follow from it.
     pub(crate) async fn change_all(&self, changes: &[StateChange]) -> CommitId {
         let mut signer = Signer::new(&self.target, None);
-        let mut state = signer.changer(&self.target).await.unwrap();
-        let changed = state.change(changes, "packcast").await.unwrap();
-        let done = changed.complete(&Progress::none()).await.unwrap();
-        match done.committed {
+        let progress = Progress::none();
+        let done = signer.change(&self.target, changes, "packcast", &progress);
+        match done.await.unwrap().committed {
             Committed::Done { head, .. } => head.commit.id,
             same @ Committed::AlreadySo { .. } => panic!("{same:?}"),
         }

@@ -71,7 +71,6 @@ fn target(table: &Table, folder: &Path) -> Target {
         pace: Pacing::default(),
         ca_file: None,
         key_file: folder.join("packcast.key"),
-        memory_file: folder.join("signed.json"),
         state_memory: folder.join("commits.jsonl"),
         author: Author::default(),
         secrets: Arc::new(NoSecrets),
@@ -97,7 +96,6 @@ impl Fixture {
         let folder = self.folder.path().join("other");
         let other = Target {
             state_memory: folder.join("commits.jsonl"),
-            memory_file: folder.join("signed.json"),
             ..target(&self.table, self.folder.path())
         };
         let trust = self.target.trust().unwrap();
@@ -108,7 +106,7 @@ impl Fixture {
     }
 
     fn signer(&self) -> Signer {
-        Signer::with(&self.target, Arc::clone(&self.key), &[]).unwrap()
+        Signer::with(&self.target, Arc::clone(&self.key))
     }
 
     /// Publishes a package that runs a command.
@@ -511,7 +509,7 @@ async fn of_two_machines_at_once_both_change_the_target() {
     let before = fixture.order().await;
     let add = async |target: &Target, devices: &[DeviceId]| {
         for device in devices {
-            let signer = Signer::with(target, Arc::clone(&fixture.key), &[]).unwrap();
+            let signer = Signer::with(target, Arc::clone(&fixture.key));
             let (names, progress) = (names(std::slice::from_ref(device)), Progress::none());
             let added = group::add(target, &lab(), &names, signer, &progress).await;
             assert_eq!(added.unwrap().changed, 1);

@@ -211,9 +211,9 @@ impl Unassigning<'_> {
         let changes: Vec<StateChange> = owners
             .map(|from| StateChange::Unassign { from, package })
             .collect();
-        let mut state = self.signer.changer(self.target).await?;
-        let changed = state.change(&changes, &self.command).await?;
-        changed.complete(progress).await
+        self.signer
+            .change(self.target, &changes, &self.command, progress)
+            .await
     }
 }
 

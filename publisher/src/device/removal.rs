@@ -146,9 +146,7 @@ async fn leave_state(
     let number = count(devices.len() as u64, "device");
     let command = format!("packcast device remove ({number})");
     let change = StateChange::RemoveDevices { devices };
-    let mut state = signer.changer(target).await?;
-    let changed = state.change(&[change], &command).await?;
-    changed.complete(progress).await?;
+    signer.change(target, &[change], &command, progress).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use packcast_rollout::state::{ChangeOutcome, StateChange};
 use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
-use super::{change_one, known, not_all};
+use super::{known, not_all};
 use crate::concurrency::AT_ONCE;
 use crate::device_name::{DeviceMatch, DeviceName};
 use crate::failure::Failure;
@@ -91,7 +91,7 @@ pub async fn add(
         group: group.clone(),
         devices: joining.all(),
     };
-    let done = change_one(target, join, &command, &mut signer, progress).await?;
+    let done = signer.change(target, &[join], &command, progress).await?;
     result.commit = done.committed.number();
     // The record of a member may be there although the state has lacked the membership.
     let newly = changed(&done.committed);
@@ -139,7 +139,7 @@ pub async fn remove(
         group: group.clone(),
         devices: devices.clone(),
     };
-    let done = change_one(target, leave, &command, &mut signer, progress).await?;
+    let done = signer.change(target, &[leave], &command, progress).await?;
     result.commit = done.committed.number();
     let left = changed(&done.committed);
     for device in devices {

@@ -5,7 +5,7 @@ use packcast_rollout::state::StateChange;
 use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
-use super::{change_one, not_unknown, of_all_or_known};
+use super::{not_unknown, of_all_or_known};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::Signer;
@@ -33,7 +33,7 @@ pub async fn pace(
         pacing: *change,
     };
     let command = format!("packcast group pacing {group}");
-    change_one(target, pacing, &command, &mut signer, progress).await?;
+    signer.change(target, &[pacing], &command, progress).await?;
     Ok(GroupPacing {
         group: group.clone(),
         pace: of_all_or_known(target, group).await?.pace,

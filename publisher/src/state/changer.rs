@@ -69,7 +69,8 @@ impl<'a> StateChanger<'a> {
         Ok(self.change_with_validity(changes, command).await?.0)
     }
 
-    /// Changes the key list, together with a commit that signs the state again.
+    /// Changes the key list, together with a commit that signs the state again. Completes the records
+    /// of interrupted commands.
     pub(super) async fn change_list(
         &mut self,
         change: &ListChange<'_>,

@@ -9,6 +9,7 @@ use super::changer::StateChanger;
 use super::key_list::{KeyChange, ListChange};
 use super::reader::TargetState;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::target::Target;
 
 /// A key, and the function that signs states with it.
@@ -46,7 +47,8 @@ pub(crate) async fn rotate(
             &[]
         };
         let mut by_old = StateChanger::open(target, old.public, old.sign, false).await?;
-        by_old.change(first, COMMAND).await?;
+        let changed = by_old.change(first, COMMAND).await?;
+        changed.complete(&Progress::none()).await?;
         let keys = KeyChange::Rotate {
             old: old.public,
             new: new.public,
@@ -74,7 +76,8 @@ pub(crate) async fn add_publisher(
     }
     if state.head.is_none() {
         let mut first = StateChanger::open(target, own.public, own.sign, false).await?;
-        first.change(&[StateChange::Renew], COMMAND).await?;
+        let changed = first.change(&[StateChange::Renew], COMMAND).await?;
+        changed.complete(&Progress::none()).await?;
     }
     change_list(target, own, own, KeyChange::Add(publisher), COMMAND).await
 }

@@ -462,7 +462,6 @@ fn new_target(table: &Table, folder: &Path) -> Target {
         pace: packcast_rollout::Pacing::default(),
         ca_file: None,
         key_file: path("prod.key"),
-        memory_file: path("signed.json"),
         state_memory: path("commits.jsonl"),
         author: Author {
             user: "ada".to_owned(),

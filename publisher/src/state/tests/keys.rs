@@ -6,11 +6,9 @@ use packcast_store::records::SignError;
 use packcast_testing::fault::FaultRates;
 
 use super::*;
-use crate::progress::Progress;
 use crate::signing::key::SigningKey;
-use crate::signing::revoke::revoke;
+use crate::signing::publisher_keys::{revoke, trust, trusted_keys};
 use crate::signing::rotate::rotate;
-use crate::signing::trust;
 use crate::state::rotate::{StateKey, rotate as rotate_state};
 
 async fn read(table: &Table, trust: &TrustedRoots) -> TargetState {
@@ -18,7 +16,7 @@ async fn read(table: &Table, trust: &TrustedRoots) -> TargetState {
 }
 
 async fn rotated(target: &Target) -> Result<TrustedRoots, Failure> {
-    let rotated = rotate(target, None, true, &Progress::none()).await?;
+    let rotated = rotate(target, None, true).await?;
     Ok(rotated.trust)
 }
 
@@ -108,23 +106,24 @@ async fn an_added_publisher_signs_commits_until_its_key_is_revoked() {
     let table = Table::start(322).await;
     let folder = tempfile::tempdir().unwrap();
     let target = new_target(&table, folder.path());
-    let trust = target.trust().unwrap();
+    let line = target.trust().unwrap();
     let file = folder.path().join("other.key");
     let other = Arc::new(SigningKey::generate(&file, None).unwrap());
     let own = Arc::new(SigningKey::read(&target.key_file, &NoSecrets).unwrap());
-    trust::trust(&target, other.public(), own).await.unwrap();
+    trust(&target, other.public(), own).await.unwrap();
     let change_by_other = |changes: Vec<StateChange>| {
         let mut signer = Signer::new(&target, Some(file.clone()));
         let target = &target;
         async move {
             let mut state = signer.changer(target).await?;
-            state.change(&changes, "packcast group create lab").await
+            let changed = state.change(&changes, "packcast group create lab").await?;
+            Ok::<_, Failure>(changed.committed)
         }
     };
     change_by_other(vec![create_lab()]).await.unwrap();
-    let state = read(&table, &trust).await;
+    let state = read(&table, &line).await;
     assert_eq!(state.head.unwrap().commit.signer(), other.public());
-    assert_eq!(state.chain.roots(), trust.roots());
+    assert_eq!(state.chain.roots(), line.roots());
     let signer = Arc::clone(&other);
     let sign = move |text: &str| {
         let signature = signer.sign(text.as_bytes(), "test");
@@ -142,10 +141,27 @@ async fn an_added_publisher_signs_commits_until_its_key_is_revoked() {
     your key KEY is not a root key of the target, so it cannot change the key list
     hint: ask the owner of a root key to change the key list
     ");
-    assert_eq!(read(&table, &trust).await.chain.serial(), 2);
+    assert_eq!(read(&table, &line).await.chain.serial(), 2);
 
     let own = Arc::new(SigningKey::read(&target.key_file, &NoSecrets).unwrap());
-    revoke(&target, other.public(), own).await.unwrap();
+    let keys = async || -> Vec<(bool, bool, bool)> {
+        let listed = trusted_keys(&target).await.unwrap().keys;
+        let mut keys: Vec<_> = listed
+            .iter()
+            .map(|key| (key.signs, key.root, key.retired))
+            .collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys().await, [(false, false, false), (true, true, false)]);
+    let own_key = own.public().clone();
+    let changed = revoke(&target, other.public(), Arc::clone(&own)).await;
+    assert_eq!(changed.unwrap().trusted, [own_key.to_string()]);
+    assert_eq!(keys().await, [(false, false, true), (true, true, false)]);
+    revoke(&target, other.public(), Arc::clone(&own))
+        .await
+        .unwrap_err();
+    revoke(&target, &own_key, own).await.unwrap_err();
     let refused = change_by_other(vec![join([1])]).await.unwrap_err();
     assert!(refused.to_string().contains("is retired"), "{refused}");
     change(&target, &[join([1])]).await.unwrap();
