@@ -8,7 +8,7 @@ use packcast_local::LocalState;
 use packcast_protocol::Location;
 use packcast_publisher::signing::{Secrets, Signer, SigningKey};
 use packcast_publisher::target::LocalSystem;
-use packcast_publisher::{Failure, Target, location};
+use packcast_publisher::{Failure, Progress, Target, location};
 
 /// Returns the state of the local system, which must be running.
 pub(crate) fn state(state_dir: &Path) -> Result<LocalState, Failure> {
@@ -46,8 +46,8 @@ pub(crate) async fn commit_location(
     let edge: Location = edge.to_string().parse().map_err(Failure::failed)?;
     let recorded = location::list(target).await?;
     for at in recorded.iter().filter(|at| at.location == edge) {
-        let signer = Signer::with(target, Arc::clone(&key), &[])?;
-        location::add(target, at, signer).await?;
+        let signer = Signer::with(target, Arc::clone(&key));
+        location::add(target, at, signer, &Progress::none()).await?;
     }
     Ok(())
 }

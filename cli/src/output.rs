@@ -10,7 +10,6 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use indicatif::{BinaryBytes, HumanDuration};
-use packcast_protocol::UnixTime;
 use packcast_publisher::Warning;
 pub(crate) use packcast_publisher::text::{outcome, printable, time};
 use serde::Serialize;
@@ -158,11 +157,6 @@ pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
         .filter(|(_, value)| !value.is_empty())
         .map(|(name, value)| format!("{name:width$}  {}\n", printable(&value)))
         .collect()
-}
-
-/// Writes the end of the validity of signed assignments.
-pub(crate) fn valid_until(expires: Option<UnixTime>) -> String {
-    expires.map_or_else(|| "not signed".to_owned(), time)
 }
 
 /// Writes a number of bytes in binary units, such as `1.50 MiB`.

@@ -1,5 +1,8 @@
 //! Progress bars, and operations that Ctrl-C interrupts.
 
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,22 +10,37 @@ use packcast_publisher::{Failure, Kind, Progress, Step, Work};
 
 /// Shows the progress of an operation. Shows nothing if standard error is not a terminal.
 #[derive(Debug)]
-pub(crate) struct Bar(ProgressBar);
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    progress: Progress,
+    /// The result of the operation is decided: only records are left.
+    is_decided: Arc<AtomicBool>,
+}
 
 impl Bar {
     /// Creates a bar that stays hidden until its work begins.
     pub(crate) fn new() -> Self {
-        Self(ProgressBar::no_length())
+        let bar = ProgressBar::no_length();
+        let is_decided = Arc::new(AtomicBool::new(false));
+        let (shown, decided) = (bar.clone(), Arc::clone(&is_decided));
+        let progress = Progress::new(move |step| match step {
+            Step::Begin { work, total } => {
+                decided.store(work == Work::Recording, Ordering::Relaxed);
+                begin(&shown, work, total);
+            }
+            Step::Advance(units) => shown.inc(units),
+            Step::End => shown.finish_and_clear(),
+        });
+        Self {
+            bar,
+            progress,
+            is_decided,
+        }
     }
 
     /// Returns the progress that moves this bar.
     pub(crate) fn progress(&self) -> Progress {
-        let bar = self.0.clone();
-        Progress::new(move |step| match step {
-            Step::Begin { work, total } => begin(&bar, work, total),
-            Step::Advance(units) => bar.inc(units),
-            Step::End => bar.finish_and_clear(),
-        })
+        self.progress.clone()
     }
 }
 
@@ -55,7 +73,6 @@ const fn name(work: Work) -> &'static str {
         Work::Unassigning => "unassigning",
         Work::Adding => "adding",
         Work::Removing => "removing",
-        Work::Signing => "signing",
         Work::Recording => "completing records",
         Work::Auditing => "auditing",
     }
@@ -63,20 +80,29 @@ const fn name(work: Work) -> &'static str {
 
 /// Runs an operation until it ends or Ctrl-C is pressed. `units` names the things that its bar
 /// counts, such as `devices`.
+///
+/// If only records are left, Ctrl-C is no failure: the operation returns its result.
 pub(crate) async fn until_interrupted<T>(
     units: &str,
     work: impl Future<Output = Result<T, Failure>>,
     bar: &Bar,
 ) -> Result<T, Failure> {
+    let mut work = pin!(work);
     tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => {
-            let interrupted = interrupted(bar.0.position(), bar.0.length(), units);
-            // The bar stays on the terminal, so that a person sees the completed part.
-            bar.0.abandon();
-            Err(interrupted)
+        done = &mut work => return done,
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    if bar.is_decided.load(Ordering::Relaxed) {
+        bar.progress.stop();
+        tokio::select! {
+            done = &mut work => return done,
+            _ = tokio::signal::ctrl_c() => {}
         }
     }
+    let interrupted = interrupted(bar.bar.position(), bar.bar.length(), units);
+    // The bar stays on the terminal, so that a person sees the completed part.
+    bar.bar.abandon();
+    Err(interrupted)
 }
 
 fn interrupted(done: u64, of: Option<u64>, units: &str) -> Failure {
@@ -103,7 +129,6 @@ mod tests {
             Work::Unassigning,
             Work::Adding,
             Work::Removing,
-            Work::Signing,
             Work::Recording,
             Work::Auditing,
         ];
@@ -115,7 +140,6 @@ mod tests {
         unassigning
         adding
         removing
-        signing
         completing records
         auditing
         ");

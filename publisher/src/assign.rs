@@ -6,23 +6,23 @@
 mod audience;
 mod decide;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::Terms;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
+use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
 use self::decide::{Decided, Plan};
 use crate::assignees::{AssigneeNames, Assignees};
-use crate::concurrency::AT_ONCE;
 use crate::device_name::KNOWN_DEVICES_HINT;
 use crate::failure::Failure;
 use crate::package::{find_kept, named, published};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
+use crate::state::{Completed, complete_records};
 use crate::target::Target;
 use crate::text::count;
 use crate::warning::Warning;
@@ -81,8 +81,6 @@ pub struct GroupAssigned {
     pub revision: u64,
     /// Number of the commit with the assignment; `None` if an interrupted command has made it.
     pub commit: Option<u64>,
-    /// The write units that the assignment cost.
-    pub consumed_units: f64,
 }
 
 /// Assigns a package to devices or groups, with one commit.
@@ -122,7 +120,7 @@ pub async fn assign(
         }
         Assignees::Groups(groups) => {
             let warnings = audience::warn_of_groups(&package, &groups);
-            let assigned = assigning.to_groups(&groups, &mut signer).await?;
+            let assigned = assigning.to_groups(&groups, &mut signer, progress).await?;
             (AssignedTo::Groups(assigned), warnings)
         }
     };
@@ -148,6 +146,7 @@ impl Assigning<'_> {
         &self,
         groups: &[GroupName],
         signer: &mut Signer,
+        progress: &Progress,
     ) -> Result<Vec<GroupAssigned>, Failure> {
         let plans = decide::decide_groups(self.target, &self.assignment, groups).await?;
         let is_new = |group: &&GroupName| plans.get(*group) == Some(&Plan::Commit);
@@ -157,19 +156,16 @@ impl Assigning<'_> {
             .cloned()
             .map(EntryOwner::Group)
             .collect();
-        let commit = self.commit(owners, signer).await?;
-        signer.unlock()?;
+        let (commit, _) = self.change(owners, signer, progress).await?;
         let (records, mut assigned) = (&self.target.records, Vec::with_capacity(groups.len()));
+        let states = records.group_states(groups).await?;
         for name in groups {
-            let (force, signing) = (self.assignment.force, signer.signing());
-            let changed = records.assign_group(name, self.package, force, signing);
-            let changed = changed.await?;
+            let state = states.iter().find(|state| state.group == *name);
             assigned.push(GroupAssigned {
                 group: name.clone(),
                 devices: records.size(name).await?,
-                revision: changed.state.revision,
+                revision: state.map_or(0, |state| state.revision),
                 commit: commit.filter(|_| is_new(&name)),
-                consumed_units: changed.consumed_units,
             });
         }
         Ok(assigned)
@@ -182,63 +178,67 @@ impl Assigning<'_> {
         progress: &Progress,
     ) -> Result<Vec<DeviceAssigned>, Failure> {
         progress.begin(Work::Assigning, devices.len() as u64);
-        let decided = decide::decide(self.target, self.package, &self.assignment, devices).await?;
+        let decided = decide::decide(
+            self.target,
+            self.package,
+            &self.assignment,
+            devices,
+            progress,
+        );
+        let decided = decided.await?;
+        progress.end();
         let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
         let owners: Vec<EntryOwner> = to_commit
             .map(|decided| EntryOwner::Device(decided.device.clone()))
             .collect();
-        let commit = self.commit(owners, signer).await?;
-        if decided.iter().any(|it| it.plan == Plan::Record) {
-            signer.unlock()?;
-        }
-        let signer = &*signer;
-        let assigned = stream::iter(decided)
-            .map(|decided| async move {
-                let assigned = self.record(decided, commit, signer).await?;
-                progress.advance(1);
-                Ok::<_, Failure>(assigned)
-            })
-            .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        progress.end();
-        Ok(assigned)
+        let (commit, completed) = self.change(owners, signer, progress).await?;
+        let assigned = decided
+            .into_iter()
+            .map(|decided| self.assigned(decided, commit, &completed));
+        Ok(assigned.collect())
     }
 
-    /// Writes the record of one device, if the state has the assignment.
-    async fn record(
+    /// Returns the result for a device: the effect on its records, or the decision before the
+    /// commit.
+    fn assigned(
         &self,
         decided: Decided,
         commit: Option<u64>,
-        signer: &Signer,
-    ) -> Result<DeviceAssigned, Failure> {
+        completed: &Completed,
+    ) -> DeviceAssigned {
         let Decided {
             device,
             outcome,
             plan,
         } = decided;
         if plan == Plan::Nothing {
-            return Ok(DeviceAssigned::new(device, outcome, None));
+            return DeviceAssigned::new(device, outcome, None);
         }
-        let (records, force) = (&self.target.records, self.assignment.force);
-        let outcome = records.assign(&device, self.package, force, signer.signing());
-        let outcome = outcome.await?;
+        let outcome = match completed.devices.get(&device) {
+            Some(DeviceProjected::Written(changes)) => {
+                let written = changes.assigned.get(&self.package.id);
+                written.cloned().unwrap_or(outcome)
+            }
+            Some(DeviceProjected::Unknown) => AssignOutcome::UnknownDevice,
+            _ => outcome,
+        };
         let commit = commit.filter(|_| plan == Plan::Commit);
-        Ok(DeviceAssigned::new(device, outcome, commit))
+        DeviceAssigned::new(device, outcome, commit)
     }
 
-    /// Makes the commit, after the manifest of the package was verified. Returns its number; `None`
-    /// if nobody needs a new assignment.
-    async fn commit(
+    /// Makes the commit, after the manifest of the package was verified, and completes the records.
+    /// Returns the number of the commit; `None` if nobody needs a new assignment.
+    async fn change(
         &self,
         owners: Vec<EntryOwner>,
         signer: &mut Signer,
-    ) -> Result<Option<u64>, Failure> {
+        progress: &Progress,
+    ) -> Result<(Option<u64>, Completed), Failure> {
+        let (target, package) = (self.target, self.package);
         if owners.is_empty() {
-            return Ok(None);
+            return Ok((None, complete_records(target, progress).await?));
         }
         signer.unlock()?;
-        let (target, package) = (self.target, self.package);
         self.also_accept.verify(target, package, signer).await?;
         let changes: Vec<StateChange> = owners
             .into_iter()
@@ -247,9 +247,10 @@ impl Assigning<'_> {
                 assignment: self.assignment.clone(),
             })
             .collect();
-        let mut state = signer.changer(target).await?;
-        let committed = state.change(&changes, &self.command).await?;
-        Ok(committed.number())
+        let done = signer
+            .change(target, &changes, &self.command, progress)
+            .await?;
+        Ok((done.committed.number(), done.records))
     }
 }
 

@@ -4,11 +4,11 @@ use std::fmt;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_store::records::GroupError;
 
 use crate::concurrency::AT_ONCE;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
+use crate::group::GroupRefusal;
 use crate::target::Target;
 
 /// Assignees by the names that an administrator gives.
@@ -73,7 +73,7 @@ async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupNa
         None => Ok(names.to_vec()),
         Some(missing) => {
             let group = missing.clone();
-            Err(GroupError::NoGroup { group }.into())
+            Err(GroupRefusal::NoGroup { group }.into())
         }
     }
 }

@@ -10,11 +10,11 @@ mod packages;
 mod records;
 mod trees;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{CommitId, LeafName, TrustedRoots};
+use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::state::StatePart;
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::memory_file::MemoryFile;
-use crate::state::{History, StateError, TargetState, Trees};
+use crate::state::{History, StateError, TargetState, Trees, record_differences};
 use crate::target::Target;
 use crate::text::count;
 use crate::warning::Warning;
@@ -155,7 +155,7 @@ impl ContentCheck<'_> {
     async fn records(
         mut self,
         trust: &TrustedRoots,
-        audited: TargetState,
+        mut audited: TargetState,
         report: &mut AuditReport,
         found: &mut Findings,
         progress: &Progress,
@@ -165,35 +165,26 @@ impl ContentCheck<'_> {
         report.devices = state.devices().count() as u64;
         report.locations = state.locations().count() as u64;
         let records = &self.target.records;
-        let ids: Vec<_> = packages::assigned(state).into_keys().collect();
-        let packages = records.packages_of(&ids).await?;
-        let packages = packages.into_iter().map(|it| (it.id, it));
-        let packages: BTreeMap<_, _> = packages.collect();
-        let devices = records
-            .members(&packcast_protocol::GroupName::all())
-            .await?;
-        progress.begin(Work::Auditing, devices.len() as u64);
-        let comparison = records::Comparison {
-            records,
-            state,
-            packages: &packages,
-            unwritten: &self.unwritten,
-            now: self.now,
-        };
-        let compared = comparison.compare(devices, progress).await?;
+        progress.begin(Work::Auditing, records.size(&GroupName::all()).await?);
+        let locations = records.locations().await?;
+        let mut compared = records::compare_locations(state, &locations);
+        let differences = record_differences(records, &mut audited, self.now, progress).await?;
+        compared.extend(differences.into_iter().map(Finding::Record));
         progress.end();
         // A command may have changed the target while the records were read.
         let mut current = TargetState::read(records, trust).await?;
         self.unwritten
             .extend(changed(&self, audited.trees, &mut current.trees).await?);
+        let of_devices = |leaf: &LeafName| matches!(leaf, LeafName::Device(_));
+        let unwritten_devices = self.unwritten.iter().any(of_devices);
         for finding in compared {
-            match finding.leaf() {
-                Some(leaf) if self.unwritten.contains(&leaf) => {
-                    if report.unwritten.len() < MAX_FINDINGS {
-                        report.unwritten.push(finding);
-                    }
-                }
-                _ => found.push(finding),
+            let is_unwritten = finding
+                .leaf()
+                .is_some_and(|leaf| self.unwritten.contains(&*leaf));
+            if !(is_unwritten || finding.is_of_members() && unwritten_devices) {
+                found.push(finding);
+            } else if report.unwritten.len() < MAX_FINDINGS {
+                report.unwritten.push(finding);
             }
         }
         Ok(())

@@ -1,14 +1,12 @@
 //! Deletes a package and its objects. Its name and its results stay on record.
 
-use std::collections::BTreeSet;
-
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::GroupDocument;
 use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_store::objects::DeleteError;
-use packcast_store::records::{DeploymentState, GroupError};
+use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
 use crate::clock::now;
@@ -17,7 +15,7 @@ use crate::failure::{Failure, Kind, kind};
 use crate::package::{find, named};
 use crate::progress::{Progress, Work};
 use crate::signing::signer::Signer;
-use crate::state::current_groups;
+use crate::state::{complete_records, current_groups};
 use crate::target::Target;
 use crate::text::for_target;
 use crate::warning::Warning;
@@ -117,11 +115,9 @@ fn still_assigned(to: &str, id: PackageId, name: &str, unassign: bool) -> Failur
 
 impl OpenAssignments {
     async fn read(target: &Target, package: PackageId) -> Result<Self, Failure> {
-        let mut groups: BTreeSet<GroupName> = with(target, package).await?.into_iter().collect();
-        groups.extend(target.records.groups_with(package).await?);
         let tally = target.records.tally(package).await?;
         Ok(Self {
-            groups: groups.into_iter().collect(),
+            groups: with(target, package).await?,
             devices: tally.waiting() + tally.announced,
         })
     }
@@ -176,31 +172,18 @@ async fn withdraw(
             package: package.id,
         })
         .collect();
-    let recorded = records.groups_with(package.id).await?;
-    if changes.is_empty() && recorded.is_empty() {
+    if changes.is_empty() {
+        complete_records(target, progress).await?;
         return Ok(());
     }
     let command = format!("packcast delete {} --unassign", named(package));
-    signer
-        .changer(target)
-        .await?
-        .change(&changes, &command)
-        .await?;
-    // The groups come first: the check-in of a member would create its task again otherwise.
-    for name in recorded {
-        let signing = signer.signing();
-        match records.unassign_group(&name, package.id, signing).await {
-            // Another publisher has withdrawn the package meanwhile.
-            Ok(_) | Err(GroupError::NotAssigned { .. } | GroupError::NoGroup { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let signer = &signer;
+    signer.change(target, &changes, &command, progress).await?;
+    // Tasks that devices had through their groups would stay until the next check-in.
     progress.begin(Work::Unassigning, open.len() as u64);
     stream::iter(&open)
-        .map(|device| records.unassign(device, package, signer.signing()))
+        .map(|device| records.withdraw_task(device, package.id))
         .buffer_unordered(AT_ONCE)
-        .try_for_each(|_| {
+        .try_for_each(|()| {
             progress.advance(1);
             std::future::ready(Ok(()))
         })

@@ -8,8 +8,7 @@ pub mod removal;
 
 use std::collections::BTreeMap;
 
-use packcast_protocol::assignments::{Assignments, SignedAssignments};
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
@@ -21,9 +20,7 @@ pub use self::pacing::{DevicePacing, pace};
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
-use crate::signing::expiry;
 use crate::target::Target;
-use crate::warning::Warning;
 
 /// The first devices of a target. It serializes as the list of their records.
 #[derive(Debug, Serialize)]
@@ -59,14 +56,10 @@ pub struct DeviceDetails {
     pub pace: PacingOverride,
     /// The slowest pacing of its groups, for each setting.
     pub pace_of_groups: PacingOverride,
-    /// The end of the validity of its signed device assignments.
-    pub expires: Option<UnixTime>,
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
     /// The names of the packages, deleted ones included.
     pub names: BTreeMap<PackageId, String>,
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
 }
 
 /// Returns the first `limit` devices, sorted by id.
@@ -88,7 +81,6 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
     let id = name.find(target).await?;
     let (device, device_state) = known(target, &id).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    let own = target.records.device_assignments(&id).await?;
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
@@ -103,33 +95,17 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .into_iter()
         .map(|package| (package.id, lasting_name(&package)))
         .collect();
-    let mut details = DeviceDetails {
+    Ok(DeviceDetails {
         device,
         excluded: device_state.excluded,
         groups: device_state.memberships.joined().cloned().collect(),
         orders: device_state.orders,
         pace: device_state.pace,
         pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
-        expires: own.as_ref().and_then(expires),
         open: device_state.tasks,
         finished,
         names,
-        warnings: Vec::new(),
-    };
-    if details.needs_signature() {
-        let warning = expiry::warning("the device", details.expires, &target.name);
-        details.warnings.extend(warning);
-    }
-    Ok(details)
-}
-
-impl DeviceDetails {
-    /// Returns true if the device has assignments, and its agent accepts them only with a valid
-    /// signature.
-    pub fn needs_signature(&self) -> bool {
-        let has_some = !self.groups.is_empty() || self.open.iter().any(|task| task.direct);
-        has_some && matches!(self.device.device, DeviceId::Agent(_))
-    }
+    })
 }
 
 /// Reads a device. A device that never checked in, or that was removed, is an error.
@@ -159,12 +135,6 @@ fn unknown(id: &DeviceId) -> Failure {
     .hint(KNOWN_DEVICES_HINT)
 }
 
-/// Reads the end of the validity of signed assignments, without a check of the signature.
-fn expires(signed: &SignedAssignments) -> Option<UnixTime> {
-    let assignments: Option<Assignments> = serde_json::from_str(signed.document()).ok();
-    assignments.map(|assignments| assignments.expires())
-}
-
 /// Returns `name@version`, with a note if the package was deleted: its results stay on record.
 fn lasting_name(package: &PackageRecord) -> String {
     if package.is_deleted() {
@@ -176,6 +146,7 @@ fn lasting_name(package: &PackageRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::UnixTime;
     use packcast_rollout::ExclusionKind;
 
     use super::*;

@@ -6,10 +6,9 @@ mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{GroupDocument, LeafName};
-use packcast_protocol::{GroupName, LocationName, UnixTime};
+use packcast_protocol::{GroupName, LocationName, PackageId};
 use packcast_rollout::GroupState;
 use packcast_rollout::state::StateChange;
-use packcast_store::records::GroupError;
 use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
@@ -17,26 +16,13 @@ pub use self::pacing::{GroupPacing, pace};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::failure::{Failure, Kind, RETRY_HINT};
+use crate::failure::Failure;
 use crate::location::choose;
 use crate::progress::Progress;
-use crate::signing::{Signer, expiry};
-use crate::state::current_part;
+use crate::signing::Signer;
+use crate::state::{complete_records, current_part};
 use crate::target::Target;
 use crate::text::count;
-use crate::warning::Warning;
-
-/// Maximum number of attempts at erasing a group that gets devices or packages meanwhile.
-const ATTEMPTS: u32 = 8;
-
-/// The groups of a target. It serializes as their list.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct Groups {
-    pub groups: Vec<GroupSummary>,
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
-}
 
 /// A group in a list.
 #[derive(Debug, Serialize)]
@@ -45,8 +31,6 @@ pub struct GroupSummary {
     pub devices: u64,
     pub packages: usize,
     pub preferred: Option<LocationName>,
-    /// The end of the validity of its signed assignments.
-    pub expires: Option<UnixTime>,
 }
 
 /// The result of the deletion of a group.
@@ -55,6 +39,20 @@ pub struct GroupDeleted {
     pub group: GroupName,
     /// Number of the commit; `None` if only the record of the group was left.
     pub commit: Option<u64>,
+}
+
+/// Errors of commands on groups.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum GroupRefusal {
+    #[error("group {group} does not exist")]
+    NoGroup { group: GroupName },
+    #[error("group {group} already exists")]
+    Exists { group: GroupName },
+    #[error("group {group} does not have package {package}")]
+    NotAssigned {
+        group: GroupName,
+        package: PackageId,
+    },
 }
 
 /// Creates a group without devices and packages, with one commit.
@@ -68,24 +66,24 @@ pub async fn create(
     progress: &Progress,
 ) -> Result<GroupState, Failure> {
     not_all(group)?;
-    // Read before the state: a group that the state lacks after its record was read is deleted.
+    let exists = || GroupRefusal::Exists {
+        group: group.clone(),
+    };
     let is_recorded = target.records.group(group).await?.is_some();
-    let is_deleted = is_recorded && committed(target, group).await?.is_none();
-    if is_deleted {
-        // The command that deleted the group was interrupted.
-        signer.unlock()?;
-        erase(target, group, &signer, progress).await?;
+    let is_committed = committed(target, group).await?.is_some();
+    if is_recorded && is_committed {
+        return Err(exists().into());
     }
     let change = StateChange::CreateGroup {
         group: group.clone(),
     };
     let command = format!("packcast group create {group}");
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    Ok(target.records.create_group(group, signer.signing()).await?)
+    let done = signer.change(target, &[change], &command, progress).await?;
+    // Without its record, the group is from a command that was interrupted.
+    if done.committed.number().is_none() && !is_committed {
+        return Err(exists().into());
+    }
+    known(target, group).await
 }
 
 /// Sets the location that the devices of a group try first; `None` removes the preference. The
@@ -95,6 +93,7 @@ pub async fn prefer(
     group: &GroupName,
     location: Option<&LocationName>,
     mut signer: Signer,
+    progress: &Progress,
 ) -> Result<GroupState, Failure> {
     let command = match location {
         Some(name) => {
@@ -108,40 +107,28 @@ pub async fn prefer(
         group: group.clone(),
         location: location.cloned(),
     };
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    let signing = signer.signing();
-    let changed = target.records.prefer(group, location, signing).await?;
-    Ok(changed.state)
+    signer.change(target, &[change], &command, progress).await?;
+    of_all_or_known(target, group).await
 }
 
 /// Lists the groups with their sizes. The group `all` always exists.
-pub async fn list(target: &Target) -> Result<Groups, Failure> {
+pub async fn list(target: &Target) -> Result<Vec<GroupSummary>, Failure> {
     let mut states = target.records.groups().await?;
     if !states.iter().any(|state| state.group.is_all()) {
         states.insert(0, GroupState::new(GroupName::all(), 0, now()));
     }
-    let warnings = states
-        .iter()
-        .filter_map(|state| expiry_warning(state, &target.name))
-        .collect();
-    let groups = stream::iter(states)
+    stream::iter(states)
         .map(|state| async move {
             Ok::<_, Failure>(GroupSummary {
                 devices: target.records.size(&state.group).await?,
                 packages: state.assignments.len(),
-                expires: expires(&state),
                 group: state.group,
                 preferred: state.preferred,
             })
         })
         .buffered(AT_ONCE)
         .try_collect()
-        .await?;
-    Ok(Groups { groups, warnings })
+        .await
 }
 
 /// Deletes a group, with one commit. If `force` is set, its packages are withdrawn and its devices
@@ -165,9 +152,9 @@ pub async fn delete(
         return Err(unknown(group));
     }
     if !force {
-        let assigned = document.map_or(0, |document| document.packages.as_slice().len());
-        let recorded = record.map_or(0, |record| record.assignments.len());
-        let packages = assigned.max(recorded) as u64;
+        // Devices of an interrupted command are counted, too.
+        complete_records(target, progress).await?;
+        let packages = document.map_or(0, |document| document.packages.as_slice().len()) as u64;
         let devices = target.records.size(group).await?;
         if packages > 0 || devices > 0 {
             return Err(not_empty(group, devices, packages));
@@ -178,47 +165,11 @@ pub async fn delete(
     };
     let options = if force { " --force" } else { "" };
     let command = format!("packcast group delete {group}{options}");
-    let committed = signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    // The state does not have the group any more, so its record goes, too: even if the group got
-    // devices or packages meanwhile.
-    erase(target, group, &signer, progress).await?;
+    let done = signer.change(target, &[change], &command, progress).await?;
     Ok(GroupDeleted {
         group: group.clone(),
-        commit: committed.number(),
+        commit: done.committed.number(),
     })
-}
-
-/// Erases the record of a group that the signed state does not have.
-async fn erase(
-    target: &Target,
-    group: &GroupName,
-    signer: &Signer,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let records = &target.records;
-    for _ in 0..ATTEMPTS {
-        let Some(state) = records.group(group).await? else {
-            return Ok(());
-        };
-        // The packages come first: from here on no package is announced for this group.
-        for assignment in &state.assignments {
-            let (package, signing) = (assignment.package, signer.signing());
-            records.unassign_group(group, package, signing).await?;
-        }
-        members::empty(target, group, signer, progress).await?;
-        if records.delete_group(group).await? {
-            return Ok(());
-        }
-    }
-    Err(Failure::new(Kind::TryLater, not_erased(group)).hint(RETRY_HINT))
-}
-
-fn not_erased(group: &GroupName) -> String {
-    format!("cannot erase the record of the deleted group {group}: it gets devices or packages")
 }
 
 /// Returns the document of a group in the signed state; `None` if the state does not have the group.
@@ -264,34 +215,26 @@ async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure
 
 fn unknown(group: &GroupName) -> Failure {
     let group = group.clone();
-    GroupError::NoGroup { group }.into()
+    GroupRefusal::NoGroup { group }.into()
 }
 
-/// Returns the end of the validity of a group's signed assignments.
-fn expires(state: &GroupState) -> Option<UnixTime> {
-    state.signature.as_ref().map(|signature| signature.expires)
-}
-
-/// Returns a warning if the signed assignments of a group expire soon.
-fn expiry_warning(state: &GroupState, target: &str) -> Option<Warning> {
-    if state.assignments.is_empty() {
-        return None;
+/// Reads a group. The group `all` may have no record.
+async fn of_all_or_known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
+    if group.is_all() {
+        let state = target.records.group(group).await?;
+        return Ok(state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now())));
     }
-    expiry::warning(&format!("group {}", state.group), expires(state), target)
+    known(target, group).await
 }
 
-impl From<GroupError> for Failure {
-    fn from(error: GroupError) -> Self {
+impl From<GroupRefusal> for Failure {
+    fn from(error: GroupRefusal) -> Self {
         match error {
-            GroupError::Records(error) => error.into(),
-            GroupError::Signing(error) => error.into(),
-            GroupError::NoGroup { .. } => {
+            GroupRefusal::NoGroup { .. } => {
                 Self::failed(error).hint("run 'packcast group list' to see the groups")
             }
-            GroupError::Exists { .. } => Self::conflict(error),
-            GroupError::NotAssigned { .. } | GroupError::Deleted { .. } | GroupError::Assign(_) => {
-                Self::failed(error)
-            }
+            GroupRefusal::Exists { .. } => Self::conflict(error),
+            GroupRefusal::NotAssigned { .. } => Self::failed(error),
         }
     }
 }
@@ -299,32 +242,26 @@ impl From<GroupError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rendered::{failures, next_steps};
+    use crate::rendered::failures;
 
     #[test]
     fn errors_of_groups_have_next_steps() {
         let (group, package) = (|| "lab".parse().unwrap(), "1795000000".parse().unwrap());
         let errors = [
-            GroupError::NoGroup { group: group() },
-            GroupError::Exists { group: group() },
-            GroupError::NotAssigned {
+            GroupRefusal::NoGroup { group: group() },
+            GroupRefusal::Exists { group: group() },
+            GroupRefusal::NotAssigned {
                 group: group(),
                 package,
             },
-            GroupError::Deleted { package },
         ];
-        insta::assert_snapshot!(next_steps(errors), @r"
-        NoGroup: Failed
-          hint: run 'packcast group list' to see the groups
-        Exists: Conflict
-        NotAssigned: Failed
-        Deleted: Failed
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
+        Failed: group lab does not exist
+        hint: run 'packcast group list' to see the groups
+        Conflict: group lab already exists
+        Failed: group lab does not have package 1795000000
         ");
         let all = not_all(&GroupName::all()).unwrap_err();
-        assert_eq!(
-            not_erased(&group()),
-            "cannot erase the record of the deleted group lab: it gets devices or packages"
-        );
         insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages

@@ -9,6 +9,7 @@ use packcast_rollout::state::StateChange;
 
 pub use self::check::{CheckedLocation, check, conclude};
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::state::current_part;
 use crate::target::Target;
@@ -35,6 +36,7 @@ pub async fn add(
     target: &Target,
     location: &LocationRecord,
     mut signer: Signer,
+    progress: &Progress,
 ) -> Result<Option<LocationRecord>, Failure> {
     let LocationRecord { name, location: at } = location;
     let recorded = recorded(target, name).await?;
@@ -48,13 +50,8 @@ pub async fn add(
         url: at.clone(),
     };
     let command = format!("packcast location add {name} {at}");
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    let replaced = target.records.add_location(location).await?;
-    Ok(replaced.filter(|replaced| replaced != location))
+    signer.change(target, &[change], &command, progress).await?;
+    Ok(recorded.filter(|replaced| replaced != location))
 }
 
 /// Removes a location, with one commit. Packages that are active at the location stay active there.
@@ -62,6 +59,7 @@ pub async fn remove(
     target: &Target,
     name: &LocationName,
     mut signer: Signer,
+    progress: &Progress,
 ) -> Result<LocationRecord, Failure> {
     let known = match recorded(target, name).await? {
         Some(known) => Some(known),
@@ -72,13 +70,8 @@ pub async fn remove(
         location: name.clone(),
     };
     let command = format!("packcast location remove {name}");
-    signer
-        .changer(target)
-        .await?
-        .change(&[change], &command)
-        .await?;
-    let removed = target.records.remove_location(name).await?;
-    Ok(removed.unwrap_or(known))
+    signer.change(target, &[change], &command, progress).await?;
+    Ok(known)
 }
 
 async fn recorded(target: &Target, name: &LocationName) -> Result<Option<LocationRecord>, Failure> {

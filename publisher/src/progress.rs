@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 /// The kinds of work that report progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
@@ -12,17 +14,16 @@ pub enum Work {
     Publishing,
     /// Fetches a package from its locations; counted in bytes.
     Verifying,
-    /// Assigns a package to devices.
+    /// Looks at the records of devices before a package is assigned to them.
     Assigning,
-    /// Withdraws a package from devices.
+    /// Withdraws the tasks of a package from devices.
     Unassigning,
-    /// Adds devices to a group.
+    /// Looks for devices to add to a group.
     Adding,
-    /// Removes devices from a group.
+    /// Looks for devices to remove from a group, or removes devices.
     Removing,
-    /// Signs the assignments of groups and devices again.
-    Signing,
-    /// Writes the records that follow from commits; counted in devices.
+    /// Writes the records that follow from commits; counted in devices. The result of the operation
+    /// is decided before.
     Recording,
     /// Compares the records of devices with the signed state.
     Auditing,
@@ -43,12 +44,18 @@ pub enum Step {
 ///
 /// An operation that fails or is dropped sends no [`Step::End`].
 #[derive(Clone)]
-pub struct Progress(Arc<dyn Fn(Step) + Send + Sync>);
+pub struct Progress {
+    on_step: Arc<dyn Fn(Step) + Send + Sync>,
+    stop: Arc<Notify>,
+}
 
 impl Progress {
     /// Creates a progress that calls `on_step` for each step. The calls come from any thread.
     pub fn new(on_step: impl Fn(Step) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(on_step))
+        Self {
+            on_step: Arc::new(on_step),
+            stop: Arc::new(Notify::new()),
+        }
     }
 
     /// Creates a progress that ignores all steps.
@@ -56,16 +63,27 @@ impl Progress {
         Self::new(|_| {})
     }
 
+    /// Asks the operation to end early, with its result. An operation that has begun
+    /// [`Work::Recording`] ends soon; others go on.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Waits until the interface asks the operation to end early.
+    pub(crate) async fn stopped(&self) {
+        self.stop.notified().await;
+    }
+
     pub(crate) fn begin(&self, work: Work, total: u64) {
-        (self.0)(Step::Begin { work, total });
+        (self.on_step)(Step::Begin { work, total });
     }
 
     pub(crate) fn advance(&self, units: u64) {
-        (self.0)(Step::Advance(units));
+        (self.on_step)(Step::Advance(units));
     }
 
     pub(crate) fn end(&self) {
-        (self.0)(Step::End);
+        (self.on_step)(Step::End);
     }
 }
 

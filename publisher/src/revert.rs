@@ -4,8 +4,6 @@
 //! packages. A restored assignment is a new one, so devices that have the package already do not
 //! deploy it again, unless the revert forces them to.
 
-pub(crate) mod records;
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::CommitId;
@@ -27,7 +25,7 @@ use crate::package::named;
 use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
-use crate::state::{Committed, ComparedStates, RecordedNames, StateError, TargetState, Trees};
+use crate::state::{ComparedStates, RecordedNames, StateError, TargetState, Trees};
 use crate::target::Target;
 use crate::text::count;
 use crate::warning::Warning;
@@ -353,11 +351,8 @@ pub async fn revert(
     let mut commits = Vec::with_capacity(plan.steps.len());
     for (index, step) in plan.steps.iter().enumerate() {
         let command = plan.command(index);
-        let committed = signer.changer(target).await?.change(step, &command).await?;
-        if let Committed::Done { head, .. } = committed {
-            commits.push(head.commit.id.number);
-        }
-        records::write(target, step, signer, progress).await?;
+        let done = signer.change(target, step, &command, progress).await?;
+        commits.extend(done.committed.number());
     }
     Ok(RevertedTo {
         to: plan.to,

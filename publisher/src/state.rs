@@ -6,6 +6,7 @@
 
 pub mod accept;
 mod adopt;
+mod changed;
 mod changer;
 mod clock_check;
 mod commit;
@@ -21,11 +22,14 @@ mod names;
 mod reader;
 mod record_differences;
 pub mod renew;
+pub(crate) mod rotate;
 #[cfg(test)]
 mod tests;
 mod trees;
 mod two_states;
 
+pub(crate) use self::changed::complete_records;
+pub use self::changed::{Changed, CompletedChange};
 pub use self::changer::StateChanger;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};

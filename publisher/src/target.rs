@@ -36,8 +36,6 @@ pub struct Target {
     pub ca_file: Option<PathBuf>,
     /// The secret key file, unless an operation names another file.
     pub key_file: PathBuf,
-    /// The file with the memory of this machine (see [`Memory`](crate::signing::Memory)).
-    pub memory_file: PathBuf,
     /// The file with target id, root keys and known commits (see [`MemoryFile`]).
     pub state_memory: PathBuf,
     /// The person who changes the target, for the history of its state.
@@ -60,7 +58,7 @@ pub struct Places {
 impl Places {
     /// Returns the default key file of a target.
     ///
-    /// Each target has a key of its own, because signed documents do not name their target.
+    /// Each target has a key of its own, so that a stolen key endangers no other target.
     pub fn default_key_file(&self, target: &str) -> PathBuf {
         self.config.join(format!("{target}.key"))
     }
@@ -131,7 +129,6 @@ impl Target {
             key_file: target
                 .key_file
                 .unwrap_or_else(|| places.default_key_file(name)),
-            memory_file: memory_file(&places.state.join(name)),
             state_memory: state_memory(&places.state.join(name)),
             author: Author::default(),
             secrets,
@@ -200,7 +197,6 @@ impl Target {
             pace: Pacing::default(),
             ca_file: Some(system.ca_file),
             key_file: local_key_file(state_dir),
-            memory_file: memory_file(state_dir),
             state_memory: state_memory(state_dir),
             author: Author::default(),
             secrets,
@@ -227,9 +223,4 @@ pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRo
 /// Returns the file with target id, root keys and known commits in the state folder of a target.
 pub(crate) fn state_memory(state_dir: &Path) -> PathBuf {
     state_dir.join("commits.jsonl")
-}
-
-/// Returns the memory file in the state folder of a target.
-fn memory_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("signed.json")
 }

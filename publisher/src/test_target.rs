@@ -18,7 +18,6 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::publish::plan::{ActionName, PackageTerms, PublishRequest};
 use crate::publish::publish;
-use crate::revert::records;
 use crate::signing::{NoSecrets, Signer, SigningKey, key_files};
 use crate::state::Committed;
 use crate::target::Target;
@@ -44,7 +43,6 @@ impl TestTarget {
             pace: packcast_rollout::Pacing::default(),
             ca_file: None,
             key_file: path("prod.key"),
-            memory_file: path("signed.json"),
             state_memory: path("commits.jsonl"),
             author: Author {
                 user: "ada".to_owned(),
@@ -69,7 +67,7 @@ impl TestTarget {
     ) -> Result<Committed, Failure> {
         let mut signer = Signer::new(&self.target, None);
         let mut state = signer.changer(&self.target).await?;
-        state.change(changes, command).await
+        Ok(state.change(changes, command).await?.committed)
     }
 
     /// Makes a commit, and returns its id.
@@ -82,18 +80,13 @@ impl TestTarget {
 
     /// Makes a commit, and writes the records that follow from it.
     pub(crate) async fn change_all(&self, changes: &[StateChange]) -> CommitId {
-        let commit = self.change(changes, "packcast").await;
-        self.record(changes).await;
-        commit
-    }
-
-    /// Writes the records of some changes, without a commit.
-    pub(crate) async fn record(&self, changes: &[StateChange]) {
         let mut signer = Signer::new(&self.target, None);
-        signer.unlock().unwrap();
         let progress = Progress::none();
-        let written = records::write(&self.target, changes, &signer, &progress).await;
-        written.unwrap();
+        let done = signer.change(&self.target, changes, "packcast", &progress);
+        match done.await.unwrap().committed {
+            Committed::Done { head, .. } => head.commit.id,
+            same @ Committed::AlreadySo { .. } => panic!("{same:?}"),
+        }
     }
 
     /// Publishes a package that runs a command.

@@ -71,7 +71,6 @@ fn target(table: &Table, folder: &Path) -> Target {
         pace: Pacing::default(),
         ca_file: None,
         key_file: folder.join("packcast.key"),
-        memory_file: folder.join("signed.json"),
         state_memory: folder.join("commits.jsonl"),
         author: Author::default(),
         secrets: Arc::new(NoSecrets),
@@ -97,7 +96,6 @@ impl Fixture {
         let folder = self.folder.path().join("other");
         let other = Target {
             state_memory: folder.join("commits.jsonl"),
-            memory_file: folder.join("signed.json"),
             ..target(&self.table, self.folder.path())
         };
         let trust = self.target.trust().unwrap();
@@ -108,7 +106,7 @@ impl Fixture {
     }
 
     fn signer(&self) -> Signer {
-        Signer::with(&self.target, Arc::clone(&self.key), &[]).unwrap()
+        Signer::with(&self.target, Arc::clone(&self.key))
     }
 
     /// Publishes a package that runs a command.
@@ -150,8 +148,8 @@ impl Fixture {
     async fn commit(&self, changes: &[StateChange]) {
         let mut signer = self.signer();
         let mut state = signer.changer(&self.target).await.unwrap();
-        let committed = state.change(changes, "packcast").await.unwrap();
-        assert!(committed.number().is_some(), "{committed:?}");
+        let changed = state.change(changes, "packcast").await.unwrap();
+        assert!(changed.committed.number().is_some(), "{changed:?}");
     }
 
     async fn order(&self) -> u64 {
@@ -309,20 +307,6 @@ async fn an_assignment_to_groups_that_stopped_after_its_commit_is_completed() {
 }
 
 #[tokio::test]
-async fn a_record_without_an_assignment_in_the_state_gets_a_commit() {
-    let fixture = Fixture::start(401).await;
-    let package = fixture.package("tool").await;
-    let devices = fixture.devices(1).await;
-    let signer = fixture.signer();
-    let records = &fixture.target.records;
-    let recorded = records.assign(&devices[0], &package, false, signer.signing());
-    recorded.await.unwrap();
-    let assigned = fixture.assign_devices(&package, &devices).await;
-    assert!(matches!(assigned[..], [(OPEN, Some(_))]), "{assigned:?}");
-    assert_eq!(fixture.committed(&devices[0]).await, [package.id]);
-}
-
-#[tokio::test]
 async fn a_device_that_is_refused_is_in_no_commit() {
     let fixture = Fixture::start(402).await;
     let package = fixture.package("tool").await;
@@ -362,12 +346,20 @@ async fn an_unassignment_that_stopped_after_its_commit_is_completed() {
 
     let dropped = fixture.unassign_device(&package, &devices[0]).await;
     assert_eq!(dropped, Unassigned::Dropped);
-    fixture.unassign(&package, groups()).await.unwrap();
     assert_eq!(fixture.order().await, before);
     assert_eq!(fixture.recorded(&devices[0]).await, []);
     let state = fixture.target.records.group(&lab()).await.unwrap().unwrap();
     assert_eq!(state.assignments, []);
     fixture.unassign(&package, groups()).await.unwrap_err();
+
+    // The same command completes an unassignment from a group.
+    fixture.assign(&package, groups()).await.unwrap();
+    fixture.commit(&unassigning[1..]).await;
+    let before = fixture.order().await;
+    fixture.unassign(&package, groups()).await.unwrap();
+    assert_eq!(fixture.order().await, before);
+    let state = fixture.target.records.group(&lab()).await.unwrap().unwrap();
+    assert_eq!(state.assignments, []);
 
     // An assignment whose record was never written is withdrawn, too.
     let owner = EntryOwner::Device(devices[1].clone());
@@ -434,6 +426,7 @@ async fn changes_of_groups_that_stopped_after_their_commits_are_completed() {
 async fn changes_of_locations_that_stopped_after_their_commits_are_completed() {
     let fixture = Fixture::start(405).await;
     let (target, name): (_, LocationName) = (&fixture.target, "mirror".parse().unwrap());
+    let progress = Progress::none();
     let add = || StateChange::AddLocation {
         location: name.clone(),
         url: mirror().location,
@@ -442,16 +435,16 @@ async fn changes_of_locations_that_stopped_after_their_commits_are_completed() {
         location: name.clone(),
     };
     fixture.commit(&[add()]).await;
-    let added = location::add(target, &mirror(), fixture.signer()).await;
+    let added = location::add(target, &mirror(), fixture.signer(), &progress).await;
     assert_eq!(added.unwrap(), None);
     fixture.commit(&[remove]).await;
-    let removed = location::remove(target, &name, fixture.signer()).await;
+    let removed = location::remove(target, &name, fixture.signer(), &progress).await;
     assert_eq!(removed.unwrap(), mirror());
-    let unknown = location::remove(target, &name, fixture.signer()).await;
+    let unknown = location::remove(target, &name, fixture.signer(), &progress).await;
     unknown.unwrap_err();
     // A location whose record was never written is removed, too.
     fixture.commit(&[add()]).await;
-    let removed = location::remove(target, &name, fixture.signer()).await;
+    let removed = location::remove(target, &name, fixture.signer(), &progress).await;
     assert_eq!(removed.unwrap(), mirror());
     let state = fixture.state([LeafName::Location(name.clone())]).await;
     assert_eq!(state.location(&name).unwrap(), None);
@@ -516,7 +509,7 @@ async fn of_two_machines_at_once_both_change_the_target() {
     let before = fixture.order().await;
     let add = async |target: &Target, devices: &[DeviceId]| {
         for device in devices {
-            let signer = Signer::with(target, Arc::clone(&fixture.key), &[]).unwrap();
+            let signer = Signer::with(target, Arc::clone(&fixture.key));
             let (names, progress) = (names(std::slice::from_ref(device)), Progress::none());
             let added = group::add(target, &lab(), &names, signer, &progress).await;
             assert_eq!(added.unwrap().changed, 1);

@@ -7,18 +7,20 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::LeafName;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
+use packcast_rollout::reconcile::group_with;
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, StateChange};
-use packcast_rollout::unassign::Unassigned;
-use packcast_store::records::GroupError;
+use packcast_rollout::unassign::{self as decision, Unassigned};
+use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
+use crate::group::GroupRefusal;
 use crate::package::{find, named};
-use crate::progress::{Progress, Work};
+use crate::progress::Progress;
 use crate::signing::Signer;
-use crate::state::{Committed, current_part};
+use crate::state::{Completed, CompletedChange, current_part};
 use crate::target::Target;
 use crate::text::count;
 
@@ -80,7 +82,7 @@ pub async fn unassign(
             .await
             .map(UnassignedFrom::Devices),
         Assignees::Groups(groups) => unassigning
-            .take_from_groups(&groups)
+            .take_from_groups(&groups, progress)
             .await
             .map(UnassignedFrom::Groups),
     }
@@ -99,31 +101,22 @@ impl Unassigning<'_> {
     async fn take_from_groups(
         &mut self,
         groups: &[GroupName],
+        progress: &Progress,
     ) -> Result<Vec<GroupUnassigned>, Failure> {
         self.check_groups(groups).await?;
         let owners = groups.iter().cloned().map(EntryOwner::Group);
-        let committed = self.commit(owners).await?;
-        let package = self.package.id;
-        let mut unassigned = Vec::with_capacity(groups.len());
-        for name in groups {
-            let (records, signing) = (&self.target.records, self.signer.signing());
-            let revision = match records.unassign_group(name, package, signing).await {
-                Ok(changed) => changed.state.revision,
-                // The record was incomplete, or another command came first.
-                Err(GroupError::NotAssigned { .. }) => {
-                    let state = records.group(name).await?;
-                    state.map_or(0, |state| state.revision)
-                }
-                Err(error) => return Err(error.into()),
-            };
-            unassigned.push(GroupUnassigned {
+        let commit = self.change(owners, progress).await?.committed.number();
+        let states = self.target.records.group_states(groups).await?;
+        let unassigned = groups.iter().map(|name| {
+            let state = states.iter().find(|state| state.group == *name);
+            GroupUnassigned {
                 group: name.clone(),
                 result: "unassigned",
-                revision,
-                commit: committed.number(),
-            });
-        }
-        Ok(unassigned)
+                revision: state.map_or(0, |state| state.revision),
+                commit,
+            }
+        });
+        Ok(unassigned.collect())
     }
 
     /// Checks that the state or the record of each group has the package.
@@ -142,7 +135,7 @@ impl Unassigning<'_> {
             None => Ok(()),
             Some(group) => {
                 let group = group.clone();
-                Err(GroupError::NotAssigned { group, package }.into())
+                Err(GroupRefusal::NotAssigned { group, package }.into())
             }
         }
     }
@@ -152,36 +145,44 @@ impl Unassigning<'_> {
         devices: Vec<DeviceId>,
         progress: &Progress,
     ) -> Result<Vec<DeviceUnassigned>, Failure> {
-        progress.begin(Work::Unassigning, devices.len() as u64);
         let owners = devices.iter().cloned().map(EntryOwner::Device);
-        let committed = self.commit(owners).await?;
+        let CompletedChange { committed, records } = self.change(owners, progress).await?;
         let changed = committed.outcomes().iter().cloned();
-        let (this, commit) = (&*self, committed.number());
-        let unassigned = stream::iter(devices.into_iter().zip(changed))
+        let (this, commit, records) = (&*self, committed.number(), &records);
+        stream::iter(devices.into_iter().zip(changed))
             .map(|(device, changed)| async move {
                 let was_entry = changed == ChangeOutcome::Changed;
-                let outcome = this.record(&device, was_entry).await?;
-                progress.advance(1);
+                let outcome = this.outcome(&device, was_entry, records).await?;
                 let commit = commit.filter(|_| was_entry);
                 Ok::<_, Failure>(DeviceUnassigned::new(device, outcome, commit))
             })
             .buffered(AT_ONCE)
             .try_collect()
-            .await?;
-        progress.end();
-        Ok(unassigned)
+            .await
     }
 
-    /// Writes the record of one device. The state had an entry of the device if `was_entry` is set.
-    async fn record(&self, device: &DeviceId, was_entry: bool) -> Result<Unassigned, Failure> {
-        let (records, package) = (&self.target.records, &self.package);
-        let signing = self.signer.signing();
-        let unassigned = records.unassign(device, package, signing).await?;
+    /// Returns the outcome for one device. The state had an entry of the device if `was_entry` is
+    /// set.
+    async fn outcome(
+        &self,
+        device: &DeviceId,
+        was_entry: bool,
+        completed: &Completed,
+    ) -> Result<Unassigned, Failure> {
+        let (records, package) = (&self.target.records, self.package.id);
+        let written = match completed.devices.get(device) {
+            Some(DeviceProjected::Written(changes)) => changes.unassigned.get(&package),
+            _ => None,
+        };
+        let unassigned = match written {
+            Some(outcome) => outcome.clone(),
+            None => self.outcome_on_record(device).await?,
+        };
         Ok(match unassigned {
             // The record of the entry was never written.
             Unassigned::OnlyByGroup(group) if was_entry => Unassigned::KeptByGroup(group),
             Unassigned::NotAssigned
-                if was_entry && records.finished(device, package.id).await?.is_none() =>
+                if was_entry && records.finished(device, package).await?.is_none() =>
             {
                 Unassigned::Dropped
             }
@@ -189,16 +190,30 @@ impl Unassigning<'_> {
         })
     }
 
-    async fn commit(
+    /// Returns the outcome for a device whose records did not change.
+    async fn outcome_on_record(&self, device: &DeviceId) -> Result<Unassigned, Failure> {
+        let (records, package) = (&self.target.records, self.package.id);
+        let recorded = records.device_state(device).await?;
+        let groups: Vec<GroupName> = recorded.memberships.groups().collect();
+        let states = records.group_states(&groups).await?;
+        let group = group_with(&recorded.memberships, &states, package);
+        let open = recorded.tasks.iter().find(|task| task.package == package);
+        let (outcome, _) = decision::unassign(open, None, group.map(|state| &state.group));
+        Ok(outcome)
+    }
+
+    async fn change(
         &mut self,
         owners: impl Iterator<Item = EntryOwner>,
-    ) -> Result<Committed, Failure> {
+        progress: &Progress,
+    ) -> Result<CompletedChange, Failure> {
         let package = self.package.id;
         let changes: Vec<StateChange> = owners
             .map(|from| StateChange::Unassign { from, package })
             .collect();
-        let mut state = self.signer.changer(self.target).await?;
-        state.change(&changes, &self.command).await
+        self.signer
+            .change(self.target, &changes, &self.command, progress)
+            .await
     }
 }
 

@@ -43,6 +43,7 @@ mod stored;
 mod table;
 mod tally;
 mod task;
+mod withdraw;
 mod write;
 
 pub use announce::{Announced, Announcing};

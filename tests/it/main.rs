@@ -4,6 +4,7 @@
     reason = "a test that cannot be set up has to fail"
 )]
 
+mod agent_config;
 mod assigning;
 mod attacks;
 mod bad_input;

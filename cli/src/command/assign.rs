@@ -78,14 +78,10 @@ fn text(assigned: &AssignedTo) -> String {
 
 fn groups_text(groups: &[GroupAssigned]) -> String {
     output::table(
-        ["GROUP", "DEVICES", "WRITE UNITS"],
-        groups.iter().map(|at| {
-            [
-                at.group.to_string(),
-                at.devices.to_string(),
-                at.consumed_units.to_string(),
-            ]
-        }),
+        ["GROUP", "DEVICES"],
+        groups
+            .iter()
+            .map(|at| [at.group.to_string(), at.devices.to_string()]),
     )
 }
 
@@ -165,17 +161,16 @@ mod tests {
     }
 
     #[test]
-    fn groups_have_their_size_and_cost() {
+    fn groups_have_their_size() {
         let group = GroupAssigned {
             group: "lab".parse().unwrap(),
             devices: 12,
             revision: 7,
             commit: Some(1_795_000_000),
-            consumed_units: 3.0,
         };
         assert_snapshot!(plain(&text(&AssignedTo::Groups(vec![group]))), @"
-        GROUP  DEVICES  WRITE UNITS
-        lab    12       3
+        GROUP  DEVICES
+        lab    12
         ");
     }
 

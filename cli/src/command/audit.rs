@@ -91,14 +91,18 @@ fn sentence(finding: &Finding) -> String {
 mod tests {
     use insta::assert_snapshot;
     use packcast_protocol::Sha256Digest;
-    use packcast_protocol::state::CommitId;
+    use packcast_protocol::state::{CommitId, LeafName};
+    use packcast_publisher::state::{DifferenceKind, RecordDifference};
 
     use super::*;
     use crate::fixtures::{self, NOON};
 
     #[test]
     fn findings_are_sentences_with_remedies() {
-        let group = || "lab".parse().unwrap();
+        let record = |kind| {
+            let leaf = LeafName::Group("lab".parse().unwrap());
+            Finding::Record(RecordDifference { leaf, kind })
+        };
         let package = fixtures::id();
         let commit = CommitId {
             number: NOON,
@@ -113,13 +117,10 @@ mod tests {
             packages: 4,
             findings: vec![
                 Finding::Unfinished { commit },
-                Finding::EntryNotRecorded {
-                    group: group(),
-                    package,
-                },
-                Finding::OtherPacing { group: group() },
+                record(DifferenceKind::Package(package)),
+                record(DifferenceKind::Settings),
             ],
-            unwritten: vec![Finding::OtherPreference { group: group() }],
+            unwritten: vec![record(DifferenceKind::Members)],
             warnings: Vec::new(),
         };
         assert_snapshot!(text(&report), @"
@@ -134,12 +135,12 @@ mod tests {
         this machine has signed commit 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098, which is not the head yet
           remedy: run the interrupted command again: it completes the commit
 
-        the record of group lab lacks package 1795327754
-        the record of group lab has other pacing
+        group/lab: its entry under package 1795327754 is missing or left over
+        group/lab: packages or settings differ
           remedy: devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
 
         not written yet: a command of the last hour is running, or was interrupted
-          the record of group lab has another preferred location
+          group/lab: other devices are members
         ");
         assert_snapshot!(text(&AuditReport::default()), @"
         head       none

@@ -7,7 +7,7 @@ use packcast_publisher::delete::{self, Deleted};
 use super::key_arg::KeyArg;
 use crate::Globals;
 use crate::output;
-use crate::progress::Bar;
+use crate::progress::{Bar, until_interrupted};
 
 /// Delete a package and its objects
 ///
@@ -34,8 +34,8 @@ impl Args {
         let target = globals.open().await?;
         let (signer, bar) = (self.key.signer(&target), Bar::new());
         let progress = bar.progress();
-        let deleted =
-            delete::delete(&target, &self.package, self.unassign, signer, &progress).await?;
+        let work = delete::delete(&target, &self.package, self.unassign, signer, &progress);
+        let deleted = until_interrupted("devices", Box::pin(work), &bar).await?;
         output::result(globals.format, &deleted, text);
         // Counted after the deletion, when the package can be announced to no more devices.
         let announced = delete::announced_devices(&target, deleted.package).await?;

@@ -156,7 +156,7 @@ impl Args {
             "enrolled",
             &format!("device {id}, an agent in a process of its own"),
         );
-        let signer = Signer::with(target, Arc::clone(key), &[])?;
+        let signer = Signer::with(target, Arc::clone(key));
         assign_to(target, &package, &id, signer).await?;
         steps.done(
             "assigned",

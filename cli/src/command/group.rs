@@ -160,8 +160,10 @@ async fn prefer(
     key: &KeyArg,
     format: Format,
 ) -> Result<(), Failure> {
-    let signer = key.signer(target);
-    let state = group::prefer(target, group, location, signer).await?;
+    let (signer, bar) = (key.signer(target), Bar::new());
+    let progress = bar.progress();
+    let work = Box::pin(group::prefer(target, group, location, signer, &progress));
+    let state = until_interrupted("devices", work, &bar).await?;
     output::for_scripts(format, &state);
     output::note(&preferred(group, location));
     Ok(())
@@ -178,30 +180,24 @@ fn preferred(group: &GroupName, location: Option<&LocationName>) -> String {
 
 async fn list(target: &Target, format: Format) -> Result<(), Failure> {
     let groups = group::list(target).await?;
-    output::warn(&groups.warnings);
-    output::result(format, &groups, |groups| text(&groups.groups));
+    output::result(format, &groups, |groups| text(groups));
     Ok(())
 }
 
 fn text(groups: &[GroupSummary]) -> String {
     output::table(
-        ["GROUP", "DEVICES", "PACKAGES", "PREFERRED", "VALID UNTIL"],
+        ["GROUP", "DEVICES", "PACKAGES", "PREFERRED"],
         groups.iter().map(row),
     )
 }
 
-fn row(group: &GroupSummary) -> [String; 5] {
+fn row(group: &GroupSummary) -> [String; 4] {
     let preferred = group.preferred.as_ref();
     [
         group.group.to_string(),
         group.devices.to_string(),
         group.packages.to_string(),
         preferred.map_or_else(String::new, ToString::to_string),
-        if group.packages == 0 {
-            String::new()
-        } else {
-            output::valid_until(group.expires)
-        },
     ]
 }
 
@@ -227,10 +223,9 @@ fn deleted_text(deleted: &GroupDeleted) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use packcast_protocol::UnixTime;
 
     use super::*;
-    use crate::fixtures::{NOON, globals, plain};
+    use crate::fixtures::{globals, plain};
 
     fn lab() -> GroupName {
         "lab".parse().unwrap()
@@ -238,32 +233,22 @@ mod tests {
 
     #[test]
     fn groups_are_listed_with_their_sizes() {
-        let unsigned = GroupSummary {
-            group: "office".parse().unwrap(),
-            devices: 3,
-            packages: 1,
-            preferred: None,
-            expires: None,
-        };
-        let signed = GroupSummary {
+        let lab = GroupSummary {
             group: lab(),
             devices: 12,
             packages: 3,
             preferred: Some("site-berlin".parse().unwrap()),
-            expires: Some(UnixTime(NOON)),
         };
         let all = GroupSummary {
             group: GroupName::all(),
             devices: 240,
             packages: 0,
             preferred: None,
-            expires: None,
         };
-        assert_snapshot!(plain(&text(&[all, signed, unsigned])), @"
-        GROUP   DEVICES  PACKAGES  PREFERRED    VALID UNTIL
-        all     240      0
-        lab     12       3         site-berlin  2026-11-18 11:06:40 UTC
-        office  3        1                      not signed
+        assert_snapshot!(plain(&text(&[all, lab])), @"
+        GROUP  DEVICES  PACKAGES  PREFERRED
+        all    240      0
+        lab    12       3         site-berlin
         ");
     }
 

@@ -37,7 +37,7 @@ impl KeyArg {
 pub(crate) struct AcceptArg {
     /// Accept packages signed by this key (repeatable)
     ///
-    /// Packages signed by your own key, or by a key that agents trust, are always accepted.
+    /// Packages signed by your own key, or by a publisher key of the target, are always accepted.
     #[arg(long, value_name = "KEY")]
     accept_key: Vec<PublicKey>,
 }

@@ -1,5 +1,5 @@
-//! `packcast keys`: manages the key that signs packages and assignments, and the keys that agents
-//! trust.
+//! `packcast keys`: manages the key that signs packages and changes of the target, and the keys of
+//! other publishers.
 
 mod accept_head;
 mod accept_trust;
@@ -20,7 +20,7 @@ use crate::output;
 use crate::places;
 use crate::secrets::FromPerson;
 
-/// Manage the signing key, and the keys that agents trust
+/// Manage the signing key, and the keys of other publishers
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -77,30 +77,32 @@ Examples:
     AcceptHead(accept_head::Args),
     /// Replace the signing key with a new one
     ///
-    /// Signs all assignments again with the new key. Agents trust the new key from their next
-    /// check-in on. Agents keep trusting the old key, for the packages that this key has signed,
-    /// until the old key is revoked. If the command is interrupted, run it again to complete the
-    /// rotation.
+    /// The new key takes the place of the old one in the key list of the target, and the trust line
+    /// changes: configure new agents with the new line. Agents with the old line follow at their next
+    /// check-in. The old key signs no further changes. If the command is interrupted, run it again
+    /// to complete the rotation.
     #[command(after_help = "\
 Examples:
   packcast keys rotate --target production")]
     Rotate(rotate::Args),
-    /// Let agents also trust the key of another publisher
+    /// Let another publisher sign changes of the target
     ///
-    /// Agents accept packages and assignments from both publishers. Only your own signing key can
-    /// change the list of trusted keys.
+    /// Adds the key to the key list. Only a root key of the target can sign the list. The other
+    /// publisher needs the trust line: see 'packcast keys accept-trust'.
     #[command(after_help = "\
 Examples:
   packcast keys trust RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
     Trust(trust::Args),
-    /// Stop agents from trusting a key
+    /// Let a publisher sign no further changes of the target
     ///
-    /// From their next check-in on, agents refuse packages and assignments signed by this key.
+    /// From their next check-in on, devices accept no change that this key signs. Its earlier changes
+    /// stay: packages that it has assigned stay assigned. Only a root key of the target can sign the
+    /// new key list.
     #[command(after_help = "\
 Examples:
   packcast keys revoke RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
     Revoke(revoke::Args),
-    /// List the keys that agents trust
+    /// List the keys that may sign changes of the target
     List,
 }
 
@@ -176,27 +178,14 @@ fn text(key: &KeyFiles) -> String {
     ])
 }
 
-const FIRST_LIST: &str = "agents now trust only the keys in this list: \
-if their configuration names the key of another publisher, add that key with 'packcast keys trust'";
-
-/// Prints a note with the first key list, which replaces the keys in the agents' configuration.
-fn note_first(is_first: bool) {
-    if is_first {
-        output::note(FIRST_LIST);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
     use packcast_protocol::state::{AboutDocument, CommitId};
     use packcast_protocol::{Sha256Digest, UnixTime};
     use packcast_publisher::signing::key_files::AcceptedTrust;
-    use packcast_publisher::signing::revoke::Revoked;
+    use packcast_publisher::signing::publisher_keys::{ChangedKeys, TrustedKey, TrustedKeys};
     use packcast_publisher::signing::rotate::Rotated;
-    use packcast_publisher::signing::sign::SignResult;
-    use packcast_publisher::signing::trust::Trusting;
-    use packcast_publisher::signing::trusted_keys::{TrustedKey, TrustedKeys};
     use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
@@ -216,7 +205,6 @@ mod tests {
         public key file  /home/ada/.config/packcast/production.pub
         trust line       a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
-        assert_snapshot!(FIRST_LIST, @"agents now trust only the keys in this list: if their configuration names the key of another publisher, add that key with 'packcast keys trust'");
     }
 
     #[test]
@@ -271,73 +259,58 @@ mod tests {
     }
 
     #[test]
-    fn trusted_keys_are_listed() {
-        let key = |signs| TrustedKey {
+    fn publisher_keys_are_listed() {
+        let key = |signs, root, retired| TrustedKey {
             public_key: KEY.to_owned(),
             signs,
+            root,
+            retired,
         };
         let trusted = TrustedKeys {
-            keys: vec![key(true), key(false)],
-            is_published: true,
+            keys: vec![key(true, true, false), key(false, false, true)],
         };
         assert_snapshot!(plain(&list::text(&trusted)), @"
-        TRUSTED KEY                                               SIGNS
-        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes
-        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        PUBLISHER KEY                                             YOURS  ROOT  RETIRED
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3               yes
         ");
-        assert_snapshot!(list::NO_LIST, @"no key list is published: agents trust the keys that trusted_keys in their configuration names");
+        assert_snapshot!(list::NO_LIST, @"the target has no key list yet: its first change stores the list");
     }
 
     #[test]
-    fn an_added_key_is_shown() {
-        let trusting = Trusting {
+    fn changed_keys_are_shown() {
+        let changed = ChangedKeys {
             public_key: KEY.to_owned(),
             trusted: vec![KEY.to_owned()],
-            is_first: true,
         };
-        assert_snapshot!(trust::text(&trusting), @"
+        assert_snapshot!(trust::text(&changed), @"
         added    RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
+        assert_snapshot!(revoke::text(&changed), @"
+        revoked  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device accepts changes that this key signs until its next check-in");
     }
 
     #[test]
     fn a_rotation_shows_the_files_of_both_keys() {
         let file = PathBuf::from("/home/ada/.config/packcast/production-next.key");
         assert_snapshot!(rotate::resumed(&file), @"resuming with the new key of an earlier run: /home/ada/.config/packcast/production-next.key");
-        let mut signed = SignResult::default();
-        signed.signed = 240;
         let rotated = Rotated {
             public_key: KEY.to_owned(),
+            trust: format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap(),
             secret_key_file: "/home/ada/.config/packcast/production.key".into(),
             old_secret_key_file: "/home/ada/.config/packcast/production-was-Y7GFO3.key".into(),
-            signed,
             resumed_from: None,
-            is_first: false,
         };
         assert_snapshot!(rotate::text(&rotated), @"
         public key           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trust line           a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         secret key file      /home/ada/.config/packcast/production.key
         old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
-        signed again         240
         ");
-        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new public key");
-    }
-
-    #[test]
-    fn a_revocation_names_the_packages_that_agents_refuse() {
-        let revoked = Revoked {
-            public_key: KEY.to_owned(),
-            trusted: vec![KEY.to_owned()],
-            refused: vec!["news@1".to_owned(), "vlc@3.0.21".to_owned()],
-            is_first: false,
-        };
-        assert_snapshot!(revoke::text(&revoked), @"
-        revoked           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
-        trusted           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
-        refused packages  news@1, vlc@3.0.21
-        ");
-        assert_snapshot!(revoke::REFUSED, @"agents refuse the packages above: publish each under another version, and assign that version");
-        assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device trusts the key until its next check-in; a device without a key list keeps trusting the key until the key is removed from trusted_keys in the device's configuration");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new trust line or public key");
     }
 }

@@ -10,6 +10,7 @@ use packcast_rollout::LocationRecord;
 use super::key_arg::KeyArg;
 use crate::Globals;
 use crate::output;
+use crate::progress::{Bar, until_interrupted};
 
 /// Manage the locations that serve packages
 ///
@@ -77,14 +78,19 @@ impl Args {
                 key,
             } => {
                 let added = LocationRecord { name, location };
-                let signer = key.signer(&target);
-                if let Some(was) = location::add(&target, &added, signer).await? {
+                let (signer, bar) = (key.signer(&target), Bar::new());
+                let progress = bar.progress();
+                let work = Box::pin(location::add(&target, &added, signer, &progress));
+                if let Some(was) = until_interrupted("devices", work, &bar).await? {
                     output::note(&replaced(&was));
                 }
                 print(globals, &[added]);
             }
             Self::Remove { name, key } => {
-                let removed = location::remove(&target, &name, key.signer(&target)).await?;
+                let (signer, bar) = (key.signer(&target), Bar::new());
+                let progress = bar.progress();
+                let work = Box::pin(location::remove(&target, &name, signer, &progress));
+                let removed = until_interrupted("devices", work, &bar).await?;
                 output::for_scripts(globals.format, &removed);
                 output::note(&removed_note(&removed));
                 output::warn(&location::preferring(&target, &removed.name).await?);

@@ -6,7 +6,7 @@ use packcast_publisher::revert::{self, RevertOptions, RevertPlan, RevertedTo};
 use super::key_arg::{AcceptArg, KeyArg};
 use crate::Globals;
 use crate::output;
-use crate::progress::Bar;
+use crate::progress::{Bar, until_interrupted};
 
 /// Bring a target back to the state of an earlier commit
 ///
@@ -68,8 +68,10 @@ impl Args {
         if !self.yes && !plan.is_empty() && !confirm(&plan)? {
             return Err(Failure::failed("the target was not reverted"));
         }
-        let progress = Bar::new().progress();
-        let reverted = Box::pin(revert::revert(&target, plan, &mut signer, &progress)).await?;
+        let bar = Bar::new();
+        let progress = bar.progress();
+        let work = Box::pin(revert::revert(&target, plan, &mut signer, &progress));
+        let reverted = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &reverted, text);
         Ok(())
     }

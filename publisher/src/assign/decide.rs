@@ -12,6 +12,7 @@ use packcast_rollout::state::{NewAssignment, StatePart};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::state::current_part;
 use crate::target::Target;
 
@@ -40,6 +41,7 @@ pub(super) async fn decide(
     package: &PackageRecord,
     assignment: &NewAssignment,
     devices: Vec<DeviceId>,
+    progress: &Progress,
 ) -> Result<Vec<Decided>, Failure> {
     let force = assignment.force;
     let outcomes: Vec<(DeviceId, AssignOutcome)> = stream::iter(devices)
@@ -47,7 +49,9 @@ pub(super) async fn decide(
             let outcome = target
                 .records
                 .assign_outcome(&device, package, force, now());
-            outcome.await.map(|outcome| (device, outcome))
+            let outcome = outcome.await?;
+            progress.advance(1);
+            Ok::<_, Failure>((device, outcome))
         })
         .buffered(AT_ONCE)
         .try_collect()

@@ -1,12 +1,14 @@
 //! Findings of an audit: sentences, each with a remedy.
 
+use std::borrow::Cow;
+
 use packcast_protocol::state::key_list::KeyChainError;
 use packcast_protocol::state::{CommitId, LeafName, NodeHash};
-use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, UnixTime, with_causes};
+use packcast_protocol::{LocationName, PackageId, UnixTime, with_causes};
 use packcast_rollout::state::EntryOwner;
 use serde::{Serialize, Serializer};
 
-use crate::state::{CommitProblem, StateError};
+use crate::state::{CommitProblem, DifferenceKind, RecordDifference, StateError};
 use crate::text::{count, time};
 use crate::verify::VerifyProblem;
 
@@ -63,75 +65,8 @@ pub enum Finding {
     },
     #[error("cannot read the documents of the head")]
     Documents(#[source] StateError),
-    #[error("group {group} has no record")]
-    GroupNotRecorded { group: GroupName },
-    #[error("group {group} is on record, and does not exist in the signed state")]
-    GroupOnlyRecorded { group: GroupName },
-    #[error("the record of group {group} lacks package {package}")]
-    EntryNotRecorded {
-        group: GroupName,
-        package: PackageId,
-    },
-    #[error(
-        "the record of group {group} has package {package}, which is not assigned to the group"
-    )]
-    EntryOnlyRecorded {
-        group: GroupName,
-        package: PackageId,
-    },
-    #[error(
-        "the record of group {group} has package {package} with another manifest or another force"
-    )]
-    OtherEntry {
-        group: GroupName,
-        package: PackageId,
-    },
-    #[error("the record of group {group} has another preferred location")]
-    OtherPreference { group: GroupName },
-    #[error("the record of group {group} has other pacing")]
-    OtherPacing { group: GroupName },
-    #[error("the record of package {package} does not list group {group}")]
-    GroupNotListed {
-        group: GroupName,
-        package: PackageId,
-    },
-    #[error("the record of package {package} lists group {group}, which does not have the package")]
-    GroupOnlyListed {
-        group: GroupName,
-        package: PackageId,
-    },
-    #[error("the members of group {group} on record lack {}, for example {example}", count(*.number, "device"))]
-    MembersNotRecorded {
-        group: GroupName,
-        number: u64,
-        example: DeviceId,
-    },
-    #[error("the members of group {group} on record have {} that never joined, for example {example}", count(*.number, "device"))]
-    MembersOnlyRecorded {
-        group: GroupName,
-        number: u64,
-        example: DeviceId,
-    },
-    #[error("the record of device {device} has other groups: expected {expected}, found {found}")]
-    OtherGroups {
-        device: DeviceId,
-        expected: String,
-        found: String,
-    },
-    #[error(
-        "device {device} has no task for package {package}, which is assigned to the device itself"
-    )]
-    TaskNotRecorded {
-        device: DeviceId,
-        package: PackageId,
-    },
-    #[error(
-        "device {device} has a task for package {package}, which is not assigned to the device itself"
-    )]
-    TaskOnlyRecorded {
-        device: DeviceId,
-        package: PackageId,
-    },
+    #[error("{0}")]
+    Record(RecordDifference),
     #[error("location {location} has no record")]
     LocationNotRecorded { location: LocationName },
     #[error("location {location} is on record, and does not exist in the signed state")]
@@ -234,27 +169,27 @@ impl Finding {
     }
 
     /// Returns the leaf whose record differs. `None` if the finding is not about a record.
-    pub(super) fn leaf(&self) -> Option<LeafName> {
+    pub(super) fn leaf(&self) -> Option<Cow<'_, LeafName>> {
         match self {
-            Self::GroupNotRecorded { group }
-            | Self::GroupOnlyRecorded { group }
-            | Self::EntryNotRecorded { group, .. }
-            | Self::EntryOnlyRecorded { group, .. }
-            | Self::OtherEntry { group, .. }
-            | Self::OtherPreference { group }
-            | Self::OtherPacing { group }
-            | Self::GroupNotListed { group, .. }
-            | Self::GroupOnlyListed { group, .. } => Some(LeafName::Group(group.clone())),
-            Self::MembersNotRecorded { example, .. }
-            | Self::MembersOnlyRecorded { example, .. } => Some(LeafName::Device(example.clone())),
-            Self::OtherGroups { device, .. }
-            | Self::TaskNotRecorded { device, .. }
-            | Self::TaskOnlyRecorded { device, .. } => Some(LeafName::Device(device.clone())),
+            Self::Record(difference) => Some(Cow::Borrowed(&difference.leaf)),
             Self::LocationNotRecorded { location }
             | Self::LocationOnlyRecorded { location }
-            | Self::OtherAddress { location, .. } => Some(LeafName::Location(location.clone())),
+            | Self::OtherAddress { location, .. } => {
+                Some(Cow::Owned(LeafName::Location(location.clone())))
+            }
             _ => None,
         }
+    }
+
+    /// Returns true if the finding is about all members of a group.
+    pub(super) const fn is_of_members(&self) -> bool {
+        matches!(
+            self,
+            Self::Record(RecordDifference {
+                kind: DifferenceKind::Members | DifferenceKind::Size,
+                ..
+            })
+        )
     }
 }
 
@@ -290,12 +225,8 @@ mod tests {
         }
     }
 
-    fn group() -> GroupName {
+    fn group() -> packcast_protocol::GroupName {
         "lab".parse().unwrap()
-    }
-
-    fn device() -> DeviceId {
-        "ocs:web01-2026-03-04-05-06-07".parse().unwrap()
     }
 
     fn location() -> LocationName {
@@ -337,54 +268,13 @@ mod tests {
 
     fn on_records() -> Vec<Finding> {
         let package = package();
+        let record = |kind| {
+            let leaf = LeafName::Group(group());
+            Finding::Record(RecordDifference { leaf, kind })
+        };
         vec![
-            Finding::GroupNotRecorded { group: group() },
-            Finding::GroupOnlyRecorded { group: group() },
-            Finding::EntryNotRecorded {
-                group: group(),
-                package,
-            },
-            Finding::EntryOnlyRecorded {
-                group: group(),
-                package,
-            },
-            Finding::OtherEntry {
-                group: group(),
-                package,
-            },
-            Finding::OtherPreference { group: group() },
-            Finding::OtherPacing { group: group() },
-            Finding::GroupNotListed {
-                group: group(),
-                package,
-            },
-            Finding::GroupOnlyListed {
-                group: group(),
-                package,
-            },
-            Finding::MembersNotRecorded {
-                group: group(),
-                number: 1,
-                example: device(),
-            },
-            Finding::MembersOnlyRecorded {
-                group: group(),
-                number: 2,
-                example: device(),
-            },
-            Finding::OtherGroups {
-                device: device(),
-                expected: "lab".to_owned(),
-                found: "none".to_owned(),
-            },
-            Finding::TaskNotRecorded {
-                device: device(),
-                package,
-            },
-            Finding::TaskOnlyRecorded {
-                device: device(),
-                package,
-            },
+            record(DifferenceKind::Settings),
+            record(DifferenceKind::Package(package)),
             Finding::LocationNotRecorded {
                 location: location(),
             },
@@ -463,21 +353,9 @@ mod tests {
           find out who can write to the table; then restore the table from a back-up
         Trees: the tree of groups has another root: expected 0707070707070707070707070707070707070707070707070707070707070707, found 0000000000000000000000000000000000000000000000000000000000000000
         Trees: cannot read the documents of the head: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
-        Records: group lab has no record
+        Records: group/lab: packages or settings differ
           devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
-        Records: group lab is on record, and does not exist in the signed state
-        Records: the record of group lab lacks package 1795000000
-        Records: the record of group lab has package 1795000000, which is not assigned to the group
-        Records: the record of group lab has package 1795000000 with another manifest or another force
-        Records: the record of group lab has another preferred location
-        Records: the record of group lab has other pacing
-        Records: the record of package 1795000000 does not list group lab
-        Records: the record of package 1795000000 lists group lab, which does not have the package
-        Records: the members of group lab on record lack 1 device, for example ocs:web01-2026-03-04-05-06-07
-        Records: the members of group lab on record have 2 devices that never joined, for example ocs:web01-2026-03-04-05-06-07
-        Records: the record of device ocs:web01-2026-03-04-05-06-07 has other groups: expected lab, found none
-        Records: device ocs:web01-2026-03-04-05-06-07 has no task for package 1795000000, which is assigned to the device itself
-        Records: device ocs:web01-2026-03-04-05-06-07 has a task for package 1795000000, which is not assigned to the device itself
+        Records: group/lab: its entry under package 1795000000 is missing or left over
         Records: location cdn has no record
         Records: location cdn is on record, and does not exist in the signed state
         Records: the record of location cdn has another address: expected a.example.net, found b.example.net

@@ -1,8 +1,8 @@
 //! Audits of a target on an embedded engine.
 
 use packcast_protocol::{DeviceId, with_causes};
-use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, StateChange};
+use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_testing::fault::FaultRates;
 use serde_json::Value;
@@ -128,59 +128,30 @@ async fn a_target_without_commits_has_no_findings() {
 #[tokio::test]
 async fn records_that_differ_from_the_state_are_found() {
     let sample = Sample::start(342).await;
-    let extra = sample.target.table.package("extra", 5).await.id;
-    let device = |index: usize| EntryOwner::Device(sample.devices[index].clone());
-    let unassign = |from, package| StateChange::Unassign { from, package };
-    let leave = StateChange::Leave {
-        group: lab(),
-        devices: [sample.devices[1].clone()].into(),
+    let table = &sample.target.table;
+    let name = || "cdn".parse().unwrap();
+    let cdn = table.records.remove_location(&name()).await.unwrap();
+    let other = LocationRecord {
+        name: "mirror".parse().unwrap(),
+        ..cdn.unwrap()
     };
-    let office = StateChange::CreateGroup {
-        group: "office".parse().unwrap(),
-    };
-    let prefer = StateChange::Prefer {
-        group: lab(),
-        location: None,
-    };
-    let remove = StateChange::RemoveLocation {
-        location: "cdn".parse().unwrap(),
-    };
-    sample
-        .target
-        .record(&[
-            unassign_lab(sample.tool.id),
-            assign(in_lab(), extra),
-            unassign(device(0), sample.own.id),
-            assign(device(2), extra),
-            leave,
-            join([sample.devices[2].clone(), sample.devices[3].clone()]),
-            office,
-            prefer,
-            remove,
-            add_location("mirror"),
-        ])
-        .await;
+    table.records.add_location(&other).await.unwrap();
+    let mut state = table.item("GROUP#lab", "STATE").await;
+    state["assignments"]["L"][0]["M"]["force"]["BOOL"] = true.into();
+    table.put(&state).await;
+    let own = format!("DEVICE#{}", sample.devices[1]);
+    let mut device = table.item(&own, "0#DEVICE").await;
+    device["groups"]["M"].as_object_mut().unwrap().remove("lab");
+    table.put(&device).await;
     let report = sample.audit().await;
-    let shown = sample.sentences(&report.findings);
-    insta::assert_snapshot!(shown.replace(&extra.to_string(), "EXTRA"), @"
+    insta::assert_snapshot!(sample.sentences(&report.findings), @"
     Records: location cdn has no record
     Records: location mirror is on record, and does not exist in the signed state
-    Records: the record of group lab lacks package TOOL
-    Records: the record of group lab has package EXTRA, which is not assigned to the group
-    Records: the record of group lab has another preferred location
-    Records: group office is on record, and does not exist in the signed state
-    Records: the record of package EXTRA lists group lab, which does not have the package
-    Records: the record of package TOOL does not list group lab
-    Records: the members of group lab on record lack 1 device, for example DEVICE1
-    Records: the members of group lab on record have 2 devices that never joined, for example DEVICE2
-    Records: device DEVICE0 has no task for package OWN, which is assigned to the device itself
-    Records: the record of device DEVICE1 has other groups: expected lab, found none
-    Records: the record of device DEVICE2 has other groups: expected none, found lab
-    Records: device DEVICE2 has a task for package EXTRA, which is not assigned to the device itself
-    Records: the record of device DEVICE3 has other groups: expected none, found lab
+    Records: device/DEVICE1: groups or assigned packages differ
+    Records: group/lab: packages or settings differ
     ");
     insta::assert_snapshot!(failures([report.conclude().unwrap_err()]), @"
-    Conflict: the audit found 15 problems
+    Conflict: the audit found 4 problems
     hint: follow the remedies above
     ");
 }
@@ -196,10 +167,11 @@ async fn records_of_a_running_command_are_named_as_such() {
     let early = sample.audit_after(60).await;
     assert_eq!(sample.sentences(&early.findings), "");
     insta::assert_snapshot!(sample.sentences(&early.unwritten), @"
-    Records: the record of group lab has package TOOL, which is not assigned to the group
-    Records: the record of package TOOL lists group lab, which does not have the package
-    Records: the members of group lab on record lack 1 device, for example DEVICE2
-    Records: the record of device DEVICE2 has other groups: expected lab, found none
+    Records: device/DEVICE2: the record follows from another document
+    Records: group/lab: packages or settings differ
+    Records: group/lab: its entry under package TOOL is missing or left over
+    Records: group/lab: other devices are members
+    Records: group/lab: the number of members is wrong
     ");
     early.conclude().unwrap();
     let late = sample.audit().await;
@@ -208,9 +180,7 @@ async fn records_of_a_running_command_are_named_as_such() {
         sample.sentences(&early.unwritten)
     );
     // Other records of the same time are findings at once.
-    let remove = StateChange::RemoveLocation {
-        location: "cdn".parse().unwrap(),
-    };
+    let name = "cdn".parse().unwrap();
     let order = sample
         .target
         .table
@@ -222,15 +192,16 @@ async fn records_of_a_running_command_are_named_as_such() {
         .order;
     let records = &sample.target.table.records;
     records.record_changes(order).await.unwrap();
-    sample.target.record(&[remove]).await;
+    records.remove_location(&name).await.unwrap();
     let early = sample.audit_after(60).await;
     assert_eq!(sample.sentences(&early.unwritten), "");
     insta::assert_snapshot!(sample.sentences(&early.findings), @"
     Records: location cdn has no record
-    Records: the record of group lab has package TOOL, which is not assigned to the group
-    Records: the record of package TOOL lists group lab, which does not have the package
-    Records: the members of group lab on record lack 1 device, for example DEVICE2
-    Records: the record of device DEVICE2 has other groups: expected lab, found none
+    Records: device/DEVICE2: the record follows from another document
+    Records: group/lab: packages or settings differ
+    Records: group/lab: its entry under package TOOL is missing or left over
+    Records: group/lab: other devices are members
+    Records: group/lab: the number of members is wrong
     ");
 }
 
@@ -252,8 +223,8 @@ async fn a_head_that_was_put_back_is_found_by_the_table_and_by_the_memory() {
     insta::assert_snapshot!(shown, @"
     History: the history of the head leaves out commit COMMIT2, which a publisher key has signed
     Memory: the head leaves out commit COMMIT2, which this machine remembers
-    Records: the record of group lab lacks package TOOL
-    Records: the record of package TOOL does not list group lab
+    Records: group/lab: packages or settings differ
+    Records: group/lab: its entry under package TOOL is missing or left over
     ");
 
     // A machine without memory cannot know, and says so.
@@ -391,7 +362,6 @@ async fn manifests_are_verified_by_digest_and_signature() {
     Packages: cannot verify the manifest of package TOOL: the content of object FOLDER/TOOL/manifest.json differs from the published object
     Packages: cannot verify the manifest of package GONE: cannot find object FOLDER/GONE/manifest.json in the store
     Packages: the record of package OTHER has another manifest than the assignment to group lab
-    Records: the record of group lab has package OTHER with another manifest or another force
     ");
 }
 
@@ -415,7 +385,9 @@ async fn a_state_that_ends_soon_is_found_in_time() {
 #[test]
 fn findings_above_the_maximum_are_counted() {
     let mut found = Findings::default();
-    let finding = || Finding::GroupNotRecorded { group: lab() };
+    let finding = || Finding::LocationNotRecorded {
+        location: "cdn".parse().unwrap(),
+    };
     found.extend((0..MAX_FINDINGS + 2).map(|_| finding()));
     let all = found.into_all();
     assert_eq!(all.len(), MAX_FINDINGS + 1);

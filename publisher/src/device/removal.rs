@@ -6,8 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::assignments::Assignments;
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::check_in::is_unseen_for;
 use packcast_rollout::state::StateChange;
 use packcast_rollout::{DeviceRecord, Exclusion, ExclusionReason};
@@ -83,36 +82,45 @@ pub async fn remove(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<DevicesChanged, Failure> {
-    signer.unlock()?;
-    progress.begin(Work::Removing, devices.len() as u64);
     let seen_again = seen_again(target, &devices).await?;
     let to_remove = devices.iter().map(|found| &found.device);
     let to_remove: BTreeSet<DeviceId> = to_remove
         .filter(|device| !seen_again.contains(device))
         .cloned()
         .collect();
-    // Before the commit: a removal that cannot be completed could not be undone either.
-    check_signatures(target, &to_remove, &signer).await?;
-    if !to_remove.is_empty() {
-        let command = format!(
-            "packcast device remove ({})",
-            count(to_remove.len() as u64, "device")
-        );
-        let change = StateChange::RemoveDevices { devices: to_remove };
-        signer
-            .changer(target)
-            .await?
-            .change(&[change], &command)
-            .await?;
-    }
-    let (signer, seen_again) = (&signer, &seen_again);
-    let changed = stream::iter(devices)
+    leave_state(target, to_remove, &mut signer, progress).await?;
+    let seen_again = &seen_again;
+    let begun: Vec<(DeviceId, Removing)> = stream::iter(devices)
         .map(|found| async move {
             let device = found.device;
-            let result = if seen_again.contains(&device) {
-                DeviceResult::SeenAgain
+            let begun = if seen_again.contains(&device) {
+                Removing::SeenAgain
             } else {
-                remove_one(target, &device, reason, signer).await?
+                let records = &target.records;
+                records.begin_removal(&device, reason, None, now()).await?
+            };
+            Ok::<_, Failure>((device, begun))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    // A device may have joined a group before it was excluded. From now on it joins no other.
+    let joined = begun
+        .iter()
+        .filter(|(_, begun)| matches!(begun, Removing::Begun { groups } if !groups.is_empty()));
+    let joined: BTreeSet<DeviceId> = joined.map(|(device, _)| device.clone()).collect();
+    leave_state(target, joined, &mut signer, progress).await?;
+    progress.begin(Work::Removing, begun.len() as u64);
+    let changed = stream::iter(begun)
+        .map(|(device, begun)| async move {
+            let result = match begun {
+                Removing::Begun { .. } => {
+                    target.records.erase(&device).await?;
+                    DeviceResult::Removed
+                }
+                Removing::Complete => DeviceResult::AlreadyRemoved,
+                Removing::SeenAgain => DeviceResult::SeenAgain,
+                Removing::UnknownDevice => DeviceResult::UnknownDevice,
             };
             progress.advance(1);
             Ok::<_, Failure>(DeviceChanged { device, result })
@@ -122,6 +130,24 @@ pub async fn remove(
         .await?;
     progress.end();
     Ok(DevicesChanged(changed))
+}
+
+/// Removes devices from the signed state with one commit, and completes the records: afterwards the
+/// devices are in no group, and have no task of their own.
+async fn leave_state(
+    target: &Target,
+    devices: BTreeSet<DeviceId>,
+    signer: &mut Signer,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    if devices.is_empty() {
+        return Ok(());
+    }
+    let number = count(devices.len() as u64, "device");
+    let command = format!("packcast device remove ({number})");
+    let change = StateChange::RemoveDevices { devices };
+    signer.change(target, &[change], &command, progress).await?;
+    Ok(())
 }
 
 /// Returns the devices that have checked in since they were found to be unseen.
@@ -140,64 +166,4 @@ async fn seen_again(target: &Target, devices: &[ToRemove]) -> Result<BTreeSet<De
         !is_removed && unseen.get(&record.device) != Some(&record.last_seen)
     });
     Ok(seen.map(|(record, _)| record.device).collect())
-}
-
-/// Checks that the signer accepts the signed assignments of each device, which it will withdraw.
-async fn check_signatures(
-    target: &Target,
-    devices: &BTreeSet<DeviceId>,
-    signer: &Signer,
-) -> Result<(), Failure> {
-    stream::iter(devices)
-        .map(|device| async move {
-            let recorded = recorded_assignments(target, device).await?;
-            let is_assigned =
-                |it: &Assignments| !(it.packages().is_empty() && it.groups().is_empty());
-            if recorded.as_ref().is_some_and(is_assigned) {
-                let signing = signer.signing();
-                target.records.check_assignments(device, signing).await?;
-            }
-            Ok::<_, Failure>(())
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<()>>()
-        .await?;
-    Ok(())
-}
-
-async fn remove_one(
-    target: &Target,
-    device: &DeviceId,
-    reason: Option<&ExclusionReason>,
-    signer: &Signer,
-) -> Result<DeviceResult, Failure> {
-    let records = &target.records;
-    let begun = records.begin_removal(device, reason, None, now()).await?;
-    let groups = match begun {
-        Removing::Begun { groups } => groups,
-        Removing::Complete => return Ok(DeviceResult::AlreadyRemoved),
-        Removing::SeenAgain => return Ok(DeviceResult::SeenAgain),
-        Removing::UnknownDevice => return Ok(DeviceResult::UnknownDevice),
-    };
-    for group in &groups {
-        records.leave(device, group, signer.signing()).await?;
-    }
-    // Again, because the assignments may have changed before the device was excluded.
-    let recorded = recorded_assignments(target, device).await?;
-    let assigned = recorded.iter().flat_map(Assignments::packages);
-    let assigned: Vec<PackageId> = assigned.map(|assigned| assigned.package).collect();
-    for package in records.packages_of(&assigned).await? {
-        records.unassign(device, &package, signer.signing()).await?;
-    }
-    records.erase(device).await?;
-    Ok(DeviceResult::Removed)
-}
-
-/// Returns the signed device assignments, whose signature is verified when they are withdrawn.
-async fn recorded_assignments(
-    target: &Target,
-    device: &DeviceId,
-) -> Result<Option<Assignments>, Failure> {
-    let signed = target.records.device_assignments(device).await?;
-    Ok(signed.and_then(|signed| serde_json::from_str(signed.document()).ok()))
 }

@@ -1,7 +1,7 @@
 //! Adds devices to a group, and removes them.
 //!
-//! All devices change in one commit of the signed state. The records follow, each in a separate
-//! transaction. After an interruption, the same operation completes the remaining records.
+//! All devices change in one commit of the signed state, and then their records. After an
+//! interruption, the same operation completes the remaining records.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::membership::MAX_GROUPS;
 use packcast_rollout::state::{ChangeOutcome, StateChange};
-use packcast_store::records::Joined;
+use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
 use super::{known, not_all};
@@ -18,7 +18,7 @@ use crate::device_name::{DeviceMatch, DeviceName};
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
-use crate::state::Committed;
+use crate::state::{Committed, complete_records};
 use crate::target::Target;
 use crate::text::count;
 
@@ -62,9 +62,8 @@ pub async fn add(
     let mut result = MembersChanged::default();
     let mut joining = Joining::default();
     for batch in names.chunks(BATCH) {
-        let devices = look_up(target, batch, &mut result, progress).await?;
-        // Reading a membership costs a hundredth of a read unit. It saves the transaction of each
-        // device that is a member already.
+        let devices = look_up(target, batch, &mut result).await?;
+        // Reading a membership costs a hundredth of a read unit.
         let known = target.records.memberships(&devices).await?;
         for device in devices {
             let memberships = known.iter().find(|(known, _)| *known == device);
@@ -72,57 +71,43 @@ pub async fn add(
                 Some(groups) if groups.includes(group) => joining.members.insert(device),
                 Some(groups) if groups.joined().count() < MAX_GROUPS => joining.new.insert(device),
                 Some(_) => {
-                    result.count(device, Joined::TooManyGroups);
+                    result.in_too_many.push(device);
                     false
                 }
                 None => {
-                    result.count(device, Joined::UnknownDevice);
+                    result.unknown.push(device.to_string());
                     false
                 }
             };
         }
+        progress.advance(batch.len() as u64);
     }
+    progress.end();
     if joining.is_empty() {
-        progress.end();
+        complete_records(target, progress).await?;
         return Ok(result);
     }
     let join = StateChange::Join {
         group: group.clone(),
         devices: joining.all(),
     };
-    let committed = signer
-        .changer(target)
-        .await?
-        .change(&[join], &command)
-        .await?;
-    result.commit = committed.number();
-    let newly = changed(&committed);
+    let done = signer.change(target, &[join], &command, progress).await?;
+    result.commit = done.committed.number();
+    // The record of a member may be there although the state has lacked the membership.
+    let newly = changed(&done.committed);
     for device in joining.members {
-        // The record of a member may be there although the state has lacked the membership.
-        let is_new = newly.contains(&device);
-        result.count(
-            device,
-            if is_new {
-                Joined::New
-            } else {
-                Joined::AlreadyMember
-            },
-        );
+        if newly.contains(&device) {
+            result.changed += 1;
+        } else {
+            result.unchanged += 1;
+        }
     }
-    progress.advance(names.len() as u64 - joining.new.len() as u64);
-    let signer = &signer;
-    let mut joined = stream::iter(joining.new)
-        .map(|device| async move {
-            let (records, signing) = (&target.records, signer.signing());
-            let joined = records.join(&device, group, signing).await?;
-            Ok::<_, Failure>((device, joined))
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some((device, joined)) = joined.try_next().await? {
-        result.count(device, joined);
-        progress.advance(1);
+    for device in joining.new {
+        match done.records.devices.get(&device) {
+            Some(DeviceProjected::Unknown) => result.unknown.push(device.to_string()),
+            _ => result.changed += 1,
+        }
     }
-    progress.end();
     Ok(result)
 }
 
@@ -142,34 +127,32 @@ pub async fn remove(
     let mut result = MembersChanged::default();
     let mut devices = BTreeSet::new();
     for batch in names.chunks(BATCH) {
-        devices.extend(look_up(target, batch, &mut result, progress).await?);
+        devices.extend(look_up(target, batch, &mut result).await?);
+        progress.advance(batch.len() as u64);
     }
+    progress.end();
     if devices.is_empty() {
-        progress.end();
+        complete_records(target, progress).await?;
         return Ok(result);
     }
     let leave = StateChange::Leave {
         group: group.clone(),
         devices: devices.clone(),
     };
-    let committed = signer
-        .changer(target)
-        .await?
-        .change(&[leave], &command)
-        .await?;
-    result.commit = committed.number();
-    let left = changed(&committed);
-    remove_all(
-        target,
-        group,
-        devices,
-        &left,
-        &signer,
-        &mut result,
-        progress,
-    )
-    .await?;
-    progress.end();
+    let done = signer.change(target, &[leave], &command, progress).await?;
+    result.commit = done.committed.number();
+    let left = changed(&done.committed);
+    for device in devices {
+        let was_recorded = match done.records.devices.get(&device) {
+            Some(DeviceProjected::Written(changes)) => changes.left.contains(group),
+            _ => false,
+        };
+        if was_recorded || left.contains(&device) {
+            result.changed += 1;
+        } else {
+            result.unchanged += 1;
+        }
+    }
     Ok(result)
 }
 
@@ -213,21 +196,6 @@ fn changed(committed: &Committed) -> BTreeSet<DeviceId> {
     changed.flatten().cloned().collect()
 }
 
-/// Removes every device from the record of a group.
-pub(super) async fn empty(
-    target: &Target,
-    group: &GroupName,
-    signer: &Signer,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let devices = target.records.members(group).await?;
-    progress.begin(Work::Removing, devices.len() as u64);
-    let (mut result, none) = (MembersChanged::default(), BTreeSet::new());
-    remove_all(target, group, devices, &none, signer, &mut result, progress).await?;
-    progress.end();
-    Ok(())
-}
-
 /// Checks that the members of the group can be changed, and returns each name once.
 async fn checked(
     target: &Target,
@@ -247,7 +215,6 @@ async fn look_up(
     target: &Target,
     names: &[DeviceName],
     result: &mut MembersChanged,
-    progress: &Progress,
 ) -> Result<Vec<DeviceId>, Failure> {
     let found: Vec<DeviceMatch> = stream::iter(names)
         .map(|name| name.look_up(target))
@@ -262,48 +229,10 @@ async fn look_up(
             DeviceMatch::Several(_) => result.ambiguous.push(name.to_string()),
         }
     }
-    progress.advance((names.len() - devices.len()) as u64);
     Ok(devices)
 }
 
-/// Removes devices from the record of a group. The state has lost the memberships in `left` now.
-async fn remove_all(
-    target: &Target,
-    group: &GroupName,
-    devices: impl IntoIterator<Item = DeviceId>,
-    left: &BTreeSet<DeviceId>,
-    signer: &Signer,
-    result: &mut MembersChanged,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let mut removed = stream::iter(devices)
-        .map(|device| async move {
-            let (records, signing) = (&target.records, signer.signing());
-            let was_member = records.leave(&device, group, signing).await?;
-            Ok::<_, Failure>(was_member || left.contains(&device))
-        })
-        .buffer_unordered(AT_ONCE);
-    while let Some(was_member) = removed.try_next().await? {
-        if was_member {
-            result.changed += 1;
-        } else {
-            result.unchanged += 1;
-        }
-        progress.advance(1);
-    }
-    Ok(())
-}
-
 impl MembersChanged {
-    fn count(&mut self, device: DeviceId, joined: Joined) {
-        match joined {
-            Joined::New => self.changed += 1,
-            Joined::AlreadyMember => self.unchanged += 1,
-            Joined::UnknownDevice => self.unknown.push(device.to_string()),
-            Joined::TooManyGroups => self.in_too_many.push(device),
-        }
-    }
-
     /// Returns the number of devices that could not be added or removed.
     pub fn refused(&self) -> usize {
         self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()

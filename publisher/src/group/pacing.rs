@@ -5,8 +5,9 @@ use packcast_rollout::state::StateChange;
 use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
-use super::not_unknown;
+use super::{not_unknown, of_all_or_known};
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::target::Target;
 
@@ -24,6 +25,7 @@ pub async fn pace(
     group: &GroupName,
     change: &PacingChange,
     mut signer: Signer,
+    progress: &Progress,
 ) -> Result<GroupPacing, Failure> {
     not_unknown(target, group).await?;
     let pacing = StateChange::Pace {
@@ -31,15 +33,9 @@ pub async fn pace(
         pacing: *change,
     };
     let command = format!("packcast group pacing {group}");
-    signer
-        .changer(target)
-        .await?
-        .change(&[pacing], &command)
-        .await?;
-    let signing = signer.signing();
-    let changed = target.records.pace_group(group, change, signing).await?;
+    signer.change(target, &[pacing], &command, progress).await?;
     Ok(GroupPacing {
         group: group.clone(),
-        pace: changed.state.pace,
+        pace: of_all_or_known(target, group).await?.pace,
     })
 }

@@ -1,14 +1,12 @@
 //! Details of a group: its packages and its devices.
 
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{GroupState, PackageRecord};
 use serde::Serialize;
 
-use super::{expires, expiry_warning, known};
-use crate::clock::now;
+use super::of_all_or_known;
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::warning::Warning;
 
 /// A group with its packages and, on request, its devices.
 #[derive(Debug, Serialize)]
@@ -21,8 +19,6 @@ pub struct GroupDetails {
     /// The records of its packages. Packages without a record are left out.
     #[serde(skip)]
     pub packages: Vec<PackageRecord>,
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
 }
 
 /// Returns a group, with its devices if `with_devices` is set.
@@ -31,12 +27,7 @@ pub async fn show(
     group: &GroupName,
     with_devices: bool,
 ) -> Result<GroupDetails, Failure> {
-    let state = if group.is_all() {
-        let state = target.records.group(group).await?;
-        state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now()))
-    } else {
-        known(target, group).await?
-    };
+    let state = of_all_or_known(target, group).await?;
     let ids: Vec<PackageId> = state.assignments.iter().map(|a| a.package).collect();
     let devices = if with_devices {
         Some(target.records.members(group).await?)
@@ -47,15 +38,6 @@ pub async fn show(
         size: target.records.size(group).await?,
         packages: target.records.packages_of(&ids).await?,
         devices,
-        warnings: expiry_warning(&state, &target.name).into_iter().collect(),
         state,
     })
-}
-
-impl GroupDetails {
-    /// Returns the end of the validity of the group's signed assignments; `None` if they are not
-    /// signed.
-    pub fn expires(&self) -> Option<UnixTime> {
-        expires(&self.state)
-    }
 }

@@ -7,33 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::TrustedRoots;
 use serde::Serialize;
 
 use super::key::{SigningKey, is_encrypted_file, public_file, write_public};
 use super::key_error::{KEY_VARIABLE, KeyError};
-use super::key_lists::{PublishedKeyLists, signed};
 use super::secrets::Secrets;
-use super::sign::{SignResult, sign_due};
-use super::signer::Signer;
-use crate::clock::now;
+use super::signer::state_signer;
 use crate::failure::Failure;
-use crate::progress::Progress;
+use crate::state;
+use crate::state::rotate::StateKey;
 use crate::target::Target;
 
 /// The result of a rotation.
 #[derive(Debug, Serialize)]
 pub struct Rotated {
     pub public_key: String,
+    /// Target id and root keys, for the configuration of further agents.
+    pub trust: TrustedRoots,
     pub secret_key_file: PathBuf,
     /// The file of the earlier signing key.
     pub old_secret_key_file: PathBuf,
-    pub signed: SignResult,
     /// The file of the new key, if an earlier run generated the key.
     #[serde(skip)]
     pub resumed_from: Option<PathBuf>,
-    /// The list is the first one. It replaces the keys in the configuration of the agents.
-    #[serde(skip)]
-    pub is_first: bool,
 }
 
 /// The new key of a rotation.
@@ -42,52 +39,55 @@ struct NewKey {
     is_resumed: bool,
 }
 
-/// Generates a key, publishes it, signs all assignments with it, and replaces the key in `named`, or
-/// in the target's own key file. The new key is encrypted, unless `unencrypted` is set.
+/// Generates a key, adds it to the key list of the target, and replaces the key in `named`, or in
+/// the target's own key file. The new key is encrypted, unless `unencrypted` is set.
 ///
-/// The same call completes an interrupted rotation. Refused assignments do not stop the rotation;
-/// see [`SignResult::complete`].
+/// The same call completes an interrupted rotation.
 pub async fn rotate(
     target: &Target,
     named: Option<PathBuf>,
     unencrypted: bool,
-    progress: &Progress,
 ) -> Result<Rotated, Failure> {
     let secrets = &*target.secrets;
     if !matches!(secrets.key(), Ok(None)) {
         return Err(not_a_file());
     }
     let file = named.unwrap_or_else(|| target.key_file.clone());
-    let old = SigningKey::read(&file, secrets)?;
-    let published = PublishedKeyLists::read(target, old.public()).await?;
+    let old = Arc::new(SigningKey::read(&file, secrets)?);
     let next = next_file(&file);
-    // A run that has generated the new key has also checked the room for it.
-    if !next.exists() {
-        published.lists.check_room()?;
-    }
     let NewKey {
         key: new,
         is_resumed,
     } = new_key(&next, unencrypted, secrets)?;
-    // An earlier run may have published the key before it was interrupted.
-    if !published.lists.keys().contains(new.public()) {
-        let [by_old, by_new] = published.lists.rotate(new.public(), now())?;
-        let added = [signed(&by_old, &old)?, signed(&by_new, &new)?];
-        published.add(target, &added).await?;
-    }
+    let new = Arc::new(new);
+    let trust = rotate_state(target, &old, &new).await?;
     let public = new.public().clone();
-    let others = [old.public().clone()];
-    let signer = Signer::with(target, Arc::new(new), &others)?;
-    let result = sign_due(target, &signer, progress).await?;
     let kept = replace(&file, old.public(), &public)?;
     Ok(Rotated {
         public_key: public.to_string(),
+        trust,
         secret_key_file: file,
         old_secret_key_file: kept,
-        signed: result,
         resumed_from: is_resumed.then_some(next),
-        is_first: published.lists.serial() == 0,
     })
+}
+
+/// Rotates the key of the signed state, and returns the new trust line.
+async fn rotate_state(
+    target: &Target,
+    old: &Arc<SigningKey>,
+    new: &Arc<SigningKey>,
+) -> Result<TrustedRoots, Failure> {
+    let [sign_old, sign_new] = [old, new].map(|key| state_signer(Arc::clone(key)));
+    let old = StateKey {
+        public: old.public(),
+        sign: &*sign_old,
+    };
+    let new = StateKey {
+        public: new.public(),
+        sign: &*sign_new,
+    };
+    state::rotate::rotate(target, old, new).await
 }
 
 /// Reads the new key of an interrupted rotation, or generates a new key.

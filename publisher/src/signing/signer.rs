@@ -1,44 +1,35 @@
-//! The signer of assignments, which reads its key only if an operation needs the key.
+//! The signer of commits, which reads its key only if an operation needs the key.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use packcast_protocol::assignments::Assignee;
 use packcast_protocol::signature::PublicKey;
-use packcast_store::records::{AssignError, Sign, SignError, Signing, SigningError};
+use packcast_rollout::state::StateChange;
+use packcast_store::records::{Sign, SignError};
 
 use super::key::SigningKey;
 use super::secrets::Secrets;
-use super::trust_state::{Memory, MemoryError};
-use crate::clock::now;
 use crate::failure::Failure;
-use crate::state::StateChanger;
+use crate::progress::Progress;
+use crate::state::{CompletedChange, StateChanger};
 use crate::target::Target;
-use crate::warning::Warnings;
-
-/// The comment of each signature over assignments.
-const COMMENT: &str = "packcast assignments";
 
 /// The comment of each signature over a commit or a key list.
-const STATE_COMMENT: &str = "packcast state";
+const COMMENT: &str = "packcast state";
 
-/// Signs assignments and commits, after it has read its key.
+/// Signs commits, after it has read its key.
 #[derive(Debug)]
 pub struct Signer {
     named: Option<PathBuf>,
     usual: PathBuf,
-    memory: PathBuf,
     secrets: Arc<dyn Secrets>,
-    warnings: Warnings,
     accept_clock: bool,
     unlocked: Option<Unlocked>,
 }
 
 struct Unlocked {
-    keys: Vec<PublicKey>,
+    key: PublicKey,
     sign: Box<Sign>,
-    sign_state: Box<Sign>,
-    memory: Memory,
 }
 
 impl Signer {
@@ -47,9 +38,7 @@ impl Signer {
         Self {
             named,
             usual: target.key_file.clone(),
-            memory: target.memory_file.clone(),
             secrets: Arc::clone(&target.secrets),
-            warnings: target.warnings.clone(),
             accept_clock: false,
             unlocked: None,
         }
@@ -64,25 +53,17 @@ impl Signer {
         }
     }
 
-    /// Creates a signer with this key. The signer also accepts assignments that the keys `others`
-    /// have signed, and signs them again with its own key.
-    pub fn with(
-        target: &Target,
-        key: Arc<SigningKey>,
-        others: &[PublicKey],
-    ) -> Result<Self, MemoryError> {
-        let memory = Memory::load(&target.memory_file, &target.warnings)?;
-        Ok(Self {
-            unlocked: Some(Unlocked::new(key, others, memory)),
+    /// Creates a signer with this key.
+    pub fn with(target: &Target, key: Arc<SigningKey>) -> Self {
+        Self {
+            unlocked: Some(Unlocked::new(key)),
             ..Self::new(target, None)
-        })
+        }
     }
 
-    /// Returns the keys whose signatures the signer accepts, its own key first; no keys before the
-    /// signer has read its key.
-    pub fn keys(&self) -> &[PublicKey] {
-        let keys = self.unlocked.as_ref().map(|unlocked| &unlocked.keys[..]);
-        keys.unwrap_or_default()
+    /// Returns the public key; `None` before the signer has read its key.
+    pub fn key(&self) -> Option<&PublicKey> {
+        self.unlocked.as_ref().map(|unlocked| &unlocked.key)
     }
 
     /// Reads the key, unless it has been read already. An encrypted key needs the passphrase of the
@@ -97,8 +78,7 @@ impl Signer {
             unlocked
         } else {
             let key = SigningKey::load(self.named.as_deref(), &self.usual, &*self.secrets)?;
-            let memory = Memory::load(&self.memory, &self.warnings)?;
-            Unlocked::new(Arc::new(key), &[], memory)
+            Unlocked::new(Arc::new(key))
         };
         Ok(self.unlocked.insert(unlocked))
     }
@@ -110,164 +90,60 @@ impl Signer {
     ) -> Result<StateChanger<'a>, Failure> {
         let accept_clock = self.accept_clock;
         let unlocked = self.read_key()?;
-        let (key, sign) = (&unlocked.keys[0], &unlocked.sign_state);
-        StateChanger::open(target, key, sign, accept_clock).await
+        StateChanger::open(target, &unlocked.key, &unlocked.sign, accept_clock).await
     }
 
-    /// Returns the parameters for one signed write, as of the current time.
-    pub fn signing(&self) -> Signing<'_> {
-        match &self.unlocked {
-            None => Signing::without_key(now()),
-            Some(unlocked) => Signing {
-                now: now(),
-                keys: &unlocked.keys,
-                sign: &unlocked.sign,
-                memory: Some(&unlocked.memory.known),
-            },
-        }
+    /// Reads the key, makes changes in one commit, and completes the records. `command` is the
+    /// command line, for administrators who read the history.
+    pub async fn change(
+        &mut self,
+        target: &Target,
+        changes: &[StateChange],
+        command: &str,
+        progress: &Progress,
+    ) -> Result<CompletedChange, Failure> {
+        let mut state = self.changer(target).await?;
+        let changed = state.change(changes, command).await?;
+        changed.complete(progress).await
     }
 }
 
 impl Unlocked {
-    fn new(key: Arc<SigningKey>, others: &[PublicKey], memory: Memory) -> Self {
-        let own = std::iter::once(key.public()).chain(others);
-        let keys = own.cloned().collect();
+    fn new(key: Arc<SigningKey>) -> Self {
         Self {
-            keys,
-            sign: signing_with(Arc::clone(&key), COMMENT),
-            sign_state: signing_with(key, STATE_COMMENT),
-            memory,
+            key: key.public().clone(),
+            sign: state_signer(key),
         }
     }
 }
 
-fn signing_with(key: Arc<SigningKey>, comment: &'static str) -> Box<Sign> {
+/// Returns the function that signs commits and key lists with a key.
+pub(crate) fn state_signer(key: Arc<SigningKey>) -> Box<Sign> {
     Box::new(move |document: &str| {
-        let signature = key.sign(document.as_bytes(), comment);
+        let signature = key.sign(document.as_bytes(), COMMENT);
         signature.map_err(SignError::new)
     })
 }
 
 impl std::fmt::Debug for Unlocked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Unlocked({:?})", self.keys)
-    }
-}
-
-/// The next step if another key, or no key, has signed the recorded assignments.
-pub const HOW_TO_SIGN_ANYWAY: &str = "run 'packcast group show GROUP' or 'packcast device show DEVICE' to check the recorded assignments; if they are right, run 'packcast sign --group GROUP' or 'packcast sign --device DEVICE' to sign them";
-
-/// Returns the command that shows the recorded assignments of an assignee.
-fn show_command(assignee: &Assignee) -> String {
-    match assignee {
-        Assignee::Group(group) => format!("'packcast group show {group}'"),
-        Assignee::Device(agent) => format!("'packcast device show key:{agent}'"),
-    }
-}
-
-/// Returns the command that signs the recorded assignments of an assignee.
-fn sign_command(assignee: &Assignee) -> String {
-    match assignee {
-        Assignee::Group(group) => format!("'packcast sign --group {group}'"),
-        Assignee::Device(agent) => format!("'packcast sign --device key:{agent}'"),
-    }
-}
-
-impl From<SigningError> for Failure {
-    fn from(error: SigningError) -> Self {
-        let hint = match &error {
-            SigningError::NotOurs { recipient } => format!(
-                "run {} to check the recorded assignments; if they are right, run {} to sign them",
-                show_command(recipient),
-                sign_command(recipient)
-            ),
-            SigningError::RolledBack { recipient, .. } => format!(
-                "run {} to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since",
-                show_command(recipient)
-            ),
-            SigningError::Expired { recipient, .. } => format!(
-                "run {} to check the recorded assignments, which this machine has not signed; if they are right, run {} to sign them",
-                show_command(recipient),
-                sign_command(recipient)
-            ),
-            SigningError::Unverified { recipient, .. } => {
-                format!(
-                    "run {} to see the assignments, which changed meanwhile",
-                    show_command(recipient)
-                )
-            }
-            SigningError::Sign(_) | SigningError::Assignments(_) | SigningError::TooLarge(_) => {
-                return Self::failed(error);
-            }
-        };
-        Self::conflict(error).hint(hint)
-    }
-}
-
-impl From<AssignError> for Failure {
-    fn from(error: AssignError) -> Self {
-        match error {
-            AssignError::Signing(error) => error.into(),
-            AssignError::Records(error) => error.into(),
-        }
+        write!(f, "Unlocked({})", self.key)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rendered::next_steps;
 
     #[test]
     fn debug_output_of_a_signer_has_no_secret() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("packcast.key");
         let key = Arc::new(SigningKey::generate(&file, None).unwrap());
-        let memory = Memory::load(&folder.path().join("signed.json"), &Warnings::default());
-        let unlocked = Unlocked::new(Arc::clone(&key), &[], memory.unwrap());
-        let shown = format!("Unlocked([{:?}])", key.public());
-        assert_eq!(format!("{unlocked:?}"), shown);
-    }
-
-    #[test]
-    fn errors_of_signing_have_next_steps() {
-        let device = || Assignee::Device("aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap());
-        let group = || Assignee::Group("lab".parse().unwrap());
-        let at = packcast_protocol::UnixTime(1_795_000_000);
-        let errors = [
-            SigningError::Sign(SignError::new("cause")),
-            SigningError::NotOurs { recipient: group() },
-            SigningError::NotOurs {
-                recipient: device(),
-            },
-            SigningError::RolledBack {
-                recipient: group(),
-                recorded: packcast_protocol::assignments::Held {
-                    revision: 1,
-                    issued: at,
-                },
-            },
-            SigningError::Expired {
-                recipient: device(),
-                expires: at,
-            },
-            SigningError::Unverified {
-                recipient: group(),
-                package: "1795000000".parse().unwrap(),
-            },
-        ];
-        insta::assert_snapshot!(next_steps(errors), @r"
-        Sign SignError: Failed
-        NotOurs: Conflict
-          hint: run 'packcast group show lab' to check the recorded assignments; if they are right, run 'packcast sign --group lab' to sign them
-        NotOurs: Conflict
-          hint: run 'packcast device show key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
-        RolledBack: Conflict
-          hint: run 'packcast group show lab' to check the recorded assignments; if the table was restored, run 'packcast sign --restored' to sign its content; if not, someone put an earlier state back: unassign again all packages that were unassigned since
-        Expired: Conflict
-          hint: run 'packcast device show key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to check the recorded assignments, which this machine has not signed; if they are right, run 'packcast sign --device key:aaaaaaaaaaaaaaaaaaaaaaaaaa' to sign them
-        Unverified: Conflict
-          hint: run 'packcast group show lab' to see the assignments, which changed meanwhile
-        ");
+        let unlocked = Unlocked::new(Arc::clone(&key));
+        assert_eq!(
+            format!("{unlocked:?}"),
+            format!("Unlocked({})", key.public())
+        );
     }
 }

@@ -2,21 +2,18 @@
 
 use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
-use packcast_rollout::assignments::VerifiedPackages;
 use packcast_rollout::{PackageRecord, Published};
 
-use super::key_lists;
 use super::signer::Signer;
 use crate::failure::{Failure, Kind, RETRY_HINT};
 use crate::package::{named, published};
 use crate::probe;
+use crate::state::TargetState;
 use crate::target::Target;
-use crate::text::for_target;
 use crate::verify::{self, ExpectedPackage, ObjectSource, VerifyProblem};
-use crate::warning::Warning;
 
-/// Additional keys whose packages the publisher accepts, besides the keys that agents trust and the
-/// publisher's own keys.
+/// Additional keys whose packages the publisher accepts, besides the publisher keys of the target
+/// and the key of the signer.
 #[derive(Clone, Debug, Default)]
 pub struct AlsoAccept(pub Vec<PublicKey>);
 
@@ -45,44 +42,13 @@ impl AlsoAccept {
         manifest_of(target, package, &keys).await
     }
 
-    /// Verifies all of these packages, except deleted packages.
-    pub async fn verify_all(
-        &self,
-        target: &Target,
-        packages: &[PackageId],
-        signer: &Signer,
-    ) -> Result<VerifiedPackages, Failure> {
-        let keys = self.keys(target, signer).await?;
-        let mut verified = VerifiedPackages::new();
-        for package in target.records.packages_of(packages).await? {
-            if let Some(published) = package.published() {
-                manifest_of(target, &package, &keys).await?;
-                verified.insert(package.id, published.manifest);
-            }
-        }
-        Ok(verified)
-    }
-
     async fn keys(&self, target: &Target, signer: &Signer) -> Result<Vec<PublicKey>, Failure> {
-        let mut keys = key_lists::trusted_with_own(target, signer.keys()).await?;
-        for key in &self.0 {
-            if !keys.contains(key) {
-                target.warnings.push(untrusted(key, &target.name));
-                keys.push(key.clone());
-            }
-        }
+        let state = TargetState::read(&target.records, &target.trust()?).await?;
+        let mut keys = state.keys();
+        let others = signer.key().into_iter().chain(&self.0);
+        keys.extend(others.cloned());
         Ok(keys)
     }
-}
-
-fn untrusted(key: &PublicKey, target: &str) -> Warning {
-    Warning::new(format!(
-        "agents refuse packages that {key} has signed, unless their configuration has this key"
-    ))
-    .hint(for_target(
-        &format!("run 'packcast keys trust {key}' to make all agents trust this key"),
-        target,
-    ))
 }
 
 /// Looks for the signed manifest of a package.
@@ -146,7 +112,7 @@ fn refused(package: PackageId, name: &str, source: VerifyProblem) -> Failure {
     }
     Failure::conflict(unsigned)
         .hint(format!("run 'packcast verify {name}' to see all problems"))
-        .hint("if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'")
+        .hint("if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, or run 'packcast keys trust KEY'")
 }
 
 #[cfg(test)]
@@ -166,19 +132,9 @@ mod tests {
         insta::assert_snapshot!(failures(errors), @r"
         Conflict: cannot verify package 1795000000: no signed manifest has the name tool@1: the manifest describes another package than the record
         hint: run 'packcast verify tool@1' to see all problems
-        hint: if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, and run 'packcast keys trust KEY'
+        hint: if a publisher whom you trust has signed the package, pass the public key of that publisher with --accept-key, or run 'packcast keys trust KEY'
         TryLater: cannot verify package 1795000000: no signed manifest has the name tool@1: cannot fetch https://cdn.example.net/d/x: expected status 200, found 503
         hint: run the command again in a minute; nothing is lost
-        ");
-    }
-
-    #[test]
-    fn a_key_that_agents_do_not_trust_causes_a_warning() {
-        let bytes = [&b"Ed"[..], &[1; 40]].concat();
-        let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
-        insta::assert_snapshot!(untrusted(&key, "prod"), @r"
-        warning: agents refuse packages that RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB has signed, unless their configuration has this key
-        hint: run 'packcast --target prod keys trust RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB' to make all agents trust this key
         ");
     }
 }

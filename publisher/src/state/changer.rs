@@ -6,12 +6,15 @@ use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::Sign;
 
+use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committed, Committer, Validity};
+use super::commit::{CommitRequest, Committer, Validity};
 use super::error::StateError;
 use super::expiry;
+use super::key_list::ListChange;
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
 
@@ -54,7 +57,7 @@ impl<'a> StateChanger<'a> {
     }
 
     /// Makes the changes in one commit. `command` is the command line, for administrators who read
-    /// the history.
+    /// the history. The caller completes the records.
     ///
     /// The first change of a new target also stores its first key list. The memory of this machine
     /// is locked meanwhile: another command of this machine waits.
@@ -62,8 +65,21 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<Committed, Failure> {
+    ) -> Result<Changed<'a>, Failure> {
         Ok(self.change_with_validity(changes, command).await?.0)
+    }
+
+    /// Changes the key list, together with a commit that signs the state again. Completes the records
+    /// of interrupted commands.
+    pub(super) async fn change_list(
+        &mut self,
+        change: &ListChange<'_>,
+        command: &str,
+    ) -> Result<(), Failure> {
+        let renew = [StateChange::Renew];
+        let (changed, _) = self.change_all(&renew, Some(change), command).await?;
+        changed.complete(&Progress::none()).await?;
+        Ok(())
     }
 
     /// Makes the changes, and warns if the state expires soon.
@@ -71,7 +87,16 @@ impl<'a> StateChanger<'a> {
         &mut self,
         changes: &[StateChange],
         command: &str,
-    ) -> Result<(Committed, Validity), Failure> {
+    ) -> Result<(Changed<'a>, Validity), Failure> {
+        self.change_all(changes, None, command).await
+    }
+
+    async fn change_all(
+        &mut self,
+        changes: &[StateChange],
+        list: Option<&ListChange<'_>>,
+        command: &str,
+    ) -> Result<(Changed<'a>, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let mut committer = Committer {
             records: &self.target.records,
@@ -88,11 +113,11 @@ impl<'a> StateChanger<'a> {
             valid_for_s: self.valid_for_s,
         };
         // Boxed, because the futures of all commands contain it.
-        let (outcome, validity) = Box::pin(committer.commit_with_validity(&request)).await?;
+        let (outcome, validity) = Box::pin(committer.commit_with_list(&request, list)).await?;
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
-        Ok((outcome, validity))
+        Ok((Changed::new(self.target, outcome, changes), validity))
     }
 }
 

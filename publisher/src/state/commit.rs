@@ -28,7 +28,7 @@ use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign}
 use super::adopt::Adoption;
 use super::compare::{compare, contained};
 use super::error::StateError;
-use super::key_list::{self, sign_list};
+use super::key_list::{self, ListChange, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use crate::signing::memory_file::MemoryFile;
@@ -93,20 +93,22 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
-        Ok(self.commit_with_validity(request).await?.0)
+        Ok(self.commit_with_list(request, None).await?.0)
     }
 
-    /// Makes the changes in one commit, and returns the validity of the state afterwards.
-    pub(super) async fn commit_with_validity(
+    /// Makes the changes in one commit, together with a change of the key list. Returns the validity
+    /// of the state afterwards.
+    pub(super) async fn commit_with_list(
         &mut self,
         request: &CommitRequest<'_>,
+        change: Option<&ListChange<'_>>,
     ) -> Result<(Committed, Validity), StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
             let keys_expire = state.keys_expire();
-            let list = self.new_list(&mut state, now)?;
+            let list = self.new_list(&mut state, change, now)?;
             self.check_key(&state, now)?;
             let unfinished = compare(self.records, self.memory, &mut state, None, now).await?;
             if let Some(unfinished) = unfinished {
@@ -155,17 +157,27 @@ impl Committer<'_> {
     fn new_list(
         &self,
         state: &mut TargetState,
+        change: Option<&ListChange<'_>>,
         now: UnixTime,
     ) -> Result<Option<SignedList>, StateError> {
-        if !state.chain.roots().contains(self.key) {
-            return Ok(None);
+        let root = change.map_or(self.key, |change| change.root);
+        if !state.chain.roots().contains(root) {
+            return match change {
+                None => Ok(None),
+                Some(_) => Err(StateError::NotRoot { key: root.clone() }),
+            };
         }
-        let list = match state.chain.newest() {
-            Some(newest) if key_list::is_due(newest, now) => key_list::renewed(newest, now)?,
-            None if self.is_first(state) => key_list::first(self.trust, self.key, now)?,
+        let list = match (state.chain.newest(), change) {
+            (Some(newest), Some(change)) => key_list::changed(newest, change.keys, now)?,
+            (Some(newest), None) if key_list::is_due(newest, now) => {
+                let outdated = key_list::outdated(newest, &state.key_lists(), now);
+                key_list::renewed(newest, &outdated, now)?
+            }
+            (None, None) if self.is_first(state) => key_list::first(self.trust, self.key, now)?,
             _ => return Ok(None),
         };
-        let list = sign_list(&list, self.sign)?;
+        let sign = change.map_or(self.sign, |change| change.sign);
+        let list = sign_list(&list, sign)?;
         state.chain.follow(&list.signed)?;
         Ok(Some(list))
     }
@@ -184,7 +196,11 @@ impl Committer<'_> {
         }
         if !state.chain.signing().contains(self.key) {
             let key = self.key.clone();
-            return Err(StateError::KeyNotNamed { key });
+            return Err(if state.keys().contains(self.key) {
+                StateError::KeyRetired { key }
+            } else {
+                StateError::KeyNotNamed { key }
+            });
         }
         Ok(())
     }
@@ -202,6 +218,9 @@ impl Committer<'_> {
         line: MemoryLine,
         now: UnixTime,
     ) -> Result<(), StateError> {
+        if line.key != *self.key {
+            return self.give_up(line, now);
+        }
         let MemoryEvent::Signing {
             text,
             packages,
@@ -218,6 +237,19 @@ impl Committer<'_> {
             list,
         };
         self.sign_and_swap(state, prepared, now).await?;
+        Ok(())
+    }
+
+    /// Counts a commit of another key as lost, because only that key can sign it again.
+    fn give_up(&mut self, line: MemoryLine, now: UnixTime) -> Result<(), StateError> {
+        if let MemoryEvent::Signing { text, .. } = line.event {
+            let lost = MemoryLine {
+                at: now,
+                event: MemoryEvent::Lost { text },
+                ..line
+            };
+            self.memory.append(&[lost])?;
+        }
         Ok(())
     }
 

@@ -205,6 +205,9 @@ impl<'a> Completing<'a> {
         let Some(open) = &self.open else {
             return Ok(true);
         };
+        let done = self.completed.devices.len();
+        let total = open.devices().count().saturating_sub(done);
+        progress.begin(Work::Recording, total.try_into().unwrap_or(u64::MAX));
         let order = self.completed.order;
         let written: Vec<bool> = stream::iter(&self.groups)
             .map(|(group, rest)| write_rest_of_group(self.records, group, rest, order))
@@ -212,9 +215,6 @@ impl<'a> Completing<'a> {
             .try_collect()
             .await?;
         self.is_overtaken |= written.contains(&false);
-        let done = self.completed.devices.len();
-        let total = open.devices().count().saturating_sub(done);
-        progress.begin(Work::Recording, total.try_into().unwrap_or(u64::MAX));
         self.write_devices(false, progress).await?;
         progress.end();
         Ok(!self.is_overtaken)

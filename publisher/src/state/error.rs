@@ -25,6 +25,8 @@ pub enum StateError {
     Head(#[source] SignedTextError),
     #[error("the head of the target is another commit: expected {expected}, found {found}")]
     OtherCommit { expected: CommitId, found: CommitId },
+    #[error("the table has no key list {serial}, which the head {commit} names")]
+    NoListOf { commit: CommitId, serial: u64 },
     #[error("key list {serial} does not accept the number of the head {commit}")]
     BelowList { commit: CommitId, serial: u64 },
     #[error("the table has no commit {commit} in its place among the changes of the head")]
@@ -39,6 +41,10 @@ pub enum StateError {
     },
     #[error("the newest key list does not name your key {key}")]
     KeyNotNamed { key: PublicKey },
+    #[error("your key {key} is retired: it signs no further changes")]
+    KeyRetired { key: PublicKey },
+    #[error("your key {key} is not a root key of the target, so it cannot change the key list")]
+    NotRoot { key: PublicKey },
     #[error("the newest key list has expired")]
     ListExpired,
     #[error(
@@ -113,6 +119,7 @@ impl From<StateError> for Failure {
             }
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
+            | StateError::NoListOf { .. }
             | StateError::NoCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
@@ -120,6 +127,12 @@ impl From<StateError> for Failure {
             ),
             StateError::KeyNotNamed { .. } => {
                 Some("ask the owner of a root key to add your key to the key list")
+            }
+            StateError::KeyRetired { .. } => {
+                Some("use the new key; if 'packcast keys rotate' was interrupted, run it again")
+            }
+            StateError::NotRoot { .. } => {
+                Some("ask the owner of a root key to change the key list")
             }
             StateError::ListExpired => Some(
                 "ask the owner of a root key to run 'packcast sign', which renews the key list",
@@ -174,7 +187,7 @@ mod tests {
     fn errors_have_next_steps() {
         let hash = NodeHash::from_bytes([7; 32]);
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
-        let key = data_encoding::BASE64.encode(&bytes).parse().unwrap();
+        let key = || data_encoding::BASE64.encode(&bytes).parse().unwrap();
         let group: GroupName = "lab".parse().unwrap();
         let errors = [
             StateError::NoKeyList,
@@ -187,6 +200,10 @@ mod tests {
                 expected: commit(1),
                 found: commit(2),
             },
+            StateError::NoListOf {
+                commit: commit(1),
+                serial: 2,
+            },
             StateError::BelowList {
                 commit: commit(1),
                 serial: 3,
@@ -197,7 +214,9 @@ mod tests {
                 hash,
                 source: PartialTreeError::CutOff,
             },
-            StateError::KeyNotNamed { key },
+            StateError::KeyNotNamed { key: key() },
+            StateError::KeyRetired { key: key() },
+            StateError::NotRoot { key: key() },
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
             StateError::UnknownHead { head: commit(1) },
@@ -222,6 +241,8 @@ mod tests {
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
+        Failed: the table has no key list 2, which the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 names
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the table has no commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 in its place among the changes of the head
@@ -232,6 +253,10 @@ mod tests {
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: the newest key list does not name your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB
         hint: ask the owner of a root key to add your key to the key list
+        Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is retired: it signs no further changes
+        hint: use the new key; if 'packcast keys rotate' was interrupted, run it again
+        Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is not a root key of the target, so it cannot change the key list
+        hint: ask the owner of a root key to change the key list
         Failed: the newest key list has expired
         hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back

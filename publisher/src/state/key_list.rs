@@ -5,7 +5,7 @@ use packcast_protocol::state::key_list::{KeyListError, KeyListFields, MAX_KEY_LI
 use packcast_protocol::state::signed_text::TargetDocument as _;
 use packcast_protocol::state::{KeyList, KeyListId, PublisherKey, SignedKeyList, TrustedRoots};
 use packcast_protocol::{Sha256Digest, UnixTime};
-use packcast_rollout::memory::SignedList;
+use packcast_rollout::memory::{MAX_ANCESTOR_AGE_S, SignedList};
 use packcast_store::records::Sign;
 
 use super::error::StateError;
@@ -30,19 +30,107 @@ pub(super) fn first(
     })
 }
 
+/// A change of the key list, which becomes public with the next commit.
+pub(super) struct ListChange<'a> {
+    /// The root key that signs the list.
+    pub(super) root: &'a PublicKey,
+    pub(super) sign: &'a Sign,
+    pub(super) keys: KeyChange<'a>,
+}
+
+/// A change of the keys of a list.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum KeyChange<'a> {
+    /// A new key takes the place of another one, which is retired.
+    Rotate {
+        old: &'a PublicKey,
+        new: &'a PublicKey,
+    },
+    /// Another publisher may sign commits.
+    Add(&'a PublicKey),
+    /// A publisher signs no further commits.
+    Retire(&'a PublicKey),
+    /// The keys stay. The list is signed by another root key.
+    Confirm,
+}
+
 /// Returns true if a key list must be renewed with the next commit.
 pub(super) fn is_due(list: &KeyList, now: UnixTime) -> bool {
     list.expires().since(now) < RENEWED_BEFORE_S
 }
 
-/// Returns the list that renews another one: the same keys, for another 100 days.
-pub(super) fn renewed(list: &KeyList, now: UnixTime) -> Result<KeyList, KeyListError> {
+/// Returns the list after a change of its keys, for another 100 days.
+pub(super) fn changed(
+    list: &KeyList,
+    change: KeyChange<'_>,
+    now: UnixTime,
+) -> Result<KeyList, KeyListError> {
+    let mut roots = list.roots().to_vec();
+    let mut publishers = list.publishers().to_vec();
+    match change {
+        KeyChange::Rotate { old, new } => {
+            for root in roots.iter_mut().filter(|root| *root == old) {
+                root.clone_from(new);
+            }
+            publishers.retain(|publisher| publisher.key != *old && publisher.key != *new);
+            publishers.push(PublisherKey::retired(old.clone()));
+            publishers.push(PublisherKey::unrestricted(new.clone()));
+        }
+        KeyChange::Add(key) => {
+            publishers.retain(|publisher| publisher.key != *key);
+            publishers.push(PublisherKey::unrestricted(key.clone()));
+        }
+        KeyChange::Retire(key) => {
+            publishers.retain(|publisher| publisher.key != *key);
+            publishers.push(PublisherKey::retired(key.clone()));
+        }
+        KeyChange::Confirm => {}
+    }
+    next(list, roots, publishers, now)
+}
+
+/// Returns the list that renews another one: the same keys, for another 100 days, without
+/// `outdated` ones.
+pub(super) fn renewed(
+    list: &KeyList,
+    outdated: &[PublicKey],
+    now: UnixTime,
+) -> Result<KeyList, KeyListError> {
+    let mut publishers = list.publishers().to_vec();
+    publishers.retain(|publisher| !outdated.contains(&publisher.key));
+    next(list, list.roots().to_vec(), publishers, now)
+}
+
+/// Returns the retired keys of a list whose commits have expired on every device.
+///
+/// The earliest of the lists in which a key is retired tells the time.
+pub(super) fn outdated(list: &KeyList, earlier: &[KeyList], now: UnixTime) -> Vec<PublicKey> {
+    let is_retired = |list: &KeyList, key: &PublicKey| {
+        list.publishers()
+            .contains(&PublisherKey::retired(key.clone()))
+    };
+    let is_outdated = |key: &PublicKey| {
+        let lists = earlier.iter().chain([list]);
+        let retired = lists.filter(|list| is_retired(list, key));
+        let since = retired.map(KeyList::issued).min();
+        is_retired(list, key) && since.is_some_and(|since| now.since(since) > MAX_ANCESTOR_AGE_S)
+    };
+    let keys = list.publishers().iter().map(|publisher| &publisher.key);
+    keys.filter(|key| is_outdated(key)).cloned().collect()
+}
+
+fn next(
+    list: &KeyList,
+    roots: Vec<PublicKey>,
+    publishers: Vec<PublisherKey>,
+    now: UnixTime,
+) -> Result<KeyList, KeyListError> {
     KeyList::new(KeyListFields {
         target: list.target(),
         serial: list.serial() + 1,
         from: list.from(),
-        roots: list.roots().to_vec(),
-        publishers: list.publishers().to_vec(),
+        roots,
+        publishers,
         issued: now,
         expires: now.plus(MAX_KEY_LIST_VALIDITY_S),
     })
@@ -68,23 +156,80 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
+    fn key(text: &str) -> PublicKey {
+        text.parse().unwrap()
+    }
+
+    fn old() -> PublicKey {
+        key("RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8")
+    }
+
+    fn new() -> PublicKey {
+        key("RWQKBxCvKf1z0d/imauM5Sp+0mh2sJfaohmn+lXeYr5T4KRSu4X/1ECc")
+    }
+
+    fn first_list() -> KeyList {
+        let trust = TrustedRoots::new(TargetId::from_bytes([7; 16]), vec![old()]).unwrap();
+        first(&trust, &old(), NOW).unwrap()
+    }
+
+    fn rotated(at: UnixTime) -> KeyList {
+        let rotate = KeyChange::Rotate {
+            old: &old(),
+            new: &new(),
+        };
+        changed(&first_list(), rotate, at).unwrap()
+    }
+
     #[test]
     fn a_list_is_renewed_when_it_expires_within_60_days() {
-        let key: PublicKey = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8"
-            .parse()
-            .unwrap();
-        let trust = TrustedRoots::new(TargetId::from_bytes([7; 16]), vec![key.clone()]).unwrap();
-        let list = first(&trust, &key, NOW).unwrap();
+        let list = first_list();
         let due = NOW.plus(40 * 86_400);
         assert!(!is_due(&list, due));
         assert!(is_due(&list, due.plus(1)));
         assert!(is_due(&list, list.expires().plus(1)));
-        let next = renewed(&list, due).unwrap();
+        let next = renewed(&list, &[], due).unwrap();
         assert_eq!((next.serial(), next.from()), (2, 0));
         assert_eq!(next.expires(), due.plus(MAX_KEY_LIST_VALIDITY_S));
         assert_eq!(
             (next.roots(), next.publishers()),
             (list.roots(), list.publishers())
         );
+    }
+
+    #[test]
+    fn a_rotation_retires_the_old_key() {
+        let list = rotated(NOW);
+        assert_eq!((list.serial(), list.roots()), (2, &[new()][..]));
+        assert_eq!(list.signing_publishers(), [new()]);
+        assert_eq!(list.usable_publishers().len(), 2);
+        let confirmed = changed(&list, KeyChange::Confirm, NOW).unwrap();
+        assert_eq!(confirmed.serial(), 3);
+        assert_eq!(confirmed.publishers(), list.publishers());
+    }
+
+    #[test]
+    fn an_added_key_signs_until_it_is_retired_and_is_no_root_key() {
+        let list = changed(&first_list(), KeyChange::Add(&new()), NOW).unwrap();
+        assert_eq!(list.signing_publishers().len(), 2);
+        assert_eq!(list.roots(), [old()]);
+        let retired = changed(&list, KeyChange::Retire(&new()), NOW).unwrap();
+        assert_eq!(retired.signing_publishers(), [old()]);
+        assert_eq!(retired.usable_publishers().len(), 2);
+    }
+
+    #[test]
+    fn a_key_that_was_retired_91_days_ago_is_left_out() {
+        let retired = rotated(NOW);
+        let later = NOW.plus(60 * 86_400);
+        let newest = renewed(&retired, &[], later).unwrap();
+        let lists = [first_list(), retired];
+        let at = |age| outdated(&newest, &lists, NOW.plus(age));
+        assert_eq!(at(MAX_ANCESTOR_AGE_S), []);
+        assert_eq!(at(MAX_ANCESTOR_AGE_S + 1), [old()]);
+        // Only the time of the newest list is known.
+        assert_eq!(outdated(&newest, &[], NOW.plus(MAX_ANCESTOR_AGE_S + 1)), []);
+        let without = renewed(&newest, &[old()], later).unwrap();
+        assert_eq!(without.usable_publishers(), [new()]);
     }
 }

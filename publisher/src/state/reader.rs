@@ -2,7 +2,7 @@
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::{KeyChain, TrustedRoots, VerifiedCommit};
+use packcast_protocol::state::{KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit};
 use packcast_store::Records;
 use packcast_store::records::Head;
 
@@ -17,6 +17,9 @@ pub struct TargetState {
     /// The head. `None` before the first commit.
     pub head: Option<VerifiedHead>,
     pub trees: Trees,
+    /// All lists on record. The chain does not keep those that a later one renews.
+    recorded: Vec<SignedKeyList>,
+    trust: TrustedRoots,
 }
 
 /// A head that a publisher key of the newest key list has signed. It may have expired.
@@ -33,10 +36,28 @@ impl TargetState {
         let head = records.head().await?;
         let mut chain = KeyChain::new(trust.clone());
         // A list that is refused does not matter: the table may have any number of forged lists.
-        let _ = chain.follow_all(&records.lists_after(0).await?);
+        let recorded = records.lists_after(0).await?;
+        let _ = chain.follow_all(&recorded);
         let head = head.map(|head| verified(head, &chain)).transpose()?;
         let trees = Trees::of(head.as_ref().map(|head| &**head.commit));
-        Ok(Self { chain, head, trees })
+        Ok(Self {
+            chain,
+            head,
+            trees,
+            recorded,
+            trust: trust.clone(),
+        })
+    }
+
+    /// Returns the key lists on record that the present root keys, or those of the configuration,
+    /// have signed.
+    pub(super) fn key_lists(&self) -> Vec<KeyList> {
+        let target = self.chain.target();
+        let roots = [self.chain.roots(), self.trust.roots()].concat();
+        let lists = self.recorded.iter();
+        lists
+            .filter_map(|list| Some((*list.verify(target, &roots).ok()?).clone()))
+            .collect()
     }
 
     /// Returns the end of the validity of the newest key list. `None` before the first list.
@@ -59,6 +80,13 @@ fn verified(stored: Head, chain: &KeyChain) -> Result<VerifiedHead, StateError> 
         return Err(StateError::OtherCommit {
             expected: stored.commit.id,
             found: commit.id(),
+        });
+    }
+    // A list and the commits that name it are stored together, and lists are never deleted.
+    if commit.keys.serial > list.serial() {
+        return Err(StateError::NoListOf {
+            commit: commit.id(),
+            serial: commit.keys.serial,
         });
     }
     if !list.accepts_number(commit.number) {

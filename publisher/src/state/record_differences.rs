@@ -16,6 +16,7 @@ use super::error::StateError;
 use super::reader::TargetState;
 use super::trees::Trees;
 use crate::concurrency::AT_ONCE;
+use crate::progress::Progress;
 
 /// A record that does not follow from the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +76,12 @@ impl fmt::Display for RecordDifference {
 /// order of the leaves.
 ///
 /// It reads the whole state and every device on record. Devices of the head without a record are
-/// left out: they have never checked in, or were removed.
+/// left out: they have never checked in, or were removed. The progress advances with each device.
 pub async fn record_differences(
     records: &Records,
     state: &mut TargetState,
     now: UnixTime,
+    progress: &Progress,
 ) -> Result<Vec<RecordDifference>, StateError> {
     let leaves = Trees::of(None)
         .difference(records, &mut state.trees)
@@ -113,6 +115,7 @@ pub async fn record_differences(
     let of_devices: Vec<Option<RecordDifference>> = stream::iter(&everyone)
         .map(|device| difference_of_device(records, &part, device, now))
         .buffered(AT_ONCE)
+        .inspect_ok(|_| progress.advance(1))
         .try_collect()
         .await?;
     differences.extend(of_devices.into_iter().flatten());

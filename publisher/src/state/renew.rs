@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::commit::Committed;
 use super::error::StateError;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::target::Target;
 
@@ -21,19 +22,21 @@ pub struct RenewedState {
     pub keys_expire: UnixTime,
 }
 
-/// Signs the state of a target again, for this time in seconds. Reads the key of the signer.
+/// Signs the state of a target again, for this time in seconds. Reads the key of the signer, and
+/// completes the records of interrupted commands.
 pub async fn renew(
     target: &Target,
     signer: &mut Signer,
     valid_for_s: u64,
+    progress: &Progress,
 ) -> Result<RenewedState, Failure> {
     let mut state = signer.changer(target).await?.valid_for(valid_for_s);
-    let (committed, validity) = state
+    let (changed, validity) = state
         .change_with_validity(&[StateChange::Renew], "packcast sign")
         .await?;
     let expires = validity.commit.ok_or(StateError::NoHead)?;
     let keys_expire = validity.keys.ok_or(StateError::NoKeyList)?;
-    let Committed::Done { head, .. } = committed else {
+    let Committed::Done { head, .. } = changed.complete(progress).await?.committed else {
         return Err(StateError::NoHead.into());
     };
     Ok(RenewedState {

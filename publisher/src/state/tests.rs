@@ -1,6 +1,7 @@
 //! Changes of a state by one and two machines, on an embedded engine.
 
 mod complete;
+mod keys;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use super::renew::renew;
 use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept, key_list};
 use crate::author::Author;
 use crate::failure::Failure;
+use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::signing::{NoSecrets, Signer, key_files};
 use crate::target::Target;
@@ -431,7 +433,9 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     let target = new_target(&table, folder.path());
     let mut signer = Signer::new(&target, None);
     let week = 7 * 86_400;
-    let renewed = renew(&target, &mut signer, week).await.unwrap();
+    let renewed = renew(&target, &mut signer, week, &Progress::none())
+        .await
+        .unwrap();
     let trust = target.trust().unwrap();
     let state = TargetState::read(&table.records, &trust).await.unwrap();
     let head = state.head.unwrap().commit;
@@ -440,7 +444,9 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     assert_eq!(renewed.keys_expire.since(head.issued), 100 * 86_400);
     let warnings = target.warnings.take();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let longest = renew(&target, &mut signer, 90 * 86_400).await.unwrap();
+    let longest = renew(&target, &mut signer, 90 * 86_400, &Progress::none())
+        .await
+        .unwrap();
     assert!(longest.expires > renewed.expires);
     assert_eq!(target.warnings.take(), []);
 }
@@ -456,7 +462,6 @@ fn new_target(table: &Table, folder: &Path) -> Target {
         pace: packcast_rollout::Pacing::default(),
         ca_file: None,
         key_file: path("prod.key"),
-        memory_file: path("signed.json"),
         state_memory: path("commits.jsonl"),
         author: Author {
             user: "ada".to_owned(),
@@ -473,7 +478,8 @@ fn new_target(table: &Table, folder: &Path) -> Target {
 async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {
     let mut signer = Signer::new(target, None);
     let mut state = signer.changer(target).await?;
-    state.change(changes, "packcast group create lab").await
+    let changed = state.change(changes, "packcast group create lab").await?;
+    Ok(changed.committed)
 }
 
 #[tokio::test]

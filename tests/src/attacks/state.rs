@@ -320,15 +320,19 @@ pub fn commit_of_a_removed_key(system: &AttackedSystem) -> AttackResult {
     forged(system, &removed, |_| {})
 }
 
-/// H4: the thief of a root key of lower rank removes the key of higher rank.
+/// H4: the thief of a root key of lower rank removes the key of higher rank, whose owner answers
+/// with one list.
 pub fn second_root_removes_the_first(system: &AttackedSystem) -> AttackResult {
     let (first, second) = (system.key(), system.attackers_key());
     let line = format!("{},{}", system.trust(), second.public());
     system.device.set_trust(&line);
+    let list = |serial, key: &SigningKey| system.key_list(serial, &[key], &[key], key);
     let both = system.key_list(2, &[&first, &second], &[&first], &first);
     follow(system, vec![both]);
-    let without = system.key_list(3, &[&second], &[&second], &second);
-    forged(system, &second, |state| state.lists.push(without))
+    follow(system, vec![list(9, &second)]);
+    follow(system, vec![list(3, &first)]);
+    let later = list(10, &second);
+    forged(system, &second, |state| state.lists.push(later))
 }
 
 /// Lets the device follow key lists.

@@ -17,7 +17,6 @@ pub(super) async fn print(
     format: Format,
 ) -> Result<(), Failure> {
     let details = device::show(target, name).await?;
-    output::warn(&details.warnings);
     output::result(format, &details, text);
     Ok(())
 }
@@ -39,7 +38,6 @@ fn text(details: &DeviceDetails) -> String {
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
         ("groups", groups(&details.groups)),
-        ("valid until", valid_until(details)),
         ("commands", commands::pending(&details.orders)),
         ("pacing", pacing::words(&details.pace)),
         ("pacing of groups", pacing::words(&details.pace_of_groups)),
@@ -84,16 +82,6 @@ fn text(details: &DeviceDetails) -> String {
 /// Writes the time of the last check-in on record.
 pub(crate) fn last_seen(at: UnixTime) -> String {
     format!("{} (recorded at most once a day)", output::time(at))
-}
-
-/// Writes the end of the validity of a device's signed assignments; nothing if the device needs
-/// no signature.
-fn valid_until(details: &DeviceDetails) -> String {
-    if details.needs_signature() {
-        output::valid_until(details.expires)
-    } else {
-        String::new()
-    }
 }
 
 fn groups(groups: &[GroupName]) -> String {
@@ -151,11 +139,9 @@ mod tests {
             })),
             pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
             pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
-            expires: Some(UnixTime(fixtures::NOON + 180 * 86_400)),
             open: fixtures::task_states().iter().map(fixtures::task).collect(),
             finished: vec![fixtures::failed(), fixtures::succeeded()],
             names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
-            warnings: Vec::new(),
         }
     }
 
@@ -169,7 +155,6 @@ mod tests {
         first seen        2026-11-17 11:06:40 UTC
         last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         groups            lab, office
-        valid until       2027-05-17 11:06:40 UTC
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
         pacing of groups  cycle pause 5s
@@ -197,7 +182,6 @@ mod tests {
             orders: DeviceCommands::default(),
             pace: PacingOverride::default(),
             pace_of_groups: PacingOverride::default(),
-            expires: None,
             open: Vec::new(),
             finished: Vec::new(),
             ..details(OCS)

@@ -6,6 +6,7 @@ use packcast_publisher::{Failure, Target};
 
 use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
+use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output};
 
 #[derive(Debug, clap::Args)]
@@ -27,8 +28,10 @@ impl Args {
         let Some(change) = self.settings.change(self.reset) else {
             return Err(nothing_to_change(group));
         };
-        let signer = self.key.signer(target);
-        let changed = group::pace(target, group, &change, signer).await?;
+        let (signer, bar) = (self.key.signer(target), Bar::new());
+        let progress = bar.progress();
+        let work = Box::pin(group::pace(target, group, &change, signer, &progress));
+        let changed = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &changed, text);
         Ok(())
     }

@@ -20,7 +20,6 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<(), Failure> {
         let details = group::show(target, &self.group, self.devices).await?;
-        output::warn(&details.warnings);
         output::result(format, &details, text);
         Ok(())
     }
@@ -32,7 +31,6 @@ fn text(details: &GroupDetails) -> String {
         ("group", state.group.to_string()),
         ("devices", details.size.to_string()),
         ("revision", state.revision.to_string()),
-        ("valid until", valid_until(details)),
         (
             "preferred",
             state
@@ -64,16 +62,6 @@ fn text(details: &GroupDetails) -> String {
     text
 }
 
-/// Formats the time until which a group's signed assignments are valid. The text is empty if the
-/// group has no packages.
-fn valid_until(details: &GroupDetails) -> String {
-    if details.state.assignments.is_empty() {
-        String::new()
-    } else {
-        output::valid_until(details.expires())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
@@ -88,15 +76,13 @@ mod tests {
             size: 2,
             devices: Some(vec![AGENT.parse().unwrap(), OCS.parse().unwrap()]),
             packages: vec![fixtures::active()],
-            warnings: Vec::new(),
         };
         assert_snapshot!(plain(&text(&details)), @"
-        group        lab
-        devices      2
-        revision     7
-        valid until  2027-05-17 11:06:40 UTC
-        preferred    site-berlin
-        pacing       fragment pause 2s, cycle pause 5s
+        group      lab
+        devices    2
+        revision   7
+        preferred  site-berlin
+        pacing     fragment pause 2s, cycle pause 5s
 
         ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
         1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC

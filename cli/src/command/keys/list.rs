@@ -1,28 +1,33 @@
-//! `packcast keys list`: lists the keys that agents trust.
+//! `packcast keys list`: lists the publisher keys of the target.
 
 use packcast_publisher::Failure;
-use packcast_publisher::signing::trusted_keys::{TrustedKeys, trusted_keys};
+use packcast_publisher::signing::publisher_keys::{TrustedKeys, trusted_keys};
 
 use crate::Globals;
 use crate::output;
 
-pub(super) const NO_LIST: &str = "no key list is published: agents trust the keys that trusted_keys in their configuration names";
+pub(super) const NO_LIST: &str = "the target has no key list yet: its first change stores the list";
 
-/// Prints the keys of the newest list, which the current signing key must have signed.
+/// Prints the keys of the newest key list that the root keys have signed.
 pub(super) async fn run(globals: &Globals) -> Result<(), Failure> {
     let target = globals.open().await?;
     let trusted = trusted_keys(&target).await?;
     output::result(globals.format, &trusted, text);
-    if !trusted.is_published {
+    if trusted.keys.is_empty() {
         output::note(NO_LIST);
     }
     Ok(())
 }
 
 pub(super) fn text(trusted: &TrustedKeys) -> String {
+    let yes = |is: bool| if is { "yes" } else { "" }.to_owned();
     let rows = trusted.keys.iter().map(|key| {
-        let signs = if key.signs { "yes" } else { "" };
-        [key.public_key.clone(), signs.to_owned()]
+        [
+            key.public_key.clone(),
+            yes(key.signs),
+            yes(key.root),
+            yes(key.retired),
+        ]
     });
-    output::table(["TRUSTED KEY", "SIGNS"], rows)
+    output::table(["PUBLISHER KEY", "YOURS", "ROOT", "RETIRED"], rows)
 }

@@ -1,20 +1,17 @@
-//! `packcast keys revoke`: stops agents from trusting a key.
+//! `packcast keys revoke`: lets a publisher sign no further changes of the target.
+
+use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::signing::revoke::{self, Revoked};
+use packcast_publisher::signing::publisher_keys::{self, ChangedKeys};
 
-use super::note_first;
 use crate::Globals;
 use crate::command::key_arg::KeyArg;
 use crate::output;
 
-pub(super) const REFUSED: &str = "agents refuse the packages above: \
-publish each under another version, and assign that version";
-
-pub(super) const NEXT_CHECK_IN: &str = "a device trusts the key until its next check-in; \
-a device without a key list keeps trusting the key until the key is removed from trusted_keys \
-in the device's configuration";
+pub(super) const NEXT_CHECK_IN: &str =
+    "a device accepts changes that this key signs until its next check-in";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,22 +24,17 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = self.key.load(&target)?;
-        let revoked = revoke::revoke(&target, &self.public_key, &key).await?;
-        output::result(globals.format, &revoked, text);
-        if !revoked.refused.is_empty() {
-            output::note(REFUSED);
-        }
-        note_first(revoked.is_first);
+        let key = Arc::new(self.key.load(&target)?);
+        let work = Box::pin(publisher_keys::revoke(&target, &self.public_key, key));
+        output::result(globals.format, &work.await?, text);
         output::note(NEXT_CHECK_IN);
         Ok(())
     }
 }
 
-pub(super) fn text(revoked: &Revoked) -> String {
+pub(super) fn text(changed: &ChangedKeys) -> String {
     output::fields([
-        ("revoked", revoked.public_key.clone()),
-        ("trusted", revoked.trusted.join(", ")),
-        ("refused packages", revoked.refused.join(", ")),
+        ("revoked", changed.public_key.clone()),
+        ("trusted", changed.trusted.join(", ")),
     ])
 }

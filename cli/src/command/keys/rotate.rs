@@ -5,14 +5,11 @@ use std::path::{Path, PathBuf};
 use packcast_publisher::Failure;
 use packcast_publisher::signing::rotate::{self, Rotated};
 
-use super::note_first;
 use crate::Globals;
-use crate::command::sign;
 use crate::output;
-use crate::progress::{Bar, until_interrupted};
 
 pub(super) const NEXT_CHECK_IN: &str = "agents trust the new key from their next check-in on; \
-configure new agents with the new public key";
+configure new agents with the new trust line or public key";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -27,22 +24,13 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let bar = Bar::new();
-        let progress = bar.progress();
-        let work = Box::pin(rotate::rotate(
-            &target,
-            self.key,
-            self.unencrypted,
-            &progress,
-        ));
-        let rotated = until_interrupted("groups and devices", work, &bar).await?;
+        let rotated = Box::pin(rotate::rotate(&target, self.key, self.unencrypted)).await?;
         if let Some(file) = &rotated.resumed_from {
             output::note(&resumed(file));
         }
         output::result(globals.format, &rotated, text);
-        note_first(rotated.is_first);
         output::note(NEXT_CHECK_IN);
-        sign::complete(&rotated.signed)
+        Ok(())
     }
 }
 
@@ -56,6 +44,7 @@ pub(super) fn resumed(file: &Path) -> String {
 pub(super) fn text(rotated: &Rotated) -> String {
     output::fields([
         ("public key", rotated.public_key.clone()),
+        ("trust line", rotated.trust.to_string()),
         (
             "secret key file",
             rotated.secret_key_file.display().to_string(),
@@ -64,6 +53,5 @@ pub(super) fn text(rotated: &Rotated) -> String {
             "old secret key file",
             rotated.old_secret_key_file.display().to_string(),
         ),
-        ("signed again", rotated.signed.signed.to_string()),
     ])
 }

@@ -1,10 +1,11 @@
-//! `packcast keys trust`: adds the key of another publisher to the keys that agents trust.
+//! `packcast keys trust`: lets another publisher sign changes of the target.
+
+use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::signing::trust::{self, Trusting};
+use packcast_publisher::signing::publisher_keys::{self, ChangedKeys};
 
-use super::note_first;
 use crate::Globals;
 use crate::command::key_arg::KeyArg;
 use crate::output;
@@ -20,17 +21,16 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = self.key.load(&target)?;
-        let trusting = trust::trust(&target, &self.public_key, &key).await?;
-        output::result(globals.format, &trusting, text);
-        note_first(trusting.is_first);
+        let key = Arc::new(self.key.load(&target)?);
+        let work = Box::pin(publisher_keys::trust(&target, &self.public_key, key));
+        output::result(globals.format, &work.await?, text);
         Ok(())
     }
 }
 
-pub(super) fn text(trusting: &Trusting) -> String {
+pub(super) fn text(changed: &ChangedKeys) -> String {
     output::fields([
-        ("added", trusting.public_key.clone()),
-        ("trusted", trusting.trusted.join(", ")),
+        ("added", changed.public_key.clone()),
+        ("trusted", changed.trusted.join(", ")),
     ])
 }

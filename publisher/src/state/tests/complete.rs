@@ -5,7 +5,6 @@ use packcast_rollout::unassign::Unassigned;
 use packcast_store::records::{DeviceChanges, DeviceProjected};
 
 use super::*;
-use crate::progress::Progress;
 use crate::state::{Completed, Completing, complete, record_differences};
 
 fn office() -> GroupName {
@@ -61,7 +60,9 @@ impl TestTarget {
     async fn check_records(&self) {
         let mut state = self.state().await;
         let records = &self.table.records;
-        let differences = record_differences(records, &mut state, NOW).await.unwrap();
+        let differences = record_differences(records, &mut state, NOW, &Progress::none())
+            .await
+            .unwrap();
         assert_eq!(differences, []);
         let recorded = records.recorded_changes().await.unwrap();
         assert_eq!(recorded, state.head.unwrap().stored.order);
@@ -141,7 +142,7 @@ async fn a_difference_of_each_record_is_found() {
     let own = format!("DEVICE#{one}");
     let found = async || {
         let mut state = target.state().await;
-        let found = record_differences(&table.records, &mut state, NOW).await;
+        let found = record_differences(&table.records, &mut state, NOW, &Progress::none()).await;
         found.unwrap()
     };
     let kinds = async || -> Vec<_> { found().await.into_iter().map(|it| it.kind).collect() };

@@ -1,0 +1,168 @@
+//! Rotated and added keys, on an embedded engine.
+
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::TrustedRoots;
+use packcast_store::records::SignError;
+use packcast_testing::fault::FaultRates;
+
+use super::*;
+use crate::signing::key::SigningKey;
+use crate::signing::publisher_keys::{revoke, trust, trusted_keys};
+use crate::signing::rotate::rotate;
+use crate::state::rotate::{StateKey, rotate as rotate_state};
+
+async fn read(table: &Table, trust: &TrustedRoots) -> TargetState {
+    TargetState::read(&table.records, trust).await.unwrap()
+}
+
+async fn rotated(target: &Target) -> Result<TrustedRoots, Failure> {
+    let rotated = rotate(target, None, true).await?;
+    Ok(rotated.trust)
+}
+
+/// Returns the public key in the key file of a target.
+fn current_key(target: &Target) -> PublicKey {
+    let key = SigningKey::read(&target.key_file, &NoSecrets).unwrap();
+    key.public().clone()
+}
+
+#[tokio::test]
+async fn a_rotated_key_signs_for_both_trust_lines() {
+    let table = Table::start(320).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let old = target.trust().unwrap();
+    change(&target, &[create_lab()]).await.unwrap();
+    let before = read(&table, &old).await.head.unwrap().commit;
+
+    let new = rotated(&target).await.unwrap();
+    assert_eq!(new.target(), old.target());
+    assert_eq!(new.roots(), [current_key(&target)]);
+    assert_eq!(target.trust().unwrap(), new);
+    change(&target, &[join([1])]).await.unwrap();
+    for trust in [&old, &new] {
+        let mut state = read(&table, trust).await;
+        assert_eq!(state.chain.signing(), new.roots());
+        assert_eq!(state.chain.named().len(), 2);
+        assert_eq!(state.chain.newest().unwrap().signer(), &new.roots()[0]);
+        let head = &state.head.as_ref().unwrap().commit;
+        assert_eq!(head.signer(), &new.roots()[0]);
+        // A device that holds the last commit of the old key accepts the head.
+        let name = LeafName::Commit(before.id().name());
+        let digests = state.trees.digests(&table.records, [name].into()).await;
+        let digest = digests.unwrap().into_values().next();
+        assert_eq!(digest, Some(Some(before.id().digest)));
+    }
+}
+
+#[tokio::test]
+async fn an_interrupted_rotation_continues() {
+    let table = Table::start(321).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let old = target.trust().unwrap();
+    let old_key = current_key(&target);
+    let refuse = |conflicts| {
+        table.faults.set_rates(FaultRates {
+            conflicts,
+            ..FaultRates::default()
+        });
+    };
+    refuse(1_000);
+    rotated(&target).await.unwrap_err();
+    refuse(0);
+    assert_eq!(current_key(&target), old_key);
+    assert_eq!(target.trust().unwrap(), old);
+    // The first list is that of the old key, whose unfinished commit comes first.
+    change(&target, &[create_lab()]).await.unwrap();
+    assert_eq!(
+        read(&table, &old).await.chain.signing(),
+        std::slice::from_ref(&old_key)
+    );
+    let new = rotated(&target).await.unwrap();
+    assert_ne!(new, old);
+    assert_eq!(read(&table, &old).await.chain.serial(), 3);
+
+    // Without the last step, the old key is still in its file.
+    let next = folder.path().join("prod-next.key");
+    std::fs::rename(&target.key_file, &next).unwrap();
+    let kept = std::fs::read_dir(folder.path()).unwrap();
+    let mut kept = kept.map(|entry| entry.unwrap().path());
+    let is_old = |path: &PathBuf| path.to_string_lossy().contains("prod-was-");
+    let kept = kept.find(|path| is_old(path) && path.extension().is_some_and(|end| end == "key"));
+    std::fs::copy(kept.unwrap(), &target.key_file).unwrap();
+    let refused = change(&target, &[join([1])]).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("'packcast keys rotate'"),
+        "{refused}"
+    );
+    assert_eq!(rotated(&target).await.unwrap(), new);
+    change(&target, &[join([1])]).await.unwrap();
+    assert_eq!(read(&table, &new).await.chain.serial(), 3);
+}
+
+#[tokio::test]
+async fn an_added_publisher_signs_commits_until_its_key_is_revoked() {
+    let table = Table::start(322).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let line = target.trust().unwrap();
+    let file = folder.path().join("other.key");
+    let other = Arc::new(SigningKey::generate(&file, None).unwrap());
+    let own = Arc::new(SigningKey::read(&target.key_file, &NoSecrets).unwrap());
+    trust(&target, other.public(), own).await.unwrap();
+    let change_by_other = |changes: Vec<StateChange>| {
+        let mut signer = Signer::new(&target, Some(file.clone()));
+        let target = &target;
+        async move {
+            let mut state = signer.changer(target).await?;
+            let changed = state.change(&changes, "packcast group create lab").await?;
+            Ok::<_, Failure>(changed.committed)
+        }
+    };
+    change_by_other(vec![create_lab()]).await.unwrap();
+    let state = read(&table, &line).await;
+    assert_eq!(state.head.unwrap().commit.signer(), other.public());
+    assert_eq!(state.chain.roots(), line.roots());
+    let signer = Arc::clone(&other);
+    let sign = move |text: &str| {
+        let signature = signer.sign(text.as_bytes(), "test");
+        signature.map_err(SignError::new)
+    };
+    let by_other = StateKey {
+        public: other.public(),
+        sign: &sign,
+    };
+    let refused = rotate_state(&target, by_other, by_other).await.unwrap_err();
+    let refused = refused
+        .to_string()
+        .replace(&by_other.public.to_string(), "KEY");
+    insta::assert_snapshot!(refused, @"
+    your key KEY is not a root key of the target, so it cannot change the key list
+    hint: ask the owner of a root key to change the key list
+    ");
+    assert_eq!(read(&table, &line).await.chain.serial(), 2);
+
+    let own = Arc::new(SigningKey::read(&target.key_file, &NoSecrets).unwrap());
+    let keys = async || -> Vec<(bool, bool, bool)> {
+        let listed = trusted_keys(&target).await.unwrap().keys;
+        let mut keys: Vec<_> = listed
+            .iter()
+            .map(|key| (key.signs, key.root, key.retired))
+            .collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys().await, [(false, false, false), (true, true, false)]);
+    let own_key = own.public().clone();
+    let changed = revoke(&target, other.public(), Arc::clone(&own)).await;
+    assert_eq!(changed.unwrap().trusted, [own_key.to_string()]);
+    assert_eq!(keys().await, [(false, false, true), (true, true, false)]);
+    revoke(&target, other.public(), Arc::clone(&own))
+        .await
+        .unwrap_err();
+    revoke(&target, &own_key, own).await.unwrap_err();
+    let refused = change_by_other(vec![join([1])]).await.unwrap_err();
+    assert!(refused.to_string().contains("is retired"), "{refused}");
+    change(&target, &[join([1])]).await.unwrap();
+}
