@@ -80,7 +80,7 @@ fn target(table: &Table, folder: &Path) -> Target {
 
 impl Fixture {
     async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().unwrap();
         let key = Arc::new(local::signing_key(folder.path(), &NoSecrets).unwrap());
         Self {
