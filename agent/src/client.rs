@@ -21,7 +21,7 @@ use crate::{clock, printable, retry};
 
 /// The size limit of a reply, in bytes.
 ///
-/// It has room for the assignments of more groups than a function can send at once.
+/// It has room for the largest signed state in a reply, of 2 MiB, and for all tasks.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
 /// The number of tries before the function counts as unreachable.

@@ -56,7 +56,7 @@ pub enum Command {
         #[arg(long)]
         once: bool,
     },
-    /// Show the trusted keys or state, the packages under way or waiting, and the finished ones
+    /// Show the signed state, the packages under way or waiting, and the finished ones
     Status,
     /// Show this device's id, and create it at first use
     Id,

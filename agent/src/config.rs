@@ -2,20 +2,16 @@
 
 mod server;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use packcast_archive::Limits;
-use packcast_protocol::GroupName;
 use packcast_protocol::api::Secret;
-use packcast_protocol::assignments::MAX_GROUPS;
-use packcast_protocol::keys::MAX_KEYS;
-use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::TrustedRoots;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 pub(crate) use self::server::Server;
 use crate::fetch::rate::Rate;
@@ -36,7 +32,8 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) state_dir: PathBuf,
     pub(crate) enrolment_token_file: Option<PathBuf>,
-    pub(crate) trust: TrustConfig,
+    /// The target whose signed state the agent follows, with its root keys.
+    pub(crate) trust: TrustedRoots,
     /// A PEM file of the certificate authorities to trust instead of the system's.
     pub(crate) ca_file: Option<PathBuf>,
     /// The number of fragments to fetch in parallel: 1 to 16.
@@ -45,36 +42,6 @@ pub(crate) struct Config {
     pub(crate) max_download_rate: Option<Rate>,
     pub(crate) limits: Limits,
 }
-
-/// The form of trust that the configuration chooses.
-#[derive(Clone, Debug)]
-pub(crate) enum TrustConfig {
-    /// The signed state of one target, by its root keys.
-    State(TrustedRoots),
-    /// Signed documents of the old form.
-    Keys(KeyConfig),
-}
-
-/// The options of the old form of trust.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KeyConfig {
-    /// The keys that the agent trusts until it has a key list of the publisher.
-    ///
-    /// Empty only if neither packages nor assignments need a signature.
-    pub(crate) trusted_keys: Vec<PublicKey>,
-    /// The groups that the device is in regardless of the publisher, without `all`.
-    pub(crate) groups: BTreeSet<GroupName>,
-    /// `true` if packages need no signature.
-    pub(crate) run_unsigned_packages: bool,
-    /// `true` if the check-in function alone decides on assignments.
-    pub(crate) trust_server_assignments: bool,
-}
-
-/// The option that accepts unsigned packages.
-pub(crate) const UNSIGNED_PACKAGES: &str = "dangerously_run_unsigned_packages";
-
-/// The option that accepts unsigned assignments.
-pub(crate) const SERVER_ASSIGNMENTS: &str = "dangerously_trust_server_assignments";
 
 /// Errors from loading the configuration or the enrolment token.
 #[derive(Debug, thiserror::Error)]
@@ -108,25 +75,13 @@ pub(crate) enum ConfigError {
 pub(crate) enum InvalidConfig {
     #[error("{}", .0.to_string().trim_end())]
     Toml(toml::de::Error),
-    #[error(
-        "neither trust nor trusted_keys is set: set trust to the trust line that `packcast keys show` prints"
-    )]
+    #[error("trust is not set: set it to the trust line that `packcast keys show` prints")]
     NoTrust,
-    #[error("trust and trusted_keys are both set: remove trusted_keys")]
-    BothForms,
-    #[error("{option} has no effect together with trust: {remedy}")]
-    NotWithTrust {
+    #[error("{option} is not an option any more: {remedy}")]
+    OldOption {
         option: &'static str,
         remedy: &'static str,
     },
-    #[error("trusted_keys is empty: add the public key that `packcast keys show` prints")]
-    NoKeys,
-    #[error("trusted_keys has more than {MAX_KEYS} keys")]
-    TooManyKeys,
-    #[error("groups names all, the group that every device is in: remove all from groups")]
-    GroupAll,
-    #[error("groups has more than {MAX_GROUPS} names")]
-    TooManyGroups,
     #[error("state_dir is a relative path: write an absolute one")]
     RelativeStateDir,
     #[error("parallel_downloads is not between 1 and {MAX_PARALLEL_DOWNLOADS}")]
@@ -140,19 +95,17 @@ struct ConfigFile {
     state_dir: PathBuf,
     enrolment_token_file: Option<PathBuf>,
     trust: Option<TrustedRoots>,
-    trusted_keys: Option<Vec<PublicKey>>,
-    #[serde(default)]
-    groups: BTreeSet<GroupName>,
-    #[serde(default)]
-    dangerously_run_unsigned_packages: bool,
-    #[serde(default)]
-    dangerously_trust_server_assignments: bool,
     ca_file: Option<PathBuf>,
     #[serde(default = "default_parallel_downloads")]
     parallel_downloads: usize,
     max_download_rate: Option<Rate>,
     #[serde(default = "default_unpacked_bytes")]
     max_unpacked_bytes: u64,
+    // Options of older agents, which are refused with a remedy.
+    trusted_keys: Option<IgnoredAny>,
+    groups: Option<IgnoredAny>,
+    dangerously_run_unsigned_packages: Option<IgnoredAny>,
+    dangerously_trust_server_assignments: Option<IgnoredAny>,
 }
 
 const fn default_parallel_downloads() -> usize {
@@ -178,7 +131,8 @@ impl Config {
 
     fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
-        let trust = TrustConfig::of(&file)?;
+        file.check_old_options()?;
+        let trust = file.trust.ok_or(InvalidConfig::NoTrust)?;
         if !file.state_dir.is_absolute() {
             return Err(InvalidConfig::RelativeStateDir);
         }
@@ -198,23 +152,6 @@ impl Config {
                 ..Limits::default()
             },
         })
-    }
-
-    /// Warns in the log about options that accept unsigned content.
-    pub(crate) fn warn_of_dangers(&self) {
-        let TrustConfig::Keys(keys) = &self.trust else {
-            return;
-        };
-        if keys.run_unsigned_packages {
-            tracing::warn!(
-                "{UNSIGNED_PACKAGES} is set: anybody who can write to the server's bucket and table can run programs on this device"
-            );
-        }
-        if keys.trust_server_assignments {
-            tracing::warn!(
-                "{SERVER_ASSIGNMENTS} is set: the server alone chooses which packages this device deploys"
-            );
-        }
     }
 
     /// Reads the enrolment token, if the configuration names a file for it.
@@ -237,82 +174,30 @@ impl Config {
     }
 }
 
-impl TrustConfig {
-    fn of(file: &ConfigFile) -> Result<Self, InvalidConfig> {
-        match (&file.trust, &file.trusted_keys) {
-            (Some(_), Some(_)) => Err(InvalidConfig::BothForms),
-            (Some(trust), None) => {
-                check_unused(file)?;
-                Ok(Self::State(trust.clone()))
-            }
-            (None, keys) => {
-                let keys = keys.as_deref();
-                check_keys(file, keys)?;
-                check_groups(&file.groups)?;
-                Ok(Self::Keys(KeyConfig {
-                    trusted_keys: keys.unwrap_or_default().to_vec(),
-                    groups: file.groups.clone(),
-                    run_unsigned_packages: file.dangerously_run_unsigned_packages,
-                    trust_server_assignments: file.dangerously_trust_server_assignments,
-                }))
-            }
+impl ConfigFile {
+    fn check_old_options(&self) -> Result<(), InvalidConfig> {
+        const SIGNED: &str = "the signed state names every package, so remove the option";
+        let trust = "remove it, and set trust to the trust line that `packcast keys show` prints";
+        let groups = "add the device with `packcast group add`, and remove the option";
+        let options = [
+            (&self.trusted_keys, "trusted_keys", trust),
+            (&self.groups, "groups", groups),
+            (
+                &self.dangerously_run_unsigned_packages,
+                "dangerously_run_unsigned_packages",
+                SIGNED,
+            ),
+            (
+                &self.dangerously_trust_server_assignments,
+                "dangerously_trust_server_assignments",
+                SIGNED,
+            ),
+        ];
+        match options.into_iter().find(|(value, ..)| value.is_some()) {
+            Some((_, option, remedy)) => Err(InvalidConfig::OldOption { option, remedy }),
+            None => Ok(()),
         }
     }
-
-    /// Returns `true` if the function alone decides on assignments.
-    pub(crate) const fn trusts_server_assignments(&self) -> bool {
-        matches!(
-            self,
-            Self::Keys(KeyConfig {
-                trust_server_assignments: true,
-                ..
-            })
-        )
-    }
-}
-
-/// Checks that no option is set that only the old form of trust has.
-fn check_unused(file: &ConfigFile) -> Result<(), InvalidConfig> {
-    const SIGNED: &str = "the signed state names every package, so remove the option";
-    let groups = "add the device with `packcast group add`, and remove groups";
-    let unused = [
-        (!file.groups.is_empty(), "groups", groups),
-        (
-            file.dangerously_run_unsigned_packages,
-            UNSIGNED_PACKAGES,
-            SIGNED,
-        ),
-        (
-            file.dangerously_trust_server_assignments,
-            SERVER_ASSIGNMENTS,
-            SIGNED,
-        ),
-    ];
-    match unused.into_iter().find(|(is_set, ..)| *is_set) {
-        Some((_, option, remedy)) => Err(InvalidConfig::NotWithTrust { option, remedy }),
-        None => Ok(()),
-    }
-}
-
-fn check_keys(file: &ConfigFile, keys: Option<&[PublicKey]>) -> Result<(), InvalidConfig> {
-    let nothing_is_signed =
-        file.dangerously_run_unsigned_packages && file.dangerously_trust_server_assignments;
-    match keys {
-        None if !nothing_is_signed => Err(InvalidConfig::NoTrust),
-        Some([]) if !nothing_is_signed => Err(InvalidConfig::NoKeys),
-        Some(keys) if keys.len() > MAX_KEYS => Err(InvalidConfig::TooManyKeys),
-        _ => Ok(()),
-    }
-}
-
-fn check_groups(groups: &BTreeSet<GroupName>) -> Result<(), InvalidConfig> {
-    if groups.contains(&GroupName::all()) {
-        return Err(InvalidConfig::GroupAll);
-    }
-    if groups.len() > MAX_GROUPS {
-        return Err(InvalidConfig::TooManyGroups);
-    }
-    Ok(())
 }
 
 fn read_bounded(path: &Path) -> io::Result<String> {
@@ -335,79 +220,40 @@ mod tests {
         format!("state_dir = \"/var/lib/packcast\"\n{lines}")
     }
 
+    /// Returns the required options besides the state folder.
+    fn required() -> String {
+        format!("server = \"https://ocs.example:8443\"\n{}", trust())
+    }
+
+    fn trust() -> String {
+        format!("trust = \"{}:{KEY}\"\n", "a".repeat(26))
+    }
+
     #[test]
     fn defaults_are_filled_in() {
-        let config = Config::parse(&text(&format!(
-            "server = \"https://ocs.example:8443\"\ntrusted_keys = [\"{KEY}\"]"
-        )))
-        .unwrap();
+        let config = Config::parse(&text(&required())).unwrap();
         assert_eq!(config.parallel_downloads.get(), 4);
         assert_eq!(config.limits, Limits::default());
         assert_eq!(
             config.server.url("/v1/check-in").as_str(),
             "https://ocs.example:8443/v1/check-in"
         );
-    }
-
-    #[test]
-    fn no_key_is_needed_if_no_signature_is_needed() {
-        let config = Config::parse(&text(
-            "server = \"https://h\"\ndangerously_run_unsigned_packages = true\n\
-             dangerously_trust_server_assignments = true",
-        ));
-        let trust = config.unwrap().trust;
-        assert!(matches!(&trust, TrustConfig::Keys(keys) if keys.trusted_keys.is_empty()));
-    }
-
-    #[test]
-    fn a_trust_line_replaces_every_option_of_the_old_form() {
-        let line = format!("trust = \"{}:{KEY}\"\n", "a".repeat(26));
-        let server = "server = \"https://h\"\n";
-        let parsed = Config::parse(&text(&format!("{server}{line}"))).unwrap();
-        let TrustConfig::State(roots) = parsed.trust else {
-            panic!("the agent follows the signed state");
-        };
-        assert_eq!(roots.to_string(), format!("{}:{KEY}", "a".repeat(26)));
-        let check = |lines: &str, expected: &str| {
-            let refused = Config::parse(&text(&format!("{server}{lines}")));
-            let error = packcast_protocol::with_causes(&refused.unwrap_err());
-            assert!(error.contains(expected), "{error}");
-        };
-        let both = format!("{line}trusted_keys = [\"{KEY}\"]");
-        check(&both, "remove trusted_keys");
-        check(&format!("{line}trusted_keys = []"), "remove trusted_keys");
-        check(&format!("{line}groups = [\"lab\"]"), "packcast group add");
-        for option in [UNSIGNED_PACKAGES, SERVER_ASSIGNMENTS] {
-            check(&format!("{line}{option} = true"), option);
-        }
-        check("trust = \"x\"", "is not a trust line");
-        let longer = format!("trust = \"{}:{KEY}\"", "a".repeat(27));
-        check(&longer, "cannot read the trust line");
+        assert_eq!(format!("trust = \"{}\"\n", config.trust), trust());
     }
 
     #[test]
     fn errors_name_the_option_and_the_remedy() {
         let check = |lines: &str, expected: &str| {
-            let error = Config::parse(&text(lines)).unwrap_err().to_string();
+            let refused = Config::parse(&text(lines)).unwrap_err();
+            let error = packcast_protocol::with_causes(&refused);
             assert!(error.contains(expected), "{error}");
         };
-        let good = format!("server = \"https://h\"\ntrusted_keys = [\"{KEY}\"]\n");
-        check(
-            "server = \"https://h\"\ntrusted_keys = []",
-            "packcast keys show",
-        );
-        check(
-            "server = \"https://h\"\ntrusted_keys = [\"x\"]",
-            "minisign public key",
-        );
-        check("server = \"https://h\"", "trusted_keys");
-        let unsigned = "server = \"https://h\"\ndangerously_run_unsigned_packages = true";
-        check(unsigned, "trusted_keys");
-        check(
-            &format!("{good}groups = [\"all\"]"),
-            "remove all from groups",
-        );
-        check(&format!("{good}groups = [\"A\"]"), "not a group's name");
+        let server = "server = \"https://h\"\n";
+        check(server, "packcast keys show");
+        check(&format!("{server}trust = \"x\""), "is not a trust line");
+        let longer = format!("{server}trust = \"{}:{KEY}\"", "a".repeat(27));
+        check(&longer, "cannot read the trust line");
+        let good = required();
         check(&format!("{good}typo = 1"), "typo");
         check(
             &format!("{good}parallel_downloads = 17"),
@@ -421,9 +267,33 @@ mod tests {
             "https://u:p@h",
             "https://h?x",
         ] {
-            let lines = format!("server = \"{server}\"\ntrusted_keys = [\"{KEY}\"]");
+            let lines = format!("server = \"{server}\"\n{}", trust());
             check(&lines, "https://host");
         }
+    }
+
+    #[test]
+    fn options_of_older_agents_are_refused_with_a_remedy() {
+        let options = [
+            "trusted_keys = [\"RWQ\"]",
+            "groups = [\"lab\"]",
+            "dangerously_run_unsigned_packages = false",
+            "dangerously_trust_server_assignments = true",
+        ];
+        let refused = options.map(|option| {
+            let with_trust = Config::parse(&text(&format!("{}{option}", required())));
+            let without = Config::parse(&text(&format!("server = \"https://h\"\n{option}")));
+            let [message, same] =
+                [with_trust, without].map(|refused| refused.unwrap_err().to_string());
+            assert_eq!(message, same);
+            message
+        });
+        insta::assert_snapshot!(refused.join("\n"), @r"
+        trusted_keys is not an option any more: remove it, and set trust to the trust line that `packcast keys show` prints
+        groups is not an option any more: add the device with `packcast group add`, and remove the option
+        dangerously_run_unsigned_packages is not an option any more: the signed state names every package, so remove the option
+        dangerously_trust_server_assignments is not an option any more: the signed state names every package, so remove the option
+        ");
     }
 
     #[cfg(unix)]
@@ -433,10 +303,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         fs::write(&path, "0123456789abcdef\n").unwrap();
-        let mut config = Config::parse(&text(&format!(
-            "server = \"https://h\"\ntrusted_keys = [\"{KEY}\"]"
-        )))
-        .unwrap();
+        let mut config = Config::parse(&text(&required())).unwrap();
         assert!(config.enrolment_token().unwrap().is_none());
         config.enrolment_token_file = Some(path.clone());
         let mode = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
@@ -462,7 +329,7 @@ mod tests {
             },
             ConfigError::Invalid {
                 path: path(),
-                source: InvalidConfig::NoKeys,
+                source: InvalidConfig::NoTrust,
             },
             ConfigError::TokenRead {
                 path: token(),
@@ -487,15 +354,10 @@ mod tests {
         let errors = [
             InvalidConfig::Toml(toml),
             InvalidConfig::NoTrust,
-            InvalidConfig::BothForms,
-            InvalidConfig::NotWithTrust {
+            InvalidConfig::OldOption {
                 option: "groups",
-                remedy: "add the device with `packcast group add`, and remove groups",
+                remedy: "add the device with `packcast group add`, and remove the option",
             },
-            InvalidConfig::NoKeys,
-            InvalidConfig::TooManyKeys,
-            InvalidConfig::GroupAll,
-            InvalidConfig::TooManyGroups,
             InvalidConfig::RelativeStateDir,
             InvalidConfig::ParallelDownloads,
         ];
@@ -506,13 +368,8 @@ mod tests {
         1 | server = 1
           |          ^
         invalid type: integer `1`, expected a string
-        neither trust nor trusted_keys is set: set trust to the trust line that `packcast keys show` prints
-        trust and trusted_keys are both set: remove trusted_keys
-        groups has no effect together with trust: add the device with `packcast group add`, and remove groups
-        trusted_keys is empty: add the public key that `packcast keys show` prints
-        trusted_keys has more than 8 keys
-        groups names all, the group that every device is in: remove all from groups
-        groups has more than 64 names
+        trust is not set: set it to the trust line that `packcast keys show` prints
+        groups is not an option any more: add the device with `packcast group add`, and remove the option
         state_dir is a relative path: write an absolute one
         parallel_downloads is not between 1 and 16
         ");

@@ -33,7 +33,7 @@ pub enum Event {
         /// The number of the commit.
         number: u64,
     },
-    /// The agent refused a signed document of the reply, and keeps the one that it has.
+    /// The agent refused a part of the signed state, and keeps the state that it has.
     DocumentRefused { detail: String },
     /// The configuration names another target than before. The state of the target before is kept.
     TargetChanged {

@@ -5,7 +5,6 @@
 //! so that the agent runs and stores only the content of a `VerifiedArchive`.
 
 mod act;
-mod authority;
 mod client;
 mod clock;
 pub mod command;
@@ -26,5 +25,4 @@ mod state;
 mod status;
 pub mod target_state;
 mod transport_error;
-mod trust;
 pub mod unpack;

@@ -3,7 +3,7 @@
 mod check_in;
 mod copied_identity;
 mod damage;
-mod documents;
+mod followed_state;
 mod interim_check_in;
 mod lingering;
 mod plan;
@@ -25,8 +25,6 @@ use self::check_in::next_check_in_s;
 use self::copied_identity::CopiedIdentity;
 use self::interim_check_in::InterimCheckIns;
 use self::plan::{WorkItem, plan};
-use crate::authority::permits::Permits;
-use crate::authority::{Authority, AuthorityError};
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
@@ -40,6 +38,8 @@ use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
 use crate::state::waiting::WaitList;
 use crate::state::{Lock, StateDir, StateError};
+use crate::target_state::TargetStateError;
+use crate::target_state::followed_state::FollowedState;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -58,7 +58,7 @@ pub(crate) enum RunError {
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
-    Authority(#[from] AuthorityError),
+    TargetState(#[from] TargetStateError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
@@ -104,7 +104,7 @@ pub(crate) struct Agent {
     copied: RefCell<Option<CopiedIdentity>>,
     downloads: Downloads,
     api: ApiClient,
-    authority: RefCell<Authority>,
+    followed: RefCell<FollowedState>,
     /// The packages that wait for another signed state, as they are on disk.
     waiting: RefCell<WaitList>,
     observer: Observer,
@@ -134,18 +134,15 @@ impl Agent {
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
         let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
-        let (authority, report) =
-            Authority::open(&state, &config, key.id(), acted_under(&state, &history))?;
-        documents::report_opening(&observer, report);
-        if let Authority::State(followed) = &authority {
-            // After the report, so that no kill loses it.
-            followed.store_target(&state)?;
-        }
+        let acted = acted_under(&state, &history);
+        let opened = FollowedState::open(&state, &config.trust, key.id(), acted)?;
+        let followed = followed_state::opened(&observer, opened);
+        // After the report, so that no kill loses it.
+        followed.store_target(&state)?;
         let (waiting, damaged) = WaitList::open(&state)?;
         damage::report(&observer, damaged);
         let api = ApiClient::new(clients.api, config.server.clone(), key);
         let downloads = Downloads::new(clients.objects, config.max_download_rate);
-        config.warn_of_dangers();
         Ok(Self {
             config,
             state,
@@ -155,7 +152,7 @@ impl Agent {
             copied: RefCell::new(copied),
             downloads,
             api,
-            authority: RefCell::new(authority),
+            followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
             observer,
             stop,
@@ -272,7 +269,7 @@ impl Agent {
         let now = now();
         let event = StepEvent::Cancelled {
             cancel,
-            permits: self.authority.borrow().permits(cancel.id, &[], None, now),
+            permits: self.followed.borrow().permits(&[], None, now),
             past: self.history.borrow().past(cancel.id),
             now,
         };
@@ -296,18 +293,12 @@ impl Agent {
         let now = now();
         let past = self.history.borrow().past(task.id);
         let names = &task.location_names;
-        let permits = self.authority.borrow().permits(task.id, names, None, now);
-        let locations = match &permits {
-            Permits::Documents(_) => task.locations.clone(),
-            Permits::State(permits) => {
-                let (locations, skipped) = permits.locations(task, &past);
-                let id = task.id;
-                for location in skipped {
-                    (self.observer)(Event::LocationSkipped { id, location });
-                }
-                locations
-            }
-        };
+        let permits = self.followed.borrow().permits(names, None, now);
+        let (locations, skipped) = permits.locations(task, &past);
+        for location in skipped {
+            let id = task.id;
+            (self.observer)(Event::LocationSkipped { id, location });
+        }
         let announced = StepEvent::Announced {
             task: task.clone(),
             permits,
@@ -346,7 +337,7 @@ impl Agent {
             dir: self.state.package(id),
             source: PackageSource::new(&self.downloads, id, locations),
             config: &self.config,
-            authority: &self.authority,
+            followed: &self.followed,
             state: &self.state,
             history: &self.history,
             containment: &self.containment,

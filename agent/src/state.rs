@@ -26,7 +26,6 @@ const IDENTITY: &str = "identity";
 const PASS: &str = "pass";
 const HISTORY: &str = "history";
 const HISTORY_COPY: &str = "history.copy";
-const KEYS: &str = "keys.json";
 const TARGET: &str = "target";
 const WAITING: &str = "waiting";
 
@@ -168,19 +167,9 @@ impl StateDir {
         self.0.join(HISTORY_COPY)
     }
 
-    /// Returns the file of the key lists that the device follows.
-    pub(crate) fn keys(&self) -> PathBuf {
-        self.0.join(KEYS)
-    }
-
     /// Returns the folder that `INSTALL_PATH` stands for, for files of packages.
     pub(crate) fn install_path(&self) -> PathBuf {
         self.0.join("installed")
-    }
-
-    /// Returns the folder with one file of signed assignments per assignee.
-    pub(crate) fn assignments(&self) -> PathBuf {
-        self.0.join("assignments")
     }
 
     /// Returns the file with the target whose signed state the agent follows.
@@ -204,13 +193,12 @@ impl StateDir {
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, KEYS, TARGET, WAITING];
+            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, TARGET, WAITING];
             if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }
         }
-        let is_new = |path: &Path| path.extension().is_some_and(|kind| kind == "new");
-        remove_files(&self.assignments(), is_new)
+        Ok(())
     }
 
     pub(crate) fn package(&self, id: PackageId) -> PackageDir {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::redirect::Policy;
+use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
@@ -49,7 +49,8 @@ pub struct Clients {
     /// Posts to the check-in function. It follows no redirects, because a signature is for one
     /// address.
     pub api: Client,
-    /// Fetches published objects. It follows a few redirects to HTTPS.
+    /// Fetches published objects. It follows a few redirects over HTTPS to the same host: the
+    /// publisher has signed the address, and nobody else may choose the host that is asked.
     pub objects: Client,
 }
 
@@ -76,6 +77,8 @@ impl Clients {
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
                 attempt.error("a redirect leaves HTTPS")
+            } else if !stays_on_host(&attempt) {
+                attempt.error("a redirect leaves the host of the location")
             } else if attempt.previous().len() > MAX_REDIRECTS {
                 attempt.error("too many redirects")
             } else {
@@ -93,6 +96,12 @@ impl Clients {
                 .build()?,
         })
     }
+}
+
+/// Returns true if a redirect leads to the host of the first request. The port may differ.
+fn stays_on_host(attempt: &Attempt<'_>) -> bool {
+    let first = attempt.previous().first();
+    first.is_some_and(|first| first.host_str() == attempt.url().host_str())
 }
 
 fn builder(config: ClientConfig, user_agent: &str) -> ClientBuilder {

@@ -1,12 +1,10 @@
-//! Rotation and revocation of keys, and documents that are signed again.
+//! Rotation and revocation of keys, and the commits that the keys sign.
 
-use packcast_protocol::GroupName;
-use packcast_protocol::assignments::SignedAssignments;
-use packcast_protocol::keys::{SignedKeyList, trusted};
 use packcast_protocol::signature::PublicKey;
-use packcast_rollout::GroupState;
-use packcast_store::{Records, RecordsConfig};
+use packcast_protocol::state::key_list::MAX_PUBLISHERS;
+use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
+use packcast_tests::world::device::TestDevice;
 use serde::Deserialize;
 
 use crate::PROGRAM;
@@ -25,61 +23,19 @@ struct ListedKey {
     signs: bool,
 }
 
-/// The JSON output of `keys revoke`.
-#[derive(Deserialize)]
-struct RevokeOutput {
-    refused: Vec<String>,
-}
-
-/// The JSON output of `sign`.
-#[derive(Deserialize)]
-struct SignOutput {
-    signed: usize,
-    good: usize,
-}
-
 fn public_key(world: &World) -> PublicKey {
     let shown: ShownKey = world.json(&["keys", "show"]);
     shown.public_key
 }
 
-async fn records(world: &World) -> Records {
-    let state = world.state();
-    Records::connect(RecordsConfig {
-        table: state.table.clone(),
-        endpoint: Some(state.endpoint.clone()),
-        ..RecordsConfig::default()
-    })
-    .await
+/// Returns the key that has signed the head.
+fn signer(world: &World) -> PublicKey {
+    Tree::of(world).signer()
 }
 
-/// Runs a query on the records of the world.
-fn ask<T>(world: &World, question: impl AsyncFnOnce(Records) -> T) -> T {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async { question(records(world).await).await })
-}
-
-fn signed_group(world: &World, name: &str) -> SignedAssignments {
-    let group: GroupName = name.parse().unwrap();
-    let state: Option<GroupState> = ask(world, async |records: Records| {
-        records.group(&group).await.unwrap()
-    });
-    state.unwrap().signed().unwrap()
-}
-
-fn signed_device(world: &World, device: &str) -> SignedAssignments {
-    let device = device.parse().unwrap();
-    let signed = ask(world, async |records: Records| {
-        records.device_assignments(&device).await.unwrap()
-    });
-    signed.unwrap()
-}
-
-fn chain(world: &World) -> Vec<SignedKeyList> {
-    let lists = ask(world, async |records: Records| {
-        records.key_lists().await.unwrap()
-    });
-    lists.into_iter().map(|list| list.signed).collect()
+/// Returns the keys that may sign the next commit.
+fn may_sign(world: &World) -> Vec<PublicKey> {
+    Tree::of(world).may_sign()
 }
 
 /// Rotates the unencrypted key of a world.
@@ -93,7 +49,7 @@ fn rotate(world: &World) -> PublicKey {
 
 /// Starts a world with a device that has one package through its group, and another package
 /// directly.
-fn world_with_lab() -> (World, String) {
+fn world_with_lab() -> (World, TestDevice) {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     world.ok(&["group", "create", "lab"]);
@@ -102,8 +58,7 @@ fn world_with_lab() -> (World, String) {
     world.execute("own", "true");
     world.ok(&["assign", "news@1", "--group", "lab"]);
     world.assign("own@1", &device);
-    let id = device.id().to_owned();
-    (world, id)
+    (world, device)
 }
 
 #[test]
@@ -132,37 +87,42 @@ fn lost_public_halves_are_written_again() {
 }
 
 #[test]
-fn a_rotation_without_room_for_a_key_creates_none() {
+fn a_rotation_without_room_for_a_key_changes_nothing() {
     let world = World::start(PROGRAM);
-    for n in 0..7 {
+    let own = public_key(&world);
+    for n in 1..MAX_PUBLISHERS {
         let file = world.path(&format!("{n}.key"));
         let other: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
         world.ok(&["keys", "trust", &other.public_key.to_string()]);
     }
-    let refused = world.refused(3, &["keys", "rotate", "--unencrypted"]);
-    assert!(refused.contains("1 to 8 keys, not 9"), "{refused}");
-    assert!(!world.local_dir().join("packcast-next.key").exists());
+    let refused = world.refused(1, &["keys", "rotate", "--unencrypted"]);
+    assert!(
+        refused.contains("1 to 16 publisher keys, not 17"),
+        "{refused}"
+    );
+    assert_eq!(public_key(&world), own);
+    world.ok(&["group", "create", "lab"]);
+    assert_eq!(signer(&world), own);
 }
 
 #[test]
-fn a_new_key_signs_all_documents_and_devices_with_an_old_key_follow() {
+fn a_new_key_signs_the_state_and_devices_with_an_old_trust_line_follow() {
     let (world, device) = world_with_lab();
     let first = public_key(&world);
+    assert_eq!(signer(&world), first);
     let second = rotate(&world);
     assert_ne!(first, second);
-    for signed in [signed_group(&world, "lab"), signed_device(&world, &device)] {
-        assert!(signed.verify(std::slice::from_ref(&second)).is_ok());
-    }
-    let followed = trusted(vec![first.clone()], &chain(&world));
-    assert_eq!(followed.keys(), [second.clone(), first.clone()]);
+    assert_eq!(signer(&world), second);
+    assert_eq!(may_sign(&world), std::slice::from_ref(&second));
     let listed: Vec<ListedKey> = world.json(&["keys", "list"]);
-    let expected = [(second.clone(), true), (first, false)];
-    let expected = expected.map(|(public_key, signs)| ListedKey { public_key, signs });
-    assert_eq!(listed, expected);
-    // Later documents are signed by the new key.
+    let signs = listed.iter().filter(|key| key.signs);
+    let signs: Vec<&PublicKey> = signs.map(|key| &key.public_key).collect();
+    assert_eq!(signs, [&second]);
+    // Later commits are signed by the new key.
     world.ok(&["unassign", "news@1", "--group", "lab"]);
-    let signed = signed_group(&world, "lab");
-    assert!(signed.verify(&[second]).unwrap().packages().is_empty());
+    assert_eq!(signer(&world), second);
+    device.run();
+    assert_eq!(world.result(&device).code.to_string(), "SUCCESS");
 }
 
 #[test]
@@ -183,7 +143,7 @@ fn an_interrupted_rotation_continues_with_the_key_that_it_created() {
     private(&file);
     std::fs::write(file.with_extension("pub"), format!("old\n{first}\n")).unwrap();
     assert_eq!(rotate(&world), made.public_key);
-    assert_eq!(chain(&world).len(), 2);
+    assert_eq!(may_sign(&world), [made.public_key]);
 }
 
 fn private(file: &std::path::Path) {
@@ -192,23 +152,27 @@ fn private(file: &std::path::Path) {
 }
 
 #[test]
-fn a_revoked_key_is_trusted_by_no_device_and_its_packages_are_named() {
-    let (world, _) = world_with_lab();
-    let first = public_key(&world);
-    let refused = world.refused(3, &["keys", "revoke", &first.to_string()]);
+fn a_revoked_key_signs_no_further_commit() {
+    let world = World::start(PROGRAM);
+    let own = public_key(&world);
+    let refused = world.refused(3, &["keys", "revoke", &own.to_string()]);
     assert!(refused.contains("keys rotate"), "{refused}");
-    let second = rotate(&world);
-    world.execute("later", "true");
-    let revoked: RevokeOutput = world.json(&["keys", "revoke", &first.to_string()]);
-    let mut names = revoked.refused;
-    names.sort();
-    assert_eq!(names, ["news@1", "own@1"]);
-    for known in [first.clone(), second.clone()] {
-        let followed = trusted(vec![known], &chain(&world));
-        assert_eq!(followed.keys(), std::slice::from_ref(&second));
-    }
-    let again = world.refused(3, &["keys", "revoke", &first.to_string()]);
-    assert!(again.contains("keys list"), "{again}");
+    let file = world.path("other.key");
+    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
+    let other = made.public_key.to_string();
+    let create = |group| ["group", "create", group, "--key", &file];
+    let refused = world.refused(1, &create("lab"));
+    assert!(
+        refused.contains("the newest key list does not name your key"),
+        "{refused}"
+    );
+    world.ok(&["keys", "trust", &other]);
+    world.ok(&create("lab"));
+    assert_eq!(signer(&world), made.public_key);
+    world.ok(&["keys", "revoke", &other]);
+    assert_eq!(may_sign(&world), [own]);
+    let refused = world.refused(1, &create("office"));
+    assert!(refused.contains("is retired"), "{refused}");
 }
 
 #[test]
@@ -227,54 +191,4 @@ fn a_device_that_was_off_during_two_rotations_follows() {
     let late = world.device("late");
     late.run();
     assert_eq!(world.result(&late).code.to_string(), "SUCCESS");
-}
-
-#[test]
-fn documents_of_another_key_are_signed_only_when_they_are_named() {
-    let (world, device) = world_with_lab();
-    let first = public_key(&world).to_string();
-    let file = world.file("other.key", b"");
-    std::fs::remove_file(&file).unwrap();
-    let made: ShownKey = world.json(&["keys", "generate", "--unencrypted", "--key", &file]);
-    let seen = ["--key", &file, "--accept-key", &first];
-    let assign = ["assign", "own@1", "--group", "lab"];
-    let refused = world.refused(1, &[&assign[..], &seen].concat());
-    assert!(
-        refused.contains("the newest key list does not name your key"),
-        "{refused}"
-    );
-    let other = ["sign", "--key", &file];
-    let named = [&other[..], &["--group", "lab", "--device", &device]].concat();
-    // A package signed by an unknown key is refused even in a named document.
-    let refused = world.refused(3, &named);
-    assert!(
-        refused.contains("no signed manifest has the name"),
-        "{refused}"
-    );
-    let named = [&named[..], &["--accept-key", &first]].concat();
-    let signed: SignOutput = world.json(&named);
-    assert_eq!((signed.signed, signed.good), (2, 0));
-    let key = std::slice::from_ref(&made.public_key);
-    let of_group = signed_group(&world, "lab").verify(key).unwrap();
-    assert_eq!(of_group.packages().len(), 1);
-    let of_device = signed_device(&world, &device).verify(key).unwrap();
-    assert_eq!(
-        (of_device.packages().len(), of_device.groups().len()),
-        (1, 1)
-    );
-}
-
-#[test]
-fn the_end_of_the_validity_of_assignments_is_shown() {
-    let (world, device) = world_with_lab();
-    for arguments in [
-        &["group", "list"][..],
-        &["group", "show", "lab"],
-        &["device", "show", &device],
-    ] {
-        let shown = world.ok(arguments);
-        let text = shown.stdout.to_lowercase();
-        assert!(text.contains("valid until"), "{shown:#?}");
-        assert!(!text.contains("not signed"), "{shown:#?}");
-    }
 }

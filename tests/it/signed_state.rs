@@ -1,7 +1,7 @@
 //! The signed state from a publisher to a device: commits, replies of the function, the decision of
 //! the device.
 //!
-//! No program uses the signed state yet. These tests join its parts on an embedded engine.
+//! These tests join the parts without the programs, on an embedded engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 

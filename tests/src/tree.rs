@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{LeafName, StateEntry, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_publisher::signing::memory_file::MemoryFile;
@@ -58,6 +59,21 @@ impl Tree {
     pub fn number(&self) -> u64 {
         let state = self.runtime.block_on(self.head());
         state.head.expect("there is a commit").commit.number
+    }
+
+    /// Returns the key that has signed the newest commit.
+    ///
+    /// # Panics
+    /// There is no commit.
+    pub fn signer(&self) -> PublicKey {
+        let state = self.runtime.block_on(self.head());
+        let head = state.head.expect("there is a commit");
+        head.commit.signer().clone()
+    }
+
+    /// Returns the keys that may sign the next commit.
+    pub fn may_sign(&self) -> Vec<PublicKey> {
+        self.runtime.block_on(self.head()).chain.signing()
     }
 
     /// Returns the packages of a device itself, with the number of the commit that assigned each.

@@ -9,14 +9,15 @@ use packcast_protocol::{Outcome, ResultCode, UnixTime};
 use super::attempt_error::AttemptError;
 use super::decide::{self, NotBegun};
 use super::machine::{
-    AttemptStage, DeploymentAttempt, DeploymentState, Effect, NextStep, StepEvent, conclude, rest,
+    AttemptStage, DeploymentAttempt, DeploymentState, Effect, NextStep, StepEvent, await_state,
+    conclude, rest,
 };
 use crate::act::{ActResult, Prepared};
-use crate::authority::permits::{Authorised, WaitReason};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
 use crate::stage::VerifiedArchive;
 use crate::state::journal::{Acting, Finished, Journal, PackageLabel, StoredJournal};
+use crate::target_state::permits::WaitReason;
 
 /// The longest time an attempt waits for unreachable locations: as long as OCS agents wait.
 ///
@@ -55,7 +56,7 @@ impl DeploymentAttempt {
             (
                 AttemptStage::Judging(manifest, prepared),
                 StepEvent::Judged { permits, past, now },
-            ) => match decide::authorise(&self.task, &permits, &past, &self.fetching, now) {
+            ) => match decide::authorise(&self.task, &permits, &past, now) {
                 Ok(authorised) => {
                     self.authorised = authorised;
                     self.commit(manifest, prepared)
@@ -121,8 +122,7 @@ impl DeploymentAttempt {
                 || matches!(*prepared, Prepared::Store { .. }),
             repeats: self.fetching.repeats(),
             program: None,
-            by: self.authorised.by.clone(),
-            under: self.authorised.under.clone(),
+            permission: self.authorised.permission.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));
         self.then(AttemptStage::Committing(manifest, prepared), write)
@@ -138,10 +138,9 @@ impl DeploymentAttempt {
         self.finish(failure.into(), stage, now)
     }
 
-    /// Waits for another signed state, for any time.
     fn await_state(self, reason: WaitReason) -> NextStep {
-        let found = Some(StoredJournal::Read(Journal::Fetching(self.fetching)));
-        (DeploymentState::AwaitingState { found, reason }, None)
+        let found = StoredJournal::Read(Journal::Fetching(self.fetching));
+        await_state(Some(found), reason)
     }
 
     fn cancel(self, now: UnixTime) -> NextStep {
@@ -162,25 +161,15 @@ impl DeploymentAttempt {
             output_tail: result.output_tail,
             finished: now,
         };
-        // An attempt that acted before an interruption has used up its assignments, even if the
+        // An attempt that acted before an interruption has used up its permission, even if the
         // second try failed before it acted.
-        let before = self.fetching.interrupted;
-        let (acted, Authorised { by, under, .. }) = match (acted, before) {
-            (true, _) => (true, self.authorised),
-            (false, Some(before)) => {
-                let Acting { by, under, .. } = before;
-                let force = false;
-                (true, Authorised { by, under, force })
-            }
-            (false, None) => (false, Authorised::default()),
-        };
+        let before = self.fetching.interrupted.map(|before| before.permission);
+        let acted = acted.then_some(self.authorised.permission).or(before);
         conclude(Finished {
             report,
             outcome,
             package: manifest.map(named),
             acted,
-            by,
-            under,
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use packcast_protocol::result::NamedCode;
 
-use crate::authority::permits::WaitReason;
 use crate::failure::DeploymentFailure;
 use crate::fetch::FetchError;
 use crate::fetch::location_failure::{NotFetched, Verdict};
@@ -10,6 +9,7 @@ use crate::manifest::AcceptError;
 use crate::platform::is_full;
 use crate::stage::VerifyError;
 use crate::state::StateError;
+use crate::target_state::permits::WaitReason;
 
 /// The reason why an attempt cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +62,7 @@ impl From<AcceptError> for AttemptError {
             AcceptError::Manifest(file) => {
                 return Self::not_fetched(file, NamedCode::BadManifest);
             }
-            AcceptError::Signature(file) => match file.verdict() {
-                Verdict::Later => return Self::Later(file.to_string()),
-                // For the device, a missing signature is the same as a signature by another key.
-                Verdict::Absent | Verdict::Wrong => NamedCode::BadSignature,
-            },
             AcceptError::Refused(manifest) => return Self::Failed(manifest.into()),
-            AcceptError::Audience { .. } => NamedCode::WrongAudience,
-            AcceptError::Downgrade { .. } => NamedCode::GoingBack,
             AcceptError::Platform { .. } => NamedCode::WrongPlatform,
         };
         Self::Failed(DeploymentFailure::of(code, &error))

@@ -5,9 +5,9 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::machine::{Decision, DeploymentAttempt, ProgramFate};
-use crate::authority::permits::{Authorised, NotPermitted, Permits, WaitReason};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
+use crate::target_state::permits::{Authorised, Permits, WaitReason};
 
 /// The reason why the device does not act on an attempt.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub(super) enum NotBegun {
 /// Decides on a task that the function announced.
 ///
 /// Nothing is done twice. An attempt with a result keeps it. After a success in an earlier attempt,
-/// the package is already set up, unless the publisher has signed that it is forced. The device acts
-/// only on packages that the publisher has assigned, once for each assignment.
+/// the package is already set up, unless the signed state forces it. The device acts only on packages
+/// that the state assigns, once for each mandate.
 ///
 /// # Errors
 /// The package waits for another signed state, without a result.
@@ -66,7 +66,7 @@ pub(super) fn on_announced(
         return Ok(Decision::Conclude(finished));
     }
     let fetching = Fetching::begin(task.attempt, found, now);
-    match authorise(&task, permits, &past, &fetching, now) {
+    match authorise(&task, permits, &past, now) {
         Ok(authorised) => {
             let attempt = DeploymentAttempt::new(task, authorised, fetching);
             Ok(Decision::Begin(Box::new(attempt)))
@@ -76,7 +76,7 @@ pub(super) fn on_announced(
     }
 }
 
-/// Decides if the device acts on an attempt, and returns the assignments that acting uses up.
+/// Decides if the device acts on an attempt, and returns the permission, which acting uses up.
 ///
 /// The decision is made when the attempt begins, and again directly before the device acts.
 ///
@@ -86,36 +86,18 @@ pub(super) fn authorise(
     task: &Task,
     permits: &Permits,
     past: &PastResults,
-    fetching: &Fetching,
     now: UnixTime,
 ) -> Result<Authorised, NotBegun> {
-    let concluded = |code, reason: &str| {
+    // A state that the device does not have may force the package, so an earlier success is no
+    // result yet.
+    let authorised = permits.authorise(task, past).map_err(NotBegun::Waits)?;
+    if past.succeeded() && !authorised.force {
         let Task { id, attempt, .. } = *task;
+        let (code, reason) = (NamedCode::AlreadySetup, "an earlier attempt succeeded");
         let finished = Finished::concluded(id, attempt, code, reason, now);
-        NotBegun::Concluded(Box::new(finished))
-    };
-    // An interrupted action is repeated under the assignments that it has used up already.
-    let authorised = match permits.authorise(task, past) {
-        Ok(authorised) => Ok(authorised),
-        Err(NotPermitted::Refused(refusal)) => Err(refusal),
-        // A state that the device does not have may force the package, so an earlier success is no
-        // result yet.
-        Err(NotPermitted::Waits(reason)) => return Err(NotBegun::Waits(reason)),
-    };
-    let forced = authorised.as_ref().is_ok_and(|given| given.force);
-    if past.succeeded() && !forced {
-        let reason = "an earlier attempt succeeded";
-        return Err(concluded(NamedCode::AlreadySetup, reason));
+        return Err(NotBegun::Concluded(Box::new(finished)));
     }
-    match (authorised, &fetching.interrupted) {
-        (Ok(authorised), _) => Ok(authorised),
-        (Err(refusal), Some(acting)) => {
-            let then = format!("and the action is not repeated: {refusal}");
-            let finished = stopped(task.id, acting.clone(), &then, now);
-            Err(NotBegun::Concluded(Box::new(finished)))
-        }
-        (Err(refusal), None) => Err(concluded(refusal.code(), &refusal.to_string())),
-    }
+    Ok(authorised)
 }
 
 /// Returns the result of an attempt that is cancelled before it acts.
@@ -135,7 +117,7 @@ pub(super) fn on_cancelled_fetch(id: PackageId, fetching: Fetching, now: UnixTim
 /// package has a later attempt.
 ///
 /// # Errors
-/// It is unknown if the device has acted, and the assignments are unknown, too, until the device has
+/// It is unknown if the device has acted, and the mandates are unknown, too, until the device has
 /// another signed state.
 pub(super) fn on_cancelled(
     cancel: Cancel,
@@ -188,7 +170,7 @@ pub(super) fn on_cancelled(
 
 /// Returns the result of an attempt whose journal or history is damaged.
 ///
-/// The agent may have acted under any assignment of the package, so all of them count as used up.
+/// The agent may have acted under any mandate of the package, so all of them count as used up.
 fn interrupted_by_damage(
     id: PackageId,
     attempt: u32,
@@ -196,11 +178,8 @@ fn interrupted_by_damage(
     reason: &str,
     now: UnixTime,
 ) -> Result<Finished, WaitReason> {
-    let Authorised { by, under, .. } = permits.all(id)?;
     Ok(Finished {
-        acted: true,
-        by,
-        under,
+        acted: Some(permits.all(id)?),
         ..Finished::concluded(id, attempt, NamedCode::Interrupted, reason, now)
     })
 }
@@ -229,23 +208,19 @@ fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished
     let reason = format!("the agent stopped while it acted on the package, {then}");
     Finished {
         package: Some(acting.package),
-        acted: true,
-        by: acting.by,
-        under: acting.under,
+        acted: Some(acting.permission),
         ..Finished::concluded(id, acting.attempt, NamedCode::Interrupted, &reason, now)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
+    use packcast_protocol::state::TargetId;
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
-    use crate::authority::test_state::{entry, permits_of_all, without_state};
-    use crate::state::journal::{MAX_REPEATS, PackageLabel};
-    use crate::trust::mandates::{Mandates, mandate_of_all};
+    use crate::state::journal::{MAX_REPEATS, PackageLabel, Permission};
+    use crate::target_state::test_state::{entry, permits_of_all, without_state};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -253,14 +228,14 @@ mod tests {
         PackageId::try_from(1_795_000_000).unwrap()
     }
 
-    fn task(attempt: u32, force: bool) -> Task {
+    fn task(attempt: u32) -> Task {
         Task {
             id: id(),
             attempt,
             priority: Priority::DEFAULT,
             locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
-            force,
+            force: false,
             location_names: Vec::new(),
             folder: None,
         }
@@ -295,8 +270,7 @@ mod tests {
             may_repeat,
             repeats: 0,
             program: None,
-            by: [mandate_of_all(attempt.into())].into(),
-            under: None,
+            permission: Permission::of_all(attempt.into()),
         }
     }
 
@@ -336,20 +310,18 @@ mod tests {
                      attempt: u32,
                      force,
                      expected: &str| {
-            let mandates = of_all(attempt.into(), force);
-            let code =
-                match on_announced(task(attempt, force), &mandates, &past(before), found, NOW)
-                    .unwrap()
-                {
-                    Decision::Begin(begun) => {
-                        assert_eq!(begun.number(), attempt);
-                        "begin".to_owned()
-                    }
-                    Decision::Conclude(finished) => {
-                        assert_eq!(finished.report.attempt, attempt);
-                        finished.report.code.to_string()
-                    }
-                };
+            let permits = of_all(attempt.into(), force);
+            let announced = on_announced(task(attempt), &permits, &past(before), found, NOW);
+            let code = match announced.unwrap() {
+                Decision::Begin(begun) => {
+                    assert_eq!(begun.number(), attempt);
+                    "begin".to_owned()
+                }
+                Decision::Conclude(finished) => {
+                    assert_eq!(finished.report.attempt, attempt);
+                    finished.report.code.to_string()
+                }
+            };
             assert_eq!(code, expected, "{before:?} {found:?} {attempt} {force}");
         };
         let (was_set_up, failed) = ("SUCCESS_REBOOT_REQUIRED", "ERR_EXECUTE");
@@ -375,72 +347,21 @@ mod tests {
         check(&[success(1)], Some(&damaged()), 1, false, was_set_up);
     }
 
-    /// Returns the permits of an assignment to the group `all`, in the old form of trust.
+    /// Returns the permits of a state that assigns the package to the group `all`.
     fn of_all(seq: u64, force: bool) -> Permits {
-        Permits::Documents(Mandates::of_all(seq, force))
-    }
-
-    fn none() -> Permits {
-        Permits::Documents(Mandates::default())
-    }
-
-    /// Announces attempt 2 of a package under these signed assignments, and returns the decision.
-    fn second(before: &[Finished], found: Option<&StoredJournal>, permits: &Permits) -> Decision {
-        on_announced(task(2, true), permits, &past(before), found, NOW).unwrap()
-    }
-
-    #[test]
-    fn each_assignment_is_acted_on_once_and_nothing_else_is() {
-        let check =
-            |before: &[Finished], found: Option<&StoredJournal>, mandates: &Permits, expected| {
-                let code = match second(before, found, mandates) {
-                    Decision::Begin(_) => "begin".to_owned(),
-                    Decision::Conclude(finished) => finished.report.code.to_string(),
-                };
-                assert_eq!(code, expected, "{before:?} {found:?} {mandates:?}");
-            };
-        let by = |seq, finished| Finished {
-            by: [mandate_of_all(seq)].into(),
-            ..finished
-        };
-        let (not_assigned, already) = ("ERR_NOT_ASSIGNED", "SUCCESS_ALREADY_SETUP");
-        let none = none();
-        let (one, forced) = (of_all(1, false), of_all(1, true));
-        check(&[], None, &none, not_assigned);
-        check(&[], None, &one, "begin");
-        check(&[by(1, failure(1))], None, &one, not_assigned);
-        check(&[], Some(&done(by(1, failure(1)))), &forced, not_assigned);
-        check(&[], Some(&done(failure(1))), &one, "begin");
-        check(&[by(3, failure(1))], None, &one, "begin");
-        // An earlier success needs no assignment to be reported, and only signed force repeats it.
-        check(&[by(1, success(1))], None, &none, already);
-        check(&[by(3, success(1))], None, &one, already);
-        check(&[by(3, success(1))], None, &forced, "begin");
-        check(&[by(1, success(1))], None, &forced, already);
-        // Interrupted, and allowed to repeat.
-        check(&[], Some(&fetching(2, true)), &one, "begin");
-        check(&[], Some(&fetching(2, true)), &none, "ERR_INTERRUPTED");
-        check(&[], Some(&fetching(2, false)), &none, not_assigned);
+        let manifest = Sha256Digest::of(b"");
+        permits_of_all(Some(entry(id(), manifest, seq, force)))
     }
 
     #[test]
     fn the_signed_state_permits_waits_and_forces() {
-        let assigned = |seq, force| {
-            let manifest = Sha256Digest::of(b"");
-            permits_of_all(Some(entry(id(), manifest, seq, force)))
-        };
-        let used = |finished: Finished, by: &Permits| {
-            let Authorised { by, under, .. } = by.all(id()).unwrap();
-            Finished {
-                by,
-                under,
-                ..finished
-            }
+        let used = |finished: Finished, seq| Finished {
+            acted: Some(Permission::of_all(seq)),
+            ..finished
         };
         let check =
             |before: &[Finished], found: Option<&StoredJournal>, permits, expected: &str| {
-                // The force of the task does not count.
-                let decided = on_announced(task(2, true), permits, &past(before), found, NOW);
+                let decided = on_announced(task(2), permits, &past(before), found, NOW);
                 let word = match decided {
                     Ok(Decision::Begin(_)) => "begin".to_owned(),
                     Ok(Decision::Conclude(finished)) => finished.report.code.to_string(),
@@ -449,21 +370,27 @@ mod tests {
                 assert_eq!(word, expected, "{before:?} {found:?}");
             };
         let (nothing, no_state) = (permits_of_all(None), without_state());
-        let (one, forced) = (assigned(1, false), assigned(1, true));
+        let (one, forced) = (of_all(1, false), of_all(1, true));
         check(&[], None, &one, "begin");
         check(&[], None, &nothing, "NotAssigned");
         check(&[], None, &no_state, "NoKeyList");
         check(&[failure(1)], None, &one, "begin");
-        check(&[used(failure(1), &one)], None, &one, "Used");
-        // A mandate of the old form, or of another target, is another mandate.
-        let of_documents = Finished {
-            by: [mandate_of_all(1)].into(),
+        check(&[used(failure(1), 1)], None, &one, "Used");
+        check(&[], Some(&done(used(failure(1), 1))), &forced, "Used");
+        check(&[used(failure(1), 3)], None, &one, "begin");
+        // A mandate of another target is another mandate.
+        let mut of_other_target = Permission::of_all(1);
+        of_other_target.under.target = TargetId::from_bytes([8; 16]);
+        let elsewhere = Finished {
+            acted: Some(of_other_target),
             ..failure(1)
         };
-        check(&[of_documents], None, &one, "begin");
+        check(&[elsewhere], None, &one, "begin");
         check(&[success(1)], None, &one, "SUCCESS_ALREADY_SETUP");
         check(&[success(1)], None, &forced, "begin");
-        check(&[used(success(1), &one)], None, &forced, "Used");
+        check(&[used(success(1), 1)], None, &forced, "Used");
+        check(&[used(success(1), 3)], None, &one, "SUCCESS_ALREADY_SETUP");
+        check(&[used(success(1), 3)], None, &forced, "begin");
         check(&[success(1)], None, &nothing, "NotAssigned");
         // The device's own results need no state.
         check(&[success(2)], None, &no_state, "SUCCESS_REBOOT_REQUIRED");
@@ -481,46 +408,43 @@ mod tests {
         let cancelled = |permits| on_cancelled(cancel, permits, &past(&[]), Some(&damaged()), NOW);
         assert!(cancelled(&no_state).is_err());
         let finished = cancelled(&one).unwrap().unwrap();
-        assert_eq!(finished, used(finished.clone(), &one));
-        assert!(finished.under.is_some() && finished.acted);
+        assert_eq!(finished.acted, Some(one.all(id()).unwrap()));
     }
 
     #[test]
-    fn a_damaged_journal_uses_up_every_assignment() {
-        let Decision::Conclude(finished) = second(&[], Some(&damaged()), &of_all(7, false)) else {
+    fn a_damaged_journal_uses_up_every_mandate() {
+        let permits = of_all(7, false);
+        let announced = on_announced(task(2), &permits, &past(&[]), Some(&damaged()), NOW);
+        let Decision::Conclude(finished) = announced.unwrap() else {
             panic!("a damaged journal must not begin an attempt");
         };
-        assert_eq!(finished.by, [mandate_of_all(7)].into());
+        let mandates = Permission::of_all(7).mandates;
+        assert_eq!(finished.acted.unwrap().mandates, mandates);
         let cancel = Cancel {
             id: id(),
             attempt: 2,
         };
-        let mandates = of_all(7, false);
-        let finished = on_cancelled(cancel, &mandates, &past(&[]), Some(&damaged()), NOW);
-        assert_eq!(finished.unwrap().unwrap().by, [mandate_of_all(7)].into());
+        let finished = on_cancelled(cancel, &permits, &past(&[]), Some(&damaged()), NOW);
+        let finished = finished.unwrap().unwrap();
+        assert_eq!(finished.acted.unwrap().mandates, mandates);
     }
 
     #[test]
-    fn an_interrupted_attempt_has_used_up_its_assignments() {
-        let by = BTreeSet::from([mandate_of_all(2)]);
-        let found = [
-            acting(2, false),
-            fetching(2, true), // no longer assigned
-        ];
-        for found in found {
-            let Decision::Conclude(finished) = second(&[], Some(&found), &none()) else {
-                panic!("the attempt must not begin again");
-            };
-            assert_eq!((finished.acted, finished.by), (true, by.clone()));
-        }
+    fn an_interrupted_attempt_has_used_up_its_permission() {
+        let acted = Some(Permission::of_all(2));
+        let (nothing, found) = (permits_of_all(None), acting(2, false));
+        let announced = on_announced(task(2), &nothing, &past(&[]), Some(&found), NOW);
+        let Decision::Conclude(finished) = announced.unwrap() else {
+            panic!("the attempt must not begin again");
+        };
+        assert_eq!(finished.acted, acted);
         let cancel = Cancel {
             id: id(),
             attempt: 2,
         };
         let interrupted = fetching(2, true);
-        let none = none();
-        let finished = on_cancelled(cancel, &none, &past(&[]), Some(&interrupted), NOW);
-        assert_eq!(finished.unwrap().unwrap().by, by);
+        let finished = on_cancelled(cancel, &nothing, &past(&[]), Some(&interrupted), NOW);
+        assert_eq!(finished.unwrap().unwrap().acted, acted);
     }
 
     /// Checks the result of cancelling attempt 2, given the journal on disk.
@@ -581,11 +505,11 @@ mod tests {
 
     #[test]
     fn a_package_whose_records_are_lost_does_not_begin() {
-        let mandates = of_all(7, false);
+        let permits = of_all(7, false);
         let check = |found: Option<StoredJournal>, expected: Option<&str>| {
             let announced = on_announced(
-                task(2, true),
-                &mandates,
+                task(2),
+                &permits,
                 &PastResults::barred(),
                 found.as_ref(),
                 NOW,
@@ -594,8 +518,8 @@ mod tests {
                 Decision::Begin(_) => None,
                 Decision::Conclude(finished) => {
                     let interrupted = finished.report.code == NamedCode::Interrupted.into();
-                    let all = mandates.all(id()).unwrap().by;
-                    assert_eq!(finished.acted && finished.by == all, interrupted);
+                    let all = interrupted.then(|| permits.all(id()).unwrap());
+                    assert_eq!(finished.acted, all);
                     Some(finished.report.code.to_string())
                 }
             };
@@ -611,10 +535,10 @@ mod tests {
             id: id(),
             attempt: 2,
         };
-        let cancelled = on_cancelled(cancel, &mandates, &PastResults::barred(), None, NOW);
+        let cancelled = on_cancelled(cancel, &permits, &PastResults::barred(), None, NOW);
         let cancelled = cancelled.unwrap().unwrap();
         assert_eq!(cancelled.report.code, NamedCode::Interrupted.into());
-        assert_eq!(cancelled.by, mandates.all(id()).unwrap().by);
+        assert_eq!(cancelled.acted, Some(permits.all(id()).unwrap()));
     }
 
     #[test]

@@ -9,11 +9,11 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use super::attempt_error::AttemptError;
 use crate::act::{ActResult, Prepared};
-use crate::authority::permits::{Authorised, Permits, WaitReason};
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
+use crate::target_state::permits::{Authorised, Permits, WaitReason};
 
 /// The state of a package. All states but the first three wait for the result of one effect.
 #[derive(Debug)]
@@ -28,6 +28,12 @@ pub(crate) enum DeploymentState {
     /// The signed state does not permit the package now; the journal as it is on disk.
     AwaitingState {
         found: Option<StoredJournal>,
+        reason: WaitReason,
+    },
+    /// The package is about to await another state. The attempt's start, in the journal on disk, is
+    /// being removed.
+    Pausing {
+        fetching: Fetching,
         reason: WaitReason,
     },
     /// The agent stopped while it acted, and the action will be repeated.
@@ -57,7 +63,7 @@ pub(crate) enum Effect {
     Verify(FetchedArchive),
     /// Unpacks, and does everything else that does not change the device.
     Prepare(Arc<Accepted>, Option<VerifiedArchive>),
-    /// Checks the manifest again, with the present keys and time.
+    /// Checks the manifest again, at the present time.
     Judge(Arc<Accepted>),
     /// Runs the program, or stores the files.
     Act(Box<Prepared>),
@@ -96,7 +102,7 @@ pub(crate) enum StepEvent {
     /// The function announced a task.
     Announced {
         task: Task,
-        /// The signed assignments of the package.
+        /// The permits of the package.
         permits: Permits,
         past: PastResults,
         /// `true` if a package of higher priority waits, so that this attempt may not begin.
@@ -106,7 +112,7 @@ pub(crate) enum StepEvent {
     /// The function asked to cancel an attempt.
     Cancelled {
         cancel: Cancel,
-        /// The signed assignments of the package.
+        /// The permits of the package.
         permits: Permits,
         past: PastResults,
         now: UnixTime,
@@ -131,7 +137,7 @@ pub(crate) enum StepEvent {
     Prepared(Box<Prepared>),
     /// The manifest is still acceptable.
     Judged {
-        /// The signed assignments of the package now.
+        /// The permits of the package now.
         permits: Permits,
         past: PastResults,
         now: UnixTime,
@@ -201,7 +207,7 @@ pub(crate) enum AttemptStage {
     Fetching(Arc<Accepted>),
     Verifying(Arc<Accepted>),
     Preparing(Arc<Accepted>),
-    /// The publisher may have withdrawn the assignment while the archive was fetched.
+    /// The package may have been unassigned while the archive was fetched.
     Judging(Arc<Accepted>, Box<Prepared>),
     /// The agent acts only after the journal on disk says so.
     Committing(Arc<Accepted>, Box<Prepared>),
@@ -254,4 +260,18 @@ pub(super) fn rest(journal: Journal) -> NextStep {
         DeploymentState::Resting(Some(StoredJournal::Read(journal))),
         None,
     )
+}
+
+/// Waits for another signed state, for any time.
+///
+/// The limit of the time that an attempt waits for its locations begins again after that.
+pub(super) fn await_state(found: Option<StoredJournal>, reason: WaitReason) -> NextStep {
+    match found {
+        Some(StoredJournal::Read(Journal::Fetching(fetching))) if fetching.since.is_some() => {
+            let paused = Journal::Fetching(fetching.paused());
+            let pausing = DeploymentState::Pausing { fetching, reason };
+            (pausing, Some(Effect::Write(paused)))
+        }
+        found => (DeploymentState::AwaitingState { found, reason }, None),
+    }
 }

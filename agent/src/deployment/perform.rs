@@ -5,29 +5,30 @@ use std::sync::Arc;
 
 use packcast_archive::Summary;
 use packcast_protocol::api::{Report, Secret, Task};
+use packcast_protocol::manifest::AnnouncedManifest;
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{Action, PackageId, UnixTime, with_causes};
+use packcast_protocol::{Action, PackageId, Sha256Digest, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
-use crate::authority::Authority;
-use crate::authority::permits::{ManifestFacts, NotPermitted, Permits};
 use crate::client::ApiClient;
 use crate::clock::now;
-use crate::config::{Config, SERVER_ASSIGNMENTS};
+use crate::config::Config;
 use crate::event::{self, Observer};
 use crate::failure::DeploymentFailure;
 use crate::fetch::PackageSource;
-use crate::manifest::{self, Accepted, Judge};
+use crate::manifest::{self, Accepted};
 use crate::platform::Containment;
 use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
 use crate::state::identity;
 use crate::state::journal::{self, Acting, Finished, Journal, RunningProgram, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
+use crate::target_state::followed_state::FollowedState;
+use crate::target_state::permits::{ManifestFacts, Permits};
 
 /// One package of this device, with everything that its effects need.
 pub(crate) struct Deployment<'a> {
@@ -36,7 +37,7 @@ pub(crate) struct Deployment<'a> {
     /// The locations of the package.
     pub(crate) source: PackageSource<'a>,
     pub(crate) config: &'a Config,
-    pub(crate) authority: &'a RefCell<Authority>,
+    pub(crate) followed: &'a RefCell<FollowedState>,
     pub(crate) state: &'a StateDir,
     pub(crate) history: &'a RefCell<History>,
     pub(crate) containment: &'a Containment,
@@ -132,12 +133,6 @@ impl Deployment<'_> {
     /// A full disk has room for a result: the agent reserves some before it acts, and the removed
     /// contents of the package leave some.
     fn write(&self, journal: &Journal) -> Result<StepEvent, NotDone> {
-        if let Journal::Acting(Acting { by, .. }) = journal
-            && by.is_empty()
-            && self.config.trust.trusts_server_assignments()
-        {
-            tracing::warn!(package = %self.id, "acting without a signed assignment: {SERVER_ASSIGNMENTS} is set");
-        }
         match journal {
             Journal::Acting(_) => self.dir.reserve_space()?,
             Journal::Finished(_) => self.dir.release_space().map_err(NotDone::State)?,
@@ -155,13 +150,26 @@ impl Deployment<'_> {
     }
 
     async fn fetch_manifest(&self, task: &Task) -> Result<StepEvent, NotDone> {
-        let judge = self.judge_of(now());
-        let manifest = manifest::fetch(&self.source, task, &judge).await?;
+        let announced = AnnouncedManifest {
+            id: task.id,
+            manifest: task.manifest_sha256,
+        };
+        let kept = self.dir.kept_manifest();
+        let kept = kept.filter(|document| Sha256Digest::of(document) == announced.manifest);
+        let document = match kept {
+            Some(document) => document,
+            None => manifest::fetch(&self.source, announced.manifest).await?,
+        };
+        let now = self.followed.borrow().time(now());
+        let manifest = Accepted::read(&document, announced, now)?;
         // The archive of a package that has to wait is not fetched. The attempt ends with a result
         // only directly before the action.
         let past = self.history.borrow().past(self.id);
-        let permits = self.permits_of(&manifest, now());
-        if let Err(NotPermitted::Waits(reason)) = permits.authorise(task, &past) {
+        if let Err(reason) = self.permits_of(&manifest).authorise(task, &past) {
+            if let Err(error) = self.dir.keep_manifest(&document) {
+                let error = with_causes(&error);
+                tracing::warn!(package = %self.id, error, "cannot keep the manifest: it will be fetched again");
+            }
             return Err(AttemptError::NotPermitted(reason).into());
         }
         self.observe(event::Event::ManifestVerified {
@@ -172,33 +180,25 @@ impl Deployment<'_> {
         Ok(StepEvent::Manifest(Arc::new(manifest)))
     }
 
-    /// Checks the manifest and the assignments again, directly before the agent acts.
+    /// Checks the manifest and the mandates again, directly before the agent acts.
     ///
     /// The agent does not yield between this check and the write of the journal entry, so no
     /// message from the function comes between them.
     fn judge(&self, manifest: &Accepted) -> Result<StepEvent, NotDone> {
         let now = now();
-        self.judge_of(now).again(manifest)?;
+        manifest.check_expiry(self.followed.borrow().time(now))?;
         Ok(StepEvent::Judged {
-            permits: self.permits_of(manifest, now),
+            permits: self.permits_of(manifest),
             past: self.history.borrow().past(self.id),
             now,
         })
     }
 
-    fn judge_of(&self, clock: UnixTime) -> Judge {
-        let authority = self.authority.borrow();
-        let (keys, device) = (&self.config.trust, self.api.agent());
-        let (rule, now) = authority.manifest_rule(keys, device, self.finished(), clock);
-        Judge { rule, now }
-    }
-
     /// Returns the permits of the package, whose manifest is verified.
-    fn permits_of(&self, manifest: &Accepted, clock: UnixTime) -> Permits {
+    fn permits_of(&self, manifest: &Accepted) -> Permits {
         let facts = ManifestFacts::of(manifest, &self.finished());
-        let authority = self.authority.borrow();
         // The locations were known at the start of the attempt, and later ones are not needed.
-        authority.permits(self.id, &[], Some(facts), clock)
+        self.followed.borrow().permits(&[], Some(facts), now())
     }
 
     /// Returns all finished attempts of this device, with and without an accepted report.
@@ -330,7 +330,7 @@ impl Deployment<'_> {
     }
 
     async fn send(&self, pass: Secret, report: Report) -> bool {
-        let known = self.authority.borrow().known_time();
+        let known = self.followed.borrow().known_time();
         match self
             .stop
             .run_until_cancelled(self.api.report(pass, vec![report], known))

@@ -13,7 +13,7 @@ use packcast_protocol::result::NamedCode;
 use packcast_protocol::signed::Schema;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, Outcome, PackageId, Priority,
-    ResultCode, Sha256Digest, UnixTime, VerifiedManifest,
+    ResultCode, Sha256Digest, UnixTime,
 };
 use proptest::prelude::*;
 
@@ -22,14 +22,13 @@ use super::machine::{DeploymentState, Effect, NextStep, ProgramFate, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
 use crate::act::{self, ActResult};
-use crate::authority::permits::Permits;
-use crate::authority::test_state::{entry, permits_of_all};
 use crate::failure::DeploymentFailure;
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
-use crate::trust::mandates::Mandates;
+use crate::target_state::permits::Permits;
+use crate::target_state::test_state::{entry, permits_of_all};
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -68,7 +67,7 @@ impl PackageKind {
                 PackageKind::RunsAgain,
                 PackageKind::Stores,
             ]
-            .map(sign)
+            .map(accepted)
         });
         Arc::clone(&MANIFESTS[self as usize])
     }
@@ -81,7 +80,7 @@ fn archive() -> Archive {
     Archive::new(ArchiveFormat::TarGz, bytes, digest, size, vec![digest]).unwrap()
 }
 
-fn sign(kind: PackageKind) -> Arc<Accepted> {
+fn accepted(kind: PackageKind) -> Arc<Accepted> {
     let action = match kind {
         PackageKind::RunsOnce | PackageKind::RunsAgain => Action::Execute {
             archive: None,
@@ -109,16 +108,11 @@ fn sign(kind: PackageKind) -> Arc<Accepted> {
         audience: Audience::Any,
     };
     let bytes = manifest.to_bytes().unwrap();
-    let signer = minisign::KeyPair::generate_unencrypted_keypair().unwrap();
-    let signature = minisign::sign(None, &signer.sk, &bytes[..], None, None).unwrap();
     let announced = AnnouncedManifest {
         id: id(),
         manifest: Sha256Digest::of(&bytes),
     };
-    let keys = [signer.pk.to_base64().parse().unwrap()];
-    let verified =
-        VerifiedManifest::verify(&bytes, &signature.into_string(), announced, &keys, NOW);
-    Arc::new(Accepted::for_test(verified.unwrap(), announced))
+    Arc::new(Accepted::read(&bytes, announced, NOW).unwrap())
 }
 
 /// One random event. A move that does not fit the state lets the effect under way succeed.
@@ -141,7 +135,6 @@ enum Move {
     DamageJournal,
     Announce {
         attempt: u32,
-        force: bool,
         blocked: bool,
     },
     Cancel(u32),
@@ -149,7 +142,7 @@ enum Move {
     Assign {
         force: bool,
     },
-    /// The publisher withdraws the assignment.
+    /// The publisher unassigns the package.
     Unassign,
     ReportDue,
     /// A check-in carried the report, and the function accepted it.
@@ -166,32 +159,14 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => Just(Move::CancelAttempt),
         3 => any::<bool>().prop_map(|done| Move::Crash { done }),
         1 => Just(Move::DamageJournal),
-        4 => (1_u32..4, any::<bool>(), any::<bool>())
-            .prop_map(|(attempt, force, blocked)| Move::Announce { attempt, force, blocked: blocked && force }),
+        4 => (1_u32..4, proptest::bool::weighted(0.25))
+            .prop_map(|(attempt, blocked)| Move::Announce { attempt, blocked }),
         1 => (1_u32..4).prop_map(Move::Cancel),
         2 => any::<bool>().prop_map(|force| Move::Assign { force }),
         1 => Just(Move::Unassign),
         2 => Just(Move::ReportDue),
         1 => Just(Move::AcceptReport),
     ]
-}
-
-/// The documents under which the device acts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TrustForm {
-    /// The function's tasks are enough.
-    Server,
-    /// Signed documents of the old form.
-    Documents,
-    /// The signed state.
-    State,
-}
-
-impl TrustForm {
-    /// Returns `true` if only signed assignments permit an action.
-    fn is_signed(self) -> bool {
-        self != Self::Server
-    }
 }
 
 /// The seq and the force of an entry, if the state has one.
@@ -213,13 +188,12 @@ fn state_permits(assigned: AssignedEntry) -> Permits {
 /// Everything that outlives the agent's process, and the observations of the test.
 struct AgentModel {
     kind: PackageKind,
-    form: TrustForm,
-    /// The number and the force of the latest signed assignment. An agent accepts no earlier one.
+    /// The seq and the force of the latest entry. An agent accepts no earlier one.
     assigned: (u64, bool),
-    /// `true` if the latest assignment was withdrawn.
+    /// `true` if the package was unassigned after that.
     withdrawn: bool,
-    /// The number of actions under each assignment.
-    assignments: BTreeMap<u64, u32>,
+    /// The number of actions under each mandate.
+    mandates: BTreeMap<u64, u32>,
     /// The folder of the fragment.
     folder: PathBuf,
     journal: Option<StoredJournal>,
@@ -234,8 +208,7 @@ struct AgentModel {
     /// Attempts whose damaged journal was replaced by the result of another attempt.
     ///
     /// Nothing on disk shows these attempts any more. If a function announces one again, the agent
-    /// acts again, provided that the publisher has assigned the package again or that the
-    /// function's tasks are enough.
+    /// acts again, provided that the publisher has assigned the package again.
     forgotten: BTreeSet<u32>,
     /// The task that was announced last.
     announced: Option<Task>,
@@ -300,22 +273,15 @@ impl AgentModel {
         );
         let acted = self.acted.contains_key(&task.attempt);
         assert!(!acted || self.may_repeat(task.attempt), "acted twice");
-        let used = self.assignments.contains_key(&self.assigned.0);
+        let used = self.mandates.contains_key(&self.assigned.0);
         assert!(
-            !self.form.is_signed() || !used || self.kind.repeats(),
-            "acted twice under one assignment"
+            !used || self.kind.repeats(),
+            "acted twice under one mandate"
         );
-        assert!(
-            !self.form.is_signed() || !self.withdrawn,
-            "acted under a withdrawn assignment"
-        );
+        assert!(!self.withdrawn, "acted on an unassigned package");
         let mut results = self.results.values();
         let set_up = results.any(|result| result.outcome == Outcome::Succeeded);
-        let forced = match self.form {
-            TrustForm::Server => task.force,
-            TrustForm::Documents => task.force && self.assigned.1,
-            TrustForm::State => self.assigned.1,
-        };
+        let (_, forced) = self.assigned;
         assert!(!set_up || forced, "the package was already set up");
     }
 
@@ -376,7 +342,7 @@ impl AgentModel {
             Effect::Act(_) => {
                 let task = self.announced.as_ref().expect("the task was announced");
                 *self.acted.entry(task.attempt).or_default() += 1;
-                *self.assignments.entry(self.assigned.0).or_default() += 1;
+                *self.mandates.entry(self.assigned.0).or_default() += 1;
                 let result = ActResult {
                     code: ResultCode::ExitCode(code),
                     detail: None,
@@ -451,33 +417,21 @@ impl AgentModel {
     }
 
     fn permits(&self) -> Permits {
-        let (seq, force) = self.assigned;
-        let documents = match (self.form, self.withdrawn) {
-            (TrustForm::State, true) => return state_permits(None),
-            (TrustForm::State, false) => return state_permits(Some((seq, force))),
-            (TrustForm::Server, _) => Mandates::of_server(),
-            (TrustForm::Documents, true) => Mandates::default(),
-            (TrustForm::Documents, false) => Mandates::of_all(seq, force),
-        };
-        Permits::Documents(documents)
+        state_permits((!self.withdrawn).then_some(self.assigned))
     }
 
     /// Returns the event of a move while the machine is at rest, if the move causes one.
     fn event_at_rest(&mut self, chosen: Move) -> Option<StepEvent> {
         let past = self.past.clone();
         Some(match chosen {
-            Move::Announce {
-                attempt,
-                force,
-                blocked,
-            } => {
+            Move::Announce { attempt, blocked } => {
                 let task = Task {
                     id: id(),
                     attempt,
                     priority: Priority::DEFAULT,
                     locations: Vec::new(),
                     manifest_sha256: Sha256Digest::of(b""),
-                    force,
+                    force: false,
                     location_names: Vec::new(),
                     folder: None,
                 };
@@ -543,7 +497,8 @@ impl AgentModel {
             self.check(effect);
             let begins = matches!(
                 effect,
-                Effect::FetchManifest(_) | Effect::Write(Journal::Fetching(_))
+                Effect::FetchManifest(_)
+                    | Effect::Write(Journal::Fetching(Fetching { since: Some(_), .. }))
             );
             assert!(!(blocked && begins), "a blocked attempt must wait");
         }
@@ -609,17 +564,15 @@ proptest! {
     #[test]
     fn no_sequence_of_events_repeats_an_action_or_loses_a_result(
         kind in prop_oneof![Just(PackageKind::RunsOnce), Just(PackageKind::RunsAgain), Just(PackageKind::Stores)],
-        form in prop_oneof![Just(TrustForm::Server), Just(TrustForm::Documents), Just(TrustForm::State)],
         moves in proptest::collection::vec(any_move(), 0..60),
     ) {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("1"), &*CONTENT).unwrap();
         let mut model = AgentModel {
             kind,
-            form,
             assigned: (1, false),
             withdrawn: false,
-            assignments: BTreeMap::new(),
+            mandates: BTreeMap::new(),
             folder: folder.path().to_owned(),
             journal: None,
             past: PastResults::default(),
@@ -638,7 +591,7 @@ proptest! {
         let restarted = model.restart();
         let rest = model.settle(restarted);
         let (rest, _) = model.go((rest, None), Move::Assign { force: true });
-        let last = Move::Announce { attempt: 4, force: true, blocked: false };
+        let last = Move::Announce { attempt: 4, blocked: false };
         let announced = model.go((rest, None), last);
         let rest = model.settle(announced);
         prop_assert!(model.results.contains_key(&4));
@@ -649,7 +602,7 @@ proptest! {
         for (attempt, times) in &model.acted {
             prop_assert!(*times == 1 || model.may_repeat(*attempt), "{attempt}: {times}");
         }
-        let once = model.assignments.values().all(|times| *times == 1);
-        prop_assert!(once || !form.is_signed() || kind.repeats(), "{:?}", model.assignments);
+        let once = model.mandates.values().all(|times| *times == 1);
+        prop_assert!(once || kind.repeats(), "{:?}", model.mandates);
     }
 }

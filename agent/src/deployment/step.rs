@@ -4,9 +4,11 @@ use packcast_protocol::{PackageId, UnixTime};
 
 use super::decide;
 use super::machine::{
-    Decision, DeploymentState, Effect, NextStep, ProgramFate, StepEvent, conclude, rest,
+    Decision, DeploymentState, Effect, NextStep, ProgramFate, StepEvent, await_state, conclude,
+    rest,
 };
 use crate::state::journal::{Fetching, Finished, Journal, StoredJournal};
+use crate::target_state::permits::WaitReason;
 
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
 ///
@@ -22,6 +24,12 @@ pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
             Some(StoredJournal::Read(Journal::Fetching(fetching))),
             event,
         ),
+        (DeploymentState::Pausing { fetching, reason }, StepEvent::Written) => {
+            awaiting_state(fetching.paused(), reason)
+        }
+        (DeploymentState::Pausing { fetching, reason }, StepEvent::EffectFailed { .. }) => {
+            awaiting_state(fetching, reason)
+        }
         (DeploymentState::Repeating(acting), StepEvent::Written) => {
             tidying(Fetching::interrupted(acting))
         }
@@ -67,7 +75,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
         ) => match decide::on_announced(task, &permits, &past, found.as_ref(), now) {
             Ok(Decision::Begin(_)) if blocked => (DeploymentState::Resting(found), None),
             Ok(decision) => retire_other(found, decision),
-            Err(reason) => (DeploymentState::AwaitingState { found, reason }, None),
+            Err(reason) => await_state(found, reason),
         },
         (
             found,
@@ -80,7 +88,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
         ) => match decide::on_cancelled(cancel, &permits, &past, found.as_ref(), now) {
             Ok(Some(finished)) => retire_other(found, Decision::Conclude(finished)),
             Ok(None) => (DeploymentState::Resting(found), None),
-            Err(reason) => (DeploymentState::AwaitingState { found, reason }, None),
+            Err(reason) => await_state(found, reason),
         },
         (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
             let report = finished.report.clone();
@@ -137,6 +145,11 @@ fn follow(found: Option<&StoredJournal>, decision: Decision) -> NextStep {
         Decision::Begin(attempt) => attempt.begin(found),
         Decision::Conclude(finished) => conclude(finished),
     }
+}
+
+fn awaiting_state(fetching: Fetching, reason: WaitReason) -> NextStep {
+    let found = Some(StoredJournal::Read(Journal::Fetching(fetching)));
+    (DeploymentState::AwaitingState { found, reason }, None)
 }
 
 fn freeing(finished: Finished) -> NextStep {

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use packcast_protocol::signature::SignatureError;
 use packcast_protocol::{Location, Sha256Digest};
 use reqwest::StatusCode;
 
@@ -31,8 +30,6 @@ pub(crate) enum LocationFailure {
         actual: Sha256Digest,
         announced: Sha256Digest,
     },
-    #[error("invalid signature of the manifest: {0}")]
-    Signature(SignatureError),
     #[error("status {status}")]
     Status { status: StatusCode },
     #[error("too slow: {arrived} bytes in {seconds} s, the minimum is {LOWEST_RATE} bytes/s")]
@@ -63,10 +60,7 @@ impl LocationFailure {
     const fn verdict(&self) -> Verdict {
         match self {
             Self::Absent { .. } => Verdict::Absent,
-            Self::TooLong { .. }
-            | Self::Fragment { .. }
-            | Self::Digest { .. }
-            | Self::Signature(_) => Verdict::Wrong,
+            Self::TooLong { .. } | Self::Fragment { .. } | Self::Digest { .. } => Verdict::Wrong,
             Self::Status { .. } | Self::TooSlow { .. } | Self::Transport(_) => Verdict::Later,
         }
     }
@@ -190,7 +184,6 @@ mod tests {
                 actual: Sha256Digest::of(b"1"),
                 announced: Sha256Digest::of(b"2"),
             },
-            LocationFailure::Signature(SignatureError::Mismatch),
             UNAVAILABLE,
             LocationFailure::TooSlow {
                 arrived: 100,
@@ -205,7 +198,6 @@ mod tests {
         larger than 9 bytes
         wrong content: 5 of 1024 bytes, SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
         SHA-256 mismatch: expected d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35, found 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b
-        invalid signature of the manifest: the signature does not match the document
         status 503 Service Unavailable
         too slow: 100 bytes in 30 s, the minimum is 512 bytes/s
         connection refused

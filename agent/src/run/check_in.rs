@@ -1,7 +1,7 @@
-//! Check-ins: the agent sends waiting results, and receives tasks and signed documents.
+//! Check-ins: the agent sends waiting results, and receives tasks and the signed state.
 
 use packcast_protocol::api::{
-    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
+    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Report,
 };
 use packcast_protocol::with_causes;
 
@@ -75,13 +75,13 @@ impl Agent {
 
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
     async fn check_in_with(&self, results: &[Report], asked: u32) -> Result<CheckedIn, RunError> {
-        let known = self.authority.borrow().known_time();
-        let held = self.authority.borrow().holdings();
+        let known = self.followed.borrow().known_time();
+        let held = self.followed.borrow().summary();
         let request = CheckInRequest {
             facts: facts(),
             results: results.to_vec(),
-            holds: held.documents.clone(),
-            holds_state: held.state.clone(),
+            holds: HeldDocuments::default(),
+            holds_state: Some(held.clone()),
         };
         let send =
             async |admission: Admission| self.api.check_in(&admission, &request, known).await;
@@ -112,7 +112,7 @@ impl Agent {
                 tracing::error!(error = with_causes(&error), "cannot store the pass");
             }
         }
-        let asks_again = self.accept_documents(&mut reply, &held, asked);
+        let asks_again = self.accept_state(&mut reply, &held, asked);
         Ok(CheckedIn { reply, asks_again })
     }
 

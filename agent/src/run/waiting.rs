@@ -6,9 +6,9 @@ use packcast_protocol::api::Cancel;
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
-use crate::authority::permits::WaitReason;
 use crate::event::Event;
 use crate::state::waiting::{WaitList, WaitingTask};
+use crate::target_state::permits::WaitReason;
 
 impl Agent {
     /// Reports that an attempt waits, and adds it to the list.

@@ -28,7 +28,7 @@ use crate::state::{StateDir, StateError};
 /// The limit of stored harmless attempts, and the number that is kept once there are more.
 ///
 /// Attempts that may have changed the device are kept forever. There are no more of them than
-/// signed assignments.
+/// entries in signed states.
 const MAX_HARMLESS: usize = 2000;
 const KEPT_HARMLESS: usize = 1000;
 
@@ -106,14 +106,13 @@ impl PastResults {
         finished.any(|finished| finished.outcome == Outcome::Succeeded)
     }
 
-    /// Returns the assignments that were used up at a target; `None` in the old form of trust.
-    pub(crate) fn acted_on(&self, target: Option<TargetId>) -> BTreeSet<Mandate> {
+    /// Returns the mandates of a target that were used up.
+    pub(crate) fn used_up(&self, target: TargetId) -> BTreeSet<Mandate> {
         let finished = self.attempts.values();
-        let here = finished.filter(|finished| {
-            let under = finished.under.as_ref();
-            under.map(|under| under.target) == target
-        });
-        here.flat_map(|finished| &finished.by).cloned().collect()
+        let acted = finished.filter_map(|finished| finished.acted.as_ref());
+        let here = acted.filter(|permission| permission.under.target == target);
+        let mandates = here.flat_map(|permission| &permission.mandates);
+        mandates.cloned().collect()
     }
 
     /// Returns `true` if records of the package may be lost, and no later result has
@@ -123,8 +122,8 @@ impl PastResults {
     }
 
     pub(crate) fn insert(&mut self, finished: Finished) {
-        // A result without an action does not show the assignments that the lost records used up.
-        self.is_barred &= !finished.acted;
+        // A result without an action does not show the mandates that the lost records used up.
+        self.is_barred &= finished.acted.is_none();
         self.attempts.insert(finished.report.attempt, finished);
     }
 
@@ -193,7 +192,7 @@ impl History {
         match &record {
             Record::Finished(finished) => {
                 let id = finished.report.id;
-                if finished.acted {
+                if finished.acted.is_some() {
                     self.lifted.insert(id);
                 }
                 self.packages
@@ -254,7 +253,7 @@ impl History {
     ///
     /// Returns `true` if it dropped any.
     fn drop_harmless(&mut self, max: usize, kept: usize) -> bool {
-        let harmless = self.iter().filter(|finished| is_harmless(finished));
+        let harmless = self.iter().filter(|finished| finished.acted.is_none());
         let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless
             .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
             .collect();
@@ -365,19 +364,16 @@ impl HistoryFiles {
 /// Returns the commits and key lists under which the device has acted, by its history and its
 /// journals.
 pub(crate) fn acted_under(state: &StateDir, history: &History) -> Vec<ActedUnder> {
-    let finished = history.iter();
-    let of_history = finished.filter_map(|finished| finished.under.as_deref().cloned());
+    let acted = history
+        .iter()
+        .filter_map(|finished| finished.acted.as_ref());
+    let of_history = acted.map(|permission| (*permission.under).clone());
     let journals = journal::read_all(state).into_values();
     let of_journals = journals.filter_map(|found| match found {
         StoredJournal::Read(journal) => journal.acted_under().cloned(),
         StoredJournal::Unreadable { .. } => None,
     });
     of_history.chain(of_journals).collect()
-}
-
-/// Returns `true` if the attempt reached its result without changing the device.
-fn is_harmless(finished: &Finished) -> bool {
-    !finished.acted && finished.by.is_empty()
 }
 
 #[cfg(test)]
@@ -387,7 +383,7 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::state::journal::PackageLabel;
+    use crate::state::journal::{PackageLabel, Permission};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -469,7 +465,7 @@ mod tests {
         let (mut history, _) = open(&state);
         for n in [3, 5] {
             let acted = Finished {
-                acted: true,
+                acted: Some(Permission::of_all(1)),
                 ..finished(n, 1, Outcome::Failed)
             };
             history.remember(&state, &acted).unwrap();
@@ -495,7 +491,7 @@ mod tests {
         };
         let acted = |n, attempt| {
             Record::Finished(Finished {
-                acted: true,
+                acted: Some(Permission::of_all(1)),
                 ..finished(n, attempt, Outcome::Failed)
             })
         };
@@ -532,7 +528,7 @@ mod tests {
         history.insert(refused);
         for n in 1..=2 {
             history.insert(Finished {
-                acted: true,
+                acted: Some(Permission::of_all(1)),
                 ..finished(n, 1, Outcome::Failed)
             });
         }

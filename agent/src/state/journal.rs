@@ -1,5 +1,8 @@
 //! The journal of a package that the agent deploys, so that a crash neither loses nor repeats work.
 
+#[cfg(test)]
+mod test_permission;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -38,7 +41,8 @@ pub(crate) const MAX_REPEATS: u32 = 3;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fetching {
     pub(crate) attempt: u32,
-    /// The start of the attempt; unknown after an interruption.
+    /// The start of the attempt; `None` after an interruption, and while the package waits for
+    /// another signed state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<UnixTime>,
     /// The interrupted action, which may be repeated.
@@ -59,13 +63,18 @@ pub(crate) struct Acting {
     /// The program of the action. Recorded before the program runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<RunningProgram>,
-    /// The assignments of the action; empty if the function's task was enough.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) by: BTreeSet<Mandate>,
-    /// The commit and the key list of the signed state that permitted the action; `None` in the old
-    /// form of trust.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) under: Option<Box<ActedUnder>>,
+    /// The permission for the action.
+    pub(crate) permission: Permission,
+}
+
+/// The permission of a signed state to act on a package. Acting uses it up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Permission {
+    /// All mandates of the package in the state. A device with damaged records may find none, if the
+    /// package was unassigned meanwhile.
+    pub(crate) mandates: BTreeSet<Mandate>,
+    /// The commit and the key list of the state.
+    pub(crate) under: Box<ActedUnder>,
 }
 
 /// A program that the agent has started.
@@ -100,16 +109,10 @@ pub(crate) struct Finished {
     /// Unknown if the manifest was refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) package: Option<PackageLabel>,
-    /// `true` if the attempt may have changed the device.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) acted: bool,
-    /// The assignments that the attempt used up, because it acted.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub(crate) by: BTreeSet<Mandate>,
-    /// The commit and the key list of the signed state that permitted the action; `None` in the old
-    /// form of trust.
+    /// The permission that the attempt used up, because it may have changed the device; `None` if it
+    /// has changed nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) under: Option<Box<ActedUnder>>,
+    pub(crate) acted: Option<Permission>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
@@ -139,9 +142,7 @@ impl Finished {
             },
             outcome,
             package: None,
-            acted: false,
-            by: BTreeSet::new(),
-            under: None,
+            acted: None,
         }
     }
 }
@@ -227,6 +228,14 @@ impl Fetching {
         }
     }
 
+    /// Returns the attempt without its start, because it waits for another signed state.
+    pub(crate) fn paused(&self) -> Self {
+        Self {
+            since: None,
+            ..self.clone()
+        }
+    }
+
     /// Returns the seconds since the attempt began.
     pub(crate) fn seconds_since_start(&self, now: UnixTime) -> u64 {
         self.since.map_or(0, |since| now.since(since))
@@ -256,12 +265,14 @@ impl Acting {
 impl Journal {
     /// Returns the commit and the key list under which the agent has acted, if it has.
     pub(crate) fn acted_under(&self) -> Option<&ActedUnder> {
-        let acting = match self {
-            Self::Finished(finished) => return finished.under.as_deref(),
-            Self::Acting(acting) => Some(acting),
-            Self::Fetching(fetching) => fetching.interrupted.as_ref(),
+        let permission = match self {
+            Self::Finished(finished) => finished.acted.as_ref(),
+            Self::Acting(acting) => Some(&acting.permission),
+            Self::Fetching(Fetching { interrupted, .. }) => {
+                interrupted.as_ref().map(|before| &before.permission)
+            }
         };
-        acting?.under.as_deref()
+        permission.map(|permission| &*permission.under)
     }
 
     /// Returns the number of the journal's attempt.
@@ -278,8 +289,6 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::mandates::mandate_of_all;
-
     fn acting(attempt: u32, repeats: u32) -> Acting {
         Acting {
             attempt,
@@ -290,8 +299,7 @@ mod tests {
             may_repeat: true,
             repeats,
             program: None,
-            by: [mandate_of_all(1)].into(),
-            under: None,
+            permission: Permission::of_all(1),
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::with_causes;
 
 use super::remove::{self, remove_file, remove_files};
@@ -42,6 +43,7 @@ impl PackageDir {
     /// and [`PackageDir::remove`] leaves only folders of programs.
     pub(crate) fn remove_unused(&self) -> Result<(), StateError> {
         remove_file(&self.0.join("journal.new"))?;
+        remove_file(&self.manifest())?;
         self.release_space()?;
         self.remove_work();
         for path in [self.fragments(), self.0.clone()] {
@@ -70,6 +72,27 @@ impl PackageDir {
     /// Returns the folder with a file `<n>` per verified fragment, and `<n>.part` per partial one.
     pub(crate) fn fragments(&self) -> PathBuf {
         self.0.join("fragments")
+    }
+
+    /// Returns the kept manifest of a package that waits for another signed state.
+    ///
+    /// The file may be damaged, so the caller verifies the digest.
+    pub(crate) fn kept_manifest(&self) -> Option<Vec<u8>> {
+        let file = fs::File::open(self.manifest()).ok()?;
+        let mut bytes = Vec::new();
+        let limit = MAX_MANIFEST_BYTES as u64;
+        file.take(limit).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    /// Keeps the manifest of a package that waits, so that it is not fetched again each time.
+    pub(crate) fn keep_manifest(&self, document: &[u8]) -> Result<(), StateError> {
+        let path = self.manifest();
+        fs::write(&path, document).map_err(StateError::at(&path))
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.0.join("manifest.json")
     }
 
     /// Creates an empty folder for a package's program.

@@ -1,17 +1,19 @@
 //! Cancelled attempts.
 #![cfg(unix)]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Stdio};
+use std::io::{BufRead as _, BufReader, Lines};
+use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
 use packcast_agent::event::Event;
+use packcast_protocol::PackageId;
 use packcast_protocol::api::Cancel;
-use packcast_protocol::{PackageId, UnixTime};
+use packcast_protocol::state::exchange::WaitWord;
 
 use crate::lab::Lab;
 use crate::packages::{execute, launch, noise, package, script};
-use crate::publisher::{Signer, TestDocument, honest};
+use crate::rounds::set;
+use crate::signer::Signer;
 
 /// Withdraws the assignment, and lets the next reply cancel the attempt.
 fn cancel(lab: &Lab, id: PackageId, attempt: u32) {
@@ -126,10 +128,7 @@ fn an_interrupted_attempt_is_not_cancelled() {
     for may_repeat in [true, false] {
         let lab = Lab::new();
         let id = PackageId::try_from(1_795_000_001).unwrap();
-        let journal = format!(
-            r#"{{"stage":"acting","attempt":1,"package":{{"name":"lab","version":"1.0"}},"may_repeat":{may_repeat}}}"#
-        );
-        lab.write_journal(id, &journal);
+        lab.write_acting(id, may_repeat);
         cancel(&lab, id, 1);
         assert_eq!(lab.run().code, 0);
         let reports = std::mem::take(&mut lab.world().reports);
@@ -144,6 +143,7 @@ fn an_interrupted_attempt_is_not_cancelled() {
 struct Working<'a> {
     lab: &'a Lab,
     agent: Child,
+    lines: Lines<BufReader<ChildStdout>>,
     check_ins: Receiver<()>,
 }
 
@@ -155,15 +155,13 @@ impl<'a> Working<'a> {
         lab.world().next_check_in_s = Some(1);
         let mut agent = lab.command(&["run", "--once", "--format", "json"]);
         let mut agent = agent.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(agent.stdout.as_mut().unwrap()).lines();
-        let reached = lines.find(|line| {
-            let event = serde_json::from_str(line.as_ref().unwrap());
-            is_reached(&event.unwrap())
-        });
+        let mut lines = BufReader::new(agent.stdout.take().unwrap()).lines();
+        let reached = lines.find(|line| is_reached(&event(line)));
         assert!(reached.is_some());
         Self {
             lab,
             agent,
+            lines,
             check_ins,
         }
     }
@@ -179,12 +177,27 @@ impl<'a> Working<'a> {
     }
 
     /// Waits for the agent to exit, and returns its reports.
-    fn reports(mut self) -> Vec<(PackageId, String)> {
+    fn reports(self) -> Vec<(PackageId, String)> {
+        self.outcomes().0
+    }
+
+    /// Waits for the agent to exit, and returns its reports, and the reasons of waiting packages.
+    fn outcomes(mut self) -> (Vec<(PackageId, String)>, Vec<WaitWord>) {
+        let events = self.lines.by_ref().map(|line| event(&line));
+        let waits = events.filter_map(|event| match event {
+            Event::Waits { reason, .. } => Some(reason),
+            _ => None,
+        });
+        let waits = waits.collect();
         assert!(self.agent.wait().unwrap().success());
         let reports = std::mem::take(&mut self.lab.world().reports);
         let report = |report: packcast_protocol::api::Report| (report.id, report.code.to_string());
-        reports.into_iter().map(report).collect()
+        (reports.into_iter().map(report).collect(), waits)
     }
+}
+
+fn event(line: &std::io::Result<String>) -> Event {
+    serde_json::from_str(line.as_ref().unwrap()).unwrap()
 }
 
 #[test]
@@ -214,11 +227,12 @@ fn a_cancellation_stops_a_rate_limited_download() {
     assert_eq!(agent.reports(), [(id, "CANCELLED".to_owned())]);
 }
 
-/// Changes the world while a package is fetched, and returns the result code of the package.
+/// Changes the world while a package is fetched, and returns the reason if the package waits.
 ///
 /// The agent receives the change before the download ends, and the attempt is not cancelled.
-fn changed_during_download(change: impl FnOnce(&Lab)) -> String {
+fn changed_during_download(change: impl FnOnce(&Lab)) -> Option<WaitWord> {
     let lab = Lab::new();
+    set(&lab, |target| target.signed_days_ago = 3);
     let ran = lab.state().with_file_name("ran");
     let text = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
     let id = lab.assign(launch("run.sh"), package(1, Some(script(&text))));
@@ -230,39 +244,45 @@ fn changed_during_download(change: impl FnOnce(&Lab)) -> String {
     change(&lab);
     agent.wait_for_reply();
     lab.edge.speak(&last);
-    let reports = agent.reports();
-    assert_eq!(reports.len(), 1);
-    assert_eq!(ran.exists(), reports[0].1 == "SUCCESS_0");
-    reports[0].1.clone()
+    let (reports, waits) = agent.outcomes();
+    assert_eq!(ran.exists(), waits.is_empty());
+    if waits.is_empty() {
+        assert_eq!(reports, [(id, "SUCCESS_0".to_owned())]);
+    } else {
+        assert_eq!((reports.len(), waits.len()), (0, 1));
+    }
+    waits.first().copied()
+}
+
+/// Signs a commit that assigns the tasks, even if the latest commit does.
+fn sign_again(lab: &Lab) {
+    let mut world = lab.world();
+    let content = world.content();
+    world.target.as_mut().unwrap().commit(content);
 }
 
 #[test]
 fn a_package_withdrawn_during_its_download_does_not_run() {
-    let code = changed_during_download(|_| {});
-    assert_eq!(code, "SUCCESS_0", "nothing changed");
-    let code = changed_during_download(|lab| lab.world().tasks.clear());
-    assert_eq!(code, "ERR_NOT_ASSIGNED");
-    let code = changed_during_download(|lab| {
-        let expired = TestDocument {
-            expires: UnixTime(1_795_000_000),
-            ..honest(9, &lab.world().tasks)
-        };
-        lab.world().forged = Some(vec![expired.signed(&lab.signer)]);
+    assert_eq!(changed_during_download(|_| {}), None);
+    let unassigned = changed_during_download(|lab| lab.world().tasks.clear());
+    assert_eq!(unassigned, Some(WaitWord::NotAssigned));
+    let expired = changed_during_download(|lab| {
+        set(lab, |target| target.valid_days = 2);
+        sign_again(lab);
     });
-    assert_eq!(code, "ERR_ASSIGNMENT_EXPIRED");
+    assert_eq!(expired, Some(WaitWord::CommitExpired));
 }
 
 #[test]
-fn a_package_whose_key_is_revoked_during_its_download_does_not_run() {
-    let code = changed_during_download(|lab| {
-        let other = Signer::new();
-        let list = lab.signer.list(1, &[&other]);
-        let assigned = honest(9, &lab.world().tasks).signed(&other);
-        let mut world = lab.world();
-        world.keys = vec![list];
-        world.forged = Some(vec![assigned]);
+fn a_package_whose_key_is_removed_during_its_download_does_not_run() {
+    let replace_key = |lab: &Lab| set(lab, |target| target.replace_key(Signer::new()));
+    let removed = changed_during_download(replace_key);
+    assert_eq!(removed, Some(WaitWord::NoCommit));
+    let signed_again = changed_during_download(|lab| {
+        replace_key(lab);
+        sign_again(lab);
     });
-    assert_eq!(code, "ERR_BAD_SIGNATURE");
+    assert_eq!(signed_again, None);
 }
 
 #[test]

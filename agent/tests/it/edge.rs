@@ -1,6 +1,6 @@
 //! A check-in function and a location, behind one HTTPS address on loopback.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
@@ -14,13 +14,11 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, HeldDocuments, Problem, ProblemKind, Report,
-    ReportReply, ReportRequest, Task,
+    Admission, Cancel, CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply,
+    ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
-use packcast_protocol::{
-    AgentId, KeyList, Location, PackageId, SignedAssignments, SignedKeyList, UnixTime,
-};
+use packcast_protocol::{AgentId, Location, LocationName, PackageId, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -28,8 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-use crate::commits::StatePublisher;
-use crate::publisher::{Publisher, unix_now};
+use crate::publisher::{Content, StatePublisher, unix_now};
 
 pub(crate) const TOKEN: &str = "enrolment-token-0123456789";
 const PASS: &str = "pass-of-this-device-0123456789";
@@ -40,15 +37,11 @@ pub(crate) struct EdgeState {
     /// The answers for each path, in order. The last one is repeated.
     objects: HashMap<String, VecDeque<(u16, Vec<u8>)>>,
     pub(crate) tasks: Vec<Task>,
-    /// Signs the assignments of the tasks.
-    pub(crate) publisher: Option<Publisher>,
-    /// Signs the state of the target, for an agent that follows it.
+    /// Signs the state of the target.
     pub(crate) target: Option<StatePublisher>,
-    /// The assignments of an attacker, which replace the publisher's.
-    pub(crate) forged: Option<Vec<SignedAssignments>>,
-    pub(crate) keys: Vec<SignedKeyList>,
-    /// The documents that the device held, at each check-in.
-    pub(crate) held: Vec<HeldDocuments>,
+    pub(crate) commits: Commits,
+    /// The locations in commits that assign the tasks.
+    pub(crate) locations: BTreeMap<LocationName, Location>,
     pub(crate) cancel: Vec<Cancel>,
     /// The paths of the requested objects, in order.
     pub(crate) gets: Vec<String>,
@@ -77,6 +70,16 @@ pub(crate) struct EdgeState {
     pub(crate) requests: Vec<RequestHead>,
     under_way: usize,
     pub(crate) most_under_way: usize,
+}
+
+/// The commits of the target.
+#[derive(Clone, Copy, Default)]
+pub(crate) enum Commits {
+    /// Only the test makes commits.
+    #[default]
+    OfTest,
+    /// Each check-in makes a commit that assigns the tasks to all devices, if they have changed.
+    OfTasks { force: bool },
 }
 
 /// The parts of a request besides its path.
@@ -293,36 +296,32 @@ impl EdgeState {
         }
         self.enrolments += usize::from(enrols);
         let accepted = self.accept(request.results);
-        let state = match (&mut self.target, request.holds_state) {
-            (Some(target), Some(held)) => target.reply(device, held),
-            _ => None,
-        };
-        let following = |list: &&SignedKeyList| serial(list) > request.holds.keys;
+        let content = self.content();
+        let target = self.target.as_mut().unwrap();
+        if let Commits::OfTasks { .. } = self.commits {
+            target.commit_if_changed(content);
+        }
+        let state = target.reply(device, request.holds_state.unwrap());
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),
             accepted,
-            keys: self.keys.iter().filter(following).cloned().collect(),
-            assignments: self.assignments(),
+            keys: Vec::new(),
+            assignments: Vec::new(),
             state,
             next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };
-        self.held.push(request.holds);
         if let Some(checked_in) = &self.checked_in {
             let _ = checked_in.send(());
         }
         (200, serde_json::to_vec(&reply).unwrap())
     }
 
-    fn assignments(&mut self) -> Vec<SignedAssignments> {
-        let honest = self
-            .publisher
-            .as_mut()
-            .map(|publisher| publisher.assignments(&self.tasks));
-        self.forged
-            .clone()
-            .unwrap_or_else(|| Vec::from_iter(honest))
+    /// Returns the content of a state that assigns the tasks.
+    pub(crate) fn content(&self) -> Content {
+        let force = matches!(self.commits, Commits::OfTasks { force: true });
+        Content::of_tasks(&self.tasks, force, self.locations.clone())
     }
 
     fn report(&mut self, body: &[u8], now: UnixTime) -> (u16, Vec<u8>) {
@@ -339,11 +338,6 @@ impl EdgeState {
         self.reports.extend(reports);
         ids
     }
-}
-
-fn serial(list: &SignedKeyList) -> u64 {
-    let list: KeyList = serde_json::from_str(list.document()).unwrap();
-    list.serial()
 }
 
 /// A detail that clears a terminal, and forges a line.

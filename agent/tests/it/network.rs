@@ -138,10 +138,7 @@ fn transport_errors_are_distinguished() {
         let detail = waits(&lab);
         assert!(detail.contains(expected), "{expected}: {detail}");
     };
-    check(
-        |lab, _| lab.hide_locations(),
-        "DNS: cannot resolve the name",
-    );
+    check(|lab, _| lab.hide_location(), "DNS: cannot resolve the name");
     check(
         |lab, _| {
             lab.only(&lab.untrusted_second().location());
@@ -150,7 +147,7 @@ fn transport_errors_are_distinguished() {
     );
     check(
         |lab, _| {
-            lab.world().tasks[0].locations.clear();
+            lab.world().tasks[0].location_names.clear();
             drop(lab.add_dead());
         },
         ": connection refused",

@@ -2,7 +2,6 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use packcast_agent::event::Event;
@@ -12,164 +11,19 @@ use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::state::{
     LeafName, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
 };
-use packcast_protocol::{AgentId, GroupName, Manifest, PackageId, UnixTime};
+use packcast_protocol::{GroupName, Manifest, UnixTime};
 
-use crate::commits::{Content, StatePublisher};
-use crate::lab::{Lab, Package, Run};
+use crate::lab::{Lab, Package};
 use crate::packages::{execute, package};
-use crate::publisher::Signer;
-
-/// One run of the agent: the codes of its reports, the reasons to wait, and its events.
-struct Round {
-    codes: Vec<String>,
-    waits: Vec<WaitWord>,
-    events: Vec<Event>,
-    stderr: String,
-}
-
-impl Round {
-    fn refusals(&self) -> Vec<&str> {
-        let refused = self.events.iter().filter_map(|event| match event {
-            Event::DocumentRefused { detail } => Some(detail.as_str()),
-            _ => None,
-        });
-        refused.collect()
-    }
-}
-
-fn round(lab: &Lab) -> Round {
-    let Run {
-        code,
-        events,
-        stderr,
-    } = lab.run();
-    assert_eq!(code, 0, "{stderr}");
-    let reports = std::mem::take(&mut lab.world().reports);
-    let codes = reports.iter().map(|report| report.code.to_string());
-    let waits = events.iter().filter_map(|event| match event {
-        Event::Waits { reason, .. } => Some(*reason),
-        _ => None,
-    });
-    Round {
-        codes: codes.collect(),
-        waits: waits.collect(),
-        stderr,
-        events,
-    }
-}
-
-/// Runs the agent once, and expects these codes of reports.
-fn expect(lab: &Lab, codes: &[&str]) {
-    let round = round(lab);
-    assert_eq!(round.codes, codes, "{:?}\n{}", round.events, round.stderr);
-    assert!(round.waits.is_empty(), "{:?}", round.events);
-}
-
-/// Runs the agent once, and expects that its only package waits for this reason.
-fn expect_wait(lab: &Lab, reason: WaitWord) {
-    let round = round(lab);
-    assert_eq!(
-        round.waits,
-        [reason],
-        "{:?}\n{}",
-        round.events,
-        round.stderr
-    );
-    assert!(round.codes.is_empty(), "{:?}", round.events);
-}
-
-/// Publishes a package whose program adds a line to a file, and announces it.
-fn counting(lab: &Lab, n: u32) -> PackageId {
-    counting_with(lab, n, |_| {})
-}
-
-fn counting_with(lab: &Lab, n: u32, change: fn(&mut Manifest)) -> PackageId {
-    let command = format!("echo {n} >> '{}'; exit 3", ran(lab).display());
-    let content = package(n, None);
-    let id = lab.assign(execute(&command), Package { change, ..content });
-    // The signed state names the manifest, so nobody has to sign it.
-    lab.edge
-        .put_status(&format!("{id}/manifest.json.minisig"), 404);
-    id
-}
-
-fn ran(lab: &Lab) -> PathBuf {
-    lab.state().join("ran")
-}
-
-/// Returns the packages that have run, in order.
-fn runs(lab: &Lab) -> Vec<String> {
-    let lines = fs::read_to_string(ran(lab)).unwrap_or_default();
-    lines.lines().map(str::to_owned).collect()
-}
-
-/// Returns an entry of the announced package.
-fn entry(lab: &Lab, id: PackageId, seq: u64) -> StateEntry {
-    let world = lab.world();
-    let task = world.tasks.iter().find(|task| task.id == id).unwrap();
-    StateEntry {
-        package: id,
-        manifest: task.manifest_sha256,
-        seq,
-        force: false,
-        terms: Terms::default(),
-    }
-}
-
-fn forced(entry: StateEntry) -> StateEntry {
-    StateEntry {
-        force: true,
-        ..entry
-    }
-}
-
-/// Returns a content with the location of all packages.
-fn content(lab: &Lab) -> Content {
-    Content::default().with_location("main", lab.edge.location())
-}
-
-fn commit(lab: &Lab, content: Content) -> u64 {
-    lab.world().target.as_mut().unwrap().commit(content)
-}
-
-/// Changes the publisher and the replies of the function.
-fn set(lab: &Lab, change: impl FnOnce(&mut StatePublisher)) {
-    change(lab.world().target.as_mut().unwrap());
-}
-
-fn next_attempt(lab: &Lab) {
-    for task in &mut lab.world().tasks {
-        task.attempt += 1;
-    }
-}
-
-fn device(lab: &Lab) -> AgentId {
-    let id = String::from_utf8(lab.agent(&["id"]).stdout).unwrap();
-    let id = id.trim().strip_prefix("key:").unwrap();
-    id.parse().unwrap()
-}
-
-fn status(lab: &Lab) -> String {
-    let output = lab.agent(&["status"]);
-    assert!(output.status.success());
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Returns the folder with the state of the followed target.
-fn state_folder(lab: &Lab) -> PathBuf {
-    let target = lab.world().target.as_ref().unwrap().trust().target();
-    lab.state().join(format!("target-{target}"))
-}
-
-/// Returns the numbers of check-ins since the last call.
-fn check_ins(lab: &Lab) -> usize {
-    let mut world = lab.world();
-    std::mem::take(&mut world.target.as_mut().unwrap().held).len()
-}
+use crate::publisher::StatePublisher;
+use crate::rounds::{
+    check_ins, commit, content, counting, counting_with, device, entry, expect, expect_wait,
+    forced, next_attempt, round, runs, set, state_folder, status,
+};
 
 #[test]
 fn an_entry_is_acted_on_once_even_after_the_state_is_lost() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let once = content(&lab).with("all", &[entry(&lab, id, 7)]);
     commit(&lab, once.clone());
@@ -197,7 +51,7 @@ fn an_entry_is_acted_on_once_even_after_the_state_is_lost() {
 
 #[test]
 fn an_older_commit_is_refused_after_the_state_is_lost() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let (old, new) = (counting(&lab, 1), counting(&lab, 2));
     commit(&lab, content(&lab).with("all", &[entry(&lab, old, 1)]));
     commit(&lab, content(&lab).with("all", &[entry(&lab, new, 2)]));
@@ -222,7 +76,7 @@ fn an_older_commit_is_refused_after_the_state_is_lost() {
 
 #[test]
 fn a_commit_is_not_replaced_by_an_older_one() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let bad = counting(&lab, 1);
     commit(&lab, content(&lab).with("all", &[entry(&lab, bad, 1)]));
     let withdrawn = commit(&lab, content(&lab).with("all", &[]));
@@ -243,7 +97,7 @@ fn a_commit_is_not_replaced_by_an_older_one() {
 
 #[test]
 fn a_package_without_an_entry_waits_and_holds_up_no_other() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let (first, second) = (counting(&lab, 1), counting(&lab, 2));
     lab.world().tasks[0].priority = "0".parse().unwrap();
     commit(&lab, content(&lab).with("all", &[entry(&lab, second, 1)]));
@@ -288,7 +142,7 @@ fn a_package_without_an_entry_waits_and_holds_up_no_other() {
 
 #[test]
 fn a_package_that_is_announced_no_more_does_not_wait() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     commit(&lab, content(&lab));
     expect_wait(&lab, WaitWord::NotAssigned);
@@ -306,7 +160,7 @@ fn a_package_that_is_announced_no_more_does_not_wait() {
 
 #[test]
 fn a_device_without_a_state_waits() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     counting(&lab, 1);
     expect_wait(&lab, WaitWord::NoKeyList);
     assert_eq!(
@@ -327,16 +181,14 @@ fn a_device_without_a_state_waits() {
 
 #[test]
 fn only_the_entry_can_force() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting_with(&lab, 1, |manifest| manifest.success_codes = [3].into());
     commit(&lab, content(&lab).with("all", &[entry(&lab, id, 1)]));
     expect(&lab, &["EXIT_CODE_3"]);
     next_attempt(&lab);
-    lab.world().tasks[0].force = true;
     commit(&lab, content(&lab).with("all", &[entry(&lab, id, 2)]));
     expect(&lab, &["SUCCESS_ALREADY_SETUP"]);
     next_attempt(&lab);
-    lab.world().tasks[0].force = false;
     let force = forced(entry(&lab, id, 3));
     commit(&lab, content(&lab).with("all", &[force]));
     expect(&lab, &["EXIT_CODE_3"]);
@@ -345,7 +197,7 @@ fn only_the_entry_can_force() {
 
 #[test]
 fn a_success_is_no_result_of_a_forced_entry_that_has_not_arrived() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting_with(&lab, 1, |manifest| manifest.success_codes = [3].into());
     commit(&lab, content(&lab).with("all", &[entry(&lab, id, 1)]));
     expect(&lab, &["EXIT_CODE_3"]);
@@ -360,13 +212,11 @@ fn a_success_is_no_result_of_a_forced_entry_that_has_not_arrived() {
 
 #[test]
 fn packages_are_fetched_from_signed_locations_only() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
-    let other = lab.other();
     let task = |names: &[&str]| {
         let task = &mut lab.world().tasks[0];
         task.attempt += 1;
-        task.locations = vec![other.location()];
         task.location_names = names.iter().map(|name| name.parse().unwrap()).collect();
     };
     let assign = |seq| {
@@ -391,12 +241,11 @@ fn packages_are_fetched_from_signed_locations_only() {
     lab.edge
         .put(&format!("folder/a/{id}/manifest.json"), &[&manifest]);
     expect(&lab, &["EXIT_CODE_3"]);
-    assert_eq!(other.world().gets.len(), 0);
 }
 
 #[test]
 fn a_device_with_two_of_three_groups_waits() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let groups = ["one", "two", "three"];
     let mut state = content(&lab).with_member(device(&lab), &groups);
@@ -449,7 +298,7 @@ fn in_tree(group: &str) -> LeafName {
 
 #[test]
 fn a_large_state_arrives_in_several_check_ins() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let names: Vec<String> = (0..30).map(|n| format!("g{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -468,7 +317,7 @@ fn a_large_state_arrives_in_several_check_ins() {
 
 #[test]
 fn a_function_that_always_promises_more_is_not_asked_for_ever() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     counting(&lab, 1);
     commit(&lab, content(&lab));
     expect_wait(&lab, WaitWord::NotAssigned);
@@ -487,7 +336,7 @@ fn a_function_that_always_promises_more_is_not_asked_for_ever() {
 
 #[test]
 fn an_expired_commit_begins_nothing() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let assigned = content(&lab).with("all", &[entry(&lab, id, 1)]);
     set(&lab, |target| {
@@ -503,7 +352,7 @@ fn an_expired_commit_begins_nothing() {
 
 #[test]
 fn a_package_for_others_or_older_than_its_successor_waits() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let tills = |manifest: &mut Manifest| {
         manifest.audience = Audience::Groups(["tills".parse().unwrap()].into());
     };
@@ -527,12 +376,52 @@ fn a_package_for_others_or_older_than_its_successor_waits() {
     };
     commit(&lab, till.with("all", &[downgrade]));
     expect(&lab, &["EXIT_CODE_3"]);
+    let manifest = format!("{old}/manifest.json");
+    assert_eq!(lab.edge.gets(&manifest), 1, "the device keeps the manifest");
     assert_eq!(runs(&lab), ["2", "1"]);
 }
 
 #[test]
+fn an_older_package_replaces_a_newer_one_only_as_a_downgrade() {
+    let lab = Lab::with_commits();
+    let assign = |command: &str, n, terms, change: fn(&mut Manifest)| {
+        lab.world().tasks.clear();
+        let content_of_package = package(n, None);
+        let package = Package {
+            change,
+            ..content_of_package
+        };
+        let id = lab.assign(execute(command), package);
+        let entry = StateEntry {
+            terms,
+            ..entry(&lab, id, n.into())
+        };
+        commit(&lab, content(&lab).with("all", &[entry]));
+    };
+    let (plain, downgrade) = (Terms::default, Terms::allowing_downgrade);
+    // A failed package is no successor.
+    assign("false", 9, plain(), |_| {});
+    expect(&lab, &["EXIT_CODE_1"]);
+    assign("true", 5, plain(), |_| {});
+    expect(&lab, &["SUCCESS"]);
+    assign("true", 4, plain(), |_| {});
+    expect_wait(&lab, WaitWord::Downgrade);
+    assign("true", 3, downgrade(), |_| {});
+    expect(&lab, &["SUCCESS"]);
+    // The manifest alone does not allow a downgrade.
+    assign("true", 2, plain(), |manifest| manifest.going_back = true);
+    expect_wait(&lab, WaitWord::Downgrade);
+    assign("true", 1, plain(), |manifest| {
+        manifest.name = "x".parse().unwrap();
+    });
+    expect(&lab, &["SUCCESS"]);
+    assign("true", 6, plain(), |_| {});
+    expect(&lab, &["SUCCESS"]);
+}
+
+#[test]
 fn another_target_sets_the_state_and_its_mandates_aside() {
-    let mut lab = Lab::following();
+    let mut lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let assigned = content(&lab).with("all", &[entry(&lab, id, 7)]);
     commit(&lab, assigned.clone());
@@ -584,31 +473,42 @@ fn another_target_sets_the_state_and_its_mandates_aside() {
 }
 
 #[test]
-fn a_configuration_has_one_form_of_trust() {
-    let lab = Lab::following();
-    let fails = |lines: &str, expected: &str| {
-        lab.configure(lines);
-        let run = lab.run();
-        assert_eq!(run.code, 2, "{}", run.stderr);
-        assert!(run.stderr.contains(expected), "{}", run.stderr);
-    };
-    let key = Signer::new().public();
-    fails(
-        &format!("trusted_keys = [\"{key}\"]\n"),
-        "trust and trusted_keys are both set: remove trusted_keys",
-    );
-    fails("groups = [\"lab\"]\n", "packcast group add");
-    fails(
-        "dangerously_run_unsigned_packages = true\n",
-        "remove the option",
-    );
+fn an_option_of_an_older_agent_is_refused() {
+    let lab = Lab::with_commits();
+    lab.configure("trusted_keys = []\n");
+    let run = lab.run();
+    assert_eq!(run.code, 2, "{}", run.stderr);
+    let expected = "trusted_keys is not an option any more: remove it, and set trust to";
+    assert!(run.stderr.contains(expected), "{}", run.stderr);
     lab.configure("");
     expect(&lab, &[]);
 }
 
 #[test]
+fn time_without_a_permission_does_not_count_as_waiting_for_locations() {
+    let lab = Lab::with_commits();
+    let id = counting(&lab, 1);
+    let deferred = || {
+        let round = round(&lab);
+        let last = round.events.last();
+        assert!(matches!(last, Some(Event::Deferred { .. })), "{last:?}");
+    };
+    lab.edge.put_status(&format!("{id}/manifest.json"), 503);
+    let assigned = content(&lab).with("all", &[entry(&lab, id, 1)]);
+    commit(&lab, assigned.clone());
+    deferred();
+    lab.begun_days_ago(id, 31);
+    commit(&lab, content(&lab).with("all", &[]));
+    expect_wait(&lab, WaitWord::NotAssigned);
+    commit(&lab, assigned);
+    deferred();
+    lab.begun_days_ago(id, 31);
+    expect(&lab, &["ERR_TIMEOUT"]);
+}
+
+#[test]
 fn a_damaged_state_file_is_kept_and_reported() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     commit(&lab, content(&lab).with("all", &[entry(&lab, id, 1)]));
     expect(&lab, &["EXIT_CODE_3"]);
@@ -646,7 +546,7 @@ fn a_damaged_state_file_is_kept_and_reported() {
 
 #[test]
 fn an_agent_that_was_killed_while_a_program_ran_does_not_use_its_entry_again() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let (begun, go) = (lab.state().join("begun"), lab.state().join("go"));
     let line = format!(
         "echo x >> '{}'; until [ -e '{}' ]; do sleep 0.01; done",
@@ -691,7 +591,7 @@ fn changes(lab: &Lab, files: &TargetStateFiles) -> Vec<FileChange> {
 fn an_agent_that_stopped_between_two_writes_follows_the_new_state() {
     let writes = 4;
     for written in 0..=writes {
-        let lab = Lab::following();
+        let lab = Lab::with_commits();
         let (old, new) = (counting(&lab, 1), counting(&lab, 2));
         let before = content(&lab).with("all", &[entry(&lab, old, 1)]);
         let after = content(&lab).with("all", &[entry(&lab, new, 2)]);
@@ -718,7 +618,7 @@ fn an_agent_that_stopped_between_two_writes_follows_the_new_state() {
 /// A group's name has a meaning only together with the commit that created the group.
 #[test]
 fn a_removed_member_does_not_run_a_later_package_of_the_group() {
-    let lab = Lab::following();
+    let lab = Lab::with_commits();
     let id = counting(&lab, 1);
     let member = content(&lab).with_member(device(&lab), &["tills"]);
     commit(&lab, member.with("tills", &[]));

@@ -25,6 +25,8 @@ pub enum StateError {
     Head(#[source] SignedTextError),
     #[error("the head of the target is another commit: expected {expected}, found {found}")]
     OtherCommit { expected: CommitId, found: CommitId },
+    #[error("the table has no key list {serial}, which the head {commit} names")]
+    NoListOf { commit: CommitId, serial: u64 },
     #[error("key list {serial} does not accept the number of the head {commit}")]
     BelowList { commit: CommitId, serial: u64 },
     #[error("the table has no commit {commit} in its place among the changes of the head")]
@@ -117,6 +119,7 @@ impl From<StateError> for Failure {
             }
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
+            | StateError::NoListOf { .. }
             | StateError::NoCommit { .. }
             | StateError::NoPage { .. }
             | StateError::Page { .. } => Some(
@@ -197,6 +200,10 @@ mod tests {
                 expected: commit(1),
                 found: commit(2),
             },
+            StateError::NoListOf {
+                commit: commit(1),
+                serial: 2,
+            },
             StateError::BelowList {
                 commit: commit(1),
                 serial: 3,
@@ -233,6 +240,8 @@ mod tests {
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
+        hint: restore the table from a back-up: it has lost a part of the state, or hides it
+        Failed: the table has no key list 2, which the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50 names
         hint: restore the table from a back-up: it has lost a part of the state, or hides it
         Failed: key list 3 does not accept the number of the head 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one

@@ -82,6 +82,13 @@ fn verified(stored: Head, chain: &KeyChain) -> Result<VerifiedHead, StateError> 
             found: commit.id(),
         });
     }
+    // A list and the commits that name it are stored together, and lists are never deleted.
+    if commit.keys.serial > list.serial() {
+        return Err(StateError::NoListOf {
+            commit: commit.id(),
+            serial: commit.keys.serial,
+        });
+    }
     if !list.accepts_number(commit.number) {
         return Err(StateError::BelowList {
             commit: commit.id(),

@@ -478,8 +478,8 @@ fn new_target(table: &Table, folder: &Path) -> Target {
 async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {
     let mut signer = Signer::new(target, None);
     let mut state = signer.changer(target).await?;
-    let changed = state.change(changes, "packcast group create lab").await?;
-    Ok(changed.committed)
+    let outcome = state.change(changes, "packcast group create lab").await?;
+    Ok(outcome.committed)
 }
 
 #[tokio::test]

@@ -228,9 +228,9 @@ impl AttackedSystem {
             about: AboutDocument::shortened("ada", "laptop", "", ""),
             valid_for_s: 86_400,
         };
-        let committed = committer.commit(&request).await;
-        let committed = committed.expect("the change is possible");
-        assert!(matches!(committed, Committed::Done { .. }), "{committed:?}");
+        let outcome = committer.commit(&request).await;
+        let outcome = outcome.expect("the change is possible");
+        assert!(matches!(outcome, Committed::Done { .. }), "{outcome:?}");
         let completed = complete(records, &trust, clock(), &Progress::none()).await;
         completed.expect("the records can be completed");
     }

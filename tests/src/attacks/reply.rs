@@ -62,7 +62,8 @@ pub fn objects_redirected_to_plain_http(system: &AttackedSystem) -> AttackResult
 pub fn objects_redirected_to_another_host(system: &AttackedSystem) -> AttackResult {
     let elsewhere = OwnedFunction::before(&system.world);
     elsewhere.answer(|_| Some(response(200, "no genuine object")));
-    let mut tried = redirected(system, format!("https://{}", elsewhere.address()));
+    let to = format!("https://localhost:{}", elsewhere.address().port());
+    let mut tried = redirected(system, to);
     let asked = elsewhere.requests().into_iter();
     let asked = asked.map(|asked| format!("a request for {}", asked.path));
     tried.leaked.extend(asked);
@@ -82,7 +83,7 @@ fn redirected(system: &AttackedSystem, to: String) -> AttackResult {
         }
     });
     system.function.answer(move |asked| {
-        let is_object = asked.path.starts_with("/objects");
+        let is_object = asked.path != CHECK_IN_PATH;
         is_object.then(|| redirect(&format!("{to}{}", asked.path)))
     });
     system.attempt()

@@ -320,15 +320,38 @@ pub fn commit_of_a_removed_key(system: &AttackedSystem) -> AttackResult {
     forged(system, &removed, |_| {})
 }
 
-/// H4: the thief of a root key of lower rank removes the key of higher rank.
+/// H4: the thief of a root key of lower rank removes the key of higher rank, whose owner answers
+/// with one list.
 pub fn second_root_removes_the_first(system: &AttackedSystem) -> AttackResult {
     let (first, second) = (system.key(), system.attackers_key());
     let line = format!("{},{}", system.trust(), second.public());
     system.device.set_trust(&line);
+    let list = |serial, key: &SigningKey| system.key_list(serial, &[key], &[key], key);
     let both = system.key_list(2, &[&first, &second], &[&first], &first);
     follow(system, vec![both]);
-    let without = system.key_list(3, &[&second], &[&second], &second);
-    forged(system, &second, |state| state.lists.push(without))
+    follow(system, vec![list(9, &second)]);
+    follow(system, vec![list(3, &first)]);
+    let later = list(10, &second);
+    forged(system, &second, |state| state.lists.push(later))
+}
+
+/// A thief signs a commit with number and time in the future. After its key was removed, the device
+/// follows the publisher again.
+pub fn thief_with_a_late_number(system: &AttackedSystem) -> AttackResult {
+    let (root, stolen) = (system.key(), system.attackers_key());
+    let both = system.key_list(2, &[&root], &[&root, &stolen], &root);
+    follow(system, vec![both]);
+    let thief = forged(system, &stolen, |state| {
+        state.fields.issued.0 += 20 * HOUR_S;
+        state.fields.expires.0 += 20 * HOUR_S;
+        state.fields.number = state.fields.issued.0 + 23 * HOUR_S;
+    });
+    assert_eq!(thief.ran, 1, "the key is still named");
+    let removed = system.key_list(3, &[&root], &[&root], &root);
+    follow(system, vec![removed]);
+    let fix = system.package("fix", &[]);
+    let state = ForgedState::assigning(system, &fix).signed_by(&root);
+    system.attempt_with(&fix, &state).allowing(1)
 }
 
 /// Lets the device follow key lists.

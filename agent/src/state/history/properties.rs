@@ -7,7 +7,7 @@ use packcast_protocol::result::NamedCode;
 use proptest::prelude::*;
 
 use super::*;
-use crate::trust::mandates::mandate_of_all;
+use crate::state::journal::Permission;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -63,10 +63,8 @@ fn any_result() -> impl Strategy<Value = (u32, bool, String)> {
 
 fn finished(n: u32, attempt: u32, acted: bool, detail: &str) -> Finished {
     let now = UnixTime(NOW.0 + u64::from(attempt));
-    let by = acted.then(|| mandate_of_all(u64::from(attempt)));
     Finished {
-        acted,
-        by: by.into_iter().collect(),
+        acted: acted.then(|| Permission::of_all(attempt.into())),
         ..Finished::concluded(id(n), attempt, NamedCode::Execute, detail, now)
     }
 }
@@ -154,18 +152,19 @@ impl Files {
         }
     }
 
-    /// Expects that each package shows all assignments that its attempts used up, or is barred.
+    /// Expects that each package shows all mandates that its attempts used up, or is barred.
     fn check(&self, history: &History) {
         let mut used: BTreeMap<PackageId, BTreeSet<Mandate>> = BTreeMap::new();
         for finished in &self.results {
+            let acted = finished.acted.iter().flat_map(|acted| &acted.mandates);
             used.entry(finished.report.id)
                 .or_default()
-                .extend(finished.by.clone());
+                .extend(acted.cloned());
         }
         for (id, used) in used {
             let past = history.past(id);
             assert!(
-                past.is_barred() || past.acted_on(None).is_superset(&used),
+                past.is_barred() || past.used_up(Permission::TARGET).is_superset(&used),
                 "package {id} may run again: {past:?}"
             );
         }

@@ -13,9 +13,10 @@ use packcast_protocol::state::{
 };
 use packcast_protocol::{AgentId, GroupName, PackageId, Sha256Digest, UnixTime};
 
-use super::permits::{Permits, StatePermits};
+use super::permits::Permits;
+use crate::state::journal::Permission;
 
-const TARGET: TargetId = TargetId::from_bytes([7; 16]);
+const TARGET: TargetId = Permission::TARGET;
 
 /// The time at which all documents were signed. They expire after 90 days.
 pub(crate) const SIGNED: UnixTime = UnixTime(1_795_000_000);
@@ -118,10 +119,10 @@ fn empty() -> VerifiedState {
 }
 
 fn permits(state: VerifiedState) -> Permits {
-    Permits::State(StatePermits {
+    Permits {
         state: Arc::new(state),
         locations: BTreeSet::new(),
         manifest: None,
         clock: SIGNED,
-    })
+    }
 }

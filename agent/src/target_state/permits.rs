@@ -1,4 +1,4 @@
-//! The decision to act on a package, by the form of trust that the configuration chooses.
+//! The decision to act on a package, by the signed state.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -6,27 +6,16 @@ use std::sync::Arc;
 use packcast_protocol::api::Task;
 use packcast_protocol::manifest::{AnnouncedManifest, Audience};
 use packcast_protocol::state::exchange::WaitWord;
-use packcast_protocol::state::{
-    ActedUnder, Begin, DeploymentFacts, Mandate, TargetId, VerifiedState, Waiting,
-};
-use packcast_protocol::{Location, LocationName, PackageId, UnixTime, with_causes};
+use packcast_protocol::state::{Begin, DeploymentFacts, TargetId, VerifiedState, Waiting};
+use packcast_protocol::{Location, LocationName, Manifest, PackageId, UnixTime, with_causes};
 use serde::{Deserialize, Serialize};
 
-use crate::state::history::PastResults;
-use crate::trust::mandates::{Mandates, NotAuthorised};
-
-/// The assignments of one package, with everything that the decision on it needs.
-#[derive(Clone, Debug)]
-pub(crate) enum Permits {
-    /// By signed documents of the old form.
-    Documents(Mandates),
-    /// By the signed state.
-    State(StatePermits),
-}
+use crate::state::history::{History, PastResults};
+use crate::state::journal::Permission;
 
 /// The signed state of a device, with the facts about one package.
 #[derive(Clone, Debug)]
-pub(crate) struct StatePermits {
+pub(crate) struct Permits {
     pub(super) state: Arc<VerifiedState>,
     /// The named locations of the task; empty if nothing is left to fetch.
     pub(super) locations: BTreeSet<LocationName>,
@@ -38,31 +27,18 @@ pub(crate) struct StatePermits {
 /// The facts of a verified manifest that the decision needs.
 #[derive(Clone, Debug)]
 pub(crate) struct ManifestFacts {
-    pub(crate) audience: Audience,
+    audience: Audience,
     /// `true` if a later package of the same name has succeeded on the device.
-    pub(crate) is_downgrade: bool,
+    is_downgrade: bool,
 }
 
-/// The permission to act on a package.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The decision to act on a package.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Authorised {
-    /// All assignments of the package now, which acting uses up.
-    ///
-    /// Empty if only the function's task permits it.
-    pub(crate) by: BTreeSet<Mandate>,
-    /// The commit and the key list of the signed state; `None` in the old form of trust.
-    pub(crate) under: Option<Box<ActedUnder>>,
+    /// The permission, which acting uses up.
+    pub(crate) permission: Permission,
     /// `true` if the device deploys the package even if it already has the package.
     pub(crate) force: bool,
-}
-
-/// The reason why the device does not act on a package.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NotPermitted {
-    /// The attempt ends with this result.
-    Refused(NotAuthorised),
-    /// The attempt waits for another state, without a result.
-    Waits(WaitReason),
 }
 
 /// The reason why a package waits for another state.
@@ -82,65 +58,50 @@ impl From<Waiting> for WaitReason {
     }
 }
 
-impl From<Waiting> for NotPermitted {
-    fn from(waiting: Waiting) -> Self {
-        Self::Waits(waiting.into())
+impl ManifestFacts {
+    /// Returns the facts of a manifest. `finished` are all finished attempts of the device.
+    pub(crate) fn of(manifest: &Manifest, finished: &History) -> Self {
+        let newest = finished.newest(&manifest.name);
+        Self {
+            audience: manifest.audience.clone(),
+            is_downgrade: newest.is_some_and(|newest| newest > manifest.id),
+        }
     }
 }
 
 impl Permits {
     /// Decides if the device acts on a task. `past` are the earlier results of the package.
+    ///
+    /// # Errors
+    /// The package waits for another state.
     pub(crate) fn authorise(
         &self,
         task: &Task,
         past: &PastResults,
-    ) -> Result<Authorised, NotPermitted> {
-        match self {
-            Self::Documents(mandates) => {
-                let acted = past.acted_on(None);
-                let assigned = mandates.authorise(&acted, task.manifest_sha256);
-                let assigned = assigned.map_err(NotPermitted::Refused)?;
-                Ok(Authorised {
-                    by: assigned.by,
-                    under: None,
-                    force: task.force && assigned.force,
-                })
-            }
-            Self::State(permits) => {
-                let begin = permits.begin(task, past)?;
-                Ok(Authorised {
-                    by: begin.mandates,
-                    under: Some(Box::new(begin.under)),
-                    force: begin.force,
-                })
-            }
-        }
+    ) -> Result<Authorised, WaitReason> {
+        let begin = self.begin(task, past)?;
+        Ok(Authorised {
+            permission: Permission {
+                mandates: begin.mandates,
+                under: Box::new(begin.under),
+            },
+            force: begin.force,
+        })
     }
 
-    /// Returns all assignments of a package, for a device that does not know if it has acted on the
+    /// Returns all mandates of a package, for a device that does not know if it has acted on the
     /// package.
     ///
     /// # Errors
-    /// The assignments are unknown until the device has another state.
-    pub(crate) fn all(&self, package: PackageId) -> Result<Authorised, WaitReason> {
-        match self {
-            Self::Documents(mandates) => Ok(Authorised {
-                by: mandates.all(),
-                ..Authorised::default()
-            }),
-            Self::State(permits) => {
-                let whole = permits.state.whole(&permits.locations, permits.clock)?;
-                Ok(Authorised {
-                    by: whole.mandates(package),
-                    under: Some(Box::new(whole.under().clone())),
-                    force: false,
-                })
-            }
-        }
+    /// The mandates are unknown until the device has another state.
+    pub(crate) fn all(&self, package: PackageId) -> Result<Permission, WaitReason> {
+        let whole = self.state.whole(&self.locations, self.clock)?;
+        Ok(Permission {
+            mandates: whole.mandates(package),
+            under: Box::new(whole.under().clone()),
+        })
     }
-}
 
-impl StatePermits {
     fn begin(&self, task: &Task, past: &PastResults) -> Result<Begin, Waiting> {
         let announced = AnnouncedManifest {
             id: task.id,
@@ -148,7 +109,7 @@ impl StatePermits {
         };
         let manifest = self.manifest.as_ref();
         let facts = DeploymentFacts {
-            used: &past.acted_on(Some(self.target())),
+            used: &past.used_up(self.target()),
             is_downgrade: manifest.is_some_and(|manifest| manifest.is_downgrade),
             audience: manifest.map(|manifest| &manifest.audience),
             locations: &self.locations,

@@ -11,11 +11,11 @@ use packcast_protocol::state::{
 };
 use packcast_protocol::{AgentId, LocationName, UnixTime};
 
-use super::permits::{ManifestFacts, StatePermits};
+use super::files::{TargetStateError, TargetStateFiles};
+use super::permits::{ManifestFacts, Permits};
 use crate::clock::BEFORE_BUILD;
 use crate::state::damage::DamagedFile;
 use crate::state::{StateDir, StateError, checked_file};
-use crate::target_state::{TargetStateError, TargetStateFiles};
 
 /// The state of one target, which is on disk as it is in memory.
 #[derive(Debug)]
@@ -39,10 +39,12 @@ pub(crate) struct OpenedState {
     pub(crate) other: Option<OtherTarget>,
 }
 
-/// The target that the agent followed before. Its state is kept.
+/// A change of the target that the agent follows. The state of the target before is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OtherTarget {
     pub(crate) before: TargetId,
+    pub(crate) target: TargetId,
+    /// The folder with the state of the target before.
     pub(crate) kept: PathBuf,
 }
 
@@ -120,8 +122,14 @@ impl FollowedState {
         checked_file::replace(&path, &target)
     }
 
-    pub(crate) const fn state(&self) -> &Arc<VerifiedState> {
-        &self.state
+    /// Returns the present time for the state: the clock's, unless the state shows a later one.
+    pub(crate) fn time(&self, clock: UnixTime) -> UnixTime {
+        self.state.time(clock)
+    }
+
+    /// Returns a time that has passed, for a device with a wrong clock.
+    pub(crate) fn known_time(&self) -> UnixTime {
+        self.time(UnixTime(0))
     }
 
     /// Returns the summary for a check-in.
@@ -183,13 +191,16 @@ impl FollowedState {
     }
 
     /// Returns the permits for a package. The mandates in them are those of the present state.
+    ///
+    /// `locations` are the named locations of its task; none if nothing is left to fetch. `manifest`
+    /// is `None` while the manifest is not verified yet.
     pub(crate) fn permits(
         &self,
         locations: &[LocationName],
         manifest: Option<ManifestFacts>,
         clock: UnixTime,
-    ) -> StatePermits {
-        StatePermits {
+    ) -> Permits {
+        Permits {
             state: Arc::clone(&self.state),
             locations: locations.iter().cloned().collect(),
             manifest,
@@ -205,7 +216,11 @@ fn other_target(dir: &StateDir, target: TargetId) -> Option<OtherTarget> {
     let file = checked_file::read::<TargetId>(&dir.target()).ok()??;
     let before = file.value.filter(|before| *before != target)?;
     let kept = dir.target_state(before);
-    Some(OtherTarget { before, kept })
+    Some(OtherTarget {
+        before,
+        target,
+        kept,
+    })
 }
 
 #[cfg(test)]
@@ -213,7 +228,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::authority::test_state::{device, trust, whole_state};
+    use crate::target_state::test_state::{device, trust, whole_state};
 
     fn open(dir: &StateDir) -> FollowedState {
         FollowedState::open(dir, &trust(), device(), [])
@@ -244,7 +259,7 @@ mod tests {
         let progress = followed.accept(Some(&text), &[]).unwrap();
         assert_eq!(progress.list, Some(1));
         assert!(progress.commit.is_some() && progress.refused.is_empty());
-        assert_eq!(open(&dir).state(), followed.state());
+        assert_eq!(open(&dir).state, followed.state);
         assert!(
             !followed.asks_again(&before, 1, false),
             "nothing is lacking"
