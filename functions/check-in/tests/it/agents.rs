@@ -29,7 +29,7 @@ impl Agent {
     /// Creates an agent that is enrolled and has its pass.
     pub(crate) async fn enrolled(system: &TestSystem, number: u8) -> Self {
         let mut agent = Self::new(number);
-        let reply = agent.post(system, CHECK_IN_PATH, &agent.asking()).await;
+        let reply = agent.post(system, CHECK_IN_PATH, &Agent::asking()).await;
         agent.pass = parsed(&reply).pass;
         assert!(agent.pass.is_some(), "enrolment gives a pass");
         agent
@@ -39,7 +39,7 @@ impl Agent {
         DeviceId::Agent(self.key.id())
     }
 
-    pub(crate) fn asking(&self) -> CheckInRequest {
+    pub(crate) fn asking() -> CheckInRequest {
         CheckInRequest {
             facts: DeviceFacts {
                 host_name: BoundedText::tail("web01"),
@@ -85,7 +85,7 @@ impl Agent {
 
     /// Checks in without results.
     pub(crate) async fn check_in(&self, system: &TestSystem) -> CheckInReply {
-        parsed(&self.post(system, CHECK_IN_PATH, &self.asking()).await)
+        parsed(&self.post(system, CHECK_IN_PATH, &Agent::asking()).await)
     }
 
     /// Checks in with results.
@@ -96,7 +96,7 @@ impl Agent {
     ) -> CheckInReply {
         let asking = CheckInRequest {
             results,
-            ..self.asking()
+            ..Agent::asking()
         };
         parsed(&self.post(system, CHECK_IN_PATH, &asking).await)
     }
@@ -164,7 +164,7 @@ async fn an_agent_without_token_or_pass_is_refused() {
     let agent = Agent::new(1);
     let pass = Admission::Pass(ENROLMENT_TOKEN.parse().unwrap());
     for admission in [token("enrolment-token-2"), token(PATH_TOKEN), pass] {
-        let asking = agent.asking();
+        let asking = Agent::asking();
         let reply = agent.post_as(&system, &admission, CHECK_IN_PATH, &asking);
         let problem = refused(&system, &reply.await, 403);
         assert_eq!(problem.kind, ProblemKind::NotEnrolled);
@@ -184,7 +184,7 @@ async fn a_pass_is_valid_for_its_agent_only() {
         ..Agent::new(2)
     };
     system.operations();
-    let reply = thief.post(&system, CHECK_IN_PATH, &thief.asking()).await;
+    let reply = thief.post(&system, CHECK_IN_PATH, &Agent::asking()).await;
     let problem = refused(&system, &reply, 403);
     assert_eq!(problem.kind, ProblemKind::NotEnrolled);
 }
@@ -193,7 +193,7 @@ async fn a_pass_is_valid_for_its_agent_only() {
 async fn a_signature_must_cover_path_admission_and_body() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    let body = serde_json::to_vec(&Agent::asking()).unwrap();
     let signed = |path: &str| agent.signed(path, body.clone(), NOW).into_parts();
 
     let (mut elsewhere, _) = signed(REPORT_PATH);
@@ -234,7 +234,7 @@ async fn a_signature_must_cover_path_admission_and_body() {
 async fn a_refusal_for_a_wrong_clock_carries_the_time() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    let body = serde_json::to_vec(&Agent::asking()).unwrap();
     system.operations();
     for at in [NOW.plus(301), UnixTime(NOW.0 - 301), UnixTime(0)] {
         let request = agent.signed(CHECK_IN_PATH, body.clone(), at);
@@ -265,7 +265,7 @@ async fn too_large_or_malformed_requests_are_refused() {
 async fn unknown_fields_are_ignored() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     asking["to_come"] = serde_json::json!({ "a": [1] });
     parsed(&agent.post(&system, CHECK_IN_PATH, &asking).await);
 }
@@ -348,7 +348,7 @@ async fn a_signed_request_cannot_use_the_id_of_an_ocs_agent() {
     system.assign(&device, &package, false).await;
     system.ocs(&prolog(1)).await;
     let agent = Agent::enrolled(&system, 1).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     asking["device"] = device.to_string().into();
     asking["results"] = serde_json::json!([
         { "id": package.id, "attempt": 1, "code": "SUCCESS", "finished": NOW }

@@ -138,7 +138,7 @@ impl Following {
     async fn answer(&self, agent: &Agent, held: &HeldState) -> Option<StateReply> {
         let asking = CheckInRequest {
             holds_state: Some(held.clone()),
-            ..agent.asking()
+            ..Agent::asking()
         };
         let reply = agent.post(&self.system, CHECK_IN_PATH, &asking).await;
         let state = parsed(&reply).state?;
@@ -332,7 +332,7 @@ async fn a_request_reads_no_more_documents_than_a_reply_can_have() {
 async fn a_request_with_too_many_names_is_refused() {
     let target = Following::empty(settings()).await;
     let agent = Agent::enrolled(&target.system, 7).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     let names: Vec<String> = (0..=MAX_LACKING).map(|n| format!("group/g{n}")).collect();
     asking["holds_state"] = json!({ "lacks": names });
     target.system.operations();
@@ -403,7 +403,7 @@ async fn a_device_that_lost_its_state_gets_the_path_to_its_last_commit() {
         let held = state.summary(&BTreeSet::new());
         let asking = CheckInRequest {
             holds_state: Some(held.clone()),
-            ..agent.asking()
+            ..Agent::asking()
         };
         let reply = agent.post(&target.system, CHECK_IN_PATH, &asking).await;
         let text = parsed(&reply).state.expect("the device lacks its state");
