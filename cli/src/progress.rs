@@ -11,7 +11,7 @@ use packcast_publisher::{Failure, Kind, Progress, Step, Work};
 /// Shows the progress of an operation. Shows nothing if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Bar {
-    bar: ProgressBar,
+    shown: ProgressBar,
     progress: Progress,
     /// The result of the operation is decided: only records are left.
     is_decided: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ impl Bar {
             Step::End => shown.finish_and_clear(),
         });
         Self {
-            bar,
+            shown: bar,
             progress,
             is_decided,
         }
@@ -99,9 +99,9 @@ pub(crate) async fn until_interrupted<T>(
             _ = tokio::signal::ctrl_c() => {}
         }
     }
-    let interrupted = interrupted(bar.bar.position(), bar.bar.length(), units);
+    let interrupted = interrupted(bar.shown.position(), bar.shown.length(), units);
     // The bar stays on the terminal, so that a person sees the completed part.
-    bar.bar.abandon();
+    bar.shown.abandon();
     Err(interrupted)
 }
 

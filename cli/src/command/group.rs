@@ -37,8 +37,8 @@ pub(crate) enum Args {
     },
     /// Add devices to a group
     ///
-    /// A device gets the packages of the group at its next check-in. A device that is a member
-    /// already stays one. If the command is interrupted, run it again to add the other devices.
+    /// All devices join together. A device gets the packages of the group at its next check-in. A
+    /// device that is a member already stays one. If the command is interrupted, run it again.
     #[command(after_help = "\
 Examples:
   packcast group add lab --device web01 --device web02
@@ -46,8 +46,8 @@ Examples:
     Add(members::Args),
     /// Remove devices from a group
     ///
-    /// A device loses the assignments that it has only through this group. If the command is
-    /// interrupted, run it again to remove the other devices.
+    /// All devices leave together. A device loses the assignments that it has only through this
+    /// group. If the command is interrupted, run it again.
     #[command(after_help = "\
 Examples:
   packcast group remove lab --device web01

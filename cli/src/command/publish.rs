@@ -117,8 +117,8 @@ pub(crate) struct Args {
     only_for: Vec<AgentId>,
     /// Allow only agents in this group to act on the package (repeatable)
     ///
-    /// An agent is in the groups that 'packcast group add' has added it to, and in the groups that
-    /// its own configuration names. The package cannot be assigned to OCS agents.
+    /// An agent is in the groups that 'packcast group add' has added it to. The package cannot be
+    /// assigned to OCS agents.
     #[arg(long, value_name = "GROUP", conflicts_with = "only_for", value_parser = audience_group)]
     only_for_group: Vec<GroupName>,
     #[command(flatten)]

@@ -170,7 +170,7 @@ fn packcast() {
     Commands:
       demo          Deploy a package to a device on this machine, and show each step
       local         Run the whole system on this machine until Ctrl-C
-      keys          Manage the signing key, and the keys that agents trust
+      keys          Manage the signing key, and the keys of other publishers
       location      Manage the locations that serve packages
       publish       Publish a package
       verify        Download a package and check every byte of it
@@ -322,7 +322,7 @@ fn local() {
 #[test]
 fn keys() {
     assert_snapshot!(help("keys"), @"
-    Manage the signing key, and the keys that agents trust
+    Manage the signing key, and the keys of other publishers
 
     Usage: packcast keys [OPTIONS] <COMMAND>
 
@@ -333,9 +333,9 @@ fn keys() {
       accept-head   Confirm the head of the target on a machine that does not know
                     it
       rotate        Replace the signing key with a new one
-      trust         Let agents also trust the key of another publisher
-      revoke        Stop agents from trusting a key
-      list          List the keys that agents trust
+      trust         Let another publisher sign changes of the target
+      revoke        Let a publisher sign no further changes of the target
+      list          List the keys that may sign changes of the target
       help          Print this message or the help of the given subcommand(s)
 
     Options:
@@ -467,10 +467,10 @@ fn keys_rotate() {
     assert_snapshot!(help("keys rotate"), @"
     Replace the signing key with a new one
 
-    Signs all assignments again with the new key. Agents trust the new key from
-    their next check-in on. Agents keep trusting the old key, for the packages that
-    this key has signed, until the old key is revoked. If the command is
-    interrupted, run it again to complete the rotation.
+    The new key takes the place of the old one in the key list of the target, and
+    the trust line changes: configure new agents with the new line. Agents with the
+    old line follow at their next check-in. The old key signs no further changes. If
+    the command is interrupted, run it again to complete the rotation.
 
     Usage: packcast keys rotate [OPTIONS]
 
@@ -494,10 +494,10 @@ fn keys_rotate() {
 #[test]
 fn keys_trust() {
     assert_snapshot!(help("keys trust"), @"
-    Let agents also trust the key of another publisher
+    Let another publisher sign changes of the target
 
-    Agents accept packages and assignments from both publishers. Only your own
-    signing key can change the list of trusted keys.
+    Adds the key to the key list. Only a root key of the target can sign the list.
+    The other publisher needs the trust line: see 'packcast keys accept-trust'.
 
     Usage: packcast keys trust [OPTIONS] <PUBLIC_KEY>
 
@@ -525,10 +525,11 @@ fn keys_trust() {
 #[test]
 fn keys_revoke() {
     assert_snapshot!(help("keys revoke"), @"
-    Stop agents from trusting a key
+    Let a publisher sign no further changes of the target
 
-    From their next check-in on, agents refuse packages and assignments signed by
-    this key.
+    From their next check-in on, devices accept no change that this key signs. Its
+    earlier changes stay: packages that it has assigned stay assigned. Only a root
+    key of the target can sign the new key list.
 
     Usage: packcast keys revoke [OPTIONS] <PUBLIC_KEY>
 
@@ -556,7 +557,7 @@ fn keys_revoke() {
 #[test]
 fn keys_list() {
     assert_snapshot!(help("keys list"), @"
-    List the keys that agents trust
+    List the keys that may sign changes of the target
 
     Usage: packcast keys list [OPTIONS]
 
@@ -801,9 +802,8 @@ fn publish() {
           --only-for-group <GROUP>
               Allow only agents in this group to act on the package (repeatable)
 
-              An agent is in the groups that 'packcast group add' has added it to,
-              and in the groups that its own configuration names. The package cannot
-              be assigned to OCS agents.
+              An agent is in the groups that 'packcast group add' has added it to.
+              The package cannot be assigned to OCS agents.
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1004,8 +1004,8 @@ fn assign() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a key that agents trust, are
-              always accepted.
+              Packages signed by your own key, or by a publisher key of the target,
+              are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1075,32 +1075,11 @@ fn sign() {
     A Packcast agent begins nothing under a signed state that has expired: 90 days
     after the last change. This command signs the state again, and renews the list
     of publisher keys if it expires within 60 days and your key is a root key. Run
-    it once a month. It also signs assignments for agents that check each assignment
-    alone: without options, those that expire within 90 days. It refuses assignments
-    that your key has not signed: check these assignments with 'packcast group show'
-    or 'packcast device show', then pass --group or --device to sign them as they
-    are on record.
+    it once a month.
 
     Usage: packcast sign [OPTIONS]
 
     Options:
-          --group <GROUP>
-              Sign the recorded assignments of this group, even if another key
-              signed them (repeatable)
-
-          --device <DEVICE>
-              Sign the recorded assignments of this device, even if another key
-              signed them (repeatable)
-
-          --all
-              Also sign assignments that do not expire soon
-
-          --restored
-              Sign all assignments of a table that was restored from a backup
-
-              Signs the restored assignments even if this machine has signed later
-              ones.
-
           --state-valid-for <DAYS>
               Let the signed state expire after this many days
 
@@ -1118,12 +1097,6 @@ fn sign() {
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
 
-          --accept-key <KEY>
-              Accept packages signed by this key (repeatable)
-
-              Packages signed by your own key, or by a key that agents trust, are
-              always accepted.
-
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1132,9 +1105,6 @@ fn sign() {
     Examples:
       packcast sign
       packcast sign --state-valid-for 14
-      packcast sign --all
-      packcast sign --restored
-      packcast sign --group lab --device web01
     ");
 }
 
@@ -1242,9 +1212,9 @@ fn group_add() {
     assert_snapshot!(help("group add"), @"
     Add devices to a group
 
-    A device gets the packages of the group at its next check-in. A device that is a
-    member already stays one. If the command is interrupted, run it again to add the
-    other devices.
+    All devices join together. A device gets the packages of the group at its next
+    check-in. A device that is a member already stays one. If the command is
+    interrupted, run it again.
 
     Usage: packcast group add [OPTIONS] <--device <DEVICE>|--from <FILE>> <GROUP>
 
@@ -1281,8 +1251,8 @@ fn group_remove() {
     assert_snapshot!(help("group remove"), @"
     Remove devices from a group
 
-    A device loses the assignments that it has only through this group. If the
-    command is interrupted, run it again to remove the other devices.
+    All devices leave together. A device loses the assignments that it has only
+    through this group. If the command is interrupted, run it again.
 
     Usage: packcast group remove [OPTIONS] <--device <DEVICE>|--from <FILE>> <GROUP>
 
@@ -2169,8 +2139,8 @@ fn revert() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a key that agents trust, are
-              always accepted.
+              Packages signed by your own key, or by a publisher key of the target,
+              are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -2203,8 +2173,8 @@ fn audit() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a key that agents trust, are
-              always accepted.
+              Packages signed by your own key, or by a publisher key of the target,
+              are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')

@@ -1,7 +1,6 @@
 //! Warns of assignees that are outside the audience of a package.
 //!
-//! The publisher does not refuse the assignment: an agent is also in the groups that its own
-//! configuration names, and the records do not show these groups.
+//! The publisher does not refuse the assignment: a device may join a group of the audience later.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +47,7 @@ fn group_outside(group: &GroupName, audience: &BTreeSet<GroupName>) -> Warning {
 
 fn device_outside(device: &DeviceId, audience: &BTreeSet<GroupName>) -> Warning {
     Warning::new(format!(
-        "the package is only for devices in {}: {device} refuses the package unless the device's own configuration names such a group",
+        "the package is only for devices in {}: {device} refuses the package",
         named(audience)
     ))
 }
@@ -89,8 +88,8 @@ mod tests {
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the package is only for devices in group lab: other devices of group hall refuse the package
         warning: the package is only for devices in one of the groups lab, office: other devices of group hall refuse the package
-        warning: the package is only for devices in group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package unless the device's own configuration names such a group
-        warning: the package is only for devices in one of the groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package unless the device's own configuration names such a group
+        warning: the package is only for devices in group lab: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package
+        warning: the package is only for devices in one of the groups lab, office: key:aaaaaaaaaaaaaaaaaaaaaaaaaa refuses the package
         ");
     }
 }

@@ -103,8 +103,8 @@ impl Signer {
         progress: &Progress,
     ) -> Result<CompletedChange, Failure> {
         let mut state = self.changer(target).await?;
-        let changed = state.change(changes, command).await?;
-        changed.complete(progress).await
+        let outcome = state.change(changes, command).await?;
+        outcome.complete(progress).await
     }
 }
 

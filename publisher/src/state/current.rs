@@ -8,6 +8,8 @@ use packcast_rollout::state::StatePart;
 use super::reader::TargetState;
 use crate::failure::Failure;
 use crate::target::Target;
+use crate::text::{count, for_target};
+use crate::warning::Warning;
 
 /// Returns the documents of these names in the verified head.
 ///
@@ -25,4 +27,44 @@ pub(crate) async fn current_part(
 pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure> {
     let mut state = TargetState::read(&target.records, &target.trust()?).await?;
     Ok(state.trees.all_groups(&target.records).await?)
+}
+
+/// Warns if the records of the last commits are incomplete, so that a command that only reads may
+/// show earlier records.
+pub(crate) async fn warn_of_open_records(target: &Target) -> Result<(), Failure> {
+    let recorded = target.records.recorded_changes().await?;
+    let head = target.records.head().await?;
+    let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
+    if open > 0 {
+        target.warnings.push(open_records(open, &target.name));
+    }
+    Ok(())
+}
+
+fn open_records(commits: u64, target: &str) -> Warning {
+    let commits = count(commits, "commit");
+    Warning::new(format!(
+        "the records of {commits} are incomplete: a command is running, or was interrupted"
+    ))
+    .hint(for_target(
+        "run 'packcast sign', or any command that changes the target, to complete the records",
+        target,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_of_open_records() {
+        let warnings = [open_records(1, "local"), open_records(2, "prod")];
+        let warnings = warnings.map(|warning| warning.to_string());
+        insta::assert_snapshot!(warnings.join("\n"), @r"
+        warning: the records of 1 commit are incomplete: a command is running, or was interrupted
+        hint: run 'packcast sign', or any command that changes the target, to complete the records
+        warning: the records of 2 commits are incomplete: a command is running, or was interrupted
+        hint: run 'packcast --target prod sign', or any command that changes the target, to complete the records
+        ");
+    }
 }

@@ -55,7 +55,9 @@ impl Args {
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
         let reason = self.reason.as_ref();
-        let work = removal::remove(target, to_remove, reason, signer, &progress);
+        let work = Box::pin(removal::remove(
+            target, to_remove, reason, signer, &progress,
+        ));
         let changed = until_interrupted("devices", work, &bar).await?;
         output::result(format, &changed, block::text);
         changed.complete()

@@ -41,7 +41,7 @@ impl Args {
         let names = self.devices.names()?;
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
-        let work = group::add(target, &self.group, &names, signer, &progress);
+        let work = Box::pin(group::add(target, &self.group, &names, signer, &progress));
         let changed = until_interrupted("devices", work, &bar).await?;
         print(format, &changed, ADDED);
         changed.complete(&self.group)
@@ -51,7 +51,13 @@ impl Args {
         let names = self.devices.names()?;
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
-        let work = group::remove(target, &self.group, &names, signer, &progress);
+        let work = Box::pin(group::remove(
+            target,
+            &self.group,
+            &names,
+            signer,
+            &progress,
+        ));
         let changed = until_interrupted("devices", work, &bar).await?;
         print(format, &changed, REMOVED);
         changed.complete(&self.group)
