@@ -32,7 +32,7 @@ pub(crate) struct TestTarget {
 
 impl TestTarget {
     pub(crate) async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let target = Target {

@@ -80,7 +80,7 @@ fn target(table: &Table, folder: &Path) -> Target {
 
 impl Fixture {
     async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().unwrap();
         let key = Arc::new(local::signing_key(folder.path(), &NoSecrets).unwrap());
         Self {
@@ -148,8 +148,8 @@ impl Fixture {
     async fn commit(&self, changes: &[StateChange]) {
         let mut signer = self.signer();
         let mut state = signer.changer(&self.target).await.unwrap();
-        let committed = state.change(changes, "packcast").await.unwrap().committed;
-        assert!(committed.number().is_some(), "{committed:?}");
+        let outcome = state.change(changes, "packcast").await.unwrap();
+        assert!(outcome.committed.number().is_some(), "{outcome:?}");
     }
 
     async fn order(&self) -> u64 {

@@ -1,8 +1,9 @@
 //! Tools for the tests of the store and of everything above the store.
 //!
-//! This crate depends on no more than the store, so that the tests of the store and of the
-//! check-in function build without publisher, agent and local system.
+//! This crate depends on the publisher, whose commits it makes, but on neither the agent nor the
+//! local system. So the tests of the store and of the check-in function build without them.
 
+pub mod administrator;
 #[cfg(feature = "objects")]
 pub mod bucket;
 mod clock;
@@ -11,6 +12,7 @@ mod copies;
 mod engine;
 pub mod fault;
 mod layer;
+mod memories;
 pub mod meter;
 pub mod peer;
 pub mod policy;

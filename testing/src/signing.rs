@@ -1,13 +1,13 @@
 //! The key that all tests sign with.
 
+use std::fmt;
 use std::io::Cursor;
 use std::sync::LazyLock;
 
 use minisign::KeyPair;
 use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
-use packcast_store::RecordsError;
-use packcast_store::records::{AssignError, SignError, Signing};
+use packcast_store::records::{Sign, SignError};
 
 use crate::clock::NOW;
 
@@ -34,28 +34,35 @@ impl TestKey {
     }
 }
 
-/// Returns a signer of the documents written at [`NOW`].
-pub fn signing() -> Signing<'static> {
+/// A key, and the time of the commits that it signs.
+#[derive(Clone, Copy)]
+pub struct Signing {
+    pub now: UnixTime,
+    /// Public half of the key.
+    pub key: &'static PublicKey,
+    pub sign: &'static Sign,
+}
+
+/// Returns a signer of the commits made at [`NOW`].
+pub fn signing() -> Signing {
     signing_at(NOW)
 }
 
-/// Returns a signer of the documents written at this time.
-pub fn signing_at(now: UnixTime) -> Signing<'static> {
+/// Returns a signer of the commits made at this time.
+pub fn signing_at(now: UnixTime) -> Signing {
     Signing {
         now,
-        keys: &KEY.public,
+        key: &KEY.public[0],
         sign: &|document| KEY.sign(document),
-        memory: None,
     }
 }
 
 /// Returns a signer whose key no device trusts.
-pub fn another_signing() -> Signing<'static> {
+pub fn another_signing() -> Signing {
     Signing {
         now: NOW,
-        keys: &OTHER.public,
+        key: &OTHER.public[0],
         sign: &|document| OTHER.sign(document),
-        memory: None,
     }
 }
 
@@ -64,13 +71,11 @@ pub fn trusted() -> &'static [PublicKey] {
     &KEY.public
 }
 
-/// Returns the answer of the records; the tests always have a signing key.
-///
-/// # Panics
-/// If a stored document is not signed with that key.
-pub fn answered<T>(answer: Result<T, AssignError>) -> Result<T, RecordsError> {
-    answer.map_err(|error| match error {
-        AssignError::Records(error) => error,
-        AssignError::Signing(error) => panic!("{error:?}"),
-    })
+impl fmt::Debug for Signing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing")
+            .field("now", &self.now)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }

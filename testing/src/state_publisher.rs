@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use packcast_protocol::state::commit::next_number;
 use packcast_protocol::state::{
-    CommitFields, CommitId, DocumentText, KeyListId, LeafName, NodeHash, PagedTree, SignedKeyList,
-    UpdatedTree,
+    Commit, CommitFields, CommitId, DocumentText, KeyListId, LeafName, NodeHash, PagedTree,
+    SignedKeyList, UpdatedTree,
 };
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::Records;
@@ -16,7 +16,8 @@ use crate::commits::{TARGET, key_list, signed_commit};
 /// A publisher that stores lists, pages, documents and commits as the real publisher does. It
 /// checks none of the rules for changes.
 ///
-/// Its trees stay in memory, so it cannot continue the state of another publisher.
+/// Its trees stay in memory, so it cannot continue the state of another publisher, except that of a
+/// new target.
 #[derive(Debug)]
 pub struct StatePublisher {
     records: Records,
@@ -30,22 +31,34 @@ pub struct StatePublisher {
 type Leaves = BTreeMap<LeafName, Option<Sha256Digest>>;
 
 impl StatePublisher {
-    /// Stores the first key list of the target, signed at this time.
+    /// Continues the empty state of a new target, or stores the first key list of a table without a
+    /// target, signed at this time.
     ///
     /// # Panics
-    /// The table already has this list.
+    /// The target has a group or a device.
     pub async fn start(records: &Records, now: UnixTime) -> Self {
-        let (list, signed) = key_list(1, now);
         let empty = || PagedTree::new(NodeHash::EMPTY);
-        let publisher = Self {
+        let lists = records.lists_after(0).await;
+        let lists = lists.expect("key lists can be read");
+        let (first, signed) = key_list(1, now);
+        let mut publisher = Self {
             records: records.clone(),
-            list,
-            head: None,
+            list: first,
+            head: records.head().await.expect("the head can be read"),
             groups: empty(),
             devices: empty(),
             ancestors: empty(),
         };
-        publisher.store_list(&signed).await;
+        match lists.last() {
+            Some(newest) => publisher.list.digest = newest.digest(),
+            None => publisher.store_list(&signed).await,
+        }
+        if let Some(head) = &publisher.head {
+            let commit = serde_json::from_str::<Commit>(head.commit.signed.text());
+            let commit = commit.expect("the head is a commit");
+            let roots = [commit.groups, commit.devices, commit.ancestors];
+            assert_eq!(roots, [NodeHash::EMPTY; 3], "the target is new");
+        }
         publisher
     }
 

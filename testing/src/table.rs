@@ -8,13 +8,17 @@ use packcast_protocol::{
 use packcast_rollout::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published, WriteBudget,
 };
-use packcast_store::records::{Recorded, Reservation, Reserved};
-use packcast_store::{Records, RecordsConfig};
+use packcast_store::records::{Announced, Announcing, Recorded, Reservation, Reserved};
+use packcast_store::{Records, RecordsConfig, RecordsError};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use crate::administrator::{self, Administrator as _};
 pub use crate::clock::NOW;
+use crate::commits::trust;
 use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
+use crate::memories;
 use crate::meter::Meter;
 use crate::raw::RawEngine;
 use crate::service::Service;
@@ -30,18 +34,37 @@ pub struct Table {
     pub faults: FakeFaults,
     pub endpoint: String,
     name: String,
+    /// The memory of signed commits; `None` if the table has no target.
+    memory: Option<TempDir>,
     /// The engine that ends with the table; `None` if the service runs on.
     _engine: Option<EmbeddedEngine>,
 }
 
 impl Table {
-    /// Creates a table on an embedded engine, without faults until a test sets their rates.
+    /// Creates a table with a target on an embedded engine, without faults until a test sets their
+    /// rates.
     pub async fn start(seed: u64) -> Self {
         Self::start_on(Service::Embedded, seed).await
     }
 
-    /// Creates a table on a service, without faults until a test sets their rates.
+    /// Creates a table with a target on a service, without faults until a test sets their rates.
+    ///
+    /// The target has its first key list and its first commit, without a group.
     pub async fn start_on(service: Service, seed: u64) -> Self {
+        let mut table = Self::without_target_on(service, seed).await;
+        table.memory = Some(memories::create(&table.records, &trust()));
+        administrator::found(&table.records).await;
+        table.meter.take();
+        table
+    }
+
+    /// Creates a table on an embedded engine, which has neither a key list nor a commit.
+    pub async fn without_target(seed: u64) -> Self {
+        Self::without_target_on(Service::Embedded, seed).await
+    }
+
+    /// Creates a table on a service, which has neither a key list nor a commit.
+    pub async fn without_target_on(service: Service, seed: u64) -> Self {
         let (endpoint, engine) = match service {
             Service::Embedded => {
                 let engine = EmbeddedEngine::start().await;
@@ -64,6 +87,7 @@ impl Table {
             faults,
             endpoint,
             name,
+            memory: None,
             _engine: engine,
         }
     }
@@ -166,6 +190,17 @@ impl Drop for Table {
             assert_eq!(self.meter.scans(), 0, "a request scanned the table");
         }
     }
+}
+
+/// Announces tasks of a device under the leaf that is on record.
+pub async fn announce(
+    records: &Records,
+    device: &DeviceId,
+    tasks: &[Announcing<'_>],
+    at: UnixTime,
+) -> Result<Announced, RecordsError> {
+    let leaf = records.device_state(device).await?.leaf;
+    records.announce(device, leaf.order, tasks, at).await
 }
 
 /// Connects to a table through injected faults.

@@ -12,6 +12,12 @@ struct PrintedConfig {
     enrolment_token: Option<String>,
 }
 
+/// A part of the JSON output of `keys show` and `keys rotate`.
+#[derive(Deserialize)]
+struct ShownTrust {
+    trust: String,
+}
+
 /// A device of a world, with the printed configuration and a state folder of its own.
 struct Device {
     world: World,
@@ -23,13 +29,33 @@ impl Device {
         let world = World::start(PROGRAM);
         // A device needs a state before it can follow it.
         world.ok(&["sign"]);
-        let config = world.ok(&["agent-config"]).stdout;
+        let mut device = Self {
+            world,
+            config: String::new(),
+        };
+        let trust = device.trust();
+        device.write_config("agent", &trust);
+        device
+    }
+
+    /// Writes the printed configuration, with this trust line and a state folder of this name.
+    fn write_config(&mut self, folder: &str, trust: &str) {
+        let config = self.world.ok(&["agent-config"]).stdout;
         let usual = "\"/var/lib/packcast-agent\"";
         assert!(config.contains(usual), "{config}");
-        let own = format!("{:?}", world.path("agent"));
-        let config = config.replace(usual, &own);
-        let config = world.file("agent.toml", config.as_bytes());
-        Self { world, config }
+        let own = format!("{:?}", self.world.path(folder));
+        let config = config.replace(usual, &own).replace(&self.trust(), trust);
+        self.config = self.world.file("agent.toml", config.as_bytes());
+    }
+
+    fn trust(&self) -> String {
+        self.world.json::<ShownTrust>(&["keys", "show"]).trust
+    }
+
+    /// Rotates the key, and returns the trust line for new agents.
+    fn rotate(&self) -> String {
+        let rotate = ["keys", "rotate", "--unencrypted"];
+        self.world.json::<ShownTrust>(&rotate).trust
     }
 
     fn run(&self) {
@@ -49,13 +75,28 @@ impl Device {
 
 #[test]
 fn an_agent_with_the_printed_configuration_follows_a_rotation() {
-    let device = Device::begin();
+    let mut device = Device::begin();
     device.run();
     device.deploys("before");
-    device.world.ok(&["keys", "rotate", "--unencrypted"]);
+    let trust = device.trust();
+    let rotated = device.rotate();
+    assert_ne!(rotated, trust);
+    // A function that starts again still sends the list that leads from the old key to the new one.
+    device.world.restart();
+    device.write_config("agent", &trust);
     device.deploys("after");
-    device.world.ok(&["keys", "rotate", "--unencrypted"]);
+    device.rotate();
     device.deploys("later");
+    assert_eq!(device.trust(), trust);
+}
+
+#[test]
+fn a_new_agent_needs_only_the_key_of_the_last_rotation() {
+    let mut device = Device::begin();
+    device.rotate();
+    let rotated = device.rotate();
+    device.write_config("new", &rotated);
+    device.deploys("new");
 }
 
 #[test]

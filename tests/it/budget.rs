@@ -1,16 +1,14 @@
 //! The cost of an idle check-in, with a full table.
 
 use packcast_check_in::{CheckInFunction, FunctionSettings};
-use packcast_protocol::state::document::{DeviceGroups, Entries};
-use packcast_protocol::state::{DeviceDocument, Document, DocumentText, GroupDocument, LeafName};
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_store::records::Joined;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::commits::trust;
 use packcast_testing::peer::{Peer, PeerReply};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::state_publisher::StatePublisher;
 use packcast_testing::table::{NOW, Table};
 use packcast_tests::settings::settings;
 
@@ -91,21 +89,6 @@ fn groups() -> impl Iterator<Item = GroupName> {
     (0..GROUPS).map(move |n| format!("{n:x>width$}").parse().unwrap())
 }
 
-/// Commits the groups, and a device that is in all of them.
-async fn commit(table: &Table, device: &DeviceId) {
-    let created = groups().map(|group| (group, 1)).collect();
-    let created = DeviceGroups::new(created).unwrap();
-    let own = Document::new(DeviceDocument::new(created, Entries::default()));
-    let with_text = |name, text: &DocumentText| (name, Some(text.clone()));
-    let mut changes = vec![with_text(LeafName::Device(device.clone()), own.text())];
-    for (revision, group) in (1..).zip(groups()) {
-        let document = Document::new(GroupDocument::empty(1, revision));
-        changes.push(with_text(LeafName::Group(group), document.text()));
-    }
-    let mut publisher = StatePublisher::start(&table.records, NOW).await;
-    publisher.commit(changes, NOW).await;
-}
-
 /// Expects exactly one Query of at most one unit since the last call.
 fn expect_one_query(table: &Table) {
     let usage = table.meter.take();
@@ -127,7 +110,6 @@ async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let devices = peers.each_ref().map(Peer::device);
     let package = fill(&table, &devices).await;
     join(&table, &devices, &package).await;
-    commit(&table, &devices[2]).await;
     // Each device is reconciled once by a function with an empty cache; the function then caches
     // the groups for a minute, for all devices.
     let function = function(&table);

@@ -61,7 +61,7 @@ impl GroupedDevice {
             let package = records.find(&PackageRef::Id(id)).await.unwrap().unwrap();
             let device = records.devices_named("web01").await.unwrap();
             let unsigned = Signing::without_key(UnixTime(1_700_000_000));
-            let assigned = records.assign(&device[0], &package, false, unsigned);
+            let assigned = records.signed_assign(&device[0], &package, false, unsigned);
             assigned.await.unwrap();
         });
     }

@@ -7,12 +7,13 @@ use http::{Request, StatusCode};
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
-use packcast_store::records::{GroupError, ReserveError, Reserved, Tally};
+use packcast_store::records::{ReserveError, Reserved, Tally};
 use packcast_store::{Records, RecordsError};
+use packcast_testing::administrator::{Administrator as _, ChangeError, answered};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::service::Service;
-use packcast_testing::signing::{answered, signing};
+use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table, reservation};
 use packcast_tests::settings::settings;
 
@@ -104,7 +105,7 @@ impl TwoGroups {
                 .await
             {
                 // The answer to an earlier attempt was lost.
-                Err(GroupError::NotAssigned { .. }) => Ok(()),
+                Err(ChangeError::NotAssigned { .. }) => Ok(()),
                 answer => by_group(answer).map(|_| ()),
             }
         })
@@ -157,9 +158,9 @@ impl TwoGroups {
     }
 }
 
-fn by_group<T>(answer: Result<T, GroupError>) -> Result<T, RecordsError> {
+fn by_group<T>(answer: Result<T, ChangeError>) -> Result<T, RecordsError> {
     answer.map_err(|error| match error {
-        GroupError::Records(error) => error,
+        ChangeError::Records(error) => error,
         error => panic!("{error:?}"),
     })
 }

@@ -91,7 +91,7 @@ fn leave(agent: AgentId) -> StateChange {
 
 impl Target {
     async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let (id, list) = first_key_list(NOW);
         assert!(table.records.add_list(&id, &list).await.unwrap());
         Self {
@@ -111,7 +111,7 @@ impl Target {
             key: &trusted()[0],
             sign: signing().sign,
             memory: &mut memory,
-            clock: || NOW,
+            clock: &|| NOW,
         };
         let request = CommitRequest {
             changes,

@@ -27,6 +27,7 @@ use self::model::{ExpectedReply, FleetModel, ModelPackage, ModelResult};
 use self::plan::{GROUPS, PRIORITIES, ROUNDS};
 use self::work::{FleetContext, Job, PlannedCheckIn};
 use crate::settings::settings;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::fault::{FaultRates, Injected};
 use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::signing;

@@ -166,7 +166,10 @@ impl Deployment<'_> {
         // only directly before the action.
         let past = self.history.borrow().past(self.id);
         if let Err(reason) = self.permits_of(&manifest).authorise(task, &past) {
-            self.dir.keep_manifest(&document)?;
+            if let Err(error) = self.dir.keep_manifest(&document) {
+                let error = with_causes(&error);
+                tracing::warn!(package = %self.id, error, "cannot keep the manifest: it will be fetched again");
+            }
             return Err(AttemptError::NotPermitted(reason).into());
         }
         self.observe(event::Event::ManifestVerified {

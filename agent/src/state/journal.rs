@@ -1,5 +1,8 @@
 //! The journal of a package that the agent deploys, so that a crash neither loses nor repeats work.
 
+#[cfg(test)]
+mod test_permission;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
@@ -12,12 +15,6 @@ use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
 };
 use serde::{Deserialize, Serialize};
-
-#[cfg(test)]
-use packcast_protocol::{
-    Assignee, GroupName, Sha256Digest,
-    state::{CommitId, HighestCommit, TargetId},
-};
 
 use crate::platform::ProgramRecord;
 use crate::state::{PackageDir, StateDir, StateError};
@@ -285,39 +282,6 @@ impl Journal {
                 *attempt
             }
             Self::Finished(finished) => finished.report.attempt,
-        }
-    }
-}
-
-#[cfg(test)]
-impl Permission {
-    /// The target of the permissions in tests.
-    pub(crate) const TARGET: TargetId = TargetId::from_bytes([7; 16]);
-
-    /// Returns a permission for all devices.
-    pub(crate) fn of_all(seq: u64) -> Self {
-        let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
-        let commit = CommitId {
-            number: 1_795_000_000,
-            digest: Sha256Digest::of(b"commit"),
-        };
-        let highest = HighestCommit {
-            key: key.parse().unwrap(),
-            commit,
-            until: UnixTime(1_795_000_000),
-        };
-        let mandate = Mandate {
-            assignee: Assignee::Group(GroupName::all()),
-            seq,
-        };
-        Self {
-            mandates: [mandate].into(),
-            under: Box::new(ActedUnder {
-                target: Self::TARGET,
-                highest,
-                list: 1,
-                root: key.parse().unwrap(),
-            }),
         }
     }
 }

@@ -112,21 +112,6 @@ impl MemoryFile {
         Ok(())
     }
 
-    /// Replaces the root keys of a memory after a rotation. The remembered commits stay.
-    pub async fn replace_roots(
-        path: &Path,
-        from: &TrustedRoots,
-        to: &TrustedRoots,
-    ) -> Result<(), MemoryFileError> {
-        let opened = Self::open(path, from).await?;
-        let first = FirstLine {
-            trust: to.clone(),
-            founder: opened.is_founder,
-        };
-        let replaced = private_file::replace(path, &content(&first, opened.memory.lines()));
-        replaced.map_err(file_error(path))
-    }
-
     /// Returns target and root keys of a memory. `None` if there is no memory.
     ///
     /// The first line never changes, so no lock is needed.
@@ -401,24 +386,6 @@ mod tests {
         assert!(MemoryFile::found(&path, &trust(1)).unwrap());
         MemoryFile::accept(&path, &trust(2)).unwrap();
         assert_eq!(MemoryFile::trust(&path).unwrap(), Some(trust(2)));
-    }
-
-    #[tokio::test]
-    async fn a_rotation_keeps_the_remembered_commits() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("commits");
-        assert!(MemoryFile::found(&path, &trust(1)).unwrap());
-        let event = line(1, MemoryEvent::Stored);
-        let mut file = MemoryFile::open(&path, &trust(1)).await.unwrap();
-        file.append(std::slice::from_ref(&event)).unwrap();
-        drop(file);
-        let from = trust(1);
-        MemoryFile::replace_roots(&path, &from, &trust(2))
-            .await
-            .unwrap();
-        let file = MemoryFile::open(&path, &trust(2)).await.unwrap();
-        assert!(file.is_founder());
-        assert_eq!(lines(&file), [event]);
     }
 
     #[tokio::test]

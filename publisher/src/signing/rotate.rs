@@ -72,7 +72,7 @@ pub async fn rotate(
     })
 }
 
-/// Rotates the key of the signed state, and returns the new trust line.
+/// Rotates the key of the signed state, and returns the trust line for new agents.
 async fn rotate_state(
     target: &Target,
     old: &Arc<SigningKey>,

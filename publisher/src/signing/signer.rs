@@ -103,11 +103,8 @@ impl Signer {
         progress: &Progress,
     ) -> Result<CompletedChange, Failure> {
         let mut state = self.changer(target).await?;
-        state
-            .change(changes, command)
-            .await?
-            .complete(progress)
-            .await
+        let outcome = state.change(changes, command).await?;
+        outcome.complete(progress).await
     }
 }
 

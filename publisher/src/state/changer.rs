@@ -104,7 +104,7 @@ impl<'a> StateChanger<'a> {
             key: self.key,
             sign: self.sign,
             memory: &mut memory,
-            clock: now,
+            clock: &now,
         };
         let author = &self.target.author;
         let request = CommitRequest {

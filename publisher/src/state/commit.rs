@@ -45,7 +45,7 @@ pub struct Committer<'a> {
     pub key: &'a PublicKey,
     pub sign: &'a Sign,
     pub memory: &'a mut MemoryFile,
-    pub clock: fn() -> UnixTime,
+    pub clock: &'a (dyn Fn() -> UnixTime + Send + Sync),
 }
 
 /// The changes of one commit.

@@ -10,7 +10,6 @@ use super::key_list::{KeyChange, ListChange};
 use super::reader::TargetState;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
 
 /// A key, and the function that signs states with it.
@@ -20,11 +19,15 @@ pub(crate) struct StateKey<'a> {
     pub(crate) sign: &'a Sign,
 }
 
-/// Replaces a root key, which is a publisher key, too, by a new key. Returns the new trust line.
+/// Replaces a root key, which is a publisher key, too, by a new key. Returns a trust line with the
+/// present root keys, for new devices.
 ///
 /// Two commits have a list each. The old key signs the first list, for devices whose trust line has
 /// the old key; the new key signs the second, for devices with the new trust line. The key lists on
 /// record tell how far an interrupted rotation came, so the same call completes it.
+///
+/// The memory of this machine keeps its trust line, as the function does: from the new line on, the
+/// chain of key lists would leave out the list that leads devices from the old key to the new one.
 pub(crate) async fn rotate(
     target: &Target,
     old: StateKey<'_>,
@@ -55,12 +58,9 @@ pub(crate) async fn rotate(
     if !newest.is_some_and(|list| list.signer() == new.public) {
         change_list(target, new, new, KeyChange::Confirm, COMMAND).await?;
     }
-    let roots = trust.roots().iter();
-    let roots = roots.map(|root| if root == old.public { new.public } else { root });
-    let next = TrustedRoots::new(trust.target(), roots.cloned().collect());
-    let next = next.map_err(Failure::failed)?;
-    MemoryFile::replace_roots(&target.state_memory, &trust, &next).await?;
-    Ok(next)
+    let state = TargetState::read(&target.records, &trust).await?;
+    let roots = state.chain.roots().to_vec();
+    TrustedRoots::new(trust.target(), roots).map_err(Failure::failed)
 }
 
 /// Lets another publisher sign commits, unless the newest list names its key already.

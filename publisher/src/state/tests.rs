@@ -87,7 +87,7 @@ fn join(numbers: impl IntoIterator<Item = u32>) -> StateChange {
 
 impl TestTarget {
     async fn start(seed: u64) -> Self {
-        let table = Table::start(seed).await;
+        let table = Table::without_target(seed).await;
         let (id, signed) = first_key_list(NOW);
         assert!(table.records.add_list(&id, &signed).await.unwrap());
         Self {
@@ -178,7 +178,7 @@ impl Machine<'_> {
             key: key(),
             sign,
             memory: &mut memory,
-            clock,
+            clock: &clock,
         };
         let request = CommitRequest {
             changes,
@@ -373,7 +373,7 @@ async fn nothing_is_signed_for_a_deleted_package_or_by_another_key() {
 /// Stores a first key list by another root key, which names the key of all tests as publisher.
 async fn list_of_another_root(table: &Table) -> TrustedRoots {
     let root = another_signing();
-    let trust = TrustedRoots::new(TARGET, root.keys.to_vec()).unwrap();
+    let trust = TrustedRoots::new(TARGET, vec![root.key.clone()]).unwrap();
     let list = key_list::first(&trust, key(), NOW).unwrap();
     let list = key_list::sign_list(&list, root.sign).unwrap();
     assert!(
@@ -388,7 +388,7 @@ async fn list_of_another_root(table: &Table) -> TrustedRoots {
 
 #[tokio::test]
 async fn nothing_is_signed_under_an_expired_list_without_a_root_key() {
-    let table = Table::start(311).await;
+    let table = Table::without_target(311).await;
     let trust = list_of_another_root(&table).await;
     let target = TestTarget {
         table,
@@ -428,7 +428,7 @@ async fn a_commit_renews_a_key_list_that_expires_soon() {
 
 #[tokio::test]
 async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
-    let table = Table::start(313).await;
+    let table = Table::without_target(313).await;
     let folder = tempfile::tempdir().unwrap();
     let target = new_target(&table, folder.path());
     let mut signer = Signer::new(&target, None);
@@ -478,13 +478,13 @@ fn new_target(table: &Table, folder: &Path) -> Target {
 async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {
     let mut signer = Signer::new(target, None);
     let mut state = signer.changer(target).await?;
-    let command = "packcast group create lab";
-    Ok(state.change(changes, command).await?.committed)
+    let outcome = state.change(changes, "packcast group create lab").await?;
+    Ok(outcome.committed)
 }
 
 #[tokio::test]
 async fn the_first_change_of_a_new_target_stores_its_first_key_list() {
-    let table = Table::start(308).await;
+    let table = Table::without_target(308).await;
     let folder = tempfile::tempdir().unwrap();
     let target = new_target(&table, folder.path());
     let trust = target.trust().unwrap();
@@ -510,7 +510,7 @@ async fn the_first_change_of_a_new_target_stores_its_first_key_list() {
 
 #[tokio::test]
 async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
-    let table = Table::start(309).await;
+    let table = Table::without_target(309).await;
     let folder = tempfile::tempdir().unwrap();
     let target = new_target(&table, folder.path());
     let trust = target.trust().unwrap();
@@ -534,7 +534,7 @@ async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
 
 #[tokio::test]
 async fn a_first_key_list_is_stored_with_the_first_commit_or_not_at_all() {
-    let table = Table::start(310).await;
+    let table = Table::without_target(310).await;
     let folder = tempfile::tempdir().unwrap();
     let target = new_target(&table, folder.path());
     let refuse = |conflicts| {

@@ -33,7 +33,7 @@ impl Records {
     ///
     /// For a device with a Packcast agent the assignment is also added to the signed device
     /// assignments, which must be signed by the publisher already.
-    pub async fn assign(
+    pub async fn signed_assign(
         &self,
         device: &DeviceId,
         package: &PackageRecord,
@@ -87,7 +87,7 @@ impl Records {
         .await
     }
 
-    /// Returns the outcome that [`Records::assign`] would have now, without a change.
+    /// Returns the outcome that [`Records::signed_assign`] would have now, without a change.
     pub async fn assign_outcome(
         &self,
         device: &DeviceId,
@@ -112,7 +112,7 @@ impl Records {
     ///
     /// After this returns, a task that was not announced is not announced any more, unless a
     /// group of the device has the package.
-    pub async fn unassign(
+    pub async fn signed_unassign(
         &self,
         device: &DeviceId,
         package: &PackageRecord,

@@ -41,7 +41,7 @@ pub enum GroupError {
 
 impl Records {
     /// Creates a group without members and without packages.
-    pub async fn create_group(
+    pub async fn signed_create_group(
         &self,
         group: &GroupName,
         signing: Signing<'_>,
@@ -111,7 +111,7 @@ impl Records {
     }
 
     /// Deletes a group. Returns false, without deleting, if it has packages or members.
-    pub async fn delete_group(&self, group: &GroupName) -> Result<bool, GroupError> {
+    pub async fn signed_delete_group(&self, group: &GroupName) -> Result<bool, GroupError> {
         self.retry_on_conflict((), |()| async move {
             let Some(state) = self.group(group).await? else {
                 let group = group.clone();

@@ -31,7 +31,7 @@ impl Records {
     /// The number of writes is small, and does not depend on the size of the group. The group
     /// `all` is created with its first package. The state of the group must be signed by the
     /// publisher already.
-    pub async fn assign_group(
+    pub async fn signed_assign_group(
         &self,
         group: &GroupName,
         package: &PackageRecord,
@@ -75,7 +75,7 @@ impl Records {
     /// Unassigns a package from a group.
     ///
     /// After this returns, the package is not announced to any device because of this group.
-    pub async fn unassign_group(
+    pub async fn signed_unassign_group(
         &self,
         group: &GroupName,
         package: PackageId,
@@ -100,7 +100,7 @@ impl Records {
     }
 
     /// Sets the location from which a group's devices download first.
-    pub async fn prefer(
+    pub async fn signed_prefer(
         &self,
         group: &GroupName,
         location: Option<&LocationName>,
@@ -112,7 +112,7 @@ impl Records {
     }
 
     /// Changes the pacing of a group's devices. The group `all` is created if it does not exist.
-    pub async fn pace_group(
+    pub async fn signed_pace_group(
         &self,
         group: &GroupName,
         change: &PacingChange,
@@ -170,7 +170,7 @@ impl Records {
         if state.is_some() || !group.is_all() {
             return Ok(state);
         }
-        match self.create_group(group, signing).await {
+        match self.signed_create_group(group, signing).await {
             Ok(state) => Ok(Some(state)),
             Err(GroupError::Exists { .. }) => Ok(self.group(group).await?),
             Err(error) => Err(error),

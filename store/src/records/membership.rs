@@ -59,7 +59,7 @@ impl Records {
     }
 
     /// Adds a device to a group. The device gets the packages of the group at its next check-in.
-    pub async fn join(
+    pub async fn signed_join(
         &self,
         device: &DeviceId,
         group: &GroupName,
@@ -137,7 +137,7 @@ impl Records {
     /// Removes a device from a group. Returns false if the device was not a member.
     ///
     /// After this returns, no task is announced to the device because of this group.
-    pub async fn leave(
+    pub async fn signed_leave(
         &self,
         device: &DeviceId,
         group: &GroupName,

@@ -11,7 +11,6 @@ mod host_names;
 mod pacing;
 mod projections;
 mod report;
-mod signed;
 mod state;
 
 use futures_util::future::join_all;

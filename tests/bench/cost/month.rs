@@ -15,6 +15,7 @@ use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::Published;
 use packcast_store::records::Reserved;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::{NOW, Table, location, published, reservation};

@@ -221,7 +221,7 @@ impl AttackedSystem {
             key: &public,
             sign: &sign,
             memory: &mut memory,
-            clock,
+            clock: &clock,
         };
         let request = CommitRequest {
             changes,

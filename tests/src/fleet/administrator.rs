@@ -2,11 +2,12 @@
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::{ActivateError, GroupError, Joined};
+use packcast_store::records::{ActivateError, Joined};
 use packcast_store::{Records, RecordsError};
 
 use super::plan::Act;
-use packcast_testing::signing::{answered, signing, signing_at};
+use packcast_testing::administrator::{Administrator as _, ChangeError, answered};
+use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::location;
 
 /// Number of attempts of a command; a service that fails more often is itself a fault.
@@ -21,9 +22,6 @@ pub(super) struct FleetNames {
 }
 
 /// Retries until an answer arrives.
-///
-/// `ask` is not an async closure, because the future of an async closure cannot be bound to be
-/// [`Send`].
 pub(super) async fn until_answered<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, RecordsError>>,
@@ -99,11 +97,11 @@ async fn once(
 }
 
 /// Returns the answer, or `None` if an earlier attempt has already unassigned the package.
-fn group_answer<T>(answer: Result<T, GroupError>) -> Result<Option<T>, RecordsError> {
+fn group_answer<T>(answer: Result<T, ChangeError>) -> Result<Option<T>, RecordsError> {
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(GroupError::Records(error)) => Err(error),
-        Err(GroupError::NotAssigned { .. }) => Ok(None),
+        Err(ChangeError::Records(error)) => Err(error),
+        Err(ChangeError::NotAssigned { .. }) => Ok(None),
         Err(error) => panic!("{error:?}"),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use packcast_protocol::PackageId;
 use packcast_store::Records;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, LocalSet};
 
 use super::administrator::{FleetNames, perform, until_answered};
 use super::caller::Caller;
@@ -59,11 +59,13 @@ pub(super) async fn all(context: &Arc<FleetContext>, name: &str, jobs: Vec<Job>)
     let total = jobs.len();
     let jobs = Arc::new(Mutex::new(jobs));
     let done = Arc::new(AtomicUsize::new(0));
+    // The futures of an administrator's changes stay in one thread.
+    let local = LocalSet::new();
     let mut workers = JoinSet::new();
     for _ in 0..CONNECTIONS {
         let (context, jobs, done) = (Arc::clone(context), Arc::clone(&jobs), Arc::clone(&done));
         let name = name.to_owned();
-        workers.spawn(async move {
+        let worker = async move {
             let mut caller = Caller::connect(context.address).await;
             let mut differences = Vec::new();
             while let Some(job) = next(&jobs) {
@@ -76,10 +78,11 @@ pub(super) async fn all(context: &Arc<FleetContext>, name: &str, jobs: Vec<Job>)
                 refused: caller.refused,
                 differences,
             }
-        });
+        };
+        workers.spawn_local_on(worker, &local);
     }
     let mut work = PhaseResult::default();
-    for worker in workers.join_all().await {
+    for worker in local.run_until(workers.join_all()).await {
         work.requests += worker.requests;
         work.refused += worker.refused;
         work.differences.extend(worker.differences);

@@ -3,6 +3,7 @@
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::command::PATIENCE_S;
 use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 

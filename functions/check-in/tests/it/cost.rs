@@ -1,5 +1,6 @@
 //! Cost of a check-in without any task.
 
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing_at;
 use packcast_testing::table::{Table, result};
 

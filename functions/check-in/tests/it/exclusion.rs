@@ -8,7 +8,8 @@ use packcast_protocol::api::{
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::TaskState;
 use packcast_store::records::{Blocked, Removing, Unblocked};
-use packcast_testing::signing::{signing, trusted};
+use packcast_testing::administrator::Administrator as _;
+use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 
 use crate::agents::{Agent, token};
@@ -136,31 +137,6 @@ async fn a_removed_packcast_agent_cannot_enrol_again() {
     assert_eq!(agent.check_in(&system).await.tasks, []);
     let devices = system.table.records.devices(200).await.unwrap();
     assert_eq!(devices.len(), 1);
-}
-
-#[tokio::test]
-async fn a_device_that_returns_receives_the_withdrawal_of_its_removal() {
-    let system = TestSystem::start().await;
-    let mut agent = Agent::enrolled(&system, 1).await;
-    let device = agent.device();
-    let package = system.table.package("vlc", 5).await;
-    system.assign(&device, &package, false).await;
-    let reply = agent.check_in(&system).await;
-    agent.keep_documents(&reply);
-    let records = &system.table.records;
-    let begun = records.begin_removal(&device, None, None, NOW).await;
-    begun.expect("a removal can begin");
-    let withdrawn = records.unassign(&device, &package, signing()).await;
-    withdrawn.expect("the withdrawal is signed");
-    records
-        .erase(&device)
-        .await
-        .expect("a device can be erased");
-    assert_eq!(unblock(&system, &device).await, Unblocked::Removed);
-    let reply = agent.check_in(&system).await;
-    let signed = reply.assignments.first().expect("the withdrawal");
-    let assignments = signed.verify(trusted()).expect("the publisher has signed");
-    assert_eq!(assignments.packages(), []);
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ mod commands;
 mod concurrency;
 mod cost;
 mod deadline;
-mod documents;
 mod download;
 mod enrolment;
 mod exclusion;

@@ -7,6 +7,7 @@ use packcast_rollout::{
     DeviceCommand, Pacing, PacingChange, PacingOverride, PackageRecord, Published,
 };
 use packcast_store::records::Reserved;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, location, published, reservation};
 

@@ -4,6 +4,7 @@ use packcast_check_in::FunctionSettings;
 use packcast_protocol::UnixTime;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pacing;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 

@@ -16,7 +16,7 @@ use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, Sha256Digest, U
 use packcast_testing::commits::{key_list, trust};
 use packcast_testing::peer::Peer;
 use packcast_testing::state_publisher::StatePublisher;
-use packcast_testing::table::{NOW, location};
+use packcast_testing::table::{NOW, Table, location};
 use serde_json::json;
 
 use crate::agents::{Agent, parsed, refused};
@@ -91,7 +91,9 @@ fn groups_of(peer: &Peer) -> BTreeSet<GroupName> {
 impl Following {
     /// Starts with the group `lab`, which has 100 devices and this peer.
     async fn with_lab(peer: &Peer) -> Self {
-        let mut following = Box::pin(Self::empty(following())).await;
+        let system = Box::pin(TestSystem::start_with(following())).await;
+        let publisher = StatePublisher::start(&system.table.records, NOW).await;
+        let mut following = Self { system, publisher };
         let devices = (0..100).map(|number| member(&other_device(number), &["lab"]));
         let changes = devices.chain([member(&peer.device(), &["lab"]), group("lab", 1, 1)]);
         Box::pin(following.commit(changes)).await;
@@ -99,7 +101,8 @@ impl Following {
     }
 
     async fn empty(settings: FunctionSettings) -> Self {
-        let system = TestSystem::start_with(settings).await;
+        let table = Table::without_target(1).await;
+        let system = TestSystem::start_on(table, settings).await;
         let publisher = StatePublisher::start(&system.table.records, NOW).await;
         Self { system, publisher }
     }
@@ -479,13 +482,14 @@ async fn a_new_task_comes_with_the_commit_that_assigns_it() {
     let peer = peer(1);
     let mut target = Following::with_lab(&peer).await;
     target.check_in(&peer, NOW).await;
-    let head = target.commit([group("lab", 2, 2)]).await;
+    target.commit([group("lab", 2, 2)]).await;
     // The cached head is young enough for a device without a new task.
     assert_eq!(target.check_in(&peer, NOW).await.state, None);
     let package = target.system.table.package("vlc", 5).await;
     target.system.assign(&peer.device(), &package, false).await;
+    let head = target.system.table.records.head().await.unwrap().unwrap();
     let reply = target.check_in(&peer, NOW).await;
-    assert_eq!(parts(&reply).of, Some(head));
+    assert_eq!(parts(&reply).of, Some(head.commit.id));
     let task = &reply.tasks[0];
     let place = location();
     assert_eq!(task.location_names, [place.name]);

@@ -11,6 +11,7 @@ use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, Pacing, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
+use packcast_testing::administrator::Administrator as _;
 pub(crate) use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 use packcast_testing::policy::Policy;
 use packcast_testing::signing::signing;
@@ -55,7 +56,11 @@ impl TestSystem {
     }
 
     pub(crate) async fn start_with(settings: FunctionSettings) -> Self {
-        let table = Table::start(1).await;
+        Self::start_on(Table::start(1).await, settings).await
+    }
+
+    /// Starts a function on a table, whose target has perhaps neither a key list nor a commit.
+    pub(crate) async fn start_on(table: Table, settings: FunctionSettings) -> Self {
         // The role of the function in the cloud must allow all its calls here.
         let allowed = Policy::of_function().before(table.faults.http_client());
         let records = Records::connect(RecordsConfig {

@@ -17,6 +17,7 @@
 //! - `tests/it/commands.rs`
 
 use packcast_rollout::assign::AssignOutcome;
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
 use packcast_testing::table::NOW;
 

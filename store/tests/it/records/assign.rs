@@ -5,9 +5,10 @@ use packcast_protocol::UnixTime;
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_store::records::{Announced, Announcing, DeploymentState, Recorded, Tally};
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::{signing, signing_at};
-use packcast_testing::table::{NOW, Table, device, result};
+use packcast_testing::table::{NOW, Table, announce, device, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
@@ -18,6 +19,8 @@ async fn an_assignment_creates_one_held_task(service: Service) {
     assert_eq!(assign().await.unwrap(), AssignOutcome::New { attempt: 1 });
     let open = AssignOutcome::AlreadyOpen { attempt: 1 };
     assert_eq!(assign().await.unwrap(), open);
+    // The second commit assigns the package again.
+    let head = table.records.head().await.unwrap().unwrap();
     let expected = OpenTask {
         package: package.id,
         priority: package.priority,
@@ -25,7 +28,7 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         state: TaskState::Pending,
         force: false,
         direct: true,
-        mandate: None,
+        mandate: Some(head.commit.id.number),
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));
@@ -83,9 +86,7 @@ async fn finish(table: &Table, number: u32, code: &str) -> PackageRecord {
         .await;
     assert_eq!(assigned.unwrap(), AssignOutcome::New { attempt: 1 });
     let task = table.task(&device, package.id).await.unwrap();
-    table
-        .records
-        .announce(&device, 0, &[Announcing::direct(&task)], NOW)
+    announce(&table.records, &device, &[Announcing::direct(&task)], NOW)
         .await
         .unwrap();
     let task = table.task(&device, package.id).await.unwrap();
@@ -121,9 +122,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
     assert_eq!(states().await.unwrap()[&device], DeploymentState::Pending);
 
     let task = table.task(&device, package.id).await.unwrap();
-    table
-        .records
-        .announce(&device, 0, &[Announcing::direct(&task)], LATER)
+    announce(&table.records, &device, &[Announcing::direct(&task)], LATER)
         .await
         .unwrap();
     assert_eq!(tally().await.unwrap(), distribution(1, 1, 0, 0));
@@ -194,7 +193,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
     let (kept, halted) = (tasks[0].package, tasks[1].package);
     table.records.deactivate(halted).await.unwrap();
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
-    let announced = table.records.announce(&device, 0, &asked, LATER).await;
+    let announced = announce(&table.records, &device, &asked, LATER).await;
     let expected = Announced {
         on_record: vec![kept],
         refused: vec![halted],
@@ -213,7 +212,7 @@ async fn an_announced_task_stays_announced_after_deactivation(service: Service) 
     let (device, package) = (table.device(1).await, table.package("vlc", 5).await);
     let held = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&held)];
-    let announce = || table.records.announce(&device, 0, &tasks, LATER);
+    let announce = || announce(&table.records, &device, &tasks, LATER);
     announce().await.unwrap();
     table.records.deactivate(package.id).await.unwrap();
     assert_eq!(announce().await.unwrap().on_record, [package.id]);
@@ -225,7 +224,7 @@ async fn concurrent_announcements_are_all_sent_and_counted_once(service: Service
     let task = table.assigned(&device, &package).await;
     let tasks = [Announcing::direct(&task)];
     let announced =
-        join_all((0..6).map(|_| table.records.announce(&device, 0, &tasks, LATER))).await;
+        join_all((0..6).map(|_| announce(&table.records, &device, &tasks, LATER))).await;
     for one in announced {
         assert_eq!(one.unwrap().on_record, [package.id]);
     }
@@ -247,9 +246,7 @@ async fn more_tasks_than_a_transaction_holds_are_all_announced(service: Service)
     }
     let tasks = table.records.device_state(&device).await.unwrap().tasks;
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
-    let announced = table
-        .records
-        .announce(&device, 0, &asked, LATER)
+    let announced = announce(&table.records, &device, &asked, LATER)
         .await
         .unwrap();
     assert_eq!(

@@ -5,9 +5,10 @@ use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::command::{CommandProgress, reopen};
 use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange, TaskState};
 use packcast_store::records::{Announcing, Recorded};
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table};
+use packcast_testing::table::{NOW, Table, announce};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
@@ -112,7 +113,7 @@ async fn a_task_is_reset_once(service: Service) {
 async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     let held = table.records.device_state(device).await.unwrap().tasks;
     let announcing = [Announcing::direct(&held[0])];
-    let announced = table.records.announce(device, 0, &announcing, NOW).await;
+    let announced = announce(&table.records, device, &announcing, NOW).await;
     assert_eq!(announced.unwrap().on_record.len(), 1);
     let tasks = table.records.device_state(device).await.unwrap().tasks;
     let commands = DeviceCommands {

@@ -8,9 +8,10 @@ use packcast_store::records::{
     Announcing, Blocked, CheckInWritten, Joined, Removing, Tally, Unblocked,
 };
 use packcast_store::{Records, RecordsError};
+use packcast_testing::administrator::{Administrator as _, answered};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
-use packcast_testing::signing::{answered, signing};
+use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table, device, result};
 
 const RATES: FaultRates = FaultRates {
@@ -33,10 +34,12 @@ async fn block(records: &Records, device: &DeviceId) {
 }
 
 async fn announce(records: &Records, device: &DeviceId, package: &PackageRecord) -> bool {
-    let tasks = records.device_state(device).await.unwrap().tasks;
+    let device_state = records.device_state(device).await.unwrap();
+    let (tasks, leaf) = (device_state.tasks, device_state.leaf);
     let task = tasks.iter().find(|task| task.package == package.id);
     let tasks = [Announcing::direct(task.expect("the package is assigned"))];
-    let announced = records.announce(device, 0, &tasks, NOW).await.unwrap();
+    let announced = records.announce(device, leaf.order, &tasks, NOW).await;
+    let announced = announced.unwrap();
     assert_eq!(announced.on_record.len() + announced.refused.len(), 1);
     !announced.on_record.is_empty()
 }
@@ -88,8 +91,9 @@ async fn an_announcement_races_with_a_block(service: Service) {
         let device = table.device(number).await;
         let task = table.assigned(&device, &package).await;
         let tasks = [Announcing::direct(&task)];
+        let leaf = records.device_state(&device).await.unwrap().leaf;
         let (announced, ()) = tokio::join!(
-            records.announce(&device, 0, &tasks, NOW),
+            records.announce(&device, leaf.order, &tasks, NOW),
             block(records, &device)
         );
         let is_announced = !announced.unwrap().on_record.is_empty();

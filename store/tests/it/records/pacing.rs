@@ -3,6 +3,7 @@
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::{PacingChange, PacingOverride};
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
@@ -58,12 +59,12 @@ async fn a_change_of_a_groups_pacing_is_a_revision(service: Service) {
     assert!(records.pace_group(&lab, &set, signing()).await.is_err());
     let created = records.create_group(&lab, signing()).await.unwrap();
     let changed = records.pace_group(&lab, &set, signing()).await.unwrap();
-    assert_eq!(changed.state.revision, created.revision + 1);
+    assert_eq!(changed.revision, created.revision + 1);
     let read = records.group(&lab).await.unwrap().unwrap();
     assert_eq!(read.pace, pauses(2, 5));
 
     let all = records.pace_group(&GroupName::all(), &set, signing()).await;
-    assert_eq!(all.unwrap().state.pace, pauses(2, 5));
+    assert_eq!(all.unwrap().pace, pauses(2, 5));
 }
 
 packcast_testing::on_each_service! {

@@ -194,7 +194,7 @@ async fn leaf_of(table: &Table, device: &DeviceId) -> RecordedLeaf {
 }
 
 async fn a_group_follows_its_document(service: Service) {
-    let table = Table::start_on(service, 400).await;
+    let table = Table::without_target_on(service, 400).await;
     let (vlc, git) = (table.package("vlc", 5).await, table.package("git", 3).await);
     let records = &table.records;
     let first = group_document(9, &[(&vlc, 9)]);
@@ -226,7 +226,7 @@ async fn a_group_follows_its_document(service: Service) {
 }
 
 async fn a_writer_of_an_earlier_order_is_refused(service: Service) {
-    let table = Table::start_on(service, 401).await;
+    let table = Table::without_target_on(service, 401).await;
     let vlc = table.package("vlc", 5).await;
     let with_package = group_document(9, &[(&vlc, 10)]);
     let without = group_document(9, &[]);
@@ -258,7 +258,7 @@ async fn a_writer_of_an_earlier_order_is_refused(service: Service) {
 }
 
 async fn a_group_with_more_packages_than_a_transaction_is_completed_later(service: Service) {
-    let table = Table::start_on(service, 402).await;
+    let table = Table::without_target_on(service, 402).await;
     let template = table.package_to_copy().await;
     let ids: Vec<PackageId> = (1..=230)
         .map(|n| PackageId::try_from(1_500_000_000 + n).unwrap())
@@ -294,7 +294,7 @@ async fn a_group_with_more_packages_than_a_transaction_is_completed_later(servic
 }
 
 async fn members_of_a_deleted_group_never_join_a_later_one(service: Service) {
-    let table = Table::start_on(service, 403).await;
+    let table = Table::without_target_on(service, 403).await;
     with_lab(&table, 9).await;
     let devices: Vec<DeviceId> = (0..60).map(|number| device(number).device).collect();
     for number in 0..60 {
@@ -331,7 +331,7 @@ async fn members_of_a_deleted_group_never_join_a_later_one(service: Service) {
 }
 
 async fn many_devices_join_and_leave_with_few_transactions(service: Service) {
-    let table = Table::start_on(service, 404).await;
+    let table = Table::without_target_on(service, 404).await;
     with_lab(&table, 9).await;
     let one = table.device(0).await;
     let others = (1..500).map(|number| device(number).device);
@@ -367,7 +367,7 @@ async fn many_devices_join_and_leave_with_few_transactions(service: Service) {
 }
 
 async fn of_two_writers_the_later_order_stays(service: Service) {
-    let table = Table::start_on(service, 405).await;
+    let table = Table::without_target_on(service, 405).await;
     with_lab(&table, 9).await;
     let office = group_document(9, &[]);
     project_group(&table, "office", Some(&office), 1).await;
@@ -396,7 +396,7 @@ async fn of_two_writers_the_later_order_stays(service: Service) {
 }
 
 async fn records_are_complete_although_many_requests_fail(service: Service) {
-    let table = Table::start_on(service, 406).await;
+    let table = Table::without_target_on(service, 406).await;
     with_lab(&table, 9).await;
     let package = table.package("vlc", 5).await;
     let devices: Vec<DeviceId> = (0..80).map(|number| device(number).device).collect();
@@ -433,7 +433,7 @@ async fn records_are_complete_although_many_requests_fail(service: Service) {
 }
 
 async fn a_direct_entry_has_one_task(service: Service) {
-    let table = Table::start_on(service, 407).await;
+    let table = Table::without_target_on(service, 407).await;
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let assigned = |outcome| {
         DeviceProjected::Written(DeviceChanges {
@@ -478,7 +478,7 @@ async fn a_direct_entry_has_one_task(service: Service) {
 }
 
 async fn a_group_keeps_the_task_of_a_withdrawn_entry(service: Service) {
-    let table = Table::start_on(service, 408).await;
+    let table = Table::without_target_on(service, 408).await;
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let document = group_document(9, &[(&package, 9)]);
     project_group(&table, "lab", Some(&document), 1).await;
@@ -504,7 +504,7 @@ async fn a_group_keeps_the_task_of_a_withdrawn_entry(service: Service) {
 }
 
 async fn a_device_can_change_all_of_its_groups_and_packages(service: Service) {
-    let table = Table::start_on(service, 409).await;
+    let table = Table::without_target_on(service, 409).await;
     let one = table.device(1).await;
     let template = table.package_to_copy().await;
     let ids: Vec<PackageId> = (1..=60)
@@ -543,7 +543,7 @@ async fn a_device_can_change_all_of_its_groups_and_packages(service: Service) {
 }
 
 async fn a_removed_device_loses_and_gets_nothing_more(service: Service) {
-    let table = Table::start_on(service, 410).await;
+    let table = Table::without_target_on(service, 410).await;
     with_lab(&table, 9).await;
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let (records, in_lab) = (&table.records, Leaf::in_groups(&[("lab", 9)]));
@@ -561,7 +561,7 @@ async fn a_removed_device_loses_and_gets_nothing_more(service: Service) {
 }
 
 async fn a_check_in_and_a_change_of_groups_keep_each_other(service: Service) {
-    let table = Table::start_on(service, 411).await;
+    let table = Table::without_target_on(service, 411).await;
     with_lab(&table, 9).await;
     let one = table.device(1).await;
     let leaf = Leaf::in_groups(&[("lab", 9)]);
@@ -581,7 +581,7 @@ async fn a_check_in_and_a_change_of_groups_keep_each_other(service: Service) {
 }
 
 async fn a_task_is_announced_only_under_the_leaf_that_was_read(service: Service) {
-    let table = Table::start_on(service, 413).await;
+    let table = Table::without_target_on(service, 413).await;
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let entry = Leaf::new(&[], &[(&package, 9)], &[]);
     let records = &table.records;
@@ -604,7 +604,7 @@ async fn a_task_is_announced_only_under_the_leaf_that_was_read(service: Service)
 
 /// Refusals name the items of a transaction by their position.
 async fn each_item_of_a_refused_transaction_has_a_reason(service: Service) {
-    let table = Table::start_on(service, 412).await;
+    let table = Table::without_target_on(service, 412).await;
     let check = |number: usize| {
         let is_met = number % 7 != 3 && number != 99;
         let condition = if is_met {

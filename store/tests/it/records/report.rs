@@ -5,9 +5,10 @@ use packcast_rollout::{
     Ignored, OpenTask, PackageRecord, ReportDecision, ReportedBy, TaskState, apply_report,
 };
 use packcast_store::records::{Announcing, Recorded, Tally};
+use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, result};
+use packcast_testing::table::{NOW, Table, announce, result};
 
 /// The state of a package on a device before the report.
 #[derive(Clone, Copy, Debug)]
@@ -48,8 +49,7 @@ async fn perform(table: &Table, device: &DeviceId, package: &PackageRecord, step
     }
     let task = table.task(device, package.id).await.unwrap();
     if step == "announce" {
-        records
-            .announce(device, 0, &[Announcing::direct(&task)], NOW)
+        announce(records, device, &[Announcing::direct(&task)], NOW)
             .await
             .unwrap();
     } else {

@@ -37,7 +37,7 @@ async fn changed(table: &Table, change: HeadChange<'_>) -> Head {
 
 /// Returns a table with a first commit.
 async fn with_head(service: Service, seed: u64) -> (Table, Head) {
-    let table = Table::start_on(service, seed).await;
+    let table = Table::without_target_on(service, seed).await;
     let commit = commit_after(None, NodeHash::EMPTY, NOW);
     let head = changed(&table, first_commit(&commit)).await;
     (table, head)
@@ -262,7 +262,7 @@ async fn load(table: &Table, tree: &mut PagedTree, names: &[LeafName]) -> usize 
 }
 
 async fn a_stored_tree_is_read_and_changed_page_by_page(service: Service) {
-    let table = Table::start_on(service, 206).await;
+    let table = Table::without_target_on(service, 206).await;
     let whole = devices(3_000);
     let leaves: BTreeMap<_, _> = whole
         .leaves()
@@ -290,7 +290,7 @@ async fn a_stored_tree_is_read_and_changed_page_by_page(service: Service) {
 }
 
 async fn contents_are_complete_although_many_requests_fail(service: Service) {
-    let table = Table::start_on(service, 207).await;
+    let table = Table::without_target_on(service, 207).await;
     table.faults.set_rates(FaultRates {
         conflicts: 0,
         update_conflicts: 0,
@@ -318,7 +318,7 @@ async fn contents_are_complete_although_many_requests_fail(service: Service) {
 }
 
 async fn a_document_with_another_digest_than_its_key_is_an_error(service: Service) {
-    let table = Table::start_on(service, 208).await;
+    let table = Table::without_target_on(service, 208).await;
     let text = DocumentText::new("{}".to_owned()).unwrap();
     table
         .records
