@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_local::{Local, LocalOptions, LocalState};
+use packcast_protocol::state::TrustedRoots;
 use reqwest::{Certificate, Client};
 use rustls::crypto::ring;
 use tempfile::TempDir;
@@ -17,7 +18,7 @@ pub(crate) struct RunningSystem {
 impl RunningSystem {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let local = Local::start(LocalOptions::new(&directory.path().join("state")))
+        let local = Local::start(LocalOptions::new(&directory.path().join("state"), trust()))
             .await
             .unwrap();
         let client = client(&local.state().ca_file);
@@ -69,4 +70,11 @@ pub(crate) fn builder(ca_file: &Path) -> reqwest::ClientBuilder {
     let _ = ring::default_provider().install_default();
     let authority = Certificate::from_pem(&fs::read(ca_file).unwrap()).unwrap();
     Client::builder().no_proxy().tls_certs_only([authority])
+}
+
+/// Returns a trust line. Nothing of these tests is signed with its key.
+pub(crate) fn trust() -> TrustedRoots {
+    let line =
+        "aeaqcaibaeaqcaibaeaqcaibae:RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+    line.parse().expect("this is a trust line")
 }
