@@ -4,10 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_local::{Local, LocalOptions, LocalState};
-use packcast_protocol::state::TrustedRoots;
 use reqwest::{Certificate, Client};
 use rustls::crypto::ring;
 use tempfile::TempDir;
+
+/// The trust line of a target whose key nobody has.
+const TRUST: &str =
+    "aaaaaaaaaaaaaaaaaaaaaaaaaa:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+/// Returns the default options for a state directory.
+pub(crate) fn options(state_dir: &Path) -> LocalOptions {
+    LocalOptions::new(state_dir, TRUST.parse().unwrap())
+}
 
 pub(crate) struct RunningSystem {
     pub(crate) local: Local,
@@ -18,7 +26,7 @@ pub(crate) struct RunningSystem {
 impl RunningSystem {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let local = Local::start(LocalOptions::new(&directory.path().join("state"), trust()))
+        let local = Local::start(options(&directory.path().join("state")))
             .await
             .unwrap();
         let client = client(&local.state().ca_file);
@@ -70,11 +78,4 @@ pub(crate) fn builder(ca_file: &Path) -> reqwest::ClientBuilder {
     let _ = ring::default_provider().install_default();
     let authority = Certificate::from_pem(&fs::read(ca_file).unwrap()).unwrap();
     Client::builder().no_proxy().tls_certs_only([authority])
-}
-
-/// Returns a trust line. Nothing of these tests is signed with its key.
-pub(crate) fn trust() -> TrustedRoots {
-    let line =
-        "aeaqcaibaeaqcaibaeaqcaibae:RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
-    line.parse().expect("this is a trust line")
 }
