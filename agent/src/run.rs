@@ -292,7 +292,7 @@ impl Agent {
         let cancel = CancellationToken::new();
         let now = now();
         let past = self.history.borrow().past(task.id);
-        let names = &task.location_names;
+        let names = &task.locations;
         let permits = self.followed.borrow().permits(names, None, now);
         let (locations, skipped) = permits.locations(task, &past);
         for location in skipped {

@@ -12,7 +12,7 @@ mod report;
 mod secret;
 
 pub use admission::{ADMISSION, Admission, AdmissionError};
-pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Task};
+pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, Task};
 pub use problem::{Problem, ProblemKind};
 pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};

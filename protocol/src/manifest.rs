@@ -13,7 +13,7 @@ use crate::action::Action;
 use crate::archive::Archive;
 use crate::package::{PackageId, PackageName, PackageVersion};
 use crate::priority::Priority;
-use crate::signed::Schema;
+use crate::schema::Schema;
 use crate::time::UnixTime;
 
 pub use audience::{Audience, Platform};

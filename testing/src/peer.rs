@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
-    HeldDocuments, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
+    Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, REPORT_PATH,
+    Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
@@ -183,8 +183,7 @@ impl Peer {
                 let asking = CheckInRequest {
                     facts: self.facts(),
                     results: results.iter().map(|result| report(result, now)).collect(),
-                    holds: HeldDocuments::default(),
-                    holds_state: Some(lock(&packcast.followed).summary()),
+                    holds: lock(&packcast.followed).summary(),
                 };
                 packcast.signed(CHECK_IN_PATH, &asking, now)
             }
@@ -304,7 +303,7 @@ impl FollowedState {
     fn accept(&mut self, reply: &CheckInReply) {
         let tasks = reply.tasks.iter();
         self.locations = tasks
-            .flat_map(|task| task.location_names.iter().cloned())
+            .flat_map(|task| task.locations.iter().cloned())
             .collect();
         self.more = false;
         if let Some(text) = &reply.state {

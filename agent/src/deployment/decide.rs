@@ -233,11 +233,9 @@ mod tests {
             id: id(),
             attempt,
             priority: Priority::DEFAULT,
-            locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
-            force: false,
-            location_names: Vec::new(),
-            folder: None,
+            locations: Vec::new(),
+            folder: "d/package".parse().unwrap(),
         }
     }
 

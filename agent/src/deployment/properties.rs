@@ -10,7 +10,7 @@ use packcast_archive::Limits;
 use packcast_protocol::api::{Cancel, Task};
 use packcast_protocol::manifest::{AnnouncedManifest, Audience, Platform};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::signed::Schema;
+use packcast_protocol::schema::Schema;
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Manifest, Outcome, PackageId, Priority,
     ResultCode, Sha256Digest, UnixTime,
@@ -429,11 +429,9 @@ impl AgentModel {
                     id: id(),
                     attempt,
                     priority: Priority::DEFAULT,
-                    locations: Vec::new(),
                     manifest_sha256: Sha256Digest::of(b""),
-                    force: false,
-                    location_names: Vec::new(),
-                    folder: None,
+                    locations: Vec::new(),
+                    folder: "d/package".parse().unwrap(),
                 };
                 self.announced = Some(task.clone());
                 StepEvent::Announced {

@@ -1,7 +1,7 @@
 //! Check-ins: the agent sends waiting results, and receives tasks and the signed state.
 
 use packcast_protocol::api::{
-    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Report,
+    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
 };
 use packcast_protocol::with_causes;
 
@@ -80,8 +80,7 @@ impl Agent {
         let request = CheckInRequest {
             facts: facts(),
             results: results.to_vec(),
-            holds: HeldDocuments::default(),
-            holds_state: Some(held.clone()),
+            holds: held.clone(),
         };
         let send =
             async |admission: Admission| self.api.check_in(&admission, &request, known).await;

@@ -82,11 +82,9 @@ mod tests {
             id: id(n),
             attempt,
             priority: Priority::try_from(priority).unwrap(),
-            locations: Vec::new(),
             manifest_sha256: Sha256Digest::of(b""),
-            force: false,
-            location_names: Vec::new(),
-            folder: None,
+            locations: Vec::new(),
+            folder: "d/package".parse().unwrap(),
         }
     }
 

@@ -147,7 +147,7 @@ impl FollowedState {
         text: Option<&StateText>,
         tasks: &[Task],
     ) -> Result<StateProgress, TargetStateError> {
-        let names = tasks.iter().flat_map(|task| &task.location_names);
+        let names = tasks.iter().flat_map(|task| &task.locations);
         self.locations = names.take(MAX_LACKING).cloned().collect();
         let Some(text) = text else {
             return Ok(StateProgress::default());

@@ -135,15 +135,11 @@ impl Permits {
             return (Vec::new(), Vec::new());
         };
         let mut seen = BTreeSet::new();
-        let names = task.location_names.iter();
+        let names = task.locations.iter();
         let (signed, unsigned): (Vec<_>, Vec<_>) = names
             .filter(|name| seen.insert(*name))
             .partition(|name| locations.contains_key(name));
-        let folder = task.folder.as_ref();
-        let address = |name| {
-            let address: &Location = &locations[name];
-            folder.map_or_else(|| address.clone(), |folder| address.join(folder))
-        };
+        let address = |name| -> Location { locations[name].join(&task.folder) };
         let addresses = signed.into_iter().map(address).collect();
         (addresses, unsigned.into_iter().cloned().collect())
     }

@@ -107,7 +107,7 @@ impl Edge {
 
     /// Returns the location of the packages.
     pub(crate) fn location(&self) -> Location {
-        format!("{}/objects", self.address).parse().unwrap()
+        self.address.to_string().parse().unwrap()
     }
 
     /// Serves an object: the contents in order, then the last one forever.
@@ -301,14 +301,12 @@ impl EdgeState {
         if let Commits::OfTasks { .. } = self.commits {
             target.commit_if_changed(content);
         }
-        let state = target.reply(device, request.holds_state.unwrap());
+        let state = target.reply(device, request.holds);
         let reply = CheckInReply {
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),
             accepted,
-            keys: Vec::new(),
-            assignments: Vec::new(),
             state,
             next_check_in_s: self.next_check_in_s.unwrap_or(3600),
         };

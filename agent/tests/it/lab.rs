@@ -8,7 +8,7 @@ use std::sync::MutexGuard;
 use packcast_agent::event::Event;
 use packcast_protocol::api::{Report, Task};
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::signed::Schema;
+use packcast_protocol::schema::Schema;
 use packcast_protocol::state::{ActedUnder, CommitId, HighestCommit, TrustedRoots};
 use packcast_protocol::{
     Action, Archive, ArchiveFormat, FragmentSize, Location, LocationName, Manifest, PackageId,
@@ -174,13 +174,13 @@ impl Lab {
     pub(crate) fn behind_a_proxy(&self) -> Proxy {
         let server = format!("{HIDDEN_NAME}:{}", self.edge.address.port());
         self.configure_for(&server, "");
-        self.set_location("main", format!("{server}/objects").parse().unwrap());
+        self.set_location("main", server.parse().unwrap());
         self.runtime.block_on(Proxy::start(self.edge.address))
     }
 
     /// Gives the location of all tasks a host name without an IP address.
     pub(crate) fn hide_location(&self) {
-        self.set_location("main", format!("{HIDDEN_NAME}/objects").parse().unwrap());
+        self.set_location("main", HIDDEN_NAME.parse().unwrap());
     }
 
     fn set_location(&self, name: &str, location: Location) {
@@ -193,7 +193,7 @@ impl Lab {
         let mut world = self.world();
         let name: LocationName = format!("other-{}", world.locations.len()).parse().unwrap();
         for task in &mut world.tasks {
-            task.location_names.push(name.clone());
+            task.locations.push(name.clone());
         }
         world.locations.insert(name, location);
     }
@@ -226,7 +226,7 @@ impl Lab {
     /// Makes `location` the only one of all tasks.
     pub(crate) fn only(&self, location: &Location) {
         for task in &mut self.world().tasks {
-            task.location_names.clear();
+            task.locations.clear();
         }
         self.add_location(location.clone());
     }
@@ -254,7 +254,7 @@ impl Lab {
     /// Reverses the order of the locations in all tasks.
     pub(crate) fn last_location_first(&self) {
         for task in &mut self.world().tasks {
-            task.location_names.reverse();
+            task.locations.reverse();
         }
     }
 
@@ -274,11 +274,9 @@ impl Lab {
             id,
             attempt: 1,
             priority: manifest.priority,
-            locations: Vec::new(),
             manifest_sha256: digest,
-            force: false,
-            location_names: vec!["main".parse().unwrap()],
-            folder: None,
+            locations: vec!["main".parse().unwrap()],
+            folder: "objects".parse().unwrap(),
         });
         id
     }

@@ -133,7 +133,7 @@ fn a_temporary_failure_outweighs_a_corrupt_location() {
 fn every_unreachable_location_is_named() {
     let lab = Lab::new();
     let id = small(&lab);
-    lab.world().tasks[0].location_names.clear();
+    lab.world().tasks[0].locations.clear();
     let (one, other) = (lab.add_dead(), lab.add_dead());
     let named = [one.location.as_str(), other.location.as_str(), "refused"];
     let detail = waits(&lab);
@@ -161,6 +161,6 @@ fn every_location_without_the_file_is_named() {
 fn a_package_without_a_location_fails() {
     let lab = Lab::new();
     small(&lab);
-    lab.world().tasks[0].location_names.clear();
+    lab.world().tasks[0].locations.clear();
     fails(&lab, "ERR_DOWNLOAD_PACK", &["has no location"]);
 }

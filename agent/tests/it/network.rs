@@ -147,7 +147,7 @@ fn transport_errors_are_distinguished() {
     );
     check(
         |lab, _| {
-            lab.world().tasks[0].location_names.clear();
+            lab.world().tasks[0].locations.clear();
             drop(lab.add_dead());
         },
         ": connection refused",

@@ -217,7 +217,7 @@ fn packages_are_fetched_from_signed_locations_only() {
     let task = |names: &[&str]| {
         let task = &mut lab.world().tasks[0];
         task.attempt += 1;
-        task.location_names = names.iter().map(|name| name.parse().unwrap()).collect();
+        task.locations = names.iter().map(|name| name.parse().unwrap()).collect();
     };
     let assign = |seq| {
         let entry = entry(&lab, id, seq);
@@ -235,7 +235,7 @@ fn packages_are_fetched_from_signed_locations_only() {
     // Below the folder that the task names, on the signed host.
     assign(2);
     task(&["main"]);
-    lab.world().tasks[0].folder = "folder/a".parse().ok();
+    lab.world().tasks[0].folder = "objects/folder/a".parse().unwrap();
     let manifest = lab.edge.get(&format!("{id}/manifest.json"));
     lab.edge.put_status(&format!("{id}/manifest.json"), 404);
     lab.edge

@@ -10,7 +10,6 @@ use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
 use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
-use packcast_store::key::pack_location;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -261,8 +260,6 @@ async fn answer_check_in(
         tasks: announced.tasks.iter().map(task).collect(),
         cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
-        keys: Vec::new(),
-        assignments: Vec::new(),
         state,
         next_check_in_s: function.settings.check_in_interval_s,
     })
@@ -284,16 +281,10 @@ fn task(announced: &AnnouncedTask) -> Task {
         locations: announced
             .locations
             .iter()
-            .map(|at| pack_location(&at.location, &package.folder))
-            .collect(),
-        manifest_sha256: announced.published.manifest,
-        force: announced.task.force,
-        location_names: announced
-            .locations
-            .iter()
             .map(|at| at.name.clone())
             .collect(),
-        folder: Some(package.folder.clone()),
+        folder: package.folder.clone(),
+        manifest_sha256: announced.published.manifest,
     }
 }
 

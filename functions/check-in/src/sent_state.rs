@@ -23,16 +23,13 @@ pub(crate) async fn lacking(
     announced: &Announcements,
     now: UnixTime,
 ) -> Result<Option<StateText>, RecordsError> {
-    let Some(held) = &sent.holds_state else {
-        return Ok(None);
-    };
     let tasks = announced.tasks.iter();
     let locations: BTreeSet<LocationName> = tasks
         .flat_map(|task| task.locations.iter().map(|at| at.name.clone()))
         .collect();
     let question = StateQuestion {
         device,
-        held,
+        held: &sent.holds,
         facts: Some(&facts(&announced.reconciled)),
         locations: &locations,
         has_new_task: announced.has_new_task,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
-use crate::signed::Schema;
+use crate::schema::Schema;
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 

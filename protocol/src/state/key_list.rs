@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::digest::Sha256Digest;
+use crate::schema::Schema;
 use crate::signature::PublicKey;
-use crate::signed::Schema;
 use crate::text_form::text_form;
 use crate::time::UnixTime;
 

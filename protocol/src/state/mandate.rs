@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::assignments::Assignee;
+use crate::assignee::Assignee;
 
 /// One assignment of a package. A device uses up each mandate at most once.
 ///

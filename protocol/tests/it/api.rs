@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, HeldDocuments, Problem,
-    ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
+    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, Problem, ProblemKind, Report,
+    ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::signed::Schema;
+use packcast_protocol::schema::Schema;
 use packcast_protocol::state::{
     CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
     StateText,
@@ -20,8 +20,8 @@ use packcast_protocol::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::golden;
 use crate::golden::check;
-use crate::{golden, trust};
 
 fn id(number: u32) -> PackageId {
     number.try_into().expect("this is a package id")
@@ -102,8 +102,7 @@ fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         facts: facts(),
         results: Vec::new(),
-        holds: HeldDocuments::default(),
-        holds_state: None,
+        holds: HeldState::default(),
     };
     check("check-in-request-first", &first);
 
@@ -116,50 +115,37 @@ fn check_ins_match_their_examples() {
     let later = CheckInRequest {
         facts: facts(),
         results: vec![ran, failed],
-        holds: trust::holds(),
-        holds_state: Some(held_state()),
+        holds: held_state(),
     };
     check("check-in-request", &later);
 }
 
 fn task(number: u32, attempt: u32, level: u8, locations: &[&str], manifest: &str) -> Task {
-    let location = |text: &&str| text.parse().expect("this is a location");
+    let location = |name: &&str| name.parse().expect("this is the name of a location");
+    let folder = format!("packages/k5zq/{number}");
     Task {
         id: id(number),
         attempt,
         priority: priority(level),
         locations: locations.iter().map(location).collect(),
+        folder: folder.parse().expect("this is a folder"),
         manifest_sha256: digest(manifest),
-        force: level == 0,
-        location_names: Vec::new(),
-        folder: None,
     }
 }
 
 #[test]
 fn a_check_in_reply_matches_its_example() {
-    let places = [
-        "cdn.example.net/packages/k5zq/1795327754",
-        "10.0.0.7:8443/mirror",
-    ];
-    let mirror = ["cdn.example.net/packages/m2xa/1795327756"];
     let reply = CheckInReply {
         pass: Some(pass()),
         tasks: vec![
-            Task {
-                location_names: vec!["main".parse().unwrap(), "mirror".parse().unwrap()],
-                folder: Some("k5zq/1795327754".parse().unwrap()),
-                ..task(1_795_327_754, 2, 0, &places, "")
-            },
-            task(1_795_327_756, 1, 10, &mirror, "test"),
+            task(1_795_327_754, 2, 0, &["main", "mirror"], ""),
+            task(1_795_327_756, 1, 10, &["mirror"], "test"),
         ],
         cancel: vec![Cancel {
             id: id(1_795_327_755),
             attempt: 1,
         }],
         accepted: vec![id(1_795_327_753)],
-        keys: trust::reply().keys,
-        assignments: trust::reply().assignments,
         state: Some(state()),
         next_check_in_s: 3600,
     };
@@ -341,16 +327,15 @@ fn a_new_reader_needs_the_required_fields_only() {
     assert_eq!(request.results, []);
 
     let task = json!({
-        "id": "1795327754", "attempt": 1, "priority": 5, "locations": [],
+        "id": "1795327754", "attempt": 1, "priority": 5, "locations": [], "folder": "d",
         "manifest_sha256": digest("").to_string(),
     });
     let reply = json!({ "tasks": [task], "next_check_in_s": 60 });
     let reply: CheckInReply = serde_json::from_value(reply).expect("the rest is optional");
     assert_eq!(
-        (reply.pass, reply.cancel, reply.accepted),
-        (None, vec![], vec![])
+        (reply.pass, reply.cancel, reply.accepted, reply.state),
+        (None, vec![], vec![], None)
     );
-    assert!(!reply.tasks[0].force);
 
     let result = json!({ "id": "1795327754", "attempt": 1, "code": "SUCCESS_0", "finished": 1 });
     let report = json!({ "results": [result] });
@@ -381,11 +366,9 @@ fn a_manifest_with_an_unknown_field_is_refused() {
 #[test]
 fn every_example_has_a_test() {
     let tested = [
-        "assignments",
         "check-in-reply",
         "check-in-request",
         "check-in-request-first",
-        "keys",
         "manifest-execute",
         "manifest-launch",
         "manifest-store",

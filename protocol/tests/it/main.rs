@@ -17,4 +17,3 @@ mod schemas;
 mod state_vectors;
 mod trees;
 mod trie_vectors;
-mod trust;

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::api::{CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest};
-use packcast_protocol::{Assignments, KeyList, Manifest, state};
+use packcast_protocol::{Manifest, state};
 use schemars::{Schema, SchemaGenerator};
 
-fn generated() -> [(&'static str, Schema); 16] {
+fn generated() -> [(&'static str, Schema); 14] {
     let generator = SchemaGenerator::default;
     [
         (
@@ -30,11 +30,6 @@ fn generated() -> [(&'static str, Schema); 16] {
         ),
         ("problem", generator().into_root_schema_for::<Problem>()),
         ("manifest", generator().into_root_schema_for::<Manifest>()),
-        (
-            "assignments",
-            generator().into_root_schema_for::<Assignments>(),
-        ),
-        ("keys", generator().into_root_schema_for::<KeyList>()),
         (
             "commit",
             generator().into_root_schema_for::<state::Commit>(),

@@ -7,8 +7,8 @@
 
 use bytes::Bytes;
 use packcast_protocol::manifest::ManifestWriteError;
+use packcast_protocol::schema::Schema;
 use packcast_protocol::signature::{MAX_SIGNATURE_BYTES, verify};
-use packcast_protocol::signed::Schema;
 use packcast_protocol::{Manifest, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;

@@ -226,8 +226,7 @@ impl AttackedSystem {
             "id": package.id,
             "attempt": 1,
             "priority": 5,
-            "locations": [],
-            "location_names": names,
+            "locations": names,
             "folder": package.folder,
             "manifest_sha256": Sha256Digest::of(&manifest),
         })

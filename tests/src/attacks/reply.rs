@@ -79,7 +79,7 @@ fn redirected(system: &AttackedSystem, to: String) -> AttackResult {
     world.assign("tool@1", &system.device);
     system.function.edit(|reply| {
         for task in tasks(reply) {
-            task["location_names"] = json!(["owned"]);
+            task["locations"] = json!(["owned"]);
         }
     });
     system.function.answer(move |asked| {

@@ -285,7 +285,7 @@ pub fn location_that_is_not_signed(system: &AttackedSystem) -> AttackResult {
     let package = system.assigned("tool");
     let mut task = system.task(&package);
     let evil: LocationName = "evil".parse().expect("a word is a name");
-    task["location_names"] = json!([evil]);
+    task["locations"] = json!([evil]);
     system.send(vec![task], Some(&system.own_state()));
     system.attempt()
 }

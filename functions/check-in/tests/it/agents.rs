@@ -6,9 +6,10 @@ use packcast_protocol::DeviceId;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::{
     ADMISSION, Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
-    HeldDocuments, Problem, ProblemKind, REPORT_PATH, Report, Secret,
+    Problem, ProblemKind, REPORT_PATH, Report, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
+use packcast_protocol::state::HeldState;
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
@@ -48,8 +49,7 @@ impl Agent {
                 agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
-            holds: HeldDocuments::default(),
-            holds_state: None,
+            holds: HeldState::default(),
         }
     }
 
@@ -288,12 +288,10 @@ async fn tasks_are_announced_in_the_order_of_priority() {
         let announced_ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
         assert_eq!(announced_ids, [ids[1], ids[2], ids[0]]);
         let first = &tasks[0];
-        assert_eq!(
-            (first.attempt, first.priority.get(), first.force),
-            (1, 0, false)
-        );
+        assert_eq!((first.attempt, first.priority.get()), (1, 0));
         let locations: Vec<_> = first.locations.iter().map(ToString::to_string).collect();
-        assert_eq!(locations, ["cdn.example.net/d/segment"]);
+        assert_eq!(locations, ["main"]);
+        assert_eq!(first.folder.to_string(), "d/segment");
         let package = system.table.records.package(first.id).await.unwrap();
         let published = *package.unwrap().published().unwrap();
         assert_eq!(first.manifest_sha256, published.manifest);

@@ -137,7 +137,7 @@ impl Following {
     /// Returns the state in the reply to an agent that says that it holds this part.
     async fn answer(&self, agent: &Agent, held: &HeldState) -> Option<StateReply> {
         let asking = CheckInRequest {
-            holds_state: Some(held.clone()),
+            holds: held.clone(),
             ..Agent::asking()
         };
         let reply = agent.post(&self.system, CHECK_IN_PATH, &asking).await;
@@ -334,7 +334,7 @@ async fn a_request_with_too_many_names_is_refused() {
     let agent = Agent::enrolled(&target.system, 7).await;
     let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     let names: Vec<String> = (0..=MAX_LACKING).map(|n| format!("group/g{n}")).collect();
-    asking["holds_state"] = json!({ "lacks": names });
+    asking["holds"] = json!({ "lacks": names });
     target.system.operations();
     let reply = agent.post(&target.system, CHECK_IN_PATH, &asking).await;
     let problem = refused(&target.system, &reply, 400);
@@ -402,7 +402,7 @@ async fn a_device_that_lost_its_state_gets_the_path_to_its_last_commit() {
     let accept = async |target: &Following, state: &mut VerifiedState| {
         let held = state.summary(&BTreeSet::new());
         let asking = CheckInRequest {
-            holds_state: Some(held.clone()),
+            holds: held.clone(),
             ..Agent::asking()
         };
         let reply = agent.post(&target.system, CHECK_IN_PATH, &asking).await;
@@ -504,12 +504,8 @@ async fn a_new_task_comes_with_the_commit_that_assigns_it() {
     let reply = target.check_in(&peer, NOW).await;
     assert_eq!(parts(&reply).of, Some(head.commit.id));
     let task = &reply.tasks[0];
-    let place = location();
-    assert_eq!(task.location_names, [place.name]);
-    assert_eq!(task.locations.len(), 1);
-    let folder = task.folder.as_ref().unwrap();
-    let address = format!("{}/{folder}", place.location);
-    assert_eq!(task.locations[0].to_string(), address);
+    assert_eq!(task.locations, [location().name]);
+    assert_eq!(task.folder, package.folder);
 }
 
 #[tokio::test]

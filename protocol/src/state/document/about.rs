@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{PlainText, StateDocument};
-use crate::signed::Schema;
+use crate::schema::Schema;
 
 /// Author and purpose of a commit, in the words of its publisher. Devices never receive it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Entries, StateDocument};
 use crate::group::GroupName;
-use crate::signed::Schema;
+use crate::schema::Schema;
 use crate::state::number::MAX_NUMBER;
 
 /// Largest number of groups of a device, without `all`.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Entries, StateDocument};
 use crate::location::LocationName;
 use crate::pacing::{CheckInHours, PacingOverride, PauseS, TimeoutDays};
-use crate::signed::Schema;
+use crate::schema::Schema;
 use crate::state::number::{MAX_NUMBER, read_number};
 
 /// The packages of a group and its settings.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StateDocument;
 use crate::location::Location;
-use crate::signed::Schema;
+use crate::schema::Schema;
 
 /// The address of a location. An agent fetches only from locations of its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -107,7 +107,7 @@ impl MachineFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assignments::Assignee;
+    use crate::assignee::Assignee;
 
     #[test]
     fn waiting_packages_read_back() {

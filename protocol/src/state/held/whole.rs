@@ -6,7 +6,7 @@ use std::fmt::Display;
 use super::VerifiedState;
 use super::numbers::ActedUnder;
 use super::survey::Survey;
-use crate::assignments::Assignee;
+use crate::assignee::Assignee;
 use crate::device::AgentId;
 use crate::digest::Sha256Digest;
 use crate::group::GroupName;
