@@ -32,8 +32,8 @@ pub struct LocalOptions {
     /// If absent, the port of the last start. It is an error if another program uses that port,
     /// because agents and active packages contain it.
     pub edge_port: Option<u16>,
-    /// Target id and root keys, if the target has them. Without them, devices get no signed state.
-    pub trust: Option<TrustedRoots>,
+    /// Target id and root keys.
+    pub trust: TrustedRoots,
 }
 
 /// A running local system.
@@ -67,12 +67,12 @@ pub enum LocalError {
 }
 
 impl LocalOptions {
-    /// Returns the default options for a state directory.
-    pub fn new(state_dir: &Path) -> Self {
+    /// Returns the default options for a state directory and a target.
+    pub fn new(state_dir: &Path, trust: TrustedRoots) -> Self {
         Self {
             state_dir: state_dir.to_owned(),
             edge_port: None,
-            trust: None,
+            trust,
         }
     }
 }

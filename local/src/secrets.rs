@@ -56,7 +56,7 @@ impl LocalSecrets {
     }
 
     /// Returns the settings of a function that accepts these secrets.
-    pub(crate) fn settings(&self, trust: Option<TrustedRoots>) -> FunctionSettings {
+    pub(crate) fn settings(&self, trust: TrustedRoots) -> FunctionSettings {
         FunctionSettings {
             origin_secrets: Vec::new(),
             path_tokens: vec![self.ocs_path_token.digest()],

@@ -501,6 +501,47 @@ async fn a_removed_device_leaves_the_state_unless_it_checks_in_again() {
 }
 
 #[tokio::test]
+async fn a_command_that_is_stopped_after_the_urgent_records_returns_its_result() {
+    let fixture = Fixture::start(411).await;
+    let package = fixture.package("tool").await;
+    let devices = fixture.devices(2).await;
+    let target = &fixture.target;
+    fixture.create_lab().await.unwrap();
+    fixture.add(&devices[..1]).await;
+    fixture.assign_devices(&package, &devices[..1]).await;
+    let stopped = || {
+        let progress = Progress::none();
+        progress.stop();
+        progress
+    };
+    let (names, progress) = (names(&devices), stopped());
+    let added = group::add(target, &lab(), &names, fixture.signer(), &progress).await;
+    let added = added.unwrap();
+    assert_eq!((added.changed, added.unchanged), (1, 1));
+    assert!(!fixture.is_member(&devices[1]).await);
+    assert_eq!(target.warnings.take().len(), 1);
+    group::show(target, &lab(), false).await.unwrap();
+    let warned = target.warnings.take();
+    assert!(warned[0].text.contains("of 1 commit"), "{warned:?}");
+
+    // The record of a device that has lost a package is urgent.
+    let (from, progress) = (of_devices(&devices[..1]), stopped());
+    let reference = PackageRef::Id(package.id);
+    unassign(target, &reference, &from, fixture.signer(), &progress)
+        .await
+        .unwrap();
+    assert_eq!(fixture.recorded(&devices[0]).await, []);
+    assert_eq!(target.warnings.take().len(), 1);
+
+    // The next command completes all records.
+    let lost = fixture.unassign_device(&package, &devices[0]).await;
+    assert_eq!(lost, Unassigned::NotAssigned);
+    assert!(fixture.is_member(&devices[1]).await);
+    group::show(target, &lab(), false).await.unwrap();
+    assert_eq!(target.warnings.take(), []);
+}
+
+#[tokio::test]
 async fn of_two_machines_at_once_both_change_the_target() {
     let fixture = Fixture::start(408).await;
     let devices = fixture.devices(8).await;

@@ -221,6 +221,7 @@ fn next_change(inputs: &ExplainInputs<'_>, now: UnixTime) -> Option<TaskChange> 
         memberships: inputs.memberships,
         tasks: open.map_or(&[], slice::from_ref),
         states: inputs.groups,
+        paused: &[],
     };
     let on_device = PackageOnDevice {
         is_known: inputs.is_known,

@@ -1,14 +1,9 @@
-//! The state of a group, and its changes.
+//! The state of a group, as the records have it.
 
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
-use crate::pacing::{PacingChange, PacingOverride};
-use crate::record::PackageRecord;
-use crate::validity::{GroupSignature, next_revision};
-
-/// Maximum number of packages of a group, so that its state fits into one item of the table.
-pub const MAX_ASSIGNMENTS: usize = 1_000;
+use crate::pacing::PacingOverride;
 
 /// State of a group.
 ///
@@ -33,20 +28,6 @@ pub struct GroupState {
     /// Digest of the group's document in the tree from which the state follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Sha256Digest>,
-    /// The publisher's signature over this state. `None` after a change, until the change is
-    /// signed.
-    #[serde(rename = "seal", default, skip_serializing_if = "Option::is_none")]
-    pub signature: Option<GroupSignature>,
-}
-
-/// Revision of a group, with the time at which it was signed.
-///
-/// A state that is signed again keeps its revision and gets a new time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GroupRevision {
-    pub revision: u64,
-    /// Time at which the state was signed. `None` if it is not signed.
-    pub issued: Option<UnixTime>,
 }
 
 /// A package that is assigned to a group.
@@ -68,19 +49,6 @@ pub struct GroupAssignment {
     pub assigned_at: UnixTime,
 }
 
-/// Errors from assigning a package to a group.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum GroupAssignError {
-    #[error(
-        "group {group} has {MAX_ASSIGNMENTS} packages, which is the limit: unassign one, or use another group"
-    )]
-    TooMany { group: GroupName },
-    #[error(
-        "package {package} is not published yet: run the same 'packcast publish' command again"
-    )]
-    NotPublished { package: PackageId },
-}
-
 impl GroupState {
     /// Returns a group without assignments.
     pub fn new(group: GroupName, revision: u64, now: UnixTime) -> Self {
@@ -93,15 +61,6 @@ impl GroupState {
             created_at: now,
             created: None,
             document: None,
-            signature: None,
-        }
-    }
-
-    /// Returns the revision of this state, with the time at which the state was signed.
-    pub fn signed_revision(&self) -> GroupRevision {
-        GroupRevision {
-            revision: self.revision,
-            issued: self.signature.as_ref().map(|signature| signature.issued),
         }
     }
 
@@ -114,75 +73,6 @@ impl GroupState {
     fn position(&self, package: PackageId) -> Result<usize, usize> {
         self.assignments
             .binary_search_by_key(&package, |assignment| assignment.package)
-    }
-
-    /// Returns the group with the package assigned.
-    ///
-    /// If the group has the package already, this is a new assignment: devices on which the
-    /// package failed try again.
-    pub fn assign(
-        &self,
-        package: &PackageRecord,
-        force: bool,
-        now: UnixTime,
-    ) -> Result<Self, GroupAssignError> {
-        let published = package.published();
-        let published = published.ok_or(GroupAssignError::NotPublished {
-            package: package.id,
-        })?;
-        let mut next = self.next(now);
-        let assignment = GroupAssignment {
-            package: package.id,
-            manifest: published.manifest,
-            priority: package.priority,
-            seq: next.revision,
-            force,
-            mandate: None,
-            assigned_at: now,
-        };
-        match next.position(package.id) {
-            Ok(index) => next.assignments[index] = assignment,
-            Err(_) if next.assignments.len() >= MAX_ASSIGNMENTS => {
-                let group = next.group;
-                return Err(GroupAssignError::TooMany { group });
-            }
-            Err(index) => next.assignments.insert(index, assignment),
-        }
-        Ok(next)
-    }
-
-    /// Returns the group without the package, or `None` if the group does not have the package.
-    pub fn unassign(&self, package: PackageId, now: UnixTime) -> Option<Self> {
-        let index = self.position(package).ok()?;
-        let mut next = self.next(now);
-        next.assignments.remove(index);
-        Some(next)
-    }
-
-    /// Returns the group with another preferred location, or without one.
-    #[must_use]
-    pub fn prefer(&self, preferred: Option<LocationName>, now: UnixTime) -> Self {
-        Self {
-            preferred,
-            ..self.next(now)
-        }
-    }
-
-    /// Returns the group with changed pacing.
-    #[must_use]
-    pub fn with_pacing(&self, change: &PacingChange, now: UnixTime) -> Self {
-        Self {
-            pace: self.pace.changed(change),
-            ..self.next(now)
-        }
-    }
-
-    fn next(&self, now: UnixTime) -> Self {
-        Self {
-            revision: next_revision(self.revision, now),
-            signature: None,
-            ..self.clone()
-        }
     }
 }
 
@@ -198,52 +88,40 @@ pub fn follows_leaf(recorded: Option<&GroupState>, leaf: Option<Sha256Digest>) -
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::record::tests::{id, package};
+    use crate::record::PackageRecord;
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
-
-    /// A time that is lower than the revisions.
-    const EARLY: UnixTime = UnixTime(1);
 
     pub(crate) fn group(name: &str) -> GroupName {
         name.parse().unwrap()
     }
 
-    #[test]
-    fn messages() {
-        let errors = [
-            GroupAssignError::TooMany {
-                group: group("lab"),
-            },
-            GroupAssignError::NotPublished { package: id(1) },
-        ];
-        let lines = errors.map(|error| error.to_string());
-        insta::assert_snapshot!(lines.join("\n"), @r"
-        group lab has 1000 packages, which is the limit: unassign one, or use another group
-        package 1790000001 is not published yet: run the same 'packcast publish' command again
-        ");
-    }
+    impl GroupState {
+        /// Returns the next revision of the group, with a package that is assigned now.
+        pub(crate) fn assigning(&self, package: &PackageRecord, force: bool) -> Self {
+            let published = package.published().unwrap();
+            let mut next = self.without(package.id);
+            let assignment = GroupAssignment {
+                package: package.id,
+                manifest: published.manifest,
+                priority: package.priority,
+                seq: next.revision,
+                force,
+                mandate: None,
+                assigned_at: NOW,
+            };
+            let index = next.position(package.id).unwrap_err();
+            next.assignments.insert(index, assignment);
+            next
+        }
 
-    #[test]
-    fn every_change_is_a_revision() {
-        let empty = GroupState::new(group("lab"), 7, EARLY);
-        let two = empty.assign(&package(2), false, EARLY).unwrap();
-        let both = two.assign(&package(1), true, EARLY).unwrap();
-        assert_eq!((two.revision, both.revision), (8, 9));
-        let seqs = both.assignments.iter().map(|a| (a.package, a.seq));
-        assert_eq!(seqs.collect::<Vec<_>>(), [(id(1), 9), (id(2), 8)]);
-        let left = both.unassign(id(1), EARLY).unwrap();
-        assert_eq!((left.revision, left.assignments.len()), (10, 1));
-        assert_eq!(left.unassign(id(1), EARLY), None);
-    }
-
-    #[test]
-    fn assigning_again_is_a_new_assignment() {
-        let state = GroupState::new(group("lab"), 0, EARLY);
-        let once = state.assign(&package(1), false, EARLY).unwrap();
-        let twice = once.assign(&package(1), false, EARLY).unwrap();
-        assert_eq!(twice.assignments.len(), 1);
-        assert_eq!(twice.assignments[0].seq, 2);
+        /// Returns the next revision of the group, without a package.
+        pub(crate) fn without(&self, package: PackageId) -> Self {
+            let mut next = self.clone();
+            next.revision += 1;
+            next.assignments.retain(|it| it.package != package);
+            next
+        }
     }
 
     #[test]
@@ -262,15 +140,5 @@ pub(crate) mod tests {
         }
         assert!(!follows_leaf(Some(&unsigned), other));
         assert!(!follows_leaf(None, other));
-    }
-
-    #[test]
-    fn a_full_group_takes_no_other_package() {
-        let mut state = GroupState::new(group("lab"), 0, NOW);
-        for n in 0..1_000 {
-            state = state.assign(&package(n), false, NOW).unwrap();
-        }
-        assert!(state.assign(&package(1_000), false, NOW).is_err());
-        assert!(state.assign(&package(999), false, NOW).is_ok());
     }
 }

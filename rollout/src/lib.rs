@@ -6,15 +6,12 @@
 pub mod announce;
 pub mod apply;
 pub mod assign;
-pub mod assignments;
 pub mod change;
 pub mod check_in;
 pub mod command;
 pub mod exclusion;
 pub mod explain;
 pub mod group;
-mod group_document;
-pub mod keys;
 pub mod locations;
 pub mod membership;
 pub mod memory;
@@ -23,7 +20,6 @@ pub mod reconcile;
 pub mod record;
 pub mod state;
 pub mod unassign;
-pub mod validity;
 pub mod write_budget;
 
 pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};

@@ -27,6 +27,10 @@ pub struct Reconciling<'a> {
     /// read after the tasks, because a package may have moved from one group to another in the
     /// meantime: see [`withdraws`].
     pub states: &'a [GroupState],
+    /// Groups of the device whose records may be incomplete: see
+    /// [`follows_leaf`](crate::group::follows_leaf). The device gets none of their packages, and
+    /// loses no task meanwhile, because any task may be of such a group.
+    pub paused: &'a [GroupName],
 }
 
 /// Changes that are written together, at most [`Step::CHANGES`] of them.
@@ -53,11 +57,11 @@ impl Step {
 /// Returns a group of the device that has a package, or `None` if no group has it.
 pub fn group_with<'a>(
     memberships: &Memberships,
-    states: &'a [GroupState],
+    states: impl IntoIterator<Item = &'a GroupState>,
     package: PackageId,
 ) -> Option<&'a GroupState> {
     states
-        .iter()
+        .into_iter()
         .filter(|state| memberships.includes(&state.group))
         .find(|state| state.assignment(package).is_some())
 }
@@ -128,13 +132,13 @@ pub fn reconcile<'a>(
     steps.0
 }
 
-/// Returns the states of the device's groups.
+/// Returns the states of the device's groups that are not paused.
 fn joined<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a GroupState> {
-    let memberships = reconciling.memberships;
+    let (memberships, paused) = (reconciling.memberships, reconciling.paused);
     reconciling
         .states
         .iter()
-        .filter(move |state| memberships.includes(&state.group))
+        .filter(move |state| memberships.includes(&state.group) && !paused.contains(&state.group))
 }
 
 /// Returns the assignments of a group above the observed revision, oldest first.
@@ -155,9 +159,14 @@ fn new_assignments<'a>(
 /// Returns the tasks that are assigned neither to the device itself nor to a group of it.
 fn unassigned<'a>(reconciling: &Reconciling<'a>) -> impl Iterator<Item = &'a OpenTask> {
     let (memberships, states) = (reconciling.memberships, reconciling.states);
+    let is_paused = reconciling
+        .memberships
+        .groups()
+        .any(|group| reconciling.paused.contains(&group));
     reconciling
         .tasks
         .iter()
+        .filter(move |_| !is_paused)
         .filter(|task| !task.direct && !matches!(task.state, TaskState::Withdrawn { .. }))
         .filter(move |task| group_with(memberships, states, task.package).is_none())
 }

@@ -15,12 +15,10 @@ mod device;
 mod error;
 mod exclusion;
 mod group;
-mod group_change;
 mod host;
 mod index;
 mod item;
 mod key;
-mod keys;
 mod leaf;
 mod location;
 mod members;
@@ -52,22 +50,15 @@ pub use connect::RecordsConfig;
 pub use device::{CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
 pub use exclusion::{Blocked, Unblocked};
-pub use group::GroupError;
-pub use group_change::GroupChanged;
 pub use index::DeploymentState;
-pub use membership::Joined;
 pub use package::{ActivateError, PublishError};
 pub use projection::{DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget};
 pub use removal::Removing;
 pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
-pub use revision::Versions;
-pub use signing::{
-    AssignError, PublisherMemory, Sign, SignError, Signing, SigningError, SigningOutcome,
-    SigningScope,
-};
+pub use signing::{Sign, SignError};
 pub use state::{
     CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
 };
-pub use stored::{ExcludedDevice, NumberedKeyList, RecordedLeaf};
+pub use stored::{ExcludedDevice, RecordedLeaf};
 pub use tally::Tally;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::state::commit::MAX_COMMIT_VALIDITY_S;
 use packcast_protocol::state::{AboutDocument, Terms};
-use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
+use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, UnixTime};
 use packcast_publisher::Progress;
 use packcast_publisher::state::{
     CommitRequest, Committed, Committer, Completed, StateError, complete,
@@ -18,7 +18,7 @@ use packcast_rollout::state::{
 };
 use packcast_rollout::unassign::{Unassigned, unassign};
 use packcast_rollout::{GroupState, PacingChange, PackageRecord};
-use packcast_store::records::{DeviceChanges, DeviceProjected, Joined};
+use packcast_store::records::{DeviceChanges, DeviceProjected};
 use packcast_store::{Records, RecordsError};
 
 use crate::commits::trust;
@@ -35,6 +35,17 @@ pub enum ChangeError {
     Deleted(PackageId),
     Records(RecordsError),
     State(Box<StateError>),
+}
+
+/// Outcome of joining a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    New,
+    AlreadyMember,
+    /// No device with this id has ever checked in, or the device was removed.
+    UnknownDevice,
+    /// The device has reached the limit of groups.
+    TooManyGroups,
 }
 
 /// Changes of a target, each with one commit.
@@ -324,6 +335,26 @@ async fn make(
     let completed = complete(records, &trust, signing.now, &progress);
     let completed = Box::pin(completed).await?;
     Ok(Made { outcome, completed })
+}
+
+/// Makes a change in one commit, and leaves the records as they are, as a command does that is
+/// interrupted.
+///
+/// # Panics
+/// The change is not made.
+pub async fn commit_only(records: &Records, change: &StateChange, signing: Signing) {
+    let made = Box::pin(commit(records, change, signing)).await;
+    made.expect("the change is made");
+}
+
+/// Completes all records.
+///
+/// # Panics
+/// The records cannot be completed.
+pub async fn complete_all(records: &Records, now: UnixTime) {
+    let (trust, progress) = (trust(), Progress::none());
+    let completed = Box::pin(complete(records, &trust, now, &progress)).await;
+    completed.expect("the records can be completed");
 }
 
 async fn commit(

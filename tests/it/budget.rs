@@ -1,11 +1,9 @@
 //! The cost of an idle check-in, with a full table.
 
-use packcast_check_in::{CheckInFunction, FunctionSettings};
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::Joined;
-use packcast_testing::administrator::Administrator as _;
-use packcast_testing::commits::trust;
+use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::peer::{Peer, PeerReply};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -20,11 +18,7 @@ const FINISHED: u32 = 1_000;
 const GROUPS: usize = 40;
 
 fn function(table: &Table) -> CheckInFunction {
-    let settings = FunctionSettings {
-        trust: Some(trust()),
-        ..settings()
-    };
-    CheckInFunction::new(table.records.clone(), settings)
+    CheckInFunction::new(table.records.clone(), settings())
 }
 
 async fn check_in(function: &CheckInFunction, peer: &Peer) -> PeerReply {
@@ -101,8 +95,7 @@ fn expect_one_query(table: &Table) {
 
 async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
     let table = Table::start_on(service, 70).await;
-    let following = Peer::packcast(3).following(trust());
-    let peers = [Peer::ocs(1), Peer::packcast(2), following].map(Peer::with_longest_names);
+    let peers = [Peer::ocs(1), Peer::packcast(2)].map(Peer::with_longest_names);
     let first = function(&table);
     for peer in &peers {
         enrol(&first, peer).await;

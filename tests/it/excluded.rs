@@ -100,7 +100,7 @@ fn a_removed_device_comes_back_only_after_it_is_unblocked_and_as_a_new_one() {
     let devices: Vec<Value> = world.json(&["device", "list"]);
     assert_eq!(devices, [] as [Value; 0]);
     let groups = world.ok(&["group", "show", "lab"]).stdout;
-    assert!(groups.contains("devices      0"), "{groups}");
+    assert!(groups.contains("devices    0"), "{groups}");
     let gone = world.refused(1, &["device", "show", id]);
     assert!(gone.contains("removed since"), "{gone}");
     assert!(gone.contains(&format!("device unblock {id}")), "{gone}");
@@ -123,7 +123,7 @@ fn a_removed_device_comes_back_only_after_it_is_unblocked_and_as_a_new_one() {
     assert!(unblocked.contains("as a new device"), "{unblocked}");
     assert_eq!(device.announced(), 0);
     assert_eq!(world.device_state(&device).finished, []);
-    // The next signed assignments follow those before the removal.
+    // The next assignment follows those before the removal.
     world.assign("extra@1", &device);
     device.run();
     let result = world.result(&device);

@@ -1,16 +1,17 @@
 //! `packcast explain` in each situation of a device and a package.
 
-use packcast_protocol::{PackageId, PackageRef, UnixTime};
+use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::{Reserved, Signing};
+use packcast_store::records::Reserved;
 use packcast_store::{Records, RecordsConfig};
+use packcast_testing::raw::RawEngine;
 use packcast_testing::table::{location, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
 use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
@@ -54,15 +55,26 @@ impl GroupedDevice {
         self.world.ok(&[&["assign", &package][..], to].concat());
     }
 
-    /// Records a task for a package that has no manifest.
-    fn record_task(&self, package: &PackageRecord) {
-        let id = package.id;
+    /// Writes a task into the table, for a package that has no manifest, so that no command can assign
+    /// it.
+    fn write_task(&self, package: &PackageRecord) {
+        let (state, id) = (self.world.state(), package.id);
         Tree::of(&self.world).ask(async |records| {
-            let package = records.find(&PackageRef::Id(id)).await.unwrap().unwrap();
-            let device = records.devices_named("web01").await.unwrap();
-            let unsigned = Signing::without_key(UnixTime(1_700_000_000));
-            let assigned = records.signed_assign(&device[0], &package, false, unsigned);
-            assigned.await.unwrap();
+            let device = records.devices_named("web01").await.unwrap()[0].clone();
+            let item = json!({
+                "pk": { "S": format!("DEVICE#{device}") },
+                "sk": { "S": format!("1#TASK#05#{id}") },
+                "package": { "S": id.to_string() },
+                "priority": { "N": "5" },
+                "attempt": { "N": "1" },
+                "state": { "M": { "state": { "S": "held" } } },
+                "force": { "BOOL": false },
+                "direct": { "BOOL": true },
+                "assigned_at": { "N": "1700000000" },
+            });
+            let question = json!({ "TableName": state.table, "Item": item });
+            let engine = RawEngine::at(&state.endpoint);
+            engine.ask("PutItem", &question).await;
         });
     }
 
@@ -163,7 +175,7 @@ fn each_state_of_a_package_is_explained() {
     assert!(refused.contains("not published yet"), "{refused}");
     story.expect("draft", "draft");
     let expired = written(&story.world, "expired", Some(UnixTime(1_700_000_000)));
-    story.record_task(&expired);
+    story.write_task(&expired);
     story.expect("expired", "expired");
 
     story.package("gone");

@@ -14,7 +14,7 @@ use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, reservation};
+use packcast_testing::table::{NOW, Table, location, reservation};
 use packcast_tests::settings::settings;
 
 const RATES: FaultRates = FaultRates {
@@ -341,9 +341,11 @@ async fn a_group_that_changes_constantly_withdraws_nothing(service: Service) {
         site.check_in(0, peer, NOW).await;
     }
     let change = async || {
-        for _ in 0..10 {
+        let main = location().name;
+        for n in 0..10 {
+            let preferred = (n % 2 == 0).then_some(&main);
             site.records()
-                .prefer(&group("lab"), None, signing())
+                .prefer(&group("lab"), preferred, signing())
                 .await
                 .unwrap();
         }

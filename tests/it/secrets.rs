@@ -118,8 +118,7 @@ fn a_key_in_the_environment_and_a_key_option_exclude_each_other() {
     let action = ["--action", "execute", "--command", "true"];
     let named = ["--key", "/named.key"];
     let publish = [&publish[..], &action, &named].concat();
-    story.ok(&["group", "create", "lab"]);
-    let sign = [&["sign", "--group", "lab"], &named[..]].concat();
+    let sign = [&["sign"], &named[..]].concat();
     for arguments in [publish, sign] {
         let ran = with(&story.world, KEY_VARIABLE, &story.key, &arguments).expect_code(2);
         assert!(ran.stderr.contains("/named.key"), "{ran:#?}");

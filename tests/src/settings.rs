@@ -3,6 +3,7 @@
 use packcast_check_in::{FunctionSettings, PassKey};
 use packcast_protocol::api::Secret;
 use packcast_rollout::Pacing;
+use packcast_testing::commits::trust;
 use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 
 /// Returns the settings of a function that admits every peer.
@@ -16,7 +17,7 @@ pub fn settings() -> FunctionSettings {
         path_tokens: vec![digest(PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
-        trust: None,
+        trust: trust(),
         check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
         pace: Pacing::default(),
         group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,

@@ -74,10 +74,7 @@ impl Args {
         // Creates the target, whose trust line the function needs.
         let key = Arc::new(local::signing_key(&state_dir, &NoSecrets)?);
         let trust = local::trust(&state_dir)?;
-        let options = LocalOptions {
-            trust: Some(trust.clone()),
-            ..LocalOptions::new(&state_dir)
-        };
+        let options = LocalOptions::new(&state_dir, trust.clone());
         let system = Local::start(options).await.map_err(Failure::failed)?;
         steps.done(
             "started",

@@ -370,6 +370,6 @@ mod tests {
         secret key file      /home/ada/.config/packcast/production.key
         old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
         ");
-        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new trust line or public key");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new trust line");
     }
 }

@@ -46,8 +46,7 @@ impl Args {
         let key = Arc::new(local::signing_key(&state_dir, &FromPerson)?);
         let options = LocalOptions {
             edge_port: self.port,
-            trust: Some(local::trust(&state_dir)?),
-            ..LocalOptions::new(&state_dir)
+            ..LocalOptions::new(&state_dir, local::trust(&state_dir)?)
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
         let state = system.state();

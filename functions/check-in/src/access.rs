@@ -107,7 +107,9 @@ mod tests {
             path_tokens: vec![digest("path-token-one-1"), digest("path-token-two-2")],
             enrolment_tokens: vec![digest("enrolment-token-1")],
             pass_key: PassKey::new([9; 32]),
-            trust: None,
+            trust: "aaaaaaaaaaaaaaaaaaaaaaaaaa:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+                .parse()
+                .unwrap(),
             check_in_interval_s: 3600,
             pace: Pacing::default(),
             group_cache_s: 0,

@@ -3,24 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{GroupState, Memberships};
-use packcast_store::records::{NumberedKeyList, Versions};
 use packcast_store::{Records, RecordsError};
 
 /// Capacity of the cache. A full cache is emptied.
 const MAX_GROUPS: usize = 1000;
 
-/// Cached group states and key lists.
+/// Cached group states.
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// Age up to which a state is used without a read, in seconds.
     max_age_s: u64,
     cached: Mutex<HashMap<GroupName, CachedGroup>>,
-    /// Key lists of the target, read together with the group `all`.
-    key_lists: Mutex<Vec<NumberedKeyList>>,
 }
 
 /// A group and the time of its read. The state is `None` if the group did not exist.
@@ -42,16 +37,7 @@ impl Groups {
         Self {
             max_age_s,
             cached: Mutex::default(),
-            key_lists: Mutex::default(),
         }
-    }
-
-    /// Returns the key lists after this serial number, as of the last read of the group `all`.
-    pub(crate) fn key_lists_after(&self, serial: u64) -> Vec<SignedKeyList> {
-        let lock = self.key_lists.lock();
-        let lists = lock.unwrap_or_else(PoisonError::into_inner);
-        let later = lists.iter().filter(|list| list.serial > serial);
-        later.map(|list| list.signed.clone()).collect()
     }
 
     /// Returns the states of a device's groups, none older than the device's observed
@@ -121,16 +107,9 @@ impl Groups {
         records: &Records,
         groups: &[GroupName],
     ) -> Result<HashMap<GroupName, GroupState>, RecordsError> {
-        let Versions {
-            groups: versions,
-            key_lists,
-        } = records.versions(groups).await?;
-        if let Some(lists) = key_lists {
-            let lock = self.key_lists.lock();
-            *lock.unwrap_or_else(PoisonError::into_inner) = lists;
-        }
-        let mut states = self.unchanged(&versions);
-        let changed: Vec<GroupName> = versions
+        let revisions = records.revisions(groups).await?;
+        let mut states = self.unchanged(&revisions);
+        let changed: Vec<GroupName> = revisions
             .into_keys()
             .filter(|group| !states.contains_key(group))
             .collect();
@@ -155,14 +134,11 @@ impl Groups {
     }
 
     /// Returns the cached states of the groups that have not changed since their read.
-    fn unchanged(
-        &self,
-        versions: &HashMap<GroupName, GroupRevision>,
-    ) -> HashMap<GroupName, GroupState> {
+    fn unchanged(&self, revisions: &HashMap<GroupName, u64>) -> HashMap<GroupName, GroupState> {
         let cached = self.lock();
-        let unchanged = versions.iter().filter_map(|(group, version)| {
+        let unchanged = revisions.iter().filter_map(|(group, revision)| {
             let state = cached.get(group)?.state.as_ref()?;
-            (state.signed_revision() == *version).then(|| (group.clone(), state.clone()))
+            (state.revision == *revision).then(|| (group.clone(), state.clone()))
         });
         unchanged.collect()
     }

@@ -19,7 +19,7 @@ use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckInFunction, answer, documents, result};
+use crate::{CheckInFunction, answer, result, sent_state};
 
 /// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
@@ -255,15 +255,15 @@ async fn answer_check_in(
         record_check_in(function, &record, device_state.device.as_ref()).await?;
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
-    let documents = documents::lacking(function, device, sent, &announced, now).await?;
+    let state = sent_state::lacking(function, device, sent, &announced, now).await?;
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),
         cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
-        keys: documents.keys,
-        assignments: documents.assignments,
-        state: documents.state,
+        keys: Vec::new(),
+        assignments: Vec::new(),
+        state,
         next_check_in_s: function.settings.check_in_interval_s,
     })
 }

@@ -7,7 +7,6 @@
 mod access;
 mod answer;
 mod device_access;
-mod documents;
 mod groups;
 mod json;
 mod ocs;
@@ -16,11 +15,12 @@ mod pass_key;
 mod reconcile;
 mod refusals;
 mod result;
+mod sent_state;
 pub mod settings;
 pub mod state;
 mod tasks;
 
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,10 +49,7 @@ pub struct CheckInFunction {
     records: Records,
     packages: Packages,
     groups: Groups,
-    /// `None` if the settings have no trust line.
-    state: Option<StateCache>,
-    /// Done after the warning that a device asked for a state without `state`.
-    without_state: Once,
+    state: StateCache,
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
 }
@@ -63,11 +60,7 @@ impl CheckInFunction {
             records,
             packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
-            state: settings
-                .trust
-                .clone()
-                .map(|trust| StateCache::new(trust, settings.group_cache_s)),
-            without_state: Once::new(),
+            state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
             settings,
             refusals: Mutex::default(),
         }

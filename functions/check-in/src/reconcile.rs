@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
     Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
@@ -12,8 +12,8 @@ use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, Reconcil
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
+use crate::{CheckInFunction, answer};
 
 /// A device whose tasks are in line with its groups.
 #[derive(Debug)]
@@ -38,8 +38,20 @@ pub(crate) async fn reconciled(
     now: UnixTime,
 ) -> Result<Reconciled, DeviceError> {
     let attempt = |device_state: DeviceState| async move {
-        let groups = groups(function, device, &device_state, now).await?;
-        let reconciling = reconciling(device, &device_state, &groups);
+        let mut groups = groups(function, device, &device_state, now).await?;
+        if is_reconciled(&reconciling(device, &device_state, &groups, &[])) {
+            return Ok(ControlFlow::Break(Reconciled {
+                device_state,
+                groups,
+            }));
+        }
+        let mut paused = paused(function, &device_state, &groups, now).await?;
+        if !paused.is_empty() {
+            // The cached states of the groups may be older than the head.
+            groups = current_groups(function, &device_state, now).await?;
+            paused = self::paused(function, &device_state, &groups, now).await?;
+        }
+        let reconciling = reconciling(device, &device_state, &groups, &paused);
         if is_reconciled(&reconciling) {
             return Ok(ControlFlow::Break(Reconciled {
                 device_state,
@@ -73,25 +85,57 @@ async fn groups(
     let (records, memberships) = (&function.records, &device_state.memberships);
     let cached = function.groups.states(records, memberships, now).await?;
     // A stale state must not withdraw a task, so withdrawals are decided on a fresh read.
-    if withdraws(&reconciling(device, device_state, &cached)) {
-        return function
-            .groups
-            .current_states(records, memberships, now)
-            .await;
+    if withdraws(&reconciling(device, device_state, &cached, &[])) {
+        return current_groups(function, device_state, now).await;
     }
     Ok(cached)
+}
+
+async fn current_groups(
+    function: &CheckInFunction,
+    device_state: &DeviceState,
+    now: UnixTime,
+) -> Result<Vec<GroupState>, RecordsError> {
+    let (records, memberships) = (&function.records, &device_state.memberships);
+    let current = function.groups.current_states(records, memberships, now);
+    current.await
+}
+
+/// Returns those of a device's groups whose records may be incomplete.
+///
+/// If the state is invalid, all groups are paused: the rest of the reply does not depend on it.
+pub(crate) async fn paused(
+    function: &CheckInFunction,
+    device_state: &DeviceState,
+    groups: &[GroupState],
+    now: UnixTime,
+) -> Result<Vec<GroupName>, RecordsError> {
+    let names: Vec<GroupName> = device_state.memberships.groups().collect();
+    let paused = function
+        .state
+        .paused(&function.records, &names, groups, now)
+        .await;
+    match paused {
+        Err(error @ RecordsError::Corrupt { .. }) => {
+            answer::log_records_error(&error);
+            Ok(names)
+        }
+        paused => paused,
+    }
 }
 
 fn reconciling<'a>(
     device: &'a DeviceId,
     device_state: &'a DeviceState,
     groups: &'a [GroupState],
+    paused: &'a [GroupName],
 ) -> Reconciling<'a> {
     Reconciling {
         device,
         memberships: &device_state.memberships,
         tasks: &device_state.tasks,
         states: groups,
+        paused,
     }
 }
 

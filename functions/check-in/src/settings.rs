@@ -25,8 +25,8 @@ pub struct FunctionSettings {
     pub enrolment_tokens: Vec<Sha256Digest>,
     /// Key of the passes of Packcast agents.
     pub pass_key: PassKey,
-    /// Target id and root keys. Without them, the function sends no signed state.
-    pub trust: Option<TrustedRoots>,
+    /// Target id and root keys, from which the function follows the key lists.
+    pub trust: TrustedRoots,
     /// Seconds between the check-ins of a Packcast agent.
     pub check_in_interval_s: u32,
     /// Pacing of OCS agents, unless a group or a device has its own.
@@ -82,14 +82,12 @@ impl FunctionSettings {
 
     /// Reads the settings from environment variables, which `variable` looks up.
     ///
-    /// Required: `PACKCAST_PASS_KEY`.
+    /// Required: `PACKCAST_PASS_KEY`, and `PACKCAST_TRUST`, the trust line of the target, as
+    /// `packcast keys show` prints it.
     ///
     /// Lists of digests: `PACKCAST_ORIGIN_SECRETS` (absent if there is no CDN in front of the
     /// function), `PACKCAST_PATH_TOKENS` and `PACKCAST_ENROLMENT_TOKENS` (if absent, no agent
     /// is admitted by them).
-    ///
-    /// `PACKCAST_TRUST` is the trust line of the target, as `packcast keys show` prints it. If it is
-    /// absent or empty, the function sends no signed state.
     ///
     /// Numbers: `PACKCAST_CHECK_IN_INTERVAL_S` and `PACKCAST_GROUP_CACHE_S`.
     ///
@@ -178,13 +176,9 @@ fn digests(
         .collect()
 }
 
-fn trust(variable: impl Fn(&str) -> Option<String>) -> Result<Option<TrustedRoots>, SettingsError> {
-    let text = variable("PACKCAST_TRUST").unwrap_or_default();
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(SettingsError::Trust)
+fn trust(variable: impl Fn(&str) -> Option<String>) -> Result<TrustedRoots, SettingsError> {
+    let text = required(variable, "PACKCAST_TRUST")?;
+    text.trim().parse().map_err(SettingsError::Trust)
 }
 
 fn seconds<T: FromStr + PartialOrd + Copy + Into<u64>>(
@@ -278,8 +272,16 @@ mod tests {
 
     const ROOT: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
+    /// Reads these variables; the trust line is valid unless it is among them.
     fn read(variables: &[(&str, &str)]) -> Result<FunctionSettings, SettingsError> {
-        FunctionSettings::from_environment(|name| look_up(variables, name))
+        FunctionSettings::from_environment(|name| {
+            let trust = || (name == "PACKCAST_TRUST").then(trust_line);
+            look_up(variables, name).or_else(trust)
+        })
+    }
+
+    fn trust_line() -> String {
+        format!("{}:{ROOT}", "a".repeat(26))
     }
 
     fn look_up(variables: &[(&str, &str)], name: &str) -> Option<String> {
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pass_key_has_no_default() {
+    fn only_pass_key_and_trust_have_no_default() {
         let key = "0".repeat(64);
         let settings = read(&[("PACKCAST_PASS_KEY", &key)]).unwrap();
         assert!(
@@ -337,16 +339,21 @@ mod tests {
     }
 
     #[test]
-    fn a_trust_line_may_be_absent() {
+    fn the_trust_line_is_required() {
         let key = "0".repeat(64);
         let with = |line: &str| read(&[("PACKCAST_PASS_KEY", &key), ("PACKCAST_TRUST", line)]);
-        for absent in ["", " \n"] {
-            assert_eq!(with(absent).unwrap().trust, None);
+        let line = trust_line();
+        let expected = line.parse().unwrap();
+        assert_eq!(with(&format!(" {line}\n")).unwrap().trust, expected);
+        for invalid in ["", " \n", ROOT] {
+            assert!(matches!(with(invalid), Err(SettingsError::Trust(_))));
         }
-        assert_eq!(read(&[("PACKCAST_PASS_KEY", &key)]).unwrap().trust, None);
-        let line = format!("{}:{ROOT}", "a".repeat(26));
-        assert_eq!(with(&line).unwrap().trust, Some(line.parse().unwrap()));
-        assert!(matches!(with(ROOT), Err(SettingsError::Trust(_))));
+        let only_key = |name: &str| look_up(&[("PACKCAST_PASS_KEY", &key)], name);
+        let absent = FunctionSettings::from_environment(only_key);
+        assert!(matches!(
+            absent,
+            Err(SettingsError::Missing("PACKCAST_TRUST"))
+        ));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Announcements: decided from a device's open tasks, and on record before the device learns of
 //! them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::reconcile::group_with;
@@ -14,7 +14,7 @@ use packcast_store::records::{Announcing, DeviceState};
 
 use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
-use crate::reconcile::{Reconciled, reconciled};
+use crate::reconcile::{Reconciled, paused, reconciled};
 
 /// Maximum number of tries to record the announcements of one check-in.
 const MAX_TRIES: usize = 3;
@@ -74,20 +74,15 @@ pub(crate) async fn announce_tasks(
             .records(&function.records, &ids, now)
             .await?;
         let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
-        let new: HashSet<PackageId> = new_tasks(&announcement).map(|task| task.package).collect();
-        let on_record = record(function, device, &device_now, &announcement, now).await?;
+        let announcing = announcing(function, &device_now, &announcement, now).await?;
+        let on_record = record(function, device, &device_now, &announcing, now).await?;
         // After the last try, the device gets the tasks that are on record. The next check-in
         // brings the others.
-        if on_record.len() == new.len() || tries_left == 0 {
+        if on_record.len() == announcing.len() || tries_left == 0 {
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
         device_state = admitted_state(function, device).await?;
     }
-}
-
-fn new_tasks<'a>(announcement: &'a Announcement<'_>) -> impl Iterator<Item = &'a OpenTask> {
-    let new = announcement.announced.iter().filter(|pick| pick.is_new());
-    new.map(|pick| pick.task)
 }
 
 fn announcements(
@@ -117,40 +112,67 @@ fn announcements(
     }
 }
 
+/// Returns the new announcements, each with a group that has the package unless the device itself has
+/// it.
+///
+/// A task of a group whose records may be incomplete is not announced: perhaps the group does not have
+/// the package any more.
+async fn announcing<'a>(
+    function: &CheckInFunction,
+    reconciled: &'a Reconciled,
+    announcement: &Announcement<'a>,
+    now: UnixTime,
+) -> Result<Vec<Announcing<'a>>, RecordsError> {
+    let Reconciled {
+        device_state,
+        groups,
+    } = reconciled;
+    let new = announcement.announced.iter().filter(|pick| pick.is_new());
+    let new: Vec<&OpenTask> = new.map(|pick| pick.task).collect();
+    let paused = if new.iter().all(|task| task.direct) {
+        Vec::new()
+    } else {
+        paused(function, device_state, groups, now).await?
+    };
+    let by_group = |task: &'a OpenTask| {
+        let groups = groups.iter().filter(|it| !paused.contains(&it.group));
+        let state = group_with(&device_state.memberships, groups, task.package)?;
+        Some(Announcing {
+            task,
+            by_group: Some((&state.group, state.revision)),
+        })
+    };
+    let announcing = new.into_iter().filter_map(|task| {
+        if task.direct {
+            Some(Announcing::direct(task))
+        } else {
+            by_group(task)
+        }
+    });
+    Ok(announcing.collect())
+}
+
 /// Records the new announcements, and returns the packages whose announcements are on record.
 async fn record(
     function: &CheckInFunction,
     device: &DeviceId,
     reconciled: &Reconciled,
-    announcement: &Announcement<'_>,
+    announcing: &[Announcing<'_>],
     now: UnixTime,
 ) -> Result<HashSet<PackageId>, RecordsError> {
-    let memberships = &reconciled.device_state.memberships;
-    let by_group: HashMap<PackageId, _> = new_tasks(announcement)
-        .filter(|task| !task.direct)
-        .filter_map(|task| {
-            let state = group_with(memberships, &reconciled.groups, task.package)?;
-            Some((task.package, (&state.group, state.revision)))
-        })
-        .collect();
-    let announcing: Vec<Announcing<'_>> = new_tasks(announcement)
-        .map(|task| Announcing {
-            task,
-            by_group: by_group.get(&task.package).copied(),
-        })
-        .collect();
     if announcing.is_empty() {
         return Ok(HashSet::new());
     }
     let leaf_order = reconciled.device_state.leaf.order;
     let announced = function
         .records
-        .announce(device, leaf_order, &announcing, now)
+        .announce(device, leaf_order, announcing, now)
         .await?;
     for id in &announced.refused {
         function.packages.invalidate(*id);
-        let group = by_group.get(id).map(|(group, _)| *group);
-        function.groups.invalidate(group);
+        let refused = announcing.iter().filter(|it| it.task.package == *id);
+        let groups = refused.filter_map(|it| it.by_group).map(|(group, _)| group);
+        function.groups.invalidate(groups);
         tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
     }
     Ok(announced.on_record.into_iter().collect())

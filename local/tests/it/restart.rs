@@ -5,12 +5,12 @@ use std::fs;
 use packcast_local::{LoadError, Local, LocalError, LocalOptions, LocalState};
 use reqwest::StatusCode;
 
-use crate::system::{RunningSystem, client, url};
+use crate::system::{RunningSystem, client, options, url};
 
 #[tokio::test]
 async fn a_directory_has_one_system_at_a_time() {
     let system = RunningSystem::start().await;
-    let options = LocalOptions::new(&system.directory().join("state"));
+    let options = options(&system.directory().join("state"));
     let error = Local::start(options.clone()).await.unwrap_err();
     assert!(matches!(error, LocalError::Lock(_)), "{error}");
     assert!(error.to_string().contains("already runs"), "{error}");
@@ -37,7 +37,7 @@ async fn a_restart_keeps_address_authority_tokens_records_and_objects() {
     let old_client = client(&before.ca_file);
     let directory = stop(system).await;
 
-    let local = Local::start(LocalOptions::new(&state_dir)).await.unwrap();
+    let local = Local::start(options(&state_dir)).await.unwrap();
     let after = local.state();
     assert_eq!(after.edge, before.edge);
     assert_eq!(after.enrolment_token, before.enrolment_token);
@@ -64,16 +64,14 @@ async fn an_error_names_a_port_in_use_and_another_can_be_chosen() {
     let state_dir = system.directory().join("state");
     let _directory = stop(system).await;
     let _squatter = std::net::TcpListener::bind(before).unwrap();
-    let error = Local::start(LocalOptions::new(&state_dir))
-        .await
-        .unwrap_err();
+    let error = Local::start(options(&state_dir)).await.unwrap_err();
     assert!(
         error.to_string().contains(&before.port().to_string()),
         "{error}"
     );
     let asked = LocalOptions {
         edge_port: Some(0),
-        ..LocalOptions::new(&state_dir)
+        ..options(&state_dir)
     };
     let local = Local::start(asked).await.unwrap();
     let edge = local.state().edge;

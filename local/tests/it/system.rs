@@ -8,6 +8,15 @@ use reqwest::{Certificate, Client};
 use rustls::crypto::ring;
 use tempfile::TempDir;
 
+/// The trust line of a target whose key nobody has.
+const TRUST: &str =
+    "aaaaaaaaaaaaaaaaaaaaaaaaaa:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+/// Returns the default options for a state directory.
+pub(crate) fn options(state_dir: &Path) -> LocalOptions {
+    LocalOptions::new(state_dir, TRUST.parse().unwrap())
+}
+
 pub(crate) struct RunningSystem {
     pub(crate) local: Local,
     pub(crate) client: Client,
@@ -17,7 +26,7 @@ pub(crate) struct RunningSystem {
 impl RunningSystem {
     pub(crate) async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let local = Local::start(LocalOptions::new(&directory.path().join("state")))
+        let local = Local::start(options(&directory.path().join("state")))
             .await
             .unwrap();
         let client = client(&local.state().ca_file);

@@ -134,7 +134,7 @@ async fn differences_of_groups(
         .map(|state| (state.group.clone(), state))
         .collect();
     let names: Vec<GroupName> = part.groups().map(|(group, _)| group.clone()).collect();
-    let versions = records.versions(&names).await?;
+    let revisions = records.revisions(&names).await?;
     let mut differences = Vec::new();
     let mut with_package: BTreeMap<PackageId, BTreeSet<GroupName>> = BTreeMap::new();
     for package in records.packages(usize::MAX).await? {
@@ -147,7 +147,7 @@ async fn differences_of_groups(
             groups.insert(group.clone());
         }
         let state = recorded.get(group);
-        if versions.groups.get(group).map(|it| it.revision) != state.map(|it| it.revision) {
+        if revisions.get(group).copied() != state.map(|it| it.revision) {
             differences.push(of_group(group, DifferenceKind::Revision));
         }
         match (document, state) {

@@ -74,11 +74,12 @@ fn open(state: TaskState) -> Case {
 /// observed revision of the device is the group's `revision`-th, or none for 0.
 fn by_group(revision: u64) -> Case {
     let first = EARLIER.0;
-    let state = GroupState::new(group("lab"), first, EARLIER);
+    let mut state = GroupState::new(group("lab"), first, EARLIER).assigning(&package(1), false);
+    state.assignments[0].assigned_at = EARLIER;
     let observed = revision.checked_sub(1).map_or(0, |later| first + later);
     Case {
         memberships: Memberships::from_iter([(group("lab"), observed)]),
-        groups: vec![state.assign(&package(1), false, EARLIER).unwrap()],
+        groups: vec![state],
         ..unassigned()
     }
 }

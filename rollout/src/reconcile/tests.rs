@@ -17,6 +17,7 @@ struct DeviceModel {
     states: Vec<GroupState>,
     tasks: Vec<OpenTask>,
     finished: BTreeMap<PackageId, FinishedTask>,
+    paused: Vec<GroupName>,
 }
 
 impl DeviceModel {
@@ -29,6 +30,7 @@ impl DeviceModel {
                 .collect(),
             tasks: Vec::new(),
             finished: BTreeMap::new(),
+            paused: Vec::new(),
         }
     }
 
@@ -37,12 +39,12 @@ impl DeviceModel {
     }
 
     fn assign(&mut self, index: usize, n: u32, force: bool) {
-        self.states[index] = self.states[index].assign(&package(n), force, NOW).unwrap();
+        self.states[index] = self.states[index].assigning(&package(n), force);
     }
 
     fn unassign(&mut self, index: usize, n: u32) {
-        if let Some(state) = self.states[index].unassign(id(n), NOW) {
-            self.states[index] = state;
+        if self.states[index].assignment(id(n)).is_some() {
+            self.states[index] = self.states[index].without(id(n));
         }
     }
 
@@ -54,6 +56,7 @@ impl DeviceModel {
             memberships: &memberships,
             tasks: &self.tasks,
             states: &self.states,
+            paused: &self.paused,
         };
         let known: Vec<PackageRecord> = (0..200).map(package).collect();
         let on_device = |package| PackageOnDevice {
@@ -142,6 +145,31 @@ fn package_of(change: &TaskChange) -> PackageId {
         | TaskChange::Alter { from: task, .. }
         | TaskChange::NextAttempt { from: task, .. } => task.package,
     }
+}
+
+#[test]
+fn a_paused_group_brings_no_task_and_takes_none_away() {
+    let mut world = DeviceModel::new(&["lab", "site"]);
+    world.join("lab");
+    world.join("site");
+    world.assign(0, 1, false);
+    world.reconcile();
+    world.assign(0, 2, false);
+    world.unassign(0, 1);
+    world.assign(1, 3, false);
+    world.paused = vec![group("lab")];
+    world.reconcile();
+    assert_eq!(world.attempts(), [(1, 1), (3, 1)]);
+    world.unassign(1, 3);
+    world.reconcile();
+    assert_eq!(
+        world.attempts(),
+        [(1, 1), (3, 1)],
+        "any task may be of the group"
+    );
+    world.paused.clear();
+    world.reconcile();
+    assert_eq!(world.attempts(), [(2, 1)]);
 }
 
 #[test]

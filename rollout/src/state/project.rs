@@ -249,7 +249,6 @@ pub fn project_group(
         created_at: UnixTime(document.created),
         created: Some(document.created),
         document: Some(document.digest()),
-        signature: None,
     }
 }
 

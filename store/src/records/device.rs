@@ -3,7 +3,6 @@
 use std::ops::ControlFlow;
 
 use futures_util::future::try_join_all;
-use packcast_protocol::assignments::Held;
 use packcast_protocol::ocs::Inventory;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
@@ -30,8 +29,6 @@ pub struct DeviceState {
     /// The device is blocked or removed, and its requests are refused.
     pub excluded: Option<Exclusion>,
     pub memberships: Memberships,
-    /// Latest signed state of the device assignments. `None` if none is signed.
-    pub signed: Option<Held>,
     /// The leaf of the signed state from which groups and direct tasks follow.
     pub leaf: RecordedLeaf,
     /// Count on which a change by the device's groups depends.
@@ -66,7 +63,6 @@ impl Records {
             device: None,
             excluded: None,
             memberships: Memberships::default(),
-            signed: None,
             leaf: RecordedLeaf::default(),
             round: ReconcileCount::FIRST,
             orders: DeviceCommands::default(),
@@ -83,7 +79,7 @@ impl Records {
                     }
                     (device_state.memberships, device_state.round) =
                         (joining.groups, joining.round);
-                    (device_state.signed, device_state.leaf) = (joining.signed, joining.leaf);
+                    device_state.leaf = joining.leaf;
                     device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
@@ -282,7 +278,7 @@ mod tests {
     use super::*;
     use packcast_protocol::Sha256Digest;
 
-    use crate::records::names::{GROUPS, LEAF, ROUND, SIGNED};
+    use crate::records::names::{GROUPS, LEAF, ROUND};
 
     /// Returns the size of an attribute as the service counts it.
     fn bytes(value: &AttributeValue) -> usize {
@@ -321,10 +317,7 @@ mod tests {
         let mut item = stored::device(&record);
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
-        item.insert(ROUND.to_owned(), longest.clone());
-        // Only Packcast agents have this attribute, and their ids are shorter by far more.
-        let held = ["revision", "issued"].map(|name| (name.to_owned(), longest.clone()));
-        item.insert(SIGNED.to_owned(), AttributeValue::M(held.into()));
+        item.insert(ROUND.to_owned(), longest);
         let leaf = RecordedLeaf {
             order: u64::MAX,
             digest: Some(Sha256Digest::of(b"document")),

@@ -36,7 +36,6 @@ pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
-const DEVICE_ASSIGNMENTS: &str = "6#ASSIGNED";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
 const KEYS: &str = "KEYS";
@@ -95,11 +94,6 @@ impl Key {
         Self::new(device_partition(device), HISTORY)
     }
 
-    /// Key of the signed device assignments.
-    pub(super) fn device_assignments(device: &DeviceId) -> Self {
-        Self::new(device_partition(device), DEVICE_ASSIGNMENTS)
-    }
-
     pub(super) fn finished(device: &DeviceId, package: PackageId) -> Self {
         Self::new(device_partition(device), format!("{DONE}{package}"))
     }
@@ -122,11 +116,6 @@ impl Key {
 
     pub(super) fn location(name: &LocationName) -> Self {
         Self::new(CATALOG.to_owned(), format!("LOCATION#{name}"))
-    }
-
-    /// Key of the key lists.
-    pub(super) fn keys() -> Self {
-        Self::new(KEYS.to_owned(), KEYS)
     }
 
     /// Key of the current commit.

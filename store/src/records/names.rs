@@ -17,11 +17,6 @@ pub(super) const DELETED: &str = "deleted";
 /// The groups of a device, each with its observed revision.
 pub(super) const GROUPS: &str = "groups";
 pub(super) const REVISION: &str = "revision";
-/// The number of the last key list.
-pub(super) const SERIAL: &str = "serial";
-pub(super) const LISTS: &str = "lists";
-/// The time at which the assignments of a revision were signed.
-pub(super) const ISSUED: &str = "issued";
 /// The attribute of a group's revision that marks the group as deleted.
 pub(super) const IS_DELETED: &str = "deleted";
 /// The number of the commit that created a group.
@@ -33,8 +28,6 @@ pub(super) const ORDER: &str = "order";
 /// The number of changes that a device's groups have made to its tasks.
 pub(super) const ROUND: &str = "round";
 pub(super) const MEMBERS: &str = "members";
-/// The latest signed state of the device assignments.
-pub(super) const SIGNED: &str = "signed";
 
 /// The exclusion of a device, with the attribute that names its kind.
 pub(super) const EXCLUDED: &str = "excluded";

@@ -9,7 +9,6 @@ use super::commit::Commit;
 use super::item;
 use super::key::Key;
 use super::names::{GROUPS, ROUND};
-use super::signing::{NextDeviceAssignments, signed};
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -29,20 +28,18 @@ impl Records {
             .iter()
             .flat_map(|change| self.changing(device, change))
             .collect();
-        writes.push(self.counting_reconciliation(device, count, &step.observed, None));
+        writes.push(self.counting_reconciliation(device, count, &step.observed));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
     /// Returns the update of a device that counts a reconciliation.
     ///
-    /// The update also raises observed revisions, or records the signed state of the device
-    /// assignments.
+    /// The update also raises observed revisions.
     pub(super) fn counting_reconciliation(
         &self,
         device: &DeviceId,
         count: ReconcileCount,
         observed: &[ObservedRevision],
-        next: Option<&NextDeviceAssignments>,
     ) -> TransactWriteItem {
         let after = item::number(&count.next());
         let mut terms = Terms::default().name(ROUND).value("next", after);
@@ -71,7 +68,6 @@ impl Records {
             }
         }
         let expression = format!("SET {}", sets.join(", "));
-        let (expression, terms) = signed(next, expression, ", ", terms);
         write::update(
             self.table(),
             &Key::device(device),

@@ -1,14 +1,32 @@
-//! Signing of assignments: signed documents are verified, changed and signed again.
+//! Signing on behalf of a publisher. The publisher passes a closure, so this crate never sees a
+//! secret key.
 
-mod device_assignments;
-mod memory;
-mod sign_again;
-mod signer;
-mod verify;
+use std::error::Error;
 
-pub use device_assignments::AssignError;
-pub(crate) use device_assignments::{NextDeviceAssignments, signed};
-pub use memory::PublisherMemory;
-pub use sign_again::{SigningOutcome, SigningScope};
-pub use signer::{Sign, SignError, Signing, SigningError};
-pub(crate) use verify::MOST_BEHIND;
+/// A closure that signs a document and returns the signature in minisign format.
+pub type Sign = dyn Fn(&str) -> Result<String, SignError> + Send + Sync;
+
+/// Error from the publisher's closure that signs.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot sign the state")]
+pub struct SignError(#[source] Box<dyn Error + Send + Sync>);
+
+impl SignError {
+    pub fn new(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(source.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::with_causes;
+
+    use super::*;
+
+    #[test]
+    fn messages() {
+        let error = SignError::new("the key is locked");
+        assert_snapshot!(with_causes(&error), @"cannot sign the state: the key is locked");
+    }
+}

@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use packcast_protocol::assignments::{Held, SignedAssignments};
-use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
-use packcast_rollout::group::GroupRevision;
 use packcast_rollout::{
     CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
     OpenTask, PacingOverride, PackageRecord, ReconcileCount, TaskState,
@@ -61,9 +58,6 @@ pub(super) struct TallyItem {
 pub(super) struct RevisionItem {
     pub(super) group: GroupName,
     pub(super) revision: u64,
-    /// Time at which the state of this revision was signed. `None` if it is not signed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) issued: Option<UnixTime>,
     #[serde(default)]
     pub(super) deleted: bool,
     /// Number of the commit that created the group. `None` for a deleted group.
@@ -72,40 +66,6 @@ pub(super) struct RevisionItem {
     /// Digest of the group's document. `None` for a deleted group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) document: Option<Sha256Digest>,
-}
-
-impl RevisionItem {
-    pub(super) fn group_revision(&self) -> GroupRevision {
-        GroupRevision {
-            revision: self.revision,
-            issued: self.issued,
-        }
-    }
-}
-
-/// Signed device assignments, with their revision and time of issue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct DeviceAssignmentsItem {
-    #[serde(flatten)]
-    pub(super) held: Held,
-    #[serde(flatten)]
-    pub(super) signed: SignedAssignments,
-}
-
-/// A key list with its number, which is known before the signature is verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NumberedKeyList {
-    pub serial: u64,
-    #[serde(flatten)]
-    pub signed: SignedKeyList,
-}
-
-/// All key lists of a target, in order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct KeyListsItem {
-    /// The number of the last list.
-    pub(super) serial: u64,
-    pub(super) lists: Vec<NumberedKeyList>,
 }
 
 /// The leaf of a device from which its records follow.
@@ -118,14 +78,12 @@ pub struct RecordedLeaf {
     pub digest: Option<Sha256Digest>,
 }
 
-/// The attributes of a device about its groups and its signed assignments.
+/// The attributes of a device about its groups.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Joining {
     pub(super) groups: Memberships,
     pub(super) round: ReconcileCount,
-    /// Latest signed state of the device assignments.
-    pub(super) signed: Option<Held>,
     pub(super) leaf: RecordedLeaf,
     pub(super) excluded: Option<Exclusion>,
 }
@@ -205,10 +163,6 @@ pub(super) fn catalogued_group(group: &GroupName) -> Item {
     Key::catalogued_group(group).item(&value)
 }
 
-pub(super) fn key_lists(lists: &KeyListsItem) -> Item {
-    Key::keys().item(lists)
-}
-
 pub(super) fn group_with(package: PackageId, group: &GroupName) -> Item {
     let value = CataloguedGroup {
         group: group.clone(),
@@ -253,10 +207,6 @@ pub(super) fn history(device: &DeviceId, ids: Vec<u8>, at: UnixTime) -> Item {
     item.insert(IDS.to_owned(), AttributeValue::B(Blob::new(ids)));
     item.insert(AT.to_owned(), item::number(&at));
     item
-}
-
-pub(super) fn device_assignments(device: &DeviceId, item: &DeviceAssignmentsItem) -> Item {
-    Key::device_assignments(device).item(item)
 }
 
 pub(super) fn package(record: &PackageRecord) -> Item {

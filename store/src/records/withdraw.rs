@@ -40,7 +40,7 @@ impl Records {
                 return Ok(ControlFlow::Break(()));
             };
             let mut writes = self.changing(device, &change);
-            writes.push(self.counting_reconciliation(device, joining.round, &[], None));
+            writes.push(self.counting_reconciliation(device, joining.round, &[]));
             Ok(match self.commit(writes).await? {
                 Commit::Done => ControlFlow::Break(()),
                 Commit::Refused(_) => ControlFlow::Continue(()),

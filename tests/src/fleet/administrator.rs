@@ -2,11 +2,11 @@
 
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::{ActivateError, Joined};
+use packcast_store::records::ActivateError;
 use packcast_store::{Records, RecordsError};
 
 use super::plan::Act;
-use packcast_testing::administrator::{Administrator as _, ChangeError, answered};
+use packcast_testing::administrator::{Administrator as _, ChangeError, Joined, answered};
 use packcast_testing::signing::{signing, signing_at};
 use packcast_testing::table::location;
 

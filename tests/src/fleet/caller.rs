@@ -39,6 +39,7 @@ impl Caller {
     pub(super) async fn ask(&mut self, request: &Request<Bytes>) -> Bytes {
         for _ in 0..TRIES {
             self.requests += 1;
+            self.connection.ready().await.expect("the edge runs");
             let response = self
                 .connection
                 .send_request(request.clone().map(Full::new))

@@ -1,4 +1,4 @@
-//! `packcast group add` and `remove`: change the devices of a group, each on its own.
+//! `packcast group add` and `remove`: change the devices of a group.
 
 use std::path::PathBuf;
 

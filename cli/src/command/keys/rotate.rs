@@ -9,7 +9,7 @@ use crate::Globals;
 use crate::output;
 
 pub(super) const NEXT_CHECK_IN: &str = "agents trust the new key from their next check-in on; \
-configure new agents with the new trust line or public key";
+configure new agents with the new trust line";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {

@@ -47,6 +47,13 @@ pub(super) struct CachedHead {
     pub(super) lists: Arc<[SignedKeyList]>,
 }
 
+impl CachedHead {
+    /// Returns the number of changes of the head, or 0 before the first commit.
+    pub(super) fn order(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.order)
+    }
+}
+
 /// Content that is found by its digest, and so never becomes stale.
 #[derive(Debug, Default)]
 struct Content {
@@ -239,6 +246,11 @@ impl PageAllowance {
     /// Returns the allowance of a new request.
     pub(super) const fn whole() -> Self {
         Self(MAX_PAGES)
+    }
+
+    /// Returns an allowance for names that no device chooses.
+    pub(super) const fn unlimited() -> Self {
+        Self(usize::MAX)
     }
 
     /// Takes up to this number of pages, and at most half of the rest, which remains for the pages

@@ -8,9 +8,7 @@ use packcast_protocol::api::{
     ADMISSION, Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts,
     HeldDocuments, Problem, ProblemKind, REPORT_PATH, Report, Secret,
 };
-use packcast_protocol::assignments::Assignee;
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_testing::signing::trusted;
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
@@ -20,24 +18,18 @@ use crate::system::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, TestSystem, prolog, zlib
 pub(crate) struct Agent {
     pub(crate) key: DeviceKey,
     pub(crate) pass: Option<Secret>,
-    /// States of the documents that the agent keeps.
-    pub(crate) holds: HeldDocuments,
 }
 
 impl Agent {
     pub(crate) fn new(number: u8) -> Self {
         let key = DeviceKey::from_seed(&[number; 32]).expect("any bytes are a seed");
-        Self {
-            key,
-            pass: None,
-            holds: HeldDocuments::default(),
-        }
+        Self { key, pass: None }
     }
 
     /// Creates an agent that is enrolled and has its pass.
     pub(crate) async fn enrolled(system: &TestSystem, number: u8) -> Self {
         let mut agent = Self::new(number);
-        let reply = agent.post(system, CHECK_IN_PATH, &agent.asking()).await;
+        let reply = agent.post(system, CHECK_IN_PATH, &Agent::asking()).await;
         agent.pass = parsed(&reply).pass;
         assert!(agent.pass.is_some(), "enrolment gives a pass");
         agent
@@ -47,7 +39,7 @@ impl Agent {
         DeviceId::Agent(self.key.id())
     }
 
-    pub(crate) fn asking(&self) -> CheckInRequest {
+    pub(crate) fn asking() -> CheckInRequest {
         CheckInRequest {
             facts: DeviceFacts {
                 host_name: BoundedText::tail("web01"),
@@ -56,26 +48,8 @@ impl Agent {
                 agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             results: Vec::new(),
-            holds: self.holds.clone(),
+            holds: HeldDocuments::default(),
             holds_state: None,
-        }
-    }
-
-    /// Keeps the documents of a reply.
-    pub(crate) fn keep_documents(&mut self, reply: &CheckInReply) {
-        for signed in &reply.keys {
-            let list = signed.verify(trusted()).expect("the publisher has signed");
-            self.holds.keys = list.serial();
-        }
-        for signed in &reply.assignments {
-            let assignments = signed.verify(trusted()).expect("the publisher has signed");
-            let held = assignments.held();
-            match assignments.recipient() {
-                Assignee::Device(_) => self.holds.device = Some(held),
-                Assignee::Group(group) => {
-                    self.holds.groups.insert(group.clone(), held);
-                }
-            }
         }
     }
 
@@ -111,7 +85,7 @@ impl Agent {
 
     /// Checks in without results.
     pub(crate) async fn check_in(&self, system: &TestSystem) -> CheckInReply {
-        parsed(&self.post(system, CHECK_IN_PATH, &self.asking()).await)
+        parsed(&self.post(system, CHECK_IN_PATH, &Agent::asking()).await)
     }
 
     /// Checks in with results.
@@ -122,7 +96,7 @@ impl Agent {
     ) -> CheckInReply {
         let asking = CheckInRequest {
             results,
-            ..self.asking()
+            ..Agent::asking()
         };
         parsed(&self.post(system, CHECK_IN_PATH, &asking).await)
     }
@@ -190,7 +164,7 @@ async fn an_agent_without_token_or_pass_is_refused() {
     let agent = Agent::new(1);
     let pass = Admission::Pass(ENROLMENT_TOKEN.parse().unwrap());
     for admission in [token("enrolment-token-2"), token(PATH_TOKEN), pass] {
-        let asking = agent.asking();
+        let asking = Agent::asking();
         let reply = agent.post_as(&system, &admission, CHECK_IN_PATH, &asking);
         let problem = refused(&system, &reply.await, 403);
         assert_eq!(problem.kind, ProblemKind::NotEnrolled);
@@ -210,7 +184,7 @@ async fn a_pass_is_valid_for_its_agent_only() {
         ..Agent::new(2)
     };
     system.operations();
-    let reply = thief.post(&system, CHECK_IN_PATH, &thief.asking()).await;
+    let reply = thief.post(&system, CHECK_IN_PATH, &Agent::asking()).await;
     let problem = refused(&system, &reply, 403);
     assert_eq!(problem.kind, ProblemKind::NotEnrolled);
 }
@@ -219,7 +193,7 @@ async fn a_pass_is_valid_for_its_agent_only() {
 async fn a_signature_must_cover_path_admission_and_body() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    let body = serde_json::to_vec(&Agent::asking()).unwrap();
     let signed = |path: &str| agent.signed(path, body.clone(), NOW).into_parts();
 
     let (mut elsewhere, _) = signed(REPORT_PATH);
@@ -260,7 +234,7 @@ async fn a_signature_must_cover_path_admission_and_body() {
 async fn a_refusal_for_a_wrong_clock_carries_the_time() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let body = serde_json::to_vec(&agent.asking()).unwrap();
+    let body = serde_json::to_vec(&Agent::asking()).unwrap();
     system.operations();
     for at in [NOW.plus(301), UnixTime(NOW.0 - 301), UnixTime(0)] {
         let request = agent.signed(CHECK_IN_PATH, body.clone(), at);
@@ -291,7 +265,7 @@ async fn too_large_or_malformed_requests_are_refused() {
 async fn unknown_fields_are_ignored() {
     let system = TestSystem::start().await;
     let agent = Agent::enrolled(&system, 1).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     asking["to_come"] = serde_json::json!({ "a": [1] });
     parsed(&agent.post(&system, CHECK_IN_PATH, &asking).await);
 }
@@ -374,7 +348,7 @@ async fn a_signed_request_cannot_use_the_id_of_an_ocs_agent() {
     system.assign(&device, &package, false).await;
     system.ocs(&prolog(1)).await;
     let agent = Agent::enrolled(&system, 1).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     asking["device"] = device.to_string().into();
     asking["results"] = serde_json::json!([
         { "id": package.id, "attempt": 1, "code": "SUCCESS", "finished": NOW }

@@ -17,7 +17,7 @@ fn token(devices: u32, expires: UnixTime) -> Admission {
 
 async fn enrol(system: &TestSystem, number: u8, token: &Admission) -> Reply {
     let agent = Agent::new(number);
-    let asking = agent.asking();
+    let asking = Agent::asking();
     agent.post_as(system, token, CHECK_IN_PATH, &asking).await
 }
 

@@ -89,13 +89,13 @@ async fn a_blocked_packcast_agent_is_refused_and_reports_after_it_is_unblocked()
     let results = vec![report(package.id, 1, "SUCCESS")];
     let with_results = CheckInRequest {
         results: results.clone(),
-        ..agent.asking()
+        ..Agent::asking()
     };
     let reporting = ReportRequest {
         results: results.clone(),
     };
     for reply in [
-        agent.post(&system, CHECK_IN_PATH, &agent.asking()).await,
+        agent.post(&system, CHECK_IN_PATH, &Agent::asking()).await,
         agent.post(&system, CHECK_IN_PATH, &with_results).await,
         agent.post(&system, REPORT_PATH, &reporting).await,
     ] {
@@ -103,7 +103,7 @@ async fn a_blocked_packcast_agent_is_refused_and_reports_after_it_is_unblocked()
         assert_eq!(reply.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(system.operations(), ["Query", "Query", "Query"]);
-    let reply = agent.post(&system, CHECK_IN_PATH, &agent.asking()).await;
+    let reply = agent.post(&system, CHECK_IN_PATH, &Agent::asking()).await;
     let problem = refusal(&system, &reply);
     assert_eq!(problem.kind, ProblemKind::Blocked);
     assert_eq!(
@@ -123,7 +123,7 @@ async fn a_removed_packcast_agent_cannot_enrol_again() {
     let agent = Agent::enrolled(&system, 1).await;
     remove(&system, &agent.device()).await;
     for admission in [agent.admission(), token(ENROLMENT_TOKEN)] {
-        let asking = agent.asking();
+        let asking = Agent::asking();
         let reply = agent.post_as(&system, &admission, CHECK_IN_PATH, &asking);
         let problem = refusal(&system, &reply.await);
         assert_eq!(problem.kind, ProblemKind::Removed);

@@ -3,8 +3,7 @@
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
-use packcast_store::records::Joined;
-use packcast_testing::administrator::Administrator as _;
+use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, location};
 

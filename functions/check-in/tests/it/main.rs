@@ -14,6 +14,7 @@ mod hostile;
 mod inventory;
 mod log;
 mod pacing;
+mod paused;
 mod prolog;
 mod results;
 mod state;

@@ -109,7 +109,7 @@ async fn more_than_64_results_at_once_are_refused() {
     let many = vec![report(id, 1, "SUCCESS"); 65];
     let asking = CheckInRequest {
         results: many.clone(),
-        ..agent.asking()
+        ..Agent::asking()
     };
     let by_check_in = agent.post(&system, CHECK_IN_PATH, &asking).await;
     let problem = refused(&system, &by_check_in, 400);

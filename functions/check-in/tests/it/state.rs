@@ -13,10 +13,12 @@ use packcast_protocol::state::{
     LocationDocument, Lookup, StateReply, Terms, VerifiedState,
 };
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::DeviceRecord;
+use packcast_testing::administrator::complete_all;
 use packcast_testing::commits::{key_list, trust};
 use packcast_testing::peer::Peer;
 use packcast_testing::state_publisher::StatePublisher;
-use packcast_testing::table::{NOW, Table, location};
+use packcast_testing::table::{self, NOW, Table, location};
 use serde_json::json;
 
 use crate::agents::{Agent, parsed, refused};
@@ -33,13 +35,6 @@ struct Following {
 }
 
 type Change = (LeafName, Option<DocumentText>);
-
-fn following() -> FunctionSettings {
-    FunctionSettings {
-        trust: Some(trust()),
-        ..settings()
-    }
-}
 
 fn name(text: &str) -> LeafName {
     text.parse().expect("the name of a leaf")
@@ -79,7 +74,7 @@ fn other_device(number: u8) -> DeviceId {
 }
 
 fn peer(number: u32) -> Peer {
-    Peer::packcast(number).following(trust())
+    Peer::packcast(number)
 }
 
 fn groups_of(peer: &Peer) -> BTreeSet<GroupName> {
@@ -91,8 +86,15 @@ fn groups_of(peer: &Peer) -> BTreeSet<GroupName> {
 impl Following {
     /// Starts with the group `lab`, which has 100 devices and this peer.
     async fn with_lab(peer: &Peer) -> Self {
-        let system = Box::pin(TestSystem::start_with(following())).await;
-        let publisher = StatePublisher::start(&system.table.records, NOW).await;
+        let system = Box::pin(TestSystem::start()).await;
+        let records = &system.table.records;
+        let record = DeviceRecord {
+            device: peer.device(),
+            ..table::device(1)
+        };
+        let written = records.write_check_in(&record, None).await;
+        written.expect("a device can be written");
+        let publisher = StatePublisher::start(records, NOW).await;
         let mut following = Self { system, publisher };
         let devices = (0..100).map(|number| member(&other_device(number), &["lab"]));
         let changes = devices.chain([member(&peer.device(), &["lab"]), group("lab", 1, 1)]);
@@ -108,7 +110,9 @@ impl Following {
     }
 
     async fn commit(&mut self, changes: impl IntoIterator<Item = Change>) -> CommitId {
-        self.publisher.commit(changes, NOW).await
+        let commit = self.publisher.commit(changes, NOW).await;
+        complete_all(&self.system.table.records, NOW).await;
+        commit
     }
 
     /// Sends one check-in of a peer, which verifies the reply.
@@ -134,7 +138,7 @@ impl Following {
     async fn answer(&self, agent: &Agent, held: &HeldState) -> Option<StateReply> {
         let asking = CheckInRequest {
             holds_state: Some(held.clone()),
-            ..agent.asking()
+            ..Agent::asking()
         };
         let reply = agent.post(&self.system, CHECK_IN_PATH, &asking).await;
         let state = parsed(&reply).state?;
@@ -144,7 +148,7 @@ impl Following {
     /// Starts the function again, with empty caches.
     fn restart(&mut self) {
         let records = self.system.table.records.clone();
-        self.system.function = CheckInFunction::new(records, following());
+        self.system.function = CheckInFunction::new(records, settings());
     }
 }
 
@@ -199,12 +203,10 @@ async fn a_change_sends_only_the_changed_parts() {
     assert_eq!((changed.devices, changed.more), (None, false));
     assert!(!peer.asks_again());
 
-    // A change of another device: the device needs the new commit with its path, and no document.
+    // A change of another device: this device keeps its commit.
     target.commit([member(&other_device(1), &[])]).await;
-    let changed = parts(&target.check_in(&peer, LATER.plus(61)).await);
-    assert_eq!((changed.documents, changed.groups), (Vec::new(), None));
-    assert!(changed.commit.is_some() && changed.devices.is_some());
-    assert!(!peer.asks_again());
+    let reply = target.check_in(&peer, LATER.plus(61)).await;
+    assert_eq!(reply.state, None);
 
     // A group that exists already: the device does not hold the path to this group.
     target.commit([member(&peer.device(), &[])]).await;
@@ -212,6 +214,15 @@ async fn a_change_sends_only_the_changed_parts() {
     target.commit([member(&peer.device(), &["lab"])]).await;
     assert_eq!(target.converge(&peer, LATER.plus(183)).await, 1);
     assert!(groups_of(&peer).contains(&group_name("lab")));
+
+    // After a day, the device needs the new commit with its path, and no document.
+    let next_day = NOW.plus(90_000);
+    let change = [member(&other_device(2), &[])];
+    target.publisher.commit(change, next_day).await;
+    let changed = parts(&target.check_in(&peer, next_day).await);
+    assert_eq!((changed.documents, changed.groups), (Vec::new(), None));
+    assert!(changed.commit.is_some() && changed.devices.is_some());
+    assert!(!peer.asks_again());
 }
 
 #[tokio::test]
@@ -244,7 +255,7 @@ async fn lacking_parts_of_the_held_commit_are_sent() {
 #[tokio::test]
 async fn a_large_state_arrives_in_several_replies() {
     let peer = peer(1);
-    let mut target = Following::empty(following()).await;
+    let mut target = Following::empty(settings()).await;
     let names: Vec<String> = (0..10).map(|number| format!("g{number}")).collect();
     let joined: Vec<&str> = names.iter().map(String::as_str).collect();
     let large = (0..)
@@ -265,7 +276,7 @@ async fn a_large_state_arrives_in_several_replies() {
 #[tokio::test]
 async fn a_request_reads_at_most_64_pages() {
     let peer = peer(1);
-    let mut target = Following::empty(following()).await;
+    let mut target = Following::empty(settings()).await;
     let names: Vec<String> = (0..2_000).map(|number| format!("g{number}")).collect();
     target.commit(names.iter().map(|at| group(at, 1, 0))).await;
     target.converge(&peer, NOW).await;
@@ -300,7 +311,7 @@ async fn a_request_reads_at_most_64_pages() {
 #[tokio::test]
 async fn a_request_reads_no_more_documents_than_a_reply_can_have() {
     let peer = peer(1);
-    let mut target = Following::empty(following()).await;
+    let mut target = Following::empty(settings()).await;
     let names: Vec<String> = (0..60).map(|number| format!("g{number}")).collect();
     let large = (0..).zip(&names).map(|(number, at)| group(at, number, 800));
     target.commit(large).await;
@@ -319,9 +330,9 @@ async fn a_request_reads_no_more_documents_than_a_reply_can_have() {
 
 #[tokio::test]
 async fn a_request_with_too_many_names_is_refused() {
-    let target = Following::empty(following()).await;
+    let target = Following::empty(settings()).await;
     let agent = Agent::enrolled(&target.system, 7).await;
-    let mut asking = serde_json::to_value(agent.asking()).unwrap();
+    let mut asking = serde_json::to_value(Agent::asking()).unwrap();
     let names: Vec<String> = (0..=MAX_LACKING).map(|n| format!("group/g{n}")).collect();
     asking["holds_state"] = json!({ "lacks": names });
     target.system.operations();
@@ -339,9 +350,10 @@ async fn a_device_with_an_old_or_unknown_commit_gets_the_head() {
     for revision in 2..5 {
         target.commit([group("lab", revision, 2)]).await;
     }
-    let latest = target.commit([group("lab", 5, 1)]).await;
-    target.restart();
     let agent = Agent::enrolled(&target.system, 7).await;
+    let changes = [group("lab", 5, 1), member(&agent.device(), &["lab"])];
+    let latest = target.commit(changes).await;
+    target.restart();
     let unknown = |number| CommitId {
         number,
         digest: Sha256Digest::of(b"unknown"),
@@ -357,6 +369,7 @@ async fn a_device_with_an_old_or_unknown_commit_gets_the_head() {
         for lacks in [BTreeSet::new(), [name("group/lab")].into()] {
             let held = HeldState {
                 commit: Some(commit),
+                documents: BTreeSet::new(),
                 lacks,
                 ..own.clone()
             };
@@ -390,7 +403,7 @@ async fn a_device_that_lost_its_state_gets_the_path_to_its_last_commit() {
         let held = state.summary(&BTreeSet::new());
         let asking = CheckInRequest {
             holds_state: Some(held.clone()),
-            ..agent.asking()
+            ..Agent::asking()
         };
         let reply = agent.post(&target.system, CHECK_IN_PATH, &asking).await;
         let text = parsed(&reply).state.expect("the device lacks its state");
@@ -577,23 +590,8 @@ async fn excluded_devices_get_no_state() {
 }
 
 #[tokio::test]
-async fn a_function_without_a_trust_line_sends_no_state_and_says_so_once() {
-    let log = CapturedLog::start();
-    let mut target = Following::empty(settings()).await;
-    target.commit([group("lab", 1, 1)]).await;
-    for number in 1..=2 {
-        let peer = peer(number);
-        assert_eq!(target.check_in(&peer, NOW).await.state, None);
-        assert_eq!(target.check_in(&peer, NOW).await.state, None);
-    }
-    let lines = log.take();
-    let warnings = lines.iter().filter(|line| line.contains("PACKCAST_TRUST"));
-    assert_eq!(warnings.count(), 1, "{lines:?}");
-}
-
-#[tokio::test]
 async fn a_target_without_a_commit_sends_no_state() {
-    let target = Following::empty(following()).await;
+    let target = Following::empty(settings()).await;
     let peer = peer(1);
     assert_eq!(target.check_in(&peer, NOW).await.state, None);
 }

@@ -12,6 +12,7 @@ use packcast_rollout::{OpenTask, Pacing, PackageRecord};
 use packcast_store::records::{Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::administrator::Administrator as _;
+use packcast_testing::commits::trust;
 pub(crate) use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 use packcast_testing::policy::Policy;
 use packcast_testing::signing::signing;
@@ -43,7 +44,7 @@ pub(crate) fn settings() -> FunctionSettings {
         path_tokens: vec![digest(PATH_TOKEN), digest(OLD_PATH_TOKEN)],
         enrolment_tokens: vec![digest(ENROLMENT_TOKEN)],
         pass_key: PassKey::new([9; 32]),
-        trust: None,
+        trust: trust(),
         check_in_interval_s: 900,
         pace: Pacing::default(),
         group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,

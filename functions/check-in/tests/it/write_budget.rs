@@ -40,7 +40,7 @@ async fn a_device_with_ever_changing_facts_is_served_with_the_recorded_ones() {
     assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
     system.operations();
     for number in 0..100 {
-        let mut asking = agent.asking();
+        let mut asking = Agent::asking();
         asking.facts.host_name = BoundedText::tail(&format!("web{number}"));
         let reply = agent.post(&system, CHECK_IN_PATH, &asking).await;
         assert_eq!(reply.status, StatusCode::OK);
@@ -116,7 +116,7 @@ async fn a_package_cannot_be_cancelled_without_end() {
     // The agent has kept the result, and sends it again.
     let asking = CheckInRequest {
         results: vec![report(package.id, u32::from(cancelled) + 1, "CANCELLED")],
-        ..agent.asking()
+        ..Agent::asking()
     };
     let body = serde_json::to_vec(&asking).unwrap();
     let request = agent.signed(CHECK_IN_PATH, body, LATER);

@@ -313,7 +313,6 @@ fn deleted_revision(target: &GroupTarget<'_>) -> RevisionItem {
     RevisionItem {
         group: target.group.clone(),
         revision: target.order,
-        issued: None,
         deleted: true,
         created: None,
         document: None,

@@ -2,15 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use insta::assert_snapshot;
-use packcast_protocol::assignments::{Held, SignedAssignments};
-use packcast_protocol::keys::SignedKeyList;
 use packcast_protocol::{
     Action, ArchiveFormat, FragmentSize, Md5Digest, OcsDeviceId, Priority, ResultCode,
 };
+use packcast_rollout::group::GroupAssignment;
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
-use packcast_rollout::validity::Validity;
-use packcast_rollout::{ExclusionKind, PacingChange, PackageState, Published, WriteBudget};
+use packcast_rollout::{ExclusionKind, PackageState, Published, WriteBudget};
 use serde::de::DeserializeOwned;
 
 use super::*;
@@ -60,10 +58,22 @@ fn lab() -> GroupName {
 }
 
 fn group_state() -> GroupState {
-    GroupState::new(lab(), 0, AT)
-        .assign(&package_record(), false, AT)
-        .unwrap()
-        .with_signature(Validity::from(AT), "signed".to_owned())
+    let package = package_record();
+    let assignment = GroupAssignment {
+        package: package.id,
+        manifest: package.published().unwrap().manifest,
+        priority: package.priority,
+        seq: 2,
+        force: false,
+        mandate: Some(AT.0),
+        assigned_at: AT,
+    };
+    GroupState {
+        assignments: vec![assignment],
+        created: Some(AT.0),
+        document: Some(Sha256Digest::from_bytes([0x33; 32])),
+        ..GroupState::new(lab(), 2, AT)
+    }
 }
 
 fn slow() -> PacingOverride {
@@ -71,17 +81,6 @@ fn slow() -> PacingOverride {
         cycle_pause_s: UpTo::new(5),
         strict: Some(true),
         ..PacingOverride::default()
-    }
-}
-
-fn assignments_item() -> DeviceAssignmentsItem {
-    let signed = SignedAssignments::new("{}".to_owned(), "signed".to_owned());
-    DeviceAssignmentsItem {
-        held: Held {
-            revision: 3,
-            issued: AT,
-        },
-        signed: signed.unwrap(),
     }
 }
 
@@ -279,8 +278,7 @@ fn every_key_and_item() {
 fn every_key_and_item_of_a_group() {
     let revision = RevisionItem {
         group: lab(),
-        revision: AT.0,
-        issued: Some(AT),
+        revision: 2,
         deleted: false,
         created: Some(AT.0),
         document: Some(Sha256Digest::from_bytes([0x33; 32])),
@@ -294,18 +292,18 @@ fn every_key_and_item_of_a_group() {
     ];
     assert_snapshot!(show(&items), @r#"
     GROUP#lab | STATE
-      assignments: [{assigned_at: 1795000000, force: false, manifest: "1111111111111111111111111111111111111111111111111111111111111111", package: "1795327754", priority: 5, seq: 1795000000}]
+      assignments: [{assigned_at: 1795000000, force: false, mandate: 1795000000, manifest: "1111111111111111111111111111111111111111111111111111111111111111", package: "1795327754", priority: 5, seq: 2}]
+      created: 1795000000
       created_at: 1795000000
+      document: "3333333333333333333333333333333333333333333333333333333333333333"
       group: "lab"
-      revision: 1795000000
-      seal: {expires: 1810552000, issued: 1795000000, signature: "signed"}
+      revision: 2
     GROUP#lab | REVISION
       created: 1795000000
       deleted: false
       document: "3333333333333333333333333333333333333333333333333333333333333333"
       group: "lab"
-      issued: 1795000000
-      revision: 1795000000
+      revision: 2
     CATALOG | GROUP#lab
       group: "lab"
     PACKAGE#1795327754 | GROUP#lab
@@ -348,30 +346,6 @@ fn every_key_and_item_of_an_excluded_device() {
     "#);
 }
 
-#[test]
-fn every_key_and_item_of_signed_documents() {
-    let items = [
-        device_assignments(&pc(), &assignments_item()),
-        key_lists(&KeyListsItem {
-            serial: 1,
-            lists: vec![NumberedKeyList {
-                serial: 1,
-                signed: SignedKeyList::new("{}".to_owned(), "signed".to_owned()).unwrap(),
-            }],
-        }),
-    ];
-    assert_snapshot!(show(&items), @r#"
-    DEVICE#ocs:web01-2026-03-04-05-06-07 | 6#ASSIGNED
-      document: "{}"
-      issued: 1795000000
-      revision: 3
-      signature: "signed"
-    KEYS | KEYS
-      lists: [{document: "{}", serial: 1, signature: "signed"}]
-      serial: 1
-    "#);
-}
-
 fn check_read<T: DeserializeOwned + PartialEq + std::fmt::Debug>(mut item: Item, expected: &T) {
     assert_eq!(&read::<T>(item.clone()).unwrap(), expected);
     item.insert("of_a_newer_writer".to_owned(), text("x"));
@@ -395,11 +369,10 @@ fn records_read_back_with_attributes_of_newer_writers() {
     check_read(location(&location_record()), &location_record());
     check_read(pace(&pc(), &slow()), &slow());
     check_read(group(&group_state()), &group_state());
-    let read_back: DeviceAssignmentsItem =
-        read(device_assignments(&pc(), &assignments_item())).unwrap();
-    assert_eq!(read_back.held, assignments_item().held);
-    assert_eq!(read_back.signed, assignments_item().signed);
-    let slowed_down = group_state().with_pacing(&PacingChange::Set(slow()), AT);
+    let slowed_down = GroupState {
+        pace: slow(),
+        ..group_state()
+    };
     check_read(group(&slowed_down), &slowed_down);
 }
 

@@ -4,11 +4,9 @@ use futures_util::future::join_all;
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{DeviceRecord, PackageRecord};
-use packcast_store::records::{
-    Announcing, Blocked, CheckInWritten, Joined, Removing, Tally, Unblocked,
-};
+use packcast_store::records::{Announcing, Blocked, CheckInWritten, Removing, Tally, Unblocked};
 use packcast_store::{Records, RecordsError};
-use packcast_testing::administrator::{Administrator as _, answered};
+use packcast_testing::administrator::{Administrator as _, Joined, answered};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;

@@ -9,8 +9,8 @@ use packcast_rollout::reconcile::{Reconciling, Step, reconcile};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::RecordsError;
-use packcast_store::records::{DeviceState, Joined};
-use packcast_testing::administrator::{Administrator as _, ChangeError};
+use packcast_store::records::DeviceState;
+use packcast_testing::administrator::{Administrator as _, ChangeError, Joined};
 use packcast_testing::meter::Usage;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -285,6 +285,7 @@ impl Moving {
             memberships: &self.device_state.memberships,
             tasks: &self.device_state.tasks,
             states,
+            paused: &[],
         };
         let situation = |_| PackageOnDevice {
             is_known: true,
@@ -358,6 +359,27 @@ async fn a_command_cannot_undo_the_basis_of_a_check_in(service: Service) {
     moving.expect_task().await;
 }
 
+async fn the_task_of_a_package_that_nobody_is_assigned_is_withdrawn(service: Service) {
+    let moving = Moving::start(service, 87).await;
+    let (table, device, package) = (&moving.table, &moving.device, moving.package.id);
+    let withdraw = async || {
+        let withdrawn = table.records.withdraw_task(device, package).await;
+        withdrawn.unwrap();
+        table.task(device, package).await
+    };
+    assert!(withdraw().await.is_some(), "a group has the package");
+    let unassigned = table
+        .records
+        .unassign_group(&group("site"), package, signing())
+        .await;
+    unassigned.unwrap();
+    for _ in 0..2 {
+        assert_eq!(withdraw().await, None);
+    }
+    let tally = table.records.tally(package).await.unwrap();
+    assert_eq!((tally.assigned, tally.waiting()), (0, 0));
+}
+
 packcast_testing::on_each_service! {
     a_large_group_costs_as_much_as_a_group_of_one
     joining_takes_the_same_requests_for_any_number_of_assignments
@@ -367,5 +389,6 @@ packcast_testing::on_each_service! {
     joining_a_group_during_its_deletion_succeeds_or_is_refused
     a_check_in_cannot_undo_the_decision_of_a_concurrent_one
     a_command_cannot_undo_the_basis_of_a_check_in
+    the_task_of_a_package_that_nobody_is_assigned_is_withdrawn
     a_record_under_the_key_of_another_is_corrupt
 }

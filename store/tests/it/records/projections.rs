@@ -221,8 +221,8 @@ async fn a_group_follows_its_document(service: Service) {
     assert_eq!(records.groups().await.unwrap(), [state]);
     assert_eq!(records.groups_with(vlc.id).await.unwrap(), []);
     assert_eq!(records.groups_with(git.id).await.unwrap(), [lab()]);
-    let versions = records.versions(&[lab()]).await.unwrap();
-    assert_eq!(versions.groups[&lab()].revision, 3);
+    let revisions = records.revisions(&[lab()]).await.unwrap();
+    assert_eq!(revisions[&lab()], 3);
 }
 
 async fn a_writer_of_an_earlier_order_is_refused(service: Service) {

@@ -1,0 +1,72 @@
+//! The parts of the signed state in the reply to a check-in.
+
+use std::collections::BTreeSet;
+
+use packcast_protocol::api::CheckInRequest;
+use packcast_protocol::state::StateText;
+use packcast_protocol::{DeviceId, LocationName, UnixTime, with_causes};
+use packcast_rollout::GroupState;
+use packcast_store::RecordsError;
+
+use crate::reconcile::Reconciled;
+use crate::state::{StateFacts, StateQuestion};
+use crate::tasks::Announcements;
+use crate::{CheckInFunction, answer};
+
+/// Returns the parts of the signed state that a device lacks.
+///
+/// An invalid record of the state does not cost the device the rest of the reply.
+pub(crate) async fn lacking(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    sent: &CheckInRequest,
+    announced: &Announcements,
+    now: UnixTime,
+) -> Result<Option<StateText>, RecordsError> {
+    let Some(held) = &sent.holds_state else {
+        return Ok(None);
+    };
+    let tasks = announced.tasks.iter();
+    let locations: BTreeSet<LocationName> = tasks
+        .flat_map(|task| task.locations.iter().map(|at| at.name.clone()))
+        .collect();
+    let question = StateQuestion {
+        device,
+        held,
+        facts: Some(&facts(&announced.reconciled)),
+        locations: &locations,
+        has_new_task: announced.has_new_task,
+    };
+    let reply = function.state.reply(&function.records, question, now);
+    let reply = match reply.await {
+        Err(error @ RecordsError::Corrupt { .. }) => {
+            answer::log_records_error(&error);
+            return Ok(None);
+        }
+        reply => reply?,
+    };
+    let text = reply.map(|reply| StateText::new(&reply)).transpose();
+    text.map_or_else(
+        |error| {
+            tracing::error!(%device, "cannot send the signed state: {}", with_causes(&error));
+            Ok(None)
+        },
+        Ok,
+    )
+}
+
+/// Returns the documents from which the records of a device and its groups follow.
+///
+/// The check-in has read these records, so a device that holds all documents costs no further read.
+fn facts(reconciled: &Reconciled) -> StateFacts {
+    let memberships = &reconciled.device_state.memberships;
+    let document = |state: &GroupState| (state.group.clone(), state.document);
+    let recorded = reconciled.groups.iter().map(document);
+    let mut groups: std::collections::BTreeMap<_, _> =
+        memberships.groups().map(|group| (group, None)).collect();
+    groups.extend(recorded);
+    StateFacts {
+        device: reconciled.device_state.leaf.digest,
+        groups,
+    }
+}
