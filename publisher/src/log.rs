@@ -3,7 +3,7 @@
 //! The changes are computed from the trees of the commits. The document about a commit tells what
 //! its author says; nothing depends on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{AboutDocument, CommitId, Document};
@@ -151,6 +151,19 @@ async fn read(
     Ok(found)
 }
 
+/// Returns commits of a history with their changes.
+pub(crate) async fn logged(
+    history: &History<'_>,
+    commits: Vec<PastCommit>,
+) -> Result<CommitLog, StateError> {
+    let (mut read, mut loaded) = (Vec::new(), None);
+    for commit in commits {
+        let changes = changes(history, &commit, &mut loaded).await?;
+        read.push(ReadCommit { commit, changes });
+    }
+    described(history.records(), read).await
+}
+
 /// Returns the changes of a commit since its parent, or the reason why they are unknown.
 ///
 /// The parent usually comes next, so its loaded pages are kept in `loaded`.
@@ -186,7 +199,9 @@ async fn described(records: &Records, read: Vec<ReadCommit>) -> Result<CommitLog
     let changes = read.iter().filter_map(|it| it.changes.as_ref().ok());
     let names = RecordedNames::read(records, changes.flatten()).await?;
     let commits = read.iter().filter_map(|it| it.commit.commit.as_ref());
-    let abouts: Vec<Sha256Digest> = commits.map(|commit| commit.about).collect();
+    // Commits of the same command can have the same document.
+    let abouts: BTreeSet<Sha256Digest> = commits.map(|commit| commit.about).collect();
+    let abouts: Vec<Sha256Digest> = abouts.into_iter().collect();
     let abouts = records.documents(&abouts).await?;
     let abouts: BTreeMap<Sha256Digest, CommitAbout> = abouts
         .into_iter()

@@ -5,6 +5,7 @@ pub mod key_error;
 pub mod key_files;
 pub mod memory_file;
 pub mod publisher_keys;
+pub mod replace;
 pub mod rotate;
 mod secrets;
 pub mod signer;

@@ -21,7 +21,9 @@ mod key_list;
 mod names;
 mod reader;
 mod record_differences;
+mod removal;
 pub mod renew;
+pub(crate) mod replace;
 pub(crate) mod rotate;
 #[cfg(test)]
 mod tests;
@@ -40,5 +42,6 @@ pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCo
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};
+pub(crate) use self::removal::names;
 pub use self::trees::Trees;
 pub use self::two_states::ComparedStates;

@@ -129,6 +129,11 @@ impl Memory {
         self.0.is_empty()
     }
 
+    /// Returns true if this commit was the head, as the machine remembers.
+    pub fn was_head(&self, commit: &CommitId) -> bool {
+        self.0.get(commit).is_some_and(|line| line.event.was_head())
+    }
+
     /// Returns true if one of the remembered commits was the head.
     pub fn knows_a_head(&self) -> bool {
         self.lines().any(|line| line.event.was_head())
@@ -394,6 +399,7 @@ mod tests {
             ..line(4_000_000_000, MemoryEvent::Seen)
         };
         let memory = Memory::of_lines([line(5, MemoryEvent::Stored), thief]);
+        assert!(memory.was_head(&commit(5)) && !memory.was_head(&commit(6)));
         assert_eq!(compare(&memory, &[5], NOW), Finding::Follows);
         assert_eq!(memory.highest_number(&[key(1)]), 5);
         assert_eq!(memory.highest_number(&[key(1), key(2)]), 4_000_000_000);

@@ -192,3 +192,55 @@ fn a_device_that_was_off_during_two_rotations_follows() {
     late.run();
     assert_eq!(world.result(&late).code.to_string(), "SUCCESS");
 }
+
+/// The thief has a copy of the key, and uses a machine of its own.
+#[test]
+fn a_leaked_key_is_replaced_and_the_package_of_the_thief_never_runs() {
+    let (world, device) = world_with_lab();
+    let leaked = public_key(&world);
+    let good = Tree::of(&world).number().to_string();
+    let memory = world.local_dir().join("commits.jsonl");
+    let remembered = std::fs::read(&memory).unwrap();
+    let stolen = world.path("stolen.key");
+    std::fs::copy(world.local_dir().join("packcast.key"), &stolen).unwrap();
+    let wiped = world.path("wiped");
+    world.execute("wipe", &format!("touch '{wiped}'"));
+    world.ok(&["assign", "wipe@1", "--group", "lab", "--key", &stolen]);
+    std::fs::write(&memory, remembered).unwrap();
+
+    let replace = [
+        "keys",
+        "replace",
+        "--compromised",
+        "--unencrypted",
+        "--revert-to",
+    ];
+    let replace = [&replace[..], &[&good]].concat();
+    let shown = world.refused(2, &replace);
+    assert!(shown.contains("group lab: assigned wipe@1"), "{shown}");
+    assert!(shown.contains("news@1, own@1"), "{shown}");
+    assert!(shown.contains("there is no terminal"), "{shown}");
+    let replaced: ShownKey = world.json(&[&replace[..], &["--yes"]].concat());
+    assert_eq!(replaced.public_key, public_key(&world));
+    assert_eq!(signer(&world), replaced.public_key);
+    let listed: Vec<ListedKey> = world.json(&["keys", "list"]);
+    assert!(listed.iter().all(|key| key.public_key != leaked));
+
+    device.run();
+    let codes: Vec<String> = world
+        .device_state(&device)
+        .finished
+        .into_iter()
+        .map(|task| task.code.to_string())
+        .collect();
+    assert_eq!(codes, ["SUCCESS", "SUCCESS"]);
+    assert!(!std::path::Path::new(&wiped).exists());
+    let refused = world.refused(
+        1,
+        &["unassign", "news@1", "--group", "lab", "--key", &stolen],
+    );
+    assert!(
+        refused.contains("the newest key list does not name your key"),
+        "{refused}"
+    );
+}

@@ -4,6 +4,7 @@
 mod accept_head;
 mod accept_trust;
 mod list;
+mod replace;
 mod revoke;
 mod rotate;
 mod trust;
@@ -85,6 +86,19 @@ Examples:
 Examples:
   packcast keys rotate --target production")]
     Rotate(rotate::Args),
+    /// Remove a key that has leaked, and undo the changes of the thief
+    ///
+    /// Shows the changes that this machine does not know, and asks. Then the key is removed from the
+    /// key list, and one commit brings back the state of the commit that you name, or keeps the
+    /// present state. Changes of other publishers since then are lost, too, unless they have removed
+    /// something: make them again. If the key of this machine has leaked, a new key takes its place.
+    /// Only a root key can sign the new key list. If the command is interrupted, run it again.
+    #[command(after_help = "\
+Examples:
+  packcast log
+  packcast keys replace --compromised --revert-to 1795327754
+  packcast keys replace --compromised --keep")]
+    Replace(replace::Args),
     /// Let another publisher sign changes of the target
     ///
     /// Adds the key to the key list. Only a root key of the target can sign the list. The other
@@ -126,6 +140,7 @@ impl Args {
             Self::AcceptTrust(args) => args.run(globals)?,
             Self::AcceptHead(args) => args.run(globals).await?,
             Self::Rotate(args) => args.run(globals).await?,
+            Self::Replace(args) => args.run(globals).await?,
             Self::Trust(args) => args.run(globals).await?,
             Self::Revoke(args) => args.run(globals).await?,
             Self::List => list::run(globals).await?,
@@ -185,6 +200,7 @@ mod tests {
     use packcast_protocol::{Sha256Digest, UnixTime};
     use packcast_publisher::signing::key_files::AcceptedTrust;
     use packcast_publisher::signing::publisher_keys::{ChangedKeys, TrustedKey, TrustedKeys};
+    use packcast_publisher::signing::replace::ReplacedKey;
     use packcast_publisher::signing::rotate::Rotated;
     use packcast_publisher::state::accept::ShownHead;
 
@@ -292,6 +308,49 @@ mod tests {
         trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
         assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device accepts changes that this key signs until its next check-in");
+    }
+
+    #[test]
+    fn a_replacement_shows_what_the_thief_has_changed() {
+        assert_snapshot!(replace::question(1_795_000_000), @"Remove the key, and continue with the state of commit 1795000000?");
+        assert_snapshot!(replace::nobody_to_ask(), @"
+        cannot ask for a confirmation: there is no terminal
+        hint: read the commits and packages above, then pass --yes
+        ");
+        let packages = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            replace::packages(&names)
+        };
+        assert_snapshot!([packages(&[]), packages(&["news@1", "own@1"])].join("\n"), @"
+        the key has signed none of the packages that stay assigned
+        packages that stay assigned and that the key has signed: news@1, own@1
+        ");
+        assert_snapshot!(replace::commits(&[]), @"this machine knows all commits");
+        let replaced = ReplacedKey {
+            lost: KEY.to_owned(),
+            public_key: KEY.to_owned(),
+            trust: format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap(),
+            commit: CommitId {
+                number: 1_795_000_000,
+                digest: Sha256Digest::of(b"commit"),
+            },
+            secret_key_file: "/home/ada/.config/packcast/production.key".into(),
+            old_secret_key_file: Some(
+                "/home/ada/.config/packcast/production-was-Y7GFO3.key".into(),
+            ),
+        };
+        assert_snapshot!(replace::text(&replaced), @"
+        removed key          RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        public key           RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        trust line           a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        commit               1795000000
+        secret key file      /home/ada/.config/packcast/production.key
+        old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
+        ");
+        assert_snapshot!([replace::CACHED, replace::NEXT_CHECK_IN].join("\n"), @"
+        for up to 60 seconds, functions send the state from before the replacement
+        devices follow the new key list from their next check-in on; set up new devices with this trust line: the thief of a root key may send other key lists to devices with the old line
+        ");
     }
 
     #[test]

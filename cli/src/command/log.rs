@@ -58,7 +58,7 @@ impl Args {
     }
 }
 
-fn text(commits: &[LoggedCommit]) -> String {
+pub(super) fn text(commits: &[LoggedCommit]) -> String {
     let blocks: Vec<String> = commits.iter().map(block).collect();
     blocks.join("\n")
 }

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 55] = [
+const TESTS: [(&str, fn()); 56] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -51,6 +51,7 @@ const TESTS: [(&str, fn()); 55] = [
     ("keys accept-trust", keys_accept_trust),
     ("keys accept-head", keys_accept_head),
     ("keys rotate", keys_rotate),
+    ("keys replace", keys_replace),
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
     ("keys list", keys_list),
@@ -333,6 +334,7 @@ fn keys() {
       accept-head   Confirm the head of the target on a machine that does not know
                     it
       rotate        Replace the signing key with a new one
+      replace       Remove a key that has leaked, and undo the changes of the thief
       trust         Let another publisher sign changes of the target
       revoke        Let a publisher sign no further changes of the target
       list          List the keys that may sign changes of the target
@@ -488,6 +490,56 @@ fn keys_rotate() {
 
     Examples:
       packcast keys rotate --target production
+    ");
+}
+
+#[test]
+fn keys_replace() {
+    assert_snapshot!(help("keys replace"), @"
+    Remove a key that has leaked, and undo the changes of the thief
+
+    Shows the changes that this machine does not know, and asks. Then the key is
+    removed from the key list, and one commit brings back the state of the commit
+    that you name, or keeps the present state. Changes of other publishers since
+    then are lost, too, unless they have removed something: make them again. If the
+    key of this machine has leaked, a new key takes its place. Only a root key can
+    sign the new key list. If the command is interrupted, run it again.
+
+    Usage: packcast keys replace [OPTIONS] --compromised <--revert-to <NUMBER>|--keep> [PUBLIC_KEY]
+
+    Arguments:
+      [PUBLIC_KEY]
+              Key of another publisher that has leaked, instead of the key of this
+              machine
+
+    Options:
+          --compromised
+              The key has leaked: nothing that it signs counts any more
+
+          --revert-to <NUMBER>
+              Go back to the state of the commit with this number
+
+          --keep
+              Keep the present state
+
+          --yes
+              Replace the key without a question
+
+          --key <FILE>
+              Use the key in this file instead of the target's own key
+
+          --unencrypted
+              Do not encrypt the new key: anybody who can read the file can sign
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast log
+      packcast keys replace --compromised --revert-to 1795327754
+      packcast keys replace --compromised --keep
     ");
 }
 

@@ -33,10 +33,10 @@ pub struct Rotated {
     pub resumed_from: Option<PathBuf>,
 }
 
-/// The new key of a rotation.
-struct NewKey {
-    key: SigningKey,
-    is_resumed: bool,
+/// The new key of a rotation or a replacement.
+pub(super) struct NewKey {
+    pub(super) key: SigningKey,
+    pub(super) is_resumed: bool,
 }
 
 /// Generates a key, adds it to the key list of the target, and replaces the key in `named`, or in
@@ -91,7 +91,11 @@ async fn rotate_state(
 }
 
 /// Reads the new key of an interrupted rotation, or generates a new key.
-fn new_key(file: &Path, unencrypted: bool, secrets: &dyn Secrets) -> Result<NewKey, Failure> {
+pub(super) fn new_key(
+    file: &Path,
+    unencrypted: bool,
+    secrets: &dyn Secrets,
+) -> Result<NewKey, Failure> {
     if file.exists() {
         if !unencrypted && !is_encrypted_file(file)? {
             return Err(unencrypted_new_key(file));
@@ -112,9 +116,9 @@ fn new_key(file: &Path, unencrypted: bool, secrets: &dyn Secrets) -> Result<NewK
     })
 }
 
-fn not_a_file() -> Failure {
+pub(super) fn not_a_file() -> Failure {
     Failure::usage(format!(
-        "cannot rotate the key in {KEY_VARIABLE}: only a key in a file can be replaced"
+        "cannot replace the key in {KEY_VARIABLE}: only a key in a file can be replaced"
     ))
     .hint(format!(
         "write the key to a file, unset {KEY_VARIABLE}, and pass the file with --key"
@@ -136,7 +140,7 @@ fn unencrypted_new_key(file: &Path) -> Failure {
 /// Replaces the old key by the new key, and returns the path to which the old key was copied.
 ///
 /// The function can be called again after each step except the last, which moves the new key.
-fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, KeyError> {
+pub(super) fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, KeyError> {
     let io = |path: &Path| {
         let path = path.to_owned();
         move |source| KeyError::File { path, source }
@@ -152,7 +156,7 @@ fn replace(file: &Path, old: &PublicKey, new: &PublicKey) -> Result<PathBuf, Key
 }
 
 /// Returns the path of the new key during a rotation.
-fn next_file(file: &Path) -> PathBuf {
+pub(super) fn next_file(file: &Path) -> PathBuf {
     beside(file, "next")
 }
 
@@ -182,7 +186,7 @@ mod tests {
             unencrypted_new_key(Path::new("/keys/packcast-next.key")),
         ];
         insta::assert_snapshot!(failures(errors), @r"
-        Usage: cannot rotate the key in PACKCAST_SECRET_KEY: only a key in a file can be replaced
+        Usage: cannot replace the key in PACKCAST_SECRET_KEY: only a key in a file can be replaced
         hint: write the key to a file, unset PACKCAST_SECRET_KEY, and pass the file with --key
         Conflict: cannot continue with the new key /keys/packcast-next.key: an earlier run generated it without encryption
         hint: pass --unencrypted to continue with this key; or remove /keys/packcast-next.key and /keys/packcast-next.pub, but only if 'packcast keys list' does not list the public key

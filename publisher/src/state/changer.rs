@@ -4,7 +4,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::MAX_COMMIT_VALIDITY_S;
 use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
 use packcast_rollout::state::StateChange;
-use packcast_store::records::Sign;
+use packcast_store::records::{Head, Sign};
 
 use super::changed::Changed;
 use super::clock_check;
@@ -12,6 +12,7 @@ use super::commit::{CommitRequest, Committer, Validity};
 use super::error::StateError;
 use super::expiry;
 use super::key_list::ListChange;
+use super::removal::Removal;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -82,6 +83,18 @@ impl<'a> StateChanger<'a> {
         Ok(())
     }
 
+    /// Removes a leaked key, and goes back to a commit. The caller completes the records.
+    pub(super) async fn remove_key(
+        &mut self,
+        removal: &Removal<'_>,
+        command: &str,
+    ) -> Result<Head, Failure> {
+        let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
+        let request = self.request(&[StateChange::Renew], command);
+        let mut committer = self.committer(&mut memory);
+        Ok(Box::pin(committer.remove_key(removal, &request)).await?)
+    }
+
     /// Makes the changes, and warns if the state expires soon.
     pub(super) async fn change_with_validity(
         &mut self,
@@ -98,26 +111,34 @@ impl<'a> StateChanger<'a> {
         command: &str,
     ) -> Result<(Changed<'a>, Validity), Failure> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
-        let mut committer = Committer {
-            records: &self.target.records,
-            trust: &self.trust,
-            key: self.key,
-            sign: self.sign,
-            memory: &mut memory,
-            clock: &now,
-        };
-        let author = &self.target.author;
-        let request = CommitRequest {
-            changes,
-            about: AboutDocument::shortened(&author.user, &author.host, command, ""),
-            valid_for_s: self.valid_for_s,
-        };
+        let request = self.request(changes, command);
+        let mut committer = self.committer(&mut memory);
         // Boxed, because the futures of all commands contain it.
         let (outcome, validity) = Box::pin(committer.commit_with_list(&request, list)).await?;
         for warning in expiry::warnings(validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
         Ok((Changed::new(self.target, outcome, changes), validity))
+    }
+
+    fn committer<'m>(&'m self, memory: &'m mut MemoryFile) -> Committer<'m> {
+        Committer {
+            records: &self.target.records,
+            trust: &self.trust,
+            key: self.key,
+            sign: self.sign,
+            memory,
+            clock: &now,
+        }
+    }
+
+    fn request<'m>(&self, changes: &'m [StateChange], command: &str) -> CommitRequest<'m> {
+        let author = &self.target.author;
+        CommitRequest {
+            changes,
+            about: AboutDocument::shortened(&author.user, &author.host, command, ""),
+            valid_for_s: self.valid_for_s,
+        }
     }
 }
 

@@ -34,7 +34,7 @@ use super::trees::Trees;
 use crate::signing::memory_file::MemoryFile;
 
 /// Maximum number of attempts at one change, while other commits come first.
-const ATTEMPTS: u32 = 16;
+pub(super) const ATTEMPTS: u32 = 16;
 
 /// A machine that changes the state of a target.
 pub struct Committer<'a> {
@@ -79,12 +79,12 @@ pub(super) struct Validity {
 }
 
 /// A commit that is ready to be signed.
-struct Prepared {
-    text: String,
-    id: CommitId,
-    packages: Vec<PackageId>,
+pub(super) struct Prepared {
+    pub(super) text: String,
+    pub(super) id: CommitId,
+    pub(super) packages: Vec<PackageId>,
     /// A key list that is stored with the commit.
-    list: Option<SignedList>,
+    pub(super) list: Option<SignedList>,
 }
 
 impl Committer<'_> {
@@ -187,7 +187,7 @@ impl Committer<'_> {
         state.head.is_none() && self.memory.is_founder() && !self.memory.memory().knows_a_head()
     }
 
-    fn check_key(&self, state: &TargetState, now: UnixTime) -> Result<(), StateError> {
+    pub(super) fn check_key(&self, state: &TargetState, now: UnixTime) -> Result<(), StateError> {
         if state.chain.newest().is_none() {
             return Err(StateError::NoKeyList);
         }
@@ -206,13 +206,12 @@ impl Committer<'_> {
     }
 
     fn next_number(&self, state: &TargetState, now: UnixTime) -> u64 {
-        let parent = state.head.as_ref().map(|head| head.commit.id());
         let highest = self.memory.memory().highest_number(&state.keys());
-        next_number(parent, highest, now)
+        next_number(state.parent, highest, now)
     }
 
     /// Stores a commit that this machine has signed, or was about to sign, in an earlier command.
-    async fn finish(
+    pub(super) async fn finish(
         &mut self,
         state: &TargetState,
         line: MemoryLine,
@@ -241,7 +240,7 @@ impl Committer<'_> {
     }
 
     /// Counts a commit of another key as lost, because only that key can sign it again.
-    fn give_up(&mut self, line: MemoryLine, now: UnixTime) -> Result<(), StateError> {
+    pub(super) fn give_up(&mut self, line: MemoryLine, now: UnixTime) -> Result<(), StateError> {
         if let MemoryEvent::Signing { text, .. } = line.event {
             let lost = MemoryLine {
                 at: now,
@@ -281,7 +280,7 @@ impl Committer<'_> {
     }
 
     /// Loads the documents that the changes need.
-    async fn load(
+    pub(super) async fn load(
         &self,
         state: &mut TargetState,
         changes: &[StateChange],
@@ -297,7 +296,7 @@ impl Committer<'_> {
     }
 
     /// Stores documents and pages, and returns the commit that names them.
-    async fn store(
+    pub(super) async fn store(
         &self,
         state: &mut TargetState,
         planned: &PlannedState,
@@ -306,7 +305,7 @@ impl Committer<'_> {
         number: u64,
         now: UnixTime,
     ) -> Result<Commit, StateError> {
-        let parent = state.head.as_ref().map(|head| head.commit.id());
+        let parent = state.parent;
         let records = self.records;
         let trees = &mut state.trees;
         trees.load_ancestors(records).await?;
@@ -338,7 +337,7 @@ impl Committer<'_> {
         })?)
     }
 
-    async fn make_head(
+    pub(super) async fn make_head(
         &mut self,
         state: &TargetState,
         prepared: Prepared,

@@ -75,8 +75,8 @@ pub(super) async fn contained(
     contained_of(records, state, remembered).await
 }
 
-/// Returns those of some commits that the head contains.
-async fn contained_of(
+/// Returns those of some commits that the state of the head, or of the earlier commit, contains.
+pub(super) async fn contained_of(
     records: &Records,
     state: &mut TargetState,
     commits: Vec<CommitId>,
@@ -84,7 +84,7 @@ async fn contained_of(
     let name = |id: &CommitId| LeafName::Commit(id.name());
     let names = commits.iter().map(name).collect();
     let digests = state.trees.digests(records, names).await?;
-    let head = state.head.as_ref().map(|head| head.commit.id());
+    let head = state.parent;
     // The whole digest, because the name has only four bytes of it.
     let contains =
         |id: &CommitId| Some(*id) == head || digests.get(&name(id)) == Some(&Some(id.digest));

@@ -45,6 +45,10 @@ pub enum StateError {
     KeyRetired { key: PublicKey },
     #[error("your key {key} is not a root key of the target, so it cannot change the key list")]
     NotRoot { key: PublicKey },
+    #[error(
+        "cannot remove root key {lost}: it has a higher rank than your key, so its key lists replace yours"
+    )]
+    HigherRank { lost: PublicKey },
     #[error("the newest key list has expired")]
     ListExpired,
     #[error(
@@ -134,6 +138,9 @@ impl From<StateError> for Failure {
             StateError::NotRoot { .. } => {
                 Some("ask the owner of a root key to change the key list")
             }
+            StateError::HigherRank { .. } => Some(
+                "ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices",
+            ),
             StateError::ListExpired => Some(
                 "ask the owner of a root key to run 'packcast sign', which renews the key list",
             ),
@@ -217,6 +224,7 @@ mod tests {
             StateError::KeyNotNamed { key: key() },
             StateError::KeyRetired { key: key() },
             StateError::NotRoot { key: key() },
+            StateError::HigherRank { lost: key() },
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
             StateError::UnknownHead { head: commit(1) },
@@ -257,6 +265,8 @@ mod tests {
         hint: use the new key; if 'packcast keys rotate' was interrupted, run it again
         Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is not a root key of the target, so it cannot change the key list
         hint: ask the owner of a root key to change the key list
+        Failed: cannot remove root key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB: it has a higher rank than your key, so its key lists replace yours
+        hint: ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices
         Failed: the newest key list has expired
         hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back

@@ -348,7 +348,7 @@ impl KeyLists {
     }
 
     /// Returns the publisher keys of every time.
-    fn keys(&self) -> Vec<PublicKey> {
+    pub(crate) fn keys(&self) -> Vec<PublicKey> {
         let mut keys = Vec::new();
         for key in self.lists.values().flat_map(|it| it.usable_publishers()) {
             if !keys.contains(&key) {

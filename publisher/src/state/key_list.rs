@@ -50,6 +50,13 @@ pub(super) enum KeyChange<'a> {
     Add(&'a PublicKey),
     /// A publisher signs no further commits.
     Retire(&'a PublicKey),
+    /// A key that has leaked is removed. Commits with lower numbers than `from` count no more.
+    Remove {
+        lost: &'a PublicKey,
+        /// The key that takes its place. `None` if another publisher removes the key.
+        new: Option<&'a PublicKey>,
+        from: u64,
+    },
     /// The keys stay. The list is signed by another root key.
     Confirm,
 }
@@ -67,6 +74,7 @@ pub(super) fn changed(
 ) -> Result<KeyList, KeyListError> {
     let mut roots = list.roots().to_vec();
     let mut publishers = list.publishers().to_vec();
+    let mut from = list.from();
     match change {
         KeyChange::Rotate { old, new } => {
             for root in roots.iter_mut().filter(|root| *root == old) {
@@ -84,9 +92,29 @@ pub(super) fn changed(
             publishers.retain(|publisher| publisher.key != *key);
             publishers.push(PublisherKey::retired(key.clone()));
         }
+        KeyChange::Remove {
+            lost,
+            new,
+            from: number,
+        } => {
+            match new {
+                Some(new) => {
+                    for root in roots.iter_mut().filter(|root| *root == lost) {
+                        root.clone_from(new);
+                    }
+                }
+                None => roots.retain(|root| root != lost),
+            }
+            publishers.retain(|it| it.key != *lost && Some(&it.key) != new);
+            publishers.extend(new.cloned().map(PublisherKey::unrestricted));
+            from = from.max(number);
+        }
         KeyChange::Confirm => {}
     }
-    next(list, roots, publishers, now)
+    KeyList::new(KeyListFields {
+        from,
+        ..next(list, roots, publishers, now)
+    })
 }
 
 /// Returns the list that renews another one: the same keys, for another 100 days, without
@@ -98,7 +126,7 @@ pub(super) fn renewed(
 ) -> Result<KeyList, KeyListError> {
     let mut publishers = list.publishers().to_vec();
     publishers.retain(|publisher| !outdated.contains(&publisher.key));
-    next(list, list.roots().to_vec(), publishers, now)
+    KeyList::new(next(list, list.roots().to_vec(), publishers, now))
 }
 
 /// Returns the retired keys of a list whose commits have expired on every device.
@@ -124,8 +152,8 @@ fn next(
     roots: Vec<PublicKey>,
     publishers: Vec<PublisherKey>,
     now: UnixTime,
-) -> Result<KeyList, KeyListError> {
-    KeyList::new(KeyListFields {
+) -> KeyListFields {
+    KeyListFields {
         target: list.target(),
         serial: list.serial() + 1,
         from: list.from(),
@@ -133,7 +161,7 @@ fn next(
         publishers,
         issued: now,
         expires: now.plus(MAX_KEY_LIST_VALIDITY_S),
-    })
+    }
 }
 
 /// Signs a key list.
@@ -150,6 +178,8 @@ pub(super) fn sign_list(list: &KeyList, sign: &Sign) -> Result<SignedList, State
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
     use packcast_protocol::state::TargetId;
 
     use super::*;
@@ -216,6 +246,27 @@ mod tests {
         let retired = changed(&list, KeyChange::Retire(&new()), NOW).unwrap();
         assert_eq!(retired.signing_publishers(), [old()]);
         assert_eq!(retired.usable_publishers().len(), 2);
+    }
+
+    #[test]
+    fn a_leaked_key_is_removed_with_the_numbers_of_its_commits() {
+        let (old, new) = (old(), new());
+        let remove = |list: &KeyList, lost, new, from| {
+            changed(list, KeyChange::Remove { lost, new, from }, NOW).unwrap()
+        };
+        let replaced = remove(&first_list(), &old, Some(&new), NOW.0);
+        assert_eq!(replaced.roots(), slice::from_ref(&new));
+        assert_eq!(replaced.usable_publishers(), slice::from_ref(&new));
+        assert_eq!((replaced.serial(), replaced.from()), (2, NOW.0));
+        let added = changed(&first_list(), KeyChange::Add(&new), NOW).unwrap();
+        let removed = remove(&added, &new, None, NOW.0);
+        assert_eq!(
+            (removed.roots(), removed.from()),
+            (slice::from_ref(&old), NOW.0)
+        );
+        assert_eq!(removed.usable_publishers(), slice::from_ref(&old));
+        let lower = remove(&replaced, &old, None, 5);
+        assert_eq!(lower.from(), NOW.0);
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::state::{KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit};
+use packcast_protocol::state::{
+    Commit, CommitId, KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit,
+};
 use packcast_store::Records;
 use packcast_store::records::Head;
 
@@ -17,6 +19,9 @@ pub struct TargetState {
     /// The head. `None` before the first commit.
     pub head: Option<VerifiedHead>,
     pub trees: Trees,
+    /// The commit that has these trees, the parent of the next commit: the head, or an earlier
+    /// commit.
+    pub(super) parent: Option<CommitId>,
     /// All lists on record. The chain does not keep those that a later one renews.
     recorded: Vec<SignedKeyList>,
     trust: TrustedRoots,
@@ -40,13 +45,21 @@ impl TargetState {
         let _ = chain.follow_all(&recorded);
         let head = head.map(|head| verified(head, &chain)).transpose()?;
         let trees = Trees::of(head.as_ref().map(|head| &**head.commit));
+        let parent = head.as_ref().map(|head| head.commit.id());
         Ok(Self {
             chain,
             head,
             trees,
+            parent,
             recorded,
             trust: trust.clone(),
         })
+    }
+
+    /// Goes to the state of another commit, to make a commit that leaves out the head.
+    pub(super) fn go_to(&mut self, commit: &Commit) {
+        self.trees = Trees::of(Some(commit));
+        self.parent = Some(CommitId::of(commit));
     }
 
     /// Returns the key lists on record that the present root keys, or those of the configuration,

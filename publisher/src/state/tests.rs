@@ -2,6 +2,7 @@
 
 mod complete;
 mod keys;
+mod replace;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
