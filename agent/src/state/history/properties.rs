@@ -124,13 +124,16 @@ impl Files {
                 for (flip, file) in flips.iter().zip(0..) {
                     let Some((at, bit)) = flip else { continue };
                     self.change(file, |bytes| {
-                        let at = at % bytes.len();
-                        bytes[at] ^= 1 << bit;
+                        // Without a harmless attempt that is kept, a file can be empty.
+                        let at = at % bytes.len().max(1);
+                        if let Some(byte) = bytes.get_mut(at) {
+                            *byte ^= 1 << bit;
+                        }
                     });
                 }
             }
             Damage::Cut { file, at } => {
-                self.change(*file, |bytes| bytes.truncate(at % bytes.len()));
+                self.change(*file, |bytes| bytes.truncate(at % bytes.len().max(1)));
             }
             Damage::Restore { file, version: n } => {
                 self.change(*file, |bytes| *bytes = version(*n));
@@ -143,7 +146,7 @@ impl Files {
             } => {
                 let old = version(*n);
                 self.change(*file, |bytes| {
-                    let from = at % bytes.len().min(old.len());
+                    let from = at % bytes.len().min(old.len()).max(1);
                     let to = (from + length).min(bytes.len()).min(old.len());
                     bytes[from..to].copy_from_slice(&old[from..to]);
                 });
