@@ -27,10 +27,11 @@ pub(crate) async fn lacking(
     let locations: BTreeSet<LocationName> = tasks
         .flat_map(|task| task.locations.iter().map(|at| at.name.clone()))
         .collect();
+    let facts = facts(&announced.reconciled);
     let question = StateQuestion {
         device,
         held: &sent.holds,
-        facts: Some(&facts(&announced.reconciled)),
+        facts: facts.as_ref(),
         locations: &locations,
         has_new_task: announced.has_new_task,
     };
@@ -55,15 +56,21 @@ pub(crate) async fn lacking(
 /// Returns the documents from which the records of a device and its groups follow.
 ///
 /// The check-in has read these records, so a device that holds all documents costs no further read.
-fn facts(reconciled: &Reconciled) -> StateFacts {
+/// `None` if the state had a document of the device, and has none any more: the device may still hold
+/// the earlier document, and the absence of a document has no digest that could be compared.
+fn facts(reconciled: &Reconciled) -> Option<StateFacts> {
+    let leaf = reconciled.device_state.leaf;
+    if leaf.order > 0 && leaf.digest.is_none() {
+        return None;
+    }
     let memberships = &reconciled.device_state.memberships;
     let document = |state: &GroupState| (state.group.clone(), state.document);
     let recorded = reconciled.groups.iter().map(document);
     let mut groups: std::collections::BTreeMap<_, _> =
         memberships.groups().map(|group| (group, None)).collect();
     groups.extend(recorded);
-    StateFacts {
-        device: reconciled.device_state.leaf.digest,
+    Some(StateFacts {
+        device: leaf.digest,
         groups,
-    }
+    })
 }

@@ -14,9 +14,10 @@ use packcast_protocol::state::{
 };
 use packcast_protocol::{AgentId, DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::DeviceRecord;
-use packcast_testing::administrator::complete_all;
+use packcast_testing::administrator::{Administrator as _, complete_all};
 use packcast_testing::commits::{key_list, trust};
 use packcast_testing::peer::Peer;
+use packcast_testing::signing::signing;
 use packcast_testing::state_publisher::StatePublisher;
 use packcast_testing::table::{self, NOW, Table, location};
 use serde_json::json;
@@ -506,6 +507,24 @@ async fn a_new_task_comes_with_the_commit_that_assigns_it() {
     let task = &reply.tasks[0];
     assert_eq!(task.locations, [location().name]);
     assert_eq!(task.folder, package.folder);
+}
+
+#[tokio::test]
+async fn a_device_learns_that_the_state_has_no_document_of_it_any_more() {
+    let (member, peer) = (peer(1), peer(2));
+    let target = Following::with_lab(&member).await;
+    let records = &target.system.table.records;
+    target.check_in(&peer, NOW).await;
+    let package = target.system.table.package("vlc", 5).await;
+    target.system.assign(&peer.device(), &package, false).await;
+    target.check_in(&peer, NOW).await;
+    let unassigned = records.unassign(&peer.device(), &package, signing()).await;
+    unassigned.unwrap();
+    let head = records.head().await.unwrap().unwrap().commit.id;
+    let reply = target.check_in(&peer, LATER).await;
+    assert_eq!(parts(&reply).of, Some(head));
+    assert!(parts(&reply).devices.is_some());
+    assert_eq!(target.check_in(&peer, LATER).await.state, None);
 }
 
 #[tokio::test]
