@@ -104,12 +104,12 @@ pub async fn remove(
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    // A device may have joined a group before it was excluded. From now on it joins no other.
-    let joined = begun
+    // A device may have got a group or a package before it was excluded. From now on it gets none.
+    let excluded = begun
         .iter()
-        .filter(|(_, begun)| matches!(begun, Removing::Begun { groups } if !groups.is_empty()));
-    let joined: BTreeSet<DeviceId> = joined.map(|(device, _)| device.clone()).collect();
-    leave_state(target, joined, &mut signer, progress).await?;
+        .filter(|(_, begun)| matches!(begun, Removing::Begun { .. }));
+    let excluded: BTreeSet<DeviceId> = excluded.map(|(device, _)| device.clone()).collect();
+    leave_state(target, excluded, &mut signer, progress).await?;
     progress.begin(Work::Removing, begun.len() as u64);
     let changed = stream::iter(begun)
         .map(|(device, begun)| async move {

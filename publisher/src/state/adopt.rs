@@ -74,6 +74,9 @@ impl Adoption {
         let groups = head.named_groups();
         head.extend(state.trees.part(records, groups).await?);
         self.removals.extend(removals(&before, &after, &head)?);
+        // Groups go last: the other removals are of entries and members that a group must have.
+        self.removals
+            .sort_by_key(|change| matches!(change, StateChange::DeleteGroup { .. }));
         self.entries.add(commit.number, &after);
         Ok(())
     }

@@ -85,7 +85,8 @@ impl Committer<'_> {
             state.go_to(removal.good);
             let adoption = self.adopted(&mut state, others, now).await?;
             let (packages, deleted) = self.restored(&mut head, &mut state).await?;
-            let changes = [&adoption.removals[..], &deleted, request.changes].concat();
+            // Deleted packages first, because an adopted commit may have deleted their group.
+            let changes = [&deleted[..], &adoption.removals, request.changes].concat();
             let before = self.load(&mut state, &changes).await?;
             let planned = apply(&before, &changes, number, &adoption.entries);
             let planned = planned.map_err(StateError::Changes)?;

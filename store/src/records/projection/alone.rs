@@ -67,7 +67,6 @@ struct Part {
     writes: Vec<TransactWriteItem>,
     joined: Vec<GroupName>,
     left: Vec<GroupName>,
-    changes_tasks: bool,
     opens: bool,
     /// Groups to check: the commit that created each, and its revision.
     checked: BTreeMap<GroupName, (Option<u64>, Option<u64>)>,
@@ -109,7 +108,9 @@ impl Records {
                     joined: &part.joined,
                     left: &part.left,
                     opens: part.opens,
-                    count: part.changes_tasks.then_some(count),
+                    // Always, so that a writer of another head that has read the device before this
+                    // part decides again.
+                    count: Some(count),
                     leaf: is_last.then(|| target.recorded_leaf(projection.order)),
                 };
                 // A part may consist of outcomes only.
@@ -136,9 +137,7 @@ impl Records {
                     });
                 }
                 made.add(part.changes);
-                if part.changes_tasks {
-                    count = count.next();
-                }
+                count = count.next();
                 if is_last {
                     return Ok(ControlFlow::Break(DeviceProjected::Written(made)));
                 }
@@ -398,7 +397,6 @@ impl Part {
         change: Option<&TaskChange>,
     ) -> bool {
         let writes = change.map(|change| records.changing(device, change));
-        self.changes_tasks |= writes.is_some();
         let changes = writes.is_some();
         self.writes.extend(writes.into_iter().flatten());
         changes

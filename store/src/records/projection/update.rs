@@ -23,7 +23,8 @@ pub(super) struct DeviceUpdate<'a> {
     pub(super) left: &'a [GroupName],
     /// The device gets a task. Nothing is written if the device was removed.
     pub(super) opens: bool,
-    /// The count of reconciliations, if tasks change. Nothing is written if it has changed.
+    /// The count of reconciliations, unless only groups change. Nothing is written if it has
+    /// changed.
     pub(super) count: Option<ReconcileCount>,
     /// The leaf from which all records follow after this update.
     pub(super) leaf: Option<RecordedLeaf>,
