@@ -341,6 +341,32 @@ async fn a_lost_withdrawal_is_made_by_the_next_commit() {
 }
 
 #[tokio::test]
+async fn a_lost_removal_of_a_group_and_its_members_is_made_by_the_next_commit() {
+    let target = TestTarget::start(319).await;
+    let one = target.machine("one");
+    one.commit(&[create_lab(), join([1])]).await;
+    let two = target.informed_machine("two").await;
+    let StateChange::Join { group, devices } = join([1]) else {
+        unreachable!("the change is a join");
+    };
+    let leave = StateChange::Leave { group, devices };
+    let delete = StateChange::DeleteGroup { group: lab() };
+    target.refuse_transactions(true);
+    one.attempt(&[leave, delete]).await.unwrap_err();
+    target.refuse_transactions(false);
+    let other = |name: &str| StateChange::CreateGroup {
+        group: name.parse().unwrap(),
+    };
+    two.commit(&[other("site")]).await;
+    one.commit(&[other("depot")]).await;
+    let mut state = target.state().await;
+    let names = BTreeSet::from([in_lab().leaf()]);
+    let records = &target.table.records;
+    let found = state.trees.digests(records, names).await.unwrap();
+    assert_eq!(found.into_values().next(), Some(None));
+}
+
+#[tokio::test]
 async fn a_lost_assignment_that_is_repeated_is_no_second_one() {
     let target = TestTarget::start(306).await;
     let one = target.machine("one");
