@@ -12,6 +12,10 @@ use tokio::process::Command;
 
 use crate::measure::{Start, memory_bytes};
 
+/// A trust line. The function signs nothing with its key, and verifies nothing here.
+const TRUST: &str =
+    "aeaqcaibaeaqcaibaeaqcaibae:RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB";
+
 /// Request line with which a function asks for work.
 const NEXT: &str = "GET /2018-06-01/runtime/invocation/next HTTP/1.1";
 
@@ -74,6 +78,7 @@ impl FakeRuntime {
             .env("AWS_SECRET_ACCESS_KEY", "none")
             .env("PACKCAST_TABLE", "none")
             .env("PACKCAST_PASS_KEY", "0".repeat(64))
+            .env("PACKCAST_TRUST", TRUST)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true);
