@@ -27,7 +27,7 @@ impl Story {
     pub(crate) fn check_in(&self) -> String {
         let events = self.machine.run();
         assert!(
-            matches!(events[..], [Event::CheckedIn { tasks: 0, .. }]),
+            matches!(events[..], [.., Event::CheckedIn { tasks: 0, .. }]),
             "{events:?}"
         );
         let device = self.world.device_state_of(self.machine.id()).device;

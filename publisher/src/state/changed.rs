@@ -47,7 +47,7 @@ impl<'a> Changed<'a> {
     }
 
     /// Completes the records of this change, and of earlier changes whose commands were
-    /// interrupted. See [`complete_records`].
+    /// interrupted.
     pub async fn complete(self, progress: &Progress) -> Result<CompletedChange, Failure> {
         let records = complete_records(self.target, progress).await?;
         for location in self.locations {
