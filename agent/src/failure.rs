@@ -37,7 +37,6 @@ impl From<&ManifestError> for DeploymentFailure {
             | ManifestError::Json(_)
             | ManifestError::OtherPackage { .. }
             | ManifestError::TooLarge => NamedCode::BadManifest,
-            ManifestError::Signature(_) => NamedCode::BadSignature,
             ManifestError::Expired { .. } => NamedCode::Expired,
         };
         Self::of(code, error)

@@ -57,7 +57,7 @@ impl Accepted {
         announced: AnnouncedManifest,
         now: UnixTime,
     ) -> Result<Self, AcceptError> {
-        let manifest = VerifiedManifest::named_by_state(document, announced, now)?;
+        let manifest = VerifiedManifest::verify(document, announced, now)?;
         if !platform::is_supported(manifest.platform) {
             return Err(AcceptError::Platform {
                 wanted: manifest.platform,

@@ -54,8 +54,6 @@ pub struct Manifest {
     pub timeout_s: u32,
     /// True if the agent may run the program again after an interruption.
     pub rerun_after_interruption: bool,
-    /// True if the package may replace a package of the same name that was published later.
-    pub going_back: bool,
     /// End of the validity: agents stop acting on the package.
     pub expires: UnixTime,
     /// Devices that may run the package.
@@ -121,7 +119,6 @@ mod tests {
             reboot_codes: BTreeSet::new(),
             timeout_s: 7200,
             rerun_after_interruption: false,
-            going_back: false,
             expires: NOW.plus(DEFAULT_VALIDITY_S),
             audience: Audience::Any,
         }

@@ -1,7 +1,7 @@
 //! A target on an embedded engine, for tests of operations on its signed state.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packcast_protocol::manifest::{Audience, Platform};
@@ -30,29 +30,40 @@ pub(crate) struct TestTarget {
     folder: TempDir,
 }
 
+/// Returns a target on a table, with its files in a folder. This machine has created the target.
+pub(crate) fn new_target(table: &Table, folder: &Path) -> Target {
+    let target = target_in(table, folder);
+    let memory = Some(target.state_memory.as_path());
+    key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
+    target
+}
+
+/// Returns a target on a table, whose files are those of a folder.
+pub(crate) fn target_in(table: &Table, folder: &Path) -> Target {
+    let path = |name: &str| folder.join(name);
+    Target {
+        name: "prod".to_owned(),
+        records: table.records.clone(),
+        objects: Objects::Directory(Directory::new(path("objects"))),
+        prefix: "d".parse().unwrap(),
+        pace: packcast_rollout::Pacing::default(),
+        ca_file: None,
+        key_file: path("prod.key"),
+        state_memory: path("commits.jsonl"),
+        author: Author {
+            user: "ada".to_owned(),
+            host: "laptop".to_owned(),
+        },
+        secrets: Arc::new(NoSecrets),
+        warnings: Warnings::default(),
+    }
+}
+
 impl TestTarget {
     pub(crate) async fn start(seed: u64) -> Self {
         let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().unwrap();
-        let path = |name: &str| folder.path().join(name);
-        let target = Target {
-            name: "prod".to_owned(),
-            records: table.records.clone(),
-            objects: Objects::Directory(Directory::new(path("objects"))),
-            prefix: "d".parse().unwrap(),
-            pace: packcast_rollout::Pacing::default(),
-            ca_file: None,
-            key_file: path("prod.key"),
-            state_memory: path("commits.jsonl"),
-            author: Author {
-                user: "ada".to_owned(),
-                host: "laptop".to_owned(),
-            },
-            secrets: Arc::new(NoSecrets),
-            warnings: Warnings::default(),
-        };
-        let memory = Some(target.state_memory.as_path());
-        key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
+        let target = new_target(&table, folder.path());
         Self {
             target,
             table,
@@ -105,7 +116,6 @@ impl TestTarget {
                 timeout_s: 60,
                 validity_s: 86_400,
                 rerun_after_interruption: false,
-                going_back: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
             },

@@ -13,14 +13,12 @@ use packcast_protocol::{
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange, StatePart};
 use packcast_rollout::unassign::Unassigned;
-use packcast_rollout::{LocationRecord, Pacing, PackageRecord};
-use packcast_store::{Directory, Objects};
+use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_testing::table::{NOW, Table};
 use tempfile::TempDir;
 
 use crate::assign::{AssignRequest, AssignedTo, assign};
 use crate::assignees::AssigneeNames;
-use crate::author::Author;
 use crate::device::exclusion::DeviceResult::{AlreadyRemoved, Removed, SeenAgain};
 use crate::device::removal;
 use crate::device_name::DeviceName;
@@ -30,8 +28,8 @@ use crate::signing::verify_record::AlsoAccept;
 use crate::signing::{NoSecrets, Signer, SigningKey};
 use crate::state::accept::{accept_head, shown_head};
 use crate::state::{TargetState, current_part};
+use crate::test_target::target_in;
 use crate::unassign::{UnassignedFrom, unassign};
-use crate::warning::Warnings;
 use crate::{Failure, Progress, Target, delete, local, location, publish};
 
 /// A target on an embedded engine, as its first machine sees it.
@@ -64,17 +62,8 @@ fn mirror() -> LocationRecord {
 /// Returns a target whose memory, key and objects are in a folder.
 fn target(table: &Table, folder: &Path) -> Target {
     Target {
-        name: "prod".to_owned(),
-        records: table.records.clone(),
-        objects: Objects::Directory(Directory::new(folder.join("objects"))),
-        prefix: "d".parse().unwrap(),
-        pace: Pacing::default(),
-        ca_file: None,
         key_file: folder.join("packcast.key"),
-        state_memory: folder.join("commits.jsonl"),
-        author: Author::default(),
-        secrets: Arc::new(NoSecrets),
-        warnings: Warnings::default(),
+        ..target_in(table, folder)
     }
 }
 
@@ -125,7 +114,6 @@ impl Fixture {
                 timeout_s: 600,
                 validity_s: 24 * 3600,
                 rerun_after_interruption: false,
-                going_back: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
             },

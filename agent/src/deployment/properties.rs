@@ -103,7 +103,6 @@ fn accepted(kind: PackageKind) -> Arc<Accepted> {
         reboot_codes: [].into(),
         timeout_s: 60,
         rerun_after_interruption: kind == PackageKind::RunsAgain,
-        going_back: false,
         expires: UnixTime(4_102_444_800),
         audience: Audience::Any,
     };

@@ -81,7 +81,6 @@ impl Package {
             reboot_codes: [].into(),
             timeout_s: 60,
             rerun_after_interruption: false,
-            going_back: false,
             expires: UnixTime(4_102_444_800),
             audience: Audience::Any,
         };

@@ -219,7 +219,6 @@ impl Args {
                 timeout_s: 600,
                 validity_s: 24 * 3600,
                 rerun_after_interruption: false,
-                going_back: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
             },

@@ -103,12 +103,6 @@ pub(crate) struct Args {
     /// Run the program again if the agent was stopped while the program ran
     #[arg(long)]
     rerun_after_interruption: bool,
-    /// Allow downgrading to this package from a newer version
-    ///
-    /// Without this option, a Packcast agent refuses the package if it has deployed a package of the
-    /// same name that was published later.
-    #[arg(long)]
-    allow_downgrade: bool,
     /// Allow only the agent with this id to act on the package (repeatable)
     ///
     /// The allowed agents are the audience of the package. OCS agents check no audience, so the
@@ -233,7 +227,6 @@ impl Args {
                 timeout_s: self.timeout,
                 validity_s: self.expires_in * DAY_S,
                 rerun_after_interruption: self.rerun_after_interruption,
-                going_back: self.allow_downgrade,
                 audience: self.audience(),
                 windows: self.windows.terms(),
             },

@@ -839,12 +839,6 @@ fn publish() {
           --rerun-after-interruption
               Run the program again if the agent was stopped while the program ran
 
-          --allow-downgrade
-              Allow downgrading to this package from a newer version
-
-              Without this option, a Packcast agent refuses the package if it has
-              deployed a package of the same name that was published later.
-
           --only-for <AGENT>
               Allow only the agent with this id to act on the package (repeatable)
 

@@ -1,8 +1,7 @@
-//! Verified manifests: announced, signed and not expired.
+//! Verified manifests: announced, named by the signed state and not expired.
 
 use crate::digest::Sha256Digest;
 use crate::package::PackageId;
-use crate::signature::{PublicKey, SignatureError, verify};
 use crate::time::UnixTime;
 
 use super::{MAX_MANIFEST_BYTES, Manifest};
@@ -15,8 +14,6 @@ pub enum ManifestError {
         announced: Sha256Digest,
         actual: Sha256Digest,
     },
-    #[error("cannot verify the manifest")]
-    Signature(#[source] SignatureError),
     #[error("cannot read the manifest")]
     Json(#[source] serde_json::Error),
     #[error("the manifest has more than {MAX_MANIFEST_BYTES} bytes")]
@@ -55,59 +52,21 @@ impl AnnouncedManifest {
     }
 }
 
-/// A manifest that was announced, is signed by a trusted key and has not expired.
-///
-/// [`VerifiedManifest::verify`] creates it, as does [`VerifiedManifest::dangerously_unsigned`]
-/// for an agent that is configured to accept unsigned packages. For an agent that follows the signed
-/// state, [`VerifiedManifest::named_by_state`] creates it, because the state is signed.
+/// A manifest whose digest the signed state names, and that has not expired.
 #[derive(Clone, Debug)]
 pub struct VerifiedManifest(Manifest);
 
 impl VerifiedManifest {
-    /// Verifies digest, signature, form, identity and expiry, in this order.
+    /// Verifies digest, form, identity and expiry, in this order.
     ///
-    /// An unsigned document is never parsed.
+    /// The manifest needs no signature of its own: the caller has compared the announced digest with
+    /// an entry of a whole state.
     pub fn verify(
         bytes: &[u8],
-        signature: &str,
-        announced: AnnouncedManifest,
-        keys: &[PublicKey],
-        now: UnixTime,
-    ) -> Result<Self, ManifestError> {
-        announced.check(bytes)?;
-        verify(bytes, signature, keys).map_err(ManifestError::Signature)?;
-        Self::read(bytes, announced, now)
-    }
-
-    /// Verifies everything but the signature: any sender of an announcement can run any package.
-    pub fn dangerously_unsigned(
-        bytes: &[u8],
         announced: AnnouncedManifest,
         now: UnixTime,
     ) -> Result<Self, ManifestError> {
         announced.check(bytes)?;
-        Self::read(bytes, announced, now)
-    }
-
-    /// Verifies digest, form, identity and expiry of a manifest whose digest the signed state
-    /// names.
-    ///
-    /// The manifest needs no signature of its own. The caller has compared the announced digest with
-    /// an entry of a whole state.
-    pub fn named_by_state(
-        bytes: &[u8],
-        announced: AnnouncedManifest,
-        now: UnixTime,
-    ) -> Result<Self, ManifestError> {
-        announced.check(bytes)?;
-        Self::read(bytes, announced, now)
-    }
-
-    fn read(
-        bytes: &[u8],
-        announced: AnnouncedManifest,
-        now: UnixTime,
-    ) -> Result<Self, ManifestError> {
         let manifest: Manifest = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
         if manifest.id != announced.id {
             return Err(ManifestError::OtherPackage {
@@ -134,53 +93,23 @@ impl std::ops::Deref for VerifiedManifest {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
-    use minisign::KeyPair;
-
     use super::*;
     use crate::causes::messages;
     use crate::manifest::tests::{NOW, manifest};
 
-    struct Signed {
-        bytes: Vec<u8>,
-        signature: String,
-        key: PublicKey,
-    }
-
-    fn signed(manifest: &Manifest) -> Signed {
-        let pair = KeyPair::generate_unencrypted_keypair().unwrap();
-        let bytes = manifest.to_bytes().unwrap();
-        let signature = minisign::sign(None, &pair.sk, Cursor::new(&bytes), None, None).unwrap();
-        Signed {
-            bytes,
-            signature: signature.into_string(),
-            key: pair.pk.to_base64().parse().unwrap(),
-        }
-    }
-
     fn check(
-        signed: &Signed,
+        bytes: &[u8],
         id: PackageId,
         now: UnixTime,
     ) -> Result<VerifiedManifest, ManifestError> {
-        let announced = AnnouncedManifest {
-            id,
-            manifest: Sha256Digest::of(&signed.bytes),
-        };
-        VerifiedManifest::verify(
-            &signed.bytes,
-            &signed.signature,
-            announced,
-            std::slice::from_ref(&signed.key),
-            now,
-        )
+        let manifest = Sha256Digest::of(bytes);
+        VerifiedManifest::verify(bytes, AnnouncedManifest { id, manifest }, now)
     }
 
     #[test]
-    fn a_signed_manifest_reads_back() {
+    fn an_announced_manifest_reads_back() {
         let manifest = manifest();
-        let verified = check(&signed(&manifest), manifest.id, NOW).unwrap();
+        let verified = check(&manifest.to_bytes().unwrap(), manifest.id, NOW).unwrap();
         assert_eq!(*verified, manifest);
         let lengths: Vec<u64> = verified
             .action
@@ -195,14 +124,14 @@ mod tests {
     #[test]
     fn another_package_or_an_expired_manifest_is_refused() {
         let manifest = manifest();
-        let signed = signed(&manifest);
+        let bytes = manifest.to_bytes().unwrap();
         let other = manifest.id.next().unwrap();
         assert!(matches!(
-            check(&signed, other, NOW),
+            check(&bytes, other, NOW),
             Err(ManifestError::OtherPackage { .. })
         ));
         assert!(matches!(
-            check(&signed, manifest.id, manifest.expires),
+            check(&bytes, manifest.id, manifest.expires),
             Err(ManifestError::Expired { .. })
         ));
     }
@@ -210,20 +139,16 @@ mod tests {
     #[test]
     fn a_changed_byte_is_refused_before_it_is_parsed() {
         let manifest = manifest();
-        let mut signed = signed(&manifest);
+        let mut bytes = manifest.to_bytes().unwrap();
         let announced = AnnouncedManifest {
             id: manifest.id,
-            manifest: Sha256Digest::of(&signed.bytes),
+            manifest: Sha256Digest::of(&bytes),
         };
-        signed.bytes[10] ^= 1;
-        let keys = [signed.key.clone()];
-        let result =
-            VerifiedManifest::verify(&signed.bytes, &signed.signature, announced, &keys, NOW);
+        bytes[0] = b'?';
+        let result = VerifiedManifest::verify(&bytes, announced, NOW);
         assert!(matches!(result, Err(ManifestError::NotAnnounced { .. })));
-        assert!(matches!(
-            check(&signed, manifest.id, NOW),
-            Err(ManifestError::Signature(SignatureError::Mismatch))
-        ));
+        let as_announced = check(&bytes, manifest.id, NOW);
+        assert!(matches!(as_announced, Err(ManifestError::Json(_))));
     }
 
     #[test]
@@ -234,7 +159,6 @@ mod tests {
                 announced: Sha256Digest::of(b"1"),
                 actual: Sha256Digest::of(b"2"),
             },
-            ManifestError::Signature(SignatureError::Mismatch),
             ManifestError::Json(serde_json::from_str::<Manifest>("").unwrap_err()),
             ManifestError::TooLarge,
             ManifestError::OtherPackage {
@@ -244,7 +168,6 @@ mod tests {
             ManifestError::Expired { expires: NOW },
         ]), @"
         SHA-256 mismatch of the manifest: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35
-        cannot verify the manifest: the signature does not match the document
         cannot read the manifest: EOF while parsing a value at line 1 column 0
         the manifest has more than 4194304 bytes
         wrong package in the manifest: expected 1795000000, found 1795000001

@@ -191,7 +191,6 @@ fn manifest(number: u32, name: &str, version: &str, action: Action<Archive>) -> 
         reboot_codes: BTreeSet::new(),
         timeout_s: 7200,
         rerun_after_interruption: false,
-        going_back: false,
         expires: UnixTime(u64::from(number) + 15_552_000),
         audience: Audience::Any,
     }
@@ -257,7 +256,6 @@ fn a_store_manifest_matches_its_example() {
     };
     let store = Manifest {
         priority: priority(10),
-        going_back: true,
         ..manifest(1_795_327_756, "typescript", "5.9.3", action)
     };
     check("manifest-store", &store);

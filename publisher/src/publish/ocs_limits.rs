@@ -350,7 +350,6 @@ mod tests {
             timeout_s: 60,
             validity_s: 60,
             rerun_after_interruption: false,
-            going_back: false,
             audience: packcast_protocol::manifest::Audience::Any,
             windows,
         }

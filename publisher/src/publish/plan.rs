@@ -56,8 +56,6 @@ pub struct PackageTerms {
     pub validity_s: u64,
     /// `true` if an agent may run the command again after an interruption.
     pub rerun_after_interruption: bool,
-    /// `true` if the package may replace a package of the same name that was published later.
-    pub going_back: bool,
     pub audience: Audience,
     // The field is omitted if there are no terms for Windows, so that the content digests of
     // earlier packages stay the same.
@@ -306,7 +304,6 @@ mod tests {
                 timeout_s: 60,
                 validity_s: 60,
                 rerun_after_interruption: false,
-                going_back: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
             },

@@ -305,7 +305,6 @@ fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
         reboot_codes: plan.terms.reboot_codes.clone(),
         timeout_s: plan.terms.timeout_s,
         rerun_after_interruption: plan.terms.rerun_after_interruption,
-        going_back: plan.terms.going_back,
         expires: package.created_at.plus(plan.terms.validity_s),
         audience: plan.terms.audience.clone(),
     }

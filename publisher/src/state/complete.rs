@@ -253,7 +253,7 @@ impl<'a> Completing<'a> {
 }
 
 impl Completed {
-    /// Adds what was completed before a later head came.
+    /// Adds the records that were completed before a later head came.
     fn add_earlier(&mut self, earlier: Self) {
         self.groups.extend(earlier.groups);
         for (device, projected) in earlier.devices {

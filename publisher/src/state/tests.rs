@@ -13,7 +13,6 @@ use packcast_protocol::state::{AboutDocument, CommitId, Document, LeafName, Term
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::state::{ChangeOutcome, EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{Head, Sign};
-use packcast_store::{Directory, Objects};
 use packcast_testing::commits::{TARGET, first_key_list, trust};
 use packcast_testing::fault::FaultRates;
 use packcast_testing::signing::{another_signing, signing, trusted};
@@ -22,13 +21,12 @@ use tempfile::TempDir;
 
 use super::renew::renew;
 use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept, key_list};
-use crate::author::Author;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::signing::{NoSecrets, Signer, key_files};
 use crate::target::Target;
-use crate::warning::Warnings;
+use crate::test_target::new_target;
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -476,30 +474,6 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
         .unwrap();
     assert!(longest.expires > renewed.expires);
     assert_eq!(target.warnings.take(), []);
-}
-
-/// Returns a target without a key list. The machine of the target has created it.
-fn new_target(table: &Table, folder: &Path) -> Target {
-    let path = |name: &str| folder.join(name);
-    let target = Target {
-        name: "prod".to_owned(),
-        records: table.records.clone(),
-        objects: Objects::Directory(Directory::new(path("objects"))),
-        prefix: "d".parse().unwrap(),
-        pace: packcast_rollout::Pacing::default(),
-        ca_file: None,
-        key_file: path("prod.key"),
-        state_memory: path("commits.jsonl"),
-        author: Author {
-            user: "ada".to_owned(),
-            host: "laptop".to_owned(),
-        },
-        secrets: Arc::new(NoSecrets),
-        warnings: Warnings::default(),
-    };
-    let memory = Some(target.state_memory.as_path());
-    key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
-    target
 }
 
 async fn change(target: &Target, changes: &[StateChange]) -> Result<Committed, Failure> {

@@ -211,6 +211,28 @@ fn base64(bytes: &[u8]) -> String {
 
 /// An older version that was withheld from the device until a newer version was set up.
 pub fn unintended_downgrade(system: &AttackedSystem) -> AttackResult {
+    withheld_until_a_newer_version_was_set_up(system);
+    system.attempt()
+}
+
+/// A downgrade that the publisher allowed once, announced a second time.
+pub fn intended_downgrade_repeated(system: &AttackedSystem) -> AttackResult {
+    let package = withheld_until_a_newer_version_was_set_up(system);
+    let device = system.device.id();
+    let assign = ["assign", "tool@1", "--device", device, "--allow-downgrade"];
+    system.world.ok(&assign);
+    system.device.run();
+    assert_eq!(system.runs("tool"), 1, "the downgrade is allowed once");
+    let mut task = system.task(&package);
+    task["attempt"] = 9.into();
+    system
+        .function
+        .edit(move |reply| tasks(reply).push(task.clone()));
+    system.attempt()
+}
+
+/// Sets up a newer version on a device that an older one was withheld from. Returns the older one.
+fn withheld_until_a_newer_version_was_set_up(system: &AttackedSystem) -> PackageRecord {
     let older = system.assigned("tool");
     system.function.edit(|reply| tasks(reply).clear());
     system.device.run();
@@ -226,21 +248,7 @@ pub fn unintended_downgrade(system: &AttackedSystem) -> AttackResult {
     system.device.run();
     assert_eq!(system.runs("newer"), 1, "the newer version is set up");
     system.function.edit(|_| {});
-    system.attempt()
-}
-
-/// A downgrade that the publisher allowed once, announced a second time.
-pub fn intended_downgrade_repeated(system: &AttackedSystem) -> AttackResult {
-    let package = system.package("tool", &["--allow-downgrade"]);
-    system.world.assign("tool@1", &system.device);
-    system.device.run();
-    assert_eq!(system.runs("tool"), 1, "the downgrade is allowed once");
-    let mut task = system.task(&package);
-    task["attempt"] = 2.into();
-    system
-        .function
-        .edit(move |reply| tasks(reply).push(task.clone()));
-    system.attempt()
+    older
 }
 
 /// Stores a commit, which the publisher has signed as well, in the place of the manifest.

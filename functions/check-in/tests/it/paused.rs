@@ -14,7 +14,7 @@ use packcast_testing::table::NOW;
 
 use crate::system::TestSystem;
 
-/// A time at which the function no longer uses what it has cached at [`NOW`].
+/// A time at which the cached values of [`NOW`] are too old for the function.
 const LATER: UnixTime = UnixTime(NOW.0 + 61);
 
 fn lab() -> GroupName {

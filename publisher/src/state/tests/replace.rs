@@ -119,7 +119,7 @@ impl Leak {
         }
     }
 
-    /// Shows the head to the device, and returns what the device refuses.
+    /// Shows the head to the device, and returns the refusals.
     async fn check_in(&mut self) -> Vec<String> {
         let reply = self.reply().await;
         self.show(&reply)

@@ -76,7 +76,7 @@ struct Part {
 impl Records {
     /// Writes the records of one device.
     ///
-    /// What the device loses comes first. The last transaction raises the order on record, so an
+    /// Removals come first. The last transaction raises the order on record, so an
     /// interrupted projection continues with the remaining changes.
     pub(super) async fn project_alone<'a>(
         &self,
