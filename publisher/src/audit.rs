@@ -7,7 +7,6 @@
 mod finding;
 mod history;
 mod packages;
-mod records;
 mod trees;
 
 use std::collections::BTreeSet;
@@ -166,10 +165,7 @@ impl ContentCheck<'_> {
         report.locations = state.locations().count() as u64;
         let records = &self.target.records;
         progress.begin(Work::Auditing, records.size(&GroupName::all()).await?);
-        let locations = records.locations().await?;
-        let mut compared = records::compare_locations(state, &locations);
         let differences = record_differences(records, &mut audited, self.now, progress).await?;
-        compared.extend(differences.into_iter().map(Finding::Record));
         progress.end();
         // A command may have changed the target while the records were read.
         let mut current = TargetState::read(records, trust).await?;
@@ -177,10 +173,10 @@ impl ContentCheck<'_> {
             .extend(changed(&self, audited.trees, &mut current.trees).await?);
         let of_devices = |leaf: &LeafName| matches!(leaf, LeafName::Device(_));
         let unwritten_devices = self.unwritten.iter().any(of_devices);
-        for finding in compared {
+        for finding in differences.into_iter().map(Finding::Record) {
             let is_unwritten = finding
                 .leaf()
-                .is_some_and(|leaf| self.unwritten.contains(&*leaf));
+                .is_some_and(|leaf| self.unwritten.contains(leaf));
             if !(is_unwritten || finding.is_of_members() && unwritten_devices) {
                 found.push(finding);
             } else if report.unwritten.len() < MAX_FINDINGS {

@@ -16,6 +16,7 @@ mod complete;
 mod current;
 mod error;
 mod expiry;
+mod failed_records;
 mod history;
 mod key_list;
 mod names;
@@ -36,8 +37,11 @@ pub use self::changer::StateChanger;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::complete::{Completed, Completing, complete};
-pub(crate) use self::current::{current_groups, current_part, warn_of_open_records};
+pub(crate) use self::current::{
+    current_groups, current_part, recorded_order, warn_of_open_records,
+};
 pub use self::error::StateError;
+pub use self::failed_records::FailedRecords;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};

@@ -113,6 +113,17 @@ impl Table {
             .await;
     }
 
+    /// Deletes an item without any check, as an attacker who controls the table can.
+    pub async fn delete(&self, pk: &str, sk: &str) {
+        let question = json!({
+            "TableName": self.name,
+            "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
+        });
+        RawEngine::at(&self.endpoint)
+            .ask("DeleteItem", &question)
+            .await;
+    }
+
     /// Records the first check-in of a device with an OCS agent.
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);

@@ -1,10 +1,8 @@
 //! Findings of an audit: sentences, each with a remedy.
 
-use std::borrow::Cow;
-
 use packcast_protocol::state::key_list::KeyChainError;
 use packcast_protocol::state::{CommitId, LeafName, NodeHash};
-use packcast_protocol::{LocationName, PackageId, UnixTime, with_causes};
+use packcast_protocol::{PackageId, UnixTime, with_causes};
 use packcast_rollout::state::EntryOwner;
 use serde::{Serialize, Serializer};
 
@@ -67,18 +65,6 @@ pub enum Finding {
     Documents(#[source] StateError),
     #[error("{0}")]
     Record(RecordDifference),
-    #[error("location {location} has no record")]
-    LocationNotRecorded { location: LocationName },
-    #[error("location {location} is on record, and does not exist in the signed state")]
-    LocationOnlyRecorded { location: LocationName },
-    #[error(
-        "the record of location {location} has another address: expected {expected}, found {found}"
-    )]
-    OtherAddress {
-        location: LocationName,
-        expected: String,
-        found: String,
-    },
     #[error("the head leaves out commit {commit}, which this machine remembers")]
     Forgotten { commit: CommitId },
     #[error("this machine has signed commit {commit}, which is not the head yet")]
@@ -125,7 +111,7 @@ impl Finding {
             Self::NoPackage { .. } | Self::OtherManifest { .. } | Self::Manifest { .. } => {
                 AuditPart::Packages
             }
-            _ => AuditPart::Records,
+            Self::Record(_) => AuditPart::Records,
         }
     }
 
@@ -164,19 +150,14 @@ impl Finding {
             | Self::Tree { .. }
             | Self::OtherRoot { .. }
             | Self::Documents(_) => TABLE,
-            _ => RECORD,
+            Self::Record(_) => RECORD,
         }
     }
 
     /// Returns the leaf whose record differs. `None` if the finding is not about a record.
-    pub(super) fn leaf(&self) -> Option<Cow<'_, LeafName>> {
+    pub(super) const fn leaf(&self) -> Option<&LeafName> {
         match self {
-            Self::Record(difference) => Some(Cow::Borrowed(&difference.leaf)),
-            Self::LocationNotRecorded { location }
-            | Self::LocationOnlyRecorded { location }
-            | Self::OtherAddress { location, .. } => {
-                Some(Cow::Owned(LeafName::Location(location.clone())))
-            }
+            Self::Record(difference) => Some(&difference.leaf),
             _ => None,
         }
     }
@@ -229,10 +210,6 @@ mod tests {
         "lab".parse().unwrap()
     }
 
-    fn location() -> LocationName {
-        "cdn".parse().unwrap()
-    }
-
     fn package() -> PackageId {
         "1795000000".parse().unwrap()
     }
@@ -275,17 +252,6 @@ mod tests {
         vec![
             record(DifferenceKind::Settings),
             record(DifferenceKind::Package(package)),
-            Finding::LocationNotRecorded {
-                location: location(),
-            },
-            Finding::LocationOnlyRecorded {
-                location: location(),
-            },
-            Finding::OtherAddress {
-                location: location(),
-                expected: "a.example.net".to_owned(),
-                found: "b.example.net".to_owned(),
-            },
         ]
     }
 
@@ -356,9 +322,6 @@ mod tests {
         Records: group/lab: packages or settings differ
           devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
         Records: group/lab: its entry under package 1795000000 is missing or left over
-        Records: location cdn has no record
-        Records: location cdn is on record, and does not exist in the signed state
-        Records: the record of location cdn has another address: expected a.example.net, found b.example.net
         Memory: the head leaves out commit 7-DIGEST, which this machine remembers
           if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who
         Memory: this machine has signed commit 7-DIGEST, which is not the head yet

@@ -14,7 +14,7 @@ use super::trees::LoadedTrees;
 use super::{AuditReport, Findings};
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
-use crate::state::{CommitStanding, History, StateError, TargetState, Trees};
+use crate::state::{CommitStanding, History, StateError, TargetState, Trees, recorded_order};
 use crate::warning::Warning;
 
 /// Remaining validity below which an audit has a finding, in seconds: 30 days.
@@ -52,7 +52,7 @@ pub(super) async fn check_commits(
     found: &mut Findings,
 ) -> Result<BTreeSet<LeafName>, StateError> {
     let keys = history.state.keys();
-    let recorded = history.records().recorded_changes().await?;
+    let recorded = recorded_order(history.records()).await?;
     let mut unwritten = BTreeSet::new();
     while let Some(past) = history.next().await? {
         report.commits += 1;

@@ -1,13 +1,13 @@
 //! The records that follow from a change of the signed state.
 
+use std::collections::BTreeSet;
+
+use packcast_protocol::LocationName;
 use packcast_protocol::state::TrustedRoots;
-use packcast_protocol::{Location, LocationName};
-use packcast_rollout::LocationRecord;
 use packcast_rollout::state::StateChange;
-use packcast_store::Records;
 
 use super::commit::Committed;
-use super::complete::{Completed, Completing};
+use super::complete::{Completed, Completing, complete_locations};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -20,14 +20,8 @@ use crate::warning::Warning;
 pub struct Changed<'a> {
     target: &'a Target,
     pub committed: Committed,
-    locations: Vec<ChangedLocation>,
-}
-
-/// A location that the state has since the change, or does not have any more.
-#[derive(Debug)]
-struct ChangedLocation {
-    name: LocationName,
-    url: Option<Location>,
+    /// Locations that the state had already so. Their records may be missing or wrong.
+    unchanged: BTreeSet<LocationName>,
 }
 
 /// A change of the signed state with its records.
@@ -39,10 +33,19 @@ pub struct CompletedChange {
 
 impl<'a> Changed<'a> {
     pub(super) fn new(target: &'a Target, committed: Committed, changes: &[StateChange]) -> Self {
+        let locations = changes.iter().filter_map(|change| match change {
+            StateChange::AddLocation { location, .. }
+            | StateChange::RemoveLocation { location } => Some(location.clone()),
+            _ => None,
+        });
+        let unchanged = match &committed {
+            Committed::AlreadySo { .. } => locations.collect(),
+            Committed::Done { .. } => BTreeSet::new(),
+        };
         Self {
             target,
             committed,
-            locations: changes.iter().filter_map(ChangedLocation::of).collect(),
+            unchanged,
         }
     }
 
@@ -50,44 +53,14 @@ impl<'a> Changed<'a> {
     /// interrupted.
     pub async fn complete(self, progress: &Progress) -> Result<CompletedChange, Failure> {
         let records = complete_records(self.target, progress).await?;
-        for location in self.locations {
-            location.record(&self.target.records).await?;
+        if !self.unchanged.is_empty() {
+            let trust = self.target.trust()?;
+            complete_locations(&self.target.records, &trust, &self.unchanged).await?;
         }
         Ok(CompletedChange {
             committed: self.committed,
             records,
         })
-    }
-}
-
-impl ChangedLocation {
-    fn of(change: &StateChange) -> Option<Self> {
-        match change {
-            StateChange::AddLocation { location, url } => Some(Self {
-                name: location.clone(),
-                url: Some(url.clone()),
-            }),
-            StateChange::RemoveLocation { location } => Some(Self {
-                name: location.clone(),
-                url: None,
-            }),
-            _ => None,
-        }
-    }
-
-    async fn record(self, records: &Records) -> Result<(), Failure> {
-        let Self { name, url } = self;
-        match url {
-            Some(location) => {
-                records
-                    .add_location(&LocationRecord { name, location })
-                    .await?;
-            }
-            None => {
-                records.remove_location(&name).await?;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -110,7 +83,7 @@ async fn complete_with(
     progress: &Progress,
 ) -> Result<Completed, Failure> {
     let completing = Completing::urgent(&target.records, trust, now()).await?;
-    let urgent = completing.completed().clone();
+    let urgent = completing.completed();
     tokio::select! {
         completed = completing.rest(progress) => Ok(completed?),
         () = progress.stopped() => {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::state::LeafName;
 use packcast_rollout::state::StatePart;
+use packcast_store::{Records, RecordsError};
 
 use super::reader::TargetState;
 use crate::failure::Failure;
@@ -32,13 +33,37 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
 /// Warns if the records of the last commits are incomplete, so that a command that only reads may
 /// show earlier records.
 pub(crate) async fn warn_of_open_records(target: &Target) -> Result<(), Failure> {
-    let recorded = target.records.recorded_changes().await?;
+    // Before the head, so that a higher number than that of the head is forged.
+    let recorded = recorded_order(&target.records).await?;
     let head = target.records.head().await?;
-    let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
-    if open > 0 {
+    let order = head.map_or(0, |head| head.order);
+    if recorded > order {
+        target.warnings.push(forged_number(&target.name));
+    } else if recorded < order {
+        let open = order - recorded;
         target.warnings.push(open_records(open, &target.name));
     }
     Ok(())
+}
+
+/// Returns the number of changes of the head whose records are complete, as the table says. It is 0
+/// if the statement is unreadable.
+pub(crate) async fn recorded_order(records: &Records) -> Result<u64, RecordsError> {
+    match records.recorded_head().await {
+        Ok(recorded) => Ok(recorded.map_or(0, |head| head.order)),
+        Err(RecordsError::Corrupt { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn forged_number(target: &str) -> Warning {
+    Warning::new(
+        "somebody has changed the table: it lists more complete commits than the target has",
+    )
+    .hint(for_target(
+        "find out who can write to the table, then run 'packcast sign' to write all records again",
+        target,
+    ))
 }
 
 fn open_records(commits: u64, target: &str) -> Warning {
@@ -58,13 +83,19 @@ mod tests {
 
     #[test]
     fn a_warning_of_open_records() {
-        let warnings = [open_records(1, "local"), open_records(2, "prod")];
+        let warnings = [
+            open_records(1, "local"),
+            open_records(2, "prod"),
+            forged_number("prod"),
+        ];
         let warnings = warnings.map(|warning| warning.to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the records of 1 commit are incomplete: a command is running, or was interrupted
         hint: run 'packcast sign', or any command that changes the target, to complete the records
         warning: the records of 2 commits are incomplete: a command is running, or was interrupted
         hint: run 'packcast --target prod sign', or any command that changes the target, to complete the records
+        warning: somebody has changed the table: it lists more complete commits than the target has
+        hint: find out who can write to the table, then run 'packcast --target prod sign' to write all records again
         ");
     }
 }

@@ -11,6 +11,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
 use super::clock_check::ClockError;
+use super::failed_records::FailedRecords;
 use crate::failure::{Failure, Kind};
 use crate::signing::memory_file::MemoryFileError;
 
@@ -70,6 +71,8 @@ pub enum StateError {
     Conflict { commit: CommitId },
     #[error("cannot complete the records of the target: other commits came first each time")]
     Overtaken,
+    #[error(transparent)]
+    FailedRecords(#[from] FailedRecords),
     #[error("cannot sign the state of the target")]
     Clock(#[from] ClockError),
     #[error(transparent)]
@@ -153,7 +156,10 @@ impl From<StateError> for Failure {
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
-            StateError::Overtaken => {
+            StateError::FailedRecords(failed) if !failed.is_retryable() => Some(
+                "find out who can write to the table; restore these records from a back-up, then run any command that changes the target",
+            ),
+            StateError::Overtaken | StateError::FailedRecords(_) => {
                 Some("run any command that changes the target: it completes the records")
             }
             StateError::Clock(clock) if clock.may_be_accepted() => Some(
@@ -168,6 +174,9 @@ impl From<StateError> for Failure {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
             StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
+            StateError::FailedRecords(ref failed) if failed.is_retryable() => {
+                Self::new(Kind::TryLater, error)
+            }
             StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };

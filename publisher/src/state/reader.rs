@@ -6,7 +6,7 @@ use packcast_protocol::state::{
     Commit, CommitId, KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit,
 };
 use packcast_store::Records;
-use packcast_store::records::Head;
+use packcast_store::records::{Head, RecordedHead};
 
 use super::error::StateError;
 use super::trees::Trees;
@@ -81,6 +81,16 @@ impl TargetState {
     /// Returns the publisher keys that the newest key list names, retired ones included.
     pub fn keys(&self) -> Vec<PublicKey> {
         self.chain.named()
+    }
+}
+
+impl VerifiedHead {
+    /// Returns the head as the table records it if all records up to it are complete.
+    pub(super) const fn recorded(&self) -> RecordedHead {
+        RecordedHead {
+            order: self.stored.order,
+            commit: self.stored.commit.id,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod complete;
 mod keys;
+mod repair;
 mod replace;
 
 use std::collections::BTreeSet;

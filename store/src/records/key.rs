@@ -123,11 +123,11 @@ impl Key {
         Self::new(HEAD.to_owned(), HEAD)
     }
 
-    /// Key of the number of changes of the head whose records are complete.
+    /// Key of the head up to which all records are complete.
     ///
     /// It is an item of its own: as an attribute of the head, its updates and the changes of the
     /// head would refuse each other.
-    pub(super) fn recorded_changes() -> Self {
+    pub(super) fn recorded_head() -> Self {
         Self::new(HEAD.to_owned(), "RECORDED")
     }
 

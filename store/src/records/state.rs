@@ -12,6 +12,6 @@ mod pages;
 mod service_time;
 
 pub use commits::{CommitRecord, OrderedCommit};
-pub use head::{Head, HeadChange, HeadChanged};
+pub use head::{Head, HeadChange, HeadChanged, RecordedHead};
 pub use pages::StoredPage;
 pub use service_time::ServiceTime;

@@ -209,12 +209,6 @@ async fn a_location_with_a_known_name_is_replaced(service: Service) {
         records.locations().await.unwrap(),
         std::slice::from_ref(&second)
     );
-    assert_eq!(
-        records.remove_location(&first.name).await.unwrap(),
-        Some(second)
-    );
-    assert_eq!(records.remove_location(&first.name).await.unwrap(), None);
-    assert!(records.locations().await.unwrap().is_empty());
 }
 
 async fn an_existing_table_is_left_as_it_is(service: Service) {

@@ -9,7 +9,7 @@ use super::super::exclusion::{NOT_REMOVED, not_removed};
 use super::super::item;
 use super::super::key::Key;
 use super::super::leaf::unchanged_leaf;
-use super::super::names::{GROUPS, ROUND};
+use super::super::names::{DIGEST, GROUPS, ROUND};
 use super::super::stored::RecordedLeaf;
 use super::super::write::{self, PRESENT, Terms};
 
@@ -34,6 +34,17 @@ impl Records {
     pub(super) fn updating_device(&self, update: &DeviceUpdate<'_>) -> TransactWriteItem {
         let (same_leaf, mut terms) = unchanged_leaf(update.read.order, Terms::default());
         let mut conditions = vec![PRESENT.to_owned(), same_leaf.to_owned()];
+        if update.read.order > 0 {
+            // The digest, too: the order may be forged, and the next head may have the same.
+            terms = terms.name(DIGEST);
+            conditions.push(match update.read.digest {
+                None => "attribute_not_exists(#leaf.#digest)".to_owned(),
+                Some(digest) => {
+                    terms = terms.value("leaf_digest", item::attribute(&digest));
+                    "#leaf.#digest = :leaf_digest".to_owned()
+                }
+            });
+        }
         let (mut sets, mut removes) = (Vec::new(), Vec::new());
         if let Some(leaf) = &update.leaf {
             terms = terms.value("leaf", item::attribute(leaf));
