@@ -36,7 +36,7 @@ pub use self::changed::{Changed, CompletedChange};
 pub use self::changer::StateChanger;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
-pub use self::complete::{Completed, Completing, complete};
+pub use self::complete::{Completed, Completing, Scope, complete};
 pub(crate) use self::current::{
     current_groups, current_part, recorded_order, warn_of_open_records,
 };

@@ -14,7 +14,7 @@ use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange, StatePart};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{LocationRecord, PackageRecord};
-use packcast_testing::table::{NOW, Table};
+use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
 use crate::assign::{AssignRequest, AssignedTo, assign};
@@ -579,4 +579,28 @@ async fn a_limit_of_the_state_is_an_error_before_anything_is_written() {
     let refused = added.unwrap_err().to_string();
     insta::assert_snapshot!(refused, @"cannot change the state of the target: ocs:pc0-2026-03-04-05-06-07 is in 40 groups, which is the limit: remove it from one with 'packcast group remove'");
     assert!(!fixture.is_member(&devices[0]).await);
+}
+
+#[tokio::test]
+async fn records_do_not_go_back_to_a_head_that_was_put_back() {
+    let fixture = Fixture::start(408).await;
+    let package = fixture.package("tool").await;
+    let devices = fixture.devices(1).await;
+    let target = &fixture.target;
+    fixture.create_lab().await.unwrap();
+    fixture.add(&devices).await;
+    let to_lab = [assigning(&package, EntryOwner::Group(lab()))];
+    fixture.commit(&to_lab).await;
+    fixture.add(&devices).await;
+    let head = fixture.table.item("HEAD", "HEAD").await;
+    let from = AssigneeNames::Groups(vec![lab()]);
+    fixture.unassign(&package, from).await.unwrap();
+    fixture.table.put(&head).await;
+    // No device has this name, so the command makes no commit.
+    let unknown = [device(99).device];
+    let (names, progress) = (names(&unknown), Progress::none());
+    let refused = group::add(target, &lab(), &names, fixture.signer(), &progress).await;
+    insta::assert_snapshot!(refused.unwrap_err().to_string().split(" 1").next().unwrap(), @"the head of the target leaves out commit");
+    let state = target.records.group(&lab()).await.unwrap().unwrap();
+    assert_eq!(state.assignments, []);
 }

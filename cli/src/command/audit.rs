@@ -137,7 +137,7 @@ mod tests {
 
         group/lab: its entry under package 1795327754 is missing or left over
         group/lab: packages or settings differ
-          remedy: devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
+          remedy: devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'
 
         not written yet: a command of the last hour is running, or was interrupted
           group/lab: other devices are members

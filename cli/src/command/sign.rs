@@ -1,6 +1,7 @@
 //! `packcast sign`: signs the state of the target again before it expires.
 
 use packcast_publisher::Failure;
+use packcast_publisher::state::Scope;
 use packcast_publisher::state::renew::{RenewedState, renew};
 
 use super::key_arg::KeyArg;
@@ -19,7 +20,8 @@ const DAY_S: u64 = 24 * 3600;
 #[command(after_help = "\
 Examples:
   packcast sign
-  packcast sign --state-valid-for 14")]
+  packcast sign --state-valid-for 14
+  packcast sign --all-records")]
 pub(crate) struct Args {
     /// Let the signed state expire after this many days
     #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=90))]
@@ -30,6 +32,12 @@ pub(crate) struct Args {
     /// differs from the table's is never accepted.
     #[arg(long)]
     accept_clock: bool,
+    /// Write all records again, not only those that commits have changed
+    ///
+    /// For a table that somebody has changed by hand: 'packcast audit' finds such records. The
+    /// command writes the record of every device.
+    #[arg(long)]
+    all_records: bool,
     #[command(flatten)]
     key: KeyArg,
 }
@@ -39,9 +47,14 @@ impl Args {
         let target = globals.open().await?;
         let mut signer = self.key.signer(&target).accepting_clock(self.accept_clock);
         let valid_for_s = self.state_valid_for * DAY_S;
+        let scope = if self.all_records {
+            Scope::All
+        } else {
+            Scope::Changed
+        };
         let bar = Bar::new();
         let progress = bar.progress();
-        let work = Box::pin(renew(&target, &mut signer, valid_for_s, &progress));
+        let work = Box::pin(renew(&target, &mut signer, valid_for_s, scope, &progress));
         let state = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &state, text);
         Ok(())

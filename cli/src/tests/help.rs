@@ -1137,6 +1137,12 @@ fn sign() {
               For a table on the same machine, which was not changed for more than
               90 days. A clock that differs from the table's is never accepted.
 
+          --all-records
+              Write all records again, not only those that commits have changed
+
+              For a table that somebody has changed by hand: 'packcast audit' finds
+              such records. The command writes the record of every device.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1151,6 +1157,7 @@ fn sign() {
     Examples:
       packcast sign
       packcast sign --state-valid-for 14
+      packcast sign --all-records
     ");
 }
 

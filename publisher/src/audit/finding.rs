@@ -90,7 +90,7 @@ pub enum Finding {
 }
 
 const TABLE: &str = "find out who can write to the table; then restore the table from a back-up";
-const RECORD: &str = "devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'";
+const RECORD: &str = "devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'";
 
 impl Finding {
     /// Returns the part of the audit that the finding belongs to.
@@ -320,7 +320,7 @@ mod tests {
         Trees: the tree of groups has another root: expected 0707070707070707070707070707070707070707070707070707070707070707, found 0000000000000000000000000000000000000000000000000000000000000000
         Trees: cannot read the documents of the head: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         Records: group/lab: packages or settings differ
-          devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
+          devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'
         Records: group/lab: its entry under package 1795000000 is missing or left over
         Memory: the head leaves out commit 7-DIGEST, which this machine remembers
           if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who

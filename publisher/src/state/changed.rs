@@ -7,10 +7,13 @@ use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::state::StateChange;
 
 use super::commit::Committed;
-use super::complete::{Completed, Completing, complete_locations};
+use super::compare::compare;
+use super::complete::{Completed, Completing, Scope, complete_locations};
+use super::reader::TargetState;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
 use crate::warning::Warning;
 
@@ -52,7 +55,16 @@ impl<'a> Changed<'a> {
     /// Completes the records of this change, and of earlier changes whose commands were
     /// interrupted.
     pub async fn complete(self, progress: &Progress) -> Result<CompletedChange, Failure> {
-        let records = complete_records(self.target, progress).await?;
+        self.complete_scope(Scope::Changed, progress).await
+    }
+
+    /// Completes the records as [`Changed::complete`] does, or writes all records again.
+    pub async fn complete_scope(
+        self,
+        scope: Scope,
+        progress: &Progress,
+    ) -> Result<CompletedChange, Failure> {
+        let records = complete_after_change(self.target, scope, progress).await?;
         if !self.unchanged.is_empty() {
             let trust = self.target.trust()?;
             complete_locations(&self.target.records, &trust, &self.unchanged).await?;
@@ -64,25 +76,53 @@ impl<'a> Changed<'a> {
     }
 }
 
-/// Completes the records of all changes of a target, so that they follow from its head.
+/// Completes the records of all changes of a target, for a command that has nothing to change.
 ///
-/// The urgent records come first: afterwards no device is told of a withdrawn package. If the
-/// interface stops the progress from then on, the function returns the records that are written so
-/// far, and warns. The next command that changes the target completes the others.
+/// # Errors
+/// This machine does not know the head, or the head leaves out a commit that the machine remembers:
+/// the records of later changes must not go back to it.
 pub(crate) async fn complete_records(
     target: &Target,
     progress: &Progress,
 ) -> Result<Completed, Failure> {
+    check_head(target).await?;
+    complete_after_change(target, Scope::Changed, progress).await
+}
+
+/// Compares the head with the memory of this machine. A target without commits has no records to
+/// complete.
+async fn check_head(target: &Target) -> Result<(), Failure> {
+    let trust = target.trust()?;
+    let mut state = TargetState::read(&target.records, &trust).await?;
+    if state.head.is_some() {
+        let mut memory = MemoryFile::open(&target.state_memory, &trust).await?;
+        compare(&target.records, &mut memory, &mut state, None, now()).await?;
+    }
+    Ok(())
+}
+
+/// Completes the records of all changes of a target, so that they follow from its head, which this
+/// machine has made or compared with its memory.
+///
+/// The urgent records come first: afterwards no device is told of a withdrawn package. If the
+/// interface stops the progress from then on, the function returns the records that are written so
+/// far, and warns. The next command that changes the target completes the others.
+pub(super) async fn complete_after_change(
+    target: &Target,
+    scope: Scope,
+    progress: &Progress,
+) -> Result<Completed, Failure> {
     // Boxed, because the futures of all commands contain it.
-    Box::pin(complete_with(target, &target.trust()?, progress)).await
+    Box::pin(complete_with(target, &target.trust()?, scope, progress)).await
 }
 
 async fn complete_with(
     target: &Target,
     trust: &TrustedRoots,
+    scope: Scope,
     progress: &Progress,
 ) -> Result<Completed, Failure> {
-    let completing = Completing::urgent(&target.records, trust, now()).await?;
+    let completing = Completing::urgent(&target.records, trust, now(), scope).await?;
     let urgent = completing.completed();
     tokio::select! {
         completed = completing.rest(progress) => Ok(completed?),

@@ -89,6 +89,16 @@ struct Source<'a> {
     records: &'a Records,
     trust: &'a TrustedRoots,
     now: UnixTime,
+    scope: Scope,
+}
+
+/// The records that a command completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The records that commits have changed since all records were complete.
+    Changed,
+    /// All records, also those that somebody has changed by hand.
+    All,
 }
 
 /// The records of a group that are not urgent.
@@ -105,7 +115,7 @@ pub async fn complete(
     now: UnixTime,
     progress: &Progress,
 ) -> Result<Completed, StateError> {
-    let completing = Completing::urgent(records, trust, now).await?;
+    let completing = Completing::urgent(records, trust, now, Scope::Changed).await?;
     completing.rest(progress).await
 }
 
@@ -140,11 +150,13 @@ impl<'a> Completing<'a> {
         records: &'a Records,
         trust: &'a TrustedRoots,
         now: UnixTime,
+        scope: Scope,
     ) -> Result<Self, StateError> {
         let source = Source {
             records,
             trust,
             now,
+            scope,
         };
         Self::begin(source, None).await
     }
@@ -215,7 +227,10 @@ impl<'a> Completing<'a> {
         // Records that contradict the same head do not follow from a later one.
         let is_contradicted = earlier.is_some_and(|earlier| earlier.head == head);
         let open = if is_contradicted {
-            OpenRecords::all(records, &mut state).await?
+            OpenRecords::all(records, &mut state, true).await?
+        } else if source.scope == Scope::All {
+            // An administrator waits for it, and can interrupt it.
+            OpenRecords::all(records, &mut state, false).await?
         } else {
             OpenRecords::read(records, &mut state, recorded).await?
         };
@@ -313,8 +328,36 @@ impl<'a> Completing<'a> {
             }
         }
         self.write_devices(false, progress).await?;
+        self.correct_members().await?;
         progress.end();
         Ok(!self.is_overtaken)
+    }
+
+    /// Corrects the lists of members if all records are written.
+    async fn correct_members(&self) -> Result<(), StateError> {
+        let Some(open) = self.open.as_ref().filter(|open| open.is_all()) else {
+            return Ok(());
+        };
+        let mut members: BTreeMap<&GroupName, BTreeSet<&DeviceId>> = open
+            .groups()
+            .filter(|it| it.document.is_some() && !it.group.is_all())
+            .map(|it| (it.group, BTreeSet::new()))
+            .collect();
+        for target in open.devices() {
+            let is_known = self.completed.devices.get(target.device);
+            if is_known.is_some_and(|projected| *projected != DeviceProjected::Unknown) {
+                for group in target.groups.keys() {
+                    members.entry(group).or_default().insert(target.device);
+                }
+            }
+        }
+        let records = self.source.records;
+        stream::iter(members)
+            .map(async |(group, members)| records.correct_members(group, &members).await)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(())
     }
 
     /// Writes the devices that have lost something, or all that are left.

@@ -6,6 +6,7 @@ use packcast_rollout::state::StateChange;
 use serde::Serialize;
 
 use super::commit::Committed;
+use super::complete::Scope;
 use super::error::StateError;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -23,11 +24,12 @@ pub struct RenewedState {
 }
 
 /// Signs the state of a target again, for this time in seconds. Reads the key of the signer, and
-/// completes the records of interrupted commands.
+/// completes the records of interrupted commands, or all records.
 pub async fn renew(
     target: &Target,
     signer: &mut Signer,
     valid_for_s: u64,
+    scope: Scope,
     progress: &Progress,
 ) -> Result<RenewedState, Failure> {
     let mut state = signer.changer(target).await?.valid_for(valid_for_s);
@@ -36,7 +38,8 @@ pub async fn renew(
         .await?;
     let expires = validity.commit.ok_or(StateError::NoHead)?;
     let keys_expire = validity.keys.ok_or(StateError::NoKeyList)?;
-    let Committed::Done { head, .. } = changed.complete(progress).await?.committed else {
+    let Committed::Done { head, .. } = changed.complete_scope(scope, progress).await?.committed
+    else {
         return Err(StateError::NoHead.into());
     };
     Ok(RenewedState {

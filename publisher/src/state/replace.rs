@@ -3,8 +3,9 @@
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{Commit, CommitId, TrustedRoots};
 
-use super::changed::complete_records;
+use super::changed::complete_after_change;
 use super::changer::StateChanger;
+use super::complete::Scope;
 use super::key_list::{KeyChange, ListChange};
 use super::reader::TargetState;
 use super::removal::Removal;
@@ -54,7 +55,7 @@ pub(crate) async fn replace(
         good: replacement.good,
     };
     let head = changer.remove_key(&removal, COMMAND).await?;
-    complete_records(target, progress).await?;
+    complete_after_change(target, Scope::Changed, progress).await?;
     let trust = target.trust()?;
     let chain = TargetState::read(&target.records, &trust).await?.chain;
     let is_new_root = chain.roots().contains(publisher.public)

@@ -21,7 +21,9 @@ use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
 use super::renew::renew;
-use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept, key_list};
+use super::{
+    CommitRequest, Committed, Committer, Scope, StateError, TargetState, accept, key_list,
+};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
@@ -459,9 +461,15 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     let target = new_target(&table, folder.path());
     let mut signer = Signer::new(&target, None);
     let week = 7 * 86_400;
-    let renewed = renew(&target, &mut signer, week, &Progress::none())
-        .await
-        .unwrap();
+    let renewed = renew(
+        &target,
+        &mut signer,
+        week,
+        Scope::Changed,
+        &Progress::none(),
+    )
+    .await
+    .unwrap();
     let trust = target.trust().unwrap();
     let state = TargetState::read(&table.records, &trust).await.unwrap();
     let head = state.head.unwrap().commit;
@@ -470,9 +478,15 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     assert_eq!(renewed.keys_expire.since(head.issued), 100 * 86_400);
     let warnings = target.warnings.take();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let longest = renew(&target, &mut signer, 90 * 86_400, &Progress::none())
-        .await
-        .unwrap();
+    let longest = renew(
+        &target,
+        &mut signer,
+        90 * 86_400,
+        Scope::Changed,
+        &Progress::none(),
+    )
+    .await
+    .unwrap();
     assert!(longest.expires > renewed.expires);
     assert_eq!(target.warnings.take(), []);
 }

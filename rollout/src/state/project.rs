@@ -114,11 +114,11 @@ impl RecordedDevice {
 
 impl EarlierDevice {
     /// Returns the effect of unknown documents: everything may have changed.
-    pub fn unknown() -> Self {
+    pub const fn unknown(is_urgent: bool) -> Self {
         Self {
             packages: BTreeSet::new(),
             has_other_entries: true,
-            has_lost: true,
+            has_lost: is_urgent,
         }
     }
 

@@ -13,6 +13,7 @@ mod lane;
 mod location;
 mod members;
 mod recorded;
+mod roster;
 mod update;
 
 pub use device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice};

@@ -31,6 +31,7 @@ pub(super) struct OpenRecords {
     groups: BTreeMap<GroupName, GroupPackages>,
     devices: Vec<OpenDevice>,
     locations: Vec<(LocationName, Option<Location>)>,
+    is_all: bool,
 }
 
 /// A device whose records may be incomplete. Devices with equal documents share the values.
@@ -60,11 +61,11 @@ impl OpenRecords {
             RecordedUpTo::Head(recorded) if recorded == head => return Ok(None),
             RecordedUpTo::Head(recorded) if recorded.order < head.order => Some(recorded),
             RecordedUpTo::Head(_) | RecordedUpTo::Unknown => {
-                return Self::all(records, state).await;
+                return Self::all(records, state, true).await;
             }
         };
         let open = match Self::since(records, &mut state.trees, &head, since).await {
-            Err(error) if is_lost(&error) => return Self::all(records, state).await,
+            Err(error) if is_lost(&error) => return Self::all(records, state, true).await,
             open => open?,
         };
         Ok(Some(open))
@@ -72,9 +73,12 @@ impl OpenRecords {
 
     /// Takes all records as open: those of every leaf of the head, and all others that are on
     /// record. `None` before the first commit.
+    ///
+    /// If they are urgent, the records of all devices are.
     pub(super) async fn all(
         records: &Records,
         state: &mut TargetState,
+        is_urgent: bool,
     ) -> Result<Option<Self>, StateError> {
         let Some(head) = state.head.as_ref().map(VerifiedHead::recorded) else {
             return Ok(None);
@@ -87,7 +91,8 @@ impl OpenRecords {
         let leaves = leaves.into_iter().map(|leaf| leaf.name);
         names.extend(leaves.filter(has_records));
         let mut open = Self::new(records, &mut state.trees, head.order, names.clone()).await?;
-        let (nothing, unknown) = (BTreeSet::new(), Arc::new(EarlierDevice::unknown()));
+        open.is_all = true;
+        let (nothing, unknown) = (BTreeSet::new(), Arc::new(EarlierDevice::unknown(is_urgent)));
         for name in names {
             match name {
                 LeafName::Group(group) => {
@@ -168,7 +173,13 @@ impl OpenRecords {
             groups: BTreeMap::new(),
             devices: Vec::new(),
             locations,
+            is_all: false,
         })
+    }
+
+    /// Returns true if all records are open, not only those that commits have changed.
+    pub(super) const fn is_all(&self) -> bool {
+        self.is_all
     }
 
     /// Returns the open locations, each with its address at the head.

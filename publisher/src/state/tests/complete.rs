@@ -52,7 +52,8 @@ impl TestTarget {
     }
 
     pub(super) async fn urgent(&self) -> Completing<'_> {
-        let urgent = Completing::urgent(&self.table.records, &self.trust, NOW).await;
+        let urgent =
+            Completing::urgent(&self.table.records, &self.trust, NOW, Scope::Changed).await;
         urgent.unwrap()
     }
 

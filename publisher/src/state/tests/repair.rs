@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::complete::{assign_to, delete_lab, leave_lab, of_device, office};
 use super::*;
+use crate::state::Completing;
 
 const RECORDED: (&str, &str) = ("HEAD", "RECORDED");
 
@@ -303,4 +304,91 @@ async fn locations_follow_the_head() {
     target.complete().await;
     assert_eq!(target.locations().await, [second]);
     target.check_records().await;
+}
+
+#[tokio::test]
+async fn all_records_can_be_written_again() {
+    let target = TestTarget::with_devices(369, 6).await;
+    let machine = target.machine("one");
+    let [vlc, wipe] = ["vlc", "wipe"].map(|name| target.table.package(name, 5));
+    let (vlc, wipe) = (vlc.await.id, wipe.await.id);
+    machine
+        .commit(&[
+            create_lab(),
+            join(0..4),
+            assign(vlc, false),
+            assign_to(of_device(5), vlc),
+            add_location(&cdn("cdn.example.net")),
+        ])
+        .await;
+    target.complete().await;
+    let table = &target.table;
+    let shard = async |number: u32| {
+        let shard = complete::shard_of(table, &device(number).device).await;
+        format!("GROUP#lab#{shard}")
+    };
+    // The lists and the number of members.
+    let (first, second) = (shard(0).await, shard(1).await);
+    let mut member = table.item(&first, &own(0)).await;
+    table.delete(&first, &own(0)).await;
+    member["pk"]["S"] = second.clone().into();
+    member["sk"]["S"] = own(9).into();
+    member["device"]["S"] = device(9).device.to_string().into();
+    table.put(&member).await;
+    target
+        .forge(&second, "COUNT", |item| item["members"]["N"] = "70".into())
+        .await;
+    // Groups and revisions of devices.
+    for number in [2, 4] {
+        target
+            .forge(&own(number), "0#DEVICE", |item| {
+                let groups = if number == 4 { "lab" } else { "office" };
+                item["groups"]["M"] = json!({ groups: { "N": "0" } });
+            })
+            .await;
+    }
+    target
+        .forge(&own(3), "0#DEVICE", |item| {
+            item["groups"]["M"] = json!({ "lab": { "N": "99" }, "all": { "N": "99" } });
+        })
+        .await;
+    // A group that does not exist, packages of groups, an address.
+    let mut revision = table.item("GROUP#lab", "REVISION").await;
+    let mut state = table.item("GROUP#lab", "STATE").await;
+    let mut entry = table.item("CATALOG", "GROUP#lab").await;
+    for (item, key) in [
+        (&mut revision, "pk"),
+        (&mut state, "pk"),
+        (&mut entry, "sk"),
+    ] {
+        item[key]["S"] = "GROUP#office".into();
+        item["group"]["S"] = "office".into();
+        table.put(item).await;
+    }
+    target
+        .forge("GROUP#lab", "STATE", |item| {
+            item["assignments"]["L"] = json!([]);
+        })
+        .await;
+    let mut entry = table.item(&format!("PACKAGE#{vlc}"), "GROUP#lab").await;
+    table.delete(&format!("PACKAGE#{vlc}"), "GROUP#lab").await;
+    entry["pk"]["S"] = format!("PACKAGE#{wipe}").into();
+    table.put(&entry).await;
+    target
+        .forge("CATALOG", "LOCATION#cdn", |item| {
+            item["location"]["S"] = "thief.example.net".into();
+        })
+        .await;
+    let mut unreadable = table.item("CATALOG", "LOCATION#cdn").await;
+    unreadable["sk"]["S"] = "LOCATION#mirror".into();
+    unreadable["location"] = json!({ "N": "1" });
+    table.put(&unreadable).await;
+
+    machine.commit(&[StateChange::Renew]).await;
+    let records = &table.records;
+    let urgent = Completing::urgent(records, &target.trust, NOW, Scope::All).await;
+    urgent.unwrap().rest(&Progress::none()).await.unwrap();
+    target.check_records().await;
+    let item = table.item(&own(3), "0#DEVICE").await;
+    assert_eq!(item["groups"]["M"], json!({ "lab": { "N": "0" } }));
 }

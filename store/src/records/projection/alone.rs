@@ -127,6 +127,10 @@ impl Records {
                 None => return Ok(ControlFlow::Break(already_so(made))),
             };
             let mut count = on_record.joining.round;
+            let mut forgotten = self
+                .forged_revisions(&on_record.joining.groups, projection.order)
+                .await?;
+            forgotten.retain(|(group, _)| group.is_all() || target.groups.contains_key(group));
             loop {
                 let mut part = Part::default();
                 while changes.peek().is_some() && part.has_room() {
@@ -138,6 +142,8 @@ impl Records {
                     read: leaf,
                     joined: &part.joined,
                     left: &part.left,
+                    // With the last part, because that one is always written.
+                    forgotten: if is_last { &forgotten } else { &[] },
                     opens: part.opens,
                     // Always, so that a writer of another head that has read the device before this
                     // part decides again.

@@ -13,6 +13,7 @@ use super::super::stored::{self, Joining, RecordedLeaf};
 use super::super::write;
 use super::super::{Records, RecordsError};
 use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice, Projection};
+use super::forged::revisions_above;
 use super::group::MAX_WRITES;
 use super::update::DeviceUpdate;
 
@@ -85,7 +86,8 @@ impl Records {
                     joined: changes.joined.into_iter().collect(),
                     left: changes.left.into_iter().collect(),
                 };
-                if changes.groups() > MAX_GROUPS {
+                let has_later = !revisions_above(&joining.groups, projection.order).is_empty();
+                if changes.groups() > MAX_GROUPS || has_later {
                     alone.push(target);
                 } else {
                     together
@@ -168,6 +170,7 @@ impl Records {
                 read: *read,
                 joined: &joined,
                 left: &changes.left,
+                forgotten: &[],
                 opens: false,
                 count: None,
                 leaf: Some(target.recorded_leaf(order)),

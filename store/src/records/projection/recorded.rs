@@ -61,7 +61,11 @@ impl Records {
     }
 
     /// Returns the sort keys of a range, without their common prefix.
-    async fn keys(&self, range: &Range, prefix: &str) -> Result<Vec<String>, RecordsError> {
+    pub(super) async fn keys(
+        &self,
+        range: &Range,
+        prefix: &str,
+    ) -> Result<Vec<String>, RecordsError> {
         let found = self.range(range).await?.items.into_iter();
         let keys = found.filter_map(|item| {
             let key = item.get(SK)?.as_s().ok()?;

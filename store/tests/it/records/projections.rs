@@ -245,6 +245,7 @@ async fn a_group_follows_its_document(service: Service) {
 
 async fn a_writer_of_an_earlier_order_is_refused(service: Service) {
     let table = Table::without_target_on(service, 401).await;
+    with_head(&table).await;
     let vlc = table.package("vlc", 5).await;
     let with_package = group_document(9, &[(&vlc, 10)]);
     let without = group_document(9, &[]);
