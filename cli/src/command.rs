@@ -22,6 +22,7 @@ pub(crate) mod local;
 pub(crate) mod location;
 pub(crate) mod log;
 pub(crate) mod man;
+mod owned_commits;
 mod pacing;
 pub(crate) mod publish;
 pub(crate) mod revert;

@@ -27,6 +27,7 @@ pub mod group;
 pub mod local;
 pub mod location;
 pub mod log;
+pub mod owned_commit;
 pub mod package;
 mod private_file;
 pub mod probe;
@@ -34,6 +35,7 @@ pub mod progress;
 pub mod publish;
 #[cfg(test)]
 mod rendered;
+pub mod restore;
 pub mod revert;
 pub mod signing;
 pub mod state;

@@ -24,6 +24,7 @@ mod record_differences;
 mod removal;
 pub mod renew;
 pub(crate) mod replace;
+pub mod restored;
 pub(crate) mod rotate;
 #[cfg(test)]
 mod tests;
@@ -39,9 +40,9 @@ pub use self::complete::{Completed, Completing, complete};
 pub(crate) use self::current::{current_groups, current_part, warn_of_open_records};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
+pub(crate) use self::key_list::names;
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};
-pub(crate) use self::removal::names;
 pub use self::trees::Trees;
 pub use self::two_states::ComparedStates;

@@ -1,7 +1,7 @@
 //! `packcast keys`: manages the key that signs packages and changes of the target, and the keys of
 //! other publishers.
 
-mod accept_head;
+pub(super) mod accept_head;
 mod accept_trust;
 mod list;
 mod replace;
@@ -325,7 +325,7 @@ mod tests {
         the key has signed none of the packages that stay assigned
         packages that stay assigned and that the key has signed: news@1, own@1
         ");
-        assert_snapshot!(replace::commits(&[]), @"this machine knows all commits");
+        assert_snapshot!(replace::commits(&[]), @"this machine knows all commits, and none is undone");
         let replaced = ReplacedKey {
             lost: KEY.to_owned(),
             public_key: KEY.to_owned(),

@@ -1,9 +1,17 @@
-//! `packcast sign`: signs the state of the target again before it expires.
+//! `packcast sign`: signs the state of the target again before it expires, or after the table was
+//! restored.
 
-use packcast_publisher::Failure;
-use packcast_publisher::state::renew::{RenewedState, renew};
+use std::collections::BTreeSet;
+
+use packcast_protocol::state::CommitId;
+use packcast_publisher::restore::{RestoredHead, restored_head};
+use packcast_publisher::state::renew::{RenewedState, renew, renew_restored};
+use packcast_publisher::state::restored::Restoration;
+use packcast_publisher::{Failure, Target};
 
 use super::key_arg::KeyArg;
+use super::keys::accept_head;
+use super::owned_commits::Titles;
 use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
@@ -19,7 +27,8 @@ const DAY_S: u64 = 24 * 3600;
 #[command(after_help = "\
 Examples:
   packcast sign
-  packcast sign --state-valid-for 14")]
+  packcast sign --state-valid-for 14
+  packcast sign --restored")]
 pub(crate) struct Args {
     /// Let the signed state expire after this many days
     #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=90))]
@@ -30,6 +39,26 @@ pub(crate) struct Args {
     /// differs from the table's is never accepted.
     #[arg(long)]
     accept_clock: bool,
+    /// Sign the head of a table that you have restored from a back-up
+    ///
+    /// The head of a restored table leaves out commits that machines and devices know, so they
+    /// refuse it, as they refuse the head of an attacker. This option shows the head and these
+    /// commits, and asks. The new commit contains them, so that devices follow it. What they have
+    /// removed stays removed, as far as the table still has them; their other changes are lost. Run
+    /// it on each machine that has changed the target since the time of the back-up.
+    #[arg(long)]
+    restored: bool,
+    /// With --restored: confirm this head without a question
+    ///
+    /// The head must be this commit, or a later one that contains it.
+    #[arg(long, value_name = "COMMIT", requires = "restored")]
+    accept_head: Option<CommitId>,
+    /// With --restored: contain this commit, too (repeatable)
+    ///
+    /// For a commit that a device holds and that no machine remembers, for example because the
+    /// machine was lost. 'packcast-agent status' shows the commit on the device.
+    #[arg(long, value_name = "COMMIT", requires = "restored")]
+    adopt: Vec<CommitId>,
     #[command(flatten)]
     key: KeyArg,
 }
@@ -41,11 +70,71 @@ impl Args {
         let valid_for_s = self.state_valid_for * DAY_S;
         let bar = Bar::new();
         let progress = bar.progress();
-        let work = Box::pin(renew(&target, &mut signer, valid_for_s, &progress));
-        let state = until_interrupted("devices", work, &bar).await?;
+        let adopt = self.adopt.into_iter().collect();
+        let state = if self.restored {
+            let confirmed = match self.accept_head {
+                Some(commit) => commit,
+                None => confirmed(&target, &adopt).await?,
+            };
+            let restoration = Restoration {
+                confirmed,
+                also: &adopt,
+            };
+            let restore =
+                renew_restored(&target, &mut signer, &restoration, valid_for_s, &progress);
+            until_interrupted("devices", Box::pin(restore), &bar).await?
+        } else {
+            let work = Box::pin(renew(&target, &mut signer, valid_for_s, &progress));
+            until_interrupted("devices", work, &bar).await?
+        };
         output::result(globals.format, &state, text);
         Ok(())
     }
+}
+
+/// Shows a restored head and the commits that it leaves out to a person, and asks for a confirmation.
+async fn confirmed(target: &Target, adopt: &BTreeSet<CommitId>) -> Result<CommitId, Failure> {
+    let restored = restored_head(target, adopt).await?;
+    let head = restored.head.commit;
+    output::note(&restored_text(&restored));
+    if !output::is_interactive() {
+        return Err(nobody_to_ask(head));
+    }
+    let answer = inquire::Confirm::new(QUESTION)
+        .with_default(false)
+        .prompt()
+        .map_err(Failure::failed)?;
+    if answer {
+        Ok(head)
+    } else {
+        Err(Failure::failed("the head was not accepted"))
+    }
+}
+
+const QUESTION: &str = "Continue from this head?";
+
+fn nobody_to_ask(head: CommitId) -> Failure {
+    let accept = format!("if the table was restored, add --accept-head {head} to the same command");
+    Failure::usage("cannot ask for a confirmation: there is no terminal").hint(accept)
+}
+
+fn restored_text(restored: &RestoredHead) -> String {
+    const TITLES: Titles = Titles {
+        this_machine: "commits of this machine that the head leaves out",
+        other_machine: "commits of other machines that the head leaves out",
+        unknown: "commits to adopt, which this machine does not know",
+    };
+    let lists: Vec<String> = restored.lists.iter().map(u64::to_string).collect();
+    let lists = (!lists.is_empty()).then(|| {
+        format!(
+            "key lists that the table lacks, and that are stored again: {}",
+            lists.join(", ")
+        )
+    });
+    let commits = (!restored.left_out.is_empty()).then(|| TITLES.text(&restored.left_out));
+    let head = format!("head of the target:\n{}", accept_head::text(&restored.head));
+    let parts = [Some(head), commits, lists];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 fn text(state: &RenewedState) -> String {

@@ -2,17 +2,19 @@
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::MAX_COMMIT_VALIDITY_S;
-use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
+use packcast_protocol::state::{AboutDocument, Commit, CommitId, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::{Head, Sign};
 
+use super::adopt::lost_changes;
 use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committer, Validity};
+use super::commit::{CommitRequest, Committer, Made, Validity};
 use super::error::StateError;
 use super::expiry;
 use super::key_list::ListChange;
 use super::removal::Removal;
+use super::restored::Restoration;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -92,7 +94,22 @@ impl<'a> StateChanger<'a> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let request = self.request(&[StateChange::Renew], command);
         let mut committer = self.committer(&mut memory);
-        Ok(Box::pin(committer.remove_key(removal, &request)).await?)
+        let (head, unknown) = Box::pin(committer.remove_key(removal, &request)).await?;
+        self.warn_of(unknown);
+        Ok(head)
+    }
+
+    /// Makes a commit on the head of a restored table.
+    pub(super) async fn restore(
+        &mut self,
+        restoration: &Restoration<'_>,
+        command: &str,
+    ) -> Result<(Changed<'a>, Validity), Failure> {
+        let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
+        let request = self.request(&[StateChange::Renew], command);
+        let mut committer = self.committer(&mut memory);
+        let made = Box::pin(committer.restore(restoration, &request)).await?;
+        Ok(self.conclude(made, &[]))
     }
 
     /// Makes the changes, and warns if the state expires soon.
@@ -114,11 +131,24 @@ impl<'a> StateChanger<'a> {
         let request = self.request(changes, command);
         let mut committer = self.committer(&mut memory);
         // Boxed, because the futures of all commands contain it.
-        let (outcome, validity) = Box::pin(committer.commit_with_list(&request, list)).await?;
-        for warning in expiry::warnings(validity, &self.target.name, now()) {
+        let made = Box::pin(committer.commit_with_list(&request, list)).await?;
+        Ok(self.conclude(made, changes))
+    }
+
+    /// Warns of a state that expires soon, and of changes that are lost.
+    fn conclude(&self, made: Made, changes: &[StateChange]) -> (Changed<'a>, Validity) {
+        for warning in expiry::warnings(made.validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
-        Ok((Changed::new(self.target, outcome, changes), validity))
+        self.warn_of(made.unknown);
+        let changed = Changed::new(self.target, made.committed, changes);
+        (changed, made.validity)
+    }
+
+    fn warn_of(&self, unknown: Vec<CommitId>) {
+        for commit in unknown {
+            self.target.warnings.push(lost_changes(commit));
+        }
     }
 
     fn committer<'m>(&'m self, memory: &'m mut MemoryFile) -> Committer<'m> {

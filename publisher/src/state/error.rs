@@ -55,6 +55,20 @@ pub enum StateError {
         "the head of the target leaves out commit {commit}: the table was restored, or someone put an earlier head back"
     )]
     LeavesOut { commit: CommitId },
+    #[error(
+        "the table lacks key list {serial}, which this machine remembers: the table was restored, or someone has removed the list"
+    )]
+    LacksList { serial: u64 },
+    #[error(
+        "the head of the target is commit {head}, which does not contain the confirmed commit {confirmed}"
+    )]
+    NotConfirmed { head: CommitId, confirmed: CommitId },
+    #[error("the target leaves out no commit that this machine remembers: nothing was restored")]
+    NothingRestored,
+    #[error(
+        "the records of the target follow from change {recorded}, and its head is change {order}: only a part of the table was restored"
+    )]
+    PartlyRestored { recorded: u64, order: u64 },
     #[error("this machine does not know the head of the target: {head}")]
     UnknownHead { head: CommitId },
     #[error("cannot change the state of the target: {}", lines(.0))]
@@ -94,6 +108,9 @@ pub enum StateError {
 
 const COMPARE_TRUST: &str =
     "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
+
+const RESTORED: &str =
+    "if an administrator has restored the table from a back-up, run 'packcast sign --restored'";
 
 impl StateError {
     /// Returns true if the table has lost or changed a part of the state, so that a retry does not
@@ -144,9 +161,16 @@ impl From<StateError> for Failure {
             StateError::ListExpired => Some(
                 "ask the owner of a root key to run 'packcast sign', which renews the key list",
             ),
-            StateError::LeavesOut { .. } => Some(
+            StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
+            StateError::NotConfirmed { .. } => Some(
+                "run 'packcast sign --restored' to see the head and the commits that it leaves out",
+            ),
+            StateError::NothingRestored => Some("run 'packcast sign' without --restored"),
+            StateError::PartlyRestored { .. } => {
+                Some("restore the whole table from a back-up of one time")
+            }
             StateError::UnknownHead { .. } => Some(
                 "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
             ),
@@ -163,15 +187,24 @@ impl From<StateError> for Failure {
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
-        let compare = matches!(error, StateError::NoKeyList).then_some(COMPARE_TRUST);
+        let second = match &error {
+            StateError::NoKeyList => Some(COMPARE_TRUST),
+            StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(RESTORED),
+            _ => None,
+        };
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
             StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
-            StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
+            StateError::LeavesOut { .. }
+            | StateError::LacksList { .. }
+            | StateError::NotConfirmed { .. }
+            | StateError::NothingRestored
+            | StateError::PartlyRestored { .. }
+            | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
-        hint.into_iter().chain(compare).fold(failure, Failure::hint)
+        hint.into_iter().chain(second).fold(failure, Failure::hint)
     }
 }
 
@@ -227,6 +260,16 @@ mod tests {
             StateError::HigherRank { lost: key() },
             StateError::ListExpired,
             StateError::LeavesOut { commit: commit(1) },
+            StateError::LacksList { serial: 3 },
+            StateError::NotConfirmed {
+                head: commit(1),
+                confirmed: commit(2),
+            },
+            StateError::NothingRestored,
+            StateError::PartlyRestored {
+                recorded: 9,
+                order: 5,
+            },
             StateError::UnknownHead { head: commit(1) },
             StateError::Clock(ClockError::Untold),
             StateError::Clock(ClockError::Differs {
@@ -271,6 +314,16 @@ mod tests {
         hint: ask the owner of a root key to run 'packcast sign', which renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
+        hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'
+        Conflict: the table lacks key list 3, which this machine remembers: the table was restored, or someone has removed the list
+        hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
+        hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'
+        Conflict: the head of the target is commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, which does not contain the confirmed commit 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
+        hint: run 'packcast sign --restored' to see the head and the commits that it leaves out
+        Conflict: the target leaves out no commit that this machine remembers: nothing was restored
+        hint: run 'packcast sign' without --restored
+        Conflict: the records of the target follow from change 9, and its head is change 5: only a part of the table was restored
+        hint: restore the whole table from a back-up of one time
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared

@@ -3,7 +3,9 @@
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::key_list::{KeyListError, KeyListFields, MAX_KEY_LIST_VALIDITY_S};
 use packcast_protocol::state::signed_text::TargetDocument as _;
-use packcast_protocol::state::{KeyList, KeyListId, PublisherKey, SignedKeyList, TrustedRoots};
+use packcast_protocol::state::{
+    KeyList, KeyListId, PublisherKey, SignedKeyList, TrustedRoots, VerifiedKeyList,
+};
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_rollout::memory::{MAX_ANCESTOR_AGE_S, SignedList};
 use packcast_store::records::Sign;
@@ -59,6 +61,28 @@ pub(super) enum KeyChange<'a> {
     },
     /// The keys stay. The list is signed by another root key.
     Confirm,
+}
+
+impl ListChange<'_> {
+    /// Returns true if the newest list has the change already: an interrupted command has made it.
+    pub(super) fn is_made(&self, newest: &VerifiedKeyList) -> bool {
+        let has = |publisher| newest.publishers().contains(&publisher);
+        match self.keys {
+            KeyChange::Rotate { old, new } => {
+                has(PublisherKey::retired(old.clone()))
+                    && has(PublisherKey::unrestricted(new.clone()))
+            }
+            KeyChange::Add(key) => has(PublisherKey::unrestricted(key.clone())),
+            KeyChange::Retire(key) => has(PublisherKey::retired(key.clone())),
+            KeyChange::Remove { lost, .. } => !names(newest, lost),
+            KeyChange::Confirm => newest.signer() == self.root,
+        }
+    }
+}
+
+/// Returns true if a key list names a key, also as a retired key or as a root key.
+pub(crate) fn names(list: &KeyList, key: &PublicKey) -> bool {
+    list.roots().contains(key) || list.publishers().iter().any(|it| it.key == *key)
 }
 
 /// Returns true if a key list must be renewed with the next commit.
@@ -162,6 +186,18 @@ fn next(
         issued: now,
         expires: now.plus(MAX_KEY_LIST_VALIDITY_S),
     }
+}
+
+/// Returns a signed list with its id. `None` if it cannot be read.
+pub(super) fn with_id(signed: &SignedKeyList) -> Option<SignedList> {
+    let list = serde_json::from_str::<KeyList>(signed.text()).ok()?;
+    Some(SignedList {
+        id: KeyListId {
+            serial: list.serial(),
+            digest: signed.digest(),
+        },
+        signed: signed.clone(),
+    })
 }
 
 /// Signs a key list.

@@ -5,6 +5,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{
     Commit, CommitId, KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit,
 };
+use packcast_rollout::memory::{Memory, SignedList};
 use packcast_store::Records;
 use packcast_store::records::Head;
 
@@ -60,6 +61,22 @@ impl TargetState {
     pub(super) fn go_to(&mut self, commit: &Commit) {
         self.trees = Trees::of(Some(commit));
         self.parent = Some(CommitId::of(commit));
+    }
+
+    /// Follows the key lists that this machine remembers. Returns those which the table lacks and
+    /// which lead to the newest list.
+    pub(super) fn follow_remembered(&mut self, memory: &Memory) -> Vec<SignedList> {
+        // The chain refuses a remembered list that a list of a higher root key has replaced.
+        let _ = self.chain.follow_all(memory.lists().map(|(_, list)| list));
+        let is_lacking = |list: &SignedKeyList| {
+            !self.recorded.contains(list) && self.chain.lists().any(|it| it == list)
+        };
+        let lists = memory.lists().filter(|(_, list)| is_lacking(list));
+        let lists = lists.map(|(id, signed)| SignedList {
+            id,
+            signed: signed.clone(),
+        });
+        lists.collect()
     }
 
     /// Returns the key lists on record that the present root keys, or those of the configuration,

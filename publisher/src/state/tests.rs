@@ -3,6 +3,7 @@
 mod complete;
 mod keys;
 mod replace;
+mod restored;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

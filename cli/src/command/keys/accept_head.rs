@@ -55,7 +55,7 @@ pub(super) fn nobody_to_ask(head: &ShownHead) -> Failure {
     Failure::usage("cannot ask for a confirmation: there is no terminal").hint(accept)
 }
 
-pub(super) fn text(head: &ShownHead) -> String {
+pub(in super::super) fn text(head: &ShownHead) -> String {
     let about = head.about.as_ref();
     let author = about.map(|about| format!("{} on {}", about.author, about.host));
     let command = about.map(|about| about.command.to_string());

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::log::LoggedCommit;
+use packcast_publisher::owned_commit::OwnedCommit;
 use packcast_publisher::signing::replace::{
     self, KeptState, ReplacePlan, ReplaceRequest, ReplacedKey,
 };
 
 use crate::Globals;
-use crate::command::log;
+use crate::command::owned_commits::Titles;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
@@ -104,17 +104,21 @@ pub(super) fn question(kept: u64) -> String {
     format!("Remove the key, and continue with the state of commit {kept}?")
 }
 
-/// Describes the commits that this machine does not know, and the packages that the key has signed.
+/// Describes the commits since the kept one, and the packages that the key has signed.
 fn question_text(plan: &ReplacePlan) -> String {
     format!("{}\n{}", commits(&plan.commits), packages(&plan.packages))
 }
 
-pub(super) fn commits(unknown: &[LoggedCommit]) -> String {
-    if unknown.is_empty() {
-        return "this machine knows all commits".to_owned();
+pub(super) fn commits(commits: &[OwnedCommit]) -> String {
+    const TITLES: Titles = Titles {
+        this_machine: "undone commits of this machine, whose removals stay",
+        other_machine: "undone commits of other machines, as far as the lost key has signed them",
+        unknown: "commits that this machine does not know",
+    };
+    if commits.is_empty() {
+        return "this machine knows all commits, and none is undone".to_owned();
     }
-    let unknown = log::text(unknown);
-    format!("commits that this machine does not know:\n{unknown}")
+    TITLES.text(commits)
 }
 
 /// Names the assigned packages that the lost key has signed.

@@ -102,6 +102,39 @@ async fn an_interrupted_rotation_continues() {
 }
 
 #[tokio::test]
+async fn a_rotation_that_stopped_before_its_commit_continues_at_once() {
+    let table = Table::without_target(323).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let old = target.trust().unwrap();
+    let (mut signer, progress) = (Signer::new(&target, None), Progress::none());
+    let changed = signer.change(&target, &[StateChange::Renew], "packcast", &progress);
+    changed.await.unwrap();
+    table.faults.set_rates(FaultRates {
+        conflicts: 1_000,
+        ..FaultRates::default()
+    });
+    rotated(&target).await.unwrap_err();
+    table.faults.set_rates(FaultRates::default());
+    let signed = {
+        let memory = memory(&target.state_memory, &old).await;
+        memory.memory().lines().last().unwrap().commit
+    };
+    let new = rotated(&target).await.unwrap();
+    assert_eq!(new.roots(), [current_key(&target)]);
+    let mut state = read(&table, &new).await;
+    assert_eq!(state.chain.serial(), 3);
+    let name = LeafName::Commit(signed.name());
+    let digests = state.trees.digests(&table.records, [name].into()).await;
+    let digest = digests.unwrap().into_values().next();
+    assert_eq!(
+        digest,
+        Some(Some(signed.digest)),
+        "the same commit is stored"
+    );
+}
+
+#[tokio::test]
 async fn an_added_publisher_signs_commits_until_its_key_is_revoked() {
     let table = Table::without_target(322).await;
     let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ use packcast_protocol::state::held::{DeploymentFacts, VerifiedState};
 use packcast_protocol::state::{StateReply, StateText};
 
 use super::*;
+use crate::owned_commit::CommitOwner;
 use crate::signing::key::SigningKey;
 use crate::signing::publisher_keys;
 use crate::signing::replace::{KeptState, ReplaceRequest, ReplacedKey, plan, replace};
@@ -189,9 +190,10 @@ async fn a_replaced_key_takes_the_thief_s_changes_with_it() {
     let shown: Vec<_> = planned
         .commits
         .iter()
-        .map(|it| (it.commit, it.lines.len()))
+        .map(|it| (it.commit.commit, it.owner, it.commit.lines.len()))
         .collect();
-    assert_eq!((shown, planned.kept), (vec![(stolen, 1)], good));
+    let expected = vec![(stolen, CommitOwner::Unknown, 1)];
+    assert_eq!((shown, planned.kept), (expected, good));
     let replaced = leak.replace(KeptState::Of(good.number)).await.unwrap();
 
     assert_eq!(leak.packages().await, [leak.tool]);
@@ -292,6 +294,40 @@ async fn a_number_in_the_future_is_no_longer_counted() {
     let head = leak.head().await;
     assert!(head.number <= crate::clock::now().0 + 60, "{head}");
     assert_eq!(leak.packages().await, [leak.tool]);
+}
+
+/// This machine does not know of the leak when it withdraws a package.
+#[tokio::test]
+async fn withdrawals_that_the_lost_key_has_signed_on_this_machine_stay() {
+    let mut leak = Leak::start(338).await;
+    let good = leak.head().await;
+    leak.wipe().await;
+    let stolen = leak.head().await;
+    change(&leak.target, &[unassign(leak.tool)]).await.unwrap();
+    let own_commit = leak.head().await;
+    let other = leak.table.package("other", 5).await.id;
+    change(&leak.target, &[assign(other, false)]).await.unwrap();
+    let last = leak.head().await;
+    let kept = KeptState::Of(good.number);
+    let planned = plan(&leak.target, &own(kept)).await.unwrap();
+    let shown: Vec<_> = planned
+        .commits
+        .iter()
+        .map(|it| (it.commit.commit, it.owner))
+        .collect();
+    let expected = [
+        (last, CommitOwner::ThisMachine),
+        (own_commit, CommitOwner::ThisMachine),
+        // A command of this machine has read the head since, so the machine remembers it.
+        (stolen, CommitOwner::OtherMachine),
+    ];
+    assert_eq!(shown, expected);
+    leak.target.warnings.take();
+    leak.replace(kept).await.unwrap();
+    assert_eq!(leak.packages().await, []);
+    assert_eq!(leak.target.warnings.take(), []);
+    leak.check_in().await;
+    assert!(!leak.begins(leak.tool) && !leak.begins(leak.wipe));
 }
 
 #[tokio::test]

@@ -43,8 +43,9 @@ pub struct HeadChange<'a> {
     /// Packages that the commit newly assigns, at most [`HeadChange::MAX_PACKAGES`]. None of them
     /// may be deleted.
     pub assigned: &'a [PackageId],
-    /// A key list that belongs to the commit.
-    pub list: Option<(KeyListId, &'a SignedKeyList)>,
+    /// Key lists that belong to the commit, in the order of their serial numbers. A commit that
+    /// assigns packages has at most one, because a transaction has 100 writes.
+    pub lists: &'a [(KeyListId, &'a SignedKeyList)],
 }
 
 /// Outcome of a change of the head.
@@ -56,7 +57,7 @@ pub enum HeadChanged {
     OtherHead,
     /// Nothing was written: this package was deleted, or it does not exist.
     Deleted(PackageId),
-    /// Nothing was written: the commit or the key list is on record already.
+    /// Nothing was written: the commit or a key list is on record already.
     Exists,
 }
 
@@ -74,7 +75,7 @@ impl HeadChange<'_> {
     /// Returns the head after the change.
     fn head(&self) -> Head {
         let replaced = self.replaced;
-        let list = self.list.as_ref().map(|(id, _)| *id);
+        let list = self.lists.last().map(|(id, _)| *id);
         Head {
             commit: self.commit.clone(),
             order: replaced.map_or(0, |head| head.order) + 1,
@@ -107,8 +108,8 @@ impl Records {
         let mut writes = vec![self.swap(change.replaced, &head)];
         writes.extend(change.assigned.iter().map(|id| self.not_deleted(*id)));
         writes.push(write::create(self.table(), ordered.item()));
-        let list = change.list.as_ref();
-        writes.extend(list.map(|(id, signed)| self.adding_list(id, signed)));
+        let lists = change.lists.iter();
+        writes.extend(lists.map(|(id, signed)| self.adding_list(id, signed)));
         let refused = match self.commit(writes).await? {
             Commit::Done => return Ok(HeadChanged::Done(head)),
             Commit::Refused(refused) => refused,

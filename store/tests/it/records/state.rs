@@ -24,7 +24,7 @@ fn first_commit(commit: &CommitRecord) -> HeadChange<'_> {
         replaced: None,
         commit,
         assigned: &[],
-        list: None,
+        lists: &[],
     }
 }
 
@@ -194,7 +194,7 @@ async fn key_lists_are_in_the_order_of_their_serial_numbers(service: Service) {
     let (id, signed) = list(11);
     let change = HeadChange {
         replaced: Some(&head),
-        list: Some((id, &signed)),
+        lists: &[(id, &signed)],
         ..first_commit(&commit)
     };
     let next = changed(&table, change).await;
@@ -203,7 +203,7 @@ async fn key_lists_are_in_the_order_of_their_serial_numbers(service: Service) {
     let commit = commit_after(Some(&next), root(2), NOW);
     let change = HeadChange {
         replaced: Some(&next),
-        list: Some((id, &signed)),
+        lists: &[(id, &signed)],
         ..first_commit(&commit)
     };
     assert_eq!(
