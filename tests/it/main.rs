@@ -36,6 +36,7 @@ mod pacing;
 mod permissions;
 mod priorities;
 mod publish;
+mod restored;
 mod resume;
 mod s3;
 mod second_machine;
