@@ -45,7 +45,8 @@ const NAME: &str = "packcast";
 const AGENT: &str = "agent";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
+Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
+75 try again later.
 
 Run 'packcast demo' to see a package deployed on this machine.";
 

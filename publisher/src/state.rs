@@ -40,7 +40,7 @@ pub use self::complete::{Completed, Completing, complete};
 pub(crate) use self::current::{current_groups, current_part, warn_of_open_records};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
-pub(crate) use self::key_list::names;
+pub(crate) use self::key_list::{StateKey, names};
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};

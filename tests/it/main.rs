@@ -38,6 +38,7 @@ mod priorities;
 mod publish;
 mod restored;
 mod resume;
+mod root_key;
 mod s3;
 mod second_machine;
 mod secrets;

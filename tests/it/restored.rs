@@ -71,7 +71,10 @@ fn a_device_that_holds_a_lost_commit_follows_the_commit_on_the_restored_head() {
 
     back_up.restore(&mut world);
     let refused = world.refused(3, &["assign", "next@1", "--group", "lab"]);
-    assert!(refused.contains("run 'packcast sign --restored'"), "{refused}");
+    assert!(
+        refused.contains("run 'packcast sign --restored'"),
+        "{refused}"
+    );
     // The device refuses the restored head, too.
     device.run();
     let shown = world.refused(2, &["sign", "--restored"]);

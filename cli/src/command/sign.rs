@@ -9,7 +9,7 @@ use packcast_publisher::state::renew::{RenewedState, renew, renew_restored};
 use packcast_publisher::state::restored::Restoration;
 use packcast_publisher::{Failure, Target};
 
-use super::key_arg::KeyArg;
+use super::key_arg::{KeyArg, RootKeyArg};
 use super::keys::accept_head;
 use super::owned_commits::Titles;
 use crate::Globals;
@@ -22,15 +22,19 @@ const DAY_S: u64 = 24 * 3600;
 ///
 /// A Packcast agent begins nothing under a signed state that has expired: 90 days after the last
 /// change. This command signs the state again, and renews the list of publisher keys if it expires
-/// within 60 days and your key is a root key. Run it once a month.
+/// within 60 days and your key is a root key. Run it once a month. With --root-key it always renews
+/// the list; the first change of a target whose root key is kept apart needs this option.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast sign
   packcast sign --state-valid-for 14
+  packcast sign --root-key /media/usb/root.key
   packcast sign --restored")]
 pub(crate) struct Args {
     /// Let the signed state expire after this many days
+    ///
+    /// The next change is valid for 90 days again.
     #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=90))]
     state_valid_for: u64,
     /// Sign although nothing confirms the clock of this machine
@@ -61,12 +65,15 @@ pub(crate) struct Args {
     adopt: Vec<CommitId>,
     #[command(flatten)]
     key: KeyArg,
+    #[command(flatten)]
+    root_key: RootKeyArg,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let mut signer = self.key.signer(&target).accepting_clock(self.accept_clock);
+        let signer = self.key.signer(&target).accepting_clock(self.accept_clock);
+        let mut signer = signer.with_root(self.root_key.load(&target)?);
         let valid_for_s = self.state_valid_for * DAY_S;
         let bar = Bar::new();
         let progress = bar.progress();

@@ -231,7 +231,8 @@ fn packcast() {
 
               [default: text]
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
+    75 try again later.
 
     Run 'packcast demo' to see a package deployed on this machine.
     ");
@@ -369,14 +370,24 @@ fn keys_generate() {
     leaves this machine; keep a copy in a safe place. 'packcast local' generates its
     key itself.
 
+    Pass the file with --key if packcast.toml does not have the target yet:
+    'infra/deploy' writes its section, and needs the trust line before.
+
     Usage: packcast keys generate [OPTIONS]
 
     Options:
           --key <FILE>
               Write the key to this file instead of the target's own key file
 
+          --root <FILE>
+              Also generate a root key of the new target in this file, to be kept
+              offline
+
+              Only the root key signs key lists, and the other key signs all
+              changes. Then run 'packcast sign --root-key FILE' once a month.
+
           --unencrypted
-              Do not encrypt the key: anybody who can read the file can sign
+              Do not encrypt the keys: anybody who can read a file can sign
 
       -h, --help
               Print help (see a summary with '-h')
@@ -384,8 +395,9 @@ fn keys_generate() {
     Global options: …
 
     Examples:
+      packcast keys generate --target production --key ~/keys/production.key
+      packcast keys generate --target production --root /media/usb/root.key
       packcast keys generate --target production
-      packcast keys generate --key ~/keys/production.key
     ");
 }
 
@@ -394,8 +406,8 @@ fn keys_show() {
     assert_snapshot!(help("keys show"), @"
     Show the signing key and the trust line of the target
 
-    The trust line names the target and all its root keys, the key of the highest
-    rank first. It belongs in the configuration of agents, and another
+    The trust line names the target and its present root keys, the key of the
+    highest rank first. It belongs in the configuration of agents, and another
     administrator's machine needs it once.
 
     Usage: packcast keys show [OPTIONS]
@@ -469,10 +481,10 @@ fn keys_rotate() {
     assert_snapshot!(help("keys rotate"), @"
     Replace the signing key with a new one
 
-    The new key takes the place of the old one in the key list of the target, and
-    the trust line changes: configure new agents with the new line. Agents with the
-    old line follow at their next check-in. The old key signs no further changes. If
-    the command is interrupted, run it again to complete the rotation.
+    The new key takes the place of the old one in the key list of the target. The
+    command prints a trust line for new agents; the old line stays valid. Agents
+    follow the new key at their next check-in. The old key signs no further changes.
+    If the command is interrupted, run it again to complete the rotation.
 
     Usage: packcast keys rotate [OPTIONS]
 
@@ -482,6 +494,13 @@ fn keys_rotate() {
 
           --unencrypted
               Do not encrypt the new key: anybody who can read the file can sign
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -500,10 +519,11 @@ fn keys_replace() {
 
     Shows the changes that this machine does not know, and asks. Then the key is
     removed from the key list, and one commit brings back the state of the commit
-    that you name, or keeps the present state. Changes of other publishers since
-    then are lost, too, unless they have removed something: make them again. If the
-    key of this machine has leaked, a new key takes its place. Only a root key can
-    sign the new key list. If the command is interrupted, run it again.
+    that you name, or keeps the present state. Your own changes and those of other
+    publishers since then are lost, too, unless they have removed something: make
+    them again. If the key of this machine has leaked, a new key takes its place.
+    Only a root key can sign the new key list. If the command is interrupted, run it
+    again.
 
     Usage: packcast keys replace [OPTIONS] --compromised <--revert-to <NUMBER>|--keep> [PUBLIC_KEY]
 
@@ -530,6 +550,13 @@ fn keys_replace() {
 
           --unencrypted
               Do not encrypt the new key: anybody who can read the file can sign
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -564,6 +591,13 @@ fn keys_trust() {
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
 
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -580,8 +614,9 @@ fn keys_revoke() {
     Let a publisher sign no further changes of the target
 
     From their next check-in on, devices accept no change that this key signs. Its
-    earlier changes stay: packages that it has assigned stay assigned. Only a root
-    key of the target can sign the new key list.
+    earlier changes stay: packages that it has assigned stay assigned. If the key
+    has leaked, run 'packcast keys replace --compromised' instead. Only a root key
+    of the target can sign the new key list.
 
     Usage: packcast keys revoke [OPTIONS] <PUBLIC_KEY>
 
@@ -595,6 +630,13 @@ fn keys_revoke() {
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1050,8 +1092,8 @@ fn assign() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1121,13 +1163,16 @@ fn sign() {
     A Packcast agent begins nothing under a signed state that has expired: 90 days
     after the last change. This command signs the state again, and renews the list
     of publisher keys if it expires within 60 days and your key is a root key. Run
-    it once a month.
+    it once a month. With --root-key it always renews the list; the first change of
+    a target whose root key is kept apart needs this option.
 
     Usage: packcast sign [OPTIONS]
 
     Options:
           --state-valid-for <DAYS>
               Let the signed state expire after this many days
+
+              The next change is valid for 90 days again.
 
               [default: 90]
 
@@ -1137,11 +1182,41 @@ fn sign() {
               For a table on the same machine, which was not changed for more than
               90 days. A clock that differs from the table's is never accepted.
 
+          --restored
+              Sign the head of a table that you have restored from a back-up
+
+              The head of a restored table leaves out commits that machines and
+              devices know, so they refuse it, as they refuse the head of an
+              attacker. This option shows the head and these commits, and asks. The
+              new commit contains them, so that devices follow it. What they have
+              removed stays removed, as far as the table still has them; their other
+              changes are lost. Run it on each machine that has changed the target
+              since the time of the back-up.
+
+          --accept-head <COMMIT>
+              With --restored: confirm this head without a question
+
+              The head must be this commit, or a later one that contains it.
+
+          --adopt <COMMIT>
+              With --restored: contain this commit, too (repeatable)
+
+              For a commit that a device holds and that no machine remembers, for
+              example because the machine was lost. 'packcast-agent status' shows
+              the commit on the device.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1151,6 +1226,8 @@ fn sign() {
     Examples:
       packcast sign
       packcast sign --state-valid-for 14
+      packcast sign --root-key /media/usb/root.key
+      packcast sign --restored
     ");
 }
 
@@ -2185,8 +2262,8 @@ fn revert() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -2219,8 +2296,8 @@ fn audit() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')

@@ -30,8 +30,7 @@ use crate::owned_commit::OwnedCommit;
 use crate::package::named;
 use crate::progress::Progress;
 use crate::state::replace::{Replacement, replace as replace_in_state};
-use crate::state::rotate::StateKey;
-use crate::state::{CommitStanding, History, PastCommit, StateError, Trees, names};
+use crate::state::{CommitStanding, History, PastCommit, StateError, StateKey, Trees, names};
 use crate::target::Target;
 
 /// The parameters of a replacement.
@@ -43,6 +42,8 @@ pub struct ReplaceRequest {
     pub file: Option<PathBuf>,
     /// The new key is not encrypted.
     pub unencrypted: bool,
+    /// The root key that signs the key list, if it is another key than that of this machine.
+    pub root: Option<Arc<SigningKey>>,
     pub kept: KeptState,
 }
 
@@ -176,12 +177,13 @@ pub async fn replace(
         let NewKey { key, .. } = new_key(&next_file(&file), request.unencrypted, secrets)?;
         Arc::new(key)
     };
-    let [sign_own, sign_new] = [&own, &new].map(|key| state_signer(Arc::clone(key)));
+    let root = request.root.as_ref().unwrap_or(&own);
+    let [sign_list, sign_new] = [root, &new].map(|key| state_signer(Arc::clone(key)));
     let replacement = Replacement {
         lost: &plan.lost,
         root: StateKey {
-            public: own.public(),
-            sign: &*sign_own,
+            public: root.public(),
+            sign: &*sign_list,
         },
         publisher: StateKey {
             public: new.public(),

@@ -12,7 +12,7 @@ use super::clock_check;
 use super::commit::{CommitRequest, Committer, Made, Validity};
 use super::error::StateError;
 use super::expiry;
-use super::key_list::ListChange;
+use super::key_list::{KeyChange, ListChange, StateKey};
 use super::removal::Removal;
 use super::restored::Restoration;
 use crate::clock::now;
@@ -27,6 +27,8 @@ pub struct StateChanger<'a> {
     trust: TrustedRoots,
     key: &'a PublicKey,
     sign: &'a Sign,
+    /// A root key that renews the key list with each change.
+    root: Option<StateKey<'a>>,
     valid_for_s: u64,
 }
 
@@ -48,8 +50,15 @@ impl<'a> StateChanger<'a> {
             trust,
             key,
             sign,
+            root: None,
             valid_for_s: MAX_COMMIT_VALIDITY_S,
         })
+    }
+
+    /// Renews the key list with each change, by this root key.
+    #[must_use]
+    pub(crate) fn with_root(self, root: Option<StateKey<'a>>) -> Self {
+        Self { root, ..self }
     }
 
     /// Makes commits that are valid for this time in seconds, at most 90 days.
@@ -108,7 +117,8 @@ impl<'a> StateChanger<'a> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let request = self.request(&[StateChange::Renew], command);
         let mut committer = self.committer(&mut memory);
-        let made = Box::pin(committer.restore(restoration, &request)).await?;
+        let list = self.renewal();
+        let made = Box::pin(committer.restore(restoration, &request, list.as_ref())).await?;
         Ok(self.conclude(made, &[]))
     }
 
@@ -118,7 +128,8 @@ impl<'a> StateChanger<'a> {
         changes: &[StateChange],
         command: &str,
     ) -> Result<(Changed<'a>, Validity), Failure> {
-        self.change_all(changes, None, command).await
+        let renewal = self.renewal();
+        self.change_all(changes, renewal.as_ref(), command).await
     }
 
     async fn change_all(
@@ -149,6 +160,13 @@ impl<'a> StateChanger<'a> {
         for commit in unknown {
             self.target.warnings.push(lost_changes(commit));
         }
+    }
+
+    fn renewal(&self) -> Option<ListChange<'a>> {
+        self.root.map(|root| ListChange {
+            root,
+            keys: KeyChange::Renew,
+        })
     }
 
     fn committer<'m>(&'m self, memory: &'m mut MemoryFile) -> Committer<'m> {

@@ -28,7 +28,7 @@ use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign}
 use super::adopt::Adoption;
 use super::compare::{check_lists, compare, contained};
 use super::error::StateError;
-use super::key_list::{self, ListChange, sign_list};
+use super::key_list::{self, KeyChange, ListChange, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use crate::signing::memory_file::MemoryFile;
@@ -226,23 +226,30 @@ impl Committer<'_> {
         change: Option<&ListChange<'_>>,
         now: UnixTime,
     ) -> Result<Option<SignedList>, StateError> {
-        let root = change.map_or(self.key, |change| change.root);
+        let root = change.map_or(self.key, |change| change.root.public);
         if !state.chain.roots().contains(root) {
             return match change {
                 None => Ok(None),
                 Some(_) => Err(StateError::NotRoot { key: root.clone() }),
             };
         }
-        let list = match (state.chain.newest(), change) {
-            (Some(newest), Some(change)) => key_list::changed(newest, change.keys, now)?,
-            (Some(newest), None) if key_list::is_due(newest, now) => {
+        let keys = change.map(|change| change.keys);
+        let is_renewal = matches!(keys, None | Some(KeyChange::Renew));
+        let list = match (state.chain.newest(), keys) {
+            (Some(newest), _) if is_renewal => {
+                if keys.is_none() && !key_list::is_due(newest, now) {
+                    return Ok(None);
+                }
                 let outdated = key_list::outdated(newest, &state.key_lists(), now);
                 key_list::renewed(newest, &outdated, now)?
             }
-            (None, None) if self.is_first(state) => key_list::first(self.trust, self.key, now)?,
+            (Some(newest), Some(keys)) => key_list::changed(newest, keys, now)?,
+            (None, _) if is_renewal && self.is_first(state) => {
+                key_list::first(self.trust, self.key, now)?
+            }
             _ => return Ok(None),
         };
-        let sign = change.map_or(self.sign, |change| change.sign);
+        let sign = change.map_or(self.sign, |change| change.root.sign);
         let list = sign_list(&list, sign)?;
         state.chain.follow(&list.signed)?;
         Ok(Some(list))

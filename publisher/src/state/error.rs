@@ -135,9 +135,9 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::NoKeyList | StateError::NoHead => {
-                Some("make the first change of a new target on the machine that has created it")
-            }
+            StateError::NoKeyList | StateError::NoHead => Some(
+                "make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'",
+            ),
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
             | StateError::NoListOf { .. }
@@ -153,13 +153,13 @@ impl From<StateError> for Failure {
                 Some("use the new key; if 'packcast keys rotate' was interrupted, run it again")
             }
             StateError::NotRoot { .. } => {
-                Some("ask the owner of a root key to change the key list")
+                Some("pass the root key with --root-key, or ask its owner to change the key list")
             }
             StateError::HigherRank { .. } => Some(
                 "ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices",
             ),
             StateError::ListExpired => Some(
-                "ask the owner of a root key to run 'packcast sign', which renews the key list",
+                "run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list",
             ),
             StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
@@ -284,10 +284,10 @@ mod tests {
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
-        hint: make the first change of a new target on the machine that has created it
+        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the target has no commit yet
-        hint: make the first change of a new target on the machine that has created it
+        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
@@ -307,11 +307,11 @@ mod tests {
         Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is retired: it signs no further changes
         hint: use the new key; if 'packcast keys rotate' was interrupted, run it again
         Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is not a root key of the target, so it cannot change the key list
-        hint: ask the owner of a root key to change the key list
+        hint: pass the root key with --root-key, or ask its owner to change the key list
         Failed: cannot remove root key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB: it has a higher rank than your key, so its key lists replace yours
         hint: ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices
         Failed: the newest key list has expired
-        hint: ask the owner of a root key to run 'packcast sign', which renews the key list
+        hint: run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'

@@ -15,7 +15,7 @@ use super::error::StateError;
 /// Remaining validity below which a commit renews the key list, in seconds: 60 days.
 const RENEWED_BEFORE_S: u64 = 60 * 86_400;
 
-/// Returns the first key list of a target. The only publisher key is one of its root keys.
+/// Returns the first key list of a target, with one publisher key.
 pub(super) fn first(
     trust: &TrustedRoots,
     key: &PublicKey,
@@ -32,11 +32,17 @@ pub(super) fn first(
     })
 }
 
+/// A key, and the function that signs states with it.
+#[derive(Clone, Copy)]
+pub(crate) struct StateKey<'a> {
+    pub(crate) public: &'a PublicKey,
+    pub(crate) sign: &'a Sign,
+}
+
 /// A change of the key list, which becomes public with the next commit.
 pub(super) struct ListChange<'a> {
     /// The root key that signs the list.
-    pub(super) root: &'a PublicKey,
-    pub(super) sign: &'a Sign,
+    pub(super) root: StateKey<'a>,
     pub(super) keys: KeyChange<'a>,
 }
 
@@ -61,6 +67,8 @@ pub(super) enum KeyChange<'a> {
     },
     /// The keys stay. The list is signed by another root key.
     Confirm,
+    /// The keys stay, without outdated ones. A new target gets its first list.
+    Renew,
 }
 
 impl ListChange<'_> {
@@ -75,7 +83,8 @@ impl ListChange<'_> {
             KeyChange::Add(key) => has(PublisherKey::unrestricted(key.clone())),
             KeyChange::Retire(key) => has(PublisherKey::retired(key.clone())),
             KeyChange::Remove { lost, .. } => !names(newest, lost),
-            KeyChange::Confirm => newest.signer() == self.root,
+            KeyChange::Confirm => newest.signer() == self.root.public,
+            KeyChange::Renew => false,
         }
     }
 }
@@ -133,7 +142,7 @@ pub(super) fn changed(
             publishers.extend(new.cloned().map(PublisherKey::unrestricted));
             from = from.max(number);
         }
-        KeyChange::Confirm => {}
+        KeyChange::Confirm | KeyChange::Renew => {}
     }
     KeyList::new(KeyListFields {
         from,

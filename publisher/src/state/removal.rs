@@ -16,14 +16,14 @@ use packcast_rollout::memory::{
     MAX_ANCESTOR_AGE_S, MAX_UNFINISHED_S, MemoryEvent, MemoryLine, SignedList,
 };
 use packcast_rollout::state::{EntryOwner, StateChange, StateDifference};
-use packcast_store::records::{Head, HeadChange, Sign};
+use packcast_store::records::{Head, HeadChange};
 
 use super::adopt::Adoption;
 use super::commit::{ATTEMPTS, Attempt, CommitRequest, Committer, Next};
 use super::compare::contained_of;
 use super::error::StateError;
 use super::history::{CommitStanding, History, PastCommit};
-use super::key_list::{self, KeyChange, names, sign_list};
+use super::key_list::{self, KeyChange, StateKey, names, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use super::two_states::ComparedStates;
@@ -33,8 +33,7 @@ pub(super) struct Removal<'a> {
     pub(super) lost: &'a PublicKey,
     /// The root key that signs the key list. If another key signs the commit, this key takes the
     /// place of the lost one.
-    pub(super) root: &'a PublicKey,
-    pub(super) sign_list: &'a Sign,
+    pub(super) root: StateKey<'a>,
     /// The commit whose state stays.
     pub(super) good: &'a Commit,
 }
@@ -150,7 +149,7 @@ impl Committer<'_> {
         now: UnixTime,
     ) -> Result<(u64, SignedList), StateError> {
         let newest = state.chain.newest().ok_or(StateError::NoKeyList)?;
-        let (root, lost) = (removal.root, removal.lost);
+        let (root, lost) = (removal.root.public, removal.lost);
         may_remove(newest.roots(), root, lost)?;
         let mut keys = newest.usable_publishers();
         keys.retain(|key| key != lost);
@@ -167,7 +166,7 @@ impl Committer<'_> {
             from: number,
         };
         let without = key_list::changed(newest, change, now)?;
-        Ok((number, sign_list(&without, removal.sign_list)?))
+        Ok((number, sign_list(&without, removal.root.sign)?))
     }
 
     /// Adopts the commits of all keys that stay, as far as the good commit does not contain them.

@@ -16,6 +16,7 @@ use super::commit::{ATTEMPTS, Attempt, CommitRequest, Committer, Made, Next};
 use super::compare::{contained, contained_of};
 use super::error::StateError;
 use super::history::{CommitProblem, History, KeyLists, PastCommit};
+use super::key_list::ListChange;
 
 /// The confirmation of a restored head.
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +95,12 @@ async fn read(
 }
 
 impl Committer<'_> {
-    /// Makes a commit on the head of a restored table.
+    /// Makes a commit on the head of a restored table, together with a change of the key list.
     pub(super) async fn restore(
         &mut self,
         restoration: &Restoration<'_>,
         request: &CommitRequest<'_>,
+        change: Option<&ListChange<'_>>,
     ) -> Result<Made, StateError> {
         let mut attempted = restoration.confirmed;
         for _ in 0..ATTEMPTS {
@@ -127,7 +129,7 @@ impl Committer<'_> {
             if recorded > order {
                 return Err(StateError::PartlyRestored { recorded, order });
             }
-            let list = self.new_list(&mut state, None, now)?;
+            let list = self.new_list(&mut state, change, now)?;
             self.check_key(&state, now)?;
             let mut adoption = Adoption::default();
             for past in &left_out.commits {

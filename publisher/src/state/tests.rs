@@ -27,7 +27,7 @@ use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::signing::{NoSecrets, Signer, key_files};
 use crate::target::Target;
-use crate::test_target::new_target;
+use crate::test_target::{new_target, target_in};
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -527,7 +527,7 @@ async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
     let refused = change(&target, &[create_lab()]).await.unwrap_err();
     insta::assert_snapshot!(refused, @r"
     the target has no key list that its root keys have signed
-    hint: make the first change of a new target on the machine that has created it
+    hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
     hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
     ");
     assert_eq!(table.records.head().await.unwrap(), None);

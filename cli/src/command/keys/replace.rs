@@ -10,6 +10,7 @@ use packcast_publisher::signing::replace::{
 };
 
 use crate::Globals;
+use crate::command::key_arg::RootKeyArg;
 use crate::command::owned_commits::Titles;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
@@ -38,6 +39,8 @@ pub(crate) struct Args {
     /// Do not encrypt the new key: anybody who can read the file can sign
     #[arg(long)]
     unencrypted: bool,
+    #[command(flatten)]
+    root_key: RootKeyArg,
 }
 
 /// The state that stays.
@@ -59,6 +62,7 @@ impl Args {
             lost: self.public_key,
             file: self.key,
             unencrypted: self.unencrypted,
+            root: self.root_key.load(&target)?,
             kept: self.kept.revert_to.map_or(KeptState::Head, KeptState::Of),
         };
         let plan = Box::pin(replace::plan(&target, &request)).await?;

@@ -8,12 +8,12 @@ use packcast_protocol::state::{StateReply, StateText};
 use super::*;
 use crate::owned_commit::CommitOwner;
 use crate::signing::key::SigningKey;
-use crate::signing::publisher_keys;
+use crate::signing::publisher_keys::{self, ListKeys};
 use crate::signing::replace::{KeptState, ReplaceRequest, ReplacedKey, plan, replace};
 use crate::signing::rotate::rotate;
 use crate::signing::signer::state_signer;
-use crate::state::StateChanger;
 use crate::state::removal::Removal;
+use crate::state::{StateChanger, StateKey};
 
 /// A target with one administrator, a device, and a thief who has a copy of the key.
 struct Leak {
@@ -175,6 +175,7 @@ fn own(kept: KeptState) -> ReplaceRequest {
         lost: None,
         file: None,
         unencrypted: true,
+        root: None,
         kept,
     }
 }
@@ -406,8 +407,10 @@ async fn a_replacement_that_stopped_after_its_commit_is_completed() {
     let [sign_old, sign_new] = [&old, &new].map(|key| state_signer(Arc::clone(key)));
     let removal = Removal {
         lost: old.public(),
-        root: old.public(),
-        sign_list: &*sign_old,
+        root: StateKey {
+            public: old.public(),
+            sign: &*sign_old,
+        },
         good: &good,
     };
     let changer = StateChanger::open(&leak.target, new.public(), &*sign_new, false).await;
@@ -447,7 +450,11 @@ async fn the_commits_of_other_publishers_are_adopted() {
         .unwrap()
         .public()
         .clone();
-    publisher_keys::trust(&leak.target, &public, Arc::clone(&own_key))
+    let keys = ListKeys {
+        own: Arc::clone(&own_key),
+        root: None,
+    };
+    publisher_keys::trust(&leak.target, &public, &keys)
         .await
         .unwrap();
     let good = leak.head().await;
@@ -515,7 +522,7 @@ async fn the_thief_of_the_only_root_key_can_keep_the_target() {
     let good = leak.head().await;
     leak.wipe().await;
     // The thief has the only root key, and signs a list first.
-    rotate(&leak.thief, None, true).await.unwrap();
+    rotate(&leak.thief, None, true, None).await.unwrap();
     let refused = leak.replace(KeptState::Of(good.number)).await.unwrap_err();
     assert!(
         refused

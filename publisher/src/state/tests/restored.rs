@@ -260,7 +260,7 @@ async fn key_lists_that_a_restored_table_lacks_are_stored_again() {
     let target = Restored::start(364).await;
     let restored = target.head().await;
     change(&target.two, &[StateChange::Renew]).await.unwrap();
-    rotate(&target.one, None, true).await.unwrap();
+    rotate(&target.one, None, true, None).await.unwrap();
     let rotated = target.head().await;
     target.restore().await;
     // A machine with the old key has not seen the rotation.
