@@ -17,6 +17,11 @@ struct GeneratedKeys {
     root_key_file: std::path::PathBuf,
 }
 
+#[derive(Deserialize)]
+struct GeneratedKey {
+    public_key: PublicKey,
+}
+
 /// Generates both keys for another target, and gives them to the local system, which has no keys
 /// yet.
 fn generate(place: &Path) {
@@ -81,6 +86,17 @@ fn only_the_owner_of_the_root_key_changes_the_key_list() {
     device.run();
     let finished = world.device_state(&device).finished;
     assert_eq!(finished.len(), 2, "{finished:#?}");
+    // A publisher key whose passphrase is forgotten is lost; a new key signs its own addition.
     let key = world.local_dir().join("packcast.key");
-    world.refused(1, &["keys", "rotate", "--root-key", text(&key)]);
+    let lost = Tree::of(&world).signer().to_string();
+    for file in [&key, &key.with_extension("pub")] {
+        std::fs::rename(file, file.with_added_extension("lost")).unwrap();
+    }
+    let generate = ["keys", "generate", "--unencrypted", "--key", text(&key)];
+    let made: GeneratedKey = world.json(&generate);
+    let public = made.public_key.to_string();
+    world.ok(&["keys", "trust", &public, "--root-key", &offline]);
+    world.ok(&["keys", "revoke", &lost, "--root-key", &offline]);
+    assert_eq!(Tree::of(&world).may_sign(), [made.public_key]);
+    world.ok(&["unassign", "second@1", "--device", device.id()]);
 }

@@ -16,7 +16,7 @@ use crate::signing::memory_file::MemoryFile;
 /// key lists that lead to the present one.
 ///
 /// The state has the key lists of the table only.
-pub(super) fn check_lists(memory: &mut MemoryFile, state: &TargetState) -> Result<(), StateError> {
+pub(crate) fn check_lists(memory: &mut MemoryFile, state: &TargetState) -> Result<(), StateError> {
     let mut remembered = state.clone();
     remembered.follow_remembered(memory.memory());
     if remembered.chain.newest() != state.chain.newest() {

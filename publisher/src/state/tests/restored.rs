@@ -7,6 +7,7 @@ use super::*;
 use crate::log::LoggedStanding;
 use crate::owned_commit::{CommitOwner, OwnedCommit};
 use crate::restore::{RestoredHead, restored_head};
+use crate::signing::replace::{KeptState, ReplaceRequest, plan, replace};
 use crate::signing::rotate::rotate;
 use crate::state::renew::{RenewedState, renew_restored};
 use crate::state::restored::Restoration;
@@ -253,6 +254,40 @@ async fn a_commit_that_no_machine_remembers_is_adopted_by_its_id() {
     assert_eq!(owners(&seen.left_out), [(held, CommitOwner::Unknown)]);
     let signed = sign_with(&target.one, restored, &also).await.unwrap();
     assert!(target.contains(held).await && signed.commit.number > held.number);
+}
+
+/// The thief's key is named again, and no commit of the new key counts by the old list.
+#[tokio::test]
+async fn a_table_from_before_a_replacement_is_refused() {
+    let target = Restored::start(365).await;
+    let restored = target.head().await;
+    let request = ReplaceRequest {
+        lost: None,
+        file: None,
+        unencrypted: true,
+        root: None,
+        kept: KeptState::Head,
+    };
+    let planned = plan(&target.one, &request).await.unwrap();
+    let progress = Progress::none();
+    let replaced = replace(&target.one, &request, &planned, &progress).await;
+    let replaced = replaced.unwrap();
+    target.restore().await;
+    let refused = change(&target.one, &[join([6])]).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("lacks key list 3"),
+        "{refused}"
+    );
+    sign(&target.one, restored).await.unwrap();
+    let chain = target.state().await.chain;
+    let named: Vec<String> = chain.named().iter().map(ToString::to_string).collect();
+    assert_eq!(named, [replaced.public_key]);
+    assert!(target.contains(replaced.commit).await);
+    let refused = change(&target.two, &[join([7])]).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("does not name your key"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
