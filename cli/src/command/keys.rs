@@ -229,6 +229,7 @@ mod tests {
     use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
+    use crate::command::owned_commits::samples::owned_commits;
     use crate::fixtures::{KEY, NOON, plain};
 
     #[test]
@@ -362,6 +363,19 @@ mod tests {
         packages that stay assigned and that the key has signed: news@1, own@1
         ");
         assert_snapshot!(replace::commits(&[]), @"this machine knows all commits, and none is undone");
+        assert_snapshot!(replace::commits(&owned_commits()), @"
+        commits that this machine does not know:
+        1795000001
+          group lab: assigned wipe@1
+
+        commits of other machines that are undone: only removals by other keys stay:
+        1795000000
+          problem: the table has no commit
+
+        commits of this machine that are undone, except for their removals:
+        1795000002
+          group lab: unassigned vlc@3.0.21
+        ");
         let replaced = ReplacedKey {
             lost: KEY.to_owned(),
             public_key: KEY.to_owned(),

@@ -157,9 +157,69 @@ mod tests {
     use insta::assert_snapshot;
     use packcast_protocol::state::CommitId;
     use packcast_protocol::{Sha256Digest, UnixTime};
+    use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
-    use crate::fixtures::NOON;
+    use crate::command::owned_commits::samples::owned_commits;
+    use crate::fixtures::{KEY, NOON};
+
+    #[test]
+    fn a_restored_head_is_shown_with_everything_that_it_leaves_out() {
+        let commit = CommitId {
+            number: NOON,
+            digest: Sha256Digest::of(b"commit"),
+        };
+        let restored = RestoredHead {
+            head: ShownHead {
+                commit,
+                key: KEY.parse().unwrap(),
+                issued: UnixTime(NOON),
+                expires: UnixTime(NOON + 90 * DAY_S),
+                about: None,
+            },
+            left_out: owned_commits(),
+            lists: vec![2, 3],
+        };
+        assert_snapshot!(restored_text(&restored), @"
+        head of the target:
+        commit       1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098
+        signed with  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        issued       2026-11-18 11:06:40 UTC
+        expires      2027-02-16 11:06:40 UTC
+
+        commits to adopt, which this machine does not know:
+        1795000001
+          group lab: assigned wipe@1
+
+        commits of other machines that the head leaves out:
+        1795000000
+          problem: the table has no commit
+
+        commits of this machine that the head leaves out:
+        1795000002
+          group lab: unassigned vlc@3.0.21
+
+        key lists that the table lacks, and that are stored again: 2, 3
+        ");
+        let lists = RestoredHead {
+            left_out: Vec::new(),
+            ..restored
+        };
+        assert_snapshot!(restored_text(&lists), @"
+        head of the target:
+        commit       1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098
+        signed with  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        issued       2026-11-18 11:06:40 UTC
+        expires      2027-02-16 11:06:40 UTC
+
+        key lists that the table lacks, and that are stored again: 2, 3
+        ");
+        assert_snapshot!(QUESTION, @"Continue from this head?");
+        assert_snapshot!(nobody_to_ask(commit), @"
+        cannot ask for a confirmation: there is no terminal
+        hint: if the table was restored, add --accept-head 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098 to the same command
+        ");
+    }
 
     #[test]
     fn the_end_of_the_validity_is_shown() {

@@ -136,7 +136,7 @@ impl Finding {
                 "compare the trust line with that of another machine, and find out who can write to the table"
             }
             Self::LeftOut { .. } | Self::Forgotten { .. } => {
-                "if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who"
+                "if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'"
             }
             Self::HeadExpired { .. } | Self::HeadExpiresSoon { .. } => {
                 "run 'packcast sign' to sign the state again"
@@ -145,7 +145,7 @@ impl Finding {
                 "if nobody replaced a root key, find out who can write to the table"
             }
             Self::ListExpired { .. } | Self::ListExpiresSoon { .. } => {
-                "ask the owner of a root key to renew the key list"
+                "run 'packcast sign' with a root key, or with --root-key FILE"
             }
             Self::Unfinished { .. } => "run the interrupted command again: it completes the commit",
             Self::NoPackage { .. } => "unassign the package with 'packcast unassign'",
@@ -338,7 +338,7 @@ mod tests {
         History: the table has no commit 7-DIGEST: it has lost the commit, or hides it
           find out who can write to the table; then restore the table from a back-up
         History: the history of the head leaves out commit 7-DIGEST, which a publisher key has signed
-          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who
+          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'
         History: the ancestors of the head leave out commit 7-DIGEST, which is in its history
           find out who can write to the table; then restore the table from a back-up
         History: the head expired 2026-11-18 11:06:40 UTC: no device begins a package
@@ -347,7 +347,7 @@ mod tests {
         Keys: the table has a key list that does not count: key list 3 is signed by a root key that the key list before it does not name
           if nobody replaced a root key, find out who can write to the table
         Keys: key list 3 expired 2026-11-18 11:06:40 UTC: no device begins a package
-          ask the owner of a root key to renew the key list
+          run 'packcast sign' with a root key, or with --root-key FILE
         Keys: key list 3 expires 2026-11-18 11:06:40 UTC
         Trees: cannot read the tree of groups: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
           find out who can write to the table; then restore the table from a back-up
@@ -360,7 +360,7 @@ mod tests {
         Records: location cdn is on record, and does not exist in the signed state
         Records: the record of location cdn has another address: expected a.example.net, found b.example.net
         Memory: the head leaves out commit 7-DIGEST, which this machine remembers
-          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who
+          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'
         Memory: this machine has signed commit 7-DIGEST, which is not the head yet
           run the interrupted command again: it completes the commit
         Packages: package 1795000000 of group lab has no record, or it was deleted

@@ -65,7 +65,7 @@ struct FirstLine {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum FurtherLine {
-    Commit(MemoryLine),
+    Commit(Box<MemoryLine>),
     List { list: SignedList },
 }
 
@@ -236,7 +236,7 @@ fn memory_of(lines: Vec<FurtherLine>) -> Memory {
     let mut memory = Memory::default();
     for line in lines {
         match line {
-            FurtherLine::Commit(line) => memory.remember(line),
+            FurtherLine::Commit(line) => memory.remember(*line),
             FurtherLine::List { list } => memory.remember_list(list),
         }
     }

@@ -132,7 +132,7 @@ pub(super) fn lost_changes(commit: CommitId) -> Warning {
     Warning::new(format!(
         "the table has lost the changes of commit {commit}: packages and memberships that it has removed may be in force again"
     ))
-    .hint("compare the assignments with your notes, and remove again what the commit has removed")
+    .hint("compare the assignments with your notes, and repeat the removals of the commit")
 }
 
 /// Returns the trees before a trusted commit; `None` if its parent is not on record.
@@ -154,4 +154,21 @@ pub(super) async fn trees_before(
     }
     let parent = serde_json::from_str::<Commit>(text).ok();
     Ok(parent.map(|parent| Trees::of(Some(&parent))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_of_lost_changes() {
+        let commit = CommitId {
+            number: 1_795_000_000,
+            digest: Sha256Digest::of(b"commit"),
+        };
+        insta::assert_snapshot!(lost_changes(commit), @"
+        warning: the table has lost the changes of commit 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098: packages and memberships that it has removed may be in force again
+        hint: compare the assignments with your notes, and repeat the removals of the commit
+        ");
+    }
 }

@@ -150,8 +150,8 @@ impl<'a> StateChanger<'a> {
     fn conclude(&self, made: Made, changes: &[StateChange]) -> (Changed<'a>, Validity) {
         warn_of_validity(self.target, made.validity);
         self.warn_of(made.unknown);
-        let changed = Changed::new(self.target, made.committed, changes);
-        (changed, made.validity)
+        let done = Changed::new(self.target, made.committed, changes);
+        (done, made.validity)
     }
 
     fn warn_of(&self, unknown: Vec<CommitId>) {

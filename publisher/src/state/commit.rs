@@ -113,7 +113,7 @@ pub(super) struct Next {
 
 /// Result of one attempt at a commit.
 pub(super) enum Attempt {
-    Done(Made),
+    Done(Box<Made>),
     /// Another commit came first. Devices may still receive this one.
     Lost(CommitId),
 }
@@ -164,7 +164,7 @@ impl Committer<'_> {
                         // The new list was not stored.
                         made.validity.keys = keys_expire;
                     }
-                    return Ok(made);
+                    return Ok(*made);
                 }
                 Attempt::Lost(commit) => attempted = Some(commit),
             }
@@ -191,7 +191,8 @@ impl Committer<'_> {
         let own = next.first.len() + adoption.removals.len();
         let outcomes = planned.outcomes[own..].to_vec();
         if !planned.needs_commit() {
-            return Ok(Attempt::Done(Made::already_so(state, outcomes)));
+            let made = Made::already_so(state, outcomes);
+            return Ok(Attempt::Done(Box::new(made)));
         }
         let mut packages = assigned(&changes, &planned, *number)?;
         let commit = self
@@ -209,14 +210,14 @@ impl Committer<'_> {
         let Some(head) = self.make_head(state, prepared, now).await? else {
             return Ok(Attempt::Lost(id));
         };
-        Ok(Attempt::Done(Made {
+        Ok(Attempt::Done(Box::new(Made {
             committed: Committed::Done { head, outcomes },
             validity: Validity {
                 commit: Some(commit.expires),
                 keys: state.keys_expire(),
             },
             unknown: next.adoption.unknown,
-        }))
+        })))
     }
 
     /// Returns the key list to store with the next commit, and follows it.

@@ -259,18 +259,6 @@ mod tests {
             StateError::NotRoot { key: key() },
             StateError::HigherRank { lost: key() },
             StateError::ListExpired,
-            StateError::LeavesOut { commit: commit(1) },
-            StateError::LacksList { serial: 3 },
-            StateError::NotConfirmed {
-                head: commit(1),
-                confirmed: commit(2),
-            },
-            StateError::NothingRestored,
-            StateError::PartlyRestored {
-                recorded: 9,
-                order: 5,
-            },
-            StateError::UnknownHead { head: commit(1) },
             StateError::Clock(ClockError::Untold),
             StateError::Clock(ClockError::Differs {
                 here: UnixTime(1_795_000_000),
@@ -312,6 +300,38 @@ mod tests {
         hint: ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices
         Failed: the newest key list has expired
         hint: run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list
+        Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
+        hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
+        Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC
+        hint: correct the clock of this machine
+        Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
+        Failed: package 1795000000 was deleted, or it does not exist
+        Failed: one commit would assign 91 packages, at most 90 are allowed
+        hint: assign fewer packages with one command
+        TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: run the same command again: it continues from the commit that was not stored
+        TryLater: cannot complete the records of the target: other commits came first each time
+        hint: run any command that changes the target: it completes the records
+        ");
+    }
+
+    #[test]
+    fn errors_of_other_heads_have_next_steps() {
+        let errors = [
+            StateError::LeavesOut { commit: commit(1) },
+            StateError::LacksList { serial: 3 },
+            StateError::NotConfirmed {
+                head: commit(1),
+                confirmed: commit(2),
+            },
+            StateError::NothingRestored,
+            StateError::PartlyRestored {
+                recorded: 9,
+                order: 5,
+            },
+            StateError::UnknownHead { head: commit(1) },
+        ];
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
         hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
         hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'
@@ -326,18 +346,6 @@ mod tests {
         hint: restore the whole table from a back-up of one time
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
-        Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
-        hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
-        Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC
-        hint: correct the clock of this machine
-        Failed: cannot change the state of the target: group lab does not exist: create it with 'packcast group create lab'
-        Failed: package 1795000000 was deleted, or it does not exist
-        Failed: one commit would assign 91 packages, at most 90 are allowed
-        hint: assign fewer packages with one command
-        TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: run the same command again: it continues from the commit that was not stored
-        TryLater: cannot complete the records of the target: other commits came first each time
-        hint: run any command that changes the target: it completes the records
         ");
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::signed_text::TargetDocument as _;
+use packcast_protocol::state::signed_text::TargetDocument;
 use packcast_protocol::state::{CommitId, TrustedRoots};
 use packcast_rollout::memory::{HeadFacts, Memory, MemoryEvent, SignedList};
 
@@ -147,7 +147,7 @@ impl Committer<'_> {
                 ..Next::default()
             };
             match self.attempt(&mut state, request, next, now).await? {
-                Attempt::Done(made) => return Ok(made),
+                Attempt::Done(made) => return Ok(*made),
                 Attempt::Lost(commit) => attempted = commit,
             }
         }
@@ -158,7 +158,7 @@ impl Committer<'_> {
         let line = self.memory.memory().line(&past.id);
         match line.map(|line| &line.event) {
             Some(MemoryEvent::Lost { text }) => Some(text.clone()),
-            _ => past.commit.as_ref().map(|commit| commit.to_text()),
+            _ => past.commit.as_ref().map(TargetDocument::to_text),
         }
     }
 }

@@ -115,8 +115,8 @@ fn question_text(plan: &ReplacePlan) -> String {
 
 pub(super) fn commits(commits: &[OwnedCommit]) -> String {
     const TITLES: Titles = Titles {
-        this_machine: "undone commits of this machine, whose removals stay",
-        other_machine: "undone commits of other machines, as far as the lost key has signed them",
+        this_machine: "commits of this machine that are undone, except for their removals",
+        other_machine: "commits of other machines that are undone: only removals by other keys stay",
         unknown: "commits that this machine does not know",
     };
     if commits.is_empty() {

@@ -120,7 +120,7 @@ async fn a_rotation_that_stopped_before_its_commit_continues_at_once() {
     });
     rotated(&target).await.unwrap_err();
     table.faults.set_rates(FaultRates::default());
-    let signed = {
+    let unfinished = {
         let memory = memory(&target.state_memory, &old).await;
         memory.memory().lines().last().unwrap().commit
     };
@@ -128,12 +128,12 @@ async fn a_rotation_that_stopped_before_its_commit_continues_at_once() {
     assert_eq!(new.roots(), [current_key(&target)]);
     let mut state = read(&table, &new).await;
     assert_eq!(state.chain.serial(), 3);
-    let name = LeafName::Commit(signed.name());
+    let name = LeafName::Commit(unfinished.name());
     let digests = state.trees.digests(&table.records, [name].into()).await;
     let digest = digests.unwrap().into_values().next();
     assert_eq!(
         digest,
-        Some(Some(signed.digest)),
+        Some(Some(unfinished.digest)),
         "the same commit is stored"
     );
 }

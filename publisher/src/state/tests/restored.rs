@@ -148,10 +148,11 @@ async fn a_commit_on_a_restored_head_contains_the_lost_commits_of_each_machine()
         (of_two, CommitOwner::OtherMachine),
     ];
     assert_eq!(owners(&seen.left_out), expected);
-    let lost = &seen.left_out[0].commit;
-    assert_eq!(lost.standing, LoggedStanding::Unverified);
+    let shown_commit = &seen.left_out[0].commit;
+    assert_eq!(shown_commit.standing, LoggedStanding::Unverified);
     assert!(
-        lost.problem
+        shown_commit
+            .problem
             .as_ref()
             .unwrap()
             .contains("has lost the commit")
