@@ -15,7 +15,7 @@ use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state};
-use crate::state::warn_of_head;
+use crate::state::warn_of_open_records;
 use crate::target::Target;
 use crate::text::for_target;
 
@@ -78,7 +78,7 @@ pub async fn explain(
 ) -> Result<Explained, Failure> {
     let package = find(target, package).await?;
     let device = device.find(target).await?;
-    warn_of_head(target).await?;
+    warn_of_open_records(target).await?;
     let read = read(target, device, package).await?;
     let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
     let mut explained = read.explained(explanation);

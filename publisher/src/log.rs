@@ -19,7 +19,6 @@ use crate::failure::Failure;
 use crate::package::find;
 use crate::state::{
     CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError, Trees,
-    warn_of_state,
 };
 use crate::target::Target;
 use crate::text::count;
@@ -125,7 +124,6 @@ pub async fn log(target: &Target, request: &LogRequest) -> Result<CommitLog, Fai
         device,
     };
     let mut history = History::begin(&target.records, &trust).await?;
-    warn_of_state(target, &history.state);
     let read = read(&mut history, request, &filter).await?;
     Ok(described(&target.records, read).await?)
 }

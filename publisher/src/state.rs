@@ -38,7 +38,7 @@ pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub(crate) use self::compare::check_lists;
 pub use self::complete::{Completed, Completing, complete};
-pub(crate) use self::current::{current_groups, current_part, warn_of_head, warn_of_state};
+pub(crate) use self::current::{current_groups, current_part, warn_of_open_records};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub(crate) use self::key_list::{StateKey, names};

@@ -14,7 +14,7 @@ pub use self::devices::{DeviceProgress, devices};
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
 use crate::package::{find, named, state};
-use crate::state::warn_of_head;
+use crate::state::warn_of_open_records;
 use crate::target::Target;
 
 /// The number of devices of a package in each state.
@@ -47,7 +47,7 @@ pub struct GroupSize {
 /// Returns the progress of one package.
 pub async fn of_package(target: &Target, package: &PackageRef) -> Result<PackageProgress, Failure> {
     let package = find(target, package).await?;
-    warn_of_head(target).await?;
+    warn_of_open_records(target).await?;
     let mut progress = read(target, std::slice::from_ref(&package)).await?;
     Ok(progress.remove(0))
 }
@@ -55,7 +55,7 @@ pub async fn of_package(target: &Target, package: &PackageRef) -> Result<Package
 /// Returns the progress of the newest `limit` packages, the newest last.
 pub async fn of_newest(target: &Target, limit: usize) -> Result<Vec<PackageProgress>, Failure> {
     let packages = target.records.packages(limit).await?;
-    warn_of_head(target).await?;
+    warn_of_open_records(target).await?;
     read(target, &packages).await
 }
 

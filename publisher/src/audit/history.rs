@@ -14,7 +14,7 @@ use super::trees::LoadedTrees;
 use super::{AuditReport, Findings};
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
-use crate::state::{CommitStanding, History, StateError, TargetState, Trees, check_lists};
+use crate::state::{CommitStanding, History, StateError, TargetState, Trees};
 use crate::warning::Warning;
 
 /// Remaining validity below which an audit has a finding, in seconds: 30 days.
@@ -117,7 +117,7 @@ pub(super) fn check_memory(
     report: &mut AuditReport,
     found: &mut Findings,
 ) -> Result<(), Failure> {
-    match check_lists(memory, state) {
+    match crate::state::check_lists(memory, state) {
         Err(error @ StateError::LacksList { .. }) => found.push(Finding::Head(error)),
         checked => checked?,
     }

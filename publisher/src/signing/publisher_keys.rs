@@ -11,7 +11,7 @@ use super::key::{SigningKey, public_half};
 use super::signer::state_signer;
 use crate::failure::Failure;
 use crate::state::rotate::{add_publisher, retire_publisher};
-use crate::state::{StateKey, TargetState, warn_of_state};
+use crate::state::{StateKey, TargetState};
 use crate::target::Target;
 
 /// The keys of the newest key list. It serializes as a list.
@@ -46,7 +46,6 @@ pub struct ChangedKeys {
 pub async fn trusted_keys(target: &Target) -> Result<TrustedKeys, Failure> {
     let own = public_half(&target.key_file, &*target.secrets)?;
     let state = TargetState::read(&target.records, &target.trust()?).await?;
-    warn_of_state(target, &state);
     let Some(list) = state.chain.newest() else {
         return Ok(TrustedKeys { keys: Vec::new() });
     };

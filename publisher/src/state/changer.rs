@@ -10,8 +10,8 @@ use super::adopt::lost_changes;
 use super::changed::Changed;
 use super::clock_check;
 use super::commit::{CommitRequest, Committer, Made, Validity};
-use super::current::warn_of_validity;
 use super::error::StateError;
+use super::expiry;
 use super::key_list::{KeyChange, ListChange, StateKey};
 use super::removal::Removal;
 use super::restored::Restoration;
@@ -148,7 +148,9 @@ impl<'a> StateChanger<'a> {
 
     /// Warns of a state that expires soon, and of changes that are lost.
     fn conclude(&self, made: Made, changes: &[StateChange]) -> (Changed<'a>, Validity) {
-        warn_of_validity(self.target, made.validity);
+        for warning in expiry::warnings(made.validity, &self.target.name, now()) {
+            self.target.warnings.push(warning);
+        }
         self.warn_of(made.unknown);
         let done = Changed::new(self.target, made.committed, changes);
         (done, made.validity)

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::state::{Commit, LeafName};
+use packcast_protocol::state::LeafName;
 use packcast_rollout::state::StatePart;
 
-use super::commit::Validity;
-use super::expiry;
 use super::reader::TargetState;
-use crate::clock::now;
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::text::{count, for_target};
@@ -32,44 +29,16 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
     Ok(state.trees.all_groups(&target.records).await?)
 }
 
-/// Warns a person who reads the records of a target: of a head that expires soon, and of incomplete
-/// records of the last commits, because the command may show earlier records.
-///
-/// The head is not verified. A forged one has no effect but a wrong warning.
-pub(crate) async fn warn_of_head(target: &Target) -> Result<(), Failure> {
+/// Warns if the records of the last commits are incomplete, so that a command that only reads may
+/// show earlier records.
+pub(crate) async fn warn_of_open_records(target: &Target) -> Result<(), Failure> {
     let recorded = target.records.recorded_changes().await?;
     let head = target.records.head().await?;
-    let text = head.as_ref().map(|head| head.commit.signed.text());
-    let commit = text.and_then(|text| serde_json::from_str::<Commit>(text).ok());
-    warn_of_validity(
-        target,
-        Validity {
-            commit: commit.map(|commit| commit.expires),
-            keys: None,
-        },
-    );
     let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
     if open > 0 {
         target.warnings.push(open_records(open, &target.name));
     }
     Ok(())
-}
-
-/// Warns a person who reads the signed state if the head or the key list expires soon.
-pub(crate) fn warn_of_state(target: &Target, state: &TargetState) {
-    let head = state.head.as_ref();
-    let validity = Validity {
-        commit: head.map(|head| head.commit.expires),
-        keys: state.keys_expire(),
-    };
-    warn_of_validity(target, validity);
-}
-
-/// Warns if a state expires soon.
-pub(super) fn warn_of_validity(target: &Target, validity: Validity) {
-    for warning in expiry::warnings(validity, &target.name, now()) {
-        target.warnings.push(warning);
-    }
 }
 
 fn open_records(commits: u64, target: &str) -> Warning {

@@ -65,10 +65,6 @@ pub enum StateError {
     NotConfirmed { head: CommitId, confirmed: CommitId },
     #[error("the target leaves out no commit that this machine remembers: nothing was restored")]
     NothingRestored,
-    #[error(
-        "the records of the target follow from change {recorded}, and its head is change {order}: only a part of the table was restored"
-    )]
-    PartlyRestored { recorded: u64, order: u64 },
     #[error("this machine does not know the head of the target: {head}")]
     UnknownHead { head: CommitId },
     #[error("cannot change the state of the target: {}", lines(.0))]
@@ -168,9 +164,6 @@ impl From<StateError> for Failure {
                 "run 'packcast sign --restored' to see the head and the commits that it leaves out",
             ),
             StateError::NothingRestored => Some("run 'packcast sign' without --restored"),
-            StateError::PartlyRestored { .. } => {
-                Some("restore the whole table from a back-up of one time")
-            }
             StateError::UnknownHead { .. } => Some(
                 "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
             ),
@@ -200,7 +193,6 @@ impl From<StateError> for Failure {
             | StateError::LacksList { .. }
             | StateError::NotConfirmed { .. }
             | StateError::NothingRestored
-            | StateError::PartlyRestored { .. }
             | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
@@ -325,10 +317,6 @@ mod tests {
                 confirmed: commit(2),
             },
             StateError::NothingRestored,
-            StateError::PartlyRestored {
-                recorded: 9,
-                order: 5,
-            },
             StateError::UnknownHead { head: commit(1) },
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
@@ -342,8 +330,6 @@ mod tests {
         hint: run 'packcast sign --restored' to see the head and the commits that it leaves out
         Conflict: the target leaves out no commit that this machine remembers: nothing was restored
         hint: run 'packcast sign' without --restored
-        Conflict: the records of the target follow from change 9, and its head is change 5: only a part of the table was restored
-        hint: restore the whole table from a back-up of one time
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         ");

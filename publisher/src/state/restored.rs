@@ -64,7 +64,12 @@ impl LeftOut {
             keys: &keys,
         };
         let mut ids: BTreeSet<CommitId> = also.difference(&contained_also).copied().collect();
-        ids.extend(memory.left_out(&facts).map(|line| line.commit));
+        let remembered: Vec<CommitId> = memory.left_out(&facts).map(|line| line.commit).collect();
+        let is_restored = remembered.iter().any(|commit| memory.was_head(commit));
+        // Each other command completes or adopts commits that were never the head.
+        if is_restored || !ids.is_empty() || !lists.is_empty() {
+            ids.extend(remembered);
+        }
         let commits = read(history, ids).await?;
         Ok(Self { commits, lists })
     }
@@ -105,13 +110,12 @@ impl Committer<'_> {
         let mut attempted = restoration.confirmed;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
-            self.give_up_all(now)?;
             let mut history = History::begin(self.records, self.trust).await?;
             let (memory, also) = (self.memory.memory(), restoration.also);
             let left_out = LeftOut::find(&mut history, memory, self.trust, also).await?;
             let mut state = history.state;
             let head = state.head.as_ref().ok_or(StateError::NoHead)?;
-            let (id, order) = (head.commit.id(), head.stored.order);
+            let id = head.commit.id();
             let confirmed = restoration.confirmed;
             if contained_of(self.records, &mut state, vec![confirmed])
                 .await?
@@ -125,10 +129,8 @@ impl Committer<'_> {
             if left_out.is_empty() {
                 return Err(StateError::NothingRestored);
             }
-            let recorded = self.records.recorded_changes().await?;
-            if recorded > order {
-                return Err(StateError::PartlyRestored { recorded, order });
-            }
+            // A commit on a lost head can never be completed.
+            self.give_up_all(now)?;
             let list = self.new_list(&mut state, change, now)?;
             self.check_key(&state, now)?;
             let mut adoption = Adoption::default();

@@ -6,14 +6,12 @@ use packcast_store::records::SignError;
 use packcast_testing::fault::FaultRates;
 
 use super::*;
-use crate::log::{LogRequest, log};
 use crate::signing::key::SigningKey;
 use crate::signing::publisher_keys::{ListKeys, revoke, trust, trusted_keys};
 use crate::signing::replace::{KeptState, ReplaceRequest, plan, replace};
 use crate::signing::rotate::rotate;
 use crate::state::StateKey;
 use crate::state::rotate::rotate as rotate_state;
-use crate::status::of_newest;
 
 async fn read(table: &Table, trust: &TrustedRoots) -> TargetState {
     TargetState::read(&table.records, trust).await.unwrap()
@@ -281,40 +279,6 @@ async fn a_root_key_apart_signs_the_key_lists() {
     let named = chain().await.named();
     assert!(!named.contains(&lost) && named.contains(own_key().public()));
     change(&target, &[join([1])]).await.unwrap();
-}
-
-#[tokio::test]
-async fn commands_that_read_warn_of_a_state_that_expires_soon() {
-    let table = Table::without_target(326).await;
-    let folder = tempfile::tempdir().unwrap();
-    let target = new_target(&table, folder.path());
-    let (mut signer, progress) = (Signer::new(&target, None), Progress::none());
-    renew(&target, &mut signer, 3_600, &progress).await.unwrap();
-    let warned = || {
-        let warnings = target.warnings.take();
-        let soon = warnings.iter().filter(|it| it.text.contains("expires"));
-        soon.count()
-    };
-    assert_eq!(warned(), 1);
-    let request = LogRequest {
-        limit: 1,
-        before: None,
-        package: None,
-        group: None,
-        device: None,
-    };
-    log(&target, &request).await.unwrap();
-    assert_eq!(warned(), 1);
-    trusted_keys(&target).await.unwrap();
-    assert_eq!(warned(), 1);
-    of_newest(&target, 5).await.unwrap();
-    assert_eq!(warned(), 1);
-    renew(&target, &mut signer, 90 * 86_400, &progress)
-        .await
-        .unwrap();
-    of_newest(&target, 5).await.unwrap();
-    log(&target, &request).await.unwrap();
-    assert_eq!(warned(), 0);
 }
 
 #[tokio::test]

@@ -173,8 +173,6 @@ async fn a_commit_on_a_restored_head_contains_the_lost_commits_of_each_machine()
     let warned: Vec<String> = warned.iter().map(ToString::to_string).collect();
     assert_eq!(warned.len(), 2, "{warned:?}");
     assert!(warned[0].contains(&withdrawal.to_string()), "{warned:?}");
-    let records = &target.table.records;
-    assert_eq!(records.recorded_changes().await.unwrap(), 2);
     change(&target.one, &[unassign(target.tool)]).await.unwrap();
 
     // The other machine remembers one more commit.
@@ -220,21 +218,31 @@ async fn withdrawals_that_the_table_still_has_are_made_again() {
 }
 
 #[tokio::test]
-async fn records_that_are_later_than_the_head_are_refused() {
-    let target = Restored::start(362).await;
-    let restored = target.head().await;
-    let old = target.table.item("HEAD", "HEAD").await;
-    let mut signer = Signer::new(&target.one, None);
-    let (changes, progress) = ([join([5])], Progress::none());
-    let done = signer.change(&target.one, &changes, "packcast", &progress);
-    done.await.unwrap();
-    target.table.put(&old).await;
-    let refused = sign(&target.one, restored).await.unwrap_err();
+async fn a_table_that_was_not_restored_keeps_an_unfinished_commit() {
+    let target = Restored::start(366).await;
+    let head = target.head().await;
+    let refuse = |conflicts| {
+        target.table.faults.set_rates(FaultRates {
+            conflicts,
+            ..FaultRates::default()
+        });
+    };
+    refuse(1_000);
+    change(&target.one, &[unassign(target.tool)])
+        .await
+        .unwrap_err();
+    refuse(0);
+    let refused = sign(&target.one, head).await.unwrap_err();
     assert!(
-        refused.to_string().contains("only a part of the table"),
+        refused.to_string().contains("nothing was restored"),
         "{refused}"
     );
-    assert_eq!(target.head().await, restored);
+    let done = change(&target.one, &[join([6])]).await.unwrap();
+    let Committed::Done { head, .. } = done else {
+        panic!("{done:?}");
+    };
+    assert_eq!(head.order, 3, "the unfinished commit came first");
+    assert_eq!(target.packages().await, []);
 }
 
 #[tokio::test]
