@@ -1188,9 +1188,9 @@ fn sign() {
               The head of a restored table leaves out commits that machines and
               devices know, so they refuse it, as they refuse the head of an
               attacker. This option shows the head and these commits, and asks. The
-              new commit contains them, so that devices follow it. What they have
-              removed stays removed, as far as the table still has them; their other
-              changes are lost. Run it on each machine that has changed the target
+              new commit contains them, so that devices follow it. It repeats their
+              removals, as far as the table still has them; their other changes are
+              lost. Run the command on each machine that has changed the target
               since the time of the back-up.
 
           --accept-head <COMMIT>
