@@ -18,6 +18,7 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,7 @@ use crate::state::waiting::WaitList;
 use crate::state::{Lock, StateDir, StateError};
 use crate::target_state::TargetStateError;
 use crate::target_state::followed_state::FollowedState;
+use crate::target_state::permits::WaitReason;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -106,7 +108,7 @@ pub(crate) struct Agent {
     downloads: Downloads,
     api: ApiClient,
     followed: RefCell<FollowedState>,
-    /// The packages that wait for another signed state, as they are on disk.
+    /// The packages with which the agent does not begin, as they are on disk.
     waiting: RefCell<WaitList>,
     observer: Observer,
     stop: CancellationToken,
@@ -217,7 +219,7 @@ impl Agent {
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
-        let mut not_permitted = BTreeSet::new();
+        let mut not_begun = BTreeSet::new();
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -234,8 +236,8 @@ impl Agent {
                     return Ok(());
                 }
             }
-            let (cancel, state) = match work {
-                WorkItem::Cancel(cancel) => (cancel, self.cancel(cancel).await?),
+            let (cancel, blocked, state) = match work {
+                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
                     let state = self.deploy(&task, blocked, meanwhile).await?;
@@ -246,24 +248,21 @@ impl Agent {
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
                     }
-                    (cancel_of(&task), state)
+                    (cancel_of(&task), blocked, state)
                 }
             };
-            if let DeploymentState::AwaitingState { reason, .. } = state {
-                not_permitted.insert(cancel.id);
-                self.waits(cancel, reason);
-                continue;
-            }
-            self.waits_no_longer(cancel.id);
-            if let DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) =
-                state
-                && finished.report.attempt == cancel.attempt
-            {
-                (self.observer)(event(&finished));
+            if let Some(finished) = finished(&state, cancel.attempt) {
+                self.waits_no_longer(cancel.id);
+                (self.observer)(event(finished));
                 self.report(cancel.id, StepEvent::ReportDue).await;
+            } else if let Some(reason) = wait_reason(state, blocked) {
+                not_begun.insert(cancel.id);
+                self.waits(cancel, reason);
+            } else {
+                self.waits_no_longer(cancel.id);
             }
         }
-        self.only_these_wait(&not_permitted);
+        self.only_these_wait(&not_begun);
         Ok(())
     }
 
@@ -348,6 +347,33 @@ impl Agent {
             stop: &self.stop,
             cancel,
         }
+    }
+}
+
+/// Returns the result of an attempt that is not reported yet.
+fn finished(state: &DeploymentState, attempt: u32) -> Option<&Finished> {
+    match state {
+        DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) => {
+            Some(finished).filter(|finished| finished.report.attempt == attempt)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the reason why the agent has not begun with an announced package, or not gone on.
+/// `blocked` packages have a lower priority than a package that waits.
+fn wait_reason(state: DeploymentState, blocked: bool) -> Option<WaitReason> {
+    match state {
+        DeploymentState::AwaitingState { reason, .. } => Some(reason),
+        DeploymentState::Waiting { reason, .. } => Some(WaitReason {
+            reason: WaitWord::Unreachable,
+            detail: reason,
+        }),
+        _ if blocked => Some(WaitReason {
+            reason: WaitWord::Behind,
+            detail: "a package of higher priority waits for its locations".to_owned(),
+        }),
+        _ => None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Records for the tests of rendered results.
 
 use packcast_protocol::PackageId;
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_rollout::{
     DeviceRecord, Exclusion, FinishedTask, GroupState, OpenTask, PackageRecord,
 };
@@ -111,6 +112,11 @@ pub(crate) fn device(id: &str) -> DeviceRecord {
             "id": "hardware:4c4c4544-0042-3510-8051-b4c04f4b3732",
         })),
     }))
+}
+
+/// Returns the package of [`task`], which waits because the state of the device has expired.
+pub(crate) fn waiting() -> WaitingPackage {
+    read(json!({ "package": id(), "attempt": 1, "reason": "commit_expired" }))
 }
 
 /// Returns the exclusion of a blocked device.

@@ -5,9 +5,11 @@ mod command;
 pub mod exclusion;
 mod pacing;
 pub mod removal;
+pub mod waits;
 
 use std::collections::BTreeMap;
 
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
@@ -58,6 +60,8 @@ pub struct DeviceDetails {
     /// The slowest pacing of its groups, for each setting.
     pub pace_of_groups: PacingOverride,
     pub open: Vec<OpenTask>,
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: Vec<WaitingPackage>,
     pub finished: Vec<FinishedTask>,
     /// The names of the packages, deleted ones included.
     pub names: BTreeMap<PackageId, String>,
@@ -105,6 +109,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         pace: device_state.pace,
         pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         open: device_state.tasks,
+        waits: device_state.waits,
         finished,
         names,
     })

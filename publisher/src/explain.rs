@@ -131,6 +131,7 @@ impl ExplainRecords {
             memberships: &self.device_state.memberships,
             groups: &self.groups,
             tasks: &self.device_state.tasks,
+            waits: &self.device_state.waits,
             orders: self.device_state.orders,
             package: &self.package,
             others: &self.others,

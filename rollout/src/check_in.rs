@@ -1,10 +1,11 @@
 //! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
-use packcast_protocol::state::exchange::MachineFacts;
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
 use crate::machine::MachineRecord;
 use crate::record::DeviceRecord;
+use crate::waits::ReportedWaits;
 use crate::write_budget::WriteBudget;
 
 const DAY_S: u64 = 24 * 3600;
@@ -23,6 +24,7 @@ pub struct ReportedFacts<'a> {
     pub agent: Option<&'a str>,
     pub os: Option<&'a str>,
     pub machine: Option<&'a MachineFacts>,
+    pub waits: Option<ReportedWaits<'a>>,
 }
 
 /// Effect of a check-in.
@@ -31,6 +33,9 @@ pub struct CheckInEffect {
     /// The record to write. `None` if the known record is still right, or if the device has spent
     /// its write budget.
     pub write: Option<DeviceRecord>,
+    /// The waiting packages to write along with the record. `None` if those on record are still
+    /// right.
+    pub waits: Option<Vec<WaitingPackage>>,
     /// Ask the OCS agent for its inventory now.
     pub ask_inventory: bool,
     /// The write budget of the device after one more write. `None` if it is spent: then no inventory
@@ -56,6 +61,7 @@ pub fn check_in_effect(
     let Some(budget) = before.spend(now) else {
         return CheckInEffect {
             write: None,
+            waits: None,
             ask_inventory: false,
             budget: None,
         };
@@ -83,13 +89,15 @@ pub fn check_in_effect(
     }
     // The time alone is written at most daily: a write costs more than an idle check-in.
     let stale = known.is_none_or(|known| now.since(known.last_seen) >= DAY_S);
-    let write = stale || known != Some(&record);
+    let waits = reported.waits.and_then(|waits| waits.change());
+    let write = stale || waits.is_some() || known != Some(&record);
     if write {
         record.last_seen = now;
         record.budget = budget;
     }
     CheckInEffect {
         write: write.then_some(record),
+        waits,
         ask_inventory,
         budget: Some(budget),
     }
@@ -139,7 +147,13 @@ fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
+    use packcast_protocol::state::exchange::WaitWord;
+
     use super::*;
+    use crate::record::tests::task;
+    use crate::record::{OpenTask, TaskState};
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -153,6 +167,7 @@ mod tests {
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
             os: None,
             machine: None,
+            waits: None,
         }
     }
 
@@ -247,6 +262,42 @@ mod tests {
         // An agent that reports no machine keeps the machine on record.
         let facts = check_in_effect(&device, Some(&copy), &reported(), NOW);
         assert_eq!(facts.write, None);
+    }
+
+    #[test]
+    fn changed_waits_spend_the_write_budget() {
+        let device = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let task = OpenTask {
+            state: TaskState::Announced { announced_at: NOW },
+            ..task(1, 5)
+        };
+        let waiting = [WaitingPackage {
+            package: task.package,
+            attempt: task.attempt,
+            reason: WaitWord::CommitExpired,
+            until: None,
+        }];
+        let mut record = check_in_effect(&device, None, &reported(), NOW)
+            .write
+            .unwrap();
+        let mut on_record: Vec<WaitingPackage> = Vec::new();
+        let mut writes = 0;
+        for n in 0..100 {
+            let reported = ReportedFacts {
+                waits: Some(ReportedWaits {
+                    known: &on_record,
+                    reported: if n % 2 == 0 { &waiting } else { &[] },
+                    tasks: slice::from_ref(&task),
+                }),
+                ..reported()
+            };
+            let effect = check_in_effect(&device, Some(&record), &reported, NOW);
+            assert_eq!(effect.waits.is_some(), effect.write.is_some());
+            writes += u16::from(effect.write.is_some());
+            record = effect.write.unwrap_or(record);
+            on_record = effect.waits.unwrap_or(on_record);
+        }
+        assert_eq!(writes + 1, crate::write_budget::WRITES_PER_HOUR);
     }
 
     #[test]

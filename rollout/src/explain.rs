@@ -5,6 +5,7 @@
 
 use std::slice;
 
+use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
+use crate::waits::wait_of;
 
 /// Records of one device and one package, from which the explanation follows.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ pub struct ExplainInputs<'a> {
     pub groups: &'a [GroupState],
     /// All open tasks of the device, for all packages.
     pub tasks: &'a [OpenTask],
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: &'a [WaitingPackage],
     pub orders: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
@@ -112,6 +116,13 @@ pub enum Reason {
     /// The task was announced, and the device has not reported since.
     Announced {
         announced_at: UnixTime,
+    },
+    /// The task was announced, and the device has reported why it does not begin.
+    Waits {
+        announced_at: UnixTime,
+        wait: WaitWord,
+        /// Time from which the device may begin, if the state names one.
+        until: Option<UnixTime>,
     },
     /// The task was announced, the package is no longer active, and the device has not reported
     /// yet that it cancelled the task.
@@ -289,8 +300,18 @@ fn of_open(
                 other => other,
             })
             .or_else(|| expired(inputs.package, now).filter(|_| !runs_ocs_agent(inputs.device)))
+            .or_else(|| waits(inputs, open, announced_at))
             .unwrap_or(Reason::Announced { announced_at }),
     }
+}
+
+fn waits(inputs: &ExplainInputs<'_>, open: &OpenTask, announced_at: UnixTime) -> Option<Reason> {
+    let waiting = wait_of(inputs.waits, open)?;
+    Some(Reason::Waits {
+        announced_at,
+        wait: waiting.reason,
+        until: waiting.until,
+    })
 }
 
 fn without_task(inputs: &ExplainInputs<'_>) -> Reason {

@@ -21,6 +21,7 @@ pub mod reconcile;
 pub mod record;
 pub mod state;
 pub mod unassign;
+pub mod waits;
 pub mod write_budget;
 
 pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
@@ -38,4 +39,5 @@ pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,
 };
+pub use waits::{ReportedWaits, wait_of};
 pub use write_budget::WriteBudget;

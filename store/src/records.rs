@@ -41,6 +41,7 @@ mod stored;
 mod table;
 mod tally;
 mod task;
+mod waits;
 mod withdraw;
 mod write;
 

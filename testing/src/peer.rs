@@ -12,7 +12,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::state::exchange::MachineFacts;
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackages};
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -190,6 +190,7 @@ impl Peer {
                     facts: self.facts(),
                     machine: self.machine(now),
                     results: results.iter().map(|result| report(result, now)).collect(),
+                    waits: WaitingPackages::default(),
                     holds: lock(&packcast.followed).summary(),
                 };
                 packcast.signed(CHECK_IN_PATH, &asking, now)

@@ -83,6 +83,7 @@ impl Agent {
             facts: facts(),
             machine: self.machine_facts(),
             results: results.to_vec(),
+            waits: self.waiting.borrow().for_request(),
             holds: held.clone(),
         };
         let send =

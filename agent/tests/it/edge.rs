@@ -18,6 +18,7 @@ use packcast_protocol::api::{
     ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{AgentId, Location, LocationName, PackageId, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
@@ -46,6 +47,8 @@ pub(crate) struct EdgeState {
     /// The paths of the requested objects, in order.
     pub(crate) gets: Vec<String>,
     pub(crate) reports: Vec<Report>,
+    /// The packages of the last check-in with which the device does not begin.
+    pub(crate) waits: Vec<WaitingPackage>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
     /// The time of the function's clock, if the clock is wrong on purpose.
@@ -295,6 +298,7 @@ impl EdgeState {
             return refused(403, ProblemKind::NotEnrolled, now);
         }
         self.enrolments += usize::from(enrols);
+        self.waits = request.waits.as_slice().to_vec();
         let accepted = self.accept(request.results);
         let content = self.content();
         let target = self.target.as_mut().unwrap();

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use packcast_agent::event::Event;
 use packcast_agent::target_state::{FileChange, TargetStateFiles};
 use packcast_protocol::manifest::Audience;
-use packcast_protocol::state::exchange::WaitWord;
+use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::state::{
     LeafName, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
 };
@@ -155,7 +155,17 @@ fn a_package_that_is_announced_no_more_does_not_wait() {
     assert_eq!(json["waiting"][0]["reason"], "not_assigned");
     lab.world().tasks.clear();
     expect(&lab, &[]);
+    // The check-in has named the package, before the reply announced no package.
+    let expected = WaitingPackage {
+        package: id,
+        attempt: 1,
+        reason: WaitWord::NotAssigned,
+        until: None,
+    };
+    assert_eq!(lab.world().waits, [expected]);
     assert!(!status(&lab).contains("waits"));
+    expect(&lab, &[]);
+    assert_eq!(lab.world().waits, []);
 }
 
 #[test]

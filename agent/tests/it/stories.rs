@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_protocol::manifest::Platform;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{Action, PackageId, Priority, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -308,12 +309,20 @@ fn a_waiting_package_blocks_lower_priorities() {
             ..package(1, None)
         },
     );
-    lab.assign(execute("true"), package(2, None));
+    let second = lab.assign(execute("true"), package(2, None));
     lab.edge.put_status(&format!("{first}/manifest.json"), 503);
     assert_eq!(lab.run().code, 0);
     assert!(lab.world().reports.is_empty());
     lab.edge.put_status(&format!("{first}/manifest.json"), 404);
     assert_eq!(lab.run().code, 0);
+    let waits: Vec<_> = lab
+        .world()
+        .waits
+        .iter()
+        .map(|it| (it.package, it.reason))
+        .collect();
+    let expected = [(first, WaitWord::Unreachable), (second, WaitWord::Behind)];
+    assert_eq!(waits, expected);
     let codes: Vec<String> = lab
         .world()
         .reports

@@ -2,6 +2,7 @@
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
+use packcast_publisher::device::waits;
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
 
@@ -73,7 +74,11 @@ fn blocked_note(devices: usize, globals: &Globals) -> String {
 fn devices_text(devices: &[DeviceProgress]) -> String {
     let rows = devices.iter().map(|at| {
         let excluded = device_list::words(at.excluded.as_ref());
-        [at.device.to_string(), at.state.to_string(), excluded]
+        let state = match &at.waits {
+            None => at.state.to_string(),
+            Some(waiting) => format!("{}; waits: {}", at.state, waits::words(waiting)),
+        };
+        [at.device.to_string(), state, excluded]
     });
     output::table(["DEVICE", "STATE", "EXCLUDED"], rows)
 }
@@ -200,12 +205,13 @@ mod tests {
             device: AGENT.parse().unwrap(),
             state,
             excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
+            waits: (state == DeploymentState::Announced).then(fixtures::waiting),
         });
         assert_snapshot!(plain(&devices_text(&devices)), @"
-        DEVICE                          STATE                                EXCLUDED
+        DEVICE                          STATE                                                  EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  waiting                                                blocked since 2026-11-18 11:06:40 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced; waits: the state of the device has expired
         key:abcdefghijklmnopqrstuvwxya  withdrawn
         key:abcdefghijklmnopqrstuvwxya  succeeded
         key:abcdefghijklmnopqrstuvwxya  failed

@@ -10,7 +10,9 @@ use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
-use packcast_rollout::{DeviceRecord, OpenTask, ReportedBy, ReportedFacts, check_in_effect};
+use packcast_rollout::{
+    DeviceRecord, OpenTask, ReportedBy, ReportedFacts, ReportedWaits, check_in_effect,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -251,14 +253,21 @@ async fn answer_check_in(
         agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
         machine: Some(&sent.machine),
+        waits: Some(ReportedWaits {
+            known: &device_state.waits,
+            reported: sent.waits.as_slice(),
+            tasks: &device_state.tasks,
+        }),
     };
     let known = device_state.device.as_ref();
-    if let Some(record) = check_in_effect(device, known, &facts, now).write {
+    let effect = check_in_effect(device, known, &facts, now);
+    if let Some(record) = effect.write {
         log_other_machine(&record, known, &sent.machine);
-        record_check_in(function, &record, known).await?;
+        record_check_in(function, &record, known, effect.waits.as_deref()).await?;
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
     let state = sent_state::lacking(function, device, sent, &announced, now).await?;
+    function.count_state(device, &sent.holds, now);
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),

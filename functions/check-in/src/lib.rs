@@ -18,6 +18,7 @@ mod result;
 mod sent_state;
 pub mod settings;
 pub mod state;
+mod state_counts;
 mod tasks;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,8 +26,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use packcast_protocol::UnixTime;
 use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+use packcast_protocol::state::HeldState;
+use packcast_protocol::{DeviceId, UnixTime};
 use packcast_store::Records;
 use tokio::time::timeout;
 
@@ -38,6 +40,8 @@ pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
 use crate::refusals::{RefusalCounter, RefusalKind};
 pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 use crate::state::StateCache;
+use crate::state_counts::StateCounter;
+pub use crate::state_counts::{COMMITS_ABOVE_HEAD, REFUSED_STATES, STATE_DAYS_LEFT, StateCounts};
 
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
 /// function without a reply, and of the CDN.
@@ -52,6 +56,7 @@ pub struct CheckInFunction {
     state: StateCache,
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
+    state_counts: Mutex<StateCounter>,
 }
 
 impl CheckInFunction {
@@ -63,6 +68,7 @@ impl CheckInFunction {
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
             settings,
             refusals: Mutex::default(),
+            state_counts: Mutex::default(),
         }
     }
 
@@ -99,9 +105,27 @@ impl CheckInFunction {
         self.refusals().take_due(now)
     }
 
+    /// Returns the counts of devices that refuse the signed state, and the days until it expires, at
+    /// most once a minute. The caller asks after each request, as for the refused requests.
+    pub fn take_state_counts(&self, now: UnixTime) -> Option<StateCounts> {
+        let head = self.state.last_head();
+        self.state_counts().take_due(head.as_ref(), now)
+    }
+
+    /// Counts a check-in by the state that the device holds. The check-in has read the head.
+    fn count_state(&self, device: &DeviceId, held: &HeldState, now: UnixTime) {
+        let head = self.state.last_head();
+        self.state_counts().count(device, held, head.as_ref(), now);
+    }
+
+    fn state_counts(&self) -> MutexGuard<'_, StateCounter> {
+        // Each change of the counter is complete at any time.
+        lock(&self.state_counts)
+    }
+
     fn refusals(&self) -> MutexGuard<'_, RefusalCounter> {
         // Each change of the counter is complete at any time.
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refusals)
     }
 
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
@@ -126,4 +150,8 @@ impl CheckInFunction {
         self.refusals().count(RefusalKind::Address);
         answer::not_found()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

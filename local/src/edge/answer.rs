@@ -6,7 +6,7 @@ use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use packcast_check_in::CheckInFunction;
+use packcast_check_in::{CheckInFunction, StateCounts};
 
 use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
@@ -62,6 +62,10 @@ impl Answering {
                 let response = self.check_in.handle(request, now).await;
                 if let Some(refused) = self.check_in.take_refusals(now) {
                     tracing::info!("{refused}");
+                }
+                let counts = self.check_in.take_state_counts(now);
+                if let Some(counts) = counts.filter(StateCounts::is_problem) {
+                    tracing::warn!("{counts}");
                 }
                 response.map(full)
             }

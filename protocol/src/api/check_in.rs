@@ -8,7 +8,7 @@ use crate::digest::Sha256Digest;
 use crate::location::{LocationName, ObjectPath};
 use crate::package::PackageId;
 use crate::priority::Priority;
-use crate::state::exchange::MachineFacts;
+use crate::state::exchange::{BoundedList, MachineFacts, WaitingPackages};
 use crate::state::{HeldState, StateText};
 
 /// Body of a request to `/v1/check-in`.
@@ -22,6 +22,9 @@ pub struct CheckInRequest {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
+    /// Announced packages with which the device does not begin, each with the reason.
+    #[serde(default, skip_serializing_if = "BoundedList::is_empty")]
+    pub waits: WaitingPackages,
     /// The part of the signed state that the device already has.
     #[serde(default)]
     pub holds: HeldState,

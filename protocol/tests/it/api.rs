@@ -9,7 +9,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
-use packcast_protocol::state::exchange::MachineFacts;
+use packcast_protocol::state::exchange::{MachineFacts, WaitWord, WaitingPackage, WaitingPackages};
 use packcast_protocol::state::{
     CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
     StateText,
@@ -104,6 +104,7 @@ fn check_ins_match_their_examples() {
         facts: facts(),
         machine: MachineFacts::new("linux-x86_64", None, None, UnixTime(1_795_330_000)),
         results: Vec::new(),
+        waits: WaitingPackages::default(),
         holds: HeldState::default(),
     };
     check("check-in-request-first", &first);
@@ -123,6 +124,20 @@ fn check_ins_match_their_examples() {
             UnixTime(1_795_330_100),
         ),
         results: vec![ran, failed],
+        waits: WaitingPackages::first([
+            WaitingPackage {
+                package: id(1_795_327_756),
+                attempt: 1,
+                reason: WaitWord::CommitExpired,
+                until: None,
+            },
+            WaitingPackage {
+                package: id(1_795_327_757),
+                attempt: 3,
+                reason: WaitWord::Term,
+                until: Some(UnixTime(1_795_350_000)),
+            },
+        ]),
         holds: held_state(),
     };
     check("check-in-request", &later);

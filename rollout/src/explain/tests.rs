@@ -26,6 +26,7 @@ struct Case {
     memberships: Memberships,
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
+    waits: Vec<WaitingPackage>,
     orders: DeviceCommands,
     package: PackageRecord,
     others: Vec<PackageRecord>,
@@ -50,6 +51,7 @@ fn unassigned() -> Case {
         memberships: Memberships::default(),
         groups: Vec::new(),
         tasks: Vec::new(),
+        waits: Vec::new(),
         orders: DeviceCommands::default(),
         package: package(1),
         others: Vec::new(),
@@ -131,6 +133,7 @@ impl Case {
             memberships: &self.memberships,
             groups: &self.groups,
             tasks: &self.tasks,
+            waits: &self.waits,
             orders: self.orders,
             package: &self.package,
             others: &self.others,
@@ -237,6 +240,35 @@ fn a_higher_priority_comes_first_on_strict_targets_and_is_named_on_all() {
     for strict in [false, true] {
         assert_eq!(crowded(strict).explain().ahead, [id(2)]);
     }
+}
+
+#[test]
+fn an_announced_task_has_the_reason_of_the_device() {
+    let waiting = |attempt| WaitingPackage {
+        package: id(1),
+        attempt,
+        reason: WaitWord::CommitExpired,
+        until: Some(NOW),
+    };
+    let waits = open(ANNOUNCED).with(|case| case.waits = vec![waiting(case.tasks[0].attempt)]);
+    let reason = Reason::Waits {
+        announced_at: EARLIER,
+        wait: WaitWord::CommitExpired,
+        until: Some(NOW),
+    };
+    check(&waits, &reason);
+    let announced = Reason::Announced {
+        announced_at: EARLIER,
+    };
+    check(
+        &waits.clone().with(|case| case.waits = vec![waiting(9)]),
+        &announced,
+    );
+    let inactive = waits.with(|case| case.package.active = false);
+    let cancelling = Reason::Cancelling {
+        announced_at: EARLIER,
+    };
+    check(&inactive, &cancelling);
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::future::try_join_all;
 use packcast_protocol::ocs::Inventory;
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
@@ -17,7 +19,7 @@ use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
-use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, packed_ids};
+use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, WaitsItem, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -36,6 +38,8 @@ pub struct DeviceState {
     pub orders: DeviceCommands,
     /// Pacing of the device itself, without its groups.
     pub pace: PacingOverride,
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: Vec<WaitingPackage>,
     /// Open tasks, in the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// Consumed read units.
@@ -67,6 +71,7 @@ impl Records {
             round: ReconcileCount::FIRST,
             orders: DeviceCommands::default(),
             pace: PacingOverride::default(),
+            waits: Vec::new(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
@@ -83,6 +88,10 @@ impl Records {
                     device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
+                Some(sk) if sk == key::WAITS => {
+                    let waits: WaitsItem = item::read(item)?;
+                    device_state.waits = waits.packages;
+                }
                 Some(sk) if sk.starts_with(key::ORDER) => {
                     command::add(&mut device_state.orders, item)?;
                 }
@@ -107,6 +116,17 @@ impl Records {
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
     ) -> Result<CheckInWritten, RecordsError> {
+        self.write_check_in_and_waits(record, known, None).await
+    }
+
+    /// Records a check-in like [`Records::write_check_in`], together with the packages with which
+    /// the device does not begin. `None` keeps those on record.
+    pub async fn write_check_in_and_waits(
+        &self,
+        record: &DeviceRecord,
+        known: Option<&DeviceRecord>,
+        waits: Option<&[WaitingPackage]>,
+    ) -> Result<CheckInWritten, RecordsError> {
         let is_inventory =
             known.is_some_and(|known| known.inventory_received != record.inventory_received);
         let known = known.map(|known| (known.host_name.clone(), known.budget));
@@ -114,7 +134,8 @@ impl Records {
             let is_written = match &known {
                 None => self.create_device(record).await?,
                 Some((host_name, budget)) => {
-                    self.update_device(record, host_name, *budget, is_inventory)
+                    let along = waits.map(|waits| self.waits_write(&record.device, waits));
+                    self.update_device(record, host_name, *budget, along, is_inventory)
                         .await?
                 }
             };
@@ -156,6 +177,7 @@ impl Records {
         record: &DeviceRecord,
         host_name: &str,
         budget: WriteBudget,
+        along: Option<TransactWriteItem>,
         is_inventory: bool,
     ) -> Result<bool, RecordsError> {
         let key = Key::device(&record.device);
@@ -165,15 +187,16 @@ impl Records {
         let terms = terms
             .name(EXCLUDED)
             .value("known_host_name", item::text(host_name));
-        let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
+        let mut others = self.rename_writes(&record.device, host_name, &record.host_name);
+        others.extend(along);
         // The writes after an inventory are made once, so the answer must tell if it was this
         // request that wrote. A transaction does, even if its first answer is lost.
-        if rename_writes.is_empty() && !is_inventory {
+        if others.is_empty() && !is_inventory {
             let updated = self.change(&key, &expression, &condition, &terms).await?;
             return Ok(updated.is_some());
         }
         let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
-        let writes = std::iter::once(update).chain(rename_writes).collect();
+        let writes = std::iter::once(update).chain(others).collect();
         Ok(self.commit(writes).await? == Commit::Done)
     }
 

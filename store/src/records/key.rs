@@ -34,6 +34,7 @@ pub(super) const MEMBER_SHARDS: u16 = 16;
 pub(super) const DEVICE: &str = "0#DEVICE";
 pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
+pub(super) const WAITS: &str = "0#WAITS";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
@@ -88,6 +89,11 @@ impl Key {
     /// Key of a device's own pacing.
     pub(super) fn pace(device: &DeviceId) -> Self {
         Self::new(device_partition(device), PACE)
+    }
+
+    /// Key of the announced packages with which a device does not begin.
+    pub(super) fn waits(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), WAITS)
     }
 
     pub(super) fn history(device: &DeviceId) -> Self {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{
     CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
@@ -110,6 +111,14 @@ pub struct ExcludedDevice {
 pub(super) struct CountItem {
     #[serde(default)]
     pub(super) members: i64,
+}
+
+/// Announced packages with which a device does not begin. A device without such packages has no
+/// item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WaitsItem {
+    pub(super) device: DeviceId,
+    pub(super) packages: Vec<WaitingPackage>,
 }
 
 pub(super) fn device(record: &DeviceRecord) -> Item {
@@ -233,6 +242,14 @@ pub(super) fn location(record: &LocationRecord) -> Item {
 
 pub(super) fn command(device: &DeviceId, record: &CommandRecord) -> Item {
     Key::command(device, record.command).item(record)
+}
+
+pub(super) fn waits(device: &DeviceId, packages: &[WaitingPackage]) -> Item {
+    let value = WaitsItem {
+        device: device.clone(),
+        packages: packages.to_vec(),
+    };
+    Key::waits(device).item(&value)
 }
 
 pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {

@@ -1,10 +1,11 @@
 //! `packcast device show`: shows a device with its packages and results.
 
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{GroupName, PackageId, UnixTime};
-use packcast_publisher::device::{self, DeviceDetails, exclusion};
+use packcast_publisher::device::{self, DeviceDetails, exclusion, waits};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::{FinishedTask, OpenTask, TaskState};
+use packcast_rollout::{FinishedTask, OpenTask, TaskState, wait_of};
 
 use super::{commands, machine};
 use crate::command::pacing;
@@ -57,7 +58,7 @@ fn text(details: &DeviceDetails) -> String {
                     name(&task.package),
                     task.priority.to_string(),
                     task.attempt.to_string(),
-                    open_state(task),
+                    state(task, &details.waits),
                 ]
             }),
         ));
@@ -91,6 +92,15 @@ pub(crate) fn last_seen(at: UnixTime) -> String {
 fn groups(groups: &[GroupName]) -> String {
     let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     names.join(", ")
+}
+
+/// Writes the state of an open task, with the reason why the device does not begin.
+fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
+    let state = open_state(task);
+    match wait_of(waits, task) {
+        None => state,
+        Some(waiting) => format!("{state}; waits: {}", waits::words(&waiting)),
+    }
 }
 
 /// Writes the state of an open task.
@@ -144,6 +154,7 @@ mod tests {
             pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
             pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
             open: fixtures::task_states().iter().map(fixtures::task).collect(),
+            waits: vec![fixtures::waiting()],
             finished: vec![fixtures::failed(), fixtures::succeeded()],
             names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
         }
@@ -167,7 +178,7 @@ mod tests {
 
         OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
         1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
-        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC; waits: the state of the device has expired
         1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
 
         FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
@@ -214,6 +225,7 @@ mod tests {
             pace: PacingOverride::default(),
             pace_of_groups: PacingOverride::default(),
             open: Vec::new(),
+            waits: Vec::new(),
             finished: Vec::new(),
             ..details(OCS)
         };

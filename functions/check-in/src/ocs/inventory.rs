@@ -44,6 +44,7 @@ async fn record(
         agent,
         os: inventory.os_name.as_deref(),
         machine: None,
+        waits: None,
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
     let budget = effect.budget.ok_or(DeviceError::OverBudget)?;
@@ -51,7 +52,7 @@ async fn record(
         record.inventory_received = Some(now);
         record.budget = budget;
         let known = device_state.device.as_ref();
-        if !record_check_in(function, &record, known).await? {
+        if !record_check_in(function, &record, known, None).await? {
             // The budget may be spent, so the history must not be written either.
             return Err(DeviceError::OverBudget);
         }

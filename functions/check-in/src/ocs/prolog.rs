@@ -48,10 +48,11 @@ async fn admitted_reply(
         agent,
         os: None,
         machine: None,
+        waits: None,
     };
     let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
     if let Some(record) = &effect.write {
-        record_check_in(function, record, device_state.device.as_ref()).await?;
+        record_check_in(function, record, device_state.device.as_ref(), None).await?;
     }
     let (device_state, instruction) = apply_commands(function, device, device_state, now).await?;
     let ask_inventory = effect.ask_inventory || instruction.ask_inventory;

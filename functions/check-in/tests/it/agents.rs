@@ -10,7 +10,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::state::HeldState;
-use packcast_protocol::state::exchange::MachineFacts;
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackages};
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
@@ -52,6 +52,7 @@ impl Agent {
             },
             machine: machine("hardware:1"),
             results: Vec::new(),
+            waits: WaitingPackages::default(),
             holds: HeldState::default(),
         }
     }

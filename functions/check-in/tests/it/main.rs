@@ -21,4 +21,5 @@ mod state;
 mod system;
 mod transcripts;
 mod traps;
+mod waits;
 mod write_budget;

@@ -23,7 +23,7 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
 }
 
 /// Returns an agent to which a package was announced.
-async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
+pub(crate) async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
     let agent = Agent::enrolled(system, 1).await;
     let package = system.table.package("vlc", 5).await;
     system.assign(&agent.device(), &package, false).await;

@@ -15,7 +15,7 @@ pub const MAX_WAITING: usize = 64;
 /// Largest number of mandates in the report of one result.
 pub const MAX_MANDATES: usize = 64;
 
-/// Announced packages that wait, in the order of their tasks. Reserved for check-ins.
+/// Announced packages that wait.
 pub type WaitingPackages = BoundedList<WaitingPackage, MAX_WAITING>;
 
 /// The mandates that an attempt has used up. Reserved for reports.
@@ -63,6 +63,10 @@ pub enum WaitWord {
     Downgrade,
     /// The package is for other devices.
     OtherAudience,
+    /// No location delivers the package.
+    Unreachable,
+    /// A package of higher priority waits for a location.
+    Behind,
     /// A reason of a later version.
     #[serde(other)]
     Other,
