@@ -6,15 +6,17 @@
 //! these types.
 
 mod admission;
+mod bounded_text;
 mod check_in;
 mod problem;
 mod report;
 mod secret;
 
 pub use admission::{ADMISSION, Admission, AdmissionError};
+pub use bounded_text::BoundedText;
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, Task};
 pub use problem::{Problem, ProblemKind};
-pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};
+pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};
 
 /// Path of check-ins.

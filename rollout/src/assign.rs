@@ -1,5 +1,7 @@
 //! The effect of an assignment on a device: a new attempt, or the reason for none.
 
+use std::collections::BTreeSet;
+
 use packcast_protocol::{DeviceId, Outcome, UnixTime};
 
 use crate::change::TaskChange;
@@ -13,7 +15,7 @@ pub enum AssignOutcome {
     /// The device has this open task already, and has not reported on it.
     AlreadyOpen { attempt: u32 },
     /// The device has reported success, and the assignment was not forced.
-    AlreadyDone(FinishedTask),
+    AlreadyDone(Box<FinishedTask>),
     /// The package history of the device lists the package, and the assignment was not forced.
     InHistory,
     /// The package was deleted.
@@ -90,6 +92,11 @@ pub fn assign(
         mandate: request
             .mandate
             .or_else(|| on_device.finished.as_ref().and_then(|done| done.mandate)),
+        group_mandate: None,
+        used: on_device
+            .finished
+            .as_ref()
+            .map_or_else(BTreeSet::new, |done| done.used.clone()),
         assigned_at: now,
     };
     let before = on_device.finished.clone();
@@ -152,7 +159,7 @@ fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignO
     }
     match &on_device.finished {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
-            Err(AssignOutcome::AlreadyDone(done.clone()))
+            Err(AssignOutcome::AlreadyDone(Box::new(done.clone())))
         }
         Some(done) => Ok(done.attempt.saturating_add(1)),
         None if on_device.in_history && !force => Err(AssignOutcome::InHistory),
@@ -162,8 +169,6 @@ fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignO
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use packcast_protocol::manifest::Audience;
     use packcast_protocol::{AgentId, PackageId, ResultCode};
 
@@ -202,6 +207,7 @@ mod tests {
                 detail: None,
                 output_tail: None,
                 mandate: None,
+                used: BTreeSet::new(),
                 finished_at: UnixTime(1_795_000_000),
             }),
             in_history,

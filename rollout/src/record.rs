@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::manifest::Audience;
+use packcast_protocol::state::Mandate;
 use packcast_protocol::{
     Action, ArchiveFormat, DeviceId, FragmentSize, Location, LocationName, Md5Digest, ObjectPath,
     Outcome, PackageId, PackageName, PackageVersion, Priority, ResultCode, Sha256Digest, UnixTime,
@@ -56,6 +57,13 @@ pub struct OpenTask {
     /// if the device itself never had an entry for the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// Mandate of the group's entry from which this attempt follows. `None` if it follows from no
+    /// group, or from no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_mandate: Option<Mandate>,
+    /// Mandates of groups that earlier attempts have used up.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used: BTreeSet<Mandate>,
     pub assigned_at: UnixTime,
 }
 
@@ -85,6 +93,10 @@ pub struct FinishedTask {
     /// The mandate of the task, which this result has used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// Mandates of groups that this attempt and earlier ones have used up, at most 64. A device
+    /// that leaves one of the groups and joins it again gets no further attempt.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used: BTreeSet<Mandate>,
     pub finished_at: UnixTime,
 }
 
@@ -190,6 +202,8 @@ pub(crate) mod tests {
             force: false,
             direct: true,
             mandate: None,
+            group_mandate: None,
+            used: BTreeSet::new(),
             assigned_at: UnixTime(1_790_000_000),
         }
     }

@@ -12,7 +12,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::state::exchange::{MachineFacts, WaitingPackages};
+use packcast_protocol::state::exchange::{MachineFacts, UsedMandates, WaitingPackages};
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -348,6 +348,7 @@ fn report(result: &PeerResult, now: UnixTime) -> Report {
         detail: None,
         output_tail: None,
         finished: now,
+        mandates: UsedMandates::default(),
     }
 }
 

@@ -278,6 +278,7 @@ pub fn result(task: &OpenTask, code: &str) -> FinishedTask {
         detail: None,
         output_tail: None,
         mandate: task.mandate,
+        used: BTreeSet::new(),
         finished_at: NOW,
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use packcast_protocol::api::Report;
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
@@ -160,6 +161,7 @@ impl DeploymentAttempt {
             detail: result.detail,
             output_tail: result.output_tail,
             finished: now,
+            mandates: UsedMandates::default(),
         };
         // An attempt that acted before an interruption has used up its permission, even if the
         // second try failed before it acted.

@@ -91,7 +91,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
             Err(reason) => await_state(found, reason),
         },
         (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
-            let report = finished.report.clone();
+            let report = finished.to_send();
             (
                 DeploymentState::Reporting(finished),
                 Some(Effect::Report(report)),

@@ -26,7 +26,7 @@ impl Agent {
     fn unaccepted(&self) -> Vec<Report> {
         let journals = journal::read_all(&self.state).into_values();
         let reports = journals.filter_map(|found| match found {
-            StoredJournal::Read(Journal::Finished(finished)) => Some(finished.report),
+            StoredJournal::Read(Journal::Finished(finished)) => Some(finished.to_send()),
             _ => None,
         });
         unaccepted::batch(reports)

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::state::{ActedUnder, Mandate};
 use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
@@ -139,10 +140,22 @@ impl Finished {
                 detail: Some(BoundedText::tail(reason)),
                 output_tail: None,
                 finished: now,
+                mandates: UsedMandates::default(),
             },
             outcome,
             package: None,
             acted: None,
+        }
+    }
+}
+
+impl Finished {
+    /// Returns the report to send, with the mandates that the attempt used up.
+    pub(crate) fn to_send(&self) -> Report {
+        let mandates = self.acted.iter().flat_map(|acted| &acted.mandates);
+        Report {
+            mandates: UsedMandates::first(mandates.cloned()),
+            ..self.report.clone()
         }
     }
 }

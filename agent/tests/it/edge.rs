@@ -18,7 +18,7 @@ use packcast_protocol::api::{
     ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
-use packcast_protocol::state::exchange::WaitingPackage;
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{AgentId, Location, LocationName, PackageId, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
@@ -49,6 +49,8 @@ pub(crate) struct EdgeState {
     pub(crate) reports: Vec<Report>,
     /// The packages of the last check-in with which the device does not begin.
     pub(crate) waits: Vec<WaitingPackage>,
+    /// The machine of the last check-in.
+    pub(crate) machine: Option<MachineFacts>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
     /// The time of the function's clock, if the clock is wrong on purpose.
@@ -299,6 +301,7 @@ impl EdgeState {
         }
         self.enrolments += usize::from(enrols);
         self.waits = request.waits.as_slice().to_vec();
+        self.machine = Some(request.machine);
         let accepted = self.accept(request.results);
         let content = self.content();
         let target = self.target.as_mut().unwrap();

@@ -9,9 +9,9 @@ use packcast_agent::target_state::{FileChange, TargetStateFiles};
 use packcast_protocol::manifest::Audience;
 use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::state::{
-    LeafName, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
+    LeafName, Mandate, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
 };
-use packcast_protocol::{GroupName, Manifest, UnixTime};
+use packcast_protocol::{Assignee, GroupName, Manifest, UnixTime};
 
 use crate::lab::{Lab, Package};
 use crate::packages::{execute, package};
@@ -27,8 +27,14 @@ fn an_entry_is_acted_on_once_even_after_the_state_is_lost() {
     let id = counting(&lab, 1);
     let once = content(&lab).with("all", &[entry(&lab, id, 7)]);
     commit(&lab, once.clone());
-    expect(&lab, &["EXIT_CODE_3"]);
+    let first = round(&lab);
+    assert_eq!(first.codes, ["EXIT_CODE_3"]);
     assert_eq!(check_ins(&lab), 2, "the second one asks for the location");
+    let mandate = Mandate {
+        assignee: Assignee::Group(GroupName::all()),
+        seq: 7,
+    };
+    assert_eq!(first.mandates[0].as_slice(), [mandate]);
     next_attempt(&lab);
     expect_wait(&lab, WaitWord::Used);
     assert_eq!(check_ins(&lab), 1);

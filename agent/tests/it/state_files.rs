@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use packcast_agent::event::Event;
+use packcast_protocol::UnixTime;
 
 use crate::lab::Lab;
 use crate::packages::{execute, package};
@@ -124,6 +125,13 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
         return;
     };
     assert_eq!(run.code, 0, "{}", run.stderr);
+    let first = lab.world().machine.clone().unwrap();
+    let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    assert_eq!(first.platform.as_str(), platform);
+    assert!(
+        first.clock().since(UnixTime(1_700_000_000)) > 0,
+        "{first:?}"
+    );
     let id = lab.agent(&["id"]).stdout;
     let identity = fs::read(lab.state().join("identity")).unwrap();
     // Without a token, the copy begins nothing and keeps the identity.
@@ -149,6 +157,9 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
             .any(|event| matches!(event, Event::IdentityReplaced { .. }))
     );
     assert_eq!(lab.world().enrolments, 2);
+    let copy = lab.world().machine.clone().unwrap();
+    assert!(copy.machine.is_some() && copy.machine != first.machine);
+    assert_eq!(copy.boot, first.boot);
     let new_id = lab.agent(&["id"]).stdout;
     assert_ne!(new_id, id);
     assert_eq!(lab.world().reports.len(), 1);

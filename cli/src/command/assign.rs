@@ -138,7 +138,7 @@ mod tests {
             AssignOutcome::New { attempt: 1 },
             AssignOutcome::New { attempt: 2 },
             AssignOutcome::AlreadyOpen { attempt: 1 },
-            AssignOutcome::AlreadyDone(fixtures::succeeded()),
+            AssignOutcome::AlreadyDone(Box::new(fixtures::succeeded())),
             AssignOutcome::InHistory,
             AssignOutcome::Deleted,
             AssignOutcome::NotPublished,

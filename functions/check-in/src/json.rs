@@ -345,6 +345,7 @@ async fn record_all(
             code: report.code.clone(),
             detail: report.detail.as_ref().map(ToString::to_string),
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
+            mandates: report.mandates.clone(),
             finished_at: report.finished,
         };
         match result::record(function, device, device_state.clone(), &reported, now).await {

@@ -114,8 +114,9 @@ impl CheckInFunction {
 
     /// Counts a check-in by the state that the device holds. The check-in has read the head.
     fn count_state(&self, device: &DeviceId, held: &HeldState, now: UnixTime) {
-        let head = self.state.last_head();
-        self.state_counts().count(device, held, head.as_ref(), now);
+        let current = self.state.last_head();
+        self.state_counts()
+            .count(device, held, current.as_ref(), now);
     }
 
     fn state_counts(&self) -> MutexGuard<'_, StateCounter> {

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{DeviceId, Excerpt, PackageId, ResultCode, UnixTime};
-use packcast_rollout::apply::next_attempt;
+use packcast_rollout::apply::{next_attempt, used_mandates};
 use packcast_rollout::command::outcome;
 use packcast_rollout::{
     FinishedTask, OpenTask, ReportDecision, ReportedBy, WriteBudget, apply_report,
@@ -23,6 +24,8 @@ pub(crate) struct Reported {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<String>,
     pub(crate) output_tail: Option<String>,
+    /// The mandates that the attempt has used up; OCS agents report none.
+    pub(crate) mandates: UsedMandates,
     /// Time of the result by the device's clock; for OCS agents, the time of the report.
     pub(crate) finished_at: UnixTime,
 }
@@ -113,14 +116,16 @@ async fn finished_task(
     let success_codes =
         // The success codes of a package without a record are unknown.
         package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
+    let outcome = outcome(open, &reported.code, &success_codes);
     Ok(FinishedTask {
         package: open.package,
         attempt: open.attempt,
         code: reported.code.clone(),
-        outcome: outcome(open, &reported.code, &success_codes),
+        outcome,
         detail: reported.detail.clone(),
         output_tail: reported.output_tail.clone(),
         mandate: open.mandate,
+        used: used_mandates(open, outcome, reported.mandates.as_slice()),
         finished_at: reported.finished_at,
     })
 }

@@ -64,12 +64,12 @@ impl StateCounter {
         &mut self,
         device: &DeviceId,
         held: &HeldState,
-        head: Option<&ReadHead>,
+        current: Option<&ReadHead>,
         now: UnixTime,
     ) {
-        let is_above = head
-            .zip(held.commit)
-            .is_some_and(|(head, commit)| commit.number > head.number && is_late(commit, now));
+        let is_above = current.zip(held.commit).is_some_and(|(current, commit)| {
+            commit.number > current.number && is_late(commit, now)
+        });
         if let Some(refused) = held.refused {
             let word = serde_json::to_value(refused.reason).unwrap_or_default();
             let word = word.as_str().unwrap_or_default().to_owned();

@@ -9,14 +9,17 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
-use packcast_protocol::state::exchange::{MachineFacts, WaitWord, WaitingPackage, WaitingPackages};
+use packcast_protocol::state::Mandate;
+use packcast_protocol::state::exchange::{
+    MachineFacts, UsedMandates, WaitWord, WaitingPackage, WaitingPackages,
+};
 use packcast_protocol::state::{
     CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
     StateText,
 };
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
-    UnixTime,
+    Action, Archive, ArchiveFormat, Assignee, FragmentSize, Manifest, PackageId, Priority,
+    Sha256Digest, UnixTime,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -58,6 +61,7 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
         detail: None,
         output_tail: None,
         finished: UnixTime(finished),
+        mandates: UsedMandates::default(),
     }
 }
 
@@ -115,6 +119,10 @@ fn check_ins_match_their_examples() {
     failed.detail = Some(BoundedText::tail(
         "fragment 3 of 5 is not what the manifest says",
     ));
+    ran.mandates = UsedMandates::first([Mandate {
+        assignee: Assignee::Group("tills".parse().expect("this is the name of a group")),
+        seq: 1_795_320_000,
+    }]);
     let later = CheckInRequest {
         facts: facts(),
         machine: MachineFacts::new(
@@ -291,6 +299,8 @@ fn add_unknown_fields(value: &mut Value) {
         Value::Object(groups) if groups.contains_key("tills") => {
             groups.values_mut().for_each(add_unknown_fields);
         }
+        // The one key of an assignee is its kind.
+        Value::Object(assignee) if assignee.contains_key("group") => {}
         Value::Object(fields) => {
             fields.values_mut().for_each(add_unknown_fields);
             fields.insert("future_field".to_owned(), json!({ "x": [1, null] }));

@@ -373,6 +373,7 @@ mod tests {
                 detail: None,
                 output_tail: None,
                 mandate: None,
+                used: BTreeSet::new(),
                 finished_at: AT,
             };
             let excluded = Exclusion {

@@ -95,6 +95,7 @@ fn finished(outcome: Outcome) -> Case {
         detail: None,
         output_tail: None,
         mandate: None,
+        used: BTreeSet::new(),
         finished_at: EARLIER,
     };
     Case {

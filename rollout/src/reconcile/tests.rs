@@ -114,6 +114,7 @@ impl DeviceModel {
             detail: None,
             output_tail: None,
             mandate: None,
+            used: BTreeSet::new(),
             finished_at: NOW,
         };
         self.finished.insert(id(n), result);

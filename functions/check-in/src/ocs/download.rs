@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{DeviceId, Excerpt, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
@@ -30,6 +31,7 @@ pub(super) async fn record(
         code,
         detail: None,
         output_tail: None,
+        mandates: UsedMandates::default(),
         finished_at: now,
     };
     let (device, reported) = (&device, &reported);

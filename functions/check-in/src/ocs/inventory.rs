@@ -6,6 +6,7 @@ use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
 use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::apply::used_mandates;
 use packcast_rollout::command::CommandProgress;
 use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
 use packcast_store::records::Recorded;
@@ -130,6 +131,7 @@ fn found_installed(task: &OpenTask, now: UnixTime) -> FinishedTask {
         detail: None,
         output_tail: None,
         mandate: task.mandate,
+        used: used_mandates(task, Outcome::Succeeded, &[]),
         finished_at: now,
     }
 }

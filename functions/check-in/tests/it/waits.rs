@@ -22,8 +22,10 @@ async fn check_in(system: &TestSystem, agent: &Agent, waits: &[WaitingPackage]) 
 
 async fn on_record(system: &TestSystem, agent: &Agent) -> Vec<WaitingPackage> {
     let records = &system.table.records;
-    let device_state = records.device_state(&agent.device()).await.unwrap();
-    let all = records.waits(&[agent.device()]).await.unwrap();
+    let device_state = records.device_state(&agent.device()).await;
+    let device_state = device_state.expect("the device has records");
+    let all = records.waits(&[agent.device()]).await;
+    let all = all.expect("the records can be read");
     let waits = all.get(&agent.device()).cloned().unwrap_or_default();
     assert_eq!(device_state.waits, waits);
     waits

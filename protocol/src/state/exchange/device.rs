@@ -18,7 +18,7 @@ pub const MAX_MANDATES: usize = 64;
 /// Announced packages that wait.
 pub type WaitingPackages = BoundedList<WaitingPackage, MAX_WAITING>;
 
-/// The mandates that an attempt has used up. Reserved for reports.
+/// The mandates that an attempt has used up.
 pub type UsedMandates = BoundedList<Mandate, MAX_MANDATES>;
 
 /// An announced package with which the device does not begin, and the reason.

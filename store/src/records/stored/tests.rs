@@ -50,6 +50,8 @@ fn open_task(state: TaskState) -> OpenTask {
         force: false,
         direct: true,
         mandate: Some(1_795_000_000),
+        group_mandate: None,
+        used: BTreeSet::new(),
         assigned_at: AT,
     }
 }
@@ -94,6 +96,7 @@ fn finished_task() -> FinishedTask {
         detail: None,
         output_tail: Some("disk full\n".to_owned()),
         mandate: Some(1_795_000_000),
+        used: BTreeSet::new(),
         finished_at: AT,
     }
 }

@@ -1,5 +1,7 @@
 //! Records of assignments and announcements.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
 use packcast_rollout::assign::AssignOutcome;
@@ -29,6 +31,8 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         force: false,
         direct: true,
         mandate: Some(head.commit.id.number),
+        group_mandate: None,
+        used: BTreeSet::new(),
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));
@@ -153,7 +157,7 @@ async fn a_successful_package_is_assigned_again_only_with_force(service: Service
     let done = table.records.finished(&device, package.id).await.unwrap();
     assert_eq!(
         assign(false).await.unwrap(),
-        AssignOutcome::AlreadyDone(done.unwrap())
+        AssignOutcome::AlreadyDone(Box::new(done.unwrap()))
     );
     assert_eq!(
         assign(true).await.unwrap(),
