@@ -56,7 +56,11 @@ fn package_in(state: &Value, active: bool) -> PackageRecord {
             },
             "command": "setup.exe /S",
         },
+        "platform": "windows",
         "success_codes": [0, 3010],
+        "reboot_codes": [1641],
+        "timeout_s": 7200,
+        "rerun_after_interruption": false,
         "content": digest,
         "folder": "p/x",
         "created_at": NOON,
@@ -72,17 +76,27 @@ fn package_in(state: &Value, active: bool) -> PackageRecord {
 
 /// Returns a package that is published and active at one location.
 pub(crate) fn active() -> PackageRecord {
+    package_in(&published(None), true)
+}
+
+/// Returns an active package that expires at this time.
+pub(crate) fn expiring(expires: u64) -> PackageRecord {
+    package_in(&published(Some(expires)), true)
+}
+
+/// Returns the state of a published package.
+fn published(expires: Option<u64>) -> Value {
     let digest = "5f".repeat(32);
-    let published = json!({
+    json!({
         "state": "published",
         "manifest": digest,
         "signature": digest,
+        "signer": KEY,
         "md5": null,
         "fragments": 43,
-        "expires": NOON + 365 * 86_400,
+        "expires": expires,
         "published_at": NOON,
-    });
-    package_in(&published, true)
+    })
 }
 
 /// Returns a package whose publication is not complete.

@@ -16,9 +16,10 @@ use serde::Serialize;
 
 use self::decide::{Decided, Plan};
 use crate::assignees::{AssigneeNames, Assignees};
+use crate::clock::now;
 use crate::device_name::KNOWN_DEVICES_HINT;
 use crate::failure::Failure;
-use crate::package::{find_kept, named, published};
+use crate::package::{find_kept, named, published, refuse_expired, warn_of_expiry};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
@@ -95,6 +96,8 @@ pub async fn assign(
     progress: &Progress,
 ) -> Result<AssignResult, Failure> {
     let package = find_kept(target, &request.package).await?;
+    refuse_expired(&package, now())?;
+    warn_of_expiry(target, std::slice::from_ref(&package));
     let assignment = NewAssignment {
         package: package.id,
         manifest: published(&package)?.manifest,

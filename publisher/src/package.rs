@@ -1,13 +1,27 @@
 //! Finds packages of a target, and writes their names and states.
 
-use packcast_protocol::{PackageId, PackageRef};
+mod warnings;
+
+use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 
+pub(crate) use self::warnings::{refuse_expired, warn_of_expiry, warn_of_packages};
 use crate::failure::Failure;
 use crate::target::Target;
 
 /// The default number of packages in a list. Reading so many takes about a second.
 pub const NEWEST: usize = 100;
+
+/// The next step if a package cannot be deployed any more.
+pub(crate) const PUBLISH_AGAIN_HINT: &str = "publish its content under another version, and assign that version: devices deploy it as a new package";
+
+/// Finds a package for display, deleted packages included. Warns if the package or the signed state
+/// expires soon, or if the key of the package is no longer a publisher key.
+pub async fn show(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
+    let package = find(target, reference).await?;
+    warn_of_packages(target, std::slice::from_ref(&package)).await?;
+    Ok(package)
+}
 
 /// Finds the package with this id or `name@version`, deleted packages included.
 pub async fn find(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
@@ -53,18 +67,25 @@ pub fn named(package: &PackageRecord) -> String {
 }
 
 /// Returns the state of a package in one word.
-pub fn state(package: &PackageRecord) -> &'static str {
+///
+/// An expired package is neither announced nor assigned, so its activation does not matter.
+pub fn state(package: &PackageRecord, now: UnixTime) -> &'static str {
     match (package.published(), package.active) {
         _ if package.is_deleted() => "deleted",
         (None, _) => "draft",
+        (Some(published), _) if published.expired(now).is_some() => "expired",
         (Some(_), false) => "published",
         (Some(_), true) => "active",
     }
 }
 
 /// Returns at most `limit` of the newest packages, the newest last.
+///
+/// Warns as [`show`] does.
 pub async fn newest(target: &Target, limit: usize) -> Result<Vec<PackageRecord>, Failure> {
-    Ok(target.records.packages(limit).await?)
+    let packages = target.records.packages(limit).await?;
+    warn_of_packages(target, &packages).await?;
+    Ok(packages)
 }
 
 /// Returns the deleted packages.
@@ -75,7 +96,23 @@ pub async fn deleted(target: &Target) -> Result<Vec<PackageRecord>, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rendered::failures;
+    use crate::rendered::{expiring, failures};
+
+    #[test]
+    fn an_expired_package_is_neither_active_nor_published() {
+        let now = UnixTime(1_795_000_000);
+        let in_state = |expires, active| {
+            let package = PackageRecord {
+                active,
+                ..expiring(expires)
+            };
+            state(&package, now)
+        };
+        assert_eq!(in_state(None, true), "active");
+        assert_eq!(in_state(Some(now.plus(1)), false), "published");
+        assert_eq!(in_state(Some(now), true), "expired");
+        assert_eq!(in_state(Some(now), false), "expired");
+    }
 
     #[test]
     fn errors_of_packages_have_next_steps() {

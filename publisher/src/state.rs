@@ -36,7 +36,7 @@ pub use self::changer::StateChanger;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::complete::{Completed, Completing, complete};
-pub(crate) use self::current::{current_groups, current_part, warn_of_open_records};
+pub(crate) use self::current::{current_groups, current_part, warn_of_state};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;

@@ -114,7 +114,7 @@ impl TestTarget {
                 success_codes: [0].into(),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 60,
-                validity_s: 86_400,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),

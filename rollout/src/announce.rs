@@ -29,7 +29,7 @@ pub enum NotAnnounced {
     NotPublished,
     Deleted,
     NotActive,
-    /// The manifest has expired, so no Packcast agent would act on it.
+    /// The package has expired.
     Expired,
     /// The package was unassigned.
     Withdrawn,
@@ -129,7 +129,7 @@ fn pick<'a>(
         TaskState::Announced { .. } if !is_active && !rules.is_ocs_agent => {
             Err(NotAnnounced::NotActive)
         }
-        TaskState::Pending if published.expires <= now => Err(NotAnnounced::Expired),
+        TaskState::Pending if published.expired(now).is_some() => Err(NotAnnounced::Expired),
         TaskState::Pending | TaskState::Announced { .. } | TaskState::Withdrawn { .. } => Ok(pick),
     }
 }
@@ -220,7 +220,7 @@ mod tests {
         check(
             &|package| {
                 if let crate::PackageState::Published(published) = &mut package.state {
-                    published.expires = NOW;
+                    published.expires = Some(NOW);
                 }
             },
             NotAnnounced::Expired,

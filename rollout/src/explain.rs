@@ -90,7 +90,7 @@ pub enum Reason {
     NotActive,
     /// The package is active, but has no location.
     NoLocation,
-    /// The manifest of the package has expired, so no Packcast agent acts on it any more.
+    /// The package has expired, so it is not announced, and no Packcast agent acts on it.
     Expired {
         expired_at: UnixTime,
     },
@@ -333,9 +333,10 @@ fn obstacle(package: &PackageRecord, announcement: &Announcement<'_>) -> Option<
         NotAnnounced::NotPublished => Some(Reason::Draft),
         NotAnnounced::NotActive if package.active => Some(Reason::NoLocation),
         NotAnnounced::NotActive => Some(Reason::NotActive),
-        NotAnnounced::Expired => package.published().map(|published| Reason::Expired {
-            expired_at: published.expires,
-        }),
+        NotAnnounced::Expired => package
+            .published()
+            .and_then(|published| published.expires)
+            .map(|expired_at| Reason::Expired { expired_at }),
         NotAnnounced::BehindPriority => {
             let first = announcement.announced.first()?;
             let behind = first.task.package;
@@ -353,8 +354,8 @@ fn deleted(package: &PackageRecord) -> Option<Reason> {
 }
 
 fn expired(package: &PackageRecord, now: UnixTime) -> Option<Reason> {
-    let expired_at = package.published()?.expires;
-    (expired_at <= now).then_some(Reason::Expired { expired_at })
+    let expired_at = package.expired(now)?;
+    Some(Reason::Expired { expired_at })
 }
 
 /// Returns the announced packages with a higher priority than the task.

@@ -239,7 +239,11 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
             archive: None,
             command: "true".parse().expect("a command"),
         },
+        platform: packcast_protocol::manifest::Platform::Any,
         success_codes: BTreeSet::from([0]),
+        reboot_codes: BTreeSet::new(),
+        timeout_s: 60,
+        rerun_after_interruption: false,
         audience: packcast_protocol::manifest::Audience::Any,
         windows: packcast_protocol::WindowsTerms::default(),
         content: Sha256Digest::of(name.as_bytes()),
@@ -247,13 +251,17 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
     }
 }
 
+/// The key that has signed the packages of [`published`].
+const SIGNER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
 pub fn published(id: PackageId) -> Published {
     Published {
         manifest: Sha256Digest::of(id.to_string().as_bytes()),
         signature: Sha256Digest::of(id.to_string().as_bytes()),
+        signer: SIGNER.parse().expect("a public key"),
         md5: None,
         fragments: 0,
-        expires: NOW.plus(1_000_000),
+        expires: None,
         published_at: NOW,
     }
 }

@@ -121,7 +121,7 @@ fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecor
         };
         if let Some(expires) = expires {
             let mut published = published(package.id);
-            published.expires = expires;
+            published.expires = Some(expires);
             records.publish(package.id, &published).await.unwrap();
             records.activate(package.id, &[location()]).await.unwrap();
         }

@@ -217,7 +217,10 @@ fn expired_packages_and_those_for_other_platforms_are_refused() {
         );
         assert_eq!(lab.result().code.to_string(), expected);
     };
-    check(|manifest| manifest.expires = UnixTime(1), "ERR_EXPIRED");
+    check(
+        |manifest| manifest.expires = Some(UnixTime(1)),
+        "ERR_EXPIRED",
+    );
     check(
         |manifest| manifest.platform = Platform::Windows,
         "ERR_WRONG_PLATFORM",

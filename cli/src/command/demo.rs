@@ -217,7 +217,7 @@ impl Args {
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 600,
-                validity_s: 24 * 3600,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),

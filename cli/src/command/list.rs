@@ -1,6 +1,8 @@
 //! `packcast list`: lists packages.
 
+use packcast_protocol::UnixTime;
 use packcast_publisher::Failure;
+use packcast_publisher::clock::now;
 use packcast_publisher::package::{self, NEWEST, state};
 use packcast_rollout::PackageRecord;
 
@@ -35,7 +37,7 @@ impl Args {
         if !self.deleted && packages.len() == self.limit {
             output::note(&limited(self.limit));
         }
-        output::result(globals.format, &packages, |packages| text(packages));
+        output::result(globals.format, &packages, |packages| text(packages, now()));
         Ok(())
     }
 }
@@ -45,7 +47,18 @@ pub(super) fn limited(limit: usize) -> String {
     format!("showing the newest {limit} packages; pass a higher --limit for more")
 }
 
-fn text(packages: &[PackageRecord]) -> String {
+/// Writes the state of a package with the day of its expiry, if it has one.
+fn dated_state(package: &PackageRecord, now: UnixTime) -> String {
+    let state = state(package, now);
+    let expires = package.published().and_then(|published| published.expires);
+    match expires {
+        None => state.to_owned(),
+        Some(expires) if expires <= now => format!("{state} {}", expires.day()),
+        Some(expires) => format!("{state} until {}", expires.day()),
+    }
+}
+
+fn text(packages: &[PackageRecord], now: UnixTime) -> String {
     output::table(
         [
             "ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED",
@@ -61,7 +74,7 @@ fn text(packages: &[PackageRecord]) -> String {
                     .action
                     .archive()
                     .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
-                state(package).to_owned(),
+                dated_state(package, now),
                 output::time(package.created_at),
             ]
         }),
@@ -73,15 +86,24 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::fixtures::{active, deleted, draft, plain};
+    use crate::fixtures::{NOON, active, deleted, draft, expiring, plain};
 
     #[test]
     fn packages_are_listed_with_their_states() {
-        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"
-        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
+        let packages = [
+            draft(),
+            active(),
+            deleted(),
+            expiring(NOON),
+            expiring(NOON + 1),
+        ];
+        assert_snapshot!(plain(&text(&packages, UnixTime(NOON))), @"
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE                    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft                    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active                   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted                  2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  expired 2026-11-18       2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active until 2026-11-18  2026-11-18 11:06:40 UTC
         ");
         assert_snapshot!(limited(100), @"showing the newest 100 packages; pass a higher --limit for more");
     }

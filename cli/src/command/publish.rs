@@ -1,5 +1,6 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
+mod validity;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -7,7 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
-use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
@@ -18,6 +19,7 @@ use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, publish};
 use packcast_rollout::pacing::Pacing;
 
+use self::validity::ValidityS;
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
 use super::key_arg::KeyArg;
@@ -25,8 +27,6 @@ use super::show;
 use crate::Globals;
 use crate::output;
 use crate::progress::Bar;
-
-const DAY_S: u64 = 24 * 3600;
 
 // The questions at a terminal.
 const SOURCE: &str = "Archive or directory (empty to execute a command only):";
@@ -97,9 +97,12 @@ pub(crate) struct Args {
     /// Stop the program after this many seconds
     #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
     timeout: u32,
-    /// Expire the package after this many days; Packcast agents then refuse it
-    #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
-    expires_in: u64,
+    /// Let no device begin the package after this time, such as 90d
+    ///
+    /// A package does not expire unless you pass this option. An expiry cannot be changed later:
+    /// publish the content under another version instead.
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<ValidityS>,
     /// Run the program again if the agent was stopped while the program ran
     #[arg(long)]
     rerun_after_interruption: bool,
@@ -199,7 +202,7 @@ impl Args {
                 activate::activate_package(&target, &publication.package, &[]).await?;
         }
         output::result(globals.format, &publication, |publication| {
-            show::text(&publication.package)
+            show::text(&publication.package, now())
         });
         Ok(())
     }
@@ -225,7 +228,7 @@ impl Args {
                 },
                 reboot_codes: self.reboot_code.iter().copied().collect(),
                 timeout_s: self.timeout,
-                validity_s: self.expires_in * DAY_S,
+                validity_s: self.expires_in.map(ValidityS::get),
                 rerun_after_interruption: self.rerun_after_interruption,
                 audience: self.audience(),
                 windows: self.windows.terms(),

@@ -144,6 +144,7 @@ mod tests {
             package: fixtures::id(),
             name: "vlc@3.0.21".to_owned(),
             state: "active",
+            expires: None,
             assigned: 21,
             waiting: 6,
             announced: 5,

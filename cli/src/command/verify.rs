@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Read the objects from the bucket or directory, not through locations
     #[arg(long)]
     stored: bool,
-    /// Public key that must have signed the package, instead of the target's own key
+    /// Public key that must have signed the package, instead of any publisher key of the target
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
 }

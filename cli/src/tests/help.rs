@@ -830,11 +830,12 @@ fn publish() {
 
               [default: 7200]
 
-          --expires-in <DAYS>
-              Expire the package after this many days; Packcast agents then refuse
-              it
+          --expires-in <TIME>
+              Let no device begin the package after this time, such as 90d
 
-              [default: 180]
+              A package does not expire unless you pass this option. An expiry
+              cannot be changed later: publish the content under another version
+              instead.
 
           --rerun-after-interruption
               Run the program again if the agent was stopped while the program ran
@@ -933,8 +934,8 @@ fn verify() {
               Read the objects from the bucket or directory, not through locations
 
           --public-key <KEY>
-              Public key that must have signed the package, instead of the target's
-              own key
+              Public key that must have signed the package, instead of any publisher
+              key of the target
 
       -h, --help
               Print help (see a summary with '-h')

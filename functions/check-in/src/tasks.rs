@@ -99,7 +99,7 @@ fn announcements(
         .map(|pick| AnnouncedTask {
             task: pick.task.clone(),
             package: pick.package.clone(),
-            published: *pick.published,
+            published: pick.published.clone(),
             locations: locations::in_order(&pick.package.locations, &reconciled.groups),
         })
         .collect();

@@ -191,7 +191,7 @@ fn manifest(number: u32, name: &str, version: &str, action: Action<Archive>) -> 
         reboot_codes: BTreeSet::new(),
         timeout_s: 7200,
         rerun_after_interruption: false,
-        expires: UnixTime(u64::from(number) + 15_552_000),
+        expires: Some(UnixTime(u64::from(number) + 15_552_000)),
         audience: Audience::Any,
     }
 }
@@ -240,6 +240,7 @@ fn an_execute_manifest_matches_its_example() {
     let execute = Manifest {
         platform: Platform::Windows,
         timeout_s: 600,
+        expires: None,
         audience: Audience::Groups(BTreeSet::from(["tills".parse().expect("a name")])),
         ..manifest(1_795_327_755, "restart-spooler", "1", action)
     };

@@ -4,7 +4,7 @@ use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason};
 
 use crate::device::exclusion;
-use crate::package::named;
+use crate::package::{PUBLISH_AGAIN_HINT, named};
 use crate::text;
 
 /// A reason and the next step, in words.
@@ -15,7 +15,7 @@ pub(super) struct Sentences {
     pub(super) next: String,
 }
 
-/// The next step if the package itself cannot be deployed any more.
+/// The next step if the package was deleted.
 const PUBLISH_ANOTHER_VERSION: &str =
     "publish the package under another version, and assign that version";
 
@@ -215,7 +215,8 @@ impl Words<'_> {
             Reason::NoLocation => format!(
                 "run 'packcast location list' to see the locations, then 'packcast activate {package}'"
             ),
-            Reason::Expired { .. } | Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
+            Reason::Expired { .. } => PUBLISH_AGAIN_HINT.to_owned(),
+            Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
             Reason::NotInAudience => {
                 "publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version".to_owned()
             }
@@ -402,7 +403,7 @@ mod tests {
         NoLocation: tool@1 is active at no location, so it is not announced to web01.
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
-          next: publish the package under another version, and assign that version
+          next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
@@ -457,7 +458,7 @@ mod tests {
         NoLocation: tool@1 is active at no location, so it is not announced to web01.
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
-          next: publish the package under another version, and assign that version
+          next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
@@ -494,7 +495,7 @@ mod tests {
     #[test]
     fn a_deleted_package_has_next_steps_of_its_own() {
         let deleted = PackageState::Deleted { deleted_at: AT };
-        let rendered = render(packcast_agent(), deleted, reasons());
+        let rendered = render(packcast_agent(), deleted.clone(), reasons());
         let next_steps = rendered.lines().filter(|line| line.starts_with("  next"));
         let next_steps: BTreeSet<&str> = next_steps.collect();
         let next_steps: Vec<&str> = next_steps.into_iter().collect();

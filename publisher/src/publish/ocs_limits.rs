@@ -348,7 +348,7 @@ mod tests {
             success_codes: std::collections::BTreeSet::from([0]),
             reboot_codes: std::collections::BTreeSet::new(),
             timeout_s: 60,
-            validity_s: 60,
+            validity_s: None,
             rerun_after_interruption: false,
             audience: packcast_protocol::manifest::Audience::Any,
             windows,

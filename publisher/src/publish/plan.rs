@@ -52,8 +52,9 @@ pub struct PackageTerms {
     pub reboot_codes: BTreeSet<i32>,
     /// The time limit of the command, in seconds.
     pub timeout_s: u32,
-    /// The time from the reservation of the id until the package expires, in seconds.
-    pub validity_s: u64,
+    /// The time from the reservation of the id until the package expires, in seconds. `None` if
+    /// the package does not expire.
+    pub validity_s: Option<u64>,
     /// `true` if an agent may run the command again after an interruption.
     pub rerun_after_interruption: bool,
     pub audience: Audience,
@@ -302,7 +303,7 @@ mod tests {
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 60,
-                validity_s: 60,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
@@ -326,9 +327,11 @@ mod tests {
         urgent.priority = Priority::HIGHEST;
         let mut patient = execute("true");
         patient.terms.timeout_s += 1;
+        let mut brief = execute("true");
+        brief.terms.validity_s = Some(3600);
         let mut abrupt = execute("true");
         abrupt.terms.windows.afterwards = Some(Afterwards::Reboot);
-        for other in [urgent, patient, abrupt, execute("false")] {
+        for other in [urgent, patient, brief, abrupt, execute("false")] {
             assert_ne!(content(other), same);
         }
     }

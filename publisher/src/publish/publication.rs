@@ -142,7 +142,11 @@ pub async fn publish(
         action: plan.action.clone().map_archive(|planned| planned.record()),
         audience: plan.terms.audience.clone(),
         windows: plan.terms.windows.clone(),
+        platform: plan.terms.platform,
         success_codes: plan.terms.success_codes.clone(),
+        reboot_codes: plan.terms.reboot_codes.clone(),
+        timeout_s: plan.terms.timeout_s,
+        rerun_after_interruption: plan.terms.rerun_after_interruption,
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
     };
@@ -215,6 +219,7 @@ async fn sign_manifest(
     let published = |digest, signature| Published {
         manifest: digest,
         signature,
+        signer: key.public().clone(),
         md5: archive.map(|planned| planned.md5),
         fragments: archive.map_or(0, |planned| planned.archive.fragment_count().get()),
         expires: manifest.expires,
@@ -305,7 +310,10 @@ fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
         reboot_codes: plan.terms.reboot_codes.clone(),
         timeout_s: plan.terms.timeout_s,
         rerun_after_interruption: plan.terms.rerun_after_interruption,
-        expires: package.created_at.plus(plan.terms.validity_s),
+        expires: plan
+            .terms
+            .validity_s
+            .map(|seconds| package.created_at.plus(seconds)),
         audience: plan.terms.audience.clone(),
     }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use packcast_protocol::state::LeafName;
 use packcast_rollout::state::StatePart;
 
+use super::commit::Validity;
+use super::expiry;
 use super::reader::TargetState;
+use crate::clock::now;
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::text::{count, for_target};
@@ -29,16 +32,28 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
     Ok(state.trees.all_groups(&target.records).await?)
 }
 
-/// Warns if the records of the last commits are incomplete, so that a command that only reads may
-/// show earlier records.
-pub(crate) async fn warn_of_open_records(target: &Target) -> Result<(), Failure> {
+/// Warns a command that only reads: the records of the last commits are incomplete, so that the
+/// command may show earlier records, or the signed state expires soon.
+///
+/// Returns the signed state. `None` if this machine does not know the root keys of the target, or if
+/// the state does not verify, which is the matter of changing commands and of `audit`.
+pub(crate) async fn warn_of_state(target: &Target) -> Result<Option<TargetState>, Failure> {
+    let state = match target.trust() {
+        Ok(trust) => TargetState::read(&target.records, &trust).await.ok(),
+        Err(_) => None,
+    };
+    if let Some(state) = &state {
+        for warning in expiry::warnings(Validity::of(state), &target.name, now()) {
+            target.warnings.push(warning);
+        }
+    }
     let recorded = target.records.recorded_changes().await?;
     let head = target.records.head().await?;
     let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
     if open > 0 {
         target.warnings.push(open_records(open, &target.name));
     }
-    Ok(())
+    Ok(state)
 }
 
 fn open_records(commits: u64, target: &str) -> Warning {

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
-use crate::package::find;
+use crate::package::{find, warn_of_packages};
 use crate::target::Target;
 
 /// The number of devices in one request.
@@ -34,6 +34,7 @@ pub async fn devices(
     package: &PackageRef,
 ) -> Result<Vec<DeviceProgress>, Failure> {
     let package = find(target, package).await?;
+    warn_of_packages(target, std::slice::from_ref(&package)).await?;
     let mut states = target.records.devices_of(package.id).await?;
     add_unreached(target, &package, &mut states).await?;
     let mut all_excluded = target.records.excluded_devices().await?;

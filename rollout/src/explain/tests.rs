@@ -118,7 +118,7 @@ impl Case {
     fn expired(self) -> Self {
         self.with(|case| {
             if let PackageState::Published(published) = &mut case.package.state {
-                published.expires = EARLIER;
+                published.expires = Some(EARLIER);
             }
         })
     }

@@ -116,7 +116,7 @@ impl Records {
         id: PackageId,
         published: &Published,
     ) -> Result<PackageRecord, PublishError> {
-        let state = PackageState::Published(*published);
+        let state = PackageState::Published(published.clone());
         let terms = Terms::default()
             .name(STATE)
             .value("draft", item::attribute(&PackageState::Draft))

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter::successors;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{
     Action, ObjectPath, PackageId, PackageName, PackageRef, PackageVersion, Priority, Sha256Digest,
     UnixTime, WindowsTerms,
@@ -22,8 +22,16 @@ pub struct Reservation {
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: Action<ArchiveRecord>,
+    /// Platform of the devices that can run the package.
+    pub platform: Platform,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
+    /// Exit codes that mean success, with a restart of the device to follow.
+    pub reboot_codes: BTreeSet<i32>,
+    /// Time limit of the program, in seconds.
+    pub timeout_s: u32,
+    /// An agent may run the program again after an interruption.
+    pub rerun_after_interruption: bool,
     /// Devices to which the package may be assigned.
     pub audience: Audience,
     /// Settings for the OCS agent on Windows, in addition to the action.
@@ -127,7 +135,11 @@ fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageReco
         version: reservation.version.clone(),
         priority: reservation.priority,
         action: reservation.action.clone(),
+        platform: reservation.platform,
         success_codes: reservation.success_codes.clone(),
+        reboot_codes: reservation.reboot_codes.clone(),
+        timeout_s: reservation.timeout_s,
+        rerun_after_interruption: reservation.rerun_after_interruption,
         audience: reservation.audience.clone(),
         windows: reservation.windows.clone(),
         content: reservation.content,
@@ -156,7 +168,11 @@ mod tests {
                 archive: None,
                 command: "true".parse().expect("it is a command"),
             },
+            platform: Platform::Any,
             success_codes: BTreeSet::from([0]),
+            reboot_codes: BTreeSet::new(),
+            timeout_s: 60,
+            rerun_after_interruption: false,
             audience: Audience::Any,
             windows: WindowsTerms::default(),
             content: Sha256Digest::of(b""),

@@ -92,7 +92,7 @@ async fn a_package_is_published_once_and_activated_only_afterwards(service: Serv
 
     let value = published(id);
     let first = records.publish(id, &value).await.unwrap();
-    let mut later = value;
+    let mut later = value.clone();
     later.published_at = NOW.plus(9);
     assert_eq!(records.publish(id, &later).await.unwrap(), first);
     later.manifest = Sha256Digest::of(b"other");

@@ -213,10 +213,7 @@ impl Cloud {
         let reserved = records.reserve(&reservation, at).await;
         let (Reserved::New(draft) | Reserved::Resumed(draft)) =
             reserved.expect("a package can be reserved");
-        let published = Published {
-            expires: at.plus(365 * DAY_S),
-            ..published(draft.id)
-        };
+        let published = published(draft.id);
         let written = records.publish(draft.id, &published).await;
         written.expect("a draft can be published");
         let activated = records.activate(draft.id, &[location()]).await;

@@ -120,7 +120,11 @@ fn package_record() -> PackageRecord {
             },
             command: "setup.exe /S".parse().unwrap(),
         },
+        platform: packcast_protocol::manifest::Platform::Windows,
         success_codes: BTreeSet::from([0, 3010]),
+        reboot_codes: BTreeSet::from([1641]),
+        timeout_s: 7200,
+        rerun_after_interruption: false,
         audience: packcast_protocol::manifest::Audience::Any,
         windows: packcast_protocol::WindowsTerms::default(),
         content: digest,
@@ -129,9 +133,12 @@ fn package_record() -> PackageRecord {
         state: PackageState::Published(Published {
             manifest: digest,
             signature: digest,
+            signer: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+                .parse()
+                .unwrap(),
             md5: Some(Md5Digest::from_bytes([0x22; 16])),
             fragments: 12,
-            expires: AT,
+            expires: Some(AT),
             published_at: AT,
         }),
         active: true,
@@ -258,9 +265,13 @@ fn every_key_and_item() {
       id: "1795327754"
       locations: [{location: "cdn.example.net/ocs", name: "main"}]
       name: "vlc"
+      platform: "windows"
       priority: 5
-      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, signature: "1111111111111111111111111111111111111111111111111111111111111111", state: "published"}
+      reboot_codes: [1641]
+      rerun_after_interruption: false
+      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, signature: "1111111111111111111111111111111111111111111111111111111111111111", signer: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", state: "published"}
       success_codes: [0, 3010]
+      timeout_s: 7200
       version: "3.0.21"
     CATALOG | PACKAGE#1795327754
       id: "1795327754"
