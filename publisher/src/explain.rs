@@ -122,6 +122,7 @@ impl ExplainRecords {
         ExplainInputs {
             device: &self.device,
             is_known: self.device_state.device.is_some(),
+            system: self.device_state.system(),
             excluded: self
                 .device_state
                 .excluded

@@ -1,6 +1,8 @@
 //! Publishes a package: turns an archive into objects that devices can fetch.
 
 pub mod build;
+pub mod command_line;
+pub mod failing_program;
 pub mod info;
 pub mod inspect;
 pub mod ocs_limits;
@@ -21,6 +23,7 @@ use crate::clock::now;
 use crate::failure::{Failure, Kind, kind};
 use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
+use crate::state::check_clock;
 use crate::target::Target;
 
 /// Reads the whole archive with the agents' archive reader, before the first upload.
@@ -48,6 +51,8 @@ pub async fn publish(
     let mut segment = [0; 16];
     getrandom::fill(&mut segment)
         .map_err(|error| Failure::failed(format!("cannot get random numbers: {error}")))?;
+    // The id of the package and its expiry follow from the clock.
+    check_clock(target, false).await?;
     progress.begin(Work::Publishing, source.map_or(0, Source::bytes));
     let publication =
         publication::publish(target, plan, source, key, segment, now(), progress).await?;
@@ -97,11 +102,13 @@ impl From<PublicationError> for Failure {
             PublicationError::Reserve(ReserveError::Records(error))
             | PublicationError::Record(PublishError::Records(error))
             | PublicationError::Records(error) => error.into(),
+            PublicationError::Reserve(error @ ReserveError::LaterVersion { .. }) => Self::conflict(error)
+                .hint("correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name"),
             PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => {
                 Self::new(Kind::TryLater, error)
             }
             error @ PublicationError::Times { id, .. } => Self::failed(error).hint(format!(
-                "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another version"
+                "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another name"
             )),
             error @ PublicationError::Replaced { id, .. } => Self::conflict(error).hint(format!(
                 "run 'packcast delete {id}', find out who can write to the store, and publish the package under another version"
@@ -125,6 +132,7 @@ impl From<PublicationError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::build::BuildError;
+    use super::command_line::CommandError;
     use super::*;
     use crate::rendered::{converted, next_steps, package_record};
     use packcast_rollout::record::PackageState;
@@ -170,6 +178,7 @@ mod tests {
                     name: "aux".to_owned(),
                 },
             },
+            PlanError::Command(CommandError::LineBreak),
             PlanError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
         insta::assert_snapshot!(converted(errors), @r#"
@@ -182,6 +191,7 @@ mod tests {
         Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
         Usage: cannot store entry "aux" of the archive on Windows
           hint: rename the entry, or choose another --platform
+        Usage: the command has a line break: put the lines into a script inside the archive, or join them with '&&'
         Usage: cannot fit the package into info for OCS agents
           hint: use a shorter command, folder or text
         "#);
@@ -236,7 +246,7 @@ mod tests {
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot publish package 1795000000: the record says that the package was reserved 2030-01-18 20:53:20 UTC, which contradicts the package id or the current time 2026-11-18 11:06:40 UTC
-          hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another version
+          hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another name
         Failed: cannot upload the package
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
         Conflict: cannot upload package 1795000000: somebody else has stored an object at its path
@@ -261,6 +271,11 @@ mod tests {
                 existing: existing(),
             },
             ReserveError::Clock { now },
+            ReserveError::LaterVersion {
+                name: "tool".parse().unwrap(),
+                latest: id,
+                now,
+            },
             ReserveError::NoFreeId { now },
         ];
         insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
@@ -269,6 +284,8 @@ mod tests {
         Reserve Deleted: Conflict
           hint: choose another --version
         Reserve Clock: Failed
+        Reserve LaterVersion: Conflict
+          hint: correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name
         Reserve NoFreeId: TryLater
         ");
         let errors = [

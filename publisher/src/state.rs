@@ -33,6 +33,7 @@ mod two_states;
 pub(crate) use self::changed::complete_records;
 pub use self::changed::{Changed, CompletedChange};
 pub use self::changer::StateChanger;
+pub(crate) use self::changer::check_clock;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::complete::{Completed, Completing, complete};

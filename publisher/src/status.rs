@@ -35,6 +35,8 @@ pub struct PackageProgress {
     pub succeeded: u64,
     pub failed: u64,
     pub cancelled: u64,
+    /// The number of devices that run another system than the package is for.
+    pub not_applicable: u64,
     /// The groups that the package is assigned to.
     pub groups: Vec<GroupSize>,
 }
@@ -124,6 +126,7 @@ fn progress(
         succeeded: tally.succeeded,
         failed: tally.failed,
         cancelled: tally.cancelled,
+        not_applicable: tally.not_applicable,
         groups: groups.collect(),
     }
 }

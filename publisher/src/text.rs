@@ -1,6 +1,7 @@
 //! Texts that every interface writes in the same way.
 
 use jiff::Timestamp;
+use packcast_protocol::manifest::Platform;
 use packcast_protocol::{Outcome, UnixTime};
 use packcast_rollout::FinishedTask;
 
@@ -25,6 +26,7 @@ pub fn outcome(task: &FinishedTask) -> String {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::NotApplicable => "not applicable",
     };
     let code = &task.code;
     match (code.meaning(), &task.detail) {
@@ -32,6 +34,16 @@ pub fn outcome(task: &FinishedTask) -> String {
         (_, Some(detail)) => format!("{outcome}: {code} ({detail})"),
         (Some(meaning), None) => format!("{outcome}: {code}, {meaning}"),
         (None, None) => format!("{outcome}: {code}"),
+    }
+}
+
+/// Writes the platform of a package.
+pub const fn platform(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Any => "any system",
+        Platform::Linux => "Linux",
+        Platform::Windows => "Windows",
+        Platform::Macos => "macOS",
     }
 }
 

@@ -17,6 +17,7 @@ use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
+use crate::system::DeviceSystem;
 
 /// Records of one device and one package, from which the explanation follows.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +25,7 @@ pub struct ExplainInputs<'a> {
     pub device: &'a DeviceId,
     /// The device has checked in at least once.
     pub is_known: bool,
+    pub system: DeviceSystem,
     /// The device is blocked or removed.
     pub excluded: Option<ExclusionKind>,
     pub memberships: &'a Memberships,
@@ -134,6 +136,8 @@ pub enum Reason {
     Failed,
     /// The device cancelled the task without acting on it.
     Cancelled,
+    /// The device runs another system than the package is for.
+    NotApplicable,
 }
 
 /// Explains the state of a package on a device.
@@ -147,6 +151,7 @@ pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     let rules = Rules {
         strict: inputs.strict,
         is_ocs_agent: runs_ocs_agent(inputs.device),
+        system: inputs.system,
     };
     let announcement = announce(&tasks, |id| inputs.find(id), rules, now);
     let open = task_of(inputs.tasks, inputs.package.id);
@@ -225,6 +230,7 @@ fn next_change(inputs: &ExplainInputs<'_>, now: UnixTime) -> Option<TaskChange> 
     };
     let on_device = PackageOnDevice {
         is_known: inputs.is_known,
+        system: inputs.system,
         open: open.cloned(),
         finished: inputs.finished.cloned(),
         in_history: inputs.in_history,
@@ -300,6 +306,7 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
             Outcome::Succeeded => Reason::Succeeded,
             Outcome::Failed => Reason::Failed,
             Outcome::Cancelled => Reason::Cancelled,
+            Outcome::NotApplicable => Reason::NotApplicable,
         };
     }
     if inputs.in_history {
@@ -317,6 +324,9 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
         } else {
             Reason::NotInAudience
         };
+    }
+    if inputs.system.is_other_than(package.platform) {
+        return Reason::NotApplicable;
     }
     let group_with = group_with(inputs.memberships, inputs.groups, package.id);
     group_with.map_or(Reason::NotAssigned, |state| Reason::Skipped {
@@ -337,6 +347,7 @@ fn obstacle(package: &PackageRecord, announcement: &Announcement<'_>) -> Option<
             .published()
             .and_then(|published| published.expires)
             .map(|expired_at| Reason::Expired { expired_at }),
+        NotAnnounced::OtherSystem => Some(Reason::NotApplicable),
         NotAnnounced::BehindPriority => {
             let first = announcement.announced.first()?;
             let behind = first.task.package;

@@ -19,6 +19,7 @@ pub mod pacing;
 pub mod reconcile;
 pub mod record;
 pub mod state;
+pub mod system;
 pub mod unassign;
 pub mod write_budget;
 
@@ -36,4 +37,5 @@ pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,
 };
+pub use system::DeviceSystem;
 pub use write_budget::WriteBudget;

@@ -55,7 +55,7 @@ pub use package::{ActivateError, PublishError};
 pub use projection::{DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget};
 pub use removal::Removing;
 pub use report::Recorded;
-pub use reserve::{Reservation, ReserveError, Reserved};
+pub use reserve::{MAX_AHEAD_S, Reservation, ReserveError, Reserved};
 pub use signing::{Sign, SignError};
 pub use state::{
     CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,

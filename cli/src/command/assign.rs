@@ -108,6 +108,12 @@ fn result(assigned: &AssignOutcome) -> String {
         AssignOutcome::Deleted => "the package was deleted".to_owned(),
         AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
         AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
+        AssignOutcome::Downgrade { deployed } => format!(
+            "has version {deployed}, which was published later; --allow-downgrade goes back"
+        ),
+        AssignOutcome::OtherSystem => {
+            "the device runs another system than the package is for".to_owned()
+        }
         AssignOutcome::UnknownDevice => {
             "unknown: the device has never checked in, or was removed".to_owned()
         }
@@ -143,6 +149,10 @@ mod tests {
             AssignOutcome::Deleted,
             AssignOutcome::NotPublished,
             AssignOutcome::NotForDevice,
+            AssignOutcome::OtherSystem,
+            AssignOutcome::Downgrade {
+                deployed: "4.0".parse().unwrap(),
+            },
             AssignOutcome::UnknownDevice,
         ];
         let devices = outcomes.into_iter().map(device).collect();
@@ -156,6 +166,8 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package was deleted
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade goes back
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
     }

@@ -11,12 +11,13 @@ use packcast_protocol::device::AgentId;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
+use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
-use packcast_publisher::{Failure, activate, publish};
+use packcast_publisher::{Failure, activate, location, publish};
 use packcast_rollout::pacing::Pacing;
 
 use self::validity::ValidityS;
@@ -191,6 +192,10 @@ impl Args {
         // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
+        if self.activate {
+            // Otherwise the command would fail after the publication.
+            location::choose(&target, &[]).await?;
+        }
         let key = self.key.load(&target)?;
         let mut publication =
             publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
@@ -315,6 +320,9 @@ fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
+    for warning in failing_program(plan, inspection) {
+        output::note(&format!("warning: {warning}"));
+    }
     for warning in ocs_limits::warnings(plan, inspection, now()) {
         output::note(&format!("warning: {warning}"));
     }

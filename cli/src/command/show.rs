@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::manifest::Audience;
 use packcast_protocol::windows::Afterwards;
 use packcast_protocol::{Action, DeviceId, GroupName, PackageRef, UnixTime, WindowsTerms};
 use packcast_publisher::Failure;
 use packcast_publisher::clock::now;
 use packcast_publisher::package::{self, named, state};
+use packcast_publisher::text as words;
 use packcast_rollout::{PackageRecord, PackageState};
 
 use crate::Globals;
@@ -89,15 +90,6 @@ fn audience(audience: &Audience) -> String {
     }
 }
 
-const fn platform(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Any => "any",
-        Platform::Linux => "Linux",
-        Platform::Windows => "Windows",
-        Platform::Macos => "macOS",
-    }
-}
-
 /// Writes the time limit of the program, and its repetition after an interruption. STORE runs no
 /// program.
 fn time_limit(package: &PackageRecord) -> String {
@@ -140,7 +132,7 @@ pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
         ("package", format!("{} {}", package.id, named(package))),
         ("state", long_state(package, now)),
         ("priority", package.priority.to_string()),
-        ("platform", platform(package.platform).to_owned()),
+        ("platform", words::platform(package.platform).to_owned()),
         ("audience", audience(&package.audience)),
         ("action", action),
         ("archive", archive),

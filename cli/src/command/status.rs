@@ -107,6 +107,10 @@ fn text(progress: &[PackageProgress]) -> String {
             ]
         }),
     );
+    let table = progress
+        .iter()
+        .filter_map(not_applicable)
+        .fold(table, |text, line| format!("{text}\n{line}"));
     let groups: String = progress.iter().filter_map(groups).collect();
     if groups.is_empty() {
         return table;
@@ -114,6 +118,19 @@ fn text(progress: &[PackageProgress]) -> String {
     format!(
         "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment."
     )
+}
+
+/// Writes a line with the number of devices that run another system; `None` if there are none.
+fn not_applicable(progress: &PackageProgress) -> Option<String> {
+    let devices = match progress.not_applicable {
+        0 => return None,
+        1 => "1 device".to_owned(),
+        more => format!("{more} devices"),
+    };
+    Some(format!(
+        "{} does not apply to {devices} of another system.",
+        progress.name
+    ))
 }
 
 /// Writes a line with the groups that have the package; `None` if there are none.
@@ -152,6 +169,7 @@ mod tests {
             succeeded: 3,
             failed: 2,
             cancelled: 1,
+            not_applicable: 0,
             groups,
         }
     }
@@ -161,6 +179,22 @@ mod tests {
         assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"
         ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
+    }
+
+    #[test]
+    fn devices_of_another_system_have_a_line_of_their_own() {
+        let progress = [2, 1, 0].map(|not_applicable| PackageProgress {
+            not_applicable,
+            ..progress(Vec::new())
+        });
+        assert_snapshot!(plain(&text(&progress)), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        vlc@3.0.21 does not apply to 2 devices of another system.
+        vlc@3.0.21 does not apply to 1 device of another system.
         ");
     }
 
@@ -196,6 +230,7 @@ mod tests {
             DeploymentState::Succeeded,
             DeploymentState::Failed,
             DeploymentState::Cancelled,
+            DeploymentState::NotApplicable,
         ];
         let devices = states.map(|state| DeviceProgress {
             device: AGENT.parse().unwrap(),
@@ -211,6 +246,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  succeeded
         key:abcdefghijklmnopqrstuvwxya  failed
         key:abcdefghijklmnopqrstuvwxya  cancelled
+        key:abcdefghijklmnopqrstuvwxya  not applicable
         ");
     }
 }

@@ -243,7 +243,7 @@ async fn answer_check_in(
     now: UnixTime,
 ) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
-    let device_state = admitted_state(function, device).await?;
+    let mut device_state = admitted_state(function, device).await?;
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
@@ -252,6 +252,7 @@ async fn answer_check_in(
     };
     if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
         record_check_in(function, &record, device_state.device.as_ref()).await?;
+        device_state.device = Some(record);
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
     let state = sent_state::lacking(function, device, sent, &announced, now).await?;

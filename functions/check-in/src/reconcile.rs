@@ -8,7 +8,9 @@ use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
     Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount};
+use packcast_rollout::{
+    DeviceSystem, FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount,
+};
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
@@ -158,6 +160,8 @@ async fn steps(
             .find(|task| task.package == package);
         PackageOnDevice {
             is_known: true,
+            // Only an assignment to the device itself depends on the system.
+            system: DeviceSystem::Unknown,
             open: open.cloned(),
             finished: package_history.finished.get(&package).cloned(),
             in_history: package_history.history.contains(&package),

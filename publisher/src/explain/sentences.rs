@@ -141,11 +141,23 @@ impl Words<'_> {
                 "{package} is not announced to {host} until the device has reported on {}, which has a higher priority: strict pacing announces one priority at a time.",
                 (self.subject.name_of)(*behind)
             ),
+            Reason::NotApplicable => self.not_applicable(),
             Reason::Succeeded | Reason::Failed | Reason::Cancelled => self
                 .subject
                 .finished
                 .map_or_else(String::new, |finished| self.result(finished)),
         }
+    }
+
+    fn not_applicable(&self) -> String {
+        let Self { host, package, .. } = self;
+        let os = self.subject.record.map(|record| record.os.as_str());
+        let runs = match os.filter(|os| !os.is_empty()) {
+            Some(os) => format!("{host} runs {}", text::printable(os)),
+            None => format!("{host} runs another system"),
+        };
+        let platform = text::platform(self.subject.package.platform);
+        format!("{package} is for {platform}, and {runs}, so the device does not get it.")
     }
 
     fn withdrawn(&self, announced_at: UnixTime, was_told_to_drop: bool) -> String {
@@ -217,6 +229,9 @@ impl Words<'_> {
             ),
             Reason::Expired { .. } => PUBLISH_AGAIN_HINT.to_owned(),
             Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
+            Reason::NotApplicable => {
+                "no action is needed; publish the package under another version with another --platform if the device can run it".to_owned()
+            }
             Reason::NotInAudience => {
                 "publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version".to_owned()
             }
@@ -254,7 +269,10 @@ fn next_of_deleted(reason: &Reason) -> String {
         Reason::Succeeded | Reason::InHistory => {
             "no action is needed; the package was deleted since"
         }
-        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::Unassigned { .. } => {
+        Reason::NeverSeen
+        | Reason::NotApplicable
+        | Reason::Withdrawn { .. }
+        | Reason::Unassigned { .. } => {
             "no action is needed; the package was deleted, and no device gets it any more"
         }
         _ => PUBLISH_ANOTHER_VERSION,
@@ -267,6 +285,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
+    use packcast_protocol::manifest::Platform;
     use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
     use packcast_rollout::{ExclusionKind, WriteBudget};
@@ -281,7 +300,7 @@ mod tests {
             device: id,
             host_name: "web01".to_owned(),
             agent: String::new(),
-            os: String::new(),
+            os: "Debian GNU/Linux 12".to_owned(),
             first_seen: AT,
             last_seen: AT,
             inventory_asked: None,
@@ -292,7 +311,8 @@ mod tests {
 
     /// Renders the sentences of each reason, for a device that checked in.
     fn render(id: DeviceId, state: PackageState, reasons: Vec<Reason>) -> String {
-        let (record, package) = (device(id), package_record(state));
+        let (record, mut package) = (device(id), package_record(state));
+        package.platform = Platform::Windows;
         let mut rendered = String::new();
         for reason in reasons {
             let (outcome, code) = match reason {
@@ -355,6 +375,7 @@ mod tests {
             Reason::NoLocation,
             Reason::Expired { expired_at: AT },
             Reason::Deleted { deleted_at: AT },
+            Reason::NotApplicable,
             Reason::NotInAudience,
             Reason::OcsAgent,
             Reason::BehindPriority {
@@ -406,6 +427,8 @@ mod tests {
           next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
+        NotApplicable: tool@1 is for Windows, and web01 runs Debian GNU/Linux 12, so the device does not get it.
+          next: no action is needed; publish the package under another version with another --platform if the device can run it
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
@@ -461,6 +484,8 @@ mod tests {
           next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
+        NotApplicable: tool@1 is for Windows, and web01 runs Debian GNU/Linux 12, so the device does not get it.
+          next: no action is needed; publish the package under another version with another --platform if the device can run it
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.

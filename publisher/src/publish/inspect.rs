@@ -1,5 +1,6 @@
 //! Inspects an archive: its digests, and its entries as agents will read them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::PathBuf;
@@ -73,6 +74,8 @@ pub struct Inspection {
 pub struct Contents {
     /// The names of the files at the top of the archive.
     pub top_files: Vec<String>,
+    /// The entries at the top of the archive. `None` for an entry that is not a file.
+    pub top: BTreeMap<String, Option<TopFile>>,
     pub files: u64,
     /// The length of the largest file.
     pub largest_file: u64,
@@ -80,6 +83,14 @@ pub struct Contents {
     pub top_dotfiles: bool,
     /// For each system that cannot store all entries, the first such entry.
     pub unfit: Vec<Unfit>,
+}
+
+/// A file at the top of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopFile {
+    /// The first bytes of the file, at most 256; none after the first 10,000 entries.
+    pub head: Vec<u8>,
+    pub is_executable: bool,
 }
 
 /// An entry that a system cannot store.
@@ -102,6 +113,27 @@ impl Contents {
             reason,
         });
         false
+    }
+
+    /// Notes an entry at the top of the archive.
+    fn note_top(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), ArchiveError> {
+        let name = entry.path.as_str();
+        if name.contains('/') {
+            return Ok(());
+        }
+        let file = match entry.kind {
+            EntryKind::File { executable, .. } => Some(TopFile {
+                head: if self.top.len() < MAX_HEADS {
+                    head(content)?
+                } else {
+                    Vec::new()
+                },
+                is_executable: executable,
+            }),
+            _ => None,
+        };
+        self.top.insert(name.to_owned(), file);
+        Ok(())
     }
 
     fn note(&mut self, entry: &Entry) {
@@ -164,8 +196,9 @@ impl Source {
         let mut contents = Contents::default();
         let systems = System::of(Platform::Any).iter().copied();
         let mut checks: Vec<NameCheck> = systems.map(NameCheck::new).collect();
-        let visit = |entry: &Entry, _: &mut Content<'_>| {
+        let visit = |entry: &Entry, content: &mut Content<'_>| {
             contents.note(entry);
+            contents.note_top(entry, content)?;
             checks.retain_mut(|check| contents.fits(check, entry));
             Ok(())
         };
@@ -184,6 +217,26 @@ impl Source {
         }
         Ok(contents)
     }
+}
+
+/// The number of entries at the top of an archive whose first bytes are kept.
+const MAX_HEADS: usize = 10_000;
+
+/// The number of first bytes of a file that are kept: Linux reads no more of a script's first line.
+const HEAD_BYTES: usize = 256;
+
+/// Reads the first bytes of a file.
+fn head(content: &mut Content<'_>) -> Result<Vec<u8>, ArchiveError> {
+    let mut head = vec![0; HEAD_BYTES];
+    let mut length = 0;
+    while length < HEAD_BYTES {
+        match content.read(&mut head[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    head.truncate(length);
+    Ok(head)
 }
 
 /// The number of bytes in one read.
@@ -268,6 +321,22 @@ mod tests {
         assert_eq!(
             (contents.top_files, contents.files),
             (vec!["run.sh".to_owned()], 2)
+        );
+    }
+
+    #[test]
+    fn an_inspection_keeps_the_first_bytes_of_files_at_the_top() {
+        let folder = folder();
+        std::fs::write(folder.path().join("big"), "x".repeat(1000)).unwrap();
+        let source = Source::open(folder.path()).unwrap();
+        let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+        let top = inspection.contents.top;
+        let names: Vec<&str> = top.keys().map(String::as_str).collect();
+        assert_eq!(names, ["big", "data", "run.sh"]);
+        let head = |name: &str| top[name].as_ref().map(|file| file.head.len());
+        assert_eq!(
+            [head("big"), head("data"), head("run.sh")],
+            [Some(256), None, Some(7)]
         );
     }
 

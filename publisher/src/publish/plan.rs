@@ -14,6 +14,7 @@ use packcast_protocol::{
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
 
+use super::command_line::{CommandError, check_execute, check_launch};
 use super::inspect::{Contents, Inspection, PlannedArchive, Unfit};
 
 /// The name of an action (LAUNCH, EXECUTE or STORE) without its parameters.
@@ -100,6 +101,8 @@ pub enum PlanError {
     },
     #[error(transparent)]
     Text(#[from] ActionTextError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     #[error("cannot fit the package into info for OCS agents")]
     Info(#[from] InfoError),
 }
@@ -134,7 +137,9 @@ impl PublishRequest {
             ActionName::Launch => {
                 self.without_folder("launch")?;
                 let inspection = archive("launch")?;
-                let command = command("launch")?.parse()?;
+                let line = command("launch")?;
+                let command = line.parse()?;
+                check_launch(line, self.terms.platform)?;
                 has_program(&command, &inspection.contents)?;
                 Ok(Action::Launch {
                     archive: inspection.archive.clone(),
@@ -143,9 +148,12 @@ impl PublishRequest {
             }
             ActionName::Execute => {
                 self.without_folder("execute")?;
+                let line = command("execute")?;
+                let command = line.parse()?;
+                check_execute(line, self.terms.platform)?;
                 Ok(Action::Execute {
                     archive: inspection.map(|inspection| inspection.archive.clone()),
-                    command: command("execute")?.parse()?,
+                    command,
                 })
             }
             ActionName::Store => {
@@ -316,6 +324,20 @@ mod tests {
         assert!(execute(&"x".repeat(4096)).plan(None).is_ok());
         let escaped = execute(&"&".repeat(4096)).plan(None);
         assert!(matches!(escaped, Err(PlanError::Info(_))));
+    }
+
+    #[test]
+    fn a_command_that_agents_would_run_differently_is_refused() {
+        let refused = |command: &str, platform| {
+            let mut request = execute(command);
+            request.terms.platform = platform;
+            matches!(request.plan(None), Err(PlanError::Command(_)))
+        };
+        assert!(!refused("one && two", Platform::Any));
+        assert!(refused("one\ntwo", Platform::Any));
+        assert!(!refused("one\ntwo", Platform::Linux));
+        assert!(refused("one\r\ntwo", Platform::Linux));
+        assert!(refused("echo 'a", Platform::Any));
     }
 
     #[test]

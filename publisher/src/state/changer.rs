@@ -142,7 +142,8 @@ impl<'a> StateChanger<'a> {
     }
 }
 
-async fn check_clock(target: &Target, accept: bool) -> Result<(), StateError> {
+/// Refuses to sign if the clock of this machine is wrong.
+pub(crate) async fn check_clock(target: &Target, accept: bool) -> Result<(), StateError> {
     let (head, service) = target.records.head_with_time().await?;
     // A forged time has no effect: the change of a forged head fails.
     let commit =

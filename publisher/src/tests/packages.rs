@@ -60,6 +60,20 @@ async fn an_expired_package_is_refused_and_shown_as_expired() {
 }
 
 #[tokio::test]
+async fn a_version_published_after_one_by_a_fast_clock_is_no_downgrade() {
+    let fixture = Fixture::start(423).await;
+    let at = now();
+    let first = fixture
+        .published(Fixture::request("tool"), at.plus(290))
+        .await;
+    let mut request = Fixture::request("tool");
+    request.version = "2".parse().unwrap();
+    let second = fixture.published(request, at).await;
+    assert!(second.id > first.id);
+    assert!(second.published().is_some());
+}
+
+#[tokio::test]
 async fn a_package_by_a_retired_key_is_intact() {
     let fixture = Fixture::start(422).await;
     let target = &fixture.target;

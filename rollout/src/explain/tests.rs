@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{AgentId, ResultCode};
 
 use super::*;
@@ -22,6 +22,7 @@ const WITHDRAWN: TaskState = TaskState::Withdrawn {
 struct Case {
     device: DeviceId,
     is_known: bool,
+    system: DeviceSystem,
     excluded: Option<ExclusionKind>,
     memberships: Memberships,
     groups: Vec<GroupState>,
@@ -46,6 +47,7 @@ fn unassigned() -> Case {
     Case {
         device: packcast_device(),
         is_known: true,
+        system: DeviceSystem::Linux,
         excluded: None,
         memberships: Memberships::default(),
         groups: Vec::new(),
@@ -127,6 +129,7 @@ impl Case {
         let inputs = ExplainInputs {
             device: &self.device,
             is_known: self.is_known,
+            system: self.system,
             excluded: self.excluded,
             memberships: &self.memberships,
             groups: &self.groups,
@@ -166,6 +169,16 @@ fn a_device_without_a_task_has_a_reason() {
         },
     );
     check(&only_for(&packcast_device()), &Reason::NotInAudience);
+    let for_windows = |case: Case| case.with(|case| case.package.platform = Platform::Windows);
+    let cases = [
+        unassigned(),
+        open(TaskState::Pending),
+        by_group(0),
+        finished(Outcome::NotApplicable),
+    ];
+    for case in cases {
+        check(&for_windows(case), &Reason::NotApplicable);
+    }
     check(&only_for(&ocs_device()), &Reason::OcsAgent);
     check(
         &unassigned().with(|case| case.in_history = true),

@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 use packcast_protocol::ocs::Inventory;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
-    WriteBudget,
+    DeviceCommands, DeviceRecord, DeviceSystem, Exclusion, Memberships, OpenTask, PacingOverride,
+    ReconcileCount, WriteBudget,
 };
 
 use super::budget;
@@ -40,6 +40,15 @@ pub struct DeviceState {
     pub tasks: Vec<OpenTask>,
     /// Consumed read units.
     pub consumed_units: f64,
+}
+
+impl DeviceState {
+    /// Returns the operating system of the device, as far as its record tells.
+    pub fn system(&self) -> DeviceSystem {
+        self.device
+            .as_ref()
+            .map_or_else(DeviceSystem::default, DeviceSystem::of)
+    }
 }
 
 /// Outcome of recording a check-in.

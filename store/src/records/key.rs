@@ -250,6 +250,11 @@ impl Range {
         Self::prefix(CATALOG.to_owned(), "NAME")
     }
 
+    /// Range of all versions of a name.
+    pub(super) fn versions(name: &PackageName) -> Self {
+        Self::prefix(CATALOG.to_owned(), &format!("NAME#{name}"))
+    }
+
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
     }

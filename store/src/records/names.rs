@@ -51,3 +51,4 @@ pub(super) const WITHDRAWN: &str = "withdrawn";
 pub(super) const SUCCEEDED: &str = "succeeded";
 pub(super) const FAILED: &str = "failed";
 pub(super) const CANCELLED: &str = "cancelled";
+pub(super) const NOT_APPLICABLE: &str = "not_applicable";

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-use packcast_protocol::{PackageId, PackageRef, UnixTime};
+use packcast_protocol::{PackageId, PackageName, PackageRef, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
 
 use super::item;
@@ -81,6 +81,12 @@ impl Records {
             items.into_iter().map(package).collect::<Result<_, _>>()?;
         packages.sort_by_key(|package| package.id);
         Ok(packages)
+    }
+
+    /// Returns the ids of all versions of a name, also of drafts and deleted packages.
+    pub async fn ids_of(&self, name: &PackageName) -> Result<BTreeSet<PackageId>, RecordsError> {
+        let versions: Vec<NameItem> = self.all(&Range::versions(name)).await?;
+        Ok(versions.iter().map(|version| version.package).collect())
     }
 
     /// Returns every deleted package, the newest last.

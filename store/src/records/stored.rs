@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::item::{self, Item};
 use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
-use super::names::{AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, ROUND, SUCCEEDED};
+use super::names::{
+    AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, NOT_APPLICABLE, ROUND, SUCCEEDED,
+};
 
 /// The package with a name and version.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -50,6 +52,7 @@ pub(super) struct TallyItem {
     pub(super) succeeded: i64,
     pub(super) failed: i64,
     pub(super) cancelled: i64,
+    pub(super) not_applicable: i64,
 }
 
 /// The revision of a group. It outlives the group, so that a group of the same name continues
@@ -254,6 +257,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Succeeded => SUCCEEDED,
         Outcome::Failed => FAILED,
         Outcome::Cancelled => CANCELLED,
+        Outcome::NotApplicable => NOT_APPLICABLE,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Tally {
     pub failed: u64,
     /// Devices that cancelled the task without acting on it.
     pub cancelled: u64,
+    /// Devices that run another system than the package is for.
+    pub not_applicable: u64,
 }
 
 impl Tally {
@@ -33,6 +35,7 @@ impl Tally {
             .saturating_sub(self.succeeded)
             .saturating_sub(self.failed)
             .saturating_sub(self.cancelled)
+            .saturating_sub(self.not_applicable)
     }
 }
 
@@ -57,6 +60,7 @@ impl Records {
             succeeded: sum(|shard| shard.succeeded),
             failed: sum(|shard| shard.failed),
             cancelled: sum(|shard| shard.cancelled),
+            not_applicable: sum(|shard| shard.not_applicable),
         })
     }
 

@@ -13,7 +13,6 @@ use http::{Request, StatusCode};
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::Published;
 use packcast_store::records::Reserved;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::peer::{Peer, PeerResult};

@@ -209,6 +209,7 @@ impl FleetModel {
                 DeploymentState::Succeeded => tally.succeeded += 1,
                 DeploymentState::Failed => tally.failed += 1,
                 DeploymentState::Cancelled => tally.cancelled += 1,
+                DeploymentState::NotApplicable => tally.not_applicable += 1,
                 DeploymentState::Pending | DeploymentState::Unreached => {}
             }
         }
@@ -313,6 +314,7 @@ impl ModelDeployment {
             Outcome::Succeeded => DeploymentState::Succeeded,
             Outcome::Failed => DeploymentState::Failed,
             Outcome::Cancelled => DeploymentState::Cancelled,
+            Outcome::NotApplicable => DeploymentState::NotApplicable,
         };
         let open = self.open.map(|open| open.state);
         open.or_else(|| self.done.map(outcome))

@@ -40,7 +40,7 @@ async fn admitted_reply(
     agent: Option<&str>,
     now: UnixTime,
 ) -> Result<PrologReply, DeviceError> {
-    let device_state = admitted_state(function, device).await?;
+    let mut device_state = admitted_state(function, device).await?;
     // An inventory has the present host name. The DEVICEID only has the one of the agent's
     // first run.
     let facts = ReportedFacts {
@@ -49,8 +49,10 @@ async fn admitted_reply(
         os: None,
     };
     let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
-    if let Some(record) = &effect.write {
-        record_check_in(function, record, device_state.device.as_ref()).await?;
+    if let Some(record) = effect.write {
+        record_check_in(function, &record, device_state.device.as_ref()).await?;
+        // The agent tells the system of a device that was unknown until now.
+        device_state.device = Some(record);
     }
     let (device_state, instruction) = apply_commands(function, device, device_state, now).await?;
     let ask_inventory = effect.ask_inventory || instruction.ask_inventory;

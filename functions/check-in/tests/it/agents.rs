@@ -293,7 +293,7 @@ async fn tasks_are_announced_in_the_order_of_priority() {
         assert_eq!(locations, ["main"]);
         assert_eq!(first.folder.to_string(), "d/segment");
         let package = system.table.records.package(first.id).await.unwrap();
-        let published = *package.unwrap().published().unwrap();
+        let published = package.unwrap().published().unwrap().clone();
         assert_eq!(first.manifest_sha256, published.manifest);
     }
 }

@@ -15,6 +15,7 @@ mod inventory;
 mod log;
 mod pacing;
 mod paused;
+mod platform;
 mod prolog;
 mod results;
 mod state;

@@ -9,7 +9,9 @@ use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
 use packcast_rollout::state::{DeviceProjection, project_device};
 use packcast_rollout::unassign::{Unassigned, unassign};
-use packcast_rollout::{FinishedTask, GroupState, OpenTask, PackageRecord, TaskChange};
+use packcast_rollout::{
+    DeviceSystem, FinishedTask, GroupState, OpenTask, PackageRecord, TaskChange,
+};
 
 use super::super::assign::outcome_of;
 use super::super::commit::Commit;
@@ -310,6 +312,9 @@ fn opening(
     let mut tasks = on_record.tasks.iter();
     let on_device = PackageOnDevice {
         is_known: true,
+        // The publisher refuses the assignment to a device of another system before the commit. The
+        // function compares the systems again before it announces the task.
+        system: DeviceSystem::Unknown,
         open: tasks.find(|task| task.package == entry.package).cloned(),
         finished: on_record.finished.get(&entry.package).cloned(),
         in_history: on_record.history.contains(&entry.package),

@@ -106,6 +106,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
         succeeded,
         failed,
         cancelled: 0,
+        not_applicable: 0,
         withdrawn: 0,
     };
     let tally = || table.records.tally(package.id);

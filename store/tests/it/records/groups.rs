@@ -288,6 +288,7 @@ impl Moving {
             paused: &[],
         };
         let situation = |_| PackageOnDevice {
+            system: packcast_rollout::DeviceSystem::Unknown,
             is_known: true,
             open: self.device_state.tasks.first().cloned(),
             ..PackageOnDevice::default()
