@@ -100,6 +100,7 @@ pub(crate) struct Agent {
     _lock: Lock,
     history: RefCell<History>,
     containment: Containment,
+    machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
     downloads: Downloads,
@@ -149,6 +150,7 @@ impl Agent {
             _lock: lock,
             history: RefCell::new(history),
             containment,
+            machine,
             copied: RefCell::new(copied),
             downloads,
             api,

@@ -20,7 +20,7 @@ pub use self::pacing::{DevicePacing, pace};
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
-use crate::state::warn_of_state;
+use crate::state::warn_of_head;
 use crate::target::Target;
 
 /// The first devices of a target. It serializes as the list of their records.
@@ -81,7 +81,7 @@ pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
     let (device, device_state) = known(target, &id).await?;
-    warn_of_state(target).await?;
+    warn_of_head(target).await?;
     let finished = target.records.finished_tasks(&id).await?;
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.

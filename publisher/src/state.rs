@@ -37,7 +37,7 @@ pub(crate) use self::changer::check_clock;
 pub use self::clock_check::ClockError;
 pub use self::commit::{CommitRequest, Committed, Committer};
 pub use self::complete::{Completed, Completing, complete};
-pub(crate) use self::current::{current_groups, current_part, warn_of_state};
+pub(crate) use self::current::{current_groups, current_part, warn_of_head};
 pub use self::error::StateError;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub use self::names::RecordedNames;

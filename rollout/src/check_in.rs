@@ -1,7 +1,9 @@
 //! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
+use crate::machine::MachineRecord;
 use crate::record::DeviceRecord;
 use crate::write_budget::WriteBudget;
 
@@ -20,6 +22,7 @@ pub struct ReportedFacts<'a> {
     pub host_name: Option<&'a str>,
     pub agent: Option<&'a str>,
     pub os: Option<&'a str>,
+    pub machine: Option<&'a MachineFacts>,
 }
 
 /// Effect of a check-in.
@@ -71,6 +74,10 @@ pub fn check_in_effect(
             reported.clone_into(recorded);
         }
     }
+    if let Some(machine) = reported.machine {
+        let known = record.machine.as_ref();
+        record.machine = Some(MachineRecord::after_check_in(known, machine, now));
+    }
     if ask_inventory {
         record.inventory_asked = Some(now);
     }
@@ -106,6 +113,7 @@ fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
         last_seen: now,
         inventory_asked: None,
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }
@@ -144,6 +152,7 @@ mod tests {
             host_name: Some("web01"),
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
             os: None,
+            machine: None,
         }
     }
 
@@ -213,6 +222,31 @@ mod tests {
             (record.host_name.as_str(), record.last_seen),
             ("web02", soon)
         );
+    }
+
+    #[test]
+    fn the_machine_is_written_with_a_change() {
+        let device = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let effect = |known: Option<&DeviceRecord>, machine: &str, clock: UnixTime| {
+            let id = format!("hardware:{machine}");
+            let machine = MachineFacts::new("linux-x86_64", Some(&id), Some(machine), clock);
+            let reported = ReportedFacts {
+                machine: Some(&machine),
+                ..reported()
+            };
+            check_in_effect(&device, known, &reported, NOW).write
+        };
+        let record = effect(None, "1", NOW).unwrap();
+        assert_eq!(effect(Some(&record), "1", NOW), None);
+        let wrong = effect(Some(&record), "1", NOW.plus(3_600)).unwrap();
+        assert_eq!(effect(Some(&wrong), "1", NOW.plus(7_200)), None);
+        let copy = effect(Some(&record), "2", NOW).unwrap();
+        let other = copy.machine.as_ref().unwrap().other.as_ref().unwrap();
+        assert_eq!(other.id.as_str(), "hardware:2");
+        assert_eq!(effect(Some(&copy), "1", NOW), None);
+        // An agent that reports no machine keeps the machine on record.
+        let facts = check_in_effect(&device, Some(&copy), &reported(), NOW);
+        assert_eq!(facts.write, None);
     }
 
     #[test]

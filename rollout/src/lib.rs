@@ -13,6 +13,7 @@ pub mod exclusion;
 pub mod explain;
 pub mod group;
 pub mod locations;
+pub mod machine;
 pub mod membership;
 pub mod memory;
 pub mod pacing;
@@ -31,6 +32,7 @@ pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
 pub use exclusion::{Exclusion, ExclusionKind, ExclusionReason};
 pub use explain::{ExplainInputs, Explanation, Reason, explain};
 pub use group::GroupState;
+pub use machine::{ClockError, MachineRecord, OtherMachine};
 pub use membership::{Memberships, ReconcileCount};
 pub use pacing::{Pacing, PacingChange, PacingOverride};
 pub use record::{

@@ -11,6 +11,7 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::machine::MachineRecord;
 use crate::write_budget::WriteBudget;
 
 /// Record of a device.
@@ -31,6 +32,9 @@ pub struct DeviceRecord {
     pub inventory_asked: Option<UnixTime>,
     /// Time at which the latest inventory arrived (OCS agents only).
     pub inventory_received: Option<UnixTime>,
+    /// The machine, as the agent reports it (Packcast agents only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineRecord>,
     /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,

@@ -35,19 +35,21 @@ const OTHER_UNIX: [&str; 8] = [
 impl DeviceSystem {
     /// Returns the system of a device.
     ///
-    /// A Packcast agent reports one word for its system. An OCS agent reports in its name whether it
-    /// is the agent for Windows, Android or Unix, and in its inventories the name of the system.
+    /// A Packcast agent reports the platform of its machine. An OCS agent reports in its name whether
+    /// it is the agent for Windows, Android or Unix, and in its inventories the name of the system.
     pub fn of(record: &DeviceRecord) -> Self {
-        let os = record.os.to_lowercase();
-        match record.device {
-            DeviceId::Agent(_) => Self::of_word(os.split(' ').next().unwrap_or_default()),
-            DeviceId::Ocs(_) => Self::of_ocs_agent(&record.agent.to_lowercase(), &os),
+        match (&record.device, &record.machine) {
+            (DeviceId::Agent(_), None) => Self::Unknown,
+            (DeviceId::Agent(_), Some(machine)) => Self::of_platform(machine.platform.as_str()),
+            (DeviceId::Ocs(_), _) => {
+                Self::of_ocs_agent(&record.agent.to_lowercase(), &record.os.to_lowercase())
+            }
         }
     }
 
-    /// Returns the system with this name in the standard library of Rust.
-    fn of_word(word: &str) -> Self {
-        match word {
+    /// Returns the system of a platform, such as `linux-x86_64`.
+    fn of_platform(platform: &str) -> Self {
+        match platform.split('-').next().unwrap_or_default() {
             "" => Self::Unknown,
             "linux" => Self::Linux,
             "windows" => Self::Windows,
@@ -94,12 +96,14 @@ impl DeviceSystem {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::UnixTime;
+    use packcast_protocol::state::exchange::MachineFacts;
 
     use super::*;
+    use crate::machine::MachineRecord;
     use crate::write_budget::WriteBudget;
 
-    fn system(device: &str, agent: &str, os: &str) -> DeviceSystem {
-        DeviceSystem::of(&DeviceRecord {
+    fn record(device: &str, agent: &str, os: &str) -> DeviceRecord {
+        DeviceRecord {
             device: device.parse().unwrap(),
             host_name: "web01".to_owned(),
             agent: agent.to_owned(),
@@ -108,15 +112,16 @@ mod tests {
             last_seen: UnixTime(0),
             inventory_asked: None,
             inventory_received: None,
+            machine: None,
             budget: WriteBudget::default(),
-        })
+        }
     }
 
     #[test]
     fn an_ocs_agent_and_its_inventory_tell_the_system() {
         let check = |agent: &str, os: &str, expected| {
-            let found = system("ocs:web01-2026-03-04-05-06-07", agent, os);
-            assert_eq!(found, expected, "{agent} {os}");
+            let record = record("ocs:web01-2026-03-04-05-06-07", agent, os);
+            assert_eq!(DeviceSystem::of(&record), expected, "{agent} {os}");
         };
         let unix = "OCS-NG_unified_unix_agent_v2.10.0";
         check(unix, "", DeviceSystem::Unix);
@@ -135,16 +140,21 @@ mod tests {
     }
 
     #[test]
-    fn a_packcast_agent_names_its_system() {
-        let check = |os: &str, expected| {
-            let found = system("key:aaaaaaaaaaaaaaaaaaaaaaaaaa", "packcast-agent 0.1.0", os);
-            assert_eq!(found, expected, "{os}");
-        };
-        check("linux x86_64", DeviceSystem::Linux);
-        check("windows x86_64", DeviceSystem::Windows);
-        check("macos aarch64", DeviceSystem::Macos);
-        check("freebsd x86_64", DeviceSystem::Other);
-        check("", DeviceSystem::Unknown);
+    fn a_packcast_agent_names_its_platform() {
+        let agent = "packcast-agent 0.1.0";
+        let mut record = record("key:aaaaaaaaaaaaaaaaaaaaaaaaaa", agent, "linux x86_64");
+        assert_eq!(DeviceSystem::of(&record), DeviceSystem::Unknown);
+        for (platform, expected) in [
+            ("linux-x86_64", DeviceSystem::Linux),
+            ("windows-x86_64", DeviceSystem::Windows),
+            ("macos-aarch64", DeviceSystem::Macos),
+            ("freebsd-x86_64", DeviceSystem::Other),
+            ("", DeviceSystem::Unknown),
+        ] {
+            let facts = MachineFacts::new(platform, None, None, UnixTime(0));
+            record.machine = Some(MachineRecord::after_check_in(None, &facts, UnixTime(0)));
+            assert_eq!(DeviceSystem::of(&record), expected, "{platform}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -39,6 +40,8 @@ struct PeerNames {
     host: String,
     os: String,
     agent: String,
+    /// The id of the machine (Packcast agents only).
+    machine: String,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Peer {
                 host,
                 os: "Debian".to_owned(),
                 agent: UNIX_AGENT.to_owned(),
+                machine: String::new(),
             },
         }
     }
@@ -119,6 +123,7 @@ impl Peer {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
+                machine: format!("hardware:{number}"),
             },
         }
     }
@@ -137,6 +142,7 @@ impl Peer {
             host,
             os,
             agent: "a".repeat(64),
+            machine: "m".repeat(64),
         };
         Self { agent, names }
     }
@@ -182,6 +188,7 @@ impl Peer {
             PeerAgent::Packcast(packcast) => {
                 let asking = CheckInRequest {
                     facts: self.facts(),
+                    machine: self.machine(now),
                     results: results.iter().map(|result| report(result, now)).collect(),
                     holds: lock(&packcast.followed).summary(),
                 };
@@ -275,6 +282,10 @@ impl Peer {
             arch: BoundedText::tail("x86_64"),
             agent: BoundedText::tail(&self.names.agent),
         }
+    }
+
+    fn machine(&self, now: UnixTime) -> MachineFacts {
+        MachineFacts::new("linux-x86_64", Some(&self.names.machine), None, now)
     }
 }
 

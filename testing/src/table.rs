@@ -226,6 +226,7 @@ pub fn device(number: u32) -> DeviceRecord {
         last_seen: NOW,
         inventory_asked: None,
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }

@@ -126,6 +126,13 @@ fn an_action_that_the_archive_does_not_support_is_refused() {
     let launch = |command| ["--action", "launch", "--command", command, &source];
     story.refused(2, &launch("run.sh"), &["\"run.sh\"", "setup"]);
     story.refused(2, &launch("bin/run.sh"), &["bin/run.sh"]);
+    let whole = "sh ./setup.sh && touch x";
+    story.refused(
+        2,
+        &launch("setup.sh && touch x"),
+        &["--action execute", whole],
+    );
+    story.refused(2, &launch("setup 'a"), &["not closed"]);
     story.refused(2, &["--action", "launch", &source], &["--command"]);
     story.refused(
         2,

@@ -276,6 +276,11 @@ pub(crate) const fn system_id() -> Option<String> {
     None
 }
 
+/// Returns the id of the present run of the system.
+pub(crate) fn boot_id() -> Option<String> {
+    process::boot().ok().filter(|id| !id.is_empty())
+}
+
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     name.nodename().to_string_lossy().into_owned()

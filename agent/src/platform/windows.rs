@@ -238,6 +238,11 @@ pub(crate) fn system_id() -> Option<String> {
     value.split_whitespace().last().map(str::to_owned)
 }
 
+/// Returns `None`: Windows shows no id of its present run.
+pub(crate) const fn boot_id() -> Option<String> {
+    None
+}
+
 pub(crate) fn host_name() -> String {
     std::env::var("COMPUTERNAME").unwrap_or_default()
 }

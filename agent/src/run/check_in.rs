@@ -3,10 +3,12 @@
 use packcast_protocol::api::{
     Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
 };
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
 use crate::client::ClientError;
+use crate::clock::now;
 use crate::state::identity;
 use crate::state::journal::{self, Journal, StoredJournal};
 
@@ -79,6 +81,7 @@ impl Agent {
         let held = self.followed.borrow().summary();
         let request = CheckInRequest {
             facts: facts(),
+            machine: self.machine_facts(),
             results: results.to_vec(),
             holds: held.clone(),
         };
@@ -113,6 +116,12 @@ impl Agent {
         }
         let asks_again = self.accept_state(&mut reply, &held, asked);
         Ok(CheckedIn { reply, asks_again })
+    }
+
+    fn machine_facts(&self) -> MachineFacts {
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let (machine, boot) = (self.machine.first(), crate::platform::boot_id());
+        MachineFacts::new(&platform, machine.as_deref(), boot.as_deref(), now())
     }
 
     fn enrolment_token(&self) -> Result<Admission, RunError> {

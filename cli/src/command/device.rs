@@ -3,6 +3,7 @@
 mod block;
 pub(super) mod commands;
 pub(super) mod list;
+mod machine;
 mod pacing;
 mod remove;
 pub(super) mod show;

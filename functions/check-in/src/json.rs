@@ -3,13 +3,14 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind,
-    Report, ReportReply, ReportRequest, Task,
+    Admission, BoundedText, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES,
+    ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
-use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
+use packcast_rollout::{DeviceRecord, OpenTask, ReportedBy, ReportedFacts, check_in_effect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -249,9 +250,12 @@ async fn answer_check_in(
         host_name: Some(sent.facts.host_name.as_str()),
         agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
+        machine: Some(&sent.machine),
     };
-    if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
-        record_check_in(function, &record, device_state.device.as_ref()).await?;
+    let known = device_state.device.as_ref();
+    if let Some(record) = check_in_effect(device, known, &facts, now).write {
+        log_other_machine(&record, known, &sent.machine);
+        record_check_in(function, &record, known).await?;
         device_state.device = Some(record);
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
@@ -264,6 +268,27 @@ async fn answer_check_in(
         state,
         next_check_in_s: function.settings.check_in_interval_s,
     })
+}
+
+/// Logs a machine that uses the identity of another one, at most once a day for each device.
+fn log_other_machine(record: &DeviceRecord, known: Option<&DeviceRecord>, facts: &MachineFacts) {
+    let other_of = |record: &DeviceRecord| record.machine.as_ref()?.other.clone();
+    let Some(other) = other_of(record) else {
+        return;
+    };
+    if known.and_then(other_of).as_ref() == Some(&other) {
+        return;
+    }
+    let of = |id: Option<&BoundedText<64>>| id.map(|id| Excerpt::of(id.as_str()));
+    let machine = record.machine.as_ref();
+    let on_record = of(machine.and_then(|machine| machine.id.as_ref()));
+    tracing::warn!(
+        device = %record.device,
+        on_record = on_record.as_ref().map(Excerpt::as_str),
+        machine = Excerpt::of(other.id.as_str()).as_str(),
+        boot = of(facts.boot.as_ref()).as_ref().map(Excerpt::as_str),
+        "two machines use the identity of one device"
+    );
 }
 
 const fn cancel(task: &OpenTask) -> Cancel {

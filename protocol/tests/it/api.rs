@@ -9,6 +9,7 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::state::{
     CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
     StateText,
@@ -101,6 +102,7 @@ fn state() -> StateText {
 fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         facts: facts(),
+        machine: MachineFacts::new("linux-x86_64", None, None, UnixTime(1_795_330_000)),
         results: Vec::new(),
         holds: HeldState::default(),
     };
@@ -114,6 +116,12 @@ fn check_ins_match_their_examples() {
     ));
     let later = CheckInRequest {
         facts: facts(),
+        machine: MachineFacts::new(
+            "linux-x86_64",
+            Some("hardware:4c4c4544-0042-3510-8051-b4c04f4b3732"),
+            Some("7b0f0ad3-2a0d-4e4c-9b8d-5a4f3e2d1c0b"),
+            UnixTime(1_795_330_100),
+        ),
         results: vec![ran, failed],
         holds: held_state(),
     };
@@ -321,7 +329,10 @@ fn an_old_reader_takes_an_unknown_problem_for_other() {
 /// The required fields of each document; all present and future other fields have defaults.
 #[test]
 fn a_new_reader_needs_the_required_fields_only() {
-    let request = json!({ "facts": { "host_name": "", "os": "", "arch": "", "agent": "" } });
+    let request = json!({
+        "facts": { "host_name": "", "os": "", "arch": "", "agent": "" },
+        "machine": { "platform": "", "now_min": 0 },
+    });
     let request: CheckInRequest = serde_json::from_value(request).expect("the rest is optional");
     assert_eq!(request.results, []);
 

@@ -305,6 +305,7 @@ mod tests {
             last_seen: AT,
             inventory_asked: None,
             inventory_received: None,
+            machine: None,
             budget: WriteBudget::default(),
         }
     }

@@ -11,7 +11,7 @@ use packcast_rollout::PackageRecord;
 use super::{PUBLISH_AGAIN_HINT, named};
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::state::warn_of_state;
+use crate::state::warn_of_head;
 use crate::target::Target;
 use crate::text::{for_target, time};
 use crate::warning::Warning;
@@ -34,13 +34,13 @@ pub(crate) fn refuse_expired(package: &PackageRecord, now: UnixTime) -> Result<(
 }
 
 /// Warns a command that only shows packages: of packages that expire soon, of packages by keys that
-/// are no longer publisher keys, and of the signed state, see [`warn_of_state`].
+/// are no longer publisher keys, and of the signed state, see [`warn_of_head`].
 pub(crate) async fn warn_of_packages(
     target: &Target,
     packages: &[PackageRecord],
 ) -> Result<(), Failure> {
     warn_of_expiry(target, packages);
-    if let Some(state) = warn_of_state(target).await? {
+    if let Some(state) = warn_of_head(target).await? {
         // Before the first commit, the target has no publisher keys.
         let keys = state.keys();
         if !keys.is_empty() {

@@ -12,6 +12,8 @@
 //! So LAUNCH with an operator of a shell means something else to each of them, and only EXECUTE runs
 //! a whole line everywhere.
 
+use std::path::Path;
+
 use packcast_protocol::manifest::Platform;
 
 /// Errors in a command that would not run on the devices as it is written.
@@ -130,7 +132,7 @@ fn as_execute(command: &str, platform: Platform) -> String {
         return command.to_owned();
     }
     let program = command.split_whitespace().next().unwrap_or_default();
-    if program.ends_with(".sh") {
+    if Path::new(program).extension().is_some_and(|it| it == "sh") {
         format!("sh ./{command}")
     } else {
         format!("./{command}")

@@ -78,16 +78,6 @@ pub(super) struct Validity {
     pub(super) keys: Option<UnixTime>,
 }
 
-impl Validity {
-    /// Returns the validity of a state.
-    pub(super) fn of(state: &TargetState) -> Self {
-        Self {
-            commit: state.head.as_ref().map(|head| head.commit.expires),
-            keys: state.keys_expire(),
-        }
-    }
-}
-
 /// A commit that is ready to be signed.
 pub(super) struct Prepared {
     pub(super) text: String,

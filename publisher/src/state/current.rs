@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::state::LeafName;
+use packcast_protocol::state::{Commit, LeafName};
 use packcast_rollout::state::StatePart;
 
 use super::commit::Validity;
@@ -32,28 +32,54 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
     Ok(state.trees.all_groups(&target.records).await?)
 }
 
-/// Warns a command that only reads: the records of the last commits are incomplete, so that the
-/// command may show earlier records, or the signed state expires soon.
+/// Warns a person who reads the records of a target: of a head or a key list that expires soon, and of
+/// incomplete records of the last commits, because the command may show earlier records.
 ///
 /// Returns the signed state. `None` if this machine does not know the root keys of the target, or if
-/// the state does not verify, which is the matter of changing commands and of `audit`.
-pub(crate) async fn warn_of_state(target: &Target) -> Result<Option<TargetState>, Failure> {
+/// the state does not verify, which is the matter of changing commands and of `audit`. Then the head
+/// is not verified: a forged one has no effect but a wrong warning.
+pub(crate) async fn warn_of_head(target: &Target) -> Result<Option<TargetState>, Failure> {
     let state = match target.trust() {
         Ok(trust) => TargetState::read(&target.records, &trust).await.ok(),
         Err(_) => None,
     };
-    if let Some(state) = &state {
-        for warning in expiry::warnings(Validity::of(state), &target.name, now()) {
-            target.warnings.push(warning);
-        }
-    }
     let recorded = target.records.recorded_changes().await?;
     let head = target.records.head().await?;
+    if let Some(state) = &state {
+        warn_of_state(target, state);
+    } else {
+        let text = head.as_ref().map(|head| head.commit.signed.text());
+        let commit = text.and_then(|text| serde_json::from_str::<Commit>(text).ok());
+        warn_of_validity(
+            target,
+            Validity {
+                commit: commit.map(|commit| commit.expires),
+                keys: None,
+            },
+        );
+    }
     let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
     if open > 0 {
         target.warnings.push(open_records(open, &target.name));
     }
     Ok(state)
+}
+
+/// Warns a person who reads the signed state if the head or the key list expires soon.
+pub(crate) fn warn_of_state(target: &Target, state: &TargetState) {
+    let head = state.head.as_ref();
+    let validity = Validity {
+        commit: head.map(|head| head.commit.expires),
+        keys: state.keys_expire(),
+    };
+    warn_of_validity(target, validity);
+}
+
+/// Warns if a state expires soon.
+pub(super) fn warn_of_validity(target: &Target, validity: Validity) {
+    for warning in expiry::warnings(validity, &target.name, now()) {
+        target.warnings.push(warning);
+    }
 }
 
 fn open_records(commits: u64, target: &str) -> Warning {

@@ -283,9 +283,11 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use packcast_rollout::check_in::MAX_OS_BYTES;
     use packcast_rollout::membership::MAX_GROUPS;
+    use packcast_rollout::{ClockError, MachineRecord, OtherMachine};
 
     use super::*;
-    use packcast_protocol::Sha256Digest;
+    use packcast_protocol::api::BoundedText;
+    use packcast_protocol::{AgentId, Sha256Digest};
 
     use crate::records::names::{GROUPS, LEAF, ROUND};
 
@@ -304,26 +306,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_device_at_its_longest_is_read_with_one_unit() {
-        let at = UnixTime(9_999_999_999);
-        let record = DeviceRecord {
+    const AT: UnixTime = UnixTime(9_999_999_999);
+
+    /// Returns the longest records of devices with an OCS agent and with a Packcast agent.
+    fn longest_records() -> [DeviceRecord; 2] {
+        let ocs = DeviceRecord {
             device: format!("ocs:{}-2026-03-04-05-06-07", "d".repeat(180))
                 .parse()
                 .unwrap(),
             host_name: "h".repeat(255),
             agent: "a".repeat(64),
             os: "o".repeat(MAX_OS_BYTES),
-            first_seen: at,
-            last_seen: at,
-            inventory_asked: Some(at),
-            inventory_received: Some(at),
-            budget: WriteBudget::default().spend(at).unwrap(),
+            first_seen: AT,
+            last_seen: AT,
+            inventory_asked: Some(AT),
+            inventory_received: Some(AT),
+            machine: None,
+            budget: WriteBudget::default().spend(AT).unwrap(),
         };
+        let id = BoundedText::tail(&"i".repeat(64));
+        let packcast = DeviceRecord {
+            device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
+            inventory_asked: None,
+            inventory_received: None,
+            machine: Some(MachineRecord {
+                platform: BoundedText::tail(&"p".repeat(32)),
+                id: Some(id.clone()),
+                other: Some(OtherMachine { id, last_seen: AT }),
+                clock: Some(ClockError::Behind),
+            }),
+            ..ocs.clone()
+        };
+        [ocs, packcast]
+    }
+
+    #[test]
+    fn a_device_at_its_longest_is_read_with_one_unit() {
+        for record in longest_records() {
+            let size = size(&record);
+            assert!(size <= 4096, "{size} bytes: {}", record.device);
+        }
+    }
+
+    /// Returns the size of a device's item with as many groups as possible.
+    fn size(record: &DeviceRecord) -> usize {
         let longest = item::number(&u64::MAX);
         let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));
         let all = ("all".to_owned(), longest.clone());
-        let mut item = stored::device(&record);
+        let mut item = stored::device(record);
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
         item.insert(ROUND.to_owned(), longest);
@@ -332,10 +362,8 @@ mod tests {
             digest: Some(Sha256Digest::of(b"document")),
         };
         item.insert(LEAF.to_owned(), item::attribute(&leaf));
-        let size: usize = item
-            .iter()
+        item.iter()
             .map(|(name, value)| name.len() + bytes(value))
-            .sum();
-        assert!(size <= 4096, "{size} bytes");
+            .sum()
     }
 }

@@ -6,7 +6,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
-use super::commands;
+use super::{commands, machine};
 use crate::command::pacing;
 use crate::output::{self, Format};
 
@@ -28,6 +28,10 @@ fn text(details: &DeviceDetails) -> String {
         ("host", device.host_name.clone()),
         ("system", device.os.clone()),
         ("agent", device.agent.clone()),
+        ("platform", machine::platform(device.machine.as_ref())),
+        ("machine", machine::id(device.machine.as_ref())),
+        ("conflict", machine::conflict(device.machine.as_ref())),
+        ("clock", machine::clock(device.machine.as_ref()).to_owned()),
         (
             "excluded",
             details
@@ -152,6 +156,8 @@ mod tests {
         host              web01
         system            Debian GNU/Linux 12
         agent             packcast-agent 0.1.0
+        platform          linux-x86_64
+        machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
         last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         groups            lab, office
@@ -171,6 +177,31 @@ mod tests {
         end of the output of package 1795327754:
           unpacking
           disk full
+        ");
+    }
+
+    #[test]
+    fn a_device_with_two_machines_and_a_wrong_clock_is_shown() {
+        let mut details = details(AGENT);
+        details.device.machine = Some(fixtures::read(json!({
+            "platform": "windows-x86_64",
+            "id": "system:0f8fad5b-d9cb-469f-a165-70867728950e",
+            "other": {
+                "id": "system:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+                "last_seen": fixtures::NOON,
+            },
+            "clock": "behind",
+        })));
+        let text = plain(&text(&details));
+        let lines = text.lines().filter(|line| {
+            let name = line.split(' ').next().unwrap_or_default();
+            ["platform", "machine", "conflict", "clock"].contains(&name)
+        });
+        assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+        platform          windows-x86_64
+        machine           system:0f8fad5b-d9cb-469f-a165-70867728950e
+        conflict          two machines use this identity; the other is system:7c9e6679-7425-40de-944b-e07fc1f90ae7, last seen 2026-11-18 11:06:40 UTC
+        clock             more than 5 minutes behind the function's clock
         ");
     }
 

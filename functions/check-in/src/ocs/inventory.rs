@@ -43,6 +43,7 @@ async fn record(
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
+        machine: None,
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
     let budget = effect.budget.ok_or(DeviceError::OverBudget)?;

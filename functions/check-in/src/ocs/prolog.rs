@@ -47,6 +47,7 @@ async fn admitted_reply(
         host_name: device_state.device.is_none().then_some(host_name),
         agent,
         os: None,
+        machine: None,
     };
     let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
     if let Some(record) = effect.write {

@@ -27,17 +27,14 @@ async fn for_all(system: &TestSystem, name: &str, platform: Platform) -> Package
 
 /// Returns the devices that were assigned, failed, and do not apply.
 async fn counts(system: &TestSystem, package: PackageId) -> [u64; 3] {
-    let tally = system.table.records.tally(package).await.unwrap();
+    let tally = system.table.records.tally(package).await;
+    let tally = tally.expect("a tally can be read");
     [tally.assigned, tally.failed, tally.not_applicable]
 }
 
 async fn outcome(system: &TestSystem, device: &DeviceId, package: PackageId) -> Outcome {
-    let finished = system
-        .table
-        .records
-        .finished(device, package)
-        .await
-        .unwrap();
+    let finished = system.table.records.finished(device, package).await;
+    let finished = finished.expect("a result can be read");
     finished.expect("the task has ended").outcome
 }
 

@@ -1,4 +1,4 @@
-//! The situation of a device in its requests. The types are reserved: no request has them yet.
+//! The situation of a device in its requests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -68,16 +68,16 @@ pub enum WaitWord {
     Other,
 }
 
-/// Facts about the machine that do not depend on the identity of its agent. Reserved for
-/// check-ins.
+/// Facts about the machine that do not depend on the identity of its agent.
 ///
 /// Two machines with one identity are copies of one image. A clock that is wrong makes a device
-/// wait, so the function names it.
+/// wait, so the record of the device shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineFacts {
     /// Operating system and architecture, such as `linux-x86_64`.
     pub platform: BoundedText<32>,
-    /// Id of the machine or its system, if it has one.
+    /// Kind and id of the machine or its system, such as
+    /// `hardware:4c4c4544-0042-3510-8051-b4c04f4b3732`, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<BoundedText<64>>,
     /// Id of the present run of the system, if it has one.

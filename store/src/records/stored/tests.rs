@@ -36,6 +36,7 @@ fn device_record() -> DeviceRecord {
         last_seen: AT,
         inventory_asked: Some(AT),
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }
