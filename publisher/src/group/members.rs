@@ -3,11 +3,11 @@
 //! All devices change in one commit of the signed state, and then their records. After an
 //! interruption, the same operation completes the remaining records.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::membership::MAX_GROUPS;
+use packcast_rollout::membership::{MAX_GROUPS, Memberships};
 use packcast_rollout::state::{ChangeOutcome, StateChange};
 use packcast_store::records::DeviceProjected;
 use serde::Serialize;
@@ -24,6 +24,10 @@ use crate::text::count;
 
 /// The number of devices in one lookup.
 const BATCH: usize = 100;
+
+/// The number of lookups at a time. One after the other, they would take most of the time of the
+/// command.
+const BATCHES_AT_ONCE: usize = 8;
 
 /// The number of devices that the document about a commit names.
 const NAMED: usize = 5;
@@ -61,13 +65,13 @@ pub async fn add(
     progress.begin(Work::Adding, names.len() as u64);
     let mut result = MembersChanged::default();
     let mut joining = Joining::default();
-    for batch in names.chunks(BATCH) {
-        let devices = look_up(target, batch, &mut result).await?;
-        // Reading a membership costs a hundredth of a read unit.
-        let known = target.records.memberships(&devices).await?;
-        for device in devices {
-            let memberships = known.iter().find(|(known, _)| *known == device);
-            match memberships.map(|(_, groups)| groups) {
+    let mut batches = stream::iter(names.chunks(BATCH))
+        .map(|batch| known_devices(target, batch))
+        .buffered(BATCHES_AT_ONCE);
+    while let Some((found, known)) = batches.try_next().await? {
+        let looked_up = found.names;
+        for device in result.add_found(found) {
+            match known.get(&device) {
                 Some(groups) if groups.includes(group) => joining.members.insert(device),
                 Some(groups) if groups.joined().count() < MAX_GROUPS => joining.new.insert(device),
                 Some(_) => {
@@ -80,8 +84,9 @@ pub async fn add(
                 }
             };
         }
-        progress.advance(batch.len() as u64);
+        progress.advance(looked_up);
     }
+    drop(batches);
     progress.end();
     if joining.is_empty() {
         complete_records(target, progress).await?;
@@ -126,10 +131,14 @@ pub async fn remove(
     progress.begin(Work::Removing, names.len() as u64);
     let mut result = MembersChanged::default();
     let mut devices = BTreeSet::new();
-    for batch in names.chunks(BATCH) {
-        devices.extend(look_up(target, batch, &mut result).await?);
-        progress.advance(batch.len() as u64);
+    let mut batches = stream::iter(names.chunks(BATCH))
+        .map(|batch| look_up(target, batch))
+        .buffered(BATCHES_AT_ONCE);
+    while let Some(found) = batches.try_next().await? {
+        progress.advance(found.names);
+        devices.extend(result.add_found(found));
     }
+    drop(batches);
     progress.end();
     if devices.is_empty() {
         complete_records(target, progress).await?;
@@ -210,29 +219,58 @@ async fn checked(
     Ok(names)
 }
 
-/// Looks up a batch of names. Names of no device, or of several devices, are counted as refused.
-async fn look_up(
-    target: &Target,
-    names: &[DeviceName],
-    result: &mut MembersChanged,
-) -> Result<Vec<DeviceId>, Failure> {
-    let found: Vec<DeviceMatch> = stream::iter(names)
+/// The devices with the names of a batch.
+#[derive(Debug, Default)]
+struct FoundDevices {
+    /// The number of names.
+    names: u64,
+    devices: Vec<DeviceId>,
+    /// Names of no device.
+    unknown: Vec<String>,
+    /// Names of several devices.
+    ambiguous: Vec<String>,
+}
+
+/// Looks up a batch of names.
+async fn look_up(target: &Target, names: &[DeviceName]) -> Result<FoundDevices, Failure> {
+    let matches: Vec<DeviceMatch> = stream::iter(names)
         .map(|name| name.look_up(target))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let mut devices = Vec::with_capacity(names.len());
-    for (name, found) in names.iter().zip(found) {
-        match found {
-            DeviceMatch::One(device) => devices.push(device),
-            DeviceMatch::None => result.unknown.push(name.to_string()),
-            DeviceMatch::Several(_) => result.ambiguous.push(name.to_string()),
+    let mut found = FoundDevices {
+        names: names.len() as u64,
+        ..FoundDevices::default()
+    };
+    for (name, matched) in names.iter().zip(matches) {
+        match matched {
+            DeviceMatch::One(device) => found.devices.push(device),
+            DeviceMatch::None => found.unknown.push(name.to_string()),
+            DeviceMatch::Several(_) => found.ambiguous.push(name.to_string()),
         }
     }
-    Ok(devices)
+    Ok(found)
+}
+
+/// Looks up a batch of names, and reads the groups of the devices that are on record.
+async fn known_devices(
+    target: &Target,
+    names: &[DeviceName],
+) -> Result<(FoundDevices, BTreeMap<DeviceId, Memberships>), Failure> {
+    let found = look_up(target, names).await?;
+    // Reading a membership costs a hundredth of a read unit.
+    let known = target.records.memberships(&found.devices).await?;
+    Ok((found, known.into_iter().collect()))
 }
 
 impl MembersChanged {
+    /// Counts names without a device, or with several devices, as refused. Returns the devices.
+    fn add_found(&mut self, found: FoundDevices) -> Vec<DeviceId> {
+        self.unknown.extend(found.unknown);
+        self.ambiguous.extend(found.ambiguous);
+        found.devices
+    }
+
     /// Returns the number of devices that could not be added or removed.
     pub fn refused(&self) -> usize {
         self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()
