@@ -129,7 +129,12 @@ fn configuration(world: &World) -> String {
 
 #[test]
 fn two_machines_with_one_memory_lose_no_change() {
-    TwoMachines::sharing().change_at_the_same_time();
+    let story = TwoMachines::sharing();
+    story.change_at_the_same_time();
+    // Each command has waited for the other, so every signed commit was the head.
+    let memory = story.world.local_dir().join("commits.jsonl");
+    let memory = std::fs::read_to_string(memory).unwrap();
+    assert!(memory.contains(r#""event":"stored""#) && !memory.contains(r#""event":"lost""#));
 }
 
 #[test]
