@@ -48,6 +48,10 @@ cost *ARGS:
 state:
     cargo run --quiet --release -p packcast-protocol --example state
 
+# Adds many devices to a group with one command, and measures the duration; takes `--devices N`.
+bench-group-add *ARGS:
+    cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

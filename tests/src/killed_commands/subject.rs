@@ -105,8 +105,8 @@ impl FromStr for KilledCommand {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let named = Self::ALL.into_iter().find(|command| command.name() == text);
-        named.ok_or_else(|| {
+        let found = Self::ALL.into_iter().find(|command| command.name() == text);
+        found.ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
             format!("unknown command {text}: expected one of {names}")
         })
