@@ -36,6 +36,10 @@ bench-check-in *ARGS:
 bench-agent *ARGS:
     cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
 
+# Stores 10,000 and 60,000 small files as the agent does, and compares the time with `tar` and one `sync`; takes `--files N`, `--rounds N`, `--folder FOLDER`.
+bench-store *ARGS:
+    cargo bench --quiet -p packcast-agent --bench store -- {{ ARGS }}
+
 # Tries the attacks of somebody without a signing key: on objects, table, function, and all of them at once.
 attacks *ARGS:
     cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}

@@ -5,6 +5,7 @@
 //! write files, and it reads no clock and no environment.
 
 mod metered;
+mod mode;
 mod names;
 mod path;
 mod tar;
@@ -15,6 +16,7 @@ use std::io::{self, Read, Seek, Write};
 
 use packcast_protocol::ArchiveFormat;
 
+pub use mode::EntryMode;
 pub use names::{NameCheck, NameError, System};
 pub use path::{EntryPath, EntryPathError, LinkTarget, PART};
 pub use tree::TreeError;
@@ -53,16 +55,17 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
-/// The kind of an entry. Owners, times and set-user-id bits are not preserved.
+/// The kind of an entry. Owners and times are not preserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     File {
-        /// `true` if the owner may run the file.
-        executable: bool,
+        mode: EntryMode,
         /// The length in the entry's header, in bytes. The content itself is counted separately.
         bytes: u64,
     },
-    Directory,
+    Directory {
+        mode: EntryMode,
+    },
     Symlink {
         target: LinkTarget,
     },
@@ -71,7 +74,7 @@ pub enum EntryKind {
 impl EntryKind {
     /// Returns `true` if the entry is a folder.
     pub const fn is_folder(&self) -> bool {
-        matches!(self, Self::Directory)
+        matches!(self, Self::Directory { .. })
     }
 }
 

@@ -134,6 +134,7 @@ fn is_port(stem: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EntryMode;
 
     #[test]
     fn names_that_windows_reserves_are_refused() {
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn names_that_differ_only_in_case_conflict() {
         let file = || EntryKind::File {
-            executable: false,
+            mode: EntryMode::FILE,
             bytes: 0,
         };
         for system in [System::Windows, System::Macos] {

@@ -13,7 +13,7 @@ const MAX_NAME_BYTES: usize = 255;
 /// Honest archives are less deep. The limit keeps the number of folders above an entry small.
 const MAX_NAMES: usize = 64;
 
-/// The name of an incomplete file, in the folder of the complete one.
+/// The beginning of the names of incomplete files, which are in the folders of the complete ones.
 pub const PART: &str = ".packcast.part";
 
 /// A path below the folder that an archive is unpacked to: one or more names, joined by `/`.
@@ -42,7 +42,7 @@ pub enum EntryPathError {
     TooLong,
     #[error("the path is more than {MAX_NAMES} names deep")]
     TooDeep,
-    #[error("the name {PART} is reserved for incomplete files of the agent")]
+    #[error("names that begin with {PART} are reserved for incomplete files of the agent")]
     Part,
     #[error("the link leads to {target:?}, outside the archive's folder")]
     Escapes { target: String },
@@ -67,7 +67,7 @@ impl EntryPath {
         if names.len() > MAX_NAMES {
             return Err(EntryPathError::TooDeep);
         }
-        if names.iter().any(|name| name.eq_ignore_ascii_case(PART)) {
+        if names.iter().any(|name| is_part(name)) {
             return Err(EntryPathError::Part);
         }
         let path = names.join("/");
@@ -142,6 +142,11 @@ impl LinkTarget {
     }
 }
 
+fn is_part(name: &str) -> bool {
+    name.get(..PART.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(PART))
+}
+
 fn names(text: &str) -> impl Iterator<Item = &str> {
     text.split('/').filter(|name| !matches!(*name, "" | "."))
 }
@@ -202,7 +207,7 @@ mod tests {
         for text in ["a\0b", "a\nb", "\u{1b}[31m"] {
             check(text, EntryPathError::Control);
         }
-        for text in [".packcast.part", "a/.Packcast.PART", ".packcast.part/x"] {
+        for text in [".packcast.part-7", "a/.Packcast.PART", ".packcast.part/x"] {
             check(text, EntryPathError::Part);
         }
         check(&"x".repeat(256), EntryPathError::TooLong);
@@ -260,7 +265,7 @@ mod tests {
         the path is not UTF-8
         the path is longer than 4096 bytes, or a name in it than 255
         the path is more than 64 names deep
-        the name .packcast.part is reserved for incomplete files of the agent
+        names that begin with .packcast.part are reserved for incomplete files of the agent
         the link leads to "../../x", outside the archive's folder
         the link's target "../../x" has '..' after a name: write the target without the detour
         "#);

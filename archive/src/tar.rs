@@ -8,8 +8,8 @@ use tar::{Archive, EntryType};
 
 use super::metered::Metered;
 use super::{
-    ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
-    Summary, WalkState, shown,
+    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, EntryPathError, Limits,
+    LinkTarget, Summary, WalkState, shown,
 };
 
 /// The limit of bytes between the contents of two files.
@@ -124,14 +124,15 @@ fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entr
     let Some(path) = EntryPath::parse(name).map_err(refused)? else {
         return Ok(None);
     };
+    let mode = EntryMode::from_bits(file.header().mode().map_err(unreadable)?);
     let kind = match kind {
         // Old archives have no entries for folders, only a slash at the end of the name.
-        EntryType::Regular if name.ends_with('/') => EntryKind::Directory,
+        EntryType::Regular if name.ends_with('/') => EntryKind::Directory { mode },
         EntryType::Regular | EntryType::Continuous => EntryKind::File {
-            executable: file.header().mode().is_ok_and(|mode| mode & 0o100 != 0),
+            mode,
             bytes: file.size(),
         },
-        EntryType::Directory => EntryKind::Directory,
+        EntryType::Directory => EntryKind::Directory { mode },
         EntryType::Symlink => EntryKind::Symlink {
             target: target(file, &path).map_err(refused)?,
         },

@@ -5,12 +5,12 @@ use std::io::{self, Read, Seek};
 use packcast_protocol::ArchiveFormat;
 use zip::read::ZipFile;
 use zip::result::ZipError;
-use zip::{CompressionMethod, ZipArchive};
+use zip::{CompressionMethod, System, ZipArchive};
 
 use super::metered::Metered;
 use super::{
-    ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
-    Summary, TreeError, WalkState, shown,
+    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, EntryPathError, Limits,
+    LinkTarget, Summary, TreeError, WalkState, shown,
 };
 
 /// The length limit of a symbolic link's target, in bytes.
@@ -129,15 +129,19 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
     ) {
         return Err(ArchiveError::Unsupported { entry: shown(name) });
     }
-    let mode = file.unix_mode().unwrap_or(0);
+    let (mode, rights) = unix_mode(file);
     let kind = match mode & KIND {
         0o120_000 => EntryKind::Symlink {
             target: target(file, name, &path)?,
         },
-        _ if name_read.ends_with('/') => EntryKind::Directory,
-        0o040_000 => EntryKind::Directory,
+        0o040_000 => EntryKind::Directory {
+            mode: rights.unwrap_or(EntryMode::FOLDER),
+        },
+        _ if name_read.ends_with('/') => EntryKind::Directory {
+            mode: rights.unwrap_or(EntryMode::FOLDER),
+        },
         0 | 0o100_000 => EntryKind::File {
-            executable: mode & 0o100 != 0,
+            mode: rights.unwrap_or(EntryMode::FILE),
             bytes: file.size(),
         },
         _ => {
@@ -148,6 +152,18 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
         }
     };
     Ok(Some(Entry { path, kind }))
+}
+
+/// Returns the kind of file, 0 if it is unknown, and the rights.
+///
+/// Only programs on Unix and macOS record rights. The others record attributes of Windows files.
+fn unix_mode<R: Read>(file: &ZipFile<'_, R>) -> (u32, Option<EntryMode>) {
+    let is_unix = matches!(file.system(), System::Unix | System::OsDarwin);
+    match file.external_attributes() >> 16 {
+        mode if is_unix && mode != 0 => (mode, Some(EntryMode::from_bits(mode))),
+        // Some programs on Windows record the kind of a link.
+        mode => (mode, None),
+    }
 }
 
 /// Reads the target of a link, which is the content of the entry.

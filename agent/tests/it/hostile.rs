@@ -100,7 +100,7 @@ fn paths_that_leave_the_folder_are_refused() {
         ("a/C:/x", "drive"),
         ("a\u{1}b", "control character"),
         ("a\nb", "control character"),
-        (".packcast.part", "reserved for incomplete files"),
+        (".packcast.part-0", "reserved for incomplete files"),
         ("d/.PACKCAST.part/x", "reserved for incomplete files"),
     ];
     check(paths.into_iter().flat_map(|(path, refusal)| {
@@ -636,12 +636,8 @@ fn honest_archives_are_read_completely() {
             .iter()
             .map(|entry| {
                 let kind = match &entry.kind {
-                    EntryKind::File {
-                        executable: true,
-                        bytes,
-                    } => format!("program {bytes}"),
-                    EntryKind::File { bytes, .. } => format!("file {bytes}"),
-                    EntryKind::Directory => "folder".to_owned(),
+                    EntryKind::File { mode, bytes } => format!("{:o} {bytes}", mode.bits()),
+                    EntryKind::Directory { .. } => "folder".to_owned(),
                     EntryKind::Symlink { target } => format!("-> {}", target.as_str()),
                 };
                 format!("{}: {kind}", entry.path)
@@ -651,8 +647,8 @@ fn honest_archives_are_read_completely() {
             shown,
             [
                 "bin: folder",
-                "bin/run.sh: program 10",
-                "dir with space/.hidden: file 1",
+                "bin/run.sh: 755 10",
+                "dir with space/.hidden: 644 1",
                 "current: -> bin/run.sh"
             ]
         );

@@ -3,6 +3,7 @@
 //! A killed process loses nothing that it has written, synced or not. So the order is checked in
 //! the effects of the agent, and not in the files that it leaves.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::effect::EffectKind;
@@ -10,6 +11,12 @@ use super::journal::{JournalStage, package};
 use super::step::TracedStep;
 use super::tracer::Stop;
 use super::verdict::{ExpectedPackage, ProgramRuns};
+
+/// The beginning of the names of temporary files in the folder of STORE.
+const PART: &str = "/.packcast.part";
+
+/// The beginning of the labels of stored files.
+const STORED: &str = "state/installed/";
 
 /// A violation of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub enum Disorder {
     MatrixReport { package: String },
     /// The journal was removed before the history was on disk.
     History { package: String },
+    /// A stored file got its name before its content was on disk.
+    Content { file: String },
 }
 
 impl fmt::Display for Disorder {
@@ -40,6 +49,9 @@ impl fmt::Display for Disorder {
                     "a request was sent before the result of {package} was on disk"
                 )
             }
+            Self::Content { file } => {
+                write!(f, "{file} got its name before its content was on disk")
+            }
             Self::History { package } => {
                 write!(
                     f,
@@ -54,7 +66,35 @@ impl fmt::Display for Disorder {
 pub(super) fn disorders(steps: &[TracedStep], packages: &[ExpectedPackage]) -> Vec<Disorder> {
     let each = packages.iter();
     each.flat_map(|package| of_package(steps, *package))
+        .chain(of_contents(steps))
         .collect()
+}
+
+/// Finds the first stored file that got its name while a temporary file was not on disk.
+///
+/// A name of a temporary file says nothing of the file that it becomes, so all of them must be on
+/// disk.
+fn of_contents(steps: &[TracedStep]) -> Option<Disorder> {
+    let mut unsynced = BTreeSet::new();
+    for step in steps {
+        let object = step.effect.object.as_str();
+        let is_done = matches!(step.stop, Stop::After(returned) if returned >= 0);
+        match step.effect.kind {
+            EffectKind::Write if object.contains(PART) => {
+                unsynced.insert(object);
+            }
+            EffectKind::Sync if is_done => {
+                unsynced.remove(object);
+            }
+            EffectKind::SyncVolume if is_done => unsynced.clear(),
+            EffectKind::Rename if object.starts_with(STORED) && !unsynced.is_empty() => {
+                let file = object.to_owned();
+                return Some(Disorder::Content { file });
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> {
@@ -299,6 +339,37 @@ mod tests {
                 GOOD[at]
             );
         }
+    }
+
+    #[test]
+    fn stored_files_are_on_disk_before_they_get_their_names() {
+        const A: &str = "state/installed/stored/.packcast.part-0";
+        const B: &str = "state/installed/stored/f/.packcast.part-1";
+        const NAME: &str = "state/installed/stored/a";
+        let check = |done: &[(EffectKind, &str)], is_good| {
+            let done: Vec<_> = done
+                .iter()
+                .map(|(kind, object)| (*kind, *object, None))
+                .collect();
+            let found = of_contents(&steps(&done)).map(|it| it.to_string());
+            let bad = format!("{NAME} got its name before its content was on disk");
+            assert_eq!(found, (!is_good).then_some(bad), "{done:?}");
+        };
+        let (write_a, write_b) = ((EffectKind::Write, A), (EffectKind::Write, B));
+        let (sync_a, sync_b) = ((EffectKind::Sync, A), (EffectKind::Sync, B));
+        let (volume, rename) = (
+            (EffectKind::SyncVolume, "state"),
+            (EffectKind::Rename, NAME),
+        );
+        check(&[write_a, write_b, sync_b, sync_a, rename], true);
+        check(&[write_a, write_b, volume, rename], true);
+        check(&[write_a, write_b, sync_b, rename], false);
+        check(&[write_a, volume, write_b, rename], false);
+        check(&[write_a, sync_a, write_a, rename], false);
+        check(&[write_a, rename, volume], false);
+        let mut failed = steps(&[write_a, volume, rename].map(|(kind, at)| (kind, at, None)));
+        failed[3].stop = Stop::After(-5);
+        assert!(of_contents(&failed).is_some());
     }
 
     #[test]
