@@ -349,8 +349,37 @@ impl<'a> Unpacker<'a> {
                 platform::set_rights(&self.dir, parent(&entry.path), &file, *mode, replaced)?;
                 Ok(Some((file, bytes)))
             }
+            EntryKind::HardLink { target } => self.link(part, target, entry, replaced),
             EntryKind::Directory { .. } => Ok(None),
         }
+    }
+
+    /// Gives a file that was written before another name.
+    ///
+    /// The names share one owner and one mode. If the replaced file had other restrictions, the new
+    /// one is a copy.
+    fn link(
+        &self,
+        part: &str,
+        target: &EntryPath,
+        entry: &Entry,
+        replaced: Option<&Metadata>,
+    ) -> Result<Option<(File, u64)>, WriteEntryError> {
+        let written = self.batch.part(target).unwrap_or(target.as_str());
+        let replaced = replaced.filter(|it| it.is_file());
+        let Some(mode) = replaced
+            .map(|replaced| platform::restrictions(&self.dir, written, replaced))
+            .transpose()?
+            .flatten()
+        else {
+            self.dir.hard_link(written, &self.dir, part)?;
+            return Ok(None);
+        };
+        let mut from = self.dir.open(written)?;
+        let mut file = platform::create_private(&self.dir, part)?;
+        let bytes = io::copy(&mut from, &mut file)?;
+        platform::set_rights(&self.dir, parent(&entry.path), &file, mode, replaced)?;
+        Ok(Some((file, bytes)))
     }
 
     /// Removes the incomplete files of an interrupted run from a folder.

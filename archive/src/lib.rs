@@ -8,6 +8,7 @@ mod metered;
 mod mode;
 mod names;
 mod path;
+mod sparse;
 mod tar;
 mod tree;
 mod zip;
@@ -19,6 +20,8 @@ use packcast_protocol::ArchiveFormat;
 pub use mode::EntryMode;
 pub use names::{NameCheck, NameError, System};
 pub use path::{EntryPath, EntryPathError, LinkTarget, PART};
+use tree::{Duplicates, Node, Tree};
+
 pub use tree::TreeError;
 
 /// The limits of an archive.
@@ -69,6 +72,10 @@ pub enum EntryKind {
     Symlink {
         target: LinkTarget,
     },
+    /// Another name of an earlier file of the archive.
+    HardLink {
+        target: EntryPath,
+    },
 }
 
 impl EntryKind {
@@ -105,6 +112,10 @@ pub enum ArchiveError {
         #[source]
         source: TreeError,
     },
+    #[error(
+        "hard link {entry:?} of the archive leads to {target:?}, which is not an earlier file of the archive"
+    )]
+    HardLink { entry: String, target: String },
     #[error("cannot store entry {entry:?} of the archive on {system}")]
     Name {
         entry: String,
@@ -145,6 +156,7 @@ impl ArchiveError {
             Self::Path { .. }
                 | Self::Tree { .. }
                 | Self::Name { .. }
+                | Self::HardLink { .. }
                 | Self::Contradiction { .. }
                 | Self::GoesOn
                 | Self::Kind { .. }
@@ -162,15 +174,17 @@ impl ArchiveError {
 ///
 /// The function refuses:
 ///
-/// - absolute paths, paths that climb out of the folder, drive letters, control characters
-/// - links that leave the archive's folder, paths that lead through a link, duplicate files
-/// - hard links, devices, pipes, sockets, sparse and encrypted entries
+/// - paths that climb out of the folder, and control characters
+/// - links that leave the archive's folder, paths that lead through a link, duplicate paths
+/// - devices, pipes, sockets, and encrypted entries
 /// - archives that exceed `limits`
 /// - contradictions that programs read differently, such as two headers that disagree, or data
 ///   after the end
 /// - truncated archives, and content with a wrong checksum
 ///
-/// The function accepts names that are invalid on some systems only: a [`NameCheck`] finds them.
+/// As common programs do, the function drops the slash at the start of a path, and a later file of a
+/// tar replaces an earlier one. It accepts names that are invalid on some systems only: a
+/// [`NameCheck`] finds them.
 pub fn walk<R, E>(
     format: ArchiveFormat,
     reader: R,
@@ -280,15 +294,15 @@ impl std::fmt::Debug for Content<'_> {
 struct WalkState<'a> {
     limits: &'a Limits,
     summary: Summary,
-    tree: tree::Tree,
+    tree: Tree,
 }
 
 impl<'a> WalkState<'a> {
-    fn new(limits: &'a Limits) -> Self {
+    fn new(limits: &'a Limits, duplicates: Duplicates) -> Self {
         Self {
             limits,
             summary: Summary::default(),
-            tree: tree::Tree::default(),
+            tree: Tree::new(duplicates),
         }
     }
 
@@ -321,8 +335,21 @@ impl<'a> WalkState<'a> {
         reader: &mut dyn Read,
         visit: &mut impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let node = match entry.kind {
+            EntryKind::Directory { .. } => Node::Folder,
+            EntryKind::Symlink { .. } => Node::Link,
+            EntryKind::File { .. } | EntryKind::HardLink { .. } => Node::File,
+        };
+        if let EntryKind::HardLink { target } = &entry.kind
+            && (self.tree.get(target) != Some(Node::File) || *target == entry.path)
+        {
+            return Err(E::from(ArchiveError::HardLink {
+                entry: shown(name),
+                target: shown(target.as_str()),
+            }));
+        }
         self.tree
-            .add(&entry.path, entry.kind.is_folder())
+            .add(&entry.path, node)
             .map_err(|source| ArchiveError::Tree {
                 entry: shown(name),
                 source,
@@ -333,7 +360,8 @@ impl<'a> WalkState<'a> {
             bytes: 0,
             expected: match entry.kind {
                 EntryKind::File { bytes, .. } => Some(bytes),
-                _ => None,
+                EntryKind::HardLink { .. } => Some(0),
+                EntryKind::Directory { .. } | EntryKind::Symlink { .. } => None,
             },
             total: &mut self.summary.bytes,
             limit: self.limits.unpacked_bytes,
@@ -381,6 +409,10 @@ mod tests {
                     name: "nul".to_owned(),
                 },
             },
+            ArchiveError::HardLink {
+                entry: entry(),
+                target: "lib".to_owned(),
+            },
             ArchiveError::Kind {
                 entry: entry(),
                 kind: "device",
@@ -401,6 +433,7 @@ mod tests {
         entry "bin/run.sh" of the archive has an unsafe path
         entry "bin/run.sh" of the archive conflicts with an earlier entry
         cannot store entry "bin/run.sh" of the archive on Windows
+        hard link "bin/run.sh" of the archive leads to "lib", which is not an earlier file of the archive
         unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
         programs may read the archive differently: pack the files again with a common program
         the archive has data after its end, where most programs stop: pack all files into one archive

@@ -1,5 +1,6 @@
 //! The reader of `.zip` archives.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Seek};
 
 use packcast_protocol::ArchiveFormat;
@@ -9,8 +10,8 @@ use zip::{CompressionMethod, System, ZipArchive};
 
 use super::metered::Metered;
 use super::{
-    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, EntryPathError, Limits,
-    LinkTarget, Summary, TreeError, WalkState, shown,
+    ArchiveError, Content, Duplicates, Entry, EntryKind, EntryMode, EntryPath, EntryPathError,
+    Limits, LinkTarget, Summary, TreeError, WalkState, shown,
 };
 
 /// The length limit of a symbolic link's target, in bytes.
@@ -48,7 +49,7 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     archive
         .validate_header_consistency()
         .map_err(contradiction)?;
-    let mut progress = WalkState::new(limits);
+    let mut progress = WalkState::new(limits, Duplicates::Refused);
     progress.check_declared(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;
@@ -102,24 +103,32 @@ fn open_error(name: &str, error: ZipError) -> ArchiveError {
 }
 
 fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String, ArchiveError> {
-    match archive.name_for_index(index) {
-        Some(Ok(name)) => Ok(name.into_owned()),
-        _ => Err(ArchiveError::Path {
-            entry: format!("number {index}"),
-            source: EntryPathError::NotUtf8,
-        }),
+    let not_utf8 = || ArchiveError::Path {
+        entry: format!("number {index}"),
+        source: EntryPathError::NotUtf8,
+    };
+    let entry = archive.by_index_data(index).map_err(|_| not_utf8())?;
+    // Some programs on Unix write UTF-8 without saying so.
+    if let Ok(name) = str::from_utf8(entry.name_raw()) {
+        return Ok(name.to_owned());
     }
+    // Without the mark for UTF-8, this decodes code page 437.
+    entry.name().map(Cow::into_owned).map_err(|_| not_utf8())
 }
 
 /// Returns the entry, or `None` for the archive's folder itself.
 ///
-/// A backslash is a separator, as some Windows programs write it.
+/// Some programs on Windows write a backslash as the separator. On Unix, it is part of a name.
 fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
         source,
     };
-    let name_read = name.replace('\\', "/");
+    let name_read = if is_unix(file) {
+        name.to_owned()
+    } else {
+        name.replace('\\', "/")
+    };
     let Some(path) = EntryPath::parse(&name_read).map_err(refused)? else {
         return Ok(None);
     };
@@ -140,27 +149,25 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
         _ if name_read.ends_with('/') => EntryKind::Directory {
             mode: rights.unwrap_or(EntryMode::FOLDER),
         },
-        0 | 0o100_000 => EntryKind::File {
+        // A program that packs its standard input may record a pipe or a terminal.
+        _ => EntryKind::File {
             mode: rights.unwrap_or(EntryMode::FILE),
             bytes: file.size(),
         },
-        _ => {
-            return Err(ArchiveError::Kind {
-                entry: shown(name),
-                kind: "device, pipe or socket",
-            });
-        }
     };
     Ok(Some(Entry { path, kind }))
+}
+
+fn is_unix<R: Read>(file: &ZipFile<'_, R>) -> bool {
+    matches!(file.system(), System::Unix | System::OsDarwin)
 }
 
 /// Returns the kind of file, 0 if it is unknown, and the rights.
 ///
 /// Only programs on Unix and macOS record rights. The others record attributes of Windows files.
 fn unix_mode<R: Read>(file: &ZipFile<'_, R>) -> (u32, Option<EntryMode>) {
-    let is_unix = matches!(file.system(), System::Unix | System::OsDarwin);
     match file.external_attributes() >> 16 {
-        mode if is_unix && mode != 0 => (mode, Some(EntryMode::from_bits(mode))),
+        mode if is_unix(file) && mode != 0 => (mode, Some(EntryMode::from_bits(mode))),
         // Some programs on Windows record the kind of a link.
         mode => (mode, None),
     }

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod info;
 pub mod inspect;
+mod links;
 pub mod ocs_limits;
 mod pack;
 pub mod plan;
@@ -163,6 +164,10 @@ mod tests {
                 program: "run.sh".to_owned(),
                 found: "\"setup\"".to_owned(),
             },
+            PlanError::LinkToNoFile {
+                program: "run.sh".to_owned(),
+                target: "bin/run".to_owned(),
+            },
             PlanError::Unfit {
                 entry: "aux".to_owned(),
                 system: packcast_archive::System::Windows,
@@ -180,6 +185,7 @@ mod tests {
         Usage: store runs nothing and takes no --command: use launch or execute
         Usage: launch takes no --path: the archive is unpacked into a temporary folder
         Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
+        Usage: launch cannot run "run.sh": it is a link to "bin/run", which is not a file of the archive
         Usage: cannot store entry "aux" of the archive on Windows
           hint: rename the entry, or choose another --platform
         Usage: cannot fit the package into info for OCS agents

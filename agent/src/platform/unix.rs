@@ -23,7 +23,7 @@ use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
 pub(crate) use self::rights::{
-    create_folder, create_private, needs_folder_mode, set_folder_mode, set_rights,
+    create_folder, create_private, needs_folder_mode, restrictions, set_folder_mode, set_rights,
 };
 pub(crate) use self::tree::{ProcessTree, held};
 pub(crate) use self::trusted_path::{expect_unchangeable, is_link_of_another_user, open_folder};

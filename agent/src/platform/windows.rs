@@ -118,6 +118,16 @@ pub(crate) const fn set_rights(
     Ok(())
 }
 
+/// Returns `None`: a file inherits the access list of its folder.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn restrictions(
+    _dir: &Dir,
+    _path: &str,
+    _replaced: &Metadata,
+) -> io::Result<Option<EntryMode>> {
+    Ok(None)
+}
+
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn create_folder(dir: &Dir, path: &str, _mode: EntryMode) -> io::Result<()> {
     dir.create_dir(path)

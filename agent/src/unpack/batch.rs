@@ -3,6 +3,7 @@
 //! One synchronisation of a volume costs about as much as that of a single file. So the agent
 //! synchronises many files at once, and then renames them.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -50,12 +51,15 @@ pub(super) struct Part {
     pub(super) name: String,
     /// The open file; `None` for a link, and for a file that its volume synchronises.
     file: Option<File>,
+    is_link: bool,
 }
 
 /// The files and links that wait for their names, in the order of the archive.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     parts: Vec<Part>,
+    /// The number of the latest part for each path.
+    by_path: HashMap<EntryPath, usize>,
     size: BatchSize,
     volumes: Volumes,
     /// Files that must be synchronised one by one, because their volume cannot be.
@@ -68,6 +72,12 @@ impl Batch {
         self.parts.len()
     }
 
+    /// Returns the temporary name of a file that waits for its name.
+    pub(super) fn part(&self, path: &EntryPath) -> Option<&str> {
+        let at = *self.by_path.get(path)?;
+        Some(&self.parts[at].name)
+    }
+
     /// Adds a file with its length in bytes, or a link.
     ///
     /// Returns `true` if the batch is full.
@@ -77,6 +87,7 @@ impl Batch {
         name: String,
         file: Option<(File, u64)>,
     ) -> io::Result<bool> {
+        let is_link = file.is_none();
         let bytes = file.as_ref().map_or(0, |(_, bytes)| *bytes);
         let mut kept = None;
         if let Some((file, _)) = file {
@@ -87,7 +98,13 @@ impl Batch {
             }
         }
         let file = kept;
-        self.parts.push(Part { path, name, file });
+        self.by_path.insert(path.clone(), self.parts.len());
+        self.parts.push(Part {
+            path,
+            name,
+            file,
+            is_link,
+        });
         Ok(self.size.add(bytes) || self.single >= MAX_OPEN)
     }
 
@@ -128,6 +145,10 @@ impl Batch {
                 let _ = dir.remove_file(&part.name);
                 result = Err((part.path, error));
                 break;
+            }
+            if part.is_link {
+                // A rename between two hard links to one file does nothing, so both names exist.
+                let _ = dir.remove_file(&part.name);
             }
             named(&part.path);
             if durability == Durability::Lasting {

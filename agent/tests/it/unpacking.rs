@@ -120,6 +120,41 @@ fn a_file_in_a_shared_folder_gets_the_agent_as_its_owner() {
 }
 
 #[test]
+fn hard_links_share_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let hard =
+        |archive: Tar, name, target| archive.entry(tar::EntryType::Link, name, target, 0o644, b"");
+    for content in ["old", "new"] {
+        let archive = Tar::new().program("a", content);
+        let archive = hard(hard(archive, "d/b", "./a"), "c", "d/b");
+        let archive = hard(archive, "c", "a");
+        // The later file has the name, and the links keep the earlier one.
+        put(archive.file("a", b"later"), dir.path()).unwrap();
+        let inode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
+        assert_eq!(fs::read_to_string(dir.path().join("c")).unwrap(), content);
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "later");
+        assert_eq!(mode(&dir.path().join("c")), 0o755);
+        assert_eq!(inode("c"), inode("d/b"));
+        assert_ne!(inode("c"), inode("a"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+}
+
+/// Otherwise, everybody could read the content under the other name.
+#[test]
+fn a_hard_link_in_place_of_a_private_file_is_a_private_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("b"), "old").unwrap();
+    fs::set_permissions(at("b"), fs::Permissions::from_mode(0o600)).unwrap();
+    let archive = Tar::new().file("a", b"new");
+    let archive = archive.entry(tar::EntryType::Link, "b", "a", 0o644, b"");
+    put(archive, dir.path()).unwrap();
+    assert_eq!((mode(&at("a")), mode(&at("b"))), (0o644, 0o600));
+    assert_eq!(fs::read(at("b")).unwrap(), b"new");
+}
+
+#[test]
 fn many_files_are_stored_and_leave_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path().join("app");

@@ -17,6 +17,7 @@ use packcast_protocol::{Archive, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
 use sha2::{Digest as _, Sha256};
 
+use super::links::Links;
 use super::source::Source;
 
 /// Errors from inspecting an archive.
@@ -71,8 +72,10 @@ pub struct Inspection {
 /// Facts about the entries of an archive, for the checks before publishing.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// The names of the files at the top of the archive.
+    /// The names of the files at the top of the archive, and of the links to files of the archive.
     pub top_files: Vec<String>,
+    /// The names of the other links at the top of the archive, and their targets.
+    pub top_links: Vec<(String, String)>,
     pub files: u64,
     /// The length of the largest file.
     pub largest_file: u64,
@@ -107,12 +110,14 @@ impl Contents {
     fn note(&mut self, entry: &Entry) {
         let top = !entry.path.as_str().contains('/');
         self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
-        if let EntryKind::File { bytes, .. } = entry.kind {
-            self.files += 1;
-            self.largest_file = self.largest_file.max(bytes);
-            if top {
-                self.top_files.push(entry.path.as_str().to_owned());
-            }
+        match entry.kind {
+            EntryKind::File { bytes, .. } => self.largest_file = self.largest_file.max(bytes),
+            EntryKind::HardLink { .. } => {}
+            EntryKind::Directory { .. } | EntryKind::Symlink { .. } => return,
+        }
+        self.files += 1;
+        if top {
+            self.top_files.push(entry.path.as_str().to_owned());
         }
     }
 }
@@ -162,10 +167,12 @@ impl Source {
             source,
         })?;
         let mut contents = Contents::default();
+        let mut links = Links::default();
         let systems = System::of(Platform::Any).iter().copied();
         let mut checks: Vec<NameCheck> = systems.map(NameCheck::new).collect();
         let visit = |entry: &Entry, _: &mut Content<'_>| {
             contents.note(entry);
+            links.note(entry);
             checks.retain_mut(|check| contents.fits(check, entry));
             Ok(())
         };
@@ -179,6 +186,9 @@ impl Source {
             path: path(),
             source,
         })?;
+        let linked = links.top_files();
+        contents.top_files.extend(linked.files);
+        contents.top_links = linked.others;
         if contents.files == 0 {
             return Err(InspectError::NoFiles { path: path() });
         }
@@ -269,6 +279,27 @@ mod tests {
             (contents.top_files, contents.files),
             (vec!["run.sh".to_owned()], 2)
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_file_at_the_top_counts_as_a_file() {
+        let folder = folder();
+        for (name, target) in [
+            ("start", "run.sh"),
+            ("again", "current/a b"),
+            ("current", "data"),
+            ("broken", "none"),
+        ] {
+            std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+        }
+        let source = Source::open(folder.path()).unwrap();
+        let contents = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+        let contents = contents.contents;
+        assert_eq!(contents.top_files, ["run.sh", "again", "start"]);
+        let others = [("broken", "none"), ("current", "data")];
+        let others = others.map(|(name, target)| (name.to_owned(), target.to_owned()));
+        assert_eq!(contents.top_links, others);
     }
 
     #[test]

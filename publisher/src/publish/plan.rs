@@ -90,6 +90,10 @@ pub enum PlanError {
     FolderOfOther { action: &'static str },
     #[error("launch cannot find {program:?} at the top of the archive: found {found}")]
     NoSuchProgram { program: String, found: String },
+    #[error(
+        "launch cannot run {program:?}: it is a link to {target:?}, which is not a file of the archive"
+    )]
+    LinkToNoFile { program: String, target: String },
     #[error("cannot store entry {entry:?} of the archive on {system}")]
     Unfit {
         entry: String,
@@ -225,6 +229,13 @@ fn has_program(
     let program = command.program().as_str();
     if files.iter().any(|file| file == program) {
         return Ok(());
+    }
+    let mut links = contents.top_links.iter();
+    if let Some((_, target)) = links.find(|(link, _)| link == program) {
+        return Err(PlanError::LinkToNoFile {
+            program: program.to_owned(),
+            target: target.clone(),
+        });
     }
     let mut found = files
         .iter()

@@ -346,7 +346,7 @@ mod tests {
         const A: &str = "state/installed/stored/.packcast.part-0";
         const B: &str = "state/installed/stored/f/.packcast.part-1";
         const NAME: &str = "state/installed/stored/a";
-        let check = |done: &[(EffectKind, &str)], is_good| {
+        let check = |done: &[(EffectKind, &str)], is_good: bool| {
             let done: Vec<_> = done
                 .iter()
                 .map(|(kind, object)| (*kind, *object, None))

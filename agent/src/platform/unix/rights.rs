@@ -62,6 +62,18 @@ const fn stricter(new: u32, old: u32) -> u32 {
     new & (0o700 | (old & 0o077) | readable)
 }
 
+/// Returns the mode of a file in the folder, if a file that it replaces has other restrictions.
+pub(crate) fn restrictions(
+    dir: &Dir,
+    path: &str,
+    replaced: &Metadata,
+) -> io::Result<Option<EntryMode>> {
+    let new = dir.symlink_metadata(path)?;
+    let is_same = (new.uid(), new.gid()) == (replaced.uid(), replaced.gid());
+    let is_as_strict = stricter(new.mode(), replaced.mode()) == new.mode() & 0o777;
+    Ok((!is_same || !is_as_strict).then(|| EntryMode::from_bits(new.mode())))
+}
+
 /// Creates a folder with the rights of its entry, as far as the agent can write to the folder.
 pub(crate) fn create_folder(dir: &Dir, path: &str, mode: EntryMode) -> io::Result<()> {
     let mut builder = DirBuilder::new();
