@@ -23,6 +23,12 @@ const MAX_BETWEEN_BYTES: u64 = 1 << 20;
 /// A folder with a list of its files, as GNU tar writes with `--listed-incremental`.
 const INCREMENTAL_FOLDER: u8 = b'D';
 
+/// The size of a header.
+const BLOCK_BYTES: u64 = 512;
+
+/// The position of the kind of an entry in its header.
+const KIND_AT: usize = 156;
+
 /// The label of a volume, as GNU tar writes with `--label`.
 const VOLUME_LABEL: u8 = b'V';
 
@@ -35,7 +41,7 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
     mut visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
 ) -> Result<Summary, E> {
     let (reader, allowance) = Metered::new(MultiGzDecoder::new(reader));
-    let mut archive = Archive::new(reader);
+    let mut archive = Archive::new(without_label(reader)?);
     let mut progress = WalkState::new(limits, Duplicates::Replaced);
     let entries = archive.entries().map_err(unreadable)?;
     allowance.limit(MAX_BETWEEN_BYTES);
@@ -65,6 +71,20 @@ pub(super) fn walk<R: Read, E: From<ArchiveError>>(
     }
     check_end(archive.into_inner())?;
     Ok(progress.summary)
+}
+
+/// Skips the label of the volume at the start, which has no valid size.
+fn without_label<R: Read>(mut reader: R) -> Result<impl Read, ArchiveError> {
+    let mut block = Vec::new();
+    reader
+        .by_ref()
+        .take(BLOCK_BYTES)
+        .read_to_end(&mut block)
+        .map_err(unreadable)?;
+    if block.get(KIND_AT) == Some(&VOLUME_LABEL) {
+        block.clear();
+    }
+    Ok(io::Cursor::new(block).chain(reader))
 }
 
 /// Reads the padding after the last entry, up to the checksum at the end of the stream.
@@ -133,15 +153,14 @@ fn name<R: Read>(file: &tar::Entry<'_, R>, sparse: &SparseHeader) -> Result<Stri
 
 /// Returns the entry.
 ///
-/// Returns `None` for the archive's folder itself, for headers that apply to all entries, and for the
-/// label of a volume.
+/// Returns `None` for the archive's folder itself, and for headers that apply to all entries.
 fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
         source,
     };
     let kind = file.header().entry_type();
-    if kind == EntryType::XGlobalHeader || kind.as_byte() == VOLUME_LABEL {
+    if kind == EntryType::XGlobalHeader {
         return Ok(None);
     }
     let Some(path) = EntryPath::parse(name).map_err(refused)? else {

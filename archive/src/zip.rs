@@ -118,13 +118,14 @@ fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String,
 
 /// Returns the entry, or `None` for the archive's folder itself.
 ///
-/// Some programs on Windows write a backslash as the separator. On Unix, it is part of a name.
+/// Some programs on Windows write a backslash as the separator. In a path with a slash, and in one
+/// from Unix, a backslash is part of a name. Info-ZIP has the same rule.
 fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
         source,
     };
-    let name_read = if is_unix(file) {
+    let name_read = if is_unix(file) || name.contains('/') {
         name.to_owned()
     } else {
         name.replace('\\', "/")

@@ -58,10 +58,10 @@ pub async fn publish(
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let is_not_packed = matches!(error, SourceError::Format { .. });
+        let is_not_read = matches!(error, SourceError::Format { .. });
         let failure = Self::failed(error);
-        if is_not_packed {
-            failure.hint("pack the file as .tar.gz (for Unix) or .zip (for Windows)")
+        if is_not_read {
+            failure.hint("pack its files as .tar.gz (for Unix) or .zip (for Windows); to publish the file itself, put it into a directory")
         } else {
             failure
         }
@@ -150,8 +150,8 @@ mod tests {
         Failed: cannot read /x: the file does not exist
         Failed: cannot read /x
         Failed: cannot publish /x: the file is empty
-        Failed: cannot publish /x: expected a directory, a zip archive or a gzip-compressed tar archive
-          hint: pack the file as .tar.gz (for Unix) or .zip (for Windows)
+        Failed: cannot publish /x: agents unpack only zip archives and gzip-compressed tar archives
+          hint: pack its files as .tar.gz (for Unix) or .zip (for Windows); to publish the file itself, put it into a directory
         ");
         let errors = [
             PlanError::NoArchive { action: "store" },
@@ -208,11 +208,13 @@ mod tests {
                     source: io(),
                 },
             },
+            InspectError::Changed { path: path() },
             InspectError::NoFiles { path: path() },
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x
         Failed: cannot publish /x
+        Failed: cannot publish /x: the file changed while it was read
         Failed: cannot publish /x: the archive has no files
         ");
     }
@@ -229,7 +231,7 @@ mod tests {
                 reserved: packcast_protocol::UnixTime(1_895_000_000),
                 now: packcast_protocol::UnixTime(1_795_000_000),
             },
-            PublicationError::Build(BuildError::Changed),
+            PublicationError::Build(BuildError::Changed { path: "/x".into() }),
             PublicationError::Replaced { id, source: put() },
             PublicationError::Sign(crate::signing::KeyError::PassphrasesDiffer),
             PublicationError::PutManifest(put()),

@@ -29,7 +29,7 @@ use crate::progress::Bar;
 const DAY_S: u64 = 24 * 3600;
 
 // The questions at a terminal.
-const SOURCE: &str = "Archive or directory (empty to execute a command only):";
+const SOURCE: &str = "Archive, directory or file (empty to execute a command only):";
 const NAME: &str = "Package name:";
 const VERSION: &str = "Package version:";
 const ACTION: &str = "Action on the device:";
@@ -58,7 +58,10 @@ Examples:
   packcast publish --name refresh --version 1 \\
       --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
-    /// Archive (.zip or .tar.gz) or directory to publish; leave it out to execute only a command
+    /// Archive (.zip or .tar.gz), directory or other file to publish; leave it out to execute only a
+    /// command
+    ///
+    /// A directory or another file is packed first: as .zip for Windows, otherwise as .tar.gz.
     source: Option<PathBuf>,
     /// Package name: 1 to 64 letters, digits, '.', '_', '+' and '-'
     ///
@@ -178,8 +181,9 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
-        let source = self.source.as_deref().map(Source::open).transpose()?;
         let (size, progress) = (self.fragment_size.0, Bar::new().progress());
+        let open = |path| Source::open(path, self.platform.into(), &progress);
+        let source = self.source.as_deref().map(open).transpose()?;
         let inspection = source
             .as_ref()
             .map(|source| publish::inspect(source, size, &progress))
@@ -380,7 +384,7 @@ mod tests {
     fn wording_of_questions() {
         let questions = [SOURCE, NAME, VERSION, ACTION, PROGRAM, COMMAND, FOLDER];
         assert_snapshot!(questions.join("\n"), @"
-        Archive or directory (empty to execute a command only):
+        Archive, directory or file (empty to execute a command only):
         Package name:
         Package version:
         Action on the device:

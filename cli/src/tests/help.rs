@@ -771,8 +771,11 @@ fn publish() {
 
     Arguments:
       [SOURCE]
-              Archive (.zip or .tar.gz) or directory to publish; leave it out to
-              execute only a command
+              Archive (.zip or .tar.gz), directory or other file to publish; leave
+              it out to execute only a command
+
+              A directory or another file is packed first: as .zip for Windows,
+              otherwise as .tar.gz.
 
     Options:
           --name <NAME>

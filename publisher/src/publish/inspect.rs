@@ -27,6 +27,8 @@ pub enum InspectError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot publish {}", path.display())]
     Archive { path: PathBuf, source: ArchiveError },
+    #[error("cannot publish {}: the file changed while it was read", path.display())]
+    Changed { path: PathBuf },
     #[error("cannot publish {}: the archive has no files", path.display())]
     NoFiles { path: PathBuf },
     #[error(transparent)]
@@ -140,7 +142,14 @@ impl Source {
         let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes()));
         fragment_size.count(self.bytes())?;
         let file = self.reader().map_err(io)?;
-        let digests = digest(file, self.bytes(), fragment_size, progress).map_err(io)?;
+        let changed = || InspectError::Changed {
+            path: self.path().to_owned(),
+        };
+        let digests = digest(file, self.bytes(), fragment_size, progress);
+        let digests = digests.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => io(error),
+        })?;
         let Digests {
             sha256,
             md5,
@@ -153,7 +162,12 @@ impl Source {
             fragment_size,
             fragments,
         )?;
-        let contents = self.list(limits)?;
+        let contents = self.list(limits);
+        // A change explains other errors.
+        if !self.has_its_length().map_err(io)? {
+            return Err(changed());
+        }
+        let contents = contents?;
         Ok(Inspection {
             archive: PlannedArchive { archive, md5 },
             contents,
@@ -259,6 +273,29 @@ fn digest(
 mod tests {
     use super::*;
 
+    fn open(path: &std::path::Path) -> Source {
+        Source::open(path, Platform::Any, &crate::Progress::none()).unwrap()
+    }
+
+    #[test]
+    fn an_archive_that_changes_its_length_is_an_error() {
+        let folder = folder();
+        let path = folder.path().join("growing.tar.gz");
+        let mut packed = open(folder.path()).reader().unwrap();
+        io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
+        let source = open(&path);
+        for change in [1_i64, -1] {
+            let length = source.bytes().checked_add_signed(change).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(length).unwrap();
+            let inspected = source.inspect(&Limits::default(), None, |_| {});
+            let Err(InspectError::Changed { path: changed }) = inspected else {
+                panic!("{length} bytes are accepted");
+            };
+            assert_eq!(changed, path);
+        }
+    }
+
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
@@ -270,7 +307,7 @@ mod tests {
     #[test]
     fn an_inspection_lists_the_files_at_the_top() {
         let folder = folder();
-        let source = Source::open(folder.path()).unwrap();
+        let source = open(folder.path());
         let contents = source
             .inspect(&Limits::default(), None, |_| {})
             .unwrap()
@@ -293,7 +330,7 @@ mod tests {
         ] {
             std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
         }
-        let source = Source::open(folder.path()).unwrap();
+        let source = open(folder.path());
         let contents = source.inspect(&Limits::default(), None, |_| {}).unwrap();
         let contents = contents.contents;
         assert_eq!(contents.top_files, ["run.sh", "again", "start"]);
@@ -309,7 +346,7 @@ mod tests {
             for name in names {
                 std::fs::write(folder.path().join(name), "x").unwrap();
             }
-            let source = Source::open(folder.path()).unwrap();
+            let source = open(folder.path());
             let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
             let unfit = inspection.contents.unfit.into_iter();
             unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
@@ -329,9 +366,7 @@ mod tests {
         let folder = folder();
         let cut = folder.path().join("cut.tar.gz");
         std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
-        let inspected = Source::open(&cut)
-            .unwrap()
-            .inspect(&Limits::default(), None, |_| {});
+        let inspected = open(&cut).inspect(&Limits::default(), None, |_| {});
         assert!(matches!(inspected, Err(InspectError::Archive { .. })));
     }
 }
