@@ -55,6 +55,9 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: EntryPath,
+    /// `true` if the archive does not say how the path is encoded. The path is then decoded from
+    /// code page 437, as the zip format has it, and may differ from the original.
+    pub is_path_guessed: bool,
     pub kind: EntryKind,
 }
 

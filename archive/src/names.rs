@@ -201,7 +201,11 @@ mod tests {
 
     fn add(check: &mut NameCheck, path: &str, kind: EntryKind) -> Result<(), NameError> {
         let path = EntryPath::parse(path).unwrap().unwrap();
-        check.add(&Entry { path, kind })
+        check.add(&Entry {
+            path,
+            is_path_guessed: false,
+            kind,
+        })
     }
 
     #[test]
@@ -227,6 +231,7 @@ mod tests {
         let target = LinkTarget::parse(&path, "d/nul").unwrap();
         let entry = Entry {
             path,
+            is_path_guessed: false,
             kind: EntryKind::Symlink { target },
         };
         assert_eq!(NameCheck::new(System::Macos).add(&entry), Ok(()));

@@ -193,7 +193,11 @@ fn describe<R: Read>(file: &tar::Entry<'_, R>, name: &str) -> Result<Option<Entr
             });
         }
     };
-    Ok(Some(Entry { path, kind }))
+    Ok(Some(Entry {
+        path,
+        is_path_guessed: false,
+        kind,
+    }))
 }
 
 fn target<R: Read>(

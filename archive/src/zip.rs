@@ -1,6 +1,5 @@
 //! The reader of `.zip` archives.
 
-use std::borrow::Cow;
 use std::io::{self, Read, Seek};
 
 use packcast_protocol::ArchiveFormat;
@@ -53,11 +52,11 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     progress.check_declared(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;
-        let name = name(&archive, index)?;
+        let (name, is_path_guessed) = name(&archive, index)?;
         let mut file = archive
             .by_index(index)
             .map_err(|error| open_error(&name, error))?;
-        if let Some(entry) = describe(&mut file, &name)? {
+        if let Some(entry) = describe(&mut file, &name, is_path_guessed)? {
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
     }
@@ -102,7 +101,11 @@ fn open_error(name: &str, error: ZipError) -> ArchiveError {
     }
 }
 
-fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String, ArchiveError> {
+/// Returns the name of an entry, and `true` if its encoding is unknown.
+fn name<R: Read + Seek>(
+    archive: &ZipArchive<R>,
+    index: usize,
+) -> Result<(String, bool), ArchiveError> {
     let not_utf8 = || ArchiveError::Path {
         entry: format!("number {index}"),
         source: EntryPathError::NotUtf8,
@@ -110,17 +113,22 @@ fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String,
     let entry = archive.by_index_data(index).map_err(|_| not_utf8())?;
     // Some programs on Unix write UTF-8 without saying so.
     if let Ok(name) = str::from_utf8(entry.name_raw()) {
-        return Ok(name.to_owned());
+        return Ok((name.to_owned(), false));
     }
     // Without the mark for UTF-8, this decodes code page 437.
-    entry.name().map(Cow::into_owned).map_err(|_| not_utf8())
+    let name = entry.name().map_err(|_| not_utf8())?;
+    Ok((name.into_owned(), true))
 }
 
 /// Returns the entry, or `None` for the archive's folder itself.
 ///
 /// Some programs on Windows write a backslash as the separator. In a path with a slash, and in one
 /// from Unix, a backslash is part of a name. Info-ZIP has the same rule.
-fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
+fn describe<R: Read>(
+    file: &mut ZipFile<'_, R>,
+    name: &str,
+    is_path_guessed: bool,
+) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
         source,
@@ -156,7 +164,11 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
             bytes: file.size(),
         },
     };
-    Ok(Some(Entry { path, kind }))
+    Ok(Some(Entry {
+        path,
+        is_path_guessed,
+        kind,
+    }))
 }
 
 fn is_unix<R: Read>(file: &ZipFile<'_, R>) -> bool {

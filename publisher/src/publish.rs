@@ -4,6 +4,7 @@ pub mod build;
 pub mod info;
 pub mod inspect;
 mod links;
+pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
 pub mod plan;
@@ -145,6 +146,11 @@ mod tests {
             },
             SourceError::Empty { path: path() },
             SourceError::Format { path: path() },
+            SourceError::EncodingOfTar { path: path() },
+            SourceError::Recode {
+                path: path(),
+                source: self::name_encoding::NameEncodingError::Again(io()),
+            },
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x: the file does not exist
@@ -152,6 +158,8 @@ mod tests {
         Failed: cannot publish /x: the file is empty
         Failed: cannot publish /x: agents unpack only zip archives and gzip-compressed tar archives
           hint: pack its files as .tar.gz (for Unix) or .zip (for Windows); to publish the file itself, put it into a directory
+        Failed: cannot publish /x: --name-encoding is only for zip archives
+        Failed: cannot copy /x with paths in UTF-8
         ");
         let errors = [
             PlanError::NoArchive { action: "store" },
@@ -178,7 +186,7 @@ mod tests {
             PlanError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
         insta::assert_snapshot!(converted(errors), @r#"
-        Usage: store needs an archive or a directory as its source
+        Usage: store needs an archive, a directory or another file as its source
         Usage: launch needs --command: the name of a file at the top of the archive, and its arguments
         Usage: execute needs --command: a command for the shell of the device
         Usage: store needs --path: the folder on the device

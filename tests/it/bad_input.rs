@@ -107,9 +107,9 @@ fn an_entry_that_leaves_the_folder_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_an_archive_is_refused() {
+fn an_archive_that_agents_do_not_read_is_refused() {
     let story = BadInput::begin();
-    let source = story.world.file("notes.txt", b"not an archive");
+    let source = story.world.file("notes.tar.xz", b"not an archive");
     story.stores(&source, &[".tar.gz", ".zip"]);
     let source = story.world.file("empty.zip", b"");
     story.stores(&source, &["empty"]);

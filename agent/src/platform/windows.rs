@@ -151,22 +151,14 @@ pub(crate) struct Volumes;
 impl Volumes {
     /// Returns `false`: each file is synchronised by itself.
     #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        reason = "other systems have volumes"
-    )]
+    #[expect(clippy::unused_self, reason = "other systems have volumes")]
     pub(crate) const fn add(&mut self, _file: &File) -> io::Result<bool> {
         Ok(false)
     }
 
     /// Does nothing, as [`sync_folder`].
     #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        reason = "other systems have volumes"
-    )]
+    #[expect(clippy::unused_self, reason = "other systems have volumes")]
     pub(crate) const fn add_folder(&mut self, _path: &Path) -> io::Result<()> {
         Ok(())
     }

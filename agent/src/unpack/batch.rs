@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 128 << 20;
 ///
 /// To synchronise a whole volume also writes the data of other programs, which pays off only for
 /// more files.
-const MAX_OPEN: usize = 16;
+const MAX_OPEN: usize = 8;
 
 /// The number of files that are synchronised at a time.
 const AT_ONCE: usize = 8;

@@ -177,7 +177,7 @@ impl Args {
             None => sample::write(place).map_err(Failure::failed)?,
         };
         let read = move || -> Result<(Source, Inspection), Failure> {
-            let source = Source::open(&path, Platform::Any, &Progress::none())?;
+            let source = Source::open(&path, Platform::Any, None, &Progress::none())?;
             let inspection = publish::inspect(&source, None, &Progress::none())?;
             Ok((source, inspection))
         };

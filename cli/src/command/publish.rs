@@ -11,6 +11,7 @@ use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
@@ -91,6 +92,9 @@ pub(crate) struct Args {
     /// Operating system that the package is for
     #[arg(long, value_enum, default_value_t)]
     platform: PlatformChoice,
+    /// Encoding of the names in a zip archive that does not say it, such as `shift_jis`
+    #[arg(long, value_name = "ENCODING")]
+    name_encoding: Option<NameEncoding>,
     /// Exit code that means success, instead of 0 (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     success_code: Vec<i32>,
@@ -182,7 +186,7 @@ impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
         let (size, progress) = (self.fragment_size.0, Bar::new().progress());
-        let open = |path| Source::open(path, self.platform.into(), &progress);
+        let open = |path| Source::open(path, self.platform.into(), self.name_encoding, &progress);
         let source = self.source.as_deref().map(open).transpose()?;
         let inspection = source
             .as_ref()
@@ -316,6 +320,9 @@ fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
+    for warning in inspection.into_iter().flat_map(|it| it.contents.warnings()) {
+        output::note(&warning.to_string());
+    }
     for warning in ocs_limits::warnings(plan, inspection, now()) {
         output::note(&format!("warning: {warning}"));
     }

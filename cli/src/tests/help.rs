@@ -822,6 +822,10 @@ fn publish() {
               [default: any]
               [possible values: any, linux, windows, macos]
 
+          --name-encoding <ENCODING>
+              Encoding of the names in a zip archive that does not say it, such as
+              `shift_jis`
+
           --success-code <CODE>
               Exit code that means success, instead of 0 (repeatable)
 

@@ -319,7 +319,7 @@ mod tests {
     use crate::rendered::messages;
 
     fn open(path: &Path) -> Source {
-        Source::open(path, Platform::Any, &Progress::none()).unwrap()
+        Source::open(path, Platform::Any, None, &Progress::none()).unwrap()
     }
 
     /// Ten fragments that gzip cannot make smaller.

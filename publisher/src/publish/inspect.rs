@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::links::Links;
 use super::source::Source;
+use crate::warning::Warning;
 
 /// Errors from inspecting an archive.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,8 @@ pub struct Contents {
     pub largest_file: u64,
     /// An entry at the top of the archive has a name that starts with a dot.
     pub top_dotfiles: bool,
+    /// The first path whose encoding the archive does not name.
+    pub guessed_path: Option<String>,
     /// For each system that cannot store all entries, the first such entry.
     pub unfit: Vec<Unfit>,
 }
@@ -109,7 +112,23 @@ impl Contents {
         false
     }
 
+    /// Returns the warnings that concern every agent.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let guessed = self.guessed_path.as_ref().map(|path| {
+            let text = format!(
+                "the archive does not name the encoding of its paths: read the first one as {path:?}, from code page 437"
+            );
+            Warning::new(text).hint(
+                "use --name-encoding to name the encoding, such as shift_jis, gbk or windows-1252",
+            )
+        });
+        guessed.into_iter().collect()
+    }
+
     fn note(&mut self, entry: &Entry) {
+        if entry.is_path_guessed && self.guessed_path.is_none() {
+            self.guessed_path = Some(entry.path.as_str().to_owned());
+        }
         let top = !entry.path.as_str().contains('/');
         self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
         match entry.kind {
@@ -274,7 +293,7 @@ mod tests {
     use super::*;
 
     fn open(path: &std::path::Path) -> Source {
-        Source::open(path, Platform::Any, &crate::Progress::none()).unwrap()
+        Source::open(path, Platform::Any, None, &crate::Progress::none()).unwrap()
     }
 
     #[test]

@@ -59,13 +59,21 @@ pub(super) fn pack(
     format: ArchiveFormat,
     progress: &Progress,
 ) -> Result<File, PackError> {
+    pack_in(tempfile::env::temp_dir(), path, format, progress)
+}
+
+fn pack_in(
+    folder: PathBuf,
+    path: &Path,
+    format: ArchiveFormat,
+    progress: &Progress,
+) -> Result<File, PackError> {
     let items = list(path)?;
     let total = items.iter().map(|item| match item.kind {
         ItemKind::File { bytes, .. } => bytes,
         ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
     });
     progress.begin(Work::Packing, total.sum());
-    let folder = tempfile::env::temp_dir();
     let file = tempfile::tempfile_in(&folder).map_err(|source| PackError::Temporary {
         folder: folder.clone(),
         source,
@@ -284,6 +292,19 @@ mod tests {
             _ => 0,
         });
         assert_eq!(advanced.sum::<u64>(), total);
+    }
+
+    #[test]
+    fn a_missing_folder_for_temporary_files_is_named() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("x"), "x").unwrap();
+        let missing = place.path().join("missing");
+        let format = ArchiveFormat::TarGz;
+        let error = pack_in(missing.clone(), place.path(), format, &Progress::none());
+        let Err(PackError::Temporary { folder, .. }) = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(folder, missing);
     }
 
     #[cfg(unix)]

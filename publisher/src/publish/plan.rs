@@ -78,7 +78,7 @@ pub struct Plan {
 /// Errors from planning a publication.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    #[error("{action} needs an archive or a directory as its source")]
+    #[error("{action} needs an archive, a directory or another file as its source")]
     NoArchive { action: &'static str },
     #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the top of the archive, and its arguments" } else { "a command for the shell of the device" })]
     NoCommand { action: &'static str },

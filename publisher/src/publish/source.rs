@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use packcast_protocol::ArchiveFormat;
 use packcast_protocol::manifest::Platform;
 
+use super::name_encoding::{NameEncoding, NameEncodingError};
 use super::pack::{PackError, pack};
 use crate::progress::Progress;
 
@@ -30,6 +31,13 @@ pub enum SourceError {
     Empty { path: PathBuf },
     #[error("cannot publish {}: agents unpack only zip archives and gzip-compressed tar archives", path.display())]
     Format { path: PathBuf },
+    #[error("cannot publish {}: --name-encoding is only for zip archives", path.display())]
+    EncodingOfTar { path: PathBuf },
+    #[error("cannot copy {} with paths in UTF-8", path.display())]
+    Recode {
+        path: PathBuf,
+        source: NameEncodingError,
+    },
     #[error(transparent)]
     Pack(#[from] PackError),
 }
@@ -54,7 +62,48 @@ impl Source {
     /// Opens an archive, or packs a directory or another file.
     ///
     /// OCS Windows agents read only zip archives, so a package for Windows is packed as zip.
-    pub fn open(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
+    ///
+    /// `encoding` is the encoding of the paths in a zip archive that does not name it. The archive is
+    /// then copied with paths in UTF-8.
+    pub fn open(
+        path: &Path,
+        platform: Platform,
+        encoding: Option<NameEncoding>,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
+        let source = Self::open_as_it_is(path, platform, progress)?;
+        match (encoding, source.format) {
+            (None, _) => Ok(source),
+            (Some(encoding), ArchiveFormat::Zip) => source.recoded(encoding),
+            (Some(_), ArchiveFormat::TarGz) => Err(SourceError::EncodingOfTar {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn recoded(self, encoding: NameEncoding) -> Result<Self, SourceError> {
+        let read = |source| SourceError::Read {
+            path: self.path.clone(),
+            source,
+        };
+        let file = encoding.recode(self.reader().map_err(read)?);
+        let file = file.map_err(|source| SourceError::Recode {
+            path: self.path.clone(),
+            source,
+        })?;
+        let bytes = file.metadata().map_err(read)?.len();
+        Ok(Self {
+            bytes,
+            file,
+            ..self
+        })
+    }
+
+    fn open_as_it_is(
+        path: &Path,
+        platform: Platform,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => SourceError::Missing {
                 path: path.to_owned(),
@@ -153,7 +202,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path, platform: Platform) -> Result<Source, SourceError> {
-        Source::open(path, platform, &Progress::none())
+        Source::open(path, platform, None, &Progress::none())
     }
 
     #[test]
@@ -177,6 +226,22 @@ mod tests {
             open(&folder.path().join("none"), Platform::Any),
             Err(SourceError::Missing { .. })
         ));
+    }
+
+    #[test]
+    fn an_encoding_is_only_for_zip_archives() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), "x").unwrap();
+        let encoding = "shift_jis".parse().ok();
+        let open = |platform| Source::open(folder.path(), platform, encoding, &Progress::none());
+        assert!(matches!(
+            open(Platform::Any),
+            Err(SourceError::EncodingOfTar { .. })
+        ));
+        assert_eq!(
+            open(Platform::Windows).unwrap().format(),
+            ArchiveFormat::Zip
+        );
     }
 
     #[test]
