@@ -59,11 +59,11 @@ pub(super) fn pack(
     format: ArchiveFormat,
     progress: &Progress,
 ) -> Result<File, PackError> {
-    pack_in(tempfile::env::temp_dir(), path, format, progress)
+    pack_in(&tempfile::env::temp_dir(), path, format, progress)
 }
 
 fn pack_in(
-    folder: PathBuf,
+    folder: &Path,
     path: &Path,
     format: ArchiveFormat,
     progress: &Progress,
@@ -74,13 +74,13 @@ fn pack_in(
         ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
     });
     progress.begin(Work::Packing, total.sum());
-    let file = tempfile::tempfile_in(&folder).map_err(|source| PackError::Temporary {
-        folder: folder.clone(),
+    let file = tempfile::tempfile_in(folder).map_err(|source| PackError::Temporary {
+        folder: folder.to_owned(),
         source,
     })?;
     let writer = BufWriter::with_capacity(256 << 10, file);
     let write = |source| PackError::Write {
-        folder: folder.clone(),
+        folder: folder.to_owned(),
         source,
     };
     let writer = match format {
@@ -300,7 +300,7 @@ mod tests {
         std::fs::write(place.path().join("x"), "x").unwrap();
         let missing = place.path().join("missing");
         let format = ArchiveFormat::TarGz;
-        let error = pack_in(missing.clone(), place.path(), format, &Progress::none());
+        let error = pack_in(&missing, place.path(), format, &Progress::none());
         let Err(PackError::Temporary { folder, .. }) = error else {
             panic!("{error:?}");
         };
