@@ -136,19 +136,13 @@ impl Batch {
         let mut renamed = Vec::new();
         let mut parts = self.parts.into_iter();
         let mut result = Ok(());
+        let mut folder = OpenFolder::default();
         for part in parts.by_ref() {
-            let path = part.path.as_str();
-            let done = platform::make_replaceable(dir, path)
-                .and_then(|()| dir.rename(&part.name, dir, path));
-            if let Err(error) = done {
+            if let Err(error) = folder.rename(dir, &part) {
                 // Report the first error, not an error from the removal.
                 let _ = dir.remove_file(&part.name);
                 result = Err((part.path, error));
                 break;
-            }
-            if part.is_link {
-                // A rename between two hard links to one file does nothing, so both names exist.
-                let _ = dir.remove_file(&part.name);
             }
             named(&part.path);
             if durability == Durability::Lasting {
@@ -172,6 +166,32 @@ impl Batch {
             // The next run in the folder removes what is left.
             let _ = dir.remove_file(&part.name);
         }
+    }
+}
+
+/// The folder of the latest file. Most files are in the folder of the file before, which is then not
+/// looked up again.
+#[derive(Debug, Default)]
+struct OpenFolder(Option<(String, Dir)>);
+
+impl OpenFolder {
+    /// Gives a file its name.
+    fn rename(&mut self, dir: &Dir, part: &Part) -> io::Result<()> {
+        let path = part.path.as_str();
+        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
+        let part_name = part.name.rsplit('/').next().unwrap_or(&part.name);
+        let dir = match self.0.take() {
+            Some((open, dir)) if open == folder => dir,
+            _ => dir.open_dir(folder)?,
+        };
+        let (_, dir) = self.0.insert((folder.to_owned(), dir));
+        platform::make_replaceable(dir, name)?;
+        dir.rename(part_name, dir, name)?;
+        if part.is_link {
+            // A rename between two hard links to one file does nothing, so both names exist.
+            let _ = dir.remove_file(part_name);
+        }
+        Ok(())
     }
 }
 
