@@ -35,7 +35,7 @@ pub struct Global {
     #[arg(long, global = true, env = "PACKCAST_AGENT_CONFIG", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
     /// Write data in this form
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(long, global = true, value_enum, ignore_case = true, default_value = "text")]
     pub format: Format,
 }
 

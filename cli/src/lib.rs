@@ -3,6 +3,7 @@
 //! The program is a library, so that the demo and the integration tests run the same code as the
 //! binary.
 
+mod argument;
 mod author;
 mod command;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod tests;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use packcast_publisher::{Failure, Kind};
 
 use crate::globals::Globals;
@@ -95,7 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => usage(&error),
         };
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let cli = match parse(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
@@ -165,7 +166,26 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
     }
 }
 
+/// Parses a command line.
+fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut matches = cli().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut cli()))
+}
+
 /// Returns the command line that `--help`, completions and manual describe.
 fn cli() -> clap::Command {
-    Cli::command()
+    ignoring_case(Cli::command())
+}
+
+/// Lets all arguments with named values ignore case: the program itself prints `LAUNCH`.
+fn ignoring_case(command: clap::Command) -> clap::Command {
+    let with_args = command.mut_args(|argument| {
+        let takes_value = argument.get_action().takes_values();
+        if takes_value && !argument.get_possible_values().is_empty() {
+            argument.ignore_case(true)
+        } else {
+            argument
+        }
+    });
+    with_args.mut_subcommands(ignoring_case)
 }

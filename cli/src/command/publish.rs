@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
-use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;
@@ -23,10 +24,10 @@ use super::action::ActionChoice;
 use super::key_arg::KeyArg;
 use super::show;
 use crate::Globals;
+use crate::argument::duration::{self, DAY_S};
+use crate::argument::size::{self, SizeError};
 use crate::output;
 use crate::progress::Bar;
-
-const DAY_S: u64 = 24 * 3600;
 
 // The questions at a terminal.
 const SOURCE: &str = "Archive or directory (empty to execute a command only):";
@@ -94,11 +95,11 @@ pub(crate) struct Args {
     /// Exit code that means success after a restart (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     reboot_code: Vec<i32>,
-    /// Stop the program after this many seconds
-    #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
-    timeout: u32,
-    /// Expire the package after this many days; Packcast agents then refuse it
-    #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    /// Stop the program after this time, such as 30min or 4h
+    #[arg(long, default_value = "2h", value_name = "DURATION", value_parser = duration::seconds(1, 7 * DAY_S))]
+    timeout: u64,
+    /// Expire the package after this time; Packcast agents then refuse it
+    #[arg(long, default_value = "180d", value_name = "DURATION", value_parser = duration::days(1, 3_650))]
     expires_in: u64,
     /// Run the program again if the agent was stopped while the program ran
     #[arg(long)]
@@ -130,15 +131,23 @@ pub(crate) struct Args {
 struct FragmentSizeChoice(Option<FragmentSize>);
 
 impl FromStr for FragmentSizeChoice {
-    type Err = <FragmentSize as FromStr>::Err;
+    type Err = FragmentSizeChoiceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
-            Ok(Self(None))
-        } else {
-            text.parse().map(|size| Self(Some(size)))
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self(None));
         }
+        let size = FragmentSize::try_from(size::parse(text)?)?;
+        Ok(Self(Some(size)))
     }
+}
+
+/// Errors for a value of `--fragment-size`.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum FragmentSizeChoiceError {
+    Form(#[from] SizeError),
+    Size(#[from] FragmentSizeError),
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -224,8 +233,8 @@ impl Args {
                     self.success_code.iter().copied().collect()
                 },
                 reboot_codes: self.reboot_code.iter().copied().collect(),
-                timeout_s: self.timeout,
-                validity_s: self.expires_in * DAY_S,
+                timeout_s: u32::try_from(self.timeout).unwrap_or(u32::MAX),
+                validity_s: self.expires_in,
                 rerun_after_interruption: self.rerun_after_interruption,
                 audience: self.audience(),
                 windows: self.windows.terms(),
@@ -346,6 +355,7 @@ fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_protocol::windows::Notice;
     use packcast_publisher::publish::build::KeptFragments;
 
     use super::*;
@@ -374,6 +384,33 @@ mod tests {
         package 1795327754 is already published: uploaded nothing
         if an OCS agent has only this package, its pauses add about 5 minutes to the download
         ");
+    }
+
+    #[test]
+    fn a_fragment_size_is_a_size_or_automatic() {
+        let size = |text: &str| text.parse::<FragmentSizeChoice>().map(|choice| choice.0);
+        assert_eq!(size("AUTO").unwrap(), None);
+        for (text, bytes) in [("1MB", 1_000_000), ("1MiB", 1_048_576), ("1m", 1_048_576)] {
+            let size = size(text).unwrap().map(FragmentSize::get);
+            assert_eq!(size, Some(bytes), "{text}");
+        }
+        let refused = ["0", "5GiB", "large"].map(|text| size(text).unwrap_err().to_string());
+        assert_snapshot!(refused.join("\n"), @"
+        expected a fragment size from 1KiB to 4GiB, found 0 bytes
+        expected a fragment size from 1KiB to 4GiB, found 5368709120 bytes
+        expected a size such as 1MiB, 64KiB, 1MB or 1048576
+        ");
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_agents() {
+        let parse = crate::parse(["packcast", "publish", "--notify", "Soon"].map(Into::into));
+        let crate::Command::Publish(args) = parse.unwrap().command else {
+            panic!("publish is a command");
+        };
+        assert_eq!(args.timeout, u64::from(ocs_limits::WINDOWS_MINUTES) * 60);
+        let notice = args.windows.terms().dialogue.notice.unwrap();
+        assert_eq!(notice.countdown_s, Notice::DEFAULT_COUNTDOWN_S);
     }
 
     #[test]

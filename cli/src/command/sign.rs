@@ -5,10 +5,9 @@ use packcast_publisher::state::renew::{RenewedState, renew};
 
 use super::key_arg::KeyArg;
 use crate::Globals;
+use crate::argument::duration;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
-
-const DAY_S: u64 = 24 * 3600;
 
 /// Sign the state of the target again before it expires
 ///
@@ -19,10 +18,10 @@ const DAY_S: u64 = 24 * 3600;
 #[command(after_help = "\
 Examples:
   packcast sign
-  packcast sign --state-valid-for 14")]
+  packcast sign --state-valid-for 14d")]
 pub(crate) struct Args {
-    /// Let the signed state expire after this many days
-    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=90))]
+    /// Let the signed state expire after this time, such as 14d
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = duration::days(1, 90))]
     state_valid_for: u64,
     /// Sign although nothing confirms the clock of this machine
     ///
@@ -38,7 +37,7 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let mut signer = self.key.signer(&target).accepting_clock(self.accept_clock);
-        let valid_for_s = self.state_valid_for * DAY_S;
+        let valid_for_s = self.state_valid_for;
         let bar = Bar::new();
         let progress = bar.progress();
         let work = Box::pin(renew(&target, &mut signer, valid_for_s, &progress));
@@ -63,6 +62,7 @@ mod tests {
     use packcast_protocol::{Sha256Digest, UnixTime};
 
     use super::*;
+    use crate::argument::duration::DAY_S;
     use crate::fixtures::NOON;
 
     #[test]

@@ -825,16 +825,15 @@ fn publish() {
           --reboot-code <CODE>
               Exit code that means success after a restart (repeatable)
 
-          --timeout <SECONDS>
-              Stop the program after this many seconds
+          --timeout <DURATION>
+              Stop the program after this time, such as 30min or 4h
 
-              [default: 7200]
+              [default: 2h]
 
-          --expires-in <DAYS>
-              Expire the package after this many days; Packcast agents then refuse
-              it
+          --expires-in <DURATION>
+              Expire the package after this time; Packcast agents then refuse it
 
-              [default: 180]
+              [default: 180d]
 
           --rerun-after-interruption
               Run the program again if the agent was stopped while the program ran
@@ -868,10 +867,11 @@ fn publish() {
               Show this text, which may be HTML, before the action, and wait for the
               user
 
-          --notify-countdown <SECONDS>
-              Continue without the user after this many seconds; 0 waits forever
+          --notify-countdown <DURATION>
+              Continue without the user after this time, such as 30s; 0 waits
+              forever
 
-              [default: 120]
+              [default: 2min]
 
           --may-abort
               Let the user refuse the package; a refusal is reported as a failure
@@ -883,7 +883,7 @@ fn publish() {
               Show this text after the action until the user closes it
 
           --not-before <TIME>
-              Do not act before this time by the device's clock, such as '2026/12/01
+              Do not act before this time by the device's clock, such as '2026-12-01
               22:00'
 
               The download starts at once. The agent drops a package that waits
@@ -1126,10 +1126,10 @@ fn sign() {
     Usage: packcast sign [OPTIONS]
 
     Options:
-          --state-valid-for <DAYS>
-              Let the signed state expire after this many days
+          --state-valid-for <DURATION>
+              Let the signed state expire after this time, such as 14d
 
-              [default: 90]
+              [default: 90d]
 
           --accept-clock
               Sign although nothing confirms the clock of this machine
@@ -1150,7 +1150,7 @@ fn sign() {
 
     Examples:
       packcast sign
-      packcast sign --state-valid-for 14
+      packcast sign --state-valid-for 14d
     ");
 }
 
@@ -1428,21 +1428,21 @@ fn group_pacing() {
               Name of the group
 
     Options:
-          --fragment-pause <TIME>
+          --fragment-pause <DURATION>
               Pause after each fragment, such as 2s
 
-          --cycle-pause <TIME>
+          --cycle-pause <DURATION>
               Pause after each cycle of downloads, such as 5s
 
               A package of priority 5 has its turn in every fifth cycle.
 
-          --period-pause <TIME>
+          --period-pause <DURATION>
               Pause after each period of ten or more cycles, such as 1m
 
-          --check-in-every <TIME>
+          --check-in-every <DURATION>
               Time between check-ins of an agent that runs as a service, such as 4h
 
-          --drop-after <TIME>
+          --drop-after <DURATION>
               Time after which the agent drops a package that it could not deploy,
               such as 30d
 
@@ -1760,7 +1760,7 @@ fn device_remove() {
               other device has
 
     Options:
-          --not-seen <TIME>
+          --not-seen <DURATION>
               Remove the devices that have not checked in for this time, such as 90d
 
               Blocked devices are left out. The command lists the devices and asks
@@ -1863,21 +1863,21 @@ fn device_pacing() {
               other device has
 
     Options:
-          --fragment-pause <TIME>
+          --fragment-pause <DURATION>
               Pause after each fragment, such as 2s
 
-          --cycle-pause <TIME>
+          --cycle-pause <DURATION>
               Pause after each cycle of downloads, such as 5s
 
               A package of priority 5 has its turn in every fifth cycle.
 
-          --period-pause <TIME>
+          --period-pause <DURATION>
               Pause after each period of ten or more cycles, such as 1m
 
-          --check-in-every <TIME>
+          --check-in-every <DURATION>
               Time between check-ins of an agent that runs as a service, such as 4h
 
-          --drop-after <TIME>
+          --drop-after <DURATION>
               Time after which the agent drops a package that it could not deploy,
               such as 30d
 
@@ -1965,10 +1965,10 @@ fn token() {
           --devices <NUMBER>
               Number of devices that the token enrols, at most 1,000,000
 
-          --expires-in <DAYS>
-              Expire the token after this many days
+          --expires-in <DURATION>
+              Expire the token after this time, such as 14d
 
-              [default: 30]
+              [default: 30d]
 
           --secrets <FILE>
               Read the pass key from this file instead of the target's secrets
@@ -1983,7 +1983,7 @@ fn token() {
 
     Examples:
       packcast token --devices 500 --target production
-      packcast token --devices 1 --expires-in 2 > token
+      packcast token --devices 1 --expires-in 2d > token
     ");
 }
 

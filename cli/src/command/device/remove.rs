@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Remove the devices that have not checked in for this time, such as 90d
     ///
     /// Blocked devices are left out. The command lists the devices and asks before it removes them.
-    #[arg(long, value_name = "TIME", value_parser = pacing::days)]
+    #[arg(long, value_name = "DURATION", value_parser = pacing::days)]
     not_seen: Option<TimeoutDays>,
     /// Only list the devices that would be removed
     #[arg(long)]
