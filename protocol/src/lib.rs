@@ -28,6 +28,7 @@ pub mod signature;
 pub mod state;
 mod terminal;
 mod text_form;
+pub mod text_input;
 pub mod time;
 pub mod windows;
 

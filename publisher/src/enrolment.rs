@@ -11,6 +11,7 @@ use packcast_protocol::enrolment::{BatchId, BatchKey, BatchSizeError, EnrolmentB
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::text_file;
 
 /// A new enrolment token, with its limits.
 #[derive(Clone, Debug, Serialize)]
@@ -74,7 +75,7 @@ fn standing_token(secrets: &Path) -> Result<Secret, TokenError> {
 }
 
 fn read(secrets: &Path) -> Result<String, TokenError> {
-    std::fs::read_to_string(secrets).map_err(|source| TokenError::Read {
+    text_file::read(secrets).map_err(|source| TokenError::Read {
         path: secrets.to_owned(),
         source,
     })

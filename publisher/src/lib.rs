@@ -20,6 +20,7 @@ pub mod device;
 pub mod device_list;
 pub mod device_name;
 pub mod diff;
+mod distinct;
 pub mod enrolment;
 pub mod explain;
 pub mod failure;
@@ -44,6 +45,7 @@ mod test_target;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod text_file;
 pub mod unassign;
 pub mod verify;
 pub mod warning;

@@ -60,9 +60,9 @@ pub async fn add(
     let names = checked(target, group, names).await?;
     progress.begin(Work::Adding, names.len() as u64);
     let mut result = MembersChanged::default();
-    let mut joining = Joining::default();
+    let (mut joining, mut found) = (Joining::default(), HashSet::new());
     for batch in names.chunks(BATCH) {
-        let devices = look_up(target, batch, &mut result).await?;
+        let devices = look_up(target, batch, &mut found, &mut result).await?;
         // Reading a membership costs a hundredth of a read unit.
         let known = target.records.memberships(&devices).await?;
         for device in devices {
@@ -125,9 +125,9 @@ pub async fn remove(
     let names = checked(target, group, names).await?;
     progress.begin(Work::Removing, names.len() as u64);
     let mut result = MembersChanged::default();
-    let mut devices = BTreeSet::new();
+    let (mut devices, mut found) = (BTreeSet::new(), HashSet::new());
     for batch in names.chunks(BATCH) {
-        devices.extend(look_up(target, batch, &mut result).await?);
+        devices.extend(look_up(target, batch, &mut found, &mut result).await?);
         progress.advance(batch.len() as u64);
     }
     progress.end();
@@ -206,14 +206,16 @@ async fn checked(
     known(target, group).await?;
     let mut names = names.to_vec();
     let mut seen = HashSet::with_capacity(names.len());
-    names.retain(|name| seen.insert(name.to_string()));
+    names.retain(|name| seen.insert(name.same()));
     Ok(names)
 }
 
-/// Looks up a batch of names. Names of no device, or of several devices, are counted as refused.
+/// Looks up a batch of names, and returns the devices that no earlier batch has found. Names of no
+/// device, or of several devices, are counted as refused.
 async fn look_up(
     target: &Target,
     names: &[DeviceName],
+    found_before: &mut HashSet<DeviceId>,
     result: &mut MembersChanged,
 ) -> Result<Vec<DeviceId>, Failure> {
     let found: Vec<DeviceMatch> = stream::iter(names)
@@ -224,6 +226,8 @@ async fn look_up(
     let mut devices = Vec::with_capacity(names.len());
     for (name, found) in names.iter().zip(found) {
         match found {
+            // A host name and an id may lead to one device.
+            DeviceMatch::One(device) if !found_before.insert(device.clone()) => {}
             DeviceMatch::One(device) => devices.push(device),
             DeviceMatch::None => result.unknown.push(name.to_string()),
             DeviceMatch::Several(_) => result.ambiguous.push(name.to_string()),
@@ -273,6 +277,26 @@ impl MembersChanged {
 mod tests {
     use super::*;
     use crate::rendered::failures;
+    use crate::test_target::{TestTarget, create_lab, lab};
+
+    #[tokio::test]
+    async fn a_device_under_several_names_is_changed_once() {
+        let target = TestTarget::start(360).await;
+        let device = target.table.device(2).await;
+        target.change_all(&[create_lab()]).await;
+        let id = device.to_string();
+        let names = ["pc2", "PC2", id.as_str(), "pc9", "PC9"].map(|name| name.parse().unwrap());
+        let signer = || Signer::new(&target.target, None);
+        let progress = Progress::none();
+        let added = add(&target.target, &lab(), &names, signer(), &progress).await;
+        let added = added.unwrap();
+        assert_eq!((added.changed, added.unchanged), (1, 0));
+        assert_eq!(added.unknown, ["pc9"]);
+        let removed = remove(&target.target, &lab(), &names, signer(), &progress).await;
+        let removed = removed.unwrap();
+        assert_eq!((removed.changed, removed.unchanged), (1, 0));
+        assert_eq!(removed.unknown, ["pc9"]);
+    }
 
     #[test]
     fn a_command_with_many_devices_counts_them() {

@@ -1,5 +1,7 @@
 //! Reading by key and by range.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
 use serde::de::DeserializeOwned;
@@ -123,8 +125,11 @@ impl Records {
     }
 
     /// Reads the items with these keys, strongly consistent and in no particular order. Keys
-    /// without an item are left out.
+    /// without an item are left out, and an item whose key is given twice is returned once.
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        // DynamoDB refuses a request with the same key twice.
+        let mut seen = HashSet::with_capacity(keys.len());
+        let keys: Vec<&Key> = keys.iter().filter(|key| seen.insert(*key)).collect();
         let mut items = Vec::with_capacity(keys.len());
         for keys in keys.chunks(BATCH) {
             let mut left = Some(wanted(keys));
@@ -153,10 +158,10 @@ impl Records {
     }
 }
 
-fn wanted(keys: &[Key]) -> KeysAndAttributes {
+fn wanted(keys: &[&Key]) -> KeysAndAttributes {
     KeysAndAttributes::builder()
         .consistent_read(true)
-        .set_keys(Some(keys.iter().map(Key::attributes).collect()))
+        .set_keys(Some(keys.iter().map(|key| key.attributes()).collect()))
         .build()
         .expect("the keys are set")
 }
