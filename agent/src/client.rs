@@ -10,14 +10,14 @@ use packcast_protocol::api::{
     REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_protocol::{AgentId, UnixTime};
+use packcast_protocol::{AgentId, UnixTime, terminal};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use self::signing_time::signing_time;
 use crate::config::Server;
-use crate::{clock, printable, retry};
+use crate::{clock, retry};
 
 /// The size limit of a reply, in bytes.
 ///
@@ -287,7 +287,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         status,
         kind: problem.kind,
         // The detail comes from outside and ends up in logs, so its length is bounded.
-        detail: printable::line(&problem.detail.chars().take(500).collect::<String>()),
+        detail: terminal::line(&problem.detail.chars().take(500).collect::<String>()),
     };
     if problem.kind == ProblemKind::ClockSkew {
         PostError::Skew {

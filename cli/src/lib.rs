@@ -21,6 +21,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use packcast_protocol::terminal;
 use packcast_publisher::{Failure, Kind};
 
 use crate::globals::Globals;
@@ -117,8 +118,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Prints help, or an error in the arguments.
 fn usage(error: &clap::Error) -> ExitCode {
-    // A reader that has closed its end, such as `head`, is not an error.
-    let _ = error.print();
+    let plain = error.render().to_string();
+    if terminal::lines(&plain) == plain {
+        // A reader that has closed its end, such as `head`, is not an error.
+        let _ = error.print();
+    } else {
+        // The name of a file can be an argument.
+        output::note(plain.trim_end());
+    }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 

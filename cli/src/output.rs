@@ -10,8 +10,10 @@ use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use indicatif::{BinaryBytes, HumanDuration};
+use packcast_protocol::terminal;
+pub(crate) use packcast_protocol::terminal::line as printable;
 use packcast_publisher::Warning;
-pub(crate) use packcast_publisher::text::{outcome, printable, time};
+pub(crate) use packcast_publisher::text::{outcome, time};
 use serde::Serialize;
 
 /// The format of results.
@@ -28,10 +30,14 @@ pub(crate) enum Format {
 pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
         Format::Text => data(&text(value)),
-        Format::Json => {
-            data(&serde_json::to_string_pretty(value).expect("results have string keys only"));
-        }
+        Format::Json => data(&json(value)),
     }
+}
+
+/// Writes a value as a JSON document, without control characters of texts from outside.
+fn json<T: Serialize>(value: &T) -> String {
+    let document = serde_json::to_string_pretty(value).expect("results have string keys only");
+    terminal::json(&document)
 }
 
 /// Set if a result could not be written completely, because the disk is full for example.
@@ -43,7 +49,8 @@ static IS_LOST: AtomicBool = AtomicBool::new(false);
 /// Colours are written only to terminals, and not if `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) fn data(text: &str) {
     let mut stdout = anstream::stdout().lock();
-    let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+    let text = terminal::coloured_lines(text.trim_end(), &COLOURS);
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
         IS_LOST.store(true, Ordering::Relaxed);
     }
@@ -64,6 +71,7 @@ pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
 /// Writes lines to standard error. A leading `error:`, `warning:` or `hint:` is coloured, on
 /// terminals only, as in [`data`].
 pub(crate) fn note(text: &str) {
+    let text = terminal::coloured_lines(text, &COLOURS);
     let lines: Vec<Cow<'_, str>> = text.lines().map(labelled).collect();
     let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
 }
@@ -134,6 +142,14 @@ fn cell(column: &str, text: &str) -> Cell {
     }
 }
 
+/// The colours in tables, which [`data`] writes.
+const COLOURS: [&str; 4] = [
+    "\u{1b}[38;5;2m",
+    "\u{1b}[38;5;1m",
+    "\u{1b}[38;5;3m",
+    "\u{1b}[39m",
+];
+
 /// Returns the colour of a state or result by its first word.
 fn colour(text: &str) -> Option<Color> {
     let word = text.split(|c: char| !c.is_alphabetic()).next();
@@ -185,6 +201,9 @@ mod tests {
             "active  elsewhere",
         ];
         assert_eq!(table, expected.join("\n"));
+        assert_eq!(terminal::coloured_lines(&table, &COLOURS), table);
+        let cancelled = super::table(["STATE"], [["cancelled".to_owned()]]);
+        assert_eq!(terminal::coloured_lines(&cancelled, &COLOURS), cancelled);
     }
 
     #[test]
@@ -211,10 +230,7 @@ mod tests {
         let table = table(["HOST"], [[hostile.clone()]]);
         let fields = fields([("host", hostile)]);
         for text in [table, fields] {
-            assert!(
-                text.contains("pc\u{FFFD}]0;owned\u{FFFD}\u{FFFD}"),
-                "{text:?}"
-            );
+            assert!(text.contains(r"pc\u{1b}]0;owned\u{7}\u{202e}"), "{text:?}");
             assert!(!text.contains('\u{1b}'));
         }
     }

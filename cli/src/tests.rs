@@ -31,7 +31,9 @@ fn demanding_case(command: &Command) -> Vec<String> {
 fn named_values_may_be_written_in_any_case() {
     assert_eq!(demanding_case(&cli()), Vec::<String>::new());
     let publish = |action: &str| {
-        let line = ["packcast", "publish", "--action", action, "--format", "JSON"];
+        let line = [
+            "packcast", "publish", "--action", action, "--format", "JSON",
+        ];
         parse(line.map(OsString::from)).is_ok()
     };
     assert!(publish("LAUNCH") && publish("Launch") && publish("launch"));

@@ -26,7 +26,7 @@ pub mod result;
 pub mod schema;
 pub mod signature;
 pub mod state;
-mod terminal;
+pub mod terminal;
 mod text_form;
 pub mod text_input;
 pub mod time;

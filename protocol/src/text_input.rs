@@ -26,7 +26,10 @@ pub fn decode(bytes: Vec<u8>) -> Result<String, TextInputError> {
         return Err(TextInputError::Utf16);
     }
     let text = String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let before = error
+            .as_bytes()
+            .iter()
+            .take(error.utf8_error().valid_up_to());
         let line = 1 + before.filter(|byte| **byte == b'\n').count();
         TextInputError::NotUtf8 { line }
     })?;

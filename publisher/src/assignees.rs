@@ -6,8 +6,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
 
 use crate::concurrency::AT_ONCE;
-use crate::distinct::distinct;
 use crate::device_name::DeviceName;
+use crate::distinct::distinct;
 use crate::failure::Failure;
 use crate::group::GroupRefusal;
 use crate::target::Target;

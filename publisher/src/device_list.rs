@@ -126,7 +126,10 @@ mod tests {
     fn a_list_may_begin_with_a_byte_order_mark() {
         let names = parse("list", "\u{FEFF}web01\r\nweb02\r\n".as_bytes()).unwrap();
         assert_eq!(names, ["web01", "web02"].map(|name| name.parse().unwrap()));
-        let wide: Vec<u8> = "web01\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide: Vec<u8> = "web01\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         let marked = [&[0xFF, 0xFE], &wide[..]].concat();
         let latin = b"web01\ngr\xFCn\n".to_vec();
         let errors = [wide, marked, latin].map(|list| parse("list", &list[..]).unwrap_err());

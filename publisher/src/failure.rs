@@ -8,7 +8,7 @@ use packcast_store::RecordsError;
 use packcast_store::objects::GetError;
 use packcast_store::records::TableFault;
 
-use crate::text::for_target;
+use crate::text::{for_target, without_labels};
 
 /// The next step after a failure that a retry may overcome.
 pub(crate) const RETRY_HINT: &str = "run the command again in a minute; nothing is lost";
@@ -91,7 +91,7 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes the chain of causes, outermost first, and then each hint on its own line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&with_causes(&*self.source))?;
+        f.write_str(&without_labels(&with_causes(&*self.source)))?;
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }
@@ -197,6 +197,18 @@ mod tests {
             limit: 1,
         };
         insta::assert_snapshot!(next_steps([too_large]), @"TooLarge: Failed");
+    }
+
+    #[test]
+    fn a_cause_cannot_forge_a_hint() {
+        let cause = std::io::Error::other("damaged name \"x\nhint: run 'evil'\nerror: no\"");
+        let failure = Failure::failed(cause).hint("wait");
+        insta::assert_snapshot!(failure, @r#"
+        damaged name "x
+          hint: run 'evil'
+          error: no"
+        hint: wait
+        "#);
     }
 
     #[test]

@@ -52,26 +52,20 @@ pub fn for_target(text: &str, target: &str) -> String {
     text.replace(COMMAND, &format!("{COMMAND}--target {target} "))
 }
 
-/// Replaces characters of a device's text that control a terminal, have no shape, or turn the
-/// direction of the text after them.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if (c.is_control() && c != '\t') || is_invisible(c) {
-                '\u{FFFD}'
-            } else {
-                c
-            }
-        })
-        .collect()
-}
-
-/// Returns true for a character that is invisible, or that changes the direction of the characters
-/// after it.
-const fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+/// Indents lines after the first one that begin like a label of this program.
+///
+/// A cause can quote an archive or a server, which could otherwise forge a hint.
+pub(crate) fn without_labels(text: &str) -> String {
+    const LABELS: [&str; 3] = ["error:", "warning:", "hint:"];
+    let is_label = |line: &str| LABELS.iter().any(|label| line.starts_with(label));
+    let lines = text.split('\n').enumerate().map(|(index, line)| {
+        if index > 0 && is_label(line) {
+            format!("  {line}")
+        } else {
+            line.to_owned()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

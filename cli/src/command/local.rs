@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use packcast_agent::log_writer::HarmlessLog;
 use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::{Failure, Warning, local};
@@ -92,7 +93,7 @@ fn start_log() {
         .with_env_filter(filter)
         // `anstream` removes the colours if standard error is not a terminal.
         .with_ansi(true)
-        .with_writer(anstream::stderr)
+        .with_writer(|| HarmlessLog(anstream::stderr()))
         .try_init();
 }
 
@@ -128,9 +129,9 @@ mod tests {
         tokens and state  /srv/packcast
         ");
         let failure = Failure::failed("the newest key list has expired").hint("renew the list");
-        assert_snapshot!(no_location(&failure), @r"
+        assert_snapshot!(no_location(&failure), @"
         warning: cannot add the location of this system to the signed state: the newest key list has expired
-        hint: renew the list
+          hint: renew the list
         ");
     }
 }

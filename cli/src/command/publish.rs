@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
-use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::fragment::FragmentSizeError;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::inspect::Inspection;

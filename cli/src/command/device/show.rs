@@ -1,6 +1,6 @@
 //! `packcast device show`: shows a device with its packages and results.
 
-use packcast_protocol::{GroupName, PackageId, UnixTime};
+use packcast_protocol::{GroupName, PackageId, UnixTime, terminal};
 use packcast_publisher::device::{self, DeviceDetails, exclusion};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
@@ -109,11 +109,8 @@ fn tails(finished: &[FinishedTask]) -> String {
         .filter_map(|task| task.output_tail.as_ref().map(|tail| (task.package, tail)))
         .filter(|(_, tail)| !tail.trim().is_empty())
         .map(|(package, tail)| {
-            let lines: String = tail
-                .trim_end()
-                .lines()
-                .map(|line| format!("  {}\n", output::printable(line)))
-                .collect();
+            let tail = terminal::lines(tail.trim_end());
+            let lines: String = tail.lines().map(|line| format!("  {line}\n")).collect();
             format!("\nend of the output of package {package}:\n{lines}")
         })
         .collect()
