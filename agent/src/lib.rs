@@ -24,5 +24,4 @@ mod stage;
 mod state;
 mod status;
 pub mod target_state;
-mod transport_error;
 pub mod unpack;

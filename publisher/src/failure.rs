@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use packcast_https::TransportError;
 use packcast_protocol::with_causes;
 use packcast_store::RecordsError;
 use packcast_store::objects::GetError;
@@ -71,6 +72,48 @@ impl Failure {
     /// Returns the kind of the failure.
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Returns true if the table or a location did not answer.
+    pub fn is_unreachable(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.source);
+        while let Some(error) = cause {
+            let table = error.downcast_ref().is_some_and(|error| {
+                matches!(
+                    error,
+                    RecordsError::Table {
+                        fault: TableFault::Unreachable,
+                        ..
+                    }
+                )
+            });
+            if table || error.is::<TransportError>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// Returns the message without its causes.
+    pub fn message(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// Returns the messages of the causes, the nearest first. A cause that the message before it
+    /// repeats is left out.
+    pub fn causes(&self) -> Vec<String> {
+        let (mut causes, mut last) = (Vec::new(), self.message());
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !last.ends_with(&message) {
+                causes.push(message.clone());
+            }
+            last = message;
+            cause = error.source();
+        }
+        causes
     }
 
     /// Adds `--target` to the commands in the hints, so that they work when they are pasted.
@@ -197,6 +240,17 @@ mod tests {
             limit: 1,
         };
         insta::assert_snapshot!(next_steps([too_large]), @"TooLarge: Failed");
+    }
+
+    #[test]
+    fn an_unreachable_table_or_location_is_recognised() {
+        let unreachable = Failure::from(table(TableFault::Unreachable));
+        let location = Failure::failed(crate::probe::ProbeError::Fetch {
+            url: "https://cdn.example.net".to_owned(),
+            source: TransportError::Refused,
+        });
+        assert!(unreachable.is_unreachable() && location.is_unreachable());
+        assert!(!Failure::from(table(TableFault::Denied)).is_unreachable());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub mod unassign;
 pub mod verify;
 pub mod warning;
 
+pub use packcast_https::proxy_for;
+
 pub use self::author::Author;
 pub use self::failure::{Failure, Kind};
 pub use self::progress::{Progress, Step, Work};

@@ -45,11 +45,30 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 
 /// Adds `--target` to each `'packcast …'` command of a text, unless the target is the default.
 pub fn for_target(text: &str, target: &str) -> String {
-    const COMMAND: &str = "'packcast ";
     if target == LOCAL {
         return text.to_owned();
     }
-    text.replace(COMMAND, &format!("{COMMAND}--target {target} "))
+    for_options(text, &format!("--target {target}"))
+}
+
+/// Adds options to each `'packcast …'` command of a text that names no target yet.
+pub fn for_options(text: &str, options: &str) -> String {
+    const COMMAND: &str = "'packcast ";
+    if options.is_empty() {
+        return text.to_owned();
+    }
+    let mut parts = text.split(COMMAND);
+    let mut with_options = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        with_options.push_str(COMMAND);
+        let command = rest.split('\'').next().unwrap_or_default();
+        if !command.contains("--target ") {
+            with_options.push_str(options);
+            with_options.push(' ');
+        }
+        with_options.push_str(rest);
+    }
+    with_options
 }
 
 /// Indents lines after the first one that begin like a label of this program.
@@ -77,6 +96,15 @@ mod tests {
         let hint = "run 'packcast list' to see the packages, then 'packcast activate PACKAGE'";
         assert_eq!(for_target(hint, "local"), hint);
         insta::assert_snapshot!(for_target(hint, "prod"), @"run 'packcast --target prod list' to see the packages, then 'packcast --target prod activate PACKAGE'");
+    }
+
+    #[test]
+    fn a_command_that_names_a_target_stays_as_it_is() {
+        let hint = "run 'packcast list --target prod', then 'packcast keys show'";
+        insta::assert_snapshot!(for_options(hint, "--target test --config x.toml"), @"run 'packcast list --target prod', then 'packcast --target test --config x.toml keys show'");
+        assert_eq!(for_options(hint, ""), hint);
+        let once = for_target("'packcast list'", "prod");
+        assert_eq!(for_target(&once, "prod"), once);
     }
 
     #[test]

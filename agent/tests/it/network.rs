@@ -143,7 +143,7 @@ fn transport_errors_are_distinguished() {
         |lab, _| {
             lab.only(&lab.untrusted_second().location());
         },
-        "TLS: invalid peer certificate",
+        "TLS: the server's certificate is self-signed, or its issuer is not trusted",
     );
     check(
         |lab, _| {

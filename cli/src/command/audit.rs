@@ -2,7 +2,6 @@
 
 use packcast_publisher::Failure;
 use packcast_publisher::audit::{self, AuditReport, Finding};
-use packcast_publisher::text::for_target;
 
 use super::key_arg::AcceptArg;
 use crate::Globals;
@@ -33,9 +32,7 @@ impl Args {
         let (also_accept, bar) = (self.accept.also_accept(), Bar::new());
         let report = audit::audit(&target, &also_accept.0, &bar.progress()).await?;
         output::warn(&report.warnings);
-        output::result(globals.format, &report, |report| {
-            for_target(&text(report), &globals.target)
-        });
+        output::result(globals.format, &report, text);
         report.conclude()
     }
 }

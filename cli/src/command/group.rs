@@ -48,12 +48,16 @@ Examples:
     ///
     /// All devices leave together. A device loses the assignments that it has only through this
     /// group. If the command is interrupted, run it again.
-    #[command(after_help = "\
+    #[command(
+        visible_alias = "rm",
+        after_help = "\
 Examples:
   packcast group remove lab --device web01
-  packcast group remove lab --from lab.txt")]
+  packcast group remove lab --from lab.txt"
+    )]
     Remove(members::Args),
     /// List the groups with their sizes
+    #[command(visible_alias = "ls")]
     List,
     /// Show a group with its packages
     #[command(after_help = "\

@@ -19,21 +19,24 @@ pub(crate) struct Args {
     #[arg(long)]
     deleted: bool,
     /// List only this many of the newest packages
-    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "deleted")]
-    limit: usize,
+    ///
+    /// The default is 100 for text; JSON and CSV have all packages.
+    #[arg(long, value_name = "COUNT", conflicts_with = "deleted")]
+    limit: Option<usize>,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
+        let limit = globals.limit(self.limit, NEWEST);
         let packages = if self.deleted {
             package::deleted(&target).await?
         } else {
-            package::newest(&target, self.limit).await?
+            package::newest(&target, limit).await?
         };
         // A list that is as long as its limit was probably cut off.
-        if !self.deleted && packages.len() == self.limit {
-            output::note(&limited(self.limit));
+        if !self.deleted && packages.len() == limit {
+            output::note(&limited(limit));
         }
         output::result(globals.format, &packages, |packages| text(packages));
         Ok(())
@@ -62,7 +65,7 @@ fn text(packages: &[PackageRecord]) -> String {
                     .archive()
                     .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
                 state(package).to_owned(),
-                output::time(package.created_at),
+                output::when(package.created_at),
             ]
         }),
     )

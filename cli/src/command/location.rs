@@ -44,6 +44,7 @@ Examples:
     ///
     /// Packages can no longer be activated at the location. Packages that are already active there
     /// stay active there.
+    #[command(visible_alias = "rm")]
     Remove {
         /// Name of the location
         name: LocationName,
@@ -51,6 +52,7 @@ Examples:
         key: KeyArg,
     },
     /// List the locations
+    #[command(visible_alias = "ls")]
     List,
     /// Check that locations serve packages as agents need them
     ///

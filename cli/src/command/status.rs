@@ -23,8 +23,10 @@ pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
     package: Option<PackageRef>,
     /// Show only this many of the newest packages
-    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
-    limit: usize,
+    ///
+    /// The default is 100 for text; JSON and CSV have all packages.
+    #[arg(long, value_name = "COUNT", conflicts_with = "package")]
+    limit: Option<usize>,
     /// List the devices of the package with their states
     ///
     /// The list includes devices of assigned groups that have not checked in since the assignment.
@@ -44,9 +46,10 @@ impl Args {
             }
             Some(package) => vec![status::of_package(&target, package).await?],
             None => {
-                let newest = status::of_newest(&target, self.limit).await?;
-                if newest.len() == self.limit {
-                    output::note(&list::limited(self.limit));
+                let limit = globals.limit(self.limit, NEWEST);
+                let newest = status::of_newest(&target, limit).await?;
+                if newest.len() == limit {
+                    output::note(&list::limited(limit));
                 }
                 newest
             }

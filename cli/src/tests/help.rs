@@ -180,9 +180,9 @@ fn packcast() {
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
       sign          Sign the state of the target again before it expires
-      delete        Delete a package and its objects
+      delete        Delete a package and its objects [alias: rm]
       group         Manage groups of devices
-      list          List packages, newest last
+      list          List packages, newest last [alias: ls]
       show          Show a package: its state, action, archive and locations
       status        Show the progress of a package: number of devices in each state
       device        List, show, block and remove devices, and send commands to OCS
@@ -228,6 +228,7 @@ fn packcast() {
               Possible values:
               - text: Tables and text
               - json: One JSON document, for scripts
+              - csv:  Lists with commas between the columns, for spreadsheets
 
               [default: text]
 
@@ -633,8 +634,8 @@ fn location() {
 
     Commands:
       add     Add a location, so that packages can be activated there
-      remove  Remove a location
-      list    List the locations
+      remove  Remove a location [alias: rm]
+      list    List the locations [alias: ls]
       check   Check that locations serve packages as agents need them
       help    Print this message or the help of the given subcommand(s)
 
@@ -1204,8 +1205,8 @@ fn group() {
     Commands:
       create  Create a group
       add     Add devices to a group
-      remove  Remove devices from a group
-      list    List the groups with their sizes
+      remove  Remove devices from a group [alias: rm]
+      list    List the groups with their sizes [alias: ls]
       show    Show a group with its packages
       prefer  Set the location that a group's devices download from first
       pacing  Set the pacing of a group's OCS agents
@@ -1519,7 +1520,7 @@ fn list() {
           --limit <COUNT>
               List only this many of the newest packages
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all packages.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1574,7 +1575,7 @@ fn status() {
           --limit <COUNT>
               Show only this many of the newest packages
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all packages.
 
           --devices
               List the devices of the package with their states
@@ -1602,11 +1603,11 @@ fn device() {
     Usage: packcast device [OPTIONS] <COMMAND>
 
     Commands:
-      list              List devices
+      list              List devices [alias: ls]
       show              Show a device with its packages and results
       block             Refuse the requests of devices until they are unblocked
       unblock           Admit blocked or removed devices again
-      remove            Remove devices that no longer exist
+      remove            Remove devices that no longer exist [alias: rm]
       restart-download  Restart the downloads of an OCS Unix agent
       drop              Make an OCS Unix agent drop the packages that it has not
                         begun to deploy
@@ -1639,7 +1640,7 @@ fn device_list() {
           --limit <COUNT>
               List at most this many devices, in the order of their ids
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all devices.
 
           --excluded
               List all blocked and removed devices instead
@@ -2084,7 +2085,7 @@ fn log() {
           --limit <COUNT>
               List only this many commits
 
-              [default: 20]
+              The default is 20 for text; JSON and CSV have all commits.
 
           --before <NUMBER>
               List only commits before this number

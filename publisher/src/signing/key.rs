@@ -67,10 +67,18 @@ impl SigningKey {
         if !is_encrypted(text) {
             return Self::of(boxed.into_unencrypted_secret_key().map_err(malformed)?);
         }
-        let secret = boxed.into_secret_key(Some(secrets.passphrase(from)?));
-        Self::of(secret.map_err(|_| KeyError::WrongPassphrase {
-            from: from.to_owned(),
-        })?)
+        let mut boxed = boxed;
+        loop {
+            if let Ok(secret) = boxed.into_secret_key(Some(secrets.passphrase(from)?)) {
+                return Self::of(secret);
+            }
+            if !secrets.asks_again() {
+                return Err(KeyError::WrongPassphrase {
+                    from: from.to_owned(),
+                });
+            }
+            boxed = SecretKeyBox::from_string(text).map_err(malformed)?;
+        }
     }
 
     fn of(secret: SecretKey) -> Result<Self, KeyError> {
@@ -280,6 +288,41 @@ mod tests {
         assert_eq!(verify(b"document", &signature, &public), Ok(()));
         assert_eq!(made.public().to_string(), public[0].to_string());
         assert!(is_encrypted(&std::fs::read_to_string(&file).unwrap()));
+    }
+
+    /// A person who mistypes the passphrase once.
+    #[derive(Debug, Default)]
+    struct Mistyping(std::sync::atomic::AtomicU32);
+
+    impl Secrets for Mistyping {
+        fn key(&self) -> Result<Option<String>, KeyError> {
+            Ok(None)
+        }
+
+        fn passphrase(&self, _: &str) -> Result<String, KeyError> {
+            let times = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let typed = ["correct hrose", "correct horse"];
+            Ok(typed[usize::try_from(times.min(1)).unwrap()].to_owned())
+        }
+
+        fn new_passphrase(&self) -> Result<String, KeyError> {
+            Err(KeyError::EmptyPassphrase)
+        }
+
+        fn asks_again(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_person_can_correct_a_mistyped_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
+        let person = Mistyping::default();
+        let read = SigningKey::read(&file, &person).unwrap();
+        assert_eq!(read.public(), made.public());
+        assert_eq!(person.0.into_inner(), 2);
     }
 
     #[test]

@@ -53,6 +53,11 @@ impl Records {
         let (name, version) = match reference {
             PackageRef::Id(id) => return self.package(*id).await,
             PackageRef::Named(name, version) => (name, version),
+            PackageRef::Name(name) => {
+                let mut versions = self.packages(usize::MAX).await?;
+                versions.retain(|package| package.name == *name && !package.is_deleted());
+                return Ok(versions.pop().filter(|_| versions.is_empty()));
+            }
         };
         let entry: Option<NameItem> = self.get(&Key::catalogued_name(name, version)).await?;
         let Some(entry) = entry else {

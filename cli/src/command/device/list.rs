@@ -7,6 +7,9 @@ use packcast_store::records::ExcludedDevice;
 
 use crate::output::{self, Format};
 
+/// The default number of devices in a list for people.
+pub(super) const FOR_PEOPLE: usize = 100;
+
 /// Prints the first `limit` devices, in the order of their ids.
 pub(super) async fn print(target: &Target, limit: usize, format: Format) -> Result<(), Failure> {
     let first = device::list(target, limit).await?;
@@ -40,7 +43,7 @@ fn list(devices: &[ListedDevice]) -> String {
                 device.host_name.clone(),
                 device.os.clone(),
                 device.agent.clone(),
-                output::time(device.last_seen),
+                output::when(device.last_seen),
                 words(listed.excluded.as_ref()),
             ]
         }),

@@ -11,6 +11,7 @@ use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -70,10 +71,7 @@ fn confirm(to_remove: &[ToRemove]) -> Result<bool, Failure> {
         return Err(nobody_to_ask());
     }
     output::note(&list(to_remove));
-    inquire::Confirm::new(&question(to_remove.len()))
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)
+    prompt::confirm(&question(to_remove.len()))
 }
 
 fn nobody_to_ask() -> Failure {
@@ -97,7 +95,7 @@ fn list(to_remove: &[ToRemove]) -> String {
         [
             found.device.to_string(),
             found.host_name.clone().unwrap_or_default(),
-            found.last_seen.map_or_else(String::new, output::time),
+            found.last_seen.map_or_else(String::new, output::when),
         ]
     });
     output::table(["DEVICE", "HOST", "LAST SEEN"], rows)

@@ -69,7 +69,7 @@ fn text(details: &DeviceDetails) -> String {
                     name(&task.package),
                     task.attempt.to_string(),
                     output::outcome(task),
-                    output::time(task.finished_at),
+                    output::when(task.finished_at),
                 ]
             }),
         ));

@@ -49,7 +49,7 @@ fn text(details: &GroupDetails) -> String {
                 recorded.map_or_else(String::new, |p| package::state(p).to_owned()),
                 assignment.priority.to_string(),
                 if assignment.force { "yes" } else { "" }.to_owned(),
-                output::time(assignment.assigned_at),
+                output::when(assignment.assigned_at),
             ]
         });
         let heading = ["ID", "PACKAGE", "STATE", "PRIORITY", "FORCED", "ASSIGNED"];

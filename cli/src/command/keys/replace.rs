@@ -13,6 +13,7 @@ use crate::Globals;
 use crate::command::log;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 pub(super) const CACHED: &str =
     "for up to 60 seconds, functions send the state from before the replacement";
@@ -84,11 +85,7 @@ fn confirm(plan: &ReplacePlan) -> Result<(), Failure> {
         return Err(nobody_to_ask());
     }
     let question = question(plan.kept.number);
-    let answer = inquire::Confirm::new(&question)
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)?;
-    if answer {
+    if prompt::confirm(&question)? {
         Ok(())
     } else {
         Err(Failure::failed("the key was not replaced"))
