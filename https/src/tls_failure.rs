@@ -15,6 +15,10 @@ pub enum TlsFailure {
         "the server's certificate is self-signed, or its issuer is not trusted: if this is your server, set ca_file to the certificate of the issuer"
     )]
     UnknownIssuer,
+    #[error(
+        "the server's certificate does not match the certificate of the same name in ca_file: if the server has a new certificate, replace the one in ca_file"
+    )]
+    Replaced,
     #[error("the server's certificate has expired: renew it, or correct the clock of this machine")]
     Expired,
     #[error("the server's certificate is not valid yet: correct the clock of this machine")]
@@ -59,6 +63,7 @@ impl TlsFailure {
                 Self::NotYetValid
             }
             CertificateError::UnknownIssuer => Self::UnknownIssuer,
+            CertificateError::BadSignature => Self::Replaced,
             CertificateError::Revoked => Self::Revoked,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::NotForServers
@@ -88,13 +93,12 @@ pub(crate) fn is_authority(error: &CertificateError) -> bool {
 
 /// Writes the names in a certificate, such as `DnsName("example.net")`, for people.
 fn names(presented: &[String]) -> String {
-    let names = presented
-        .iter()
-        .take(3)
-        .map(|name| match name.split('"').nth(1) {
-            Some(within) => within.to_owned(),
-            None => name.clone(),
-        });
+    let within = |name: &String| {
+        let (_, rest) = name.split_once('(')?;
+        Some(rest.trim_end_matches(')').trim_matches('"').to_owned())
+    };
+    let shown = presented.iter().take(3);
+    let names = shown.map(|name| within(name).unwrap_or_else(|| name.clone()));
     let names = names.collect::<Vec<_>>().join(", ");
     match presented.len() {
         0 => "no name".to_owned(),
@@ -124,6 +128,7 @@ mod tests {
         let failures = [
             certificate(CertificateError::Other(authority)),
             certificate(CertificateError::UnknownIssuer),
+            certificate(CertificateError::BadSignature),
             certificate(CertificateError::Expired),
             certificate(CertificateError::NotValidYet),
             certificate(name(&[dns])),
@@ -142,11 +147,12 @@ mod tests {
         insta::assert_snapshot!(text, @"
         the server shows the certificate of a certificate authority, as most self-signed certificates are: if this is your server, set ca_file to a file with this certificate
         the server's certificate is self-signed, or its issuer is not trusted: if this is your server, set ca_file to the certificate of the issuer
+        the server's certificate does not match the certificate of the same name in ca_file: if the server has a new certificate, replace the one in ca_file
         the server's certificate has expired: renew it, or correct the clock of this machine
         the server's certificate is not valid yet: correct the clock of this machine
         the server's certificate is for old.example.net, not for ocs.example.net: correct the address, or get a certificate for this name
         the server's certificate is for no name, not for ocs.example.net: correct the address, or get a certificate for this name
-        the server's certificate is for old.example.net, old.example.net, IpAddress(10.0.0.1) and others, not for ocs.example.net: correct the address, or get a certificate for this name
+        the server's certificate is for old.example.net, old.example.net, 10.0.0.1 and others, not for ocs.example.net: correct the address, or get a certificate for this name
         the server's certificate does not have the name in the address: correct the address, or get a certificate for this name
         the server's certificate was revoked: get a new one
         the server's certificate is not for servers: get one for server authentication

@@ -255,7 +255,9 @@ mod tests {
         assert!(matches!("1795327754".parse(), Ok(PackageRef::Id(_))));
         assert!(matches!("vlc@3.0.21-1".parse(), Ok(PackageRef::Named(..))));
         assert!(matches!("vlc".parse(), Ok(PackageRef::Name(_))));
-        for bad in ["", "a b", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1"] {
+        for bad in [
+            "", "a b", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1",
+        ] {
             assert!(bad.parse::<PackageRef>().is_err(), "{bad:?}");
         }
     }

@@ -24,6 +24,7 @@ mod full_volume;
 mod group_faults;
 mod groups;
 mod history;
+mod interface;
 mod interrupted;
 mod keys;
 mod kill_matrix;

@@ -230,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{globals, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn lab() -> GroupName {
         "lab".parse().unwrap()
@@ -249,7 +250,19 @@ mod tests {
             packages: 0,
             preferred: None,
         };
-        assert_snapshot!(plain(&text(&[all, lab])), @"
+        let shown = [all, lab];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        GROUP  DEVICES  PACKAGES  PREFERRED
+        all    240      0
+        lab    12       3         site-berlin
+
+        140:
+        GROUP  DEVICES  PACKAGES  PREFERRED
+        all    240      0
+        lab    12       3         site-berlin
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         GROUP  DEVICES  PACKAGES  PREFERRED
         all    240      0
         lab    12       3         site-berlin

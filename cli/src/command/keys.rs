@@ -206,6 +206,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{KEY, NOON, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn a_key_is_shown_with_its_files() {
@@ -285,6 +286,17 @@ mod tests {
         let trusted = TrustedKeys {
             keys: vec![key(true, true, false), key(false, false, true)],
         };
+        assert_snapshot!(on_terminals(|| list::text(&trusted)), @"
+        80:
+        PUBLISHER KEY                                             YOURS  ROOT  RETIRED
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3               yes
+
+        140:
+        PUBLISHER KEY                                             YOURS  ROOT  RETIRED
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3               yes
+        ");
         assert_snapshot!(plain(&list::text(&trusted)), @"
         PUBLISHER KEY                                             YOURS  ROOT  RETIRED
         RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes

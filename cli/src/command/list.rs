@@ -77,10 +77,28 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{active, deleted, draft, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn packages_are_listed_with_their_states() {
-        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"
+        let shown = [draft(), active(), deleted()];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18
+                                                                         11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18
+                                                                         11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18
+                                                                         11:06:40 UTC
+
+        140:
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
         1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
         1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC

@@ -141,6 +141,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn progress(groups: Vec<GroupSize>) -> PackageProgress {
         PackageProgress {
@@ -160,7 +161,25 @@ mod tests {
 
     #[test]
     fn the_devices_in_each_state_are_counted() {
-        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"
+        let shown = [progress(Vec::new())];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        id         1795327754
+        package    vlc@3.0.21
+        state      active
+        assigned   21
+        waiting    6
+        announced  5
+        withdrawn  4
+        succeeded  3
+        failed     2
+        cancelled  1
+
+        140:
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
         ");
@@ -172,7 +191,31 @@ mod tests {
             group: group.parse().unwrap(),
             devices,
         });
-        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"
+        let shown = [progress(groups.into())];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        id         1795327754
+        package    vlc@3.0.21
+        state      active
+        assigned   21
+        waiting    6
+        announced  5
+        withdrawn  4
+        succeeded  3
+        failed     2
+        cancelled  1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment.
+
+        140:
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment.
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
 
@@ -204,6 +247,30 @@ mod tests {
             state,
             excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
         });
+        assert_snapshot!(on_terminals(|| devices_text(&devices)), @"
+        80:
+        DEVICE                          STATE                    EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  not checked in since
+                                        the assignment
+        key:abcdefghijklmnopqrstuvwxya  waiting                  blocked since
+                                                                 2026-11-18 11:06:40
+                                                                 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+
+        140:
+        DEVICE                          STATE                                EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
+        key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+        ");
         assert_snapshot!(plain(&devices_text(&devices)), @"
         DEVICE                          STATE                                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment

@@ -96,6 +96,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn device(device: &str, outcome: Unassigned) -> DeviceUnassigned {
         DeviceUnassigned {
@@ -118,7 +119,33 @@ mod tests {
             device(AGENT, Unassigned::OnlyByGroup(lab())),
             device(AGENT, Unassigned::NotAssigned),
         ];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"
+        let shown = UnassignedFrom::Devices(devices);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its
+                                        next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the
+                                        package
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the
+                                        package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the
+                                        package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+
+        140:
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         DEVICE                          RESULT
         key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
         key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
@@ -134,7 +161,17 @@ mod tests {
             revision: 8,
             commit: None,
         }];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
+        let shown = UnassignedFrom::Groups(groups);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        GROUP  RESULT
+        lab    unassigned; announced to no more devices of the group
+
+        140:
+        GROUP  RESULT
+        lab    unassigned; announced to no more devices of the group
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         GROUP  RESULT
         lab    unassigned; announced to no more devices of the group
         ");

@@ -84,6 +84,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn verified(source: &str, problems: &[&str]) -> VerifiedSource {
         VerifiedSource {
@@ -98,6 +99,19 @@ mod tests {
     fn each_location_has_its_result() {
         let problems = ["manifest: unreachable", "fragment 3: SHA-256 mismatch"];
         let sources = [verified("cdn", &[]), verified("site-berlin", &problems)];
+        assert_snapshot!(on_terminals(|| text(&sources)), @"
+        80:
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+
+        140:
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+        ");
         assert_snapshot!(plain(&text(&sources)), @"
         LOCATION     RESULT
         cdn          ok

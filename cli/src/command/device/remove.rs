@@ -108,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{AGENT, NOON, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn devices_are_listed_before_the_question() {
@@ -121,7 +122,19 @@ mod tests {
             host_name: None,
             last_seen: None,
         };
-        assert_snapshot!(plain(&list(&[unseen, named])), @"
+        let shown = [unseen, named];
+        assert_snapshot!(on_terminals(|| list(&shown)), @"
+        80:
+        DEVICE                          HOST   LAST SEEN
+        ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
+        key:abcdefghijklmnopqrstuvwxya
+
+        140:
+        DEVICE                          HOST   LAST SEEN
+        ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
+        key:abcdefghijklmnopqrstuvwxya
+        ");
+        assert_snapshot!(plain(&list(&shown)), @"
         DEVICE                          HOST   LAST SEEN
         ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
         key:abcdefghijklmnopqrstuvwxya

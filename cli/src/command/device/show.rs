@@ -124,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn details(device: &str) -> DeviceDetails {
         DeviceDetails {
@@ -144,7 +145,63 @@ mod tests {
 
     #[test]
     fn a_device_is_shown_with_its_packages() {
-        assert_snapshot!(plain(&text(&details(AGENT))), @"
+        let shown = details(AGENT);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        groups            lab, office
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the
+                                                   reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18
+                                                   11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40
+                                                                  UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40
+                                                                  UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+
+        140:
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        groups            lab, office
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         device            key:abcdefghijklmnopqrstuvwxya
         host              web01
         system            Debian GNU/Linux 12
@@ -183,6 +240,25 @@ mod tests {
             finished: Vec::new(),
             ..details(OCS)
         };
+        assert_snapshot!(on_terminals(|| text(&details)), @"
+        80:
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+
+        140:
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        ");
         assert_snapshot!(plain(&text(&details)), @"
         device            ocs:web01-2026-03-04-05-06-07
         host              web01

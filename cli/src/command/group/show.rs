@@ -68,6 +68,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn a_group_is_shown_with_its_packages_and_devices() {
@@ -77,6 +78,35 @@ mod tests {
             devices: Some(vec![AGENT.parse().unwrap(), OCS.parse().unwrap()]),
             packages: vec![fixtures::active()],
         };
+        assert_snapshot!(on_terminals(|| text(&details)), @"
+        80:
+        group      lab
+        devices    2
+        revision   7
+        preferred  site-berlin
+        pacing     fragment pause 2s, cycle pause 5s
+
+        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
+        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+
+        DEVICE
+        key:abcdefghijklmnopqrstuvwxya
+        ocs:web01-2026-03-04-05-06-07
+
+        140:
+        group      lab
+        devices    2
+        revision   7
+        preferred  site-berlin
+        pacing     fragment pause 2s, cycle pause 5s
+
+        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
+        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+
+        DEVICE
+        key:abcdefghijklmnopqrstuvwxya
+        ocs:web01-2026-03-04-05-06-07
+        ");
         assert_snapshot!(plain(&text(&details)), @"
         group      lab
         devices    2
