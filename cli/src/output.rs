@@ -232,15 +232,16 @@ fn relative(at: UnixTime, now: UnixTime) -> String {
 
 /// Lays out names and values, one pair per line. Pairs with an empty value are left out.
 pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
-    fields_of(&fields)
+    fields_of(fields.into())
 }
 
-fn fields_of(fields: &[(impl AsRef<str>, String)]) -> String {
-    let names = fields.iter().map(|(name, _)| name.as_ref().len());
-    let width = names.max().unwrap_or_default();
-    let fields = fields.iter().filter(|(_, value)| !value.is_empty());
+fn fields_of(fields: Vec<(&str, String)>) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
     fields
-        .map(|(name, value)| format!("{:width$}  {}\n", name.as_ref(), printable(value)))
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:width$}  {}\n", printable(&value)))
         .collect()
 }
 

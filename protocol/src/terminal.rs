@@ -3,6 +3,8 @@
 //! A server, a device or an archive could otherwise move the cursor of a terminal, change its title,
 //! or forge a line of the log.
 
+use std::fmt::Write as _;
+
 /// Returns whether a character controls a terminal, or the order in which text is shown.
 pub(crate) fn controls_terminal(character: char) -> bool {
     character.is_control()
@@ -59,7 +61,7 @@ pub fn json(document: &str) -> String {
         if is_hidden(c) && !is_blank(c) {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         } else {
             escaped.push(c);

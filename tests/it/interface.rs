@@ -176,22 +176,27 @@ fn all_fields() -> Fields {
     fields.run(&world, "group delete", &["lab", "--force"]);
     fields.run(&world, "location remove", &["mirror"]);
     fields.run(&world, "delete", &["audience@1"]);
-    fields.run(&world, "log", &[]);
+    run_on_history_and_keys(&world, &mut fields);
+    fields
+}
+
+/// Runs the commands on the history of a target, and on its keys.
+fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
+    fields.run(world, "log", &[]);
     let commits: Vec<Value> = world.json(&["log"]);
     let oldest = commits.last().unwrap()["number"].to_string();
-    fields.run(&world, "diff", &[&oldest]);
-    fields.run(&world, "revert --dry-run", &[&oldest]);
-    fields.run(&world, "revert", &[&oldest, "--yes"]);
-    fields.run(&world, "audit", &[]);
-    fields.run(&world, "sign", &[]);
-    fields.run(&world, "token", &["--devices", "1"]);
-    fields.run(&world, "agent-config", &[]);
-    fields.run(&world, "keys show", &[]);
-    fields.run(&world, "keys list", &[]);
-    fields.run(&world, "keys trust", &[OTHER_KEY]);
-    fields.run(&world, "keys revoke", &[OTHER_KEY]);
-    fields.run(&world, "keys rotate", &["--unencrypted"]);
-    fields
+    fields.run(world, "diff", &[&oldest]);
+    fields.run(world, "revert --dry-run", &[&oldest]);
+    fields.run(world, "revert", &[&oldest, "--yes"]);
+    fields.run(world, "audit", &[]);
+    fields.run(world, "sign", &[]);
+    fields.run(world, "token", &["--devices", "1"]);
+    fields.run(world, "agent-config", &[]);
+    fields.run(world, "keys show", &[]);
+    fields.run(world, "keys list", &[]);
+    fields.run(world, "keys trust", &[OTHER_KEY]);
+    fields.run(world, "keys revoke", &[OTHER_KEY]);
+    fields.run(world, "keys rotate", &["--unencrypted"]);
 }
 
 #[test]

@@ -19,12 +19,12 @@ pub(crate) enum DurationError {
     },
 }
 
-/// The durations that an option accepts.
+/// The durations that an option accepts, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct Limits {
-    least_s: u64,
-    most_s: u64,
-    unit_s: u64,
+    least: u64,
+    most: u64,
+    unit: u64,
 }
 
 /// Returns a parser of an option whose value is a number of seconds between two limits.
@@ -33,9 +33,9 @@ pub(crate) fn seconds(
     most_s: u64,
 ) -> impl Fn(&str) -> Result<u64, DurationError> + Clone + Send + Sync {
     let limits = Limits {
-        least_s,
-        most_s,
-        unit_s: 1,
+        least: least_s,
+        most: most_s,
+        unit: 1,
     };
     move |text| limits.parse(text)
 }
@@ -47,9 +47,9 @@ pub(crate) fn days(
     most: u64,
 ) -> impl Fn(&str) -> Result<u64, DurationError> + Clone + Send + Sync {
     let limits = Limits {
-        least_s: least * DAY_S,
-        most_s: most * DAY_S,
-        unit_s: DAY_S,
+        least: least * DAY_S,
+        most: most * DAY_S,
+        unit: DAY_S,
     };
     move |text| limits.parse(text)
 }
@@ -57,9 +57,9 @@ pub(crate) fn days(
 /// Reads a duration as a number of units, from 1 to `most`.
 pub(crate) fn count(text: &str, unit_s: u64, most: u16) -> Result<u16, DurationError> {
     let limits = Limits {
-        least_s: unit_s,
-        most_s: u64::from(most) * unit_s,
-        unit_s,
+        least: unit_s,
+        most: u64::from(most) * unit_s,
+        unit: unit_s,
     };
     let count = limits.parse(text)? / unit_s;
     u16::try_from(count).map_err(|_| limits.outside())
@@ -68,8 +68,8 @@ pub(crate) fn count(text: &str, unit_s: u64, most: u16) -> Result<u16, DurationE
 impl Limits {
     fn parse(self, text: &str) -> Result<u64, DurationError> {
         let seconds = parse(text)?;
-        let is_within = (self.least_s..=self.most_s).contains(&seconds);
-        if is_within && seconds.is_multiple_of(self.unit_s) {
+        let is_within = (self.least..=self.most).contains(&seconds);
+        if is_within && seconds.is_multiple_of(self.unit) {
             Ok(seconds)
         } else {
             Err(self.outside())
@@ -77,15 +77,15 @@ impl Limits {
     }
 
     fn outside(self) -> DurationError {
-        let unit = match self.unit_s {
+        let unit = match self.unit {
             DAY_S => "day",
             HOUR_S => "hour",
             MINUTE_S => "minute",
             _ => "second",
         };
         DurationError::Outside {
-            least: short(self.least_s, self.unit_s),
-            most: short(self.most_s, self.unit_s),
+            least: short(self.least, self.unit),
+            most: short(self.most, self.unit),
             unit,
         }
     }
@@ -118,7 +118,7 @@ fn short(seconds: u64, unit_of_option_s: u64) -> String {
     };
     let is_whole = |(unit_s, _): &(u64, &str)| seconds.is_multiple_of(*unit_s);
     match units.into_iter().find(|unit| fits(unit) && is_whole(unit)) {
-        Some((unit_s, name)) => format!("{}{name}", seconds / unit_s),
+        Some((size, name)) => format!("{}{name}", seconds / size),
         None => format!("{seconds}s"),
     }
 }

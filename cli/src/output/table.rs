@@ -154,10 +154,10 @@ fn render(heading: &[&str], rows: &[Vec<String>], widths: &[Option<u16>]) -> Str
 
 /// Writes each row as a block of lines.
 fn blocks(heading: &[&str], rows: &[Vec<String>]) -> String {
+    let names: Vec<String> = heading.iter().map(|name| name.to_lowercase()).collect();
     let blocks = rows.iter().map(|row| {
-        let names = heading.iter().map(|name| name.to_lowercase());
-        let pairs: Vec<(String, String)> = names.zip(row.iter().cloned()).collect();
-        fields_of(&pairs)
+        let names = names.iter().map(String::as_str);
+        fields_of(names.zip(row.iter().cloned()).collect())
     });
     blocks.collect::<Vec<_>>().join("\n").trim_end().to_owned()
 }

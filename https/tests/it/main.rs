@@ -35,7 +35,7 @@ fn params(name: &str, is_ca: bool) -> CertificateParams {
     params
 }
 
-fn self_signed(params: CertificateParams) -> Made {
+fn self_signed(params: &CertificateParams) -> Made {
     let key = KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap();
     Made { certificate, key }
@@ -82,7 +82,7 @@ async fn request(port: u16, named: &str) -> Result<u16, String> {
 
 #[tokio::test]
 async fn a_named_certificate_of_an_authority_is_accepted_for_its_own_name() {
-    let made = self_signed(params("localhost", true));
+    let made = self_signed(&params("localhost", true));
     let port = serve(&made).await;
     assert_eq!(request(port, &made.certificate.pem()).await, Ok(200));
     // Windows editors begin a file with a byte order mark.
@@ -92,27 +92,27 @@ async fn a_named_certificate_of_an_authority_is_accepted_for_its_own_name() {
 
 #[tokio::test]
 async fn a_named_certificate_needs_its_name_and_its_time() {
-    let other = self_signed(params("ocs.example.net", true));
+    let other = self_signed(&params("ocs.example.net", true));
     let refused = request(serve(&other).await, &other.certificate.pem()).await;
     insta::assert_snapshot!(refused.unwrap_err(), @"TLS: the server's certificate is for ocs.example.net, not for localhost: correct the address, or get a certificate for this name");
 
     let mut old = params("localhost", true);
     old.not_before = date_time_ymd(2020, 1, 1);
     old.not_after = date_time_ymd(2021, 1, 1);
-    let old = self_signed(old);
+    let old = self_signed(&old);
     let refused = request(serve(&old).await, &old.certificate.pem()).await;
     insta::assert_snapshot!(refused.unwrap_err(), @"TLS: the server's certificate has expired: renew it, or correct the clock of this machine");
 }
 
 #[tokio::test]
 async fn a_certificate_that_nobody_has_named_is_refused_in_words() {
-    let named = self_signed(params("localhost", true)).certificate.pem();
-    let authority = self_signed(params("localhost", true));
+    let named = self_signed(&params("localhost", true)).certificate.pem();
+    let authority = self_signed(&params("localhost", true));
     let refused = request(serve(&authority).await, &named).await;
     insta::assert_snapshot!(refused.unwrap_err(), @"TLS: the server shows the certificate of a certificate authority, as most self-signed certificates are: if this is your server, set ca_file to a file with this certificate");
 
     // The server's certificate was replaced by one of the same name.
-    let plain = self_signed(params("localhost", false));
+    let plain = self_signed(&params("localhost", false));
     let refused = request(serve(&plain).await, &named).await;
     insta::assert_snapshot!(refused.unwrap_err(), @"TLS: the server's certificate does not match the certificate of the same name in ca_file: if the server has a new certificate, replace the one in ca_file");
 }
@@ -120,23 +120,23 @@ async fn a_certificate_that_nobody_has_named_is_refused_in_words() {
 #[tokio::test]
 async fn certificates_of_a_named_authority_are_checked_as_usual() {
     let authority_params = params("Authority", true);
-    let authority = self_signed(authority_params.clone());
+    let authority = self_signed(&authority_params);
     let issuer = Issuer::new(authority_params, &authority.key);
-    let issue = |params: CertificateParams| {
+    let issue = |params: &CertificateParams| {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &issuer).unwrap();
         Made { certificate, key }
     };
     let named = authority.certificate.pem();
-    let good = issue(params("localhost", false));
+    let good = issue(&params("localhost", false));
     assert_eq!(request(serve(&good).await, &named).await, Ok(200));
     // An authority below the named one was not named itself.
-    let below = issue(params("localhost", true));
+    let below = issue(&params("localhost", true));
     assert!(request(serve(&below).await, &named).await.is_err());
     let mut early = params("localhost", false);
     early.not_before = date_time_ymd(2100, 1, 1);
     early.not_after = date_time_ymd(2101, 1, 1);
-    let refused = request(serve(&issue(early)).await, &named).await;
+    let refused = request(serve(&issue(&early)).await, &named).await;
     insta::assert_snapshot!(refused.unwrap_err(), @"TLS: the server's certificate is not valid yet: correct the clock of this machine");
 }
 
@@ -149,6 +149,6 @@ async fn a_server_without_tls_is_named_as_such() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    let named = self_signed(params("localhost", true)).certificate.pem();
+    let named = self_signed(&params("localhost", true)).certificate.pem();
     insta::assert_snapshot!(request(port, &named).await.unwrap_err(), @"TLS: the server does not speak TLS: check the address and the port");
 }
