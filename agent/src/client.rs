@@ -1,4 +1,4 @@
-//! The client of the check-in function: two signed requests.
+//! The client of the check-in function: three signed requests.
 
 mod signing_time;
 
@@ -6,8 +6,8 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use packcast_protocol::api::{
-    Admission, CHECK_IN_PATH, CheckInReply, CheckInRequest, MAX_REPORTS, Problem, ProblemKind,
-    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
+    Admission, BEGIN_PATH, BeginReply, BeginRequest, CHECK_IN_PATH, CheckInReply, CheckInRequest,
+    MAX_REPORTS, Problem, ProblemKind, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::{AgentId, UnixTime};
@@ -148,6 +148,18 @@ impl ApiClient {
         let admission = Admission::Pass(pass);
         self.post(REPORT_PATH, &admission, &ReportRequest { results }, known)
             .await
+    }
+
+    /// Asks if the device may begin with a package. `known` is a time that has passed, for a device
+    /// with a wrong clock.
+    pub(crate) async fn begin(
+        &self,
+        pass: Secret,
+        request: &BeginRequest,
+        known: UnixTime,
+    ) -> Result<BeginReply, ClientError> {
+        let admission = Admission::Pass(pass);
+        self.post(BEGIN_PATH, &admission, request, known).await
     }
 
     /// Returns `true` if an administrator had blocked or removed the device when the function last

@@ -11,13 +11,14 @@ mod recover;
 mod unaccepted;
 mod waiting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
 use crate::platform::{Containment, MachineIds};
+use crate::retry;
 use crate::state::history::{History, acted_under};
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
@@ -107,6 +109,8 @@ pub(crate) struct Agent {
     followed: RefCell<FollowedState>,
     /// The packages that wait for another signed state, as they are on disk.
     waiting: RefCell<WaitList>,
+    /// The number of rounds in a row in which the function did not answer if a package may begin.
+    unanswered: Cell<u32>,
     observer: Observer,
     stop: CancellationToken,
 }
@@ -154,6 +158,7 @@ impl Agent {
             api,
             followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
+            unanswered: Cell::new(0),
             observer,
             stop,
         })
@@ -180,7 +185,10 @@ impl Agent {
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &InterimCheckIns::due_in(next)).await?;
-        Ok(next)
+        Ok(match self.unanswered.get() {
+            0 => next,
+            rounds => next.min(retry::round_pause_s(rounds)),
+        })
     }
 
     pub(crate) const fn stop(&self) -> &CancellationToken {
@@ -210,12 +218,13 @@ impl Agent {
     /// Carries out the planned items in order.
     ///
     /// A package with unavailable locations blocks the packages of lower priority. A package that
-    /// waits for another signed state blocks nothing. A device that was blocked or removed begins no
-    /// further package.
+    /// waits for another signed state, or for the permission of the function, blocks nothing. A device
+    /// that was blocked or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
         let mut not_permitted = BTreeSet::new();
+        let mut is_unanswered = false;
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -248,6 +257,7 @@ impl Agent {
                 }
             };
             if let DeploymentState::AwaitingState { reason, .. } = state {
+                is_unanswered |= reason.reason == WaitWord::Unanswered;
                 not_permitted.insert(cancel.id);
                 self.waits(cancel, reason);
                 continue;
@@ -262,6 +272,8 @@ impl Agent {
             }
         }
         self.only_these_wait(&not_permitted);
+        let rounds = self.unanswered.get().saturating_add(1);
+        self.unanswered.set(if is_unanswered { rounds } else { 0 });
         Ok(())
     }
 

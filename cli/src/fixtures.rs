@@ -1,6 +1,7 @@
 //! Records for the tests of rendered results.
 
-use packcast_protocol::PackageId;
+use packcast_protocol::{PackageId, UnixTime};
+use packcast_publisher::pause::Pause;
 use packcast_rollout::{
     DeviceRecord, Exclusion, FinishedTask, GroupState, OpenTask, PackageRecord,
 };
@@ -32,6 +33,15 @@ pub(crate) fn plain(text: &str) -> String {
 /// Returns the options of a command without any option.
 pub(crate) fn globals() -> Globals {
     Globals::new("local", None, Format::Text)
+}
+
+/// Returns the pause of a target.
+pub(crate) fn pause() -> Pause {
+    Pause {
+        since: UnixTime(NOON),
+        user: "mia".to_owned(),
+        host: "desk".to_owned(),
+    }
 }
 
 pub(crate) fn id() -> PackageId {

@@ -13,6 +13,7 @@ mod output;
 mod places;
 mod progress;
 mod secrets;
+mod stopping;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +67,8 @@ enum Command {
     Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
     Unassign(command::unassign::Args),
+    Pause(command::pause::Args),
+    Resume(command::resume::Args),
     Sign(command::sign::Args),
     Delete(command::delete::Args),
     #[command(subcommand)]
@@ -143,6 +146,8 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Deactivate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,
         Command::Unassign(args) => args.run(globals).await,
+        Command::Pause(args) => args.run(globals).await,
+        Command::Resume(args) => args.run(globals).await,
         Command::Sign(args) => args.run(globals).await,
         Command::Delete(args) => args.run(globals).await,
         Command::Group(args) => args.run(globals).await,

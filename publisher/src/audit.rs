@@ -16,6 +16,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{CommitId, LeafName, TrustedRoots};
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::state::StatePart;
+use packcast_store::records::Pause;
 use serde::Serialize;
 
 pub use self::finding::{AuditPart, Finding};
@@ -44,6 +45,8 @@ pub struct AuditReport {
     pub locations: u64,
     /// Number of assigned packages.
     pub packages: u64,
+    /// The pause of the target; `None` if it is not paused.
+    pub pause: Option<Pause>,
     pub findings: Vec<Finding>,
     /// Differences of records that a command of the last hour may still be writing.
     pub unwritten: Vec<Finding>,
@@ -81,6 +84,7 @@ async fn audit_at(
     let trust = target.trust()?;
     let records = &target.records;
     let (mut report, mut found) = (AuditReport::default(), Findings::default());
+    report.pause = records.pause().await?;
     let mut history = match History::begin(records, &trust).await {
         Ok(history) => history,
         Err(error) if is_finding(&error) => {

@@ -28,6 +28,7 @@ pub mod local;
 pub mod location;
 pub mod log;
 pub mod package;
+pub mod pause;
 mod private_file;
 pub mod probe;
 pub mod progress;
@@ -38,6 +39,7 @@ pub mod revert;
 pub mod signing;
 pub mod state;
 pub mod status;
+mod stopping;
 pub mod target;
 #[cfg(test)]
 mod test_target;

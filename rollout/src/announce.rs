@@ -46,6 +46,15 @@ pub struct Announcement<'a> {
 }
 
 impl<'a> Announcement<'a> {
+    /// Announces nothing, because the target is paused.
+    ///
+    /// Only an OCS agent still sees the tasks that were announced to it: it could not finish them
+    /// otherwise. A Packcast agent keeps its tasks, which are not cancelled.
+    pub fn pause(&mut self, rules: Rules) {
+        let stays = |pick: &AnnouncedTask<'_>| rules.is_ocs_agent && !pick.is_new();
+        self.announced.retain(stays);
+    }
+
     /// Returns the tasks that were announced earlier and are not announced now.
     ///
     /// A Packcast agent cancels these tasks, and reports that it did. If the assignment is still
@@ -189,6 +198,30 @@ mod tests {
             announced(&[late, task(2, 5), task(3, 6)], &packages, true),
             [2, 1]
         );
+    }
+
+    #[test]
+    fn a_paused_target_announces_nothing_new() {
+        let mut old = task(1, 5);
+        old.state = TaskState::Announced {
+            announced_at: EARLIER,
+        };
+        let (tasks, packages) = ([old, task(2, 5)], [1, 2].map(package));
+        let paused = |is_ocs_agent| {
+            let find = |id| packages.iter().find(|package| package.id == id);
+            let rules = Rules {
+                strict: false,
+                is_ocs_agent,
+            };
+            let mut announcement = announce(&tasks, find, rules, NOW);
+            announcement.pause(rules);
+            assert_eq!(announcement.cancelled().count(), 0);
+            let announced = announcement.announced.iter();
+            let ids = announced.map(|pick| pick.task.package.get() % 100);
+            ids.collect::<Vec<u32>>()
+        };
+        assert_eq!(paused(false), [0; 0]);
+        assert_eq!(paused(true), [1]);
     }
 
     #[test]

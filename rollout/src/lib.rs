@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod apply;
 pub mod assign;
+pub mod begin;
 pub mod change;
 pub mod check_in;
 pub mod command;

@@ -58,7 +58,7 @@ pub use report::Recorded;
 pub use reserve::{Reservation, ReserveError, Reserved};
 pub use signing::{Sign, SignError};
 pub use state::{
-    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, Pause, ServiceTime, StoredPage,
 };
 pub use stored::{ExcludedDevice, RecordedLeaf};
 pub use tally::Tally;

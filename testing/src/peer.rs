@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, REPORT_PATH,
-    Report, ReportReply, ReportRequest, Secret,
+    Admission, BEGIN_PATH, BeginRequest, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest,
+    DeviceFacts, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -218,6 +219,23 @@ impl Peer {
                 vec![packcast.signed(REPORT_PATH, &sent, now)]
             }
         }
+    }
+
+    /// Returns the question before a Packcast agent begins with a package: under all assignments of
+    /// the state that it holds. `None` for an OCS agent, and for a device without a whole state.
+    pub fn begin(&self, id: PackageId, attempt: u32, now: UnixTime) -> Option<Request<Bytes>> {
+        let PeerAgent::Packcast(packcast) = &self.agent else {
+            return None;
+        };
+        let followed = lock(&packcast.followed);
+        let whole = followed.verified.whole(&followed.locations, now).ok()?;
+        let asked = BeginRequest {
+            id,
+            attempt,
+            commit: whole.under().highest.commit,
+            mandates: UsedMandates::first(whole.mandates(id)),
+        };
+        Some(packcast.signed(BEGIN_PATH, &asked, now))
     }
 
     /// Reads the reply to a check-in.

@@ -42,6 +42,7 @@ mod second_machine;
 mod secrets;
 mod signed_state;
 mod status;
+mod stopping;
 mod tampering;
 mod targets;
 mod template;

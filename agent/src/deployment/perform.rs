@@ -2,15 +2,17 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use packcast_archive::Summary;
-use packcast_protocol::api::{Report, Secret, Task};
+use packcast_protocol::api::{BeginRequest, Report, Secret, Task};
 use packcast_protocol::manifest::AnnouncedManifest;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, PackageId, Sha256Digest, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
+use super::go::{self, Go};
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
@@ -109,7 +111,8 @@ impl Deployment<'_> {
             Effect::Verify(fetched) => self.verify(fetched).await,
             Effect::Prepare(manifest, verified) => self.prepare(manifest, verified).await,
             Effect::Judge(manifest) => self.judge(&manifest),
-            Effect::Act(prepared) => self.act(*prepared).await,
+            Effect::Ask(request) => self.ask(&request).await,
+            Effect::Act(prepared, go) => self.act(*prepared, go).await,
             Effect::Tidy => {
                 self.dir.remove_parts();
                 Ok(StepEvent::Tidied)
@@ -267,7 +270,26 @@ impl Deployment<'_> {
         Ok(StepEvent::Prepared(Box::new(prepared)))
     }
 
-    async fn act(&self, prepared: Prepared) -> Result<StepEvent, NotDone> {
+    /// Asks the function if the device may begin. Without an answer, the device does not begin.
+    async fn ask(&self, request: &BeginRequest) -> Result<StepEvent, NotDone> {
+        let pass = identity::load_pass(self.state).map_err(NotDone::State)?;
+        let Some(pass) = pass else {
+            let reason = go::unanswered("this device has no pass");
+            return Ok(StepEvent::Held(reason));
+        };
+        let go = Go::new(Instant::now(), now());
+        let known = self.followed.borrow().known_time();
+        let permission = match self.api.begin(pass, request, known).await {
+            Ok(reply) => go::permission(reply, go),
+            Err(error) => Err(go::unanswered(&with_causes(&error))),
+        };
+        Ok(permission.map_or_else(StepEvent::Held, StepEvent::Permitted))
+    }
+
+    async fn act(&self, prepared: Prepared, go: Go) -> Result<StepEvent, NotDone> {
+        if !go.is_valid(Instant::now(), now()) {
+            return Ok(StepEvent::GoExpired);
+        }
         self.observe(event::Event::Started { id: self.id });
         let result = match prepared {
             Prepared::Run(program) => {

@@ -14,8 +14,8 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply,
-    ReportRequest, Task,
+    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, Problem,
+    ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::{AgentId, Location, LocationName, PackageId, UnixTime};
@@ -48,6 +48,10 @@ pub(crate) struct EdgeState {
     pub(crate) reports: Vec<Report>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
+    /// The questions before packages begin.
+    pub(crate) begins: Vec<BeginRequest>,
+    /// The answers to the next questions, in order: a status, and a reply. Later ones get `go`.
+    pub(crate) answers: VecDeque<(u16, BeginReply)>,
     /// The time of the function's clock, if the clock is wrong on purpose.
     pub(crate) clock: Option<UnixTime>,
     /// The times of the signatures that this clock refused.
@@ -264,6 +268,7 @@ impl EdgeState {
         match path {
             "/v1/check-in" => self.check_in(&device, signed.admission(), body, now),
             "/v1/report" => self.report(body, now),
+            "/v1/begin" => self.begin_package(body),
             _ => refused(404, ProblemKind::NotFound, now),
         }
     }
@@ -329,6 +334,12 @@ impl EdgeState {
         }
         let accepted = self.accept(request.results);
         (200, serde_json::to_vec(&ReportReply { accepted }).unwrap())
+    }
+
+    fn begin_package(&mut self, body: &[u8]) -> (u16, Vec<u8>) {
+        self.begins.push(serde_json::from_slice(body).unwrap());
+        let (status, reply) = self.answers.pop_front().unwrap_or((200, BeginReply::Go));
+        (status, serde_json::to_vec(&reply).unwrap())
     }
 
     fn accept(&mut self, reports: Vec<Report>) -> Vec<PackageId> {

@@ -2,6 +2,7 @@
 
 use packcast_publisher::Failure;
 use packcast_publisher::audit::{self, AuditReport, Finding};
+use packcast_publisher::pause::words;
 use packcast_publisher::text::for_target;
 
 use super::key_arg::AcceptArg;
@@ -49,6 +50,10 @@ fn text(report: &AuditReport) -> String {
         ("devices", report.devices.to_string()),
         ("locations", report.locations.to_string()),
         ("packages", report.packages.to_string()),
+        (
+            "paused",
+            report.pause.as_ref().map(words).unwrap_or_default(),
+        ),
         ("problems", report.findings.len().to_string()),
     ]);
     text.push_str(&listed(&report.findings));
@@ -115,6 +120,7 @@ mod tests {
             devices: 240,
             locations: 1,
             packages: 4,
+            pause: Some(fixtures::pause()),
             findings: vec![
                 Finding::Unfinished { commit },
                 record(DifferenceKind::Package(package)),
@@ -130,6 +136,7 @@ mod tests {
         devices    240
         locations  1
         packages   4
+        paused     since 2026-11-18 11:06:40 UTC, by mia on desk
         problems   3
 
         this machine has signed commit 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098, which is not the head yet

@@ -3,10 +3,11 @@
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
 use packcast_publisher::package::NEWEST;
+use packcast_publisher::pause::current;
 use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
 
 use super::device::list as device_list;
-use super::list;
+use super::{list, pause};
 use crate::Globals;
 use crate::output;
 
@@ -55,6 +56,9 @@ impl Args {
         let blocked = status::blocked(&target).await?;
         if blocked > 0 {
             output::note(&blocked_note(blocked, globals));
+        }
+        if let Some(found) = current(&target).await? {
+            output::note(&pause::note(&found, globals));
         }
         Ok(())
     }

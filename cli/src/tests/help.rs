@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 56] = [
+const TESTS: [(&str, fn()); 58] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -66,6 +66,8 @@ const TESTS: [(&str, fn()); 56] = [
     ("deactivate", deactivate),
     ("assign", assign),
     ("unassign", unassign),
+    ("pause", pause),
+    ("resume", resume),
     ("sign", sign),
     ("delete", delete),
     ("group", group),
@@ -179,6 +181,8 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
+      pause         Pause a target: devices get and begin no packages
+      resume        End the pause of a target
       sign          Sign the state of the target again before it expires
       delete        Delete a package and its objects
       group         Manage groups of devices
@@ -984,11 +988,12 @@ fn deactivate() {
     assert_snapshot!(help("deactivate"), @"
     Deactivate a package, so that no more devices get it
 
-    Once the command has returned, the package is announced to no more devices. A
-    Packcast agent that already knows of the package cancels the package at its next
-    check-in, unless the agent has begun to act; the agent gets the package again
-    when the package is active again. An OCS agent that already knows of the package
-    still deploys the package.
+    Once the command has returned, the package is announced to no more devices, and
+    no Packcast agent begins with it. If devices were told of the package before,
+    this takes about 85 seconds for a target in the cloud, and no time for 'packcast
+    local'. Such an agent cancels the package at its next check-in, unless it has
+    begun to act, and gets the package again when the package is active again. An
+    OCS agent that was told of the package still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -1072,10 +1077,11 @@ fn unassign() {
     Unassign a package from devices or groups
 
     Once the command has returned, the package is announced to no more devices. A
-    Packcast agent that already knows of the package cancels the package at its next
-    check-in, unless the agent has begun to act. An OCS agent that already knows of
-    the package still deploys it; 'packcast device drop DEVICE' makes an OCS Unix
-    agent drop the package.
+    Packcast agent that was told of the package asks before it begins, and does not
+    begin any more: for a group of a target in the cloud, about 85 seconds after the
+    command. It cancels the package at its next check-in, unless it has begun to
+    act. An OCS agent that was told of the package still deploys it; 'packcast
+    device drop DEVICE' makes an OCS Unix agent drop the package.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -1110,6 +1116,57 @@ fn unassign() {
     Examples:
       packcast unassign vlc@3.0.21 --group lab
       packcast unassign vlc@3.0.21 --device web01
+    ");
+}
+
+#[test]
+fn pause() {
+    assert_snapshot!(help("pause"), @"
+    Pause a target: devices get and begin no packages
+
+    Programs that run already finish, and devices report their results. OCS agents
+    deploy the packages that they were told of. The command returns when every
+    function has read the pause: at once for 'packcast local', after about 85
+    seconds for a target in the cloud. It needs no signing key.
+
+    Usage: packcast pause [OPTIONS] --all
+
+    Options:
+          --all
+              Pause all packages and devices of the target
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast pause --all
+    ");
+}
+
+#[test]
+fn resume() {
+    assert_snapshot!(help("resume"), @"
+    End the pause of a target
+
+    Devices get their packages again at their next check-ins. The command returns
+    when every function has read that the pause has ended: at once for 'packcast
+    local', after about 85 seconds for a target in the cloud.
+
+    Usage: packcast resume [OPTIONS] --all
+
+    Options:
+          --all
+              Resume all packages and devices of the target
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast resume --all
     ");
 }
 

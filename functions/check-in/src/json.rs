@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind,
-    Report, ReportReply, ReportRequest, Task,
+    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS,
+    MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
@@ -18,7 +18,7 @@ use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckInFunction, answer, result, sent_state};
+use crate::{CheckInFunction, answer, begin, result, sent_state};
 
 /// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +134,16 @@ pub(crate) async fn report(
     respond(function, reply, now)
 }
 
+/// Answers a device that is about to begin with a package.
+pub(crate) async fn begin(
+    function: &CheckInFunction,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Response<Bytes> {
+    let reply = begin_reply(function, request, now).await;
+    respond(function, reply, now)
+}
+
 async fn check_in_reply(
     function: &CheckInFunction,
     request: &Request<Bytes>,
@@ -188,6 +198,17 @@ async fn report_reply(
     let device = DeviceId::Agent(admitted.agent);
     let accepted = record_all(function, &device, &sent.results, now).await?;
     Ok(ReportReply { accepted })
+}
+
+async fn begin_reply(
+    function: &CheckInFunction,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Result<BeginReply, ApiFailure> {
+    let admitted = read(function, request, admits_report, now)?;
+    let asked: BeginRequest = admitted.content;
+    let device = DeviceId::Agent(admitted.agent);
+    Ok(begin::answer(function, &device, &asked, now).await?)
 }
 
 /// A request that was admitted, verified and parsed, in this order.

@@ -6,6 +6,7 @@
 
 mod access;
 mod answer;
+mod begin;
 mod device_access;
 mod groups;
 mod json;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use packcast_protocol::UnixTime;
-use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+use packcast_protocol::api::{BEGIN_PATH, CHECK_IN_PATH, REPORT_PATH};
 use packcast_store::Records;
 use tokio::time::timeout;
 
@@ -42,6 +43,9 @@ use crate::state::StateCache;
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
 /// function without a reply, and of the CDN.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Paths of the requests of Packcast agents.
+const AGENT_PATHS: [&str; 3] = [CHECK_IN_PATH, REPORT_PATH, BEGIN_PATH];
 
 /// Handler of every request of a device.
 #[derive(Debug)]
@@ -69,14 +73,14 @@ impl CheckInFunction {
     /// Answers one request within [`REQUEST_LIMIT`].
     ///
     /// A request that does not come through the CDN of the target, if it has one, is refused
-    /// before its body is read. Packcast agents post JSON to two fixed paths. OCS agents post
+    /// before its body is read. Packcast agents post JSON to three fixed paths. OCS agents post
     /// to a path that ends in a token. No other address exists. In particular, `GET
     /// …/deploy/label` does not: a Windows agent asks for it and must not find it (protocol
     /// reference §0 rule 8).
     ///
     /// Refusals are counted, see [`CheckInFunction::take_refusals`].
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
-        let is_packcast_agent = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
+        let is_packcast_agent = AGENT_PATHS.contains(&request.uri().path());
         // Boxed, because the futures of a request are nested too deeply for the compiler to lay out
         // inside those of its callers.
         let answered = timeout(REQUEST_LIMIT, Box::pin(self.answer(request, now))).await;
@@ -115,6 +119,7 @@ impl CheckInFunction {
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
             REPORT_PATH => json::report(self, &request, now).await,
+            BEGIN_PATH => json::begin(self, &request, now).await,
             path if access::admits_ocs_agent(&self.settings, path) => {
                 ocs::answer(self, &request, now).await
             }

@@ -73,7 +73,15 @@ pub(crate) async fn announce_tasks(
             .packages
             .records(&function.records, &ids, now)
             .await?;
-        let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        let mut announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        if !announcement.announced.is_empty()
+            && function
+                .state
+                .is_target_paused(&function.records, now)
+                .await?
+        {
+            announcement.pause(rules);
+        }
         let announcing = announcing(function, &device_now, &announcement, now).await?;
         let on_record = record(function, device, &device_now, &announcing, now).await?;
         // After the last try, the device gets the tasks that are on record. The next check-in

@@ -79,9 +79,9 @@ impl Answering {
 
     /// Returns the path for the log, without the parts that may contain a token.
     fn shown<'a>(&self, method: &Method, path: &'a str) -> std::borrow::Cow<'a, str> {
-        use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+        use packcast_protocol::api::{BEGIN_PATH, CHECK_IN_PATH, REPORT_PATH};
         let object = is_read(method) && self.objects.owns(path);
-        if object || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
+        if object || [CHECK_IN_PATH, REPORT_PATH, BEGIN_PATH].contains(&path) {
             return path.into();
         }
         if path.starts_with("/ocsinventory/") {

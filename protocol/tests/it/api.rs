@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, Problem, ProblemKind, Report,
-    ReportReply, ReportRequest, Secret, Task,
+    BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts,
+    HoldWord, Problem, ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::state::{
-    CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
-    StateText,
+    CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, Mandate, PartialTree,
+    StateReply, StateText,
 };
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
-    UnixTime,
+    Action, AgentId, Archive, ArchiveFormat, Assignee, FragmentSize, Manifest, PackageId, Priority,
+    Sha256Digest, UnixTime,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -166,6 +167,42 @@ fn a_report_and_its_reply_match_their_examples() {
 }
 
 #[test]
+fn a_question_before_a_package_begins_and_its_replies_match_their_examples() {
+    let of = |assignee, seq| Mandate { assignee, seq };
+    let agent = AgentId::of_public_key(&[1; 32]);
+    let mandates = [
+        of(
+            Assignee::Group("lab".parse().expect("a group")),
+            1_795_327_800,
+        ),
+        of(Assignee::Device(agent), 1_795_327_900),
+    ];
+    let request = BeginRequest {
+        id: id(1_795_327_754),
+        attempt: 2,
+        commit: CommitId {
+            number: 1_795_328_000,
+            digest: digest("commit"),
+        },
+        mandates: UsedMandates::first(mandates),
+    };
+    check("begin-request", &request);
+    check("begin-reply-go", &BeginReply::Go);
+    let reason = HoldWord::Paused;
+    check("begin-reply-wait", &BeginReply::Wait { reason });
+}
+
+#[test]
+fn an_old_device_waits_for_any_unknown_reason() {
+    let newer = json!({ "answer": "wait", "reason": "full_moon", "until": 1 });
+    let read: BeginReply = serde_json::from_value(newer).expect("future reasons are read");
+    let reason = HoldWord::Other;
+    assert_eq!(read, BeginReply::Wait { reason });
+    let unknown = json!({ "answer": "perhaps" });
+    assert!(serde_json::from_value::<BeginReply>(unknown).is_err());
+}
+
+#[test]
 fn a_problem_matches_its_example() {
     let detail =
         "the request was signed at 1795320000, now is 1795330000: sign it again with this time";
@@ -268,6 +305,9 @@ fn add_unknown_fields(value: &mut Value) {
         Value::Object(groups) if groups.contains_key("tills") => {
             groups.values_mut().for_each(add_unknown_fields);
         }
+        // An assignee is one key, the kind, and its name.
+        Value::Object(assignee)
+            if assignee.contains_key("group") || assignee.contains_key("device") => {}
         Value::Object(fields) => {
             fields.values_mut().for_each(add_unknown_fields);
             fields.insert("future_field".to_owned(), json!({ "x": [1, null] }));
@@ -293,6 +333,9 @@ fn an_old_reader_ignores_unknown_fields() {
     check_newer::<CheckInRequest>("check-in-request");
     check_newer::<CheckInReply>("check-in-reply");
     check_newer::<ReportRequest>("report-request");
+    check_newer::<BeginRequest>("begin-request");
+    check_newer::<BeginReply>("begin-reply-go");
+    check_newer::<BeginReply>("begin-reply-wait");
     check_newer::<ReportReply>("report-reply");
     check_newer::<Problem>("problem");
 }
@@ -364,6 +407,9 @@ fn a_manifest_with_an_unknown_field_is_refused() {
 #[test]
 fn every_example_has_a_test() {
     let tested = [
+        "begin-reply-go",
+        "begin-reply-wait",
+        "begin-request",
         "check-in-reply",
         "check-in-request",
         "check-in-request-first",

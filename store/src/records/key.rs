@@ -39,7 +39,8 @@ const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
 const KEYS: &str = "KEYS";
-const HEAD: &str = "HEAD";
+pub(super) const HEAD: &str = "HEAD";
+pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
 
 /// The key of one item.
@@ -129,6 +130,11 @@ impl Key {
     /// head would refuse each other.
     pub(super) fn recorded_changes() -> Self {
         Self::new(HEAD.to_owned(), "RECORDED")
+    }
+
+    /// Key of the mark of a paused target.
+    pub(super) fn pause() -> Self {
+        Self::new(HEAD.to_owned(), PAUSE)
     }
 
     /// Key of a commit. The keys of commits are in the order of their numbers.
@@ -276,6 +282,15 @@ impl Range {
 
     pub(super) fn host(name: &str) -> Self {
         Self::prefix(host_partition(name), "DEVICE")
+    }
+
+    /// Range of the current commit and the mark of a paused target.
+    pub(super) fn head_and_pause() -> Self {
+        Self {
+            pk: HEAD.to_owned(),
+            first: HEAD.to_owned(),
+            last: PAUSE.to_owned(),
+        }
     }
 
     /// Range of the commits with numbers below `before`.

@@ -25,6 +25,11 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// Returns the number of devices that were told of the package, and have not reported.
+    pub const fn told(&self) -> u64 {
+        self.announced.saturating_add(self.withdrawn)
+    }
+
     /// Returns the number of devices whose task is not announced yet.
     pub const fn waiting(&self) -> u64 {
         self.assigned

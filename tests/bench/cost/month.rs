@@ -227,13 +227,20 @@ impl Cloud {
         assigned.expect("a package can be assigned");
     }
 
-    /// Lets a device check in, and report all its tasks at once; returns whether it had any.
+    /// Lets a device check in, ask before each task, and report all its tasks at once; returns whether
+    /// it had any.
     async fn check_in(&mut self, peer: &Peer, at: UnixTime) -> bool {
         let reply = self.answer(peer.check_in(&[], at), at).await;
         if let Some(inventory) = peer.inventory().filter(|_| asks_for_inventory(&reply)) {
             self.answer(inventory, at).await;
         }
         let tasks = peer.read_reply(&reply).tasks;
+        for (package, attempt) in &tasks {
+            // Only a Packcast agent asks.
+            if let Some(asked) = peer.begin(*package, attempt.unwrap_or(1), at) {
+                self.answer(asked, at).await;
+            }
+        }
         let results: Vec<PeerResult> = tasks
             .into_iter()
             .map(|(package, attempt)| PeerResult {

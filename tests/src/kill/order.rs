@@ -18,6 +18,8 @@ pub enum Disorder {
     Stages { package: String },
     /// A stage of the journal was not on disk before the next effect.
     Journal { package: String },
+    /// The journal said that the agent acts before the function had permitted it.
+    Permission { package: String },
     /// The program was not started exactly once while the journal on disk allowed it.
     Program { package: String },
     /// A request was sent before the result was on disk.
@@ -31,6 +33,9 @@ impl fmt::Display for Disorder {
         match self {
             Self::Stages { package } => write!(f, "the journal of {package} skipped a stage"),
             Self::Journal { package } => write!(f, "the journal of {package} was not on disk"),
+            Self::Permission { package } => {
+                write!(f, "{package} began without the permission of the function")
+            }
             Self::Program { package } => {
                 write!(f, "{package} did not run once with its journal on disk")
             }
@@ -76,6 +81,7 @@ fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> 
         ] if has_program => (acting, running, finished),
         _ => return vec![Disorder::Stages { package: package() }],
     };
+    let is_permitted = is_permitted(steps, acting, expected.name);
     let [Some(acting), Some(running), Some(finished)] =
         [acting, running, finished].map(|renamed| durable(steps, renamed, expected.name))
     else {
@@ -87,6 +93,9 @@ fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> 
         begun.count()
     };
     let mut disorders = Vec::new();
+    if !is_permitted {
+        disorders.push(Disorder::Permission { package: package() });
+    }
     let programs = [
         begun(EffectKind::Spawn, acting, running),
         begun(EffectKind::Spawn, acting, finished),
@@ -134,6 +143,20 @@ fn durable(steps: &[TracedStep], renamed: usize, name: &str) -> Option<usize> {
     let after = lasting(&steps[renamed + 1..]);
     let synced = follows(&after, &[(EffectKind::Sync, &folder)])?;
     Some(renamed + 1 + synced)
+}
+
+/// Returns whether a request was answered after the package was prepared, and before step `acting`.
+///
+/// Nothing is left to fetch then, so it is the question before the package begins.
+fn is_permitted(steps: &[TracedStep], acting: usize, name: &str) -> bool {
+    let folder = format!("state/packages/{name}/work");
+    let before = &steps[..acting];
+    let is_work = |step: &TracedStep| is(step, (EffectKind::MakeFolder, &folder));
+    let Some(prepared) = before.iter().rposition(is_work) else {
+        return false;
+    };
+    let mut kinds = before[prepared..].iter().map(|step| step.effect.kind);
+    kinds.any(|kind| kind == EffectKind::Send) && kinds.any(|kind| kind == EffectKind::Receive)
 }
 
 /// Returns whether the history, which grew after step `finished`, is on disk when the journal is
@@ -195,12 +218,15 @@ mod tests {
     }];
 
     /// The effects of a correct agent, with the stages of its journal.
-    const GOOD: [(EffectKind, &str, Option<JournalStage>); 24] = [
+    const GOOD: [(EffectKind, &str, Option<JournalStage>); 27] = [
         (
             EffectKind::Rename,
             "state/packages/tool/journal",
             Some(JournalStage::Fetching),
         ),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::MakeFolder, "state/packages/tool/work", None),
+        (EffectKind::Send, "connection-1", None),
         (EffectKind::Receive, "connection-1", None),
         (EffectKind::Write, "state/packages/tool/journal.new", None),
         (EffectKind::Sync, "state/packages/tool/journal.new", None),
@@ -267,27 +293,31 @@ mod tests {
         let journal = "the journal of tool was not on disk";
         let stage = "the journal of tool skipped a stage";
         let history = "the journal of tool was removed before the history was on disk";
+        let permission = "tool began without the permission of the function";
         let program = "tool did not run once with its journal on disk";
         let expected = [
             (0, stage),
-            (2, journal),
-            (3, journal),
-            (4, stage),
+            (2, permission),
+            (3, permission),
+            (4, permission),
             (5, journal),
-            (6, program),
-            (7, journal),
+            (6, journal),
+            (7, stage),
             (8, journal),
-            (9, stage),
+            (9, program),
             (10, journal),
-            (11, program),
+            (11, journal),
+            (12, stage),
             (13, journal),
-            (14, journal),
-            (15, stage),
+            (14, program),
             (16, journal),
-            (20, history),
-            (21, history),
-            (22, history),
+            (17, journal),
+            (18, stage),
+            (19, journal),
             (23, history),
+            (24, history),
+            (25, history),
+            (26, history),
         ];
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
@@ -310,23 +340,23 @@ mod tests {
             assert_eq!(violations(&steps(&done)), expected, "{early:?} at {to}");
         };
         let journal = "the journal of tool was not on disk";
-        check(6, 5, journal);
-        check(6, 4, journal);
-        check(4, 3, journal);
-        check(11, 10, journal);
-        check(11, 7, "tool did not run once with its journal on disk");
+        check(9, 8, journal);
+        check(9, 7, journal);
+        check(7, 6, journal);
+        check(14, 13, journal);
+        check(14, 10, "tool did not run once with its journal on disk");
         check(
-            17,
-            12,
+            20,
+            15,
             "a request was sent before the result of tool was on disk",
         );
         check(
-            23,
-            21,
+            26,
+            24,
             "the journal of tool was removed before the history was on disk",
         );
         let mut failed = steps(&GOOD);
-        failed[7].stop = Stop::After(-5);
+        failed[13].stop = Stop::After(-5);
         assert_eq!(violations(&failed), journal);
     }
 }

@@ -45,12 +45,19 @@ pub(super) struct CachedHead {
     /// `None` before the first commit of the target.
     pub(super) head: Option<Arc<Head>>,
     pub(super) lists: Arc<[SignedKeyList]>,
+    /// An administrator has paused the target.
+    pub(super) is_paused: bool,
 }
 
 impl CachedHead {
     /// Returns the number of changes of the head, or 0 before the first commit.
     pub(super) fn order(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.order)
+    }
+
+    /// Returns the number of the head's commit, or 0 before the first commit.
+    pub(super) fn number(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.commit.id.number)
     }
 }
 
@@ -99,12 +106,16 @@ impl StateCache {
             return Ok(cached.clone());
         }
         // The head first: its key list is stored with it, so the lists read later include it.
-        let head = records.head().await?.map(Arc::new);
+        let (head, pause) = records.head_and_pause().await?;
         let mut chain = KeyChain::new(self.trust.clone());
         // A refused list does not matter: the table may have any number of forged lists.
         let _ = chain.follow_all(&records.lists_after(0).await?);
         let lists = chain.lists().cloned().collect();
-        let read = CachedHead { head, lists };
+        let read = CachedHead {
+            head: head.map(Arc::new),
+            lists,
+            is_paused: pause.is_some(),
+        };
         *lock(&self.head) = Some((now, read.clone()));
         Ok(read)
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod begin;
 mod commands;
 mod concurrency;
 mod cost;

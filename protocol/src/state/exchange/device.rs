@@ -63,6 +63,10 @@ pub enum WaitWord {
     Downgrade,
     /// The package is for other devices.
     OtherAudience,
+    /// The function has told the device to wait.
+    Held,
+    /// The function has not answered if the device may begin.
+    Unanswered,
     /// A reason of a later version.
     #[serde(other)]
     Other,
