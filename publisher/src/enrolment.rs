@@ -118,7 +118,8 @@ fn pass_key(text: &str) -> Option<[u8; 32]> {
         let local: LocalPassKey = serde_json::from_str(text).ok()?;
         BASE32_LOWER.decode(local.pass_key.as_bytes()).ok()?
     };
-    bytes.try_into().ok()
+    // Zeros come from a spoilt file. The function refuses them, too.
+    bytes.try_into().ok().filter(|bytes| *bytes != [0; 32])
 }
 
 #[cfg(test)]
@@ -159,7 +160,15 @@ mod tests {
 
     #[test]
     fn secrets_without_a_pass_key_are_refused() {
-        for secrets in ["", "path=0a", "pass_key=0a", "{}", "{\"pass_key\":\"a\"}"] {
+        let zeros = format!("pass_key={}", "0".repeat(64));
+        for secrets in [
+            "",
+            "path=0a",
+            "pass_key=0a",
+            "{}",
+            "{\"pass_key\":\"a\"}",
+            &zeros,
+        ] {
             let refused = created(secrets, 1);
             assert!(
                 matches!(refused, Err(TokenError::NoPassKey { .. })),

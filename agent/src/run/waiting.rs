@@ -1,8 +1,10 @@
 //! Packages that wait for another signed state: events, and the list for `status`.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use packcast_protocol::api::Cancel;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
@@ -13,7 +15,11 @@ use crate::target_state::permits::WaitReason;
 impl Agent {
     /// Reports that an attempt waits, and adds it to the list.
     pub(super) fn waits(&self, Cancel { id, attempt }: Cancel, reason: WaitReason) {
-        let WaitReason { reason, detail } = reason;
+        let WaitReason { reason, mut detail } = reason;
+        let is_expired = matches!(reason, WaitWord::KeyListExpired | WaitWord::CommitExpired);
+        if let Some(skew) = self.api.clock_skew().filter(|_| is_expired) {
+            let _ = write!(detail, "; {skew}");
+        }
         (self.observer)(Event::Waits {
             id,
             attempt,

@@ -63,6 +63,8 @@ pub enum WaitWord {
     Downgrade,
     /// The package is for other devices.
     OtherAudience,
+    /// The package has expired by the device's clock, which differs from the function's.
+    Clock,
     /// The function has told the device to wait.
     Held,
     /// The function has not answered if the device may begin.
