@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
+/// Seconds between the check-ins of a Packcast agent: a person waits for the next one.
+const CHECK_IN_INTERVAL_S: u32 = 60;
+
 /// The tokens and the key of a local system, in `secrets.json` (mode 0600).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LocalSecrets {
@@ -65,7 +68,7 @@ impl LocalSecrets {
                 .map(PassKey::new)
                 .expect("the key was checked when it was read or created"),
             trust,
-            check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
+            check_in_interval_s: CHECK_IN_INTERVAL_S,
             pace: Pacing::default(),
             group_cache_s: 0,
         }

@@ -27,6 +27,7 @@ mod history;
 mod interrupted;
 mod keys;
 mod kill_matrix;
+mod local_program;
 mod locations;
 mod messages;
 mod minisign;

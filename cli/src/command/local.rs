@@ -1,5 +1,6 @@
 //! `packcast local`: runs the whole system on this machine.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,9 +60,29 @@ impl Args {
         output::data(&text(state, key.public(), &state_dir));
         start_log();
         output::note("running; stop with Ctrl-C");
-        tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
+        stop_signal().await.map_err(Failure::failed)?;
         system.stop().await.map_err(Failure::failed)
     }
+}
+
+/// Waits for Ctrl-C and, on Unix, for SIGTERM and SIGHUP.
+#[cfg(unix)]
+async fn stop_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn stop_signal() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 fn no_location(failure: &Failure) -> Warning {
@@ -84,14 +105,17 @@ fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
 }
 
 /// Starts the log of refused and recorded requests on standard error; `RUST_LOG` sets the level.
+///
+/// The engine logs each refused transaction as a warning, but a refusal is a regular answer.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=off,packcast_check_in=info"));
     // A subscriber exists already if the system runs inside another program, such as a test.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // `anstream` removes the colours if standard error is not a terminal.
         .with_ansi(true)
+        .with_target(false)
         .with_writer(anstream::stderr)
         .try_init();
 }

@@ -11,8 +11,8 @@ use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
+use crate::{CheckInFunction, log_name};
 
 /// Answers if a device may begin with a package.
 pub(crate) async fn answer(
@@ -22,19 +22,22 @@ pub(crate) async fn answer(
     now: UnixTime,
 ) -> Result<BeginReply, DeviceError> {
     let device_state = admitted_state(function, device).await?;
+    let reason = reason(function, device, &device_state, asked, now).await?;
+    let (host, name) = (
+        log_name::host(&device_state),
+        log_name::package(function, asked.id),
+    );
     let (package, attempt) = (asked.id, asked.attempt);
-    Ok(
-        match reason(function, device, &device_state, asked, now).await? {
-            None => {
-                tracing::info!(%device, %package, attempt, "the device may begin");
-                BeginReply::Go
-            }
-            Some(reason) => {
-                tracing::info!(%device, %package, attempt, ?reason, "the device has to wait");
-                BeginReply::Wait { reason }
-            }
-        },
-    )
+    Ok(match reason {
+        None => {
+            tracing::info!(%host, %name, %device, %package, attempt, "the device may begin");
+            BeginReply::Go
+        }
+        Some(reason) => {
+            tracing::info!(%host, %name, %device, %package, attempt, ?reason, "the device has to wait");
+            BeginReply::Wait { reason }
+        }
+    })
 }
 
 /// Returns the reason for which the device waits; `None` if it may begin.

@@ -10,6 +10,7 @@ mod begin;
 mod device_access;
 mod groups;
 mod json;
+mod log_name;
 mod ocs;
 mod packages;
 mod pass_key;

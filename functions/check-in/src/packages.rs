@@ -70,6 +70,12 @@ impl Packages {
         Ok(self.records(records, &[id], now).await?.remove(&id))
     }
 
+    /// Returns a record that was read before, however old.
+    pub(crate) fn cached(&self, id: PackageId) -> Option<PackageRecord> {
+        let cached = self.lock();
+        cached.get(&id).map(|(_, package)| package.clone())
+    }
+
     pub(crate) fn invalidate(&self, id: PackageId) {
         self.lock().remove(&id);
     }

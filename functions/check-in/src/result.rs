@@ -12,8 +12,8 @@ use packcast_rollout::{
 use packcast_store::RecordsError;
 use packcast_store::records::{DeviceState, Recorded};
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
+use crate::{CheckInFunction, log_name};
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -46,16 +46,18 @@ pub(crate) async fn record(
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
+        let host = log_name::host(&device_state);
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
                 let code = shown(&reported.code);
+                let name = log_name::package(function, reported.package);
                 match reported.by {
                     ReportedBy::Ocs => {
-                        tracing::info!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                        tracing::info!(%host, %name, %device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
                     }
                     // A request of a Packcast agent can have 64 of these reports.
                     ReportedBy::Agent { .. } => {
-                        tracing::debug!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                        tracing::debug!(%host, %name, %device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
                     }
                 }
                 return Ok(ControlFlow::Break(()));
@@ -81,7 +83,8 @@ pub(crate) async fn record(
                     }
                 };
                 if recorded == Recorded::Written {
-                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
+                    let name = log_name::package(function, result.package);
+                    tracing::info!(%host, %name, %device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
                     return Ok(ControlFlow::Break(()));
                 }
             }

@@ -12,9 +12,9 @@ use packcast_rollout::{
 use packcast_store::RecordsError;
 use packcast_store::records::{Announcing, DeviceState};
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
 use crate::reconcile::{Reconciled, paused, reconciled};
+use crate::{CheckInFunction, log_name};
 
 /// Maximum number of tries to record the announcements of one check-in.
 const MAX_TRIES: usize = 3;
@@ -176,12 +176,18 @@ async fn record(
         .records
         .announce(device, leaf_order, announcing, now)
         .await?;
+    let host = log_name::host(&reconciled.device_state);
     for id in &announced.refused {
+        let name = log_name::package(function, *id);
         function.packages.invalidate(*id);
         let refused = announcing.iter().filter(|it| it.task.package == *id);
         let groups = refused.filter_map(|it| it.by_group).map(|(group, _)| group);
         function.groups.invalidate(groups);
-        tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
+        tracing::info!(%host, %name, %device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
+    }
+    for id in &announced.on_record {
+        let name = log_name::package(function, *id);
+        tracing::info!(%host, %name, %device, package = %id, "announced");
     }
     Ok(announced.on_record.into_iter().collect())
 }

@@ -8,7 +8,7 @@ use packcast_rollout::command::reopen;
 use packcast_store::records::Recorded;
 
 use crate::device_access::{DeviceError, admitted_state};
-use crate::{CheckInFunction, result};
+use crate::{CheckInFunction, log_name, result};
 
 /// Records the result in a DOWNLOAD.
 pub(super) async fn record(
@@ -45,7 +45,9 @@ pub(super) async fn record(
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {
-            tracing::info!(%device, %package, "the agent dropped the package on command: the task is pending again");
+            let host = log_name::host(&device_state);
+            let name = log_name::package(function, package);
+            tracing::info!(%host, %name, %device, %package, "the agent dropped the package on command: the task is pending again");
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))

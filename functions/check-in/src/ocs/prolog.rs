@@ -9,10 +9,10 @@ use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::DeviceState;
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, ExcludedState, admitted_state, record_check_in};
 use crate::reconcile::reconciled;
 use crate::tasks::{AnnouncedTask, announce_tasks};
+use crate::{CheckInFunction, log_name};
 
 /// Returns the reply to a PROLOG.
 pub(super) async fn reply(
@@ -99,12 +99,13 @@ async fn apply_commands(
             .device_state;
     }
     let instruction = instruct(&device_state.orders, &device_state.tasks, now);
+    let host = log_name::host(&device_state);
     for progress in &instruction.progress {
         function
             .records
             .record_command_progress(device, progress)
             .await?;
-        tracing::info!(%device, ?progress, "carried out a device command");
+        tracing::info!(%host, %device, ?progress, "carried out a device command");
     }
     Ok((device_state, instruction))
 }
