@@ -24,7 +24,7 @@ ocs-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
-# Kills the agent at each of its effects on files and the network, restarts it, and checks the final state of the device; takes `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
+# Kills the agent at each of its effects on files and the network, and commands of the publisher at each of their writes, restarts them, and checks the final state; takes `--only SUBJECT`, `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 
@@ -35,6 +35,10 @@ bench-check-in *ARGS:
 # Compares the agent's download of 1 GiB with curl's, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
 bench-agent *ARGS:
     cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
+
+# Stores 10,000 and 60,000 small files as the agent does, and compares the time with `tar` and one `sync`; takes `--files N`, `--rounds N`, `--folder FOLDER`.
+bench-store *ARGS:
+    cargo bench --quiet -p packcast-agent --bench store -- {{ ARGS }}
 
 # Tries the attacks of somebody without a signing key: on objects, table, function, and all of them at once.
 attacks *ARGS:
@@ -47,6 +51,10 @@ cost *ARGS:
 # Measures proofs and pages of the signed state, for 1,000, 100,000 and 1,000,000 devices.
 state:
     cargo run --quiet --release -p packcast-protocol --example state
+
+# Adds many devices to a group with one command, and measures the duration; takes `--devices N`.
+bench-group-add *ARGS:
+    cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
 
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:

@@ -1,23 +1,25 @@
-//! The client of the check-in function: two signed requests.
+//! The client of the check-in function: three signed requests.
 
+mod clock_skew;
 mod signing_time;
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use packcast_protocol::api::{
-    Admission, CHECK_IN_PATH, CheckInReply, CheckInRequest, MAX_REPORTS, Problem, ProblemKind,
-    REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
+    Admission, BEGIN_PATH, BeginReply, BeginRequest, CHECK_IN_PATH, CheckInReply, CheckInRequest,
+    MAX_REPORTS, Problem, ProblemKind, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
-use packcast_protocol::{AgentId, UnixTime};
+use packcast_protocol::{AgentId, UnixTime, terminal};
 use reqwest::{Client, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(crate) use self::clock_skew::ClockSkew;
 use self::signing_time::signing_time;
 use crate::config::Server;
-use crate::{clock, printable, retry};
+use crate::{clock, retry};
 
 /// The size limit of a reply, in bytes.
 ///
@@ -49,7 +51,8 @@ pub(crate) enum ClientError {
         detail: String,
     },
     #[error(
-        "the clock of server {url} shows {function}, this device's clock {clock} (Unix time): set the device's clock"
+        "the clock of server {url} shows {}, this device's clock {}: set the device's clock",
+        function.day(), clock.day()
     )]
     Clock {
         url: String,
@@ -108,6 +111,8 @@ pub(crate) struct ApiClient {
     agent: AgentId,
     /// The latest answer was that the device is blocked or removed.
     excluded: Cell<bool>,
+    /// The clocks, if the function has refused the latest request because of the device's clock.
+    skew: Cell<Option<ClockSkew>>,
 }
 
 impl ApiClient {
@@ -119,6 +124,7 @@ impl ApiClient {
             key,
             agent,
             excluded: Cell::new(false),
+            skew: Cell::new(None),
         }
     }
 
@@ -150,10 +156,28 @@ impl ApiClient {
             .await
     }
 
+    /// Asks if the device may begin with a package. `known` is a time that has passed, for a device
+    /// with a wrong clock.
+    pub(crate) async fn begin(
+        &self,
+        pass: Secret,
+        request: &BeginRequest,
+        known: UnixTime,
+    ) -> Result<BeginReply, ClientError> {
+        let admission = Admission::Pass(pass);
+        self.post(BEGIN_PATH, &admission, request, known).await
+    }
+
     /// Returns `true` if an administrator had blocked or removed the device when the function last
     /// answered.
     pub(crate) fn is_excluded(&self) -> bool {
         self.excluded.get()
+    }
+
+    /// Returns the clocks if the function has refused the latest request because of the device's
+    /// clock.
+    pub(crate) fn clock_skew(&self) -> Option<ClockSkew> {
+        self.skew.get()
     }
 
     async fn post<Reply: DeserializeOwned>(
@@ -191,6 +215,7 @@ impl ApiClient {
                     // The reply shows the function's clock, so the request is signed again with
                     // that time, once.
                     let clock = clock::now();
+                    self.skew.set(Some(ClockSkew { function, clock }));
                     now = signing_time(function, clock, known).ok_or_else(|| {
                         let url = self.server.url(path).to_string();
                         ClientError::Clock {
@@ -212,7 +237,12 @@ impl ApiClient {
                     // The next signature needs the time of its own sending.
                     now = now.plus(wait.as_secs());
                 }
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    if !corrected {
+                        self.skew.set(None);
+                    }
+                    return Ok(reply);
+                }
             }
         }
     }
@@ -287,7 +317,7 @@ fn refusal(url: String, status: StatusCode, body: &[u8]) -> PostError {
         status,
         kind: problem.kind,
         // The detail comes from outside and ends up in logs, so its length is bounded.
-        detail: printable::line(&problem.detail.chars().take(500).collect::<String>()),
+        detail: terminal::line(&problem.detail.chars().take(500).collect::<String>()),
     };
     if problem.kind == ProblemKind::ClockSkew {
         PostError::Skew {
@@ -364,7 +394,7 @@ mod tests {
         cannot reach server https://ocs.example/v1/check-in: try again later
         server https://ocs.example/v1/check-in is unavailable (status 503): try again later
         server https://ocs.example/v1/check-in refused the request (status 403): the pass is not valid
-        the clock of server https://ocs.example/v1/check-in shows 4000000000, this device's clock 1795000000 (Unix time): set the device's clock
+        the clock of server https://ocs.example/v1/check-in shows 2096-10-02, this device's clock 2026-11-18: set the device's clock
         the reply of https://ocs.example/v1/check-in is not from a check-in function (status 200): check `server` in the configuration
         cannot write the request as JSON
         ");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use packcast_protocol::{DeviceId, with_causes};
+use packcast_protocol::{DeviceId, terminal, with_causes};
 
 use crate::config::{Config, DEFAULT_PATH};
 use crate::event::{Event, Observer};
@@ -13,7 +13,7 @@ use crate::platform::MachineIds;
 use crate::run::{Agent, RunError};
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, printable, retry, signals, state::identity};
+use crate::{output, platform, retry, signals, state::identity};
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
@@ -35,7 +35,13 @@ pub struct Global {
     #[arg(long, global = true, env = "PACKCAST_AGENT_CONFIG", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
     /// Write data in this form
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        ignore_case = true,
+        default_value = "text"
+    )]
     pub format: Format,
 }
 
@@ -122,7 +128,7 @@ async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(),
 fn observer(format: Format) -> Observer {
     Arc::new(move |event: Event| match format {
         Format::Json => output::json(&event),
-        Format::Text => tracing::info!("{}", printable::line(&event.to_string())),
+        Format::Text => tracing::info!("{}", terminal::line(&event.to_string())),
     })
 }
 

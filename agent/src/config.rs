@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use packcast_archive::Limits;
 use packcast_protocol::api::Secret;
 use packcast_protocol::state::TrustedRoots;
+use packcast_protocol::text_input;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
@@ -202,12 +203,12 @@ impl ConfigFile {
 
 fn read_bounded(path: &Path) -> io::Result<String> {
     use io::Read as _;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     fs::File::open(path)?
         // The path may lead to a device file that never ends.
         .take(MAX_FILE_BYTES)
-        .read_to_string(&mut text)?;
-    Ok(text)
+        .read_to_end(&mut bytes)?;
+    Ok(text_input::decode(bytes)?)
 }
 
 #[cfg(test)]
@@ -294,6 +295,34 @@ mod tests {
         dangerously_run_unsigned_packages is not an option any more: the signed state names every package, so remove the option
         dangerously_trust_server_assignments is not an option any more: the signed state names every package, so remove the option
         ");
+    }
+
+    #[test]
+    fn files_may_begin_with_a_byte_order_mark() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let marked = format!("\u{FEFF}{}", text(&required()));
+        fs::write(&path, &marked).unwrap();
+        Config::load(&path).unwrap();
+        let wide: Vec<u8> = marked.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        fs::write(&path, wide).unwrap();
+        let refused = packcast_protocol::with_causes(&Config::load(&path).unwrap_err());
+        let refused = refused.replace(&path.display().to_string(), "agent.toml");
+        insta::assert_snapshot!(refused, @"cannot read configuration agent.toml: create it, or pass --config: the text is UTF-16: save it as UTF-8");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_token_may_begin_with_a_byte_order_mark() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        fs::write(&path, "\u{FEFF}0123456789abcdef\r\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut config = Config::parse(&text(&required())).unwrap();
+        config.enrolment_token_file = Some(path);
+        let token = config.enrolment_token().unwrap().unwrap();
+        assert_eq!(token.reveal(), "0123456789abcdef");
     }
 
     #[cfg(unix)]

@@ -6,6 +6,7 @@
 mod attempt;
 mod attempt_error;
 mod decide;
+mod go;
 mod machine;
 mod perform;
 #[cfg(test)]

@@ -69,11 +69,10 @@ impl Accepted {
 
     /// Checks again that the manifest has not expired. Nothing else of it can change.
     pub(crate) fn check_expiry(&self, now: UnixTime) -> Result<(), AcceptError> {
-        let expires = self.expires;
-        if expires <= now {
-            return Err(ManifestError::Expired { expires }.into());
+        match self.expired(now) {
+            Some(expires) => Err(ManifestError::Expired { expires }.into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

@@ -2,28 +2,31 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use packcast_protocol::terminal;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 
-use crate::printable;
+use crate::log_writer::HarmlessLog;
 
 /// Writes a value as one line of JSON.
 ///
 /// Write errors are ignored: the reader may have closed the pipe.
 pub(crate) fn json(value: &impl Serialize) {
-    if let Ok(mut line) = serde_json::to_vec(value) {
-        line.push(b'\n');
-        let _ = io::stdout().lock().write_all(&line);
+    if let Ok(document) = serde_json::to_string(value) {
+        let line = terminal::json(&document) + "\n";
+        let _ = io::stdout().lock().write_all(line.as_bytes());
     }
 }
 
+/// Writes lines of text.
 pub(crate) fn text(text: &str) {
+    let text = terminal::lines(text);
     let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// Writes an error of the program to standard error.
 pub(crate) fn problem(text: &str) {
-    let text = printable::lines(text);
+    let text = terminal::lines(text);
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 
@@ -43,6 +46,6 @@ pub(crate) fn start_log() {
         .with_ansi(is_coloured())
         // The reader of the log may have closed the pipe. The agent continues without it.
         .log_internal_errors(false)
-        .with_writer(io::stderr)
+        .with_writer(|| HarmlessLog(io::stderr()))
         .try_init();
 }

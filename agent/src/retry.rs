@@ -15,6 +15,15 @@ pub(crate) fn wait(failed: u32, random: u32) -> Duration {
     Duration::from_millis(full - less)
 }
 
+/// Returns the pause in seconds until the next round, after `failed` rounds in a row in which the
+/// function did not answer if a package may begin.
+///
+/// The pause is a minute, doubled with each such round up to an hour.
+pub(crate) fn round_pause_s(failed: u32) -> u32 {
+    let doubled = 1_u32 << failed.saturating_sub(1).min(6);
+    (60 * doubled).min(3_600)
+}
+
 /// Returns a period that is up to a tenth longer or shorter, so that the check-ins of many devices
 /// spread out.
 pub(crate) fn spread(seconds: u32, random: u32) -> Duration {
@@ -40,6 +49,12 @@ mod tests {
         check(3, 0, 4000);
         check(40, 0, 30_000);
         check(40, u32::MAX, 15_000);
+    }
+
+    #[test]
+    fn rounds_without_an_answer_pause_for_up_to_an_hour() {
+        let pauses = [1, 2, 3, 6, 7, u32::MAX].map(round_pause_s);
+        assert_eq!(pauses, [60, 120, 240, 1_920, 3_600, 3_600]);
     }
 
     #[test]

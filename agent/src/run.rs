@@ -11,13 +11,14 @@ mod recover;
 mod unaccepted;
 mod waiting;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +34,7 @@ use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
 use crate::platform::{Containment, MachineIds};
+use crate::retry;
 use crate::state::history::{History, acted_under};
 use crate::state::identity::{self, IdentityError};
 use crate::state::journal::{Finished, Journal, StoredJournal};
@@ -40,6 +42,7 @@ use crate::state::waiting::WaitList;
 use crate::state::{Lock, StateDir, StateError};
 use crate::target_state::TargetStateError;
 use crate::target_state::followed_state::FollowedState;
+use crate::target_state::permits::WaitReason;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -100,13 +103,16 @@ pub(crate) struct Agent {
     _lock: Lock,
     history: RefCell<History>,
     containment: Containment,
+    machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
     downloads: Downloads,
     api: ApiClient,
     followed: RefCell<FollowedState>,
-    /// The packages that wait for another signed state, as they are on disk.
+    /// The packages with which the agent does not begin, as they are on disk.
     waiting: RefCell<WaitList>,
+    /// The number of rounds in a row in which the function did not answer if a package may begin.
+    unanswered: Cell<u32>,
     observer: Observer,
     stop: CancellationToken,
 }
@@ -149,11 +155,13 @@ impl Agent {
             _lock: lock,
             history: RefCell::new(history),
             containment,
+            machine,
             copied: RefCell::new(copied),
             downloads,
             api,
             followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
+            unanswered: Cell::new(0),
             observer,
             stop,
         })
@@ -180,7 +188,10 @@ impl Agent {
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &InterimCheckIns::due_in(next)).await?;
-        Ok(next)
+        Ok(match self.unanswered.get() {
+            0 => next,
+            rounds => next.min(retry::round_pause_s(rounds)),
+        })
     }
 
     pub(crate) const fn stop(&self) -> &CancellationToken {
@@ -210,12 +221,13 @@ impl Agent {
     /// Carries out the planned items in order.
     ///
     /// A package with unavailable locations blocks the packages of lower priority. A package that
-    /// waits for another signed state blocks nothing. A device that was blocked or removed begins no
-    /// further package.
+    /// waits for another signed state, or for the permission of the function, blocks nothing. A device
+    /// that was blocked or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
-        let mut not_permitted = BTreeSet::new();
+        let mut not_begun = BTreeSet::new();
+        let mut is_unanswered = false;
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -232,8 +244,8 @@ impl Agent {
                     return Ok(());
                 }
             }
-            let (cancel, state) = match work {
-                WorkItem::Cancel(cancel) => (cancel, self.cancel(cancel).await?),
+            let (cancel, blocked, state) = match work {
+                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
                     let state = self.deploy(&task, blocked, meanwhile).await?;
@@ -244,24 +256,24 @@ impl Agent {
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
                     }
-                    (cancel_of(&task), state)
+                    (cancel_of(&task), blocked, state)
                 }
             };
-            if let DeploymentState::AwaitingState { reason, .. } = state {
-                not_permitted.insert(cancel.id);
-                self.waits(cancel, reason);
-                continue;
-            }
-            self.waits_no_longer(cancel.id);
-            if let DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) =
-                state
-                && finished.report.attempt == cancel.attempt
-            {
-                (self.observer)(event(&finished));
+            if let Some(finished) = finished(&state, cancel.attempt) {
+                self.waits_no_longer(cancel.id);
+                (self.observer)(event(finished));
                 self.report(cancel.id, StepEvent::ReportDue).await;
+            } else if let Some(reason) = wait_reason(state, blocked) {
+                is_unanswered |= reason.reason == WaitWord::Unanswered;
+                not_begun.insert(cancel.id);
+                self.waits(cancel, reason);
+            } else {
+                self.waits_no_longer(cancel.id);
             }
         }
-        self.only_these_wait(&not_permitted);
+        self.only_these_wait(&not_begun);
+        let rounds = self.unanswered.get().saturating_add(1);
+        self.unanswered.set(if is_unanswered { rounds } else { 0 });
         Ok(())
     }
 
@@ -346,6 +358,33 @@ impl Agent {
             stop: &self.stop,
             cancel,
         }
+    }
+}
+
+/// Returns the result of an attempt that is not reported yet.
+fn finished(state: &DeploymentState, attempt: u32) -> Option<&Finished> {
+    match state {
+        DeploymentState::Resting(Some(StoredJournal::Read(Journal::Finished(finished)))) => {
+            Some(finished).filter(|finished| finished.report.attempt == attempt)
+        }
+        _ => None,
+    }
+}
+
+/// Returns the reason why the agent has not begun with an announced package, or not gone on.
+/// `blocked` packages have a lower priority than a package that waits.
+fn wait_reason(state: DeploymentState, blocked: bool) -> Option<WaitReason> {
+    match state {
+        DeploymentState::AwaitingState { reason, .. } => Some(reason),
+        DeploymentState::Waiting { reason, .. } => Some(WaitReason {
+            reason: WaitWord::Unreachable,
+            detail: reason,
+        }),
+        _ if blocked => Some(WaitReason {
+            reason: WaitWord::Behind,
+            detail: "a package of higher priority waits for its locations".to_owned(),
+        }),
+        _ => None,
     }
 }
 

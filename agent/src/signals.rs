@@ -2,7 +2,10 @@
 
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM.
+/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM and SIGHUP.
+///
+/// SIGHUP comes when the terminal or the session of the agent ends. Without a handler it would kill
+/// the agent while a program runs.
 pub(crate) fn token() -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
@@ -21,11 +24,16 @@ async fn stop_signal() {
     use futures_util::future::select;
     use tokio::signal::unix::{SignalKind, signal};
 
-    let Ok(mut term) = signal(SignalKind::terminate()) else {
+    let signals = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::hangup()),
+    );
+    let (Ok(mut term), Ok(mut hangup)) = signals else {
         return std::future::pending().await;
     };
-    let interrupt = tokio::signal::ctrl_c();
-    select(pin!(term.recv()), pin!(interrupt)).await;
+    let (term, hangup) = (pin!(term.recv()), pin!(hangup.recv()));
+    let interrupt = pin!(tokio::signal::ctrl_c());
+    select(select(term, hangup), interrupt).await;
 }
 
 #[cfg(not(unix))]

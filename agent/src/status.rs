@@ -103,6 +103,7 @@ fn line(finished: &Finished) -> String {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::NotApplicable => "not applicable",
     };
     let (id, attempt, code) = (report.id, report.attempt, &report.code);
     format!("{id}  attempt {attempt}  {outcome:<9}  {code:<24}  {name}")

@@ -1,17 +1,21 @@
 //! Writes the files of an archive to a folder.
 
-use std::collections::BTreeSet;
+mod batch;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, File, OpenOptions};
+use cap_std::fs::{Dir, File, Metadata};
 use packcast_archive::{
-    ArchiveError, Content, Entry, EntryKind, EntryPath, Limits, NameCheck, PART, Summary, System,
-    shown, walk,
+    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, Limits, NameCheck, PART,
+    Summary, System, shown, walk,
 };
 use packcast_protocol::ArchiveFormat;
 
+use self::batch::Batch;
+pub(crate) use self::batch::BatchSize;
 use crate::platform::{self, ComponentError, is_full};
 
 /// The guarantee for files after a power failure.
@@ -92,8 +96,9 @@ impl fmt::Display for Written {
 /// reader sees the old or the new file, with [`Durability::Lasting`] even after a power failure. It
 /// writes nothing outside `folder`: it replaces links, and never follows a link out of the folder.
 /// Neither on the way to `folder` nor inside does it follow a link that another user owns.
-/// Files that are not in the archive stay. Modes are 755 for executables and 644 for other files.
-/// Times are not preserved.
+/// Files that are not in the archive stay. Files and new folders get the modes of the archive. A
+/// file that replaces another keeps its owner, and its restrictions for group and others. Times are
+/// not preserved.
 ///
 /// # Errors
 /// After an error, complete files stay in the folder. No temporary file is left.
@@ -111,10 +116,10 @@ pub fn unpack<R: Read + Seek>(
     let walked = walk(format, reader, limits, |entry, content| {
         unpacker.put(entry, content)
     });
-    // Complete files must survive a power failure, even after an error.
-    let synced = unpacker.sync();
+    // Complete files get their names, and must survive a power failure, even after an error.
+    let finished = unpacker.finish();
     walked
-        .and_then(|summary| synced.map(|()| summary))
+        .and_then(|summary| finished.map(|()| summary))
         .map_err(|cause| Unfinished {
             cause,
             written: unpacker.written,
@@ -156,6 +161,15 @@ struct Unpacker<'a> {
     names: Option<NameCheck>,
     durability: Durability,
     written: Written,
+    /// The files that wait for their names.
+    batch: Batch,
+    /// The folders that the agent has created, and those in which it has removed the incomplete
+    /// files of an interrupted run.
+    clean: HashSet<String>,
+    /// The folders that the agent has created.
+    created: HashSet<String>,
+    /// The modes of new folders that are set at the end, because the agent writes to the folders.
+    folder_modes: BTreeMap<String, EntryMode>,
     /// The changed folders inside `folder`, to be synchronised to disk.
     changed: BTreeSet<String>,
     /// The changed folders above `folder`, to be synchronised to disk.
@@ -201,52 +215,73 @@ impl<'a> Unpacker<'a> {
             names: System::here().map(NameCheck::new),
             durability,
             written: Written::default(),
+            batch: Batch::default(),
+            clean: HashSet::new(),
+            created: HashSet::new(),
+            folder_modes: BTreeMap::new(),
             changed: BTreeSet::new(),
             above,
         })
     }
 
     fn put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), UnpackError> {
-        let path = || self.folder.join(entry.path.as_str());
-        match self.try_put(entry, content) {
-            Ok(()) => Ok(()),
-            Err(WriteEntryError::Archive(error)) => Err(UnpackError::Archive(error)),
-            Err(WriteEntryError::InTheWay(obstacle)) => Err(UnpackError::InTheWay {
-                path: path(),
-                obstacle,
-            }),
-            Err(WriteEntryError::Io(source)) if is_full(&source) => {
-                Err(UnpackError::NoSpace { path: path() })
+        let full = match self.try_put(entry, content) {
+            Ok(full) => full,
+            Err(WriteEntryError::Archive(error)) => return Err(UnpackError::Archive(error)),
+            Err(WriteEntryError::InTheWay(obstacle)) => {
+                return Err(UnpackError::InTheWay {
+                    path: self.folder.join(entry.path.as_str()),
+                    obstacle,
+                });
             }
-            Err(WriteEntryError::Io(source)) => Err(UnpackError::Write {
-                path: path(),
-                source,
-            }),
-        }
-    }
-
-    fn try_put(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), WriteEntryError> {
-        check_names(&mut self.names, entry)?;
-        for folder in entry.path.ancestors() {
-            self.make_folder(folder)?;
-        }
-        let path = entry.path.as_str();
-        if entry.kind.is_folder() {
-            return self.make_folder(path);
-        }
-        if self.dir.symlink_metadata(path).is_ok_and(|it| it.is_dir()) {
-            return Err(WriteEntryError::InTheWay("a folder"));
-        }
-        self.replace(entry, content)?;
-        self.written.note(&entry.path);
-        if !self.changed.contains(parent(&entry.path)) {
-            self.changed.insert(parent(&entry.path).to_owned());
+            Err(WriteEntryError::Io(error)) => return Err(self.cannot_write(&entry.path, error)),
+        };
+        if full || self.durability == Durability::Temporary {
+            self.flush()?;
         }
         Ok(())
     }
 
-    fn make_folder(&mut self, path: &str) -> Result<(), WriteEntryError> {
-        let Err(error) = self.dir.create_dir(path) else {
+    fn cannot_write(&self, path: &EntryPath, error: io::Error) -> UnpackError {
+        cannot_write(self.folder.join(path.as_str()), error)
+    }
+
+    /// Writes a file, a link or a folder. Returns `true` if the batch is full.
+    fn try_put(
+        &mut self,
+        entry: &Entry,
+        content: &mut Content<'_>,
+    ) -> Result<bool, WriteEntryError> {
+        check_names(&mut self.names, entry)?;
+        for folder in entry.path.ancestors() {
+            self.make_folder(folder, None)?;
+        }
+        let path = entry.path.as_str();
+        if let EntryKind::Directory { mode } = entry.kind {
+            self.make_folder(path, Some(mode))?;
+            return Ok(false);
+        }
+        let replaced = self.dir.symlink_metadata(path).ok();
+        if replaced.as_ref().is_some_and(Metadata::is_dir) {
+            return Err(WriteEntryError::InTheWay("a folder"));
+        }
+        self.write(entry, content, replaced.as_ref())
+    }
+
+    fn make_folder(&mut self, path: &str, mode: Option<EntryMode>) -> Result<(), WriteEntryError> {
+        if self.created.contains(path) {
+            // The entry of a folder may come after the entries in the folder.
+            self.folder_modes
+                .extend(mode.map(|mode| (path.to_owned(), mode)));
+            return Ok(());
+        }
+        let first = mode.unwrap_or(EntryMode::FOLDER);
+        let Err(error) = platform::create_folder(&self.dir, path, first) else {
+            self.created.insert(path.to_owned());
+            self.clean.insert(path.to_owned());
+            if let Some(mode) = mode.filter(|mode| platform::needs_folder_mode(*mode)) {
+                self.folder_modes.insert(path.to_owned(), mode);
+            }
             let above = path.rsplit_once('/').map_or("", |(above, _)| above);
             self.changed.insert(above.to_owned());
             return Ok(());
@@ -269,63 +304,136 @@ impl<'a> Unpacker<'a> {
         }))
     }
 
-    /// Writes a file or a link under a temporary name, then renames it.
-    fn replace(&self, entry: &Entry, content: &mut Content<'_>) -> Result<(), WriteEntryError> {
-        let path = entry.path.as_str();
-        let part = match parent(&entry.path) {
-            "" => PART.to_owned(),
-            parent => format!("{parent}/{PART}"),
-        };
-        self.remove_leftover(&part)?;
-        self.write(&part, entry, content)
-            .and_then(|file| {
-                platform::make_replaceable(&self.dir, path)?;
-                self.dir.rename(&part, &self.dir, path)?;
-                match file.filter(|_| self.durability == Durability::Lasting) {
-                    Some(file) => Ok(platform::sync_renamed(&file.into_std())?),
-                    None => Ok(()),
-                }
-            })
+    /// Writes a file or a link under a temporary name. Returns `true` if the batch is full.
+    fn write(
+        &mut self,
+        entry: &Entry,
+        content: &mut Content<'_>,
+        replaced: Option<&Metadata>,
+    ) -> Result<bool, WriteEntryError> {
+        let folder = parent(&entry.path);
+        self.remove_leftovers(folder)?;
+        let mut part = format!("{PART}-{}", self.batch.next());
+        if !folder.is_empty() {
+            part = format!("{folder}/{part}");
+        }
+        let file = self
+            .write_part(&part, entry, content, replaced)
             .inspect_err(|_| {
                 // Report the first error, not an error from the removal.
                 let _ = self.dir.remove_file(&part);
-            })
+            })?;
+        if !self.changed.contains(folder) {
+            self.changed.insert(folder.to_owned());
+        }
+        Ok(self.batch.add(entry.path.clone(), part, file)?)
     }
 
-    /// Writes a file or a link. Returns the open file, or `None` for a link.
-    fn write(
+    /// Writes a file or a link. Returns the open file and its length, or `None` for a link.
+    fn write_part(
         &self,
         part: &str,
         entry: &Entry,
         content: &mut Content<'_>,
-    ) -> Result<Option<File>, WriteEntryError> {
+        replaced: Option<&Metadata>,
+    ) -> Result<Option<(File, u64)>, WriteEntryError> {
         match &entry.kind {
             EntryKind::Symlink { target } => {
                 platform::symlink(&self.dir, target.as_str(), part)?;
                 Ok(None)
             }
-            EntryKind::File { executable, .. } => {
-                // `create_new` does not follow a link that somebody else puts there.
-                let mut options = OpenOptions::new();
-                options.write(true).create_new(true);
-                let mut file = self.dir.open_with(part, &options)?;
-                content.copy_to::<WriteEntryError>(&mut file)?;
-                platform::set_mode(&file, *executable)?;
-                if self.durability == Durability::Lasting {
-                    file.sync_all()?;
-                }
-                Ok(Some(file))
+            EntryKind::File { mode, .. } => {
+                let mut file = platform::create_private(&self.dir, part)?;
+                let bytes = content.copy_to::<WriteEntryError>(&mut file)?;
+                let replaced = replaced.filter(|it| it.is_file());
+                platform::set_rights(&self.dir, parent(&entry.path), &file, *mode, replaced)?;
+                Ok(Some((file, bytes)))
             }
-            EntryKind::Directory => Ok(None),
+            EntryKind::HardLink { target } => self.link(part, target, entry, replaced),
+            EntryKind::Directory { .. } => Ok(None),
         }
     }
 
-    /// Removes the temporary file of an interrupted run.
-    fn remove_leftover(&self, part: &str) -> io::Result<()> {
-        match self.dir.remove_file(part) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+    /// Gives a file that was written before another name.
+    ///
+    /// The names share one owner and one mode. If the replaced file had other restrictions, the new
+    /// one is a copy.
+    fn link(
+        &self,
+        part: &str,
+        target: &EntryPath,
+        entry: &Entry,
+        replaced: Option<&Metadata>,
+    ) -> Result<Option<(File, u64)>, WriteEntryError> {
+        let written = self.batch.part(target).unwrap_or(target.as_str());
+        let replaced = replaced.filter(|it| it.is_file());
+        let Some(mode) = replaced
+            .map(|replaced| platform::restrictions(&self.dir, written, replaced))
+            .transpose()?
+            .flatten()
+        else {
+            self.dir.hard_link(written, &self.dir, part)?;
+            return Ok(None);
+        };
+        let mut from = self.dir.open(written)?;
+        let mut file = platform::create_private(&self.dir, part)?;
+        let bytes = io::copy(&mut from, &mut file)?;
+        platform::set_rights(&self.dir, parent(&entry.path), &file, mode, replaced)?;
+        Ok(Some((file, bytes)))
+    }
+
+    /// Removes the incomplete files of an interrupted run from a folder.
+    fn remove_leftovers(&mut self, folder: &str) -> io::Result<()> {
+        if self.clean.contains(folder) {
+            return Ok(());
         }
+        let path = if folder.is_empty() { "." } else { folder };
+        for found in self.dir.read_dir(path)? {
+            let name = found?.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(PART)) {
+                match self.dir.remove_file(Path::new(path).join(name)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+            }
+        }
+        self.clean.insert(folder.to_owned());
+        Ok(())
+    }
+
+    /// Gives the files of the batch their names.
+    ///
+    /// Each file is on disk before it gets its name, so that no crash leaves the name with a part
+    /// of the content.
+    fn flush(&mut self) -> Result<(), UnpackError> {
+        let batch = std::mem::take(&mut self.batch);
+        if self.durability == Durability::Lasting
+            && let Err(error) = batch.sync()
+        {
+            batch.discard(&self.dir);
+            return Err(cannot_write(self.folder.to_owned(), error));
+        }
+        let written = &mut self.written;
+        batch
+            .rename(&self.dir, self.durability, |path| written.note(path))
+            .map_err(|(path, error)| self.cannot_write(&path, error))
+    }
+
+    /// Completes the files that are written, and the new folders.
+    fn finish(&mut self) -> Result<(), UnpackError> {
+        let flushed = self.flush();
+        let modes = self.set_folder_modes();
+        flushed.and(modes).and(self.sync())
+    }
+
+    fn set_folder_modes(&mut self) -> Result<(), UnpackError> {
+        // In reverse order: a folder without the right to enter hides the folders in it.
+        for (path, mode) in std::mem::take(&mut self.folder_modes).into_iter().rev() {
+            platform::set_folder_mode(&self.dir, &path, mode)
+                .map_err(|error| cannot_write(self.folder.join(&path), error))?;
+            self.changed.insert(path);
+        }
+        Ok(())
     }
 
     /// Synchronises the changed folders, so that new names survive a power failure.
@@ -335,10 +443,17 @@ impl<'a> Unpacker<'a> {
         }
         let inside = self.changed.iter().map(|folder| self.folder.join(folder));
         let above = self.above.iter().map(|folder| (*folder).to_owned());
-        for path in inside.chain(above) {
-            platform::sync_folder(&path).map_err(|source| UnpackError::Write { path, source })?;
-        }
-        Ok(())
+        batch::sync_folders(&inside.chain(above).collect::<Vec<_>>())
+            .map_err(|(path, error)| cannot_write(path, error))
+    }
+}
+
+fn cannot_write(path: PathBuf, error: io::Error) -> UnpackError {
+    if is_full(&error) {
+        UnpackError::NoSpace { path }
+    } else {
+        let source = error;
+        UnpackError::Write { path, source }
     }
 }
 

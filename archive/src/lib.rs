@@ -5,8 +5,10 @@
 //! write files, and it reads no clock and no environment.
 
 mod metered;
+mod mode;
 mod names;
 mod path;
+mod sparse;
 mod tar;
 mod tree;
 mod zip;
@@ -15,8 +17,11 @@ use std::io::{self, Read, Seek, Write};
 
 use packcast_protocol::ArchiveFormat;
 
+pub use mode::EntryMode;
 pub use names::{NameCheck, NameError, System};
 pub use path::{EntryPath, EntryPathError, LinkTarget, PART};
+use tree::{Duplicates, Node, Tree};
+
 pub use tree::TreeError;
 
 /// The limits of an archive.
@@ -50,28 +55,36 @@ pub struct Summary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub path: EntryPath,
+    /// `true` if the archive does not say how the path is encoded. The path is then decoded from
+    /// code page 437, as the zip format has it, and may differ from the original.
+    pub is_path_guessed: bool,
     pub kind: EntryKind,
 }
 
-/// The kind of an entry. Owners, times and set-user-id bits are not preserved.
+/// The kind of an entry. Owners and times are not preserved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     File {
-        /// `true` if the owner may run the file.
-        executable: bool,
+        mode: EntryMode,
         /// The length in the entry's header, in bytes. The content itself is counted separately.
         bytes: u64,
     },
-    Directory,
+    Directory {
+        mode: EntryMode,
+    },
     Symlink {
         target: LinkTarget,
+    },
+    /// Another name of an earlier file of the archive.
+    HardLink {
+        target: EntryPath,
     },
 }
 
 impl EntryKind {
     /// Returns `true` if the entry is a folder.
     pub const fn is_folder(&self) -> bool {
-        matches!(self, Self::Directory)
+        matches!(self, Self::Directory { .. })
     }
 }
 
@@ -102,6 +115,10 @@ pub enum ArchiveError {
         #[source]
         source: TreeError,
     },
+    #[error(
+        "hard link {entry:?} of the archive leads to {target:?}, which is not an earlier file of the archive"
+    )]
+    HardLink { entry: String, target: String },
     #[error("cannot store entry {entry:?} of the archive on {system}")]
     Name {
         entry: String,
@@ -142,6 +159,7 @@ impl ArchiveError {
             Self::Path { .. }
                 | Self::Tree { .. }
                 | Self::Name { .. }
+                | Self::HardLink { .. }
                 | Self::Contradiction { .. }
                 | Self::GoesOn
                 | Self::Kind { .. }
@@ -159,15 +177,17 @@ impl ArchiveError {
 ///
 /// The function refuses:
 ///
-/// - absolute paths, paths that climb out of the folder, drive letters, control characters
-/// - links that leave the archive's folder, paths that lead through a link, duplicate files
-/// - hard links, devices, pipes, sockets, sparse and encrypted entries
+/// - paths that climb out of the folder, and control characters
+/// - links that leave the archive's folder, paths that lead through a link, duplicate paths
+/// - devices, pipes, sockets, and encrypted entries
 /// - archives that exceed `limits`
 /// - contradictions that programs read differently, such as two headers that disagree, or data
 ///   after the end
 /// - truncated archives, and content with a wrong checksum
 ///
-/// The function accepts names that are invalid on some systems only: a [`NameCheck`] finds them.
+/// As common programs do, the function drops the slash at the start of a path, and a later file of a
+/// tar replaces an earlier one. It accepts names that are invalid on some systems only: a
+/// [`NameCheck`] finds them.
 pub fn walk<R, E>(
     format: ArchiveFormat,
     reader: R,
@@ -277,15 +297,15 @@ impl std::fmt::Debug for Content<'_> {
 struct WalkState<'a> {
     limits: &'a Limits,
     summary: Summary,
-    tree: tree::Tree,
+    tree: Tree,
 }
 
 impl<'a> WalkState<'a> {
-    fn new(limits: &'a Limits) -> Self {
+    fn new(limits: &'a Limits, duplicates: Duplicates) -> Self {
         Self {
             limits,
             summary: Summary::default(),
-            tree: tree::Tree::default(),
+            tree: Tree::new(duplicates),
         }
     }
 
@@ -318,8 +338,21 @@ impl<'a> WalkState<'a> {
         reader: &mut dyn Read,
         visit: &mut impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        let node = match entry.kind {
+            EntryKind::Directory { .. } => Node::Folder,
+            EntryKind::Symlink { .. } => Node::Link,
+            EntryKind::File { .. } | EntryKind::HardLink { .. } => Node::File,
+        };
+        if let EntryKind::HardLink { target } = &entry.kind
+            && (self.tree.get(target) != Some(Node::File) || *target == entry.path)
+        {
+            return Err(E::from(ArchiveError::HardLink {
+                entry: shown(name),
+                target: shown(target.as_str()),
+            }));
+        }
         self.tree
-            .add(&entry.path, entry.kind.is_folder())
+            .add(&entry.path, node)
             .map_err(|source| ArchiveError::Tree {
                 entry: shown(name),
                 source,
@@ -330,7 +363,8 @@ impl<'a> WalkState<'a> {
             bytes: 0,
             expected: match entry.kind {
                 EntryKind::File { bytes, .. } => Some(bytes),
-                _ => None,
+                EntryKind::HardLink { .. } => Some(0),
+                EntryKind::Directory { .. } | EntryKind::Symlink { .. } => None,
             },
             total: &mut self.summary.bytes,
             limit: self.limits.unpacked_bytes,
@@ -378,6 +412,10 @@ mod tests {
                     name: "nul".to_owned(),
                 },
             },
+            ArchiveError::HardLink {
+                entry: entry(),
+                target: "lib".to_owned(),
+            },
             ArchiveError::Kind {
                 entry: entry(),
                 kind: "device",
@@ -398,6 +436,7 @@ mod tests {
         entry "bin/run.sh" of the archive has an unsafe path
         entry "bin/run.sh" of the archive conflicts with an earlier entry
         cannot store entry "bin/run.sh" of the archive on Windows
+        hard link "bin/run.sh" of the archive leads to "lib", which is not an earlier file of the archive
         unsupported entry "bin/run.sh" of the archive, a device: agents unpack only files, folders and symbolic links inside the archive
         programs may read the archive differently: pack the files again with a common program
         the archive has data after its end, where most programs stop: pack all files into one archive

@@ -5,7 +5,7 @@ use std::fmt;
 use packcast_protocol::manifest::Platform;
 
 use super::path::{EntryPath, LinkTarget};
-use super::tree::{Tree, TreeError};
+use super::tree::{Duplicates, Node, Tree, TreeError};
 use super::{Entry, EntryKind};
 
 /// A system that cannot store every entry of an archive.
@@ -50,8 +50,12 @@ impl fmt::Display for System {
 /// Errors of a name that a system cannot store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    #[error("the name {name:?} is reserved: it means a device, a stream, or a shorter name")]
+    #[error("the name {name:?} is reserved for a device")]
     Reserved { name: String },
+    #[error("the name {name:?} contains {character:?}, which Windows reserves")]
+    Character { name: String, character: char },
+    #[error("the name {name:?} ends with a dot or a space, which Windows drops")]
+    End { name: String },
     #[error("upper and lower case are the same, so the entry conflicts with an earlier one")]
     Alike(#[source] TreeError),
 }
@@ -68,7 +72,7 @@ impl NameCheck {
     pub fn new(system: System) -> Self {
         Self {
             system,
-            tree: Tree::default(),
+            tree: Tree::new(Duplicates::Refused),
         }
     }
 
@@ -85,14 +89,15 @@ impl NameCheck {
             };
             let names = entry.path.names();
             let mut names = names.chain(of_link.into_iter().flat_map(LinkTarget::names));
-            if let Some(name) = names.find(|name| !is_windows_name(name)) {
-                let name = name.to_owned();
-                return Err(NameError::Reserved { name });
-            }
+            names.try_for_each(check_windows_name)?;
         }
-        let path = folded(&entry.path);
+        let node = if entry.kind.is_folder() {
+            Node::Folder
+        } else {
+            Node::File
+        };
         self.tree
-            .add(&path, entry.kind.is_folder())
+            .add(&folded(&entry.path), node)
             .map_err(NameError::Alike)
     }
 }
@@ -105,17 +110,26 @@ fn folded(path: &EntryPath) -> EntryPath {
     path.map_chars(|c| c.to_uppercase().flat_map(char::to_lowercase))
 }
 
-/// Returns `true` if Windows can store a file under exactly this name.
+/// Checks that Windows can store a file under exactly this name.
 ///
 /// Source: "Naming Files, Paths, and Namespaces" by Microsoft.
-fn is_windows_name(name: &str) -> bool {
+fn check_windows_name(name: &str) -> Result<(), NameError> {
+    const RESERVED: [char; 8] = ['<', '>', ':', '"', '\\', '|', '?', '*'];
+    let text = || name.to_owned();
+    if let Some(character) = name.chars().find(|c| RESERVED.contains(c)) {
+        let name = text();
+        return Err(NameError::Character { name, character });
+    }
+    if name.ends_with(['.', ' ']) {
+        return Err(NameError::End { name: text() });
+    }
     let stem = name.split('.').next().unwrap_or(name).trim_end();
     let is = |reserved: &str| stem.eq_ignore_ascii_case(reserved);
     let device = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
-    !(name.contains(['<', '>', ':', '"', '\\', '|', '?', '*'])
-        || name.ends_with(['.', ' '])
-        || device.into_iter().any(is)
-        || is_port(stem))
+    if device.into_iter().any(is) || is_port(stem) {
+        return Err(NameError::Reserved { name: text() });
+    }
+    Ok(())
 }
 
 /// Returns `true` for `COM` or `LPT` with one digit, which may be a superscript.
@@ -134,6 +148,7 @@ fn is_port(stem: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::EntryMode;
 
     #[test]
     fn names_that_windows_reserves_are_refused() {
@@ -151,6 +166,8 @@ mod tests {
             "COM¹",
             "CONIN$",
             "a:b",
+            "C:",
+            "..\\x",
             "x.",
             "x ",
             "a\\b",
@@ -161,7 +178,7 @@ mod tests {
             "|",
             "\"",
         ] {
-            assert!(!is_windows_name(name), "{name:?}");
+            assert!(check_windows_name(name).is_err(), "{name:?}");
         }
         for name in [
             "console",
@@ -178,19 +195,23 @@ mod tests {
             "ü",
             "…",
         ] {
-            assert!(is_windows_name(name), "{name:?}");
+            assert!(check_windows_name(name).is_ok(), "{name:?}");
         }
     }
 
     fn add(check: &mut NameCheck, path: &str, kind: EntryKind) -> Result<(), NameError> {
         let path = EntryPath::parse(path).unwrap().unwrap();
-        check.add(&Entry { path, kind })
+        check.add(&Entry {
+            path,
+            is_path_guessed: false,
+            kind,
+        })
     }
 
     #[test]
     fn names_that_differ_only_in_case_conflict() {
         let file = || EntryKind::File {
-            executable: false,
+            mode: EntryMode::FILE,
             bytes: 0,
         };
         for system in [System::Windows, System::Macos] {
@@ -210,6 +231,7 @@ mod tests {
         let target = LinkTarget::parse(&path, "d/nul").unwrap();
         let entry = Entry {
             path,
+            is_path_guessed: false,
             kind: EntryKind::Symlink { target },
         };
         assert_eq!(NameCheck::new(System::Macos).add(&entry), Ok(()));
@@ -223,11 +245,20 @@ mod tests {
             NameError::Reserved {
                 name: "nul".to_owned(),
             },
+            NameError::Character {
+                name: "B::Deparse.3".to_owned(),
+                character: ':',
+            },
+            NameError::End {
+                name: "x.".to_owned(),
+            },
             NameError::Alike(TreeError::Twice),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r#"
-        the name "nul" is reserved: it means a device, a stream, or a shorter name
+        the name "nul" is reserved for a device
+        the name "B::Deparse.3" contains ':', which Windows reserves
+        the name "x." ends with a dot or a space, which Windows drops
         upper and lower case are the same, so the entry conflicts with an earlier one
         "#);
     }

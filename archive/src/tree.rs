@@ -21,32 +21,45 @@ const MAX_BYTES: usize = 256 << 20;
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: HashMap<String, Node>,
+    duplicates: Duplicates,
     /// The bytes of paths that may still be added.
     left: usize,
 }
 
-impl Default for Tree {
-    fn default() -> Self {
-        Self {
-            nodes: HashMap::new(),
-            left: MAX_BYTES,
-        }
-    }
+/// The rule for two files with the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Duplicates {
+    Refused,
+    /// The later file replaces the earlier one, as in a tar that was updated.
+    Replaced,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Node {
+pub(super) enum Node {
     Folder,
-    Leaf,
+    File,
+    Link,
 }
 
 impl Tree {
+    pub(super) fn new(duplicates: Duplicates) -> Self {
+        Self {
+            nodes: HashMap::new(),
+            duplicates,
+            left: MAX_BYTES,
+        }
+    }
+
+    pub(super) fn get(&self, path: &EntryPath) -> Option<Node> {
+        self.nodes.get(path.as_str()).copied()
+    }
+
     /// Adds an entry, and the folders above it that have no entry of their own.
-    pub(super) fn add(&mut self, path: &EntryPath, is_folder: bool) -> Result<(), TreeError> {
+    pub(super) fn add(&mut self, path: &EntryPath, node: Node) -> Result<(), TreeError> {
         for folder in path.ancestors() {
             match self.nodes.get(folder) {
                 Some(Node::Folder) => {}
-                Some(Node::Leaf) => {
+                Some(Node::File | Node::Link) => {
                     return Err(TreeError::Through {
                         through: folder.to_owned(),
                     });
@@ -56,11 +69,10 @@ impl Tree {
                 }
             }
         }
-        let node = if is_folder { Node::Folder } else { Node::Leaf };
-        match self.insert(path.as_str(), node)? {
-            None => Ok(()),
-            Some(Node::Folder) if node == Node::Folder => Ok(()),
-            Some(_) => Err(TreeError::Twice),
+        match (self.insert(path.as_str(), node)?, node) {
+            (None, _) | (Some(Node::Folder), Node::Folder) => Ok(()),
+            (Some(Node::File), Node::File) if self.duplicates == Duplicates::Replaced => Ok(()),
+            (Some(_), _) => Err(TreeError::Twice),
         }
     }
 
@@ -79,11 +91,11 @@ mod tests {
     fn folders_count_towards_the_bytes() {
         let mut tree = Tree {
             left: 12,
-            ..Tree::default()
+            ..Tree::new(Duplicates::Refused)
         };
         let mut add = |path: &str| {
             let path = EntryPath::parse(path).unwrap().unwrap();
-            tree.add(&path, true)
+            tree.add(&path, Node::Folder)
         };
         // "a", "a/b", "a/b/c": 9 bytes.
         assert_eq!(add("a/b/c"), Ok(()));

@@ -5,12 +5,12 @@ use std::io::{self, Read, Seek};
 use packcast_protocol::ArchiveFormat;
 use zip::read::ZipFile;
 use zip::result::ZipError;
-use zip::{CompressionMethod, ZipArchive};
+use zip::{CompressionMethod, System, ZipArchive};
 
 use super::metered::Metered;
 use super::{
-    ArchiveError, Content, Entry, EntryKind, EntryPath, EntryPathError, Limits, LinkTarget,
-    Summary, TreeError, WalkState, shown,
+    ArchiveError, Content, Duplicates, Entry, EntryKind, EntryMode, EntryPath, EntryPathError,
+    Limits, LinkTarget, Summary, TreeError, WalkState, shown,
 };
 
 /// The length limit of a symbolic link's target, in bytes.
@@ -48,15 +48,15 @@ pub(super) fn walk<R: Read + Seek, E: From<ArchiveError>>(
     archive
         .validate_header_consistency()
         .map_err(contradiction)?;
-    let mut progress = WalkState::new(limits);
+    let mut progress = WalkState::new(limits, Duplicates::Refused);
     progress.check_declared(archive.len())?;
     for index in 0..archive.len() {
         progress.count()?;
-        let name = name(&archive, index)?;
+        let (name, is_path_guessed) = name(&archive, index)?;
         let mut file = archive
             .by_index(index)
             .map_err(|error| open_error(&name, error))?;
-        if let Some(entry) = describe(&mut file, &name)? {
+        if let Some(entry) = describe(&mut file, &name, is_path_guessed)? {
             progress.show(&name, &entry, &mut file, &mut visit)?;
         }
     }
@@ -101,25 +101,43 @@ fn open_error(name: &str, error: ZipError) -> ArchiveError {
     }
 }
 
-fn name<R: Read + Seek>(archive: &ZipArchive<R>, index: usize) -> Result<String, ArchiveError> {
-    match archive.name_for_index(index) {
-        Some(Ok(name)) => Ok(name.into_owned()),
-        _ => Err(ArchiveError::Path {
-            entry: format!("number {index}"),
-            source: EntryPathError::NotUtf8,
-        }),
+/// Returns the name of an entry, and `true` if its encoding is unknown.
+fn name<R: Read + Seek>(
+    archive: &ZipArchive<R>,
+    index: usize,
+) -> Result<(String, bool), ArchiveError> {
+    let not_utf8 = || ArchiveError::Path {
+        entry: format!("number {index}"),
+        source: EntryPathError::NotUtf8,
+    };
+    let entry = archive.by_index_data(index).map_err(|_| not_utf8())?;
+    // Some programs on Unix write UTF-8 without saying so.
+    if let Ok(name) = str::from_utf8(entry.name_raw()) {
+        return Ok((name.to_owned(), false));
     }
+    // Without the mark for UTF-8, this decodes code page 437.
+    let name = entry.name().map_err(|_| not_utf8())?;
+    Ok((name.into_owned(), true))
 }
 
 /// Returns the entry, or `None` for the archive's folder itself.
 ///
-/// A backslash is a separator, as some Windows programs write it.
-fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Entry>, ArchiveError> {
+/// Some programs on Windows write a backslash as the separator. In a path with a slash, and in one
+/// from Unix, a backslash is part of a name. Info-ZIP has the same rule.
+fn describe<R: Read>(
+    file: &mut ZipFile<'_, R>,
+    name: &str,
+    is_path_guessed: bool,
+) -> Result<Option<Entry>, ArchiveError> {
     let refused = |source| ArchiveError::Path {
         entry: shown(name),
         source,
     };
-    let name_read = name.replace('\\', "/");
+    let name_read = if is_unix(file) || name.contains('/') {
+        name.to_owned()
+    } else {
+        name.replace('\\', "/")
+    };
     let Some(path) = EntryPath::parse(&name_read).map_err(refused)? else {
         return Ok(None);
     };
@@ -129,25 +147,43 @@ fn describe<R: Read>(file: &mut ZipFile<'_, R>, name: &str) -> Result<Option<Ent
     ) {
         return Err(ArchiveError::Unsupported { entry: shown(name) });
     }
-    let mode = file.unix_mode().unwrap_or(0);
+    let (mode, rights) = unix_mode(file);
     let kind = match mode & KIND {
         0o120_000 => EntryKind::Symlink {
             target: target(file, name, &path)?,
         },
-        _ if name_read.ends_with('/') => EntryKind::Directory,
-        0o040_000 => EntryKind::Directory,
-        0 | 0o100_000 => EntryKind::File {
-            executable: mode & 0o100 != 0,
+        0o040_000 => EntryKind::Directory {
+            mode: rights.unwrap_or(EntryMode::FOLDER),
+        },
+        _ if name_read.ends_with('/') => EntryKind::Directory {
+            mode: rights.unwrap_or(EntryMode::FOLDER),
+        },
+        // A program that packs its standard input may record a pipe or a terminal.
+        _ => EntryKind::File {
+            mode: rights.unwrap_or(EntryMode::FILE),
             bytes: file.size(),
         },
-        _ => {
-            return Err(ArchiveError::Kind {
-                entry: shown(name),
-                kind: "device, pipe or socket",
-            });
-        }
     };
-    Ok(Some(Entry { path, kind }))
+    Ok(Some(Entry {
+        path,
+        is_path_guessed,
+        kind,
+    }))
+}
+
+fn is_unix<R: Read>(file: &ZipFile<'_, R>) -> bool {
+    matches!(file.system(), System::Unix | System::OsDarwin)
+}
+
+/// Returns the kind of file, 0 if it is unknown, and the rights.
+///
+/// Only programs on Unix and macOS record rights. The others record attributes of Windows files.
+fn unix_mode<R: Read>(file: &ZipFile<'_, R>) -> (u32, Option<EntryMode>) {
+    match file.external_attributes() >> 16 {
+        mode if is_unix(file) && mode != 0 => (mode, Some(EntryMode::from_bits(mode))),
+        // Some programs on Windows record the kind of a link.
+        mode => (mode, None),
+    }
 }
 
 /// Reads the target of a link, which is the content of the entry.

@@ -1,6 +1,8 @@
 //! Records for the tests of rendered results.
 
-use packcast_protocol::PackageId;
+use packcast_protocol::state::exchange::WaitingPackage;
+use packcast_protocol::{PackageId, UnixTime};
+use packcast_publisher::pause::Pause;
 use packcast_rollout::{
     DeviceRecord, Exclusion, FinishedTask, GroupState, OpenTask, PackageRecord,
 };
@@ -34,6 +36,15 @@ pub(crate) fn globals() -> Globals {
     Globals::new("local", None, Format::Text)
 }
 
+/// Returns the pause of a target.
+pub(crate) fn pause() -> Pause {
+    Pause {
+        since: UnixTime(NOON),
+        user: "mia".to_owned(),
+        host: "desk".to_owned(),
+    }
+}
+
 pub(crate) fn id() -> PackageId {
     read(json!("1795327754"))
 }
@@ -56,7 +67,11 @@ fn package_in(state: &Value, active: bool) -> PackageRecord {
             },
             "command": "setup.exe /S",
         },
+        "platform": "windows",
         "success_codes": [0, 3010],
+        "reboot_codes": [1641],
+        "timeout_s": 7200,
+        "rerun_after_interruption": false,
         "content": digest,
         "folder": "p/x",
         "created_at": NOON,
@@ -72,17 +87,27 @@ fn package_in(state: &Value, active: bool) -> PackageRecord {
 
 /// Returns a package that is published and active at one location.
 pub(crate) fn active() -> PackageRecord {
+    package_in(&published(None), true)
+}
+
+/// Returns an active package that expires at this time.
+pub(crate) fn expiring(expires: u64) -> PackageRecord {
+    package_in(&published(Some(expires)), true)
+}
+
+/// Returns the state of a published package.
+fn published(expires: Option<u64>) -> Value {
     let digest = "5f".repeat(32);
-    let published = json!({
+    json!({
         "state": "published",
         "manifest": digest,
         "signature": digest,
+        "signer": KEY,
         "md5": null,
         "fragments": 43,
-        "expires": NOON + 365 * 86_400,
+        "expires": expires,
         "published_at": NOON,
-    });
-    package_in(&published, true)
+    })
 }
 
 /// Returns a package whose publication is not complete.
@@ -106,7 +131,16 @@ pub(crate) fn device(id: &str) -> DeviceRecord {
         "last_seen": NOON,
         "inventory_asked": null,
         "inventory_received": null,
+        "machine": (id == AGENT).then(|| json!({
+            "platform": "linux-x86_64",
+            "id": "hardware:4c4c4544-0042-3510-8051-b4c04f4b3732",
+        })),
     }))
+}
+
+/// Returns the package of [`task`], which waits because the state of the device has expired.
+pub(crate) fn waiting() -> WaitingPackage {
+    read(json!({ "package": id(), "attempt": 1, "reason": "commit_expired" }))
 }
 
 /// Returns the exclusion of a blocked device.

@@ -64,16 +64,35 @@ impl Globals {
         self.warnings.get()
     }
 
-    /// Returns a command line of this program that works on the same target, for notes and hints.
-    pub(crate) fn command(&self, rest: &str) -> String {
-        let mut command = format!("packcast {rest}");
+    /// Returns the options that name the target in a command line; empty for the default target.
+    pub(crate) fn target_options(&self) -> String {
+        let mut options = Vec::new();
         if self.target != LOCAL {
-            command = format!("{command} --target {}", self.target);
+            options.push(format!("--target {}", self.target));
         }
         if let Some(config) = &self.config {
-            command = format!("{command} --config {}", config.display());
+            let config = config.display().to_string();
+            if config.contains(char::is_whitespace) {
+                options.push(format!("--config {config:?}"));
+            } else {
+                options.push(format!("--config {config}"));
+            }
         }
-        command
+        options.join(" ")
+    }
+
+    /// Returns the length of a list: all rows for scripts, some for people.
+    pub(crate) fn limit(&self, given: Option<usize>, for_people: usize) -> usize {
+        match self.format {
+            Format::Text => given.unwrap_or(for_people),
+            Format::Json | Format::Csv => given.unwrap_or(usize::MAX),
+        }
+    }
+
+    /// Returns a command line of this program that works on the same target, for notes and hints.
+    pub(crate) fn command(&self, rest: &str) -> String {
+        let options = self.target_options();
+        format!("packcast {rest} {options}").trim_end().to_owned()
     }
 }
 

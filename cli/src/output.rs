@@ -1,6 +1,10 @@
 //! Output for people and scripts: tables and JSON on standard output, everything else on standard
 //! error.
 
+pub(crate) mod csv;
+pub(crate) mod screen;
+mod table;
+
 use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,11 +12,14 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use indicatif::{BinaryBytes, HumanDuration};
-use packcast_publisher::Warning;
-pub(crate) use packcast_publisher::text::{outcome, printable, time};
+pub(crate) use packcast_protocol::terminal::line as printable;
+use packcast_protocol::{UnixTime, terminal};
+use packcast_publisher::text::for_options;
+pub(crate) use packcast_publisher::text::{outcome, time};
+use packcast_publisher::{Failure, Kind, Warning};
 use serde::Serialize;
+use serde_json::Value;
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -22,16 +29,33 @@ pub(crate) enum Format {
     Text,
     /// One JSON document, for scripts
     Json,
+    /// Lists with commas between the columns, for spreadsheets
+    Csv,
 }
 
 /// Prints a result as JSON, or as the text that `text` returns.
 pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
-        Format::Text => data(&text(value)),
-        Format::Json => {
-            data(&serde_json::to_string_pretty(value).expect("results have string keys only"));
-        }
+        Format::Text => data(&for_options(&text(value), &screen::get().target)),
+        Format::Json => data(&json(value)),
+        Format::Csv => data(&csv_document(value, &screen::get().command)),
     }
+}
+
+/// Writes a list as CSV. Only commands with a CSV form run with this format.
+fn csv_document<T: Serialize>(value: &T, command: &str) -> String {
+    let rows = match serde_json::to_value(value) {
+        Ok(Value::Array(rows)) => rows,
+        Ok(row) => vec![row],
+        Err(_) => Vec::new(),
+    };
+    csv::form(command).map_or_else(String::new, |form| csv::document(form, &rows))
+}
+
+/// Writes a value as a JSON document, without control characters of texts from outside.
+fn json<T: Serialize>(value: &T) -> String {
+    let document = serde_json::to_string_pretty(value).expect("results have string keys only");
+    terminal::json(&document)
 }
 
 /// Set if a result could not be written completely, because the disk is full for example.
@@ -43,7 +67,8 @@ static IS_LOST: AtomicBool = AtomicBool::new(false);
 /// Colours are written only to terminals, and not if `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) fn data(text: &str) {
     let mut stdout = anstream::stdout().lock();
-    let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
+    let text = terminal::coloured_lines(text.trim_end(), &table::COLOURS);
+    let written = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
     if written.is_err_and(|error| error.kind() != ErrorKind::BrokenPipe) {
         IS_LOST.store(true, Ordering::Relaxed);
     }
@@ -61,18 +86,88 @@ pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
     }
 }
 
-/// Writes lines to standard error. A leading `error:`, `warning:` or `hint:` is coloured, on
+/// Writes lines to standard error; for scripts, as a line of JSON. A leading `error:`, `warning:` or `hint:` is coloured, on
 /// terminals only, as in [`data`].
 pub(crate) fn note(text: &str) {
+    let screen = screen::get();
+    let text = for_options(text, &screen.target);
+    if screen.format == Format::Json && !std::io::stderr().is_terminal() {
+        let hint = None;
+        let message = &text;
+        json_line("note", &WarningReport { message, hint });
+        return;
+    }
+    let text = &text;
+    let text = terminal::coloured_lines(text, &table::COLOURS);
     let lines: Vec<Cow<'_, str>> = text.lines().map(labelled).collect();
     let _ = writeln!(anstream::stderr().lock(), "{}", lines.join("\n"));
 }
 
-/// Prints warnings with their hints.
+/// Prints warnings with their hints; for scripts, each as a line of JSON.
 pub(crate) fn warn(warnings: &[Warning]) {
+    let screen = screen::get();
     for warning in warnings {
-        note(&warning.to_string());
+        if screen.format == Format::Json {
+            let hint = warning.hint.as_ref();
+            let warning = WarningReport {
+                message: &warning.text,
+                hint: hint.map(|hint| for_options(hint, &screen.target)),
+            };
+            json_line("warning", &warning);
+        } else {
+            note(&warning.to_string());
+        }
     }
+}
+
+/// Prints an error with its hints; for scripts, as a line of JSON.
+pub(crate) fn error(failure: &Failure) {
+    let screen = screen::get();
+    if screen.format == Format::Json {
+        json_line("error", &error_report(failure, &screen.target));
+    } else {
+        note(&format!("error: {failure}"));
+    }
+}
+
+/// The JSON form of an error on standard error.
+#[derive(Debug, Serialize)]
+pub(crate) struct ErrorReport {
+    kind: &'static str,
+    message: String,
+    causes: Vec<String>,
+    hints: Vec<String>,
+}
+
+/// The JSON form of a warning or a note on standard error.
+#[derive(Debug, Serialize)]
+struct WarningReport<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+/// Returns the JSON form of an error, with hints for a target.
+pub(crate) fn error_report(failure: &Failure, target: &str) -> ErrorReport {
+    let kind = match failure.kind() {
+        Kind::Failed => "failed",
+        Kind::Usage => "usage",
+        Kind::Conflict => "conflict",
+        Kind::TryLater => "try-later",
+    };
+    let hints = failure.hints().iter();
+    ErrorReport {
+        kind,
+        message: failure.message(),
+        causes: failure.causes(),
+        hints: hints.map(|hint| for_options(hint, target)).collect(),
+    }
+}
+
+/// Writes `{"name":{…}}` as one line to standard error.
+fn json_line<T: Serialize>(name: &str, value: &T) {
+    let document = serde_json::json!({ name: value }).to_string();
+    let _ = writeln!(anstream::stderr().lock(), "{}", terminal::json(&document));
 }
 
 fn labelled(line: &str) -> Cow<'_, str> {
@@ -90,68 +185,59 @@ fn labelled(line: &str) -> Cow<'_, str> {
     line.into()
 }
 
+/// Returns the number of columns of the terminal for results; `None` if there is no terminal.
+pub(crate) fn columns() -> Option<u16> {
+    comfy_table::Table::new().width()
+}
+
 /// Returns whether the program can ask a person.
 pub(crate) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// The columns in which the first word decides the colour of a cell.
-const COLOURED: [&str; 2] = ["STATE", "RESULT"];
-
-/// Lays out rows under a heading. States and results have colours; [`data`] removes them if the
-/// output is not a terminal.
+/// Lays out rows under a heading, within the columns of the terminal. States and results have
+/// colours; [`data`] removes them if the output is not a terminal.
 pub(crate) fn table<const N: usize>(
     heading: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled)
-        .enforce_styling()
-        .style_text_only();
-    table.set_header(heading);
-    for row in rows {
-        let cells = heading.iter().zip(row);
-        table.add_row(cells.map(|(column, text)| cell(column, &text)));
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.to_vec()).collect();
+    table::layout(&heading, &rows, screen::columns())
 }
 
-fn cell(column: &str, text: &str) -> Cell {
-    // Some texts come from devices. They must not control the terminal.
-    let cell = Cell::new(printable(text));
-    match colour(text) {
-        Some(colour) if COLOURED.contains(&column) => cell.fg(colour),
-        _ => cell,
-    }
+/// Writes a time for a table: relative on a terminal, such as `3 min ago`.
+pub(crate) fn when(at: UnixTime) -> String {
+    screen::get()
+        .now
+        .map_or_else(|| time(at), |now| relative(at, now))
 }
 
-/// Returns the colour of a state or result by its first word.
-fn colour(text: &str) -> Option<Color> {
-    let word = text.split(|c: char| !c.is_alphabetic()).next();
-    match word.unwrap_or_default() {
-        "ok" | "active" | "succeeded" => Some(Color::DarkGreen),
-        "failed" => Some(Color::DarkRed),
-        "draft" | "waiting" | "announced" | "withdrawn" | "cancelled" => Some(Color::DarkYellow),
-        _ => None,
+/// Writes a time relative to another; the date alone if they are months apart.
+fn relative(at: UnixTime, now: UnixTime) -> String {
+    const MONTHS_S: u64 = 90 * 24 * 3_600;
+    let (seconds, is_past) = (at.0.abs_diff(now.0), at.0 <= now.0);
+    let amount = match seconds {
+        0..60 if is_past => return "just now".to_owned(),
+        0..3_600 => format!("{} min", seconds.div_ceil(60)),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        172_800..MONTHS_S => format!("{} days", seconds / 86_400),
+        _ => return time(at).chars().take(10).collect(),
+    };
+    if is_past {
+        format!("{amount} ago")
+    } else {
+        format!("in {amount}")
     }
 }
 
 /// Lays out names and values, one pair per line. Pairs with an empty value are left out.
 pub(crate) fn fields<const N: usize>(fields: [(&str, String); N]) -> String {
-    let width = fields
-        .iter()
-        .map(|(name, _)| name.len())
-        .max()
-        .unwrap_or_default();
+    fields_of(fields.into())
+}
+
+fn fields_of(fields: Vec<(&str, String)>) -> String {
+    let width = fields.iter().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
     fields
         .into_iter()
         .filter(|(_, value)| !value.is_empty())
@@ -171,6 +257,9 @@ pub(crate) fn duration(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use insta::assert_snapshot;
+    use packcast_publisher::signing::KeyError;
+
     use super::*;
 
     #[test]
@@ -185,6 +274,44 @@ mod tests {
             "active  elsewhere",
         ];
         assert_eq!(table, expected.join("\n"));
+        assert_eq!(terminal::coloured_lines(&table, &table::COLOURS), table);
+        let cancelled = super::table(["STATE"], [["cancelled".to_owned()]]);
+        assert_eq!(
+            terminal::coloured_lines(&cancelled, &table::COLOURS),
+            cancelled
+        );
+    }
+
+    #[test]
+    fn times_in_tables_are_relative() {
+        let now = UnixTime(1_795_000_000);
+        let day = 86_400;
+        for (at, expected) in [
+            (now.0, "just now"),
+            (now.0 - 59, "just now"),
+            (now.0 - 60, "1 min ago"),
+            (now.0 - 3_599, "60 min ago"),
+            (now.0 - 3_600, "1 h ago"),
+            (now.0 - 47 * 3_600, "47 h ago"),
+            (now.0 - 5 * day, "5 days ago"),
+            (now.0 - 200 * day, "2026-05-02"),
+            (now.0 + 30, "in 1 min"),
+            (now.0 + 3 * day, "in 3 days"),
+        ] {
+            assert_eq!(relative(UnixTime(at), now), expected);
+        }
+        assert_eq!(when(now), "2026-11-18 11:06:40 UTC");
+    }
+
+    #[test]
+    fn an_error_is_one_line_of_json() {
+        let cause = KeyError::File {
+            path: "/keys/prod.key".into(),
+            source: std::io::Error::other("no disk\u{1b}[2J"),
+        };
+        let failure = Failure::failed(cause).hint("run 'packcast list' to see the packages");
+        let report = error_report(&failure, "--target prod");
+        assert_snapshot!(serde_json::to_string(&report).unwrap(), @r#"{"kind":"failed","message":"cannot read or write /keys/prod.key","causes":["no disk\u001b[2J"],"hints":["run 'packcast --target prod list' to see the packages"]}"#);
     }
 
     #[test]
@@ -211,10 +338,7 @@ mod tests {
         let table = table(["HOST"], [[hostile.clone()]]);
         let fields = fields([("host", hostile)]);
         for text in [table, fields] {
-            assert!(
-                text.contains("pc\u{FFFD}]0;owned\u{FFFD}\u{FFFD}"),
-                "{text:?}"
-            );
+            assert!(text.contains(r"pc\u{1b}]0;owned\u{7}\u{202e}"), "{text:?}");
             assert!(!text.contains('\u{1b}'));
         }
     }

@@ -61,11 +61,15 @@ fn begin(bar: &ProgressBar, work: Work, total: u64) {
 }
 
 const fn is_in_bytes(work: Work) -> bool {
-    matches!(work, Work::Checking | Work::Publishing | Work::Verifying)
+    matches!(
+        work,
+        Work::Packing | Work::Checking | Work::Publishing | Work::Verifying
+    )
 }
 
 const fn name(work: Work) -> &'static str {
     match work {
+        Work::Packing => "packing",
         Work::Checking => "checking",
         Work::Publishing => "publishing",
         Work::Verifying => "verifying",
@@ -122,6 +126,7 @@ mod tests {
     #[test]
     fn every_kind_of_work_has_a_name() {
         let all = [
+            Work::Packing,
             Work::Checking,
             Work::Publishing,
             Work::Verifying,
@@ -133,6 +138,7 @@ mod tests {
             Work::Auditing,
         ];
         assert_snapshot!(all.map(name).join("\n"), @"
+        packing
         checking
         publishing
         verifying

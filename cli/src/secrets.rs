@@ -5,7 +5,8 @@ use std::env::VarError;
 use packcast_publisher::signing::Secrets;
 use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
 
-use crate::output::is_interactive;
+use crate::output::{self, is_interactive};
+use crate::prompt;
 
 /// Reads secrets from environment variables, and asks a person for passphrases on a terminal.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +26,7 @@ impl Secrets for FromPerson {
                 from: from.to_owned(),
             });
         }
-        ask(&question(from))
+        prompt::passphrase(&question(from))
     }
 
     fn new_passphrase(&self) -> Result<String, KeyError> {
@@ -42,30 +43,35 @@ impl Secrets for FromPerson {
             });
         }
         // Asked twice: with a mistyped passphrase, the new key would be lost.
-        let passphrase = ask(&question(NEW_KEY))?;
-        if passphrase.is_empty() {
-            return Err(KeyError::EmptyPassphrase);
+        loop {
+            let passphrase = prompt::passphrase(&question(NEW_KEY))?;
+            if passphrase.is_empty() {
+                output::note(EMPTY);
+            } else if prompt::passphrase(REPEAT)? == passphrase {
+                return Ok(passphrase);
+            } else {
+                output::note(DIFFERENT);
+            }
         }
-        if ask(REPEAT)? == passphrase {
-            Ok(passphrase)
-        } else {
-            Err(KeyError::PassphrasesDiffer)
+    }
+
+    fn asks_again(&self) -> bool {
+        let asks = is_interactive() && std::env::var_os(PASSPHRASE_VARIABLE).is_none();
+        if asks {
+            output::note(WRONG);
         }
+        asks
     }
 }
 
 const NEW_KEY: &str = "the new key";
 const REPEAT: &str = "Repeat the passphrase:";
+const EMPTY: &str = "the passphrase is empty: type at least one character";
+const DIFFERENT: &str = "the passphrases differ: type the same passphrase twice";
+const WRONG: &str = "the passphrase is wrong: try again, or press Ctrl-C";
 
 fn question(key: &str) -> String {
     format!("Passphrase of {key}:")
-}
-
-fn ask(question: &str) -> Result<String, KeyError> {
-    inquire::Password::new(question)
-        .without_confirmation()
-        .prompt()
-        .map_err(|error| KeyError::Terminal(Box::new(error)))
 }
 
 fn variable(variable: &'static str) -> Result<Option<String>, KeyError> {
@@ -86,6 +92,12 @@ mod tests {
     fn questions_name_the_key() {
         let file = "/home/ada/.config/packcast/production.key";
         let questions = [&question(file), &question(NEW_KEY), REPEAT];
+        let answers = [EMPTY, DIFFERENT, WRONG];
+        assert_snapshot!(answers.join("\n"), @"
+        the passphrase is empty: type at least one character
+        the passphrases differ: type the same passphrase twice
+        the passphrase is wrong: try again, or press Ctrl-C
+        ");
         assert_snapshot!(questions.join("\n"), @"
         Passphrase of /home/ada/.config/packcast/production.key:
         Passphrase of the new key:

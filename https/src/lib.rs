@@ -1,15 +1,27 @@
 //! HTTPS clients with one TLS stack: certificate authorities, proxies and redirects.
 
+mod named_certificate;
+mod tls_failure;
+mod transport_error;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::redirect::{Attempt, Policy};
 use reqwest::{Client, ClientBuilder};
+use rustls::client::WebPkiServerVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+
+use self::named_certificate::NamedCertificates;
+pub use self::tls_failure::TlsFailure;
+pub use self::transport_error::TransportError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -67,7 +79,8 @@ impl Clients {
     /// Creates the clients, which send `user_agent`.
     ///
     /// The certificate authorities in `ca_file`, if it is given, are trusted instead of the
-    /// system's.
+    /// system's. A certificate of an authority in this file is also trusted as the certificate of a
+    /// server, for its own names.
     pub fn new(ca_file: Option<&Path>, user_agent: &str, route: Route) -> Result<Self, TlsError> {
         let config = config(ca_file)?;
         let builder = |config| match route {
@@ -98,6 +111,16 @@ impl Clients {
     }
 }
 
+/// Returns the proxy that requests to a URL go through, without its password; `None` if requests go
+/// directly. The proxies are those of the environment, or of the system's settings.
+pub fn proxy_for(url: &str) -> Option<String> {
+    let url: Uri = url.parse().ok()?;
+    let proxy = Matcher::from_system().intercept(&url)?;
+    let address = proxy.uri().authority()?;
+    let host = address.as_str().rsplit('@').next()?;
+    Some(host.to_owned())
+}
+
 /// Returns true if a redirect leads to the host of the first request. The port may differ.
 fn stays_on_host(attempt: &Attempt<'_>) -> bool {
     let first = attempt.previous().first();
@@ -117,35 +140,53 @@ fn builder(config: ClientConfig, user_agent: &str) -> ClientBuilder {
 
 fn config(ca_file: Option<&Path>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = match ca_file {
-        Some(path) => builder.with_root_certificates(roots(path)?),
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match ca_file {
+        Some(path) => {
+            let verifier = named_certificates(path, provider)?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verifier))
+        }
         None => builder.with_platform_verifier()?,
-    }
-    .with_no_client_auth();
+    };
+    let mut config = builder.with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
-fn roots(path: &Path) -> Result<RootCertStore, TlsError> {
+fn named_certificates(
+    path: &Path,
+    provider: Arc<CryptoProvider>,
+) -> Result<NamedCertificates, TlsError> {
     let read_error = |source| TlsError::Read {
         path: path.to_owned(),
         source,
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(read_error)? {
+    let empty = || TlsError::Empty {
+        path: path.to_owned(),
+    };
+    let text = std::fs::read(path).map_err(|error| read_error(pem::Error::Io(error)))?;
+    // A mark would hide the first certificate.
+    let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&text);
+    let (mut roots, mut named) = (RootCertStore::empty(), Vec::new());
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        let certificate = certificate.map_err(read_error)?;
         // Other certificates of the file may be usable.
-        if let Err(error) = roots.add(certificate.map_err(read_error)?) {
-            tracing::warn!(path = %path.display(), %error, "skipped an unusable certificate");
+        match roots.add(certificate.clone()) {
+            Ok(()) => named.push(certificate),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "skipped an unusable certificate");
+            }
         }
     }
     if roots.is_empty() {
-        return Err(TlsError::Empty {
-            path: path.to_owned(),
-        });
+        return Err(empty());
     }
-    Ok(roots)
+    let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+    let usual = usual.build().map_err(|_| empty())?;
+    Ok(NamedCertificates { usual, named })
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::private;
 
+/// Seconds between the check-ins of a Packcast agent: a person waits for the next one.
+const CHECK_IN_INTERVAL_S: u32 = 60;
+
 /// The tokens and the key of a local system, in `secrets.json` (mode 0600).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct LocalSecrets {
@@ -36,7 +39,7 @@ pub enum SecretsError {
         path: PathBuf,
         source: serde_json::Error,
     },
-    #[error("the pass key in the secrets file {} is not 32 bytes in base32: restore the file, or remove it and enrol all agents again", path.display())]
+    #[error("the pass key in the secrets file {} is not 32 bytes in base32, or all of them are zero: restore the file, or remove it and enrol all agents again", path.display())]
     PassKey { path: PathBuf },
     #[error("cannot get random numbers from the system")]
     Random(#[from] getrandom::Error),
@@ -65,7 +68,7 @@ impl LocalSecrets {
                 .map(PassKey::new)
                 .expect("the key was checked when it was read or created"),
             trust,
-            check_in_interval_s: FunctionSettings::DEFAULT_INTERVAL_S,
+            check_in_interval_s: CHECK_IN_INTERVAL_S,
             pace: Pacing::default(),
             group_cache_s: 0,
         }
@@ -101,9 +104,10 @@ impl LocalSecrets {
     }
 }
 
+/// Returns the key; `None` for a spoilt one. Everybody could compute passes with a key of zeros.
 fn decode(key: &Secret) -> Option<[u8; 32]> {
     let bytes = BASE32_LOWER.decode(key.reveal().as_bytes()).ok()?;
-    bytes.try_into().ok()
+    bytes.try_into().ok().filter(|bytes| *bytes != [0; 32])
 }
 
 fn random<const BYTES: usize>() -> Result<Secret, getrandom::Error> {
@@ -135,7 +139,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("secrets.json");
         let short = r#"{"ocs_path_token":"aaaaaaaaaaaaaaaa","enrolment_token":"aaaaaaaaaaaaaaaa","pass_key":"aaaaaaaaaaaaaaaa"}"#;
-        for text in ["", "{}", short] {
+        let zeros = short.replace(
+            r#""pass_key":"aaaaaaaaaaaaaaaa""#,
+            &format!(r#""pass_key":"{}""#, "a".repeat(52)),
+        );
+        for text in ["", "{}", short, &zeros] {
             fs::write(&path, text).unwrap();
             let error = LocalSecrets::load_or_create(&path).unwrap_err();
             assert!(error.to_string().contains("secrets.json"), "{error}");
@@ -181,7 +189,7 @@ mod tests {
         cannot read the secrets file state/secrets.json
         cannot write the secrets file state/secrets.json
         the secrets file state/secrets.json is damaged: restore it, or remove it and enrol all agents again
-        the pass key in the secrets file state/secrets.json is not 32 bytes in base32: restore the file, or remove it and enrol all agents again
+        the pass key in the secrets file state/secrets.json is not 32 bytes in base32, or all of them are zero: restore the file, or remove it and enrol all agents again
         cannot get random numbers from the system
         ");
     }

@@ -6,15 +6,19 @@
 //! these types.
 
 mod admission;
+mod begin;
+mod bounded_text;
 mod check_in;
 mod problem;
 mod report;
 mod secret;
 
 pub use admission::{ADMISSION, Admission, AdmissionError};
+pub use begin::{BeginReply, BeginRequest, GO_VALID_S, HoldWord};
+pub use bounded_text::BoundedText;
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, Task};
 pub use problem::{Problem, ProblemKind};
-pub use report::{BoundedText, Report, ReportReply, ReportRequest, TAIL_BYTES};
+pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};
 
 /// Path of check-ins.
@@ -22,6 +26,9 @@ pub const CHECK_IN_PATH: &str = "/v1/check-in";
 
 /// Path of reports.
 pub const REPORT_PATH: &str = "/v1/report";
+
+/// Path of the question before a package begins.
+pub const BEGIN_PATH: &str = "/v1/begin";
 
 /// Largest request body that the function reads, in bytes.
 pub const MAX_REQUEST_BYTES: usize = 512 << 10;

@@ -26,8 +26,9 @@ pub mod result;
 pub mod schema;
 pub mod signature;
 pub mod state;
-mod terminal;
+pub mod terminal;
 mod text_form;
+pub mod text_input;
 pub mod time;
 pub mod windows;
 

@@ -22,9 +22,6 @@ pub use verified::{AnnouncedManifest, ManifestError, VerifiedManifest};
 /// Largest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: usize = 4 << 20;
 
-/// Default validity of a manifest: 180 days.
-pub const DEFAULT_VALIDITY_S: u64 = 180 * 24 * 3600;
-
 /// All that an agent has to know of a package, except its locations.
 ///
 /// A reader refuses a manifest with an unknown field: an older agent must not skip a
@@ -54,8 +51,10 @@ pub struct Manifest {
     pub timeout_s: u32,
     /// True if the agent may run the program again after an interruption.
     pub rerun_after_interruption: bool,
-    /// End of the validity: agents stop acting on the package.
-    pub expires: UnixTime,
+    /// End of the validity, from which on agents do not act on the package. `None` unless the
+    /// publisher asked for an end: the signed state expires itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<UnixTime>,
     /// Devices that may run the package.
     pub audience: Audience,
 }
@@ -79,6 +78,11 @@ impl Manifest {
             return Err(ManifestWriteError::TooLarge { bytes: bytes.len() });
         }
         Ok(bytes)
+    }
+
+    /// Returns the end of the validity if it has come.
+    pub fn expired(&self, now: UnixTime) -> Option<UnixTime> {
+        self.expires.filter(|expires| *expires <= now)
     }
 }
 
@@ -119,7 +123,7 @@ mod tests {
             reboot_codes: BTreeSet::new(),
             timeout_s: 7200,
             rerun_after_interruption: false,
-            expires: NOW.plus(DEFAULT_VALIDITY_S),
+            expires: Some(NOW.plus(3600)),
             audience: Audience::Any,
         }
     }

@@ -172,11 +172,13 @@ text_form!(
     "^[A-Za-z0-9][A-Za-z0-9._+~:-]{0,63}$"
 );
 
-/// A package as administrators name it: by id, or as `name@version`.
+/// A package as administrators name it: by id, as `name@version`, or by a name with one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PackageRef {
     Id(PackageId),
     Named(PackageName, PackageVersion),
+    /// The only version of this name.
+    Name(PackageName),
 }
 
 /// Text that does not name a package.
@@ -195,8 +197,11 @@ impl FromStr for PackageRef {
         if let Some((name, version)) = text.split_once('@') {
             return Ok(Self::Named(name.parse()?, version.parse()?));
         }
+        if let Ok(id) = text.parse() {
+            return Ok(Self::Id(id));
+        }
         text.parse()
-            .map(Self::Id)
+            .map(Self::Name)
             .map_err(|_| PackageRefError::Neither {
                 given: text.chars().take(80).collect(),
             })
@@ -208,6 +213,7 @@ impl fmt::Display for PackageRef {
         match self {
             Self::Id(id) => id.fmt(f),
             Self::Named(name, version) => write!(f, "{name}@{version}"),
+            Self::Name(name) => name.fmt(f),
         }
     }
 }
@@ -248,7 +254,10 @@ mod tests {
     fn a_reference_is_an_id_or_a_name_with_a_version() {
         assert!(matches!("1795327754".parse(), Ok(PackageRef::Id(_))));
         assert!(matches!("vlc@3.0.21-1".parse(), Ok(PackageRef::Named(..))));
-        for bad in ["vlc", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1"] {
+        assert!(matches!("vlc".parse(), Ok(PackageRef::Name(_))));
+        for bad in [
+            "", "a b", "vlc@", "@1", "a b@1", "vlc@1@2", "../x@1", "-x@1",
+        ] {
             assert!(bad.parse::<PackageRef>().is_err(), "{bad:?}");
         }
     }
@@ -257,8 +266,8 @@ mod tests {
     fn error_messages() {
         insta::assert_snapshot!("1".parse::<PackageId>().unwrap_err(), @r#""1" is not a package id: ten digits from 1000000000 to 2147483647"#);
         let error = |text: &str| text.parse::<PackageRef>().unwrap_err();
-        insta::assert_snapshot!(messages([error("vlc"), error("-vlc@1"), error("vlc@-1")]), @r#"
-        "vlc" names no package: give its ten-digit id, or name@version
+        insta::assert_snapshot!(messages([error("a b"), error("-vlc@1"), error("vlc@-1")]), @r#"
+        "a b" names no package: give its ten-digit id, or name@version
         "-vlc" is not a package name: 1 to 64 letters, digits or any of ._+-, the first a letter or digit
         "-1" is not a package version: 1 to 64 letters, digits or any of ._+-~:, the first a letter or digit
         "#);

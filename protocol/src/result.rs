@@ -115,6 +115,10 @@ pub enum Outcome {
     Failed,
     /// The device cancelled the attempt before it acted: neither a success nor a failure.
     Cancelled,
+    /// The device runs another system than the package is for, so that it did not act: neither a
+    /// success nor a failure.
+    #[serde(rename = "not-applicable")]
+    NotApplicable,
 }
 
 impl ResultCode {
@@ -125,6 +129,7 @@ impl ResultCode {
     pub fn outcome(&self, success_codes: &BTreeSet<i32>) -> Outcome {
         let succeeded = match self {
             Self::Named(NamedCode::Cancelled) => return Outcome::Cancelled,
+            Self::Named(NamedCode::WrongPlatform) => return Outcome::NotApplicable,
             Self::Success | Self::SuccessRepeated => true,
             Self::Exited(code) | Self::ExitCode(code) => success_codes.contains(code),
             Self::Named(code) => code.as_str().starts_with("SUCCESS"),
@@ -263,6 +268,7 @@ mod tests {
             check(text, Outcome::Failed);
         }
         check("CANCELLED", Outcome::Cancelled);
+        check("ERR_WRONG_PLATFORM", Outcome::NotApplicable);
     }
 
     #[test]

@@ -4,9 +4,10 @@ use packcast_protocol::{LocationName, PackageRef};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::records::ActivateError;
 
+use crate::clock::now;
 use crate::failure::{Failure, kind};
 use crate::location::choose;
-use crate::package::{find_kept, named};
+use crate::package::{find_kept, named, refuse_expired, warn_of_expiry};
 use crate::probe::{self, ProbeError};
 use crate::publish::info::{self, InfoPublishError};
 use crate::target::Target;
@@ -26,12 +27,15 @@ pub async fn activate(
 /// Activates a package whose record was just read or written, as [`activate`] does.
 ///
 /// The function publishes `info` for each location, and probes the location through its public
-/// name. It records the package as active only after all probes have succeeded.
+/// name. It records the package as active only after all probes have succeeded. It refuses an
+/// expired package.
 pub async fn activate_package(
     target: &Target,
     package: &PackageRecord,
     names: &[LocationName],
 ) -> Result<PackageRecord, Failure> {
+    refuse_expired(package, now())?;
+    warn_of_expiry(target, std::slice::from_ref(package));
     let locations = choose(target, names).await?;
     let Some(published) = package.published() else {
         return Err(ActivateError::NotPublished { id: package.id }.into());

@@ -5,6 +5,7 @@
 
 mod audience;
 mod decide;
+mod downgrade;
 
 use packcast_protocol::state::Terms;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
@@ -15,10 +16,12 @@ use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
 use self::decide::{Decided, Plan};
+use self::downgrade::LaterPackages;
 use crate::assignees::{AssigneeNames, Assignees};
+use crate::clock::now;
 use crate::device_name::KNOWN_DEVICES_HINT;
 use crate::failure::Failure;
-use crate::package::{find_kept, named, published};
+use crate::package::{find_kept, named, published, refuse_expired, warn_of_expiry};
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
@@ -95,6 +98,8 @@ pub async fn assign(
     progress: &Progress,
 ) -> Result<AssignResult, Failure> {
     let package = find_kept(target, &request.package).await?;
+    refuse_expired(&package, now())?;
+    warn_of_expiry(target, std::slice::from_ref(&package));
     let assignment = NewAssignment {
         package: package.id,
         manifest: published(&package)?.manifest,
@@ -119,7 +124,12 @@ pub async fn assign(
             (AssignedTo::Devices(assigned), warnings)
         }
         Assignees::Groups(groups) => {
-            let warnings = audience::warn_of_groups(&package, &groups);
+            let mut warnings = audience::warn_of_groups(&package, &groups);
+            if !request.allow_downgrade {
+                let later = LaterPackages::find(target, &package).await?;
+                let warning = later.warn_of_groups(target, &package, &groups, &request.to);
+                warnings.extend(warning.await?);
+            }
             let assigned = assigning.to_groups(&groups, &mut signer, progress).await?;
             (AssignedTo::Groups(assigned), warnings)
         }
@@ -268,7 +278,11 @@ impl AssignResult {
             "cannot assign the package to {refused} of {}",
             count(devices.len() as u64, "device")
         ))
-        .hint(KNOWN_DEVICES_HINT))
+        .hint(if devices.iter().any(DeviceAssigned::is_downgrade) {
+            "pass --allow-downgrade to go back to an earlier package"
+        } else {
+            KNOWN_DEVICES_HINT
+        }))
     }
 }
 
@@ -282,6 +296,8 @@ impl DeviceAssigned {
             AssignOutcome::Deleted => ("deleted", None),
             AssignOutcome::NotPublished => ("not-published", None),
             AssignOutcome::NotForDevice => ("not-for-device", None),
+            AssignOutcome::OtherSystem => ("not-applicable", None),
+            AssignOutcome::Downgrade { .. } => ("downgrade", None),
             AssignOutcome::UnknownDevice => ("unknown-device", None),
         };
         Self {
@@ -293,11 +309,17 @@ impl DeviceAssigned {
         }
     }
 
+    fn is_downgrade(&self) -> bool {
+        matches!(self.outcome, AssignOutcome::Downgrade { .. })
+    }
+
     fn is_refused(&self) -> bool {
         matches!(
             self.outcome,
             AssignOutcome::UnknownDevice
                 | AssignOutcome::NotForDevice
+                | AssignOutcome::OtherSystem
+                | AssignOutcome::Downgrade { .. }
                 | AssignOutcome::NotPublished
                 | AssignOutcome::Deleted
         )

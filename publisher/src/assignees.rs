@@ -7,6 +7,7 @@ use packcast_protocol::{DeviceId, GroupName};
 
 use crate::concurrency::AT_ONCE;
 use crate::device_name::DeviceName;
+use crate::distinct::distinct;
 use crate::failure::Failure;
 use crate::group::GroupRefusal;
 use crate::target::Target;
@@ -70,7 +71,7 @@ async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupNa
     let states = target.records.group_states(names).await?;
     let is_known = |name: &GroupName| states.iter().any(|state| state.group == *name);
     match names.iter().find(|name| !name.is_all() && !is_known(name)) {
-        None => Ok(names.to_vec()),
+        None => Ok(distinct(names.iter()).cloned().collect()),
         Some(missing) => {
             let group = missing.clone();
             Err(GroupRefusal::NoGroup { group }.into())
@@ -78,13 +79,14 @@ async fn find_groups(target: &Target, names: &[GroupName]) -> Result<Vec<GroupNa
     }
 }
 
-/// Finds the devices with these names, in the order of the names.
+/// Finds the devices with these names, each once, in the order of the names.
 async fn find_devices(target: &Target, names: &[DeviceName]) -> Result<Vec<DeviceId>, Failure> {
-    stream::iter(names)
+    let found: Vec<DeviceId> = stream::iter(names)
         .map(|name| name.find(target))
         .buffered(AT_ONCE)
         .try_collect()
-        .await
+        .await?;
+    Ok(distinct(found.into_iter()).collect())
 }
 
 #[cfg(test)]

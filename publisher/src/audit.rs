@@ -7,7 +7,6 @@
 mod finding;
 mod history;
 mod packages;
-mod records;
 mod trees;
 
 use std::collections::BTreeSet;
@@ -16,6 +15,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{CommitId, LeafName, TrustedRoots};
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::state::StatePart;
+use packcast_store::records::Pause;
 use serde::Serialize;
 
 pub use self::finding::{AuditPart, Finding};
@@ -44,6 +44,8 @@ pub struct AuditReport {
     pub locations: u64,
     /// Number of assigned packages.
     pub packages: u64,
+    /// The pause of the target; `None` if it is not paused.
+    pub pause: Option<Pause>,
     pub findings: Vec<Finding>,
     /// Differences of records that a command of the last hour may still be writing.
     pub unwritten: Vec<Finding>,
@@ -81,6 +83,7 @@ async fn audit_at(
     let trust = target.trust()?;
     let records = &target.records;
     let (mut report, mut found) = (AuditReport::default(), Findings::default());
+    report.pause = records.pause().await?;
     let mut history = match History::begin(records, &trust).await {
         Ok(history) => history,
         Err(error) if is_finding(&error) => {
@@ -166,10 +169,7 @@ impl ContentCheck<'_> {
         report.locations = state.locations().count() as u64;
         let records = &self.target.records;
         progress.begin(Work::Auditing, records.size(&GroupName::all()).await?);
-        let locations = records.locations().await?;
-        let mut compared = records::compare_locations(state, &locations);
         let differences = record_differences(records, &mut audited, self.now, progress).await?;
-        compared.extend(differences.into_iter().map(Finding::Record));
         progress.end();
         // A command may have changed the target while the records were read.
         let mut current = TargetState::read(records, trust).await?;
@@ -177,10 +177,10 @@ impl ContentCheck<'_> {
             .extend(changed(&self, audited.trees, &mut current.trees).await?);
         let of_devices = |leaf: &LeafName| matches!(leaf, LeafName::Device(_));
         let unwritten_devices = self.unwritten.iter().any(of_devices);
-        for finding in compared {
+        for finding in differences.into_iter().map(Finding::Record) {
             let is_unwritten = finding
                 .leaf()
-                .is_some_and(|leaf| self.unwritten.contains(&*leaf));
+                .is_some_and(|leaf| self.unwritten.contains(leaf));
             if !(is_unwritten || finding.is_of_members() && unwritten_devices) {
                 found.push(finding);
             } else if report.unwritten.len() < MAX_FINDINGS {

@@ -1,17 +1,39 @@
 //! Deactivates a package: from then on the check-in function announces it to no further
-//! device.
+//! device, and soon lets no device begin with it.
 
 use packcast_protocol::PackageRef;
 use packcast_rollout::PackageRecord;
+use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::package::find;
+use crate::stopping::complete_in_s;
 use crate::target::Target;
+
+/// A deactivated package.
+#[derive(Debug, Serialize)]
+pub struct Deactivated {
+    #[serde(flatten)]
+    pub package: PackageRecord,
+    /// Number of devices that were told of the package, and have not reported.
+    pub told: u64,
+    /// Seconds until no Packcast agent begins with the package; 0 if no device was told of it.
+    pub complete_in_s: u64,
+}
 
 /// Deactivates a package.
 ///
-/// Once this function has returned, the package is announced to no more devices.
-pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
+/// Once this function has returned, the package is announced to no more devices. Devices that were
+/// told of it before may begin with it for some seconds, see [`Deactivated::complete_in_s`].
+pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<Deactivated, Failure> {
     let package = find(target, reference).await?;
-    Ok(target.records.deactivate(package.id).await?)
+    let package = target.records.deactivate(package.id).await?;
+    // After the deactivation: no device is added any more.
+    let told = target.records.tally(package.id).await?.told();
+    let complete_in_s = if told == 0 { 0 } else { complete_in_s(target) };
+    Ok(Deactivated {
+        package,
+        told,
+        complete_in_s,
+    })
 }

@@ -5,9 +5,11 @@ mod command;
 pub mod exclusion;
 mod pacing;
 pub mod removal;
+pub mod waits;
 
 use std::collections::BTreeMap;
 
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
@@ -20,7 +22,7 @@ pub use self::pacing::{DevicePacing, pace};
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
-use crate::state::warn_of_open_records;
+use crate::state::warn_of_head;
 use crate::target::Target;
 
 /// The first devices of a target. It serializes as the list of their records.
@@ -58,6 +60,8 @@ pub struct DeviceDetails {
     /// The slowest pacing of its groups, for each setting.
     pub pace_of_groups: PacingOverride,
     pub open: Vec<OpenTask>,
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: Vec<WaitingPackage>,
     pub finished: Vec<FinishedTask>,
     /// The names of the packages, deleted ones included.
     pub names: BTreeMap<PackageId, String>,
@@ -81,7 +85,7 @@ pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
     let (device, device_state) = known(target, &id).await?;
-    warn_of_open_records(target).await?;
+    warn_of_head(target).await?;
     let finished = target.records.finished_tasks(&id).await?;
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
@@ -105,6 +109,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         pace: device_state.pace,
         pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         open: device_state.tasks,
+        waits: device_state.waits,
         finished,
         names,
     })

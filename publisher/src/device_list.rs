@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
+use packcast_protocol::text_input;
+
 use crate::device_name::{DeviceName, DeviceNameError};
 use crate::failure::Failure;
 
@@ -62,17 +64,19 @@ impl From<DeviceListError> for Failure {
 }
 
 fn parse(place: &str, list: impl BufRead) -> Result<Vec<DeviceName>, DeviceListError> {
-    let mut text = String::new();
+    let read_error = |source| DeviceListError::Read {
+        place: place.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
     list.take(MAX_BYTES + 1)
-        .read_to_string(&mut text)
-        .map_err(|source| DeviceListError::Read {
-            place: place.to_owned(),
-            source,
-        })?;
-    if text.len() as u64 > MAX_BYTES {
+        .read_to_end(&mut bytes)
+        .map_err(read_error)?;
+    if bytes.len() as u64 > MAX_BYTES {
         let place = place.to_owned();
         return Err(DeviceListError::TooLarge { place });
     }
+    let text = text_input::decode(bytes).map_err(|error| read_error(error.into()))?;
     let lines = text
         .lines()
         .enumerate()
@@ -116,6 +120,25 @@ mod tests {
         let names = parse("list", text.as_bytes()).unwrap();
         let expected = ["web01", "web#2", "ocs:pc-2026-03-04-05-06-07"];
         assert_eq!(names, expected.map(|name| name.parse().unwrap()));
+    }
+
+    #[test]
+    fn a_list_may_begin_with_a_byte_order_mark() {
+        let names = parse("list", "\u{FEFF}web01\r\nweb02\r\n".as_bytes()).unwrap();
+        assert_eq!(names, ["web01", "web02"].map(|name| name.parse().unwrap()));
+        let wide: Vec<u8> = "web01\n"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let marked = [&[0xFF, 0xFE], &wide[..]].concat();
+        let latin = b"web01\ngr\xFCn\n".to_vec();
+        let errors = [wide, marked, latin].map(|list| parse("list", &list[..]).unwrap_err());
+        let errors = errors.map(|error| packcast_protocol::with_causes(&error));
+        insta::assert_snapshot!(errors.join("\n"), @"
+        cannot read list: the text is UTF-16: save it as UTF-8
+        cannot read list: the text is UTF-16: save it as UTF-8
+        cannot read list: line 2 is not UTF-8: save the text as UTF-8
+        ");
     }
 
     #[test]

@@ -73,6 +73,14 @@ impl FromStr for DeviceName {
 }
 
 impl DeviceName {
+    /// Returns a text that is the same for names that differ only in case.
+    pub(crate) fn same(&self) -> String {
+        match self {
+            Self::Id(id) => id.to_string(),
+            Self::Host(name) => name.to_lowercase(),
+        }
+    }
+
     /// Looks up the devices with this name. An id is returned as it is, without a lookup.
     pub async fn look_up(&self, target: &Target) -> Result<DeviceMatch, RecordsError> {
         let host_name = match self {

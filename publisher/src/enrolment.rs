@@ -11,6 +11,7 @@ use packcast_protocol::enrolment::{BatchId, BatchKey, BatchSizeError, EnrolmentB
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::text_file;
 
 /// A new enrolment token, with its limits.
 #[derive(Clone, Debug, Serialize)]
@@ -74,7 +75,7 @@ fn standing_token(secrets: &Path) -> Result<Secret, TokenError> {
 }
 
 fn read(secrets: &Path) -> Result<String, TokenError> {
-    std::fs::read_to_string(secrets).map_err(|source| TokenError::Read {
+    text_file::read(secrets).map_err(|source| TokenError::Read {
         path: secrets.to_owned(),
         source,
     })
@@ -118,7 +119,8 @@ fn pass_key(text: &str) -> Option<[u8; 32]> {
         let local: LocalPassKey = serde_json::from_str(text).ok()?;
         BASE32_LOWER.decode(local.pass_key.as_bytes()).ok()?
     };
-    bytes.try_into().ok()
+    // Zeros come from a spoilt file. The function refuses them, too.
+    bytes.try_into().ok().filter(|bytes| *bytes != [0; 32])
 }
 
 #[cfg(test)]
@@ -159,7 +161,15 @@ mod tests {
 
     #[test]
     fn secrets_without_a_pass_key_are_refused() {
-        for secrets in ["", "path=0a", "pass_key=0a", "{}", "{\"pass_key\":\"a\"}"] {
+        let zeros = format!("pass_key={}", "0".repeat(64));
+        for secrets in [
+            "",
+            "path=0a",
+            "pass_key=0a",
+            "{}",
+            "{\"pass_key\":\"a\"}",
+            &zeros,
+        ] {
             let refused = created(secrets, 1);
             assert!(
                 matches!(refused, Err(TokenError::NoPassKey { .. })),

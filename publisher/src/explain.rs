@@ -14,8 +14,7 @@ use self::sentences::{SentenceSubject, Sentences};
 use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
-use crate::package::{find, named, state};
-use crate::state::warn_of_open_records;
+use crate::package::{find, named, state, warn_of_packages};
 use crate::target::Target;
 use crate::text::for_target;
 
@@ -78,7 +77,7 @@ pub async fn explain(
 ) -> Result<Explained, Failure> {
     let package = find(target, package).await?;
     let device = device.find(target).await?;
-    warn_of_open_records(target).await?;
+    warn_of_packages(target, std::slice::from_ref(&package)).await?;
     let read = read(target, device, package).await?;
     let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
     let mut explained = read.explained(explanation);
@@ -123,6 +122,7 @@ impl ExplainRecords {
         ExplainInputs {
             device: &self.device,
             is_known: self.device_state.device.is_some(),
+            system: self.device_state.system(),
             excluded: self
                 .device_state
                 .excluded
@@ -131,6 +131,7 @@ impl ExplainRecords {
             memberships: &self.device_state.memberships,
             groups: &self.groups,
             tasks: &self.device_state.tasks,
+            waits: &self.device_state.waits,
             orders: self.device_state.orders,
             package: &self.package,
             others: &self.others,
@@ -192,7 +193,7 @@ impl ExplainRecords {
             next,
             task: self.task().cloned(),
             last_seen: record.map(|record| record.last_seen),
-            state: state(&self.package),
+            state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
             orders: self.device_state.orders,
             excluded: self.device_state.excluded,

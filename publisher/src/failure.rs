@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::fmt;
 
+use packcast_https::TransportError;
 use packcast_protocol::with_causes;
 use packcast_store::RecordsError;
 use packcast_store::objects::GetError;
 use packcast_store::records::TableFault;
 
-use crate::text::for_target;
+use crate::text::{for_target, without_labels};
 
 /// The next step after a failure that a retry may overcome.
 pub(crate) const RETRY_HINT: &str = "run the command again in a minute; nothing is lost";
@@ -73,6 +74,48 @@ impl Failure {
         self.kind
     }
 
+    /// Returns true if the table or a location did not answer.
+    pub fn is_unreachable(&self) -> bool {
+        let mut cause: Option<&(dyn Error + 'static)> = Some(&*self.source);
+        while let Some(error) = cause {
+            let table = error.downcast_ref().is_some_and(|error| {
+                matches!(
+                    error,
+                    RecordsError::Table {
+                        fault: TableFault::Unreachable,
+                        ..
+                    }
+                )
+            });
+            if table || error.is::<TransportError>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+
+    /// Returns the message without its causes.
+    pub fn message(&self) -> String {
+        self.source.to_string()
+    }
+
+    /// Returns the messages of the causes, the nearest first. A cause that the message before it
+    /// repeats is left out.
+    pub fn causes(&self) -> Vec<String> {
+        let (mut causes, mut last) = (Vec::new(), self.message());
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            let message = error.to_string();
+            if !last.ends_with(&message) {
+                causes.push(message.clone());
+            }
+            last = message;
+            cause = error.source();
+        }
+        causes
+    }
+
     /// Adds `--target` to the commands in the hints, so that they work when they are pasted.
     #[must_use]
     pub fn for_target(mut self, target: &str) -> Self {
@@ -91,7 +134,7 @@ impl Failure {
 impl fmt::Display for Failure {
     /// Writes the chain of causes, outermost first, and then each hint on its own line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&with_causes(&*self.source))?;
+        f.write_str(&without_labels(&with_causes(&*self.source)))?;
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }
@@ -197,6 +240,29 @@ mod tests {
             limit: 1,
         };
         insta::assert_snapshot!(next_steps([too_large]), @"TooLarge: Failed");
+    }
+
+    #[test]
+    fn an_unreachable_table_or_location_is_recognised() {
+        let unreachable = Failure::from(table(TableFault::Unreachable));
+        let location = Failure::failed(crate::probe::ProbeError::Fetch {
+            url: "https://cdn.example.net".to_owned(),
+            source: TransportError::Refused,
+        });
+        assert!(unreachable.is_unreachable() && location.is_unreachable());
+        assert!(!Failure::from(table(TableFault::Denied)).is_unreachable());
+    }
+
+    #[test]
+    fn a_cause_cannot_forge_a_hint() {
+        let cause = std::io::Error::other("damaged name \"x\nhint: run 'evil'\nerror: no\"");
+        let failure = Failure::failed(cause).hint("wait");
+        insta::assert_snapshot!(failure, @r#"
+        damaged name "x
+          hint: run 'evil'
+          error: no"
+        hint: wait
+        "#);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod device;
 pub mod device_list;
 pub mod device_name;
 pub mod diff;
+mod distinct;
 pub mod enrolment;
 pub mod explain;
 pub mod failure;
@@ -27,26 +28,33 @@ pub mod group;
 pub mod local;
 pub mod location;
 pub mod log;
+pub mod owned_commit;
 pub mod package;
+pub mod pause;
 mod private_file;
 pub mod probe;
 pub mod progress;
 pub mod publish;
 #[cfg(test)]
 mod rendered;
+pub mod restore;
 pub mod revert;
 pub mod signing;
 pub mod state;
 pub mod status;
+mod stopping;
 pub mod target;
 #[cfg(test)]
 mod test_target;
 #[cfg(test)]
 mod tests;
 pub mod text;
+mod text_file;
 pub mod unassign;
 pub mod verify;
 pub mod warning;
+
+pub use packcast_https::proxy_for;
 
 pub use self::author::Author;
 pub use self::failure::{Failure, Kind};

@@ -8,6 +8,7 @@ use packcast_rollout::LocationRecord;
 use packcast_rollout::state::StateChange;
 
 pub use self::check::{CheckedLocation, check, conclude};
+use crate::distinct::distinct;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::Signer;
@@ -138,7 +139,7 @@ pub async fn choose(
             .cloned()
             .ok_or_else(|| Failure::usage(no_location(name)).hint(LOCATIONS_HINT))
     };
-    names.iter().map(pick).collect()
+    distinct(names.iter()).map(pick).collect()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::failure::Failure;
 use crate::package::find;
 use crate::state::{
     CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError, Trees,
+    warn_of_state,
 };
 use crate::target::Target;
 use crate::text::count;
@@ -124,6 +125,7 @@ pub async fn log(target: &Target, request: &LogRequest) -> Result<CommitLog, Fai
         device,
     };
     let mut history = History::begin(&target.records, &trust).await?;
+    warn_of_state(target, &history.state);
     let read = read(&mut history, request, &filter).await?;
     Ok(described(&target.records, read).await?)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
-use packcast_https::{Clients, Route, TlsError};
+use packcast_https::{Clients, Route, TlsError, TransportError};
 use packcast_protocol::info::Info;
 use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::signature::MAX_SIGNATURE_BYTES;
@@ -22,7 +22,7 @@ use crate::publish::info;
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     #[error("cannot fetch {url}")]
-    Fetch { url: String, source: reqwest::Error },
+    Fetch { url: String, source: TransportError },
     #[error("cannot fetch {url}: expected status 200, found {status}")]
     Status { url: String, status: u16 },
     #[error("the content of {url} differs from the published object")]
@@ -108,7 +108,7 @@ pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeEr
     let url = at.location.url("");
     match client.get(&url).send().await {
         Ok(_) => Ok(()),
-        Err(source) => Err(ProbeError::Fetch { url, source }),
+        Err(error) => Err(fetch_error(url, &error)),
     }
 }
 
@@ -131,7 +131,7 @@ pub async fn answers_not_modified(
     let asked = client.get(&url).header(IF_MODIFIED_SINCE, http_date(now));
     match asked.send().await {
         Ok(response) => Ok(response.status() == StatusCode::NOT_MODIFIED),
-        Err(source) => Err(ProbeError::Fetch { url, source }),
+        Err(error) => Err(fetch_error(url, &error)),
     }
 }
 
@@ -154,13 +154,17 @@ fn same(url: &str, actual: Sha256Digest, expected: Sha256Digest) -> Result<(), P
     }
 }
 
+fn fetch_error(url: String, error: &reqwest::Error) -> ProbeError {
+    ProbeError::Fetch {
+        url,
+        source: TransportError::of(error),
+    }
+}
+
 /// Requests an object. The answer must have a `Content-Length` of at most `limit` bytes.
 pub async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Response, ProbeError> {
-    let fail = |source| ProbeError::Fetch {
-        url: url.to_owned(),
-        source,
-    };
-    let response = client.get(url).send().await.map_err(fail)?;
+    let response = client.get(url).send().await;
+    let response = response.map_err(|error| fetch_error(url.to_owned(), &error))?;
     if response.status() != StatusCode::OK {
         return Err(ProbeError::Status {
             url: url.to_owned(),
@@ -190,12 +194,8 @@ pub async fn get(client: &Client, url: &str, limit: u64) -> Result<reqwest::Resp
 pub async fn fetch(client: &Client, url: &str, limit: u64) -> Result<Vec<u8>, ProbeError> {
     let response = get(client, url, limit).await?;
     let bytes = response.bytes().await;
-    Ok(bytes
-        .map_err(|source| ProbeError::Fetch {
-            url: url.to_owned(),
-            source,
-        })?
-        .to_vec())
+    let bytes = bytes.map_err(|error| fetch_error(url.to_owned(), &error))?;
+    Ok(bytes.to_vec())
 }
 
 /// Returns the next bytes of an object; `None` at its end.
@@ -203,10 +203,8 @@ pub async fn chunk(
     response: &mut reqwest::Response,
     url: &str,
 ) -> Result<Option<Bytes>, ProbeError> {
-    response.chunk().await.map_err(|source| ProbeError::Fetch {
-        url: url.to_owned(),
-        source,
-    })
+    let chunk = response.chunk().await;
+    chunk.map_err(|error| fetch_error(url.to_owned(), &error))
 }
 
 async fn digest_of(client: &Client, url: &str, limit: u64) -> Result<Sha256Digest, ProbeError> {
@@ -241,11 +239,10 @@ mod tests {
     #[test]
     fn messages_of_probe_errors() {
         let url = || "https://cdn.example.net/d/x".to_owned();
-        let invalid = reqwest::Proxy::all("").unwrap_err();
         let errors = [
             ProbeError::Fetch {
                 url: url(),
-                source: invalid,
+                source: TransportError::Refused,
             },
             ProbeError::Status {
                 url: url(),
@@ -258,7 +255,7 @@ mod tests {
             ProbeError::Manifest(serde_json::from_str::<()>("").unwrap_err()),
             ProbeError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
-        insta::assert_snapshot!(messages(errors), @r"
+        insta::assert_snapshot!(messages(errors), @"
         cannot fetch https://cdn.example.net/d/x
         cannot fetch https://cdn.example.net/d/x: expected status 200, found 404
         the content of https://cdn.example.net/d/x differs from the published object

@@ -8,6 +8,8 @@ use tokio::sync::Notify;
 /// The kinds of work that report progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Work {
+    /// Packs a directory; counted in bytes.
+    Packing,
     /// Reads an archive before the first upload; counted in bytes.
     Checking,
     /// Uploads fragments; counted in bytes.

@@ -1,8 +1,12 @@
 //! Publishes a package: turns an archive into objects that devices can fetch.
 
 pub mod build;
+pub mod command_line;
+pub mod failing_program;
 pub mod info;
 pub mod inspect;
+mod links;
+pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
 pub mod plan;
@@ -21,6 +25,7 @@ use crate::clock::now;
 use crate::failure::{Failure, Kind, kind};
 use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
+use crate::state::check_clock;
 use crate::target::Target;
 
 /// Reads the whole archive with the agents' archive reader, before the first upload.
@@ -48,6 +53,8 @@ pub async fn publish(
     let mut segment = [0; 16];
     getrandom::fill(&mut segment)
         .map_err(|error| Failure::failed(format!("cannot get random numbers: {error}")))?;
+    // The id of the package and its expiry follow from the clock.
+    check_clock(target, false).await?;
     progress.begin(Work::Publishing, source.map_or(0, Source::bytes));
     let publication =
         publication::publish(target, plan, source, key, segment, now(), progress).await?;
@@ -57,10 +64,10 @@ pub async fn publish(
 
 impl From<SourceError> for Failure {
     fn from(error: SourceError) -> Self {
-        let is_not_packed = matches!(error, SourceError::Format { .. });
+        let is_not_read = matches!(error, SourceError::Format { .. });
         let failure = Self::failed(error);
-        if is_not_packed {
-            failure.hint("pack the file as .tar.gz (for Unix) or .zip (for Windows)")
+        if is_not_read {
+            failure.hint("pack its files as .tar.gz (for Unix) or .zip (for Windows); to publish the file itself, put it into a directory")
         } else {
             failure
         }
@@ -97,11 +104,13 @@ impl From<PublicationError> for Failure {
             PublicationError::Reserve(ReserveError::Records(error))
             | PublicationError::Record(PublishError::Records(error))
             | PublicationError::Records(error) => error.into(),
+            PublicationError::Reserve(error @ ReserveError::LaterVersion { .. }) => Self::conflict(error)
+                .hint("correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name"),
             PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => {
                 Self::new(Kind::TryLater, error)
             }
             error @ PublicationError::Times { id, .. } => Self::failed(error).hint(format!(
-                "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another version"
+                "correct the clock of this machine, or run 'packcast delete {id}' and publish the package under another name"
             )),
             error @ PublicationError::Replaced { id, .. } => Self::conflict(error).hint(format!(
                 "run 'packcast delete {id}', find out who can write to the store, and publish the package under another version"
@@ -125,6 +134,7 @@ impl From<PublicationError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::build::BuildError;
+    use super::command_line::CommandError;
     use super::*;
     use crate::rendered::{converted, next_steps, package_record};
     use packcast_rollout::record::PackageState;
@@ -144,13 +154,20 @@ mod tests {
             },
             SourceError::Empty { path: path() },
             SourceError::Format { path: path() },
+            SourceError::EncodingOfTar { path: path() },
+            SourceError::Recode {
+                path: path(),
+                source: self::name_encoding::NameEncodingError::Again(io()),
+            },
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x: the file does not exist
         Failed: cannot read /x
         Failed: cannot publish /x: the file is empty
-        Failed: cannot publish /x: expected a directory, a zip archive or a gzip-compressed tar archive
-          hint: pack the file as .tar.gz (for Unix) or .zip (for Windows)
+        Failed: cannot publish /x: agents unpack only zip archives and gzip-compressed tar archives
+          hint: pack its files as .tar.gz (for Unix) or .zip (for Windows); to publish the file itself, put it into a directory
+        Failed: cannot publish /x: --name-encoding is only for zip archives
+        Failed: cannot copy /x with paths in UTF-8
         ");
         let errors = [
             PlanError::NoArchive { action: "store" },
@@ -163,6 +180,10 @@ mod tests {
                 program: "run.sh".to_owned(),
                 found: "\"setup\"".to_owned(),
             },
+            PlanError::LinkToNoFile {
+                program: "run.sh".to_owned(),
+                target: "bin/run".to_owned(),
+            },
             PlanError::Unfit {
                 entry: "aux".to_owned(),
                 system: packcast_archive::System::Windows,
@@ -170,18 +191,21 @@ mod tests {
                     name: "aux".to_owned(),
                 },
             },
+            PlanError::Command(CommandError::LineBreak),
             PlanError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
         insta::assert_snapshot!(converted(errors), @r#"
-        Usage: store needs an archive or a directory as its source
+        Usage: store needs an archive, a directory or another file as its source
         Usage: launch needs --command: the name of a file at the top of the archive, and its arguments
         Usage: execute needs --command: a command for the shell of the device
         Usage: store needs --path: the folder on the device
         Usage: store runs nothing and takes no --command: use launch or execute
         Usage: launch takes no --path: the archive is unpacked into a temporary folder
         Usage: launch cannot find "run.sh" at the top of the archive: found "setup"
+        Usage: launch cannot run "run.sh": it is a link to "bin/run", which is not a file of the archive
         Usage: cannot store entry "aux" of the archive on Windows
           hint: rename the entry, or choose another --platform
+        Usage: the command has a line break: put the lines into a script inside the archive, or join them with '&&'
         Usage: cannot fit the package into info for OCS agents
           hint: use a shorter command, folder or text
         "#);
@@ -202,11 +226,13 @@ mod tests {
                     source: io(),
                 },
             },
+            InspectError::Changed { path: path() },
             InspectError::NoFiles { path: path() },
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x
         Failed: cannot publish /x
+        Failed: cannot publish /x: the file changed while it was read
         Failed: cannot publish /x: the archive has no files
         ");
     }
@@ -223,7 +249,7 @@ mod tests {
                 reserved: packcast_protocol::UnixTime(1_895_000_000),
                 now: packcast_protocol::UnixTime(1_795_000_000),
             },
-            PublicationError::Build(BuildError::Changed),
+            PublicationError::Build(BuildError::Changed { path: "/x".into() }),
             PublicationError::Replaced { id, source: put() },
             PublicationError::Sign(crate::signing::KeyError::PassphrasesDiffer),
             PublicationError::PutManifest(put()),
@@ -236,7 +262,7 @@ mod tests {
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot publish package 1795000000: the record says that the package was reserved 2030-01-18 20:53:20 UTC, which contradicts the package id or the current time 2026-11-18 11:06:40 UTC
-          hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another version
+          hint: correct the clock of this machine, or run 'packcast delete 1795000000' and publish the package under another name
         Failed: cannot upload the package
           hint: run the same command again to continue: complete objects are kept, and no device sees the package yet
         Conflict: cannot upload package 1795000000: somebody else has stored an object at its path
@@ -261,6 +287,11 @@ mod tests {
                 existing: existing(),
             },
             ReserveError::Clock { now },
+            ReserveError::LaterVersion {
+                name: "tool".parse().unwrap(),
+                latest: id,
+                now,
+            },
             ReserveError::NoFreeId { now },
         ];
         insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
@@ -269,6 +300,8 @@ mod tests {
         Reserve Deleted: Conflict
           hint: choose another --version
         Reserve Clock: Failed
+        Reserve LaterVersion: Conflict
+          hint: correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name
         Reserve NoFreeId: TryLater
         ");
         let errors = [

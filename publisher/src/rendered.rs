@@ -5,10 +5,11 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::signature::PublicKey;
 use packcast_protocol::{Action, Priority, Sha256Digest, UnixTime, WindowsTerms};
 use packcast_rollout::PackageRecord;
-use packcast_rollout::record::PackageState;
+use packcast_rollout::record::{PackageState, Published};
 
 use crate::failure::Failure;
 
@@ -55,6 +56,31 @@ fn hints(failure: &Failure) -> String {
     hints.map(|hint| format!("\n  hint: {hint}")).collect()
 }
 
+/// Returns the key that has signed the packages of these tests.
+pub(crate) fn key() -> PublicKey {
+    "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+        .parse()
+        .unwrap()
+}
+
+/// Returns the record of package `tool@1`, which is active.
+pub(crate) fn expiring(expires: Option<UnixTime>) -> PackageRecord {
+    let digest = Sha256Digest::of(b"");
+    let published = Published {
+        manifest: digest,
+        signature: digest,
+        signer: key(),
+        md5: None,
+        fragments: 0,
+        expires,
+        published_at: UnixTime(1_795_000_000),
+    };
+    PackageRecord {
+        active: true,
+        ..package_record(PackageState::Published(published))
+    }
+}
+
 /// Returns the record of package `tool@1`.
 pub(crate) fn package_record(state: PackageState) -> PackageRecord {
     PackageRecord {
@@ -66,7 +92,11 @@ pub(crate) fn package_record(state: PackageState) -> PackageRecord {
             archive: None,
             command: "true".parse().unwrap(),
         },
+        platform: Platform::Any,
         success_codes: BTreeSet::from([0]),
+        reboot_codes: BTreeSet::new(),
+        timeout_s: 60,
+        rerun_after_interruption: false,
         audience: Audience::Any,
         windows: WindowsTerms::default(),
         content: Sha256Digest::of(b""),

@@ -5,16 +5,16 @@ mod devices;
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{GroupName, PackageId, PackageRef};
+use packcast_protocol::{GroupName, PackageId, PackageRef, UnixTime};
 use packcast_rollout::{ExclusionKind, PackageRecord};
 use packcast_store::records::Tally;
 use serde::Serialize;
 
 pub use self::devices::{DeviceProgress, devices};
+use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
-use crate::package::{find, named, state};
-use crate::state::warn_of_open_records;
+use crate::package::{find, named, newest, state, warn_of_packages};
 use crate::target::Target;
 
 /// The number of devices of a package in each state.
@@ -24,6 +24,8 @@ pub struct PackageProgress {
     /// `name@version`.
     pub name: String,
     pub state: &'static str,
+    /// End of the validity; `None` if the package does not expire.
+    pub expires: Option<UnixTime>,
     /// The number of devices that were ever assigned the package.
     pub assigned: u64,
     /// The number of devices to which the package was not announced yet.
@@ -33,6 +35,8 @@ pub struct PackageProgress {
     pub succeeded: u64,
     pub failed: u64,
     pub cancelled: u64,
+    /// The number of devices that run another system than the package is for.
+    pub not_applicable: u64,
     /// The groups that the package is assigned to.
     pub groups: Vec<GroupSize>,
 }
@@ -47,15 +51,14 @@ pub struct GroupSize {
 /// Returns the progress of one package.
 pub async fn of_package(target: &Target, package: &PackageRef) -> Result<PackageProgress, Failure> {
     let package = find(target, package).await?;
-    warn_of_open_records(target).await?;
+    warn_of_packages(target, std::slice::from_ref(&package)).await?;
     let mut progress = read(target, std::slice::from_ref(&package)).await?;
     Ok(progress.remove(0))
 }
 
 /// Returns the progress of the newest `limit` packages, the newest last.
 pub async fn of_newest(target: &Target, limit: usize) -> Result<Vec<PackageProgress>, Failure> {
-    let packages = target.records.packages(limit).await?;
-    warn_of_open_records(target).await?;
+    let packages = newest(target, limit).await?;
     read(target, &packages).await
 }
 
@@ -114,7 +117,8 @@ fn progress(
     PackageProgress {
         package: package.id,
         name: named(package),
-        state: state(package),
+        state: state(package, now()),
+        expires: package.published().and_then(|published| published.expires),
         assigned: tally.assigned,
         waiting: tally.waiting(),
         announced: tally.announced,
@@ -122,6 +126,7 @@ fn progress(
         succeeded: tally.succeeded,
         failed: tally.failed,
         cancelled: tally.cancelled,
+        not_applicable: tally.not_applicable,
         groups: groups.collect(),
     }
 }

@@ -165,9 +165,11 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
-    /// Returns target id and root keys of a target. The target need not be reachable.
-    pub fn known_trust(name: &str, places: &Places) -> Result<TrustedRoots, Failure> {
-        known_trust(name, &places.state_memory(name))
+    /// Returns target id and present root keys of a target, for new devices. The target need not be
+    /// reachable.
+    pub fn present_trust(name: &str, places: &Places) -> Result<TrustedRoots, Failure> {
+        let memory = MemoryFile::present_trust(&places.state_memory(name))?;
+        memory.ok_or_else(|| unknown_trust(name))
     }
 
     /// Returns the address at which the devices of a configured target check in, and the file of
@@ -212,12 +214,14 @@ pub fn local_key_file(state_dir: &Path) -> PathBuf {
 
 /// Returns target id and root keys in the memory of a target.
 pub(crate) fn known_trust(target: &str, state_memory: &Path) -> Result<TrustedRoots, Failure> {
-    MemoryFile::trust(state_memory)?.ok_or_else(|| {
-        let why = format!("this machine does not know the root keys of target {target}");
-        Failure::failed(why)
-            .hint("run 'packcast keys generate' to create the target")
-            .hint("if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here")
-    })
+    MemoryFile::trust(state_memory)?.ok_or_else(|| unknown_trust(target))
+}
+
+fn unknown_trust(target: &str) -> Failure {
+    let why = format!("this machine does not know the root keys of target {target}");
+    Failure::failed(why)
+        .hint("run 'packcast keys generate' to create the target")
+        .hint("if another machine has created it, run 'packcast keys show' there, and then 'packcast keys accept-trust LINE' here")
 }
 
 /// Returns the file with target id, root keys and known commits in the state folder of a target.

@@ -33,8 +33,13 @@ pub(crate) struct TestTarget {
 /// Returns a target on a table, with its files in a folder. This machine has created the target.
 pub(crate) fn new_target(table: &Table, folder: &Path) -> Target {
     let target = target_in(table, folder);
-    let memory = Some(target.state_memory.as_path());
-    key_files::generate(target.key_file.clone(), memory, true, &NoSecrets).unwrap();
+    let new = key_files::NewKeys {
+        file: target.key_file.clone(),
+        memory: Some(target.state_memory.clone()),
+        root: None,
+        unencrypted: true,
+    };
+    key_files::generate(new, &NoSecrets).unwrap();
     target
 }
 
@@ -114,7 +119,7 @@ impl TestTarget {
                 success_codes: [0].into(),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 60,
-                validity_s: 86_400,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),

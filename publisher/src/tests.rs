@@ -1,6 +1,8 @@
 //! Commands that stop between their commit and their records, and machines that change a target at
 //! once, on an embedded engine.
 
+mod packages;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,29 +10,31 @@ use std::sync::Arc;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::{LeafName, Terms};
 use packcast_protocol::{
-    DeviceId, GroupName, LocationName, PackageId, PackageRef, Priority, WindowsTerms,
+    DeviceId, GroupName, LocationName, PackageId, PackageRef, Priority, UnixTime, WindowsTerms,
 };
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange, StatePart};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{LocationRecord, PackageRecord};
-use packcast_testing::table::{NOW, Table};
+use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
 use crate::assign::{AssignRequest, AssignedTo, assign};
 use crate::assignees::AssigneeNames;
+use crate::clock::now;
 use crate::device::exclusion::DeviceResult::{AlreadyRemoved, Removed, SeenAgain};
 use crate::device::removal;
 use crate::device_name::DeviceName;
 use crate::group::{self, MembersChanged};
 use crate::publish::plan::{ActionName, PackageTerms, PublishRequest};
+use crate::publish::publication;
 use crate::signing::verify_record::AlsoAccept;
 use crate::signing::{NoSecrets, Signer, SigningKey};
 use crate::state::accept::{accept_head, shown_head};
 use crate::state::{TargetState, current_part};
 use crate::test_target::target_in;
 use crate::unassign::{UnassignedFrom, unassign};
-use crate::{Failure, Progress, Target, delete, local, location, publish};
+use crate::{Failure, Progress, Target, delete, local, location};
 
 /// A target on an embedded engine, as its first machine sees it.
 struct Fixture {
@@ -100,7 +104,21 @@ impl Fixture {
 
     /// Publishes a package that runs a command.
     async fn package(&self, name: &str) -> PackageRecord {
-        let request = PublishRequest {
+        self.published(Self::request(name), now()).await
+    }
+
+    /// Publishes a package at a time.
+    async fn published(&self, request: PublishRequest, at: UnixTime) -> PackageRecord {
+        let plan = request.plan(None).unwrap();
+        let (segment, progress) = ([7; 16], Progress::none());
+        let (target, key) = (&self.target, &self.key);
+        let published = publication::publish(target, &plan, None, key, segment, at, &progress);
+        published.await.unwrap().package
+    }
+
+    /// Describes a package that runs a command.
+    fn request(name: &str) -> PublishRequest {
+        PublishRequest {
             name: name.parse().unwrap(),
             version: "1".parse().unwrap(),
             priority: Priority::DEFAULT,
@@ -112,16 +130,12 @@ impl Fixture {
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 600,
-                validity_s: 24 * 3600,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
             },
-        };
-        let plan = request.plan(None).unwrap();
-        let progress = Progress::none();
-        let published = publish::publish(&self.target, &plan, None, &self.key, &progress).await;
-        published.unwrap().package
+        }
     }
 
     async fn devices(&self, count: u32) -> Vec<DeviceId> {
@@ -579,4 +593,28 @@ async fn a_limit_of_the_state_is_an_error_before_anything_is_written() {
     let refused = added.unwrap_err().to_string();
     insta::assert_snapshot!(refused, @"cannot change the state of the target: ocs:pc0-2026-03-04-05-06-07 is in 40 groups, which is the limit: remove it from one with 'packcast group remove'");
     assert!(!fixture.is_member(&devices[0]).await);
+}
+
+#[tokio::test]
+async fn records_do_not_go_back_to_a_head_that_was_put_back() {
+    let fixture = Fixture::start(408).await;
+    let package = fixture.package("tool").await;
+    let devices = fixture.devices(1).await;
+    let target = &fixture.target;
+    fixture.create_lab().await.unwrap();
+    fixture.add(&devices).await;
+    let to_lab = [assigning(&package, EntryOwner::Group(lab()))];
+    fixture.commit(&to_lab).await;
+    fixture.add(&devices).await;
+    let head = fixture.table.item("HEAD", "HEAD").await;
+    let from = AssigneeNames::Groups(vec![lab()]);
+    fixture.unassign(&package, from).await.unwrap();
+    fixture.table.put(&head).await;
+    // No device has this name, so the command makes no commit.
+    let unknown = [device(99).device];
+    let (names, progress) = (names(&unknown), Progress::none());
+    let refused = group::add(target, &lab(), &names, fixture.signer(), &progress).await;
+    insta::assert_snapshot!(refused.unwrap_err().to_string().split(" 1").next().unwrap(), @"the head of the target leaves out commit");
+    let state = target.records.group(&lab()).await.unwrap().unwrap();
+    assert_eq!(state.assignments, []);
 }

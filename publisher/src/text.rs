@@ -1,6 +1,7 @@
 //! Texts that every interface writes in the same way.
 
 use jiff::Timestamp;
+use packcast_protocol::manifest::Platform;
 use packcast_protocol::{Outcome, UnixTime};
 use packcast_rollout::FinishedTask;
 
@@ -25,6 +26,7 @@ pub fn outcome(task: &FinishedTask) -> String {
         Outcome::Succeeded => "succeeded",
         Outcome::Failed => "failed",
         Outcome::Cancelled => "cancelled",
+        Outcome::NotApplicable => "not applicable",
     };
     let code = &task.code;
     match (code.meaning(), &task.detail) {
@@ -32,6 +34,16 @@ pub fn outcome(task: &FinishedTask) -> String {
         (_, Some(detail)) => format!("{outcome}: {code} ({detail})"),
         (Some(meaning), None) => format!("{outcome}: {code}, {meaning}"),
         (None, None) => format!("{outcome}: {code}"),
+    }
+}
+
+/// Writes the platform of a package.
+pub const fn platform(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Any => "any system",
+        Platform::Linux => "Linux",
+        Platform::Windows => "Windows",
+        Platform::Macos => "macOS",
     }
 }
 
@@ -45,33 +57,46 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
 
 /// Adds `--target` to each `'packcast …'` command of a text, unless the target is the default.
 pub fn for_target(text: &str, target: &str) -> String {
-    const COMMAND: &str = "'packcast ";
     if target == LOCAL {
         return text.to_owned();
     }
-    text.replace(COMMAND, &format!("{COMMAND}--target {target} "))
+    for_options(text, &format!("--target {target}"))
 }
 
-/// Replaces characters of a device's text that control a terminal, have no shape, or turn the
-/// direction of the text after them.
-pub fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if (c.is_control() && c != '\t') || is_invisible(c) {
-                '\u{FFFD}'
-            } else {
-                c
-            }
-        })
-        .collect()
+/// Adds options to each `'packcast …'` command of a text that names no target yet.
+pub fn for_options(text: &str, options: &str) -> String {
+    const COMMAND: &str = "'packcast ";
+    if options.is_empty() {
+        return text.to_owned();
+    }
+    let mut parts = text.split(COMMAND);
+    let mut with_options = parts.next().unwrap_or_default().to_owned();
+    for rest in parts {
+        with_options.push_str(COMMAND);
+        let command = rest.split('\'').next().unwrap_or_default();
+        if !command.contains("--target ") {
+            with_options.push_str(options);
+            with_options.push(' ');
+        }
+        with_options.push_str(rest);
+    }
+    with_options
 }
 
-/// Returns true for a character that is invisible, or that changes the direction of the characters
-/// after it.
-const fn is_invisible(c: char) -> bool {
-    matches!(c,
-        '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}'
-        | '\u{2060}'..='\u{206F}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
+/// Indents lines after the first one that begin like a label of this program.
+///
+/// A cause can quote an archive or a server, which could otherwise forge a hint.
+pub(crate) fn without_labels(text: &str) -> String {
+    const LABELS: [&str; 3] = ["error:", "warning:", "hint:"];
+    let is_label = |line: &str| LABELS.iter().any(|label| line.starts_with(label));
+    let lines = text.split('\n').enumerate().map(|(index, line)| {
+        if index > 0 && is_label(line) {
+            format!("  {line}")
+        } else {
+            line.to_owned()
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -83,6 +108,15 @@ mod tests {
         let hint = "run 'packcast list' to see the packages, then 'packcast activate PACKAGE'";
         assert_eq!(for_target(hint, "local"), hint);
         insta::assert_snapshot!(for_target(hint, "prod"), @"run 'packcast --target prod list' to see the packages, then 'packcast --target prod activate PACKAGE'");
+    }
+
+    #[test]
+    fn a_command_that_names_a_target_stays_as_it_is() {
+        let hint = "run 'packcast list --target prod', then 'packcast keys show'";
+        insta::assert_snapshot!(for_options(hint, "--target test --config x.toml"), @"run 'packcast list --target prod', then 'packcast --target test --config x.toml keys show'");
+        assert_eq!(for_options(hint, ""), hint);
+        let once = for_target("'packcast list'", "prod");
+        assert_eq!(for_target(&once, "prod"), once);
     }
 
     #[test]

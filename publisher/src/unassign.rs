@@ -21,6 +21,7 @@ use crate::package::{find, named};
 use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::state::{Completed, CompletedChange, current_part};
+use crate::stopping::complete_in_s;
 use crate::target::Target;
 use crate::text::count;
 
@@ -53,6 +54,18 @@ pub struct GroupUnassigned {
     pub revision: u64,
     /// Number of the commit that removed the assignment; `None` if only the record had it.
     pub commit: Option<u64>,
+    /// Number of devices, of all groups, that were told of the package, and have not reported.
+    pub told: u64,
+}
+
+/// Returns the seconds for which a Packcast agent that was told of a package may still begin with it
+/// after an unassignment.
+pub fn may_begin_s(target: &Target, unassigned: &UnassignedFrom) -> u64 {
+    match unassigned {
+        // The function reads the tasks of a device for each answer.
+        UnassignedFrom::Devices(_) => 0,
+        UnassignedFrom::Groups(_) => complete_in_s(target),
+    }
 }
 
 /// Unassigns a package from devices or groups, with one commit.
@@ -107,6 +120,7 @@ impl Unassigning<'_> {
         let owners = groups.iter().cloned().map(EntryOwner::Group);
         let commit = self.change(owners, progress).await?.committed.number();
         let states = self.target.records.group_states(groups).await?;
+        let told = self.target.records.tally(self.package.id).await?.told();
         let unassigned = groups.iter().map(|name| {
             let state = states.iter().find(|state| state.group == *name);
             GroupUnassigned {
@@ -114,6 +128,7 @@ impl Unassigning<'_> {
                 result: "unassigned",
                 revision: state.map_or(0, |state| state.revision),
                 commit,
+                told,
             }
         });
         Ok(unassigned.collect())
@@ -218,6 +233,18 @@ impl Unassigning<'_> {
 }
 
 impl UnassignedFrom {
+    /// Returns the number of devices that were told of the package, and have not reported.
+    ///
+    /// For groups, devices that get the package through other groups or themselves are included.
+    pub fn told(&self) -> u64 {
+        match self {
+            Self::Devices(devices) => {
+                devices.iter().filter(|device| device.was_told()).count() as u64
+            }
+            Self::Groups(groups) => groups.first().map_or(0, |group| group.told),
+        }
+    }
+
     /// Returns an error if a device had no assignment of its own.
     pub fn complete(&self) -> Result<(), Failure> {
         let Self::Devices(devices) = self else {
@@ -251,6 +278,13 @@ impl DeviceUnassigned {
             commit,
             outcome,
         }
+    }
+
+    const fn was_told(&self) -> bool {
+        matches!(
+            self.outcome,
+            Unassigned::Withdrawn | Unassigned::AlreadyWithdrawn
+        )
     }
 
     const fn is_refused(&self) -> bool {

@@ -135,7 +135,7 @@ pub async fn signed_manifest(
     let (manifest, signature) = manifest_and_signature(expected, source).await;
     let (manifest, signature) = (manifest?, signature?);
     verify_signature(expected, &manifest, &signature)?;
-    read(&manifest, expected.package)
+    read(&manifest, expected)
 }
 
 async fn manifest_and_signature(
@@ -174,7 +174,7 @@ async fn documents(
         (Ok(manifest), Ok(signature)) => verify_signature(expected, manifest, signature),
         _ => Ok(()),
     };
-    let manifest = manifest.and_then(|bytes| read(&bytes, expected.package));
+    let manifest = manifest.and_then(|bytes| read(&bytes, expected));
     problems.extend(signature.err());
     problems.extend(signed.err());
     for at in source.infos() {
@@ -190,7 +190,8 @@ async fn documents(
 }
 
 /// Parses a manifest, which must describe the same package as the record.
-fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, VerifyProblem> {
+fn read(bytes: &[u8], expected: ExpectedPackage<'_>) -> Result<Manifest, VerifyProblem> {
+    let package = expected.package;
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(VerifyProblem::Manifest)?;
     let action = manifest
         .action
@@ -206,6 +207,12 @@ fn read(bytes: &[u8], package: &PackageRecord) -> Result<Manifest, VerifyProblem
         && manifest.version == package.version
         && manifest.priority == package.priority
         && manifest.audience == package.audience
+        && manifest.platform == package.platform
+        && manifest.success_codes == package.success_codes
+        && manifest.reboot_codes == package.reboot_codes
+        && manifest.timeout_s == package.timeout_s
+        && manifest.rerun_after_interruption == package.rerun_after_interruption
+        && manifest.expires == expected.published.expires
         && action == package.action;
     is_same
         .then_some(manifest)

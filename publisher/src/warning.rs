@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use crate::text::without_labels;
+
 /// A finding that a person should see although the operation did not fail because of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
@@ -35,7 +37,7 @@ impl Warning {
 impl fmt::Display for Warning {
     /// Writes the warning and its hint, each on its own line with a label.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "warning: {}", self.text)?;
+        write!(f, "warning: {}", without_labels(&self.text))?;
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),
             None => Ok(()),

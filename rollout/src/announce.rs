@@ -3,6 +3,7 @@
 use packcast_protocol::{PackageId, UnixTime};
 
 use crate::record::{OpenTask, PackageRecord, Published, TaskState};
+use crate::system::DeviceSystem;
 
 /// A task that is announced to a device, with its package.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +30,10 @@ pub enum NotAnnounced {
     NotPublished,
     Deleted,
     NotActive,
-    /// The manifest has expired, so no Packcast agent would act on it.
+    /// The package has expired.
     Expired,
+    /// The device runs another system than the package is for.
+    OtherSystem,
     /// The package was unassigned.
     Withdrawn,
     /// A task of a higher priority comes first (only if strict is in force).
@@ -46,6 +49,15 @@ pub struct Announcement<'a> {
 }
 
 impl<'a> Announcement<'a> {
+    /// Announces nothing, because the target is paused.
+    ///
+    /// Only an OCS agent still sees the tasks that were announced to it: it could not finish them
+    /// otherwise. A Packcast agent keeps its tasks, which are not cancelled.
+    pub fn pause(&mut self, rules: Rules) {
+        let stays = |pick: &AnnouncedTask<'_>| rules.is_ocs_agent && !pick.is_new();
+        self.announced.retain(stays);
+    }
+
     /// Returns the tasks that were announced earlier and are not announced now.
     ///
     /// A Packcast agent cancels these tasks, and reports that it did. If the assignment is still
@@ -57,6 +69,15 @@ impl<'a> Announcement<'a> {
             .filter(|(task, _)| task.state != TaskState::Pending)
             .map(|(task, _)| *task)
     }
+
+    /// Returns the tasks that end without an announcement, because their packages are for another
+    /// system.
+    pub fn not_applicable(&self) -> impl Iterator<Item = &'a OpenTask> {
+        self.omitted
+            .iter()
+            .filter(|(_, why)| *why == NotAnnounced::OtherSystem)
+            .map(|(task, _)| *task)
+    }
 }
 
 /// Rules for announcing tasks to a device.
@@ -66,6 +87,7 @@ pub struct Rules {
     pub strict: bool,
     /// The device runs an OCS agent, which must see an announced task until it reports.
     pub is_ocs_agent: bool,
+    pub system: DeviceSystem,
 }
 
 /// Decides which open tasks are announced to a device.
@@ -129,7 +151,10 @@ fn pick<'a>(
         TaskState::Announced { .. } if !is_active && !rules.is_ocs_agent => {
             Err(NotAnnounced::NotActive)
         }
-        TaskState::Pending if published.expires <= now => Err(NotAnnounced::Expired),
+        TaskState::Pending if rules.system.is_other_than(package.platform) => {
+            Err(NotAnnounced::OtherSystem)
+        }
+        TaskState::Pending if published.expired(now).is_some() => Err(NotAnnounced::Expired),
         TaskState::Pending | TaskState::Announced { .. } | TaskState::Withdrawn { .. } => Ok(pick),
     }
 }
@@ -150,6 +175,7 @@ mod tests {
             Rules {
                 strict,
                 is_ocs_agent: false,
+                system: DeviceSystem::Unknown,
             },
             NOW,
         )
@@ -192,6 +218,31 @@ mod tests {
     }
 
     #[test]
+    fn a_paused_target_announces_nothing_new() {
+        let mut old = task(1, 5);
+        old.state = TaskState::Announced {
+            announced_at: EARLIER,
+        };
+        let (tasks, packages) = ([old, task(2, 5)], [1, 2].map(package));
+        let paused = |is_ocs_agent| {
+            let find = |id| packages.iter().find(|package| package.id == id);
+            let rules = Rules {
+                strict: false,
+                is_ocs_agent,
+                system: DeviceSystem::Unknown,
+            };
+            let mut announcement = announce(&tasks, find, rules, NOW);
+            announcement.pause(rules);
+            assert_eq!(announcement.cancelled().count(), 0);
+            let announced = announcement.announced.iter();
+            let ids = announced.map(|pick| pick.task.package.get() % 100);
+            ids.collect::<Vec<u32>>()
+        };
+        assert_eq!(paused(false), [0; 0]);
+        assert_eq!(paused(true), [1]);
+    }
+
+    #[test]
     fn a_task_that_cannot_be_announced_does_not_delay_lower_priorities() {
         let mut packages = [1, 2].map(package);
         packages[0].active = false;
@@ -220,7 +271,7 @@ mod tests {
         check(
             &|package| {
                 if let crate::PackageState::Published(published) = &mut package.state {
-                    published.expires = NOW;
+                    published.expires = Some(NOW);
                 }
             },
             NotAnnounced::Expired,
@@ -237,6 +288,32 @@ mod tests {
     }
 
     #[test]
+    fn a_package_for_another_system_is_not_announced_but_stays_if_it_was() {
+        let mut package = package(1);
+        package.platform = packcast_protocol::manifest::Platform::Windows;
+        let decided = |task: OpenTask, system| {
+            let tasks = [task];
+            let rules = Rules {
+                is_ocs_agent: true,
+                system,
+                ..Rules::default()
+            };
+            let announcement = announce(&tasks, |_| Some(&package), rules, NOW);
+            let ended = announcement.not_applicable().count();
+            (announcement.announced.len(), ended)
+        };
+        assert_eq!(decided(task(1, 5), DeviceSystem::Windows), (1, 0));
+        assert_eq!(decided(task(1, 5), DeviceSystem::Unknown), (1, 0));
+        assert_eq!(decided(task(1, 5), DeviceSystem::Linux), (0, 1));
+        // The agent cannot finish a task that it no longer sees.
+        let mut announced = task(1, 5);
+        announced.state = TaskState::Announced {
+            announced_at: EARLIER,
+        };
+        assert_eq!(decided(announced, DeviceSystem::Linux), (1, 0));
+    }
+
+    #[test]
     fn ocs_agents_keep_seeing_withdrawn_tasks() {
         let mut withdrawn = task(1, 5);
         withdrawn.state = TaskState::Withdrawn {
@@ -244,8 +321,8 @@ mod tests {
         };
         let package = package(1);
         let rules = Rules {
-            strict: false,
             is_ocs_agent: true,
+            ..Rules::default()
         };
         let tasks = [withdrawn];
         assert_eq!(
@@ -268,8 +345,8 @@ mod tests {
         let tasks = [announced, task(2, 5)];
         let counts = |is_ocs_agent| {
             let rules = Rules {
-                strict: false,
                 is_ocs_agent,
+                ..Rules::default()
             };
             let announcement = announce(&tasks, |_| Some(&package), rules, NOW);
             (

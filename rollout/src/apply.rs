@@ -16,7 +16,11 @@
 //! A device can report that it cancelled a withdrawn task although the package was assigned again
 //! in the meantime. Such a report begins the next attempt: see [`next_attempt`].
 
-use packcast_protocol::{Outcome, UnixTime};
+use std::collections::BTreeSet;
+
+use packcast_protocol::state::Mandate;
+use packcast_protocol::state::exchange::MAX_MANDATES;
+use packcast_protocol::{Assignee, Outcome, UnixTime};
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, TaskState};
@@ -95,9 +99,28 @@ pub fn next_attempt(open: &OpenTask, result: &FinishedTask, now: UnixTime) -> Op
     })
 }
 
+/// Returns the mandates of groups that are used up after a result, at most [`MAX_MANDATES`], the
+/// latest.
+///
+/// A Packcast agent reports the mandates of all groups under which it has acted. An OCS agent knows
+/// no mandates. A cancelled attempt uses up none.
+pub fn used_mandates(open: &OpenTask, outcome: Outcome, reported: &[Mandate]) -> BTreeSet<Mandate> {
+    let mut used = open.used.clone();
+    if outcome != Outcome::Cancelled {
+        let of_group = |mandate: &&Mandate| matches!(mandate.assignee, Assignee::Group(_));
+        used.extend(open.group_mandate.clone());
+        used.extend(reported.iter().filter(of_group).cloned());
+    }
+    while used.len() > MAX_MANDATES {
+        let oldest = used.iter().min_by_key(|mandate| mandate.seq).cloned();
+        used.retain(|mandate| Some(mandate) != oldest.as_ref());
+    }
+    used
+}
+
 #[cfg(test)]
 mod tests {
-    use packcast_protocol::{ResultCode, UnixTime};
+    use packcast_protocol::{AgentId, ResultCode, UnixTime};
 
     use super::*;
     use crate::record::tests::{id, task};
@@ -121,6 +144,7 @@ mod tests {
             detail: None,
             output_tail: None,
             mandate: None,
+            used: BTreeSet::new(),
             finished_at: AT,
         }
     }
@@ -142,6 +166,36 @@ mod tests {
         let withdrawn = open(TaskState::Withdrawn { announced_at: AT });
         assert_eq!(next_attempt(&withdrawn, &dropped, AT), None);
         assert_eq!(next_attempt(&announced, &finished(2), AT), None);
+    }
+
+    #[test]
+    fn a_result_uses_up_the_mandates_of_groups() {
+        let mandate = |group: &str, seq| Mandate {
+            assignee: Assignee::Group(group.parse().unwrap()),
+            seq,
+        };
+        let device = Mandate {
+            assignee: Assignee::Device(AgentId::of_public_key(&[1; 32])),
+            seq: 9,
+        };
+        let (lab, office, earlier) = (mandate("lab", 7), mandate("office", 8), mandate("lab", 5));
+        let task = OpenTask {
+            group_mandate: Some(lab.clone()),
+            used: [earlier.clone()].into(),
+            ..open(TaskState::Announced { announced_at: AT })
+        };
+        let reported = [office.clone(), device];
+        let check = |outcome, reported: &[Mandate], expected: &[&Mandate]| {
+            let used = used_mandates(&task, outcome, reported);
+            let expected: BTreeSet<Mandate> = expected.iter().copied().cloned().collect();
+            assert_eq!(used, expected, "{outcome:?}");
+        };
+        check(Outcome::Failed, &reported, &[&earlier, &lab, &office]);
+        check(Outcome::Succeeded, &[], &[&earlier, &lab]);
+        check(Outcome::Cancelled, &[], &[&earlier]);
+        let many: Vec<Mandate> = (10..110).map(|seq| mandate("lab", seq)).collect();
+        let used = used_mandates(&task, Outcome::Failed, &many);
+        assert_eq!(used, many[100 - MAX_MANDATES..].iter().cloned().collect());
     }
 
     /// Checks every cell of the table; `None` means that the report is recorded.

@@ -1,9 +1,12 @@
 //! The effect of an assignment on a device: a new attempt, or the reason for none.
 
-use packcast_protocol::{DeviceId, Outcome, UnixTime};
+use std::collections::BTreeSet;
+
+use packcast_protocol::{DeviceId, Outcome, PackageVersion, UnixTime};
 
 use crate::change::TaskChange;
 use crate::record::{FinishedTask, OpenTask, PackageRecord, TaskState};
+use crate::system::DeviceSystem;
 
 /// Outcome of an assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +16,7 @@ pub enum AssignOutcome {
     /// The device has this open task already, and has not reported on it.
     AlreadyOpen { attempt: u32 },
     /// The device has reported success, and the assignment was not forced.
-    AlreadyDone(FinishedTask),
+    AlreadyDone(Box<FinishedTask>),
     /// The package history of the device lists the package, and the assignment was not forced.
     InHistory,
     /// The package was deleted.
@@ -22,6 +25,11 @@ pub enum AssignOutcome {
     NotPublished,
     /// The audience of the package does not include the device.
     NotForDevice,
+    /// The device runs another system than the package is for.
+    OtherSystem,
+    /// The Packcast agent has deployed a later version, and the assignment allows no downgrade. Only
+    /// the publisher finds this out, before it makes the assignment.
+    Downgrade { deployed: PackageVersion },
     /// No device with this id has ever checked in.
     UnknownDevice,
 }
@@ -31,6 +39,7 @@ pub enum AssignOutcome {
 pub struct PackageOnDevice {
     /// The device has checked in at least once.
     pub is_known: bool,
+    pub system: DeviceSystem,
     pub open: Option<OpenTask>,
     pub finished: Option<FinishedTask>,
     /// The package history of an OCS agent lists the package.
@@ -75,6 +84,11 @@ pub fn assign(
     if !package.audience.includes_device(device) {
         return Err(AssignOutcome::NotForDevice);
     }
+    // A group may have devices of several systems. There, the device gets a task, which ends without
+    // an announcement: so the device is counted.
+    if request.direct && on_device.system.is_other_than(package.platform) {
+        return Err(AssignOutcome::OtherSystem);
+    }
     if let Some(open) = on_device.open.as_ref().filter(|_| on_device.is_known) {
         return change_open(open, request, now);
     }
@@ -90,6 +104,11 @@ pub fn assign(
         mandate: request
             .mandate
             .or_else(|| on_device.finished.as_ref().and_then(|done| done.mandate)),
+        group_mandate: None,
+        used: on_device
+            .finished
+            .as_ref()
+            .map_or_else(BTreeSet::new, |done| done.used.clone()),
         assigned_at: now,
     };
     let before = on_device.finished.clone();
@@ -152,7 +171,7 @@ fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignO
     }
     match &on_device.finished {
         Some(done) if done.outcome == Outcome::Succeeded && !force => {
-            Err(AssignOutcome::AlreadyDone(done.clone()))
+            Err(AssignOutcome::AlreadyDone(Box::new(done.clone())))
         }
         Some(done) => Ok(done.attempt.saturating_add(1)),
         None if on_device.in_history && !force => Err(AssignOutcome::InHistory),
@@ -162,9 +181,7 @@ fn next_attempt(on_device: &PackageOnDevice, force: bool) -> Result<u32, AssignO
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use packcast_protocol::manifest::Audience;
+    use packcast_protocol::manifest::{Audience, Platform};
     use packcast_protocol::{AgentId, PackageId, ResultCode};
 
     use super::*;
@@ -193,6 +210,7 @@ mod tests {
     fn on_device(finished: Option<Outcome>, in_history: bool) -> PackageOnDevice {
         PackageOnDevice {
             is_known: true,
+            system: DeviceSystem::Unknown,
             open: None,
             finished: finished.map(|outcome| FinishedTask {
                 package: PackageId::at(UnixTime(1_795_000_000)).unwrap(),
@@ -202,6 +220,7 @@ mod tests {
                 detail: None,
                 output_tail: None,
                 mandate: None,
+                used: BTreeSet::new(),
                 finished_at: UnixTime(1_795_000_000),
             }),
             in_history,
@@ -230,6 +249,31 @@ mod tests {
         for device in [other, ocs] {
             assert_eq!(assigned(device), Err(AssignOutcome::NotForDevice));
         }
+    }
+
+    #[test]
+    fn only_a_group_assigns_a_package_for_another_system() {
+        let device = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        let mut package = package(1);
+        package.platform = Platform::Windows;
+        let assigned = |system, request| {
+            let on_device = PackageOnDevice {
+                system,
+                ..on_device(None, false)
+            };
+            let assigned = assign(&device, &package, &on_device, request, UnixTime(0));
+            opened(assigned).map(|task| task.attempt)
+        };
+        let by_group = AssignmentRequest {
+            direct: false,
+            ..DIRECT
+        };
+        let other = Err(AssignOutcome::OtherSystem);
+        assert_eq!(assigned(DeviceSystem::Linux, DIRECT), other);
+        assert_eq!(assigned(DeviceSystem::Linux, DIRECT_FORCED), other);
+        assert_eq!(assigned(DeviceSystem::Linux, by_group), Ok(1));
+        assert_eq!(assigned(DeviceSystem::Windows, DIRECT), Ok(1));
+        assert_eq!(assigned(DeviceSystem::Unknown, DIRECT), Ok(1));
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
+use crate::machine::MachineRecord;
 use crate::record::DeviceRecord;
+use crate::waits::ReportedWaits;
 use crate::write_budget::WriteBudget;
 
 const DAY_S: u64 = 24 * 3600;
@@ -20,6 +23,8 @@ pub struct ReportedFacts<'a> {
     pub host_name: Option<&'a str>,
     pub agent: Option<&'a str>,
     pub os: Option<&'a str>,
+    pub machine: Option<&'a MachineFacts>,
+    pub waits: Option<ReportedWaits<'a>>,
 }
 
 /// Effect of a check-in.
@@ -28,6 +33,9 @@ pub struct CheckInEffect {
     /// The record to write. `None` if the known record is still right, or if the device has spent
     /// its write budget.
     pub write: Option<DeviceRecord>,
+    /// The waiting packages to write along with the record. `None` if those on record are still
+    /// right.
+    pub waits: Option<Vec<WaitingPackage>>,
     /// Ask the OCS agent for its inventory now.
     pub ask_inventory: bool,
     /// The write budget of the device after one more write. `None` if it is spent: then no inventory
@@ -53,6 +61,7 @@ pub fn check_in_effect(
     let Some(budget) = before.spend(now) else {
         return CheckInEffect {
             write: None,
+            waits: None,
             ask_inventory: false,
             budget: None,
         };
@@ -71,18 +80,24 @@ pub fn check_in_effect(
             reported.clone_into(recorded);
         }
     }
+    if let Some(machine) = reported.machine {
+        let known = record.machine.as_ref();
+        record.machine = Some(MachineRecord::after_check_in(known, machine, now));
+    }
     if ask_inventory {
         record.inventory_asked = Some(now);
     }
     // The time alone is written at most daily: a write costs more than an idle check-in.
     let stale = known.is_none_or(|known| now.since(known.last_seen) >= DAY_S);
-    let write = stale || known != Some(&record);
+    let waits = reported.waits.and_then(|waits| waits.change());
+    let write = stale || waits.is_some() || known != Some(&record);
     if write {
         record.last_seen = now;
         record.budget = budget;
     }
     CheckInEffect {
         write: write.then_some(record),
+        waits,
         ask_inventory,
         budget: Some(budget),
     }
@@ -106,6 +121,7 @@ fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
         last_seen: now,
         inventory_asked: None,
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }
@@ -131,7 +147,13 @@ fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::slice;
+
+    use packcast_protocol::state::exchange::WaitWord;
+
     use super::*;
+    use crate::record::tests::task;
+    use crate::record::{OpenTask, TaskState};
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
@@ -144,6 +166,8 @@ mod tests {
             host_name: Some("web01"),
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
             os: None,
+            machine: None,
+            waits: None,
         }
     }
 
@@ -213,6 +237,67 @@ mod tests {
             (record.host_name.as_str(), record.last_seen),
             ("web02", soon)
         );
+    }
+
+    #[test]
+    fn the_machine_is_written_with_a_change() {
+        let device = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let effect = |known: Option<&DeviceRecord>, machine: &str, clock: UnixTime| {
+            let id = format!("hardware:{machine}");
+            let machine = MachineFacts::new("linux-x86_64", Some(&id), Some(machine), clock);
+            let reported = ReportedFacts {
+                machine: Some(&machine),
+                ..reported()
+            };
+            check_in_effect(&device, known, &reported, NOW).write
+        };
+        let record = effect(None, "1", NOW).unwrap();
+        assert_eq!(effect(Some(&record), "1", NOW), None);
+        let wrong = effect(Some(&record), "1", NOW.plus(3_600)).unwrap();
+        assert_eq!(effect(Some(&wrong), "1", NOW.plus(7_200)), None);
+        let copy = effect(Some(&record), "2", NOW).unwrap();
+        let other = copy.machine.as_ref().unwrap().other.as_ref().unwrap();
+        assert_eq!(other.id.as_str(), "hardware:2");
+        assert_eq!(effect(Some(&copy), "1", NOW), None);
+        // An agent that reports no machine keeps the machine on record.
+        let facts = check_in_effect(&device, Some(&copy), &reported(), NOW);
+        assert_eq!(facts.write, None);
+    }
+
+    #[test]
+    fn changed_waits_spend_the_write_budget() {
+        let device = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
+        let task = OpenTask {
+            state: TaskState::Announced { announced_at: NOW },
+            ..task(1, 5)
+        };
+        let waiting = [WaitingPackage {
+            package: task.package,
+            attempt: task.attempt,
+            reason: WaitWord::CommitExpired,
+            until: None,
+        }];
+        let mut record = check_in_effect(&device, None, &reported(), NOW)
+            .write
+            .unwrap();
+        let mut on_record: Vec<WaitingPackage> = Vec::new();
+        let mut writes = 0;
+        for n in 0..100 {
+            let reported = ReportedFacts {
+                waits: Some(ReportedWaits {
+                    known: &on_record,
+                    reported: if n % 2 == 0 { &waiting } else { &[] },
+                    tasks: slice::from_ref(&task),
+                }),
+                ..reported()
+            };
+            let effect = check_in_effect(&device, Some(&record), &reported, NOW);
+            assert_eq!(effect.waits.is_some(), effect.write.is_some());
+            writes += u16::from(effect.write.is_some());
+            record = effect.write.unwrap_or(record);
+            on_record = effect.waits.unwrap_or(on_record);
+        }
+        assert_eq!(writes + 1, crate::write_budget::WRITES_PER_HOUR);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::slice;
 
+use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
+use crate::system::DeviceSystem;
+use crate::waits::wait_of;
 
 /// Records of one device and one package, from which the explanation follows.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +27,7 @@ pub struct ExplainInputs<'a> {
     pub device: &'a DeviceId,
     /// The device has checked in at least once.
     pub is_known: bool,
+    pub system: DeviceSystem,
     /// The device is blocked or removed.
     pub excluded: Option<ExclusionKind>,
     pub memberships: &'a Memberships,
@@ -31,6 +35,8 @@ pub struct ExplainInputs<'a> {
     pub groups: &'a [GroupState],
     /// All open tasks of the device, for all packages.
     pub tasks: &'a [OpenTask],
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: &'a [WaitingPackage],
     pub orders: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
@@ -90,7 +96,7 @@ pub enum Reason {
     NotActive,
     /// The package is active, but has no location.
     NoLocation,
-    /// The manifest of the package has expired, so no Packcast agent acts on it any more.
+    /// The package has expired, so it is not announced, and no Packcast agent acts on it.
     Expired {
         expired_at: UnixTime,
     },
@@ -113,6 +119,13 @@ pub enum Reason {
     Announced {
         announced_at: UnixTime,
     },
+    /// The task was announced, and the device has reported why it does not begin.
+    Waits {
+        announced_at: UnixTime,
+        wait: WaitWord,
+        /// Time from which the device may begin, if the state names one.
+        until: Option<UnixTime>,
+    },
     /// The task was announced, the package is no longer active, and the device has not reported
     /// yet that it cancelled the task.
     Cancelling {
@@ -134,6 +147,8 @@ pub enum Reason {
     Failed,
     /// The device cancelled the task without acting on it.
     Cancelled,
+    /// The device runs another system than the package is for.
+    NotApplicable,
 }
 
 /// Explains the state of a package on a device.
@@ -147,6 +162,7 @@ pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     let rules = Rules {
         strict: inputs.strict,
         is_ocs_agent: runs_ocs_agent(inputs.device),
+        system: inputs.system,
     };
     let announcement = announce(&tasks, |id| inputs.find(id), rules, now);
     let open = task_of(inputs.tasks, inputs.package.id);
@@ -225,6 +241,7 @@ fn next_change(inputs: &ExplainInputs<'_>, now: UnixTime) -> Option<TaskChange> 
     };
     let on_device = PackageOnDevice {
         is_known: inputs.is_known,
+        system: inputs.system,
         open: open.cloned(),
         finished: inputs.finished.cloned(),
         in_history: inputs.in_history,
@@ -289,8 +306,18 @@ fn of_open(
                 other => other,
             })
             .or_else(|| expired(inputs.package, now).filter(|_| !runs_ocs_agent(inputs.device)))
+            .or_else(|| waits(inputs, open, announced_at))
             .unwrap_or(Reason::Announced { announced_at }),
     }
+}
+
+fn waits(inputs: &ExplainInputs<'_>, open: &OpenTask, announced_at: UnixTime) -> Option<Reason> {
+    let waiting = wait_of(inputs.waits, open)?;
+    Some(Reason::Waits {
+        announced_at,
+        wait: waiting.reason,
+        until: waiting.until,
+    })
 }
 
 fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
@@ -300,6 +327,7 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
             Outcome::Succeeded => Reason::Succeeded,
             Outcome::Failed => Reason::Failed,
             Outcome::Cancelled => Reason::Cancelled,
+            Outcome::NotApplicable => Reason::NotApplicable,
         };
     }
     if inputs.in_history {
@@ -318,6 +346,9 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
             Reason::NotInAudience
         };
     }
+    if inputs.system.is_other_than(package.platform) {
+        return Reason::NotApplicable;
+    }
     let group_with = group_with(inputs.memberships, inputs.groups, package.id);
     group_with.map_or(Reason::NotAssigned, |state| Reason::Skipped {
         group: state.group.clone(),
@@ -333,9 +364,11 @@ fn obstacle(package: &PackageRecord, announcement: &Announcement<'_>) -> Option<
         NotAnnounced::NotPublished => Some(Reason::Draft),
         NotAnnounced::NotActive if package.active => Some(Reason::NoLocation),
         NotAnnounced::NotActive => Some(Reason::NotActive),
-        NotAnnounced::Expired => package.published().map(|published| Reason::Expired {
-            expired_at: published.expires,
-        }),
+        NotAnnounced::Expired => package
+            .published()
+            .and_then(|published| published.expires)
+            .map(|expired_at| Reason::Expired { expired_at }),
+        NotAnnounced::OtherSystem => Some(Reason::NotApplicable),
         NotAnnounced::BehindPriority => {
             let first = announcement.announced.first()?;
             let behind = first.task.package;
@@ -353,8 +386,8 @@ fn deleted(package: &PackageRecord) -> Option<Reason> {
 }
 
 fn expired(package: &PackageRecord, now: UnixTime) -> Option<Reason> {
-    let expired_at = package.published()?.expires;
-    (expired_at <= now).then_some(Reason::Expired { expired_at })
+    let expired_at = package.expired(now)?;
+    Some(Reason::Expired { expired_at })
 }
 
 /// Returns the announced packages with a higher priority than the task.

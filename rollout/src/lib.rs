@@ -6,6 +6,7 @@
 pub mod announce;
 pub mod apply;
 pub mod assign;
+pub mod begin;
 pub mod change;
 pub mod check_in;
 pub mod command;
@@ -13,13 +14,16 @@ pub mod exclusion;
 pub mod explain;
 pub mod group;
 pub mod locations;
+pub mod machine;
 pub mod membership;
 pub mod memory;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;
 pub mod state;
+pub mod system;
 pub mod unassign;
+pub mod waits;
 pub mod write_budget;
 
 pub use announce::{AnnouncedTask, Announcement, NotAnnounced, Rules, announce};
@@ -30,10 +34,13 @@ pub use command::{CommandRecord, DeviceCommand, DeviceCommands};
 pub use exclusion::{Exclusion, ExclusionKind, ExclusionReason};
 pub use explain::{ExplainInputs, Explanation, Reason, explain};
 pub use group::GroupState;
+pub use machine::{ClockError, MachineRecord, OtherMachine};
 pub use membership::{Memberships, ReconcileCount};
 pub use pacing::{Pacing, PacingChange, PacingOverride};
 pub use record::{
     DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, PackageState, Published,
     TaskState,
 };
+pub use system::DeviceSystem;
+pub use waits::{ReportedWaits, wait_of};
 pub use write_budget::WriteBudget;

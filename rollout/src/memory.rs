@@ -68,9 +68,12 @@ pub struct SignedList {
     pub signed: SignedKeyList,
 }
 
-/// Commits that a machine remembers, of one target.
+/// Commits and key lists that a machine remembers, of one target.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory(BTreeMap<CommitId, MemoryLine>);
+pub struct Memory {
+    commits: BTreeMap<CommitId, MemoryLine>,
+    lists: BTreeMap<KeyListId, SignedKeyList>,
+}
 
 /// A verified head, and the facts about it that a machine compares with its memory.
 #[derive(Clone, Copy, Debug)]
@@ -114,24 +117,39 @@ impl Memory {
     /// Once a commit was the head, no later line changes that: two commands may write their lines
     /// in any order.
     pub fn remember(&mut self, line: MemoryLine) {
-        let known = self.0.get(&line.commit);
+        let known = self.line(&line.commit);
         if !known.is_some_and(|known| known.event.was_head()) || line.event.was_head() {
-            self.0.insert(line.commit, line);
+            self.commits.insert(line.commit, line);
         }
+    }
+
+    /// Adds a key list that was public.
+    pub fn remember_list(&mut self, list: SignedList) {
+        self.lists.insert(list.id, list.signed);
+    }
+
+    /// Returns the key lists that were public, in the order of their serial numbers.
+    pub fn lists(&self) -> impl Iterator<Item = (KeyListId, &SignedKeyList)> {
+        self.lists.iter().map(|(id, signed)| (*id, signed))
+    }
+
+    /// Returns the line of a commit. `None` if the machine does not know the commit.
+    pub fn line(&self, commit: &CommitId) -> Option<&MemoryLine> {
+        self.commits.get(commit)
     }
 
     /// Returns the remembered lines in the order of their commits.
     pub fn lines(&self) -> impl DoubleEndedIterator<Item = &MemoryLine> {
-        self.0.values()
+        self.commits.values()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.commits.is_empty()
     }
 
     /// Returns true if this commit was the head, as the machine remembers.
     pub fn was_head(&self, commit: &CommitId) -> bool {
-        self.0.get(commit).is_some_and(|line| line.event.was_head())
+        self.line(commit).is_some_and(|line| line.event.was_head())
     }
 
     /// Returns true if one of the remembered commits was the head.
@@ -153,14 +171,8 @@ impl Memory {
         let Some(head) = head else {
             return self.compare_without_head(now);
         };
-        let is_left_out = |line: &&MemoryLine| {
-            let is_recent = head.issued.since(line.at) < MAX_ANCESTOR_AGE_S;
-            line.event.was_head()
-                && head.keys.contains(&line.key)
-                && !head.contains.contains(&line.commit)
-                && (is_recent || line.commit.number > head.id.number)
-        };
-        if let Some(line) = self.lines().rfind(is_left_out) {
+        let mut left_out = self.left_out(head);
+        if let Some(line) = left_out.rfind(|line| line.event.was_head()) {
             return Finding::LeavesOut(line.commit);
         }
         let unfinished = self.lines().rfind(|line| {
@@ -173,19 +185,41 @@ impl Memory {
         }
     }
 
+    /// Returns the commits that a head should contain and leaves out.
+    ///
+    /// The commits may have been the head, or not. A head need not contain commits that were too old
+    /// for its ancestors, or whose key the newest key list does not name.
+    pub fn left_out<'a>(
+        &'a self,
+        head: &'a HeadFacts<'_>,
+    ) -> impl DoubleEndedIterator<Item = &'a MemoryLine> {
+        self.lines().filter(|line| {
+            let is_recent = head.issued.since(line.at) < MAX_ANCESTOR_AGE_S;
+            head.keys.contains(&line.key)
+                && !head.contains.contains(&line.commit)
+                && (is_recent || line.commit.number > head.id.number)
+        })
+    }
+
     /// Returns the lines to add after a command has compared this head with the memory: the
     /// outcomes of the commits that the machine was about to store.
+    ///
+    /// A commit that counts as lost is the head if two requests have stored it, and the answer to
+    /// the second one was read.
     pub fn settled(&self, head: &HeadFacts<'_>, now: UnixTime) -> Vec<MemoryLine> {
         let settle = |line: &MemoryLine| {
-            let MemoryEvent::Signing { text, .. } = &line.event else {
-                return None;
-            };
-            let event = if head.contains.contains(&line.commit) {
-                MemoryEvent::Stored
-            } else if line.replaces(Some(head.id)) && line.is_young(now) {
-                return None;
-            } else {
-                MemoryEvent::Lost { text: text.clone() }
+            let event = match &line.event {
+                MemoryEvent::Lost { .. } if line.commit == head.id => MemoryEvent::Stored,
+                MemoryEvent::Signing { .. } if head.contains.contains(&line.commit) => {
+                    MemoryEvent::Stored
+                }
+                MemoryEvent::Signing { .. }
+                    if line.replaces(Some(head.id)) && line.is_young(now) =>
+                {
+                    return None;
+                }
+                MemoryEvent::Signing { text, .. } => MemoryEvent::Lost { text: text.clone() },
+                _ => return None,
             };
             Some(MemoryLine {
                 at: now,
@@ -372,6 +406,57 @@ mod tests {
         assert_eq!(settled(&[7, 5], NOW), [lost()]);
         assert_eq!(settled(&[5], NOW), []);
         assert_eq!(settled(&[5], NOW.plus(MAX_UNFINISHED_S)), [lost()]);
+    }
+
+    #[test]
+    fn a_lost_commit_that_is_the_head_was_stored() {
+        let memory = Memory::of_lines([line(6, lost())]);
+        let settled = |head: &[u64]| -> Vec<MemoryEvent> {
+            let contains = head.iter().copied().map(commit).collect();
+            let facts = HeadFacts {
+                id: commit(head[0]),
+                issued: NOW,
+                contains: &contains,
+                keys: &[key(1)],
+            };
+            let lines = memory.settled(&facts, NOW);
+            lines.into_iter().map(|line| line.event).collect()
+        };
+        assert_eq!(settled(&[6, 5]), [MemoryEvent::Stored]);
+        // A commit that adopts the lost one contains it, too.
+        assert_eq!(settled(&[7, 6, 5]), []);
+        assert_eq!(settled(&[7, 5]), []);
+    }
+
+    #[test]
+    fn commits_that_a_restored_head_leaves_out_are_found() {
+        let thief = MemoryLine {
+            key: key(2),
+            ..line(9, MemoryEvent::Seen)
+        };
+        let old = MemoryLine {
+            at: UnixTime(NOW.0 - MAX_ANCESTOR_AGE_S),
+            ..line(3, MemoryEvent::Stored)
+        };
+        let others = [
+            line(5, MemoryEvent::Stored),
+            line(6, MemoryEvent::Seen),
+            line(7, lost()),
+            line(8, signing(Some(6))),
+        ];
+        let memory = Memory::of_lines(others.into_iter().chain([thief, old]));
+        let contains = BTreeSet::from([commit(5)]);
+        let facts = HeadFacts {
+            id: commit(5),
+            issued: NOW,
+            contains: &contains,
+            keys: &[key(1)],
+        };
+        let numbers: Vec<u64> = memory
+            .left_out(&facts)
+            .map(|line| line.commit.number)
+            .collect();
+        assert_eq!(numbers, [6, 7, 8]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::state::Mandate;
+use packcast_protocol::{Assignee, DeviceId, GroupName, PackageId, UnixTime};
 
 use crate::assign::{AssignmentRequest, PackageOnDevice, assign};
 use crate::change::TaskChange;
@@ -108,7 +109,14 @@ pub fn reconcile<'a>(
     for state in joined(reconciling) {
         let mut from = reconciling.memberships.observed_revision(&state.group);
         for assignment in new_assignments(reconciling, state) {
-            let is_first = begun.insert(assignment.package);
+            let mandate = assignment.mandate.map(|seq| Mandate {
+                assignee: Assignee::Group(state.group.clone()),
+                seq,
+            });
+            let on_device = on_device(assignment.package);
+            // The device has left the group since, and has joined it again.
+            let is_used = used_up(&on_device, mandate.as_ref());
+            let is_first = !is_used && begun.insert(assignment.package);
             let change = package(assignment.package)
                 .filter(|_| is_first)
                 .and_then(|package| {
@@ -117,9 +125,9 @@ pub fn reconcile<'a>(
                         force: assignment.force,
                         mandate: None,
                     };
-                    let on_device = on_device(assignment.package);
                     assign(reconciling.device, package, &on_device, request, now).ok()
-                });
+                })
+                .map(|change| following(change, mandate));
             // A full step may be the last one that is written: observe everything before this
             // assignment, and nothing of it.
             if steps.is_full() {
@@ -130,6 +138,25 @@ pub fn reconcile<'a>(
         steps.observe(&state.group, &mut from, state.revision);
     }
     steps.0
+}
+
+/// Returns true if an attempt of the device has used up the mandate of a group.
+fn used_up(on_device: &PackageOnDevice, mandate: Option<&Mandate>) -> bool {
+    let finished = on_device.finished.as_ref();
+    finished
+        .zip(mandate)
+        .is_some_and(|(finished, mandate)| finished.used.contains(mandate))
+}
+
+/// Returns a change whose attempt follows from the entry of a group.
+fn following(mut change: TaskChange, mandate: Option<Mandate>) -> TaskChange {
+    if let TaskChange::Open { task: to, .. }
+    | TaskChange::Alter { to, .. }
+    | TaskChange::NextAttempt { to, .. } = &mut change
+    {
+        to.group_mandate = mandate;
+    }
+    change
 }
 
 /// Returns the states of the device's groups that are not paused.

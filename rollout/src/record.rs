@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
+use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::Mandate;
 use packcast_protocol::{
     Action, ArchiveFormat, DeviceId, FragmentSize, Location, LocationName, Md5Digest, ObjectPath,
     Outcome, PackageId, PackageName, PackageVersion, Priority, ResultCode, Sha256Digest, UnixTime,
@@ -10,6 +12,7 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::machine::MachineRecord;
 use crate::write_budget::WriteBudget;
 
 /// Record of a device.
@@ -30,6 +33,9 @@ pub struct DeviceRecord {
     pub inventory_asked: Option<UnixTime>,
     /// Time at which the latest inventory arrived (OCS agents only).
     pub inventory_received: Option<UnixTime>,
+    /// The machine, as the agent reports it (Packcast agents only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineRecord>,
     /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,
@@ -52,6 +58,13 @@ pub struct OpenTask {
     /// if the device itself never had an entry for the package.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// Mandate of the group's entry from which this attempt follows. `None` if it follows from no
+    /// group, or from no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_mandate: Option<Mandate>,
+    /// Mandates of groups that earlier attempts have used up.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used: BTreeSet<Mandate>,
     pub assigned_at: UnixTime,
 }
 
@@ -81,6 +94,10 @@ pub struct FinishedTask {
     /// The mandate of the task, which this result has used up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// Mandates of groups that this attempt and earlier ones have used up, at most 64. A device
+    /// that leaves one of the groups and joins it again gets no further attempt.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub used: BTreeSet<Mandate>,
     pub finished_at: UnixTime,
 }
 
@@ -92,8 +109,16 @@ pub struct PackageRecord {
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: Action<ArchiveRecord>,
+    /// Platform of the devices that can run the package.
+    pub platform: Platform,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
+    /// Exit codes that mean success, with a restart of the device to follow.
+    pub reboot_codes: BTreeSet<i32>,
+    /// Time limit of the program, in seconds.
+    pub timeout_s: u32,
+    /// An agent may run the program again after an interruption.
+    pub rerun_after_interruption: bool,
     /// Devices to which the package may be assigned. A Packcast agent checks the audience of the
     /// manifest instead.
     #[serde(default)]
@@ -124,7 +149,7 @@ pub struct ArchiveRecord {
 }
 
 /// State of a package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", tag = "state")]
 pub enum PackageState {
     /// The package is reserved. Its objects may be incomplete.
@@ -137,16 +162,27 @@ pub enum PackageState {
 }
 
 /// Properties of a package that are known once it is published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
     pub manifest: Sha256Digest,
     /// Digest of the manifest's signature, as it was published.
     pub signature: Sha256Digest,
+    /// The publisher key that has signed the manifest.
+    pub signer: PublicKey,
     /// MD5 of the archive, for OCS agents. `None` if the package has no archive.
     pub md5: Option<Md5Digest>,
     pub fragments: u32,
-    pub expires: UnixTime,
+    /// End of the validity of the manifest; `None` if the package does not expire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<UnixTime>,
     pub published_at: UnixTime,
+}
+
+impl Published {
+    /// Returns the end of the validity if it has come.
+    pub fn expired(&self, now: UnixTime) -> Option<UnixTime> {
+        self.expires.filter(|expires| *expires <= now)
+    }
 }
 
 /// A location with its name.
@@ -167,6 +203,11 @@ impl PackageRecord {
             PackageState::Published(published) => Some(published),
         }
     }
+
+    /// Returns the end of the validity of a published package if it has come.
+    pub fn expired(&self, now: UnixTime) -> Option<UnixTime> {
+        self.published()?.expired(now)
+    }
 }
 
 #[cfg(test)]
@@ -186,6 +227,8 @@ pub(crate) mod tests {
             force: false,
             direct: true,
             mandate: None,
+            group_mandate: None,
+            used: BTreeSet::new(),
             assigned_at: UnixTime(1_790_000_000),
         }
     }
@@ -202,7 +245,11 @@ pub(crate) mod tests {
                 archive: None,
                 command: "true".parse().unwrap(),
             },
+            platform: Platform::Any,
             success_codes: BTreeSet::from([0]),
+            reboot_codes: BTreeSet::new(),
+            timeout_s: 60,
+            rerun_after_interruption: false,
             audience: Audience::Any,
             windows: WindowsTerms::default(),
             content: digest,
@@ -211,9 +258,12 @@ pub(crate) mod tests {
             state: PackageState::Published(Published {
                 manifest: digest,
                 signature: digest,
+                signer: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+                    .parse()
+                    .unwrap(),
                 md5: None,
                 fragments: 1,
-                expires: UnixTime(1_900_000_000),
+                expires: Some(UnixTime(1_900_000_000)),
                 published_at: UnixTime(1_790_000_000),
             }),
             active: true,

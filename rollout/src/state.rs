@@ -29,6 +29,7 @@ pub use error::StateChangeError;
 pub use part::{NotLoaded, StatePart, StatePartError};
 pub use project::{
     DeviceLeaf, DeviceProjection, EarlierDevice, EarlierDocuments, GroupPackages, RecordedDevice,
-    names_to_project, project_device, project_group, project_packages,
+    has_records, names_to_project, project_all_packages, project_device, project_group,
+    project_packages,
 };
 pub use revert::{RevertOptions, Reverted, revert};

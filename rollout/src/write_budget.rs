@@ -2,7 +2,7 @@
 //!
 //! Most writes of a check-in follow from a change that an administrator has made: a task is
 //! announced once, and ends once. Three kinds of writes could be repeated without end: a device
-//! reports other facts, an OCS agent sends an inventory, and a Packcast agent cancels a task that
+//! reports other facts or other waiting packages, an OCS agent sends an inventory, and a Packcast agent cancels a task that
 //! is still assigned, which begins the next attempt. These writes spend the budget, which is in the
 //! record that each check-in reads anyway.
 

@@ -9,10 +9,13 @@ use aws_config::{BehaviorVersion, ConfigLoader, Region};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use http::Uri;
 
 /// Address of a service.
@@ -29,11 +32,11 @@ pub(crate) struct Place<'a> {
 /// Returns a loader for the configuration of a service.
 ///
 /// `http_client` is used instead of a client with default TLS settings. An endpoint on loopback is an
-/// engine on this machine: no credentials are searched for.
+/// engine on this machine: no credentials are searched for, and no proxy is asked.
 pub(crate) fn loader(place: Place<'_>, http_client: Option<SharedHttpClient>) -> ConfigLoader {
     let region = place.region.map(Region::new);
     let loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client.unwrap_or_else(https_client));
+        .http_client(http_client.unwrap_or_else(|| https_client(place.endpoint)));
     let loader = match place.endpoint {
         Some(address) => loader.endpoint_url(address),
         None => loader,
@@ -64,30 +67,44 @@ fn of_loopback() -> Credentials {
     Credentials::new("local", "local", None, None, "loopback")
 }
 
-/// Returns a client that trusts the certificate authorities of the system.
-fn https_client() -> SharedHttpClient {
-    client_that_trusts(TrustStore::default())
+/// Returns a client that trusts the certificate authorities of the system, and sends requests through
+/// the proxies of the environment (`HTTPS_PROXY`, `NO_PROXY`), as agents do.
+fn https_client(endpoint: Option<&str>) -> SharedHttpClient {
+    let proxies = if endpoint.is_some_and(is_loopback) {
+        ProxyConfig::disabled()
+    } else {
+        ProxyConfig::from_env()
+    };
+    client_that_trusts(TrustStore::default(), proxies)
 }
 
 /// Returns a client that trusts only Amazon's certificate authorities.
 ///
 /// They certify all of AWS except its partition in China, for which the client trusts the
-/// authorities of the system. Reading these takes longer than the rest of a function's start.
+/// authorities of the system. Reading these takes longer than the rest of a function's start. Lambda
+/// has no proxies.
 pub(crate) fn https_client_within_lambda(region: &str) -> SharedHttpClient {
     let trusted = if region.starts_with("cn-") {
         TrustStore::default()
     } else {
         TrustStore::empty().with_pem_certificate(include_str!("amazon-roots.pem"))
     };
-    client_that_trusts(trusted)
+    client_that_trusts(trusted, ProxyConfig::disabled())
 }
 
-fn client_that_trusts(trusted: TrustStore) -> SharedHttpClient {
+fn client_that_trusts(trusted: TrustStore, proxies: ProxyConfig) -> SharedHttpClient {
     let context = TlsContext::builder().with_trust_store(trusted).build();
-    aws_smithy_http_client::Builder::new()
-        .tls_provider(Provider::Rustls(CryptoMode::Ring))
-        .tls_context(context.expect("the trust store is the only setting"))
-        .build_https()
+    let context = context.expect("the trust store is the only setting");
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder();
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+        connector
+            .proxy_config(proxies.clone())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context.clone())
+            .build()
+    })
 }
 
 pub(crate) fn is_loopback(endpoint: &str) -> bool {

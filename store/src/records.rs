@@ -41,6 +41,7 @@ mod stored;
 mod table;
 mod tally;
 mod task;
+mod waits;
 mod withdraw;
 mod write;
 
@@ -52,13 +53,17 @@ pub use error::{RecordsError, TableFault};
 pub use exclusion::{Blocked, Unblocked};
 pub use index::DeploymentState;
 pub use package::{ActivateError, PublishError};
-pub use projection::{DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget};
+pub use projection::{
+    DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget, ProjectedDevice,
+    RecordedLeaves,
+};
 pub use removal::Removing;
 pub use report::Recorded;
-pub use reserve::{Reservation, ReserveError, Reserved};
+pub use reserve::{MAX_AHEAD_S, Reservation, ReserveError, Reserved};
 pub use signing::{Sign, SignError};
 pub use state::{
-    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime, StoredPage,
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, Pause, RecordedHead, ServiceTime,
+    StoredPage,
 };
 pub use stored::{ExcludedDevice, RecordedLeaf};
 pub use tally::Tally;

@@ -7,11 +7,12 @@ use bytes::Bytes;
 use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
-    Admission, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest, DeviceFacts, REPORT_PATH,
-    Report, ReportReply, ReportRequest, Secret,
+    Admission, BEGIN_PATH, BeginRequest, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest,
+    DeviceFacts, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
+use packcast_protocol::state::exchange::{MachineFacts, UsedMandates, WaitingPackages};
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -39,6 +40,8 @@ struct PeerNames {
     host: String,
     os: String,
     agent: String,
+    /// The id of the machine (Packcast agents only).
+    machine: String,
 }
 
 #[derive(Debug)]
@@ -94,6 +97,7 @@ impl Peer {
                 host,
                 os: "Debian".to_owned(),
                 agent: UNIX_AGENT.to_owned(),
+                machine: String::new(),
             },
         }
     }
@@ -119,6 +123,7 @@ impl Peer {
                 host: format!("pc{number}"),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
+                machine: format!("hardware:{number}"),
             },
         }
     }
@@ -137,6 +142,7 @@ impl Peer {
             host,
             os,
             agent: "a".repeat(64),
+            machine: "m".repeat(64),
         };
         Self { agent, names }
     }
@@ -182,7 +188,9 @@ impl Peer {
             PeerAgent::Packcast(packcast) => {
                 let asking = CheckInRequest {
                     facts: self.facts(),
+                    machine: self.machine(now),
                     results: results.iter().map(|result| report(result, now)).collect(),
+                    waits: WaitingPackages::default(),
                     holds: lock(&packcast.followed).summary(),
                 };
                 packcast.signed(CHECK_IN_PATH, &asking, now)
@@ -218,6 +226,23 @@ impl Peer {
                 vec![packcast.signed(REPORT_PATH, &sent, now)]
             }
         }
+    }
+
+    /// Returns the question before a Packcast agent begins with a package: under all assignments of
+    /// the state that it holds. `None` for an OCS agent, and for a device without a whole state.
+    pub fn begin(&self, id: PackageId, attempt: u32, now: UnixTime) -> Option<Request<Bytes>> {
+        let PeerAgent::Packcast(packcast) = &self.agent else {
+            return None;
+        };
+        let followed = lock(&packcast.followed);
+        let whole = followed.verified.whole(&followed.locations, now).ok()?;
+        let asked = BeginRequest {
+            id,
+            attempt,
+            commit: whole.under().highest.commit,
+            mandates: UsedMandates::first(whole.mandates(id)),
+        };
+        Some(packcast.signed(BEGIN_PATH, &asked, now))
     }
 
     /// Reads the reply to a check-in.
@@ -275,6 +300,10 @@ impl Peer {
             arch: BoundedText::tail("x86_64"),
             agent: BoundedText::tail(&self.names.agent),
         }
+    }
+
+    fn machine(&self, now: UnixTime) -> MachineFacts {
+        MachineFacts::new("linux-x86_64", Some(&self.names.machine), None, now)
     }
 }
 
@@ -336,6 +365,7 @@ fn report(result: &PeerResult, now: UnixTime) -> Report {
         detail: None,
         output_tail: None,
         finished: now,
+        mandates: UsedMandates::default(),
     }
 }
 

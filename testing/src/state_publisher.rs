@@ -125,7 +125,7 @@ impl StatePublisher {
             replaced: self.head.as_ref(),
             commit: &commit,
             assigned: &[],
-            list: None,
+            lists: &[],
         };
         let changed = self.records.change_head(change).await;
         match changed.expect("the head can be changed") {

@@ -113,6 +113,17 @@ impl Table {
             .await;
     }
 
+    /// Deletes an item without any check, as an attacker who controls the table can.
+    pub async fn delete(&self, pk: &str, sk: &str) {
+        let question = json!({
+            "TableName": self.name,
+            "Key": { "pk": { "S": pk }, "sk": { "S": sk } },
+        });
+        RawEngine::at(&self.endpoint)
+            .ask("DeleteItem", &question)
+            .await;
+    }
+
     /// Records the first check-in of a device with an OCS agent.
     pub async fn device(&self, number: u32) -> DeviceId {
         let record = device(number);
@@ -226,6 +237,7 @@ pub fn device(number: u32) -> DeviceRecord {
         last_seen: NOW,
         inventory_asked: None,
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }
@@ -239,7 +251,11 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
             archive: None,
             command: "true".parse().expect("a command"),
         },
+        platform: packcast_protocol::manifest::Platform::Any,
         success_codes: BTreeSet::from([0]),
+        reboot_codes: BTreeSet::new(),
+        timeout_s: 60,
+        rerun_after_interruption: false,
         audience: packcast_protocol::manifest::Audience::Any,
         windows: packcast_protocol::WindowsTerms::default(),
         content: Sha256Digest::of(name.as_bytes()),
@@ -247,13 +263,17 @@ pub fn reservation(name: &str, priority: u8) -> Reservation {
     }
 }
 
+/// The key that has signed the packages of [`published`].
+const SIGNER: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
 pub fn published(id: PackageId) -> Published {
     Published {
         manifest: Sha256Digest::of(id.to_string().as_bytes()),
         signature: Sha256Digest::of(id.to_string().as_bytes()),
+        signer: SIGNER.parse().expect("a public key"),
         md5: None,
         fragments: 0,
-        expires: NOW.plus(1_000_000),
+        expires: None,
         published_at: NOW,
     }
 }
@@ -277,6 +297,7 @@ pub fn result(task: &OpenTask, code: &str) -> FinishedTask {
         detail: None,
         output_tail: None,
         mandate: task.mandate,
+        used: BTreeSet::new(),
         finished_at: NOW,
     }
 }

@@ -46,6 +46,32 @@ fn assigning_again_after_a_failure_is_another_attempt() {
 }
 
 #[test]
+fn going_back_to_an_earlier_version_is_refused_unless_it_is_allowed() {
+    let world = World::start(PROGRAM);
+    let (device, runs) = (world.device("pc"), world.path("runs"));
+    let publish = |version: &str| {
+        let command = format!("echo {version} >> {runs}");
+        let named = ["publish", "--name", "tool", "--version", version];
+        let action = ["--action", "execute", "--command", &command, "--activate"];
+        world.ok(&[&named[..], &action].concat());
+    };
+    publish("1.0");
+    publish("2.0");
+    world.assign("tool@2.0", &device);
+    device.run();
+    let back = ["assign", "tool@1.0", "--device", device.id(), "--force"];
+    let refused = Ran::of(&mut world.command(&back)).expect_code(1);
+    assert!(refused.stdout.contains("version 2.0"), "{refused:?}");
+    assert!(refused.stderr.contains("--allow-downgrade"), "{refused:?}");
+    assert_eq!(device.announced(), 0);
+    let to_all = world.ok(&["assign", "tool@1.0", "--all"]);
+    assert!(to_all.stderr.contains("--allow-downgrade"), "{to_all:?}");
+    world.ok(&[&back[..], &["--allow-downgrade"]].concat());
+    device.run();
+    assert_eq!(fs::read_to_string(&runs).unwrap(), "2.0\n1.0\n");
+}
+
+#[test]
 fn a_package_is_deployed_again_only_with_force() {
     let world = World::start(PROGRAM);
     let (device, runs) = (world.device("pc"), world.path("runs"));

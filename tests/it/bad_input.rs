@@ -94,6 +94,18 @@ fn claiming(bytes: u64) -> Vec<u8> {
 }
 
 #[test]
+fn the_name_of_a_file_cannot_control_the_terminal() {
+    let story = BadInput::begin();
+    let hostile = "x\u{1b}]0;owned\u{7}\u{1b}[2J.tar.gz";
+    let source = story.world.file(hostile, b"no archive");
+    let action = ["--action", "store", "--path", "/nowhere", &source];
+    let refusal = story.world.refused(1, &[&NAMED, &action[..]].concat());
+    assert!(refusal.contains("owned"), "{refusal:?}");
+    let controls = |c: char| c.is_control() && c != '\n';
+    assert!(!refusal.contains(controls), "{refusal:?}");
+}
+
+#[test]
 fn an_entry_that_leaves_the_folder_is_refused() {
     let story = BadInput::begin();
     let source = story
@@ -107,9 +119,9 @@ fn an_entry_that_leaves_the_folder_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_not_an_archive_is_refused() {
+fn an_archive_that_agents_do_not_read_is_refused() {
     let story = BadInput::begin();
-    let source = story.world.file("notes.txt", b"not an archive");
+    let source = story.world.file("notes.tar.xz", b"not an archive");
     story.stores(&source, &[".tar.gz", ".zip"]);
     let source = story.world.file("empty.zip", b"");
     story.stores(&source, &["empty"]);
@@ -126,6 +138,13 @@ fn an_action_that_the_archive_does_not_support_is_refused() {
     let launch = |command| ["--action", "launch", "--command", command, &source];
     story.refused(2, &launch("run.sh"), &["\"run.sh\"", "setup"]);
     story.refused(2, &launch("bin/run.sh"), &["bin/run.sh"]);
+    let whole = "sh ./setup.sh && touch x";
+    story.refused(
+        2,
+        &launch("setup.sh && touch x"),
+        &["--action execute", whole],
+    );
+    story.refused(2, &launch("setup 'a"), &["not closed"]);
     story.refused(2, &["--action", "launch", &source], &["--command"]);
     story.refused(
         2,

@@ -1,4 +1,4 @@
-//! The cost of an idle check-in, with a full table.
+//! The cost of an idle check-in, and of the question before a package begins, with a full table.
 
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
@@ -115,6 +115,33 @@ async fn an_idle_check_in_is_one_query_of_one_unit(service: Service) {
         expect_one_query(&table);
     }
     cold_functions_read_the_groups(&table, &peers).await;
+    the_question_before_a_package_begins_is_one_query(&table).await;
+}
+
+/// Asks if a device may begin with packages that were announced to it: one of its own, and one of a
+/// group.
+async fn the_question_before_a_package_begins_is_one_query(table: &Table) {
+    let peer = Peer::packcast(3).with_longest_names();
+    enrol(&function(table), &peer).await;
+    let own = table.package("own", 5).await;
+    table.assigned(&peer.device(), &own).await;
+    let (records, all) = (&table.records, GroupName::all());
+    let of_all = table.package("of-all", 5).await;
+    let assigned = records.assign_group(&all, &of_all, false, signing()).await;
+    assigned.unwrap();
+    let function = function(table);
+    let told = check_in(&function, &peer).await.tasks;
+    // The group has another package, too.
+    for package in [own.id, of_all.id] {
+        assert!(told.contains(&(package, Some(1))), "{told:?}");
+    }
+    table.meter.take();
+    for (package, attempt) in told.iter().chain(&told) {
+        let asked = peer.begin(*package, attempt.unwrap(), NOW).unwrap();
+        let response = function.handle(asked, NOW).await;
+        assert_eq!(&response.body()[..], br#"{"answer":"go"}"#);
+        expect_one_query(table);
+    }
 }
 
 /// Expects further reads of a function with an empty cache: of the groups' revisions, of their
@@ -123,7 +150,7 @@ async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
     for peer in peers {
         check_in(&function(table), peer).await;
         let usage = table.meter.take();
-        let reads = ["Query", "BatchGetItem", "BatchGetItem", "GetItem", "Query"];
+        let reads = ["Query", "BatchGetItem", "BatchGetItem", "Query", "Query"];
         let follows = peer.state().is_some();
         assert_eq!(usage.operations, reads[..if follows { 5 } else { 3 }]);
         assert!(usage.write_units < f64::EPSILON, "{usage:?}");

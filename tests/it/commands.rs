@@ -193,7 +193,7 @@ impl ThreeFragments {
                 }
             }
             assert_eq!(verified[0]["is_intact"], false);
-            assert!(ran.stderr.contains("error:"), "{}", ran.stderr);
+            assert!(ran.stderr.contains("{\"error\":"), "{}", ran.stderr);
         }
     }
 }

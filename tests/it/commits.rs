@@ -134,7 +134,7 @@ fn a_change_that_is_already_so_signs_nothing() {
 
     story.runs(3, 0, &["group", "create", "lab"]);
     let added = story.signs_nothing(&["group", "add", "lab", "--from", &file]);
-    assert!(added.stderr.is_empty(), "{added:?}");
+    assert_eq!(added.stderr, "next: 'packcast group show lab --devices'\n");
     let open = story.signs_nothing(&assign);
     assert!(open.stdout.contains("already assigned"), "{open:?}");
     story.signs_nothing(&location);

@@ -121,7 +121,7 @@ fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecor
         };
         if let Some(expires) = expires {
             let mut published = published(package.id);
-            published.expires = expires;
+            published.expires = Some(expires);
             records.publish(package.id, &published).await.unwrap();
             records.activate(package.id, &[location()]).await.unwrap();
         }
@@ -268,6 +268,44 @@ fn a_task_cancelled_by_a_packcast_agent_is_explained() {
     device.run();
     let cancelled = explain("cancelled");
     assert_eq!(cancelled["result"]["code"], "CANCELLED");
+}
+
+#[test]
+fn a_package_with_which_a_packcast_agent_does_not_begin_is_explained() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let execute = ["--action", "execute", "--command", "true", "--activate"];
+    for version in ["1", "2"] {
+        let publish = ["publish", "--name", "tool", "--version", version];
+        world.ok(&[&publish[..], &execute].concat());
+    }
+    world.assign("tool@2", &device);
+    device.run();
+    world.assign("tool@1", &device);
+    // The first run receives the package, the second one reports the reason.
+    device.run();
+    explained(&world, device.id(), "tool@1", "announced");
+    device.run();
+    let waits = explained(&world, device.id(), "tool@1", "waits");
+    assert_eq!(waits["wait"], "downgrade");
+    let shown: Value = world.json(&["device", "show", device.id()]);
+    assert_eq!(shown["waits"][0]["reason"], "downgrade");
+    assert!(
+        shown["device"]["machine"]["platform"].is_string(),
+        "{shown:#}"
+    );
+    let status: Value = world.json(&["status", "tool@1", "--devices"]);
+    assert_eq!(status[0]["waits"]["reason"], "downgrade");
+    let allowed = [
+        "assign",
+        "tool@1",
+        "--device",
+        device.id(),
+        "--allow-downgrade",
+    ];
+    world.ok(&allowed);
+    device.run();
+    explained(&world, device.id(), "tool@1", "succeeded");
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn invalid_pacing_is_refused() {
     };
     let pace = ["group", "pacing", "lab"];
     let with = |rest: &[&'static str]| [&pace[..], rest].concat();
-    check(2, &with(&["--cycle-pause", "0s"]), "from 1s to 3600s");
+    check(2, &with(&["--cycle-pause", "0s"]), "from 1s to 1h");
     check(2, &with(&["--check-in-every", "90m"]), "whole hours");
     check(
         2,

@@ -74,6 +74,8 @@ fn a_reader_sees_everything_and_changes_nothing() {
         &["group", "prefer", "lab", "--location=local"],
         &["group", "delete", "lab", "--force"],
         &["location", "remove", "local"],
+        &["pause", "--all"],
+        &["resume", "--all"],
     ] {
         let refusal = world.refused(1, &[writing, &["--target=theirs"]].concat());
         assert!(refusal.contains("denies access"), "{writing:?}: {refusal}");

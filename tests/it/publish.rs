@@ -175,6 +175,29 @@ fn other_content_under_a_used_name_is_a_conflict() {
     assert_eq!(device.announced(), 0);
 }
 
+#[test]
+fn a_package_that_cannot_be_activated_is_not_published() {
+    let world = World::start(PROGRAM);
+    world.ok(&["location", "remove", "local"]);
+    let named = ["publish", "--name", "tool", "--version", "1", "--activate"];
+    let action = ["--action", "execute", "--command", "true"];
+    let refused = world.refused(1, &[&named[..], &action].concat());
+    assert!(refused.contains("location add"), "{refused}");
+    assert_eq!(world.packages(), []);
+}
+
+#[test]
+fn a_program_that_fails_on_every_device_is_published_with_a_warning() {
+    let world = World::start(PROGRAM);
+    let archive = tar_gz(&[("run.sh", b"#!/bin/sh\r\nexit 0\r\n")]);
+    let source = world.file("tool.tar.gz", &archive);
+    let named = ["publish", "--name", "tool", "--version", "1", &source];
+    let action = ["--action", "launch", "--command", "run.sh"];
+    let ran = world.ok(&[&named[..], &action].concat());
+    assert!(ran.stderr.contains("Windows line break"), "{ran:?}");
+    assert_eq!(world.packages().len(), 1);
+}
+
 /// Returns the names of the complete objects below a folder, with their inodes, which change when
 /// an object is written again.
 fn files(folder: &Path) -> BTreeMap<String, u64> {

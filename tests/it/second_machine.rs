@@ -1,7 +1,12 @@
 //! A second machine that changes a target.
 
+use std::collections::BTreeSet;
+use std::process::Stdio;
+
+use packcast_protocol::PackageId;
 use packcast_protocol::state::{CommitId, TrustedRoots};
-use packcast_tests::process::text;
+use packcast_tests::process::{Process, eventually, text};
+use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
 use serde::Deserialize;
 
@@ -23,18 +28,64 @@ struct ShownCommit {
 }
 
 impl TwoMachines {
+    /// Starts a target, of which the second machine knows nothing.
     fn begin() -> Self {
         let world = World::start(PROGRAM);
-        let state = world.state();
-        let config = format!(
-            "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
-            state.table,
-            state.endpoint,
-            text(&state.objects_dir),
-            text(&world.local_dir().join("packcast.key")),
-        );
-        world.configure_machine(&config);
+        world.configure_machine(&configuration(&world));
         Self { world }
+    }
+
+    /// Starts a target, of which the second machine knows trust line and head.
+    fn informed() -> Self {
+        let story = Self::begin();
+        let head = story.sign().to_string();
+        let _: ShownTrust = story.second(&["keys", "accept-trust", &story.trust()]);
+        let _: ShownCommit = story.second(&["keys", "accept-head", &head]);
+        story
+    }
+
+    /// Starts a target whose machines share the file with their memory.
+    fn sharing() -> Self {
+        let world = World::start(PROGRAM);
+        world.configure(&configuration(&world));
+        Self { world }
+    }
+
+    /// Lets both machines assign packages to one group and withdraw others, always at the same time.
+    fn change_at_the_same_time(&self) {
+        let world = &self.world;
+        let device = world.device("pc");
+        world.ok(&["group", "create", "lab"]);
+        world.ok(&["group", "add", "lab", "--device", device.id()]);
+        let packages: Vec<PackageId> = (0..6)
+            .map(|number| world.execute(&format!("package-{number}"), "true"))
+            .collect();
+        let change = |verb: &str, first: usize| {
+            let start = |number: usize, target: &str| {
+                let package = format!("package-{number}@1");
+                let mut command = world.command(&[verb, &package, "--group", "lab", target]);
+                Process::start(command.stdout(Stdio::null()).stderr(Stdio::inherit()))
+            };
+            for mut process in [start(first, LOCAL), start(first + 1, SECOND)] {
+                let status = eventually("the command ends", || process.ended());
+                assert!(status.success(), "{verb} {first}: {status}");
+            }
+        };
+        let before = Tree::of(world).order();
+        for (verb, first) in [("assign", 0), ("assign", 2), ("unassign", 0), ("assign", 4)] {
+            change(verb, first);
+        }
+        let tree = Tree::of(world);
+        let expected: BTreeSet<PackageId> = packages[2..].iter().copied().collect();
+        assert_eq!(tree.assigned(device.id()), expected);
+        assert_eq!(tree.order(), before + 8, "each change is one commit");
+        for target in [LOCAL, SECOND] {
+            world.ok(&["audit", target]);
+        }
+        device.run();
+        let finished = world.device_state(&device).finished.into_iter();
+        let finished: BTreeSet<PackageId> = finished.map(|task| task.package).collect();
+        assert_eq!(finished, expected);
     }
 
     fn trust(&self) -> String {
@@ -59,6 +110,36 @@ impl TwoMachines {
     fn second<T: serde::de::DeserializeOwned>(&self, arguments: &[&str]) -> T {
         self.world.json(&[arguments, &["--target=second"]].concat())
     }
+}
+
+const LOCAL: &str = "--target=local";
+const SECOND: &str = "--target=second";
+
+/// Returns the configuration of the second machine, which has the key of the first.
+fn configuration(world: &World) -> String {
+    let state = world.state();
+    format!(
+        "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
+        state.table,
+        state.endpoint,
+        text(&state.objects_dir),
+        text(&world.local_dir().join("packcast.key")),
+    )
+}
+
+#[test]
+fn two_machines_with_one_memory_lose_no_change() {
+    let story = TwoMachines::sharing();
+    story.change_at_the_same_time();
+    // Each command has waited for the other, so every signed commit was the head.
+    let memory = story.world.local_dir().join("commits.jsonl");
+    let memory = std::fs::read_to_string(memory).unwrap();
+    assert!(memory.contains(r#""event":"stored""#) && !memory.contains(r#""event":"lost""#));
+}
+
+#[test]
+fn two_machines_with_memories_of_their_own_lose_no_change() {
+    TwoMachines::informed().change_at_the_same_time();
 }
 
 #[test]

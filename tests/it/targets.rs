@@ -2,7 +2,9 @@
 //! step, and nothing is lost.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 use packcast_tests::front::Front;
 use packcast_tests::process::{Ran, text};
@@ -261,4 +263,40 @@ fn an_error_names_an_unreachable_service() {
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
     story.refused_with(75, &keys, &["eu-wset-1", "region"]);
+}
+
+#[test]
+fn requests_to_the_table_go_through_the_proxy_of_the_environment() {
+    let story = FarTarget::begin();
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap().to_string();
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = proxy.accept().unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        // The proxy refuses, so that the test asks nobody else.
+        stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").unwrap();
+        drop(proxy);
+        line
+    });
+    story.configure("table = \"packages\"\nregion = \"eu-central-1\"");
+    let mut command = story.world.command(&["list", "--target", "far"]);
+    command
+        .env("HTTPS_PROXY", format!("http://user:secret@{address}"))
+        .env("AWS_ACCESS_KEY_ID", "nobody")
+        .env("AWS_SECRET_ACCESS_KEY", "nothing");
+    let ran = Ran::of(&mut command).expect_code(75);
+    let line = asked.join().unwrap();
+    assert!(
+        line.starts_with("CONNECT dynamodb.eu-central-1.amazonaws.com:443 "),
+        "{line}"
+    );
+    let hint = format!("check the proxy {address}");
+    assert!(ran.stderr.contains(&hint), "{ran:?}");
+    assert!(!ran.stderr.contains("secret"), "{ran:?}");
+
+    // The local system is not asked through the proxy, which is gone now.
+    let mut local = story.world.command(&["list"]);
+    let local = local.env("HTTPS_PROXY", format!("http://{address}"));
+    let _ = Ran::of(local.env("HTTP_PROXY", format!("http://{address}"))).expect_code(0);
 }

@@ -63,7 +63,7 @@ fn settings_by_default() -> (FunctionSettings, BTreeSet<String>) {
         if parameter == "Trust" {
             return Some(trust().to_string());
         }
-        let digest = "0".repeat(64);
+        let digest = "1".repeat(64);
         Some(default_of(parameter).map_or(digest, str::to_owned))
     };
     let settings = FunctionSettings::from_environment(variable).unwrap();

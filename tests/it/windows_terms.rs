@@ -29,7 +29,7 @@ const TERMS: [&str; 8] = [
     "--may-abort",
     "--may-delay",
     "--notify-done=It is done.",
-    "--not-before=2026/12/01 22:00",
+    "--not-before=2026-12-01T22:00",
     "--afterwards=reboot",
     "--priority=3",
 ];
@@ -76,11 +76,11 @@ fn invalid_terms_are_refused_and_terms_that_some_agents_ignore_cause_warnings() 
     };
     refused("--notify=say \"yes\"", "double quote");
     refused("--notify=one\ntwo", "<br>");
-    refused("--not-before=tomorrow", "2026/12/01 22:00");
-    refused("--not-before=2026/02/30 10:00", "2026/12/01 22:00");
+    refused("--not-before=tomorrow", "2026-12-01 22:00");
+    refused("--not-before=2026/02/30 10:00", "2026-12-01 22:00");
     refused("--afterwards=format", "reboot, shutdown");
     refused("--may-abort", "--notify");
-    refused("--notify-countdown=5", "--notify");
+    refused("--notify-countdown=5s", "--notify");
     assert_eq!(world.packages(), []);
 
     let elsewhere = ["--platform=linux", "--afterwards=shutdown"];

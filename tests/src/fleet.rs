@@ -1,5 +1,6 @@
 //! A fleet: thousands of devices of both kinds, an administrator who changes their groups, and a
-//! service with many faults. In the end, the records are compared with a model.
+//! service with many faults. In the end, the records are compared with a model and with the signed
+//! state.
 //!
 //! Devices check in and report over real connections, some of them twice and in any order, and
 //! retry requests that were answered with 503. The administrator acts between two rounds of
@@ -325,6 +326,8 @@ impl Fleet {
             self.report.groups.push(count);
             self.report.differences.extend(differences);
         }
+        let of_state = compare::signed_state(records, self.edge.clock.now()).await;
+        self.report.differences.extend(of_state);
         let scans = self.table.meter.scans();
         if scans > 0 {
             let scans = format!("{scans} operations were Scans");

@@ -36,11 +36,48 @@ pub struct Passed {
     pub status: Option<u16>,
 }
 
+/// The write at which a front begins to hold all requests, so that a test can kill their process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    pub write: HeldWrite,
+    /// True if the engine still performs this write. The client gets no answer in any case.
+    pub is_performed: bool,
+}
+
+/// One of the writes to a table from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldWrite {
+    /// The number of the write, counted from 1.
+    Number(usize),
+    FirstTransaction,
+}
+
+/// The requests that a front holds.
+#[derive(Clone, Copy, Debug, Default)]
+enum Holding {
+    #[default]
+    Nothing,
+    From(Hold),
+    /// The engine performs the last write.
+    AfterLastWrite,
+    Everything,
+}
+
 #[derive(Debug, Default)]
 struct FrontLog {
     requests: Vec<Passed>,
     to_refuse: usize,
     refusal: FrontRefusal,
+    holding: Holding,
+}
+
+/// The treatment of one request.
+#[derive(Clone, Debug)]
+enum Treatment {
+    Forward,
+    ForwardWithoutAnswer,
+    Hold,
+    Refuse(FrontRefusal),
 }
 
 /// The answer to a request that is not forwarded.
@@ -106,6 +143,58 @@ impl Front {
         seen.refusal = FrontRefusal { status, body };
         seen.to_refuse = requests;
     }
+
+    /// Holds all requests from this write to the table on.
+    pub fn hold(&self, from: Hold) {
+        lock(&self.seen).holding = Holding::From(from);
+    }
+
+    /// Returns true if the front holds all requests, and the engine has performed the last write.
+    pub fn is_holding(&self) -> bool {
+        matches!(lock(&self.seen).holding, Holding::Everything)
+    }
+
+    /// Forwards requests again. Held requests stay without an answer.
+    pub fn release(&self) {
+        lock(&self.seen).holding = Holding::Nothing;
+    }
+}
+
+impl Holding {
+    /// Decides on the next request.
+    fn next(&mut self, request: &Request<Incoming>) -> Treatment {
+        let Self::From(hold) = self else {
+            return match self {
+                Self::Nothing => Treatment::Forward,
+                _ => Treatment::Hold,
+            };
+        };
+        let target = request.headers().get("x-amz-target");
+        let target = target.and_then(|target| target.to_str().ok());
+        let operation = target.and_then(|target| target.rsplit('.').next());
+        let operation = operation.unwrap_or_default();
+        let is_held = match &mut hold.write {
+            HeldWrite::FirstTransaction => operation == "TransactWriteItems",
+            HeldWrite::Number(left) => {
+                *left -= usize::from(is_write(operation));
+                *left == 0
+            }
+        };
+        if !is_held {
+            Treatment::Forward
+        } else if hold.is_performed {
+            *self = Self::AfterLastWrite;
+            Treatment::ForwardWithoutAnswer
+        } else {
+            *self = Self::Everything;
+            Treatment::Hold
+        }
+    }
+}
+
+/// Returns true if an operation writes to a table.
+fn is_write(operation: &str) -> bool {
+    operation.contains("Write") || ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation)
 }
 
 fn lock(seen: &Mutex<FrontLog>) -> MutexGuard<'_, FrontLog> {
@@ -118,31 +207,45 @@ async fn answer(
     policy: Option<Policy>,
     seen: Arc<Mutex<FrontLog>>,
 ) -> Response<Body> {
-    let (number, refusal) = note(&request, &seen);
+    let (number, treatment) = note(&request, &seen);
+    let has_answer = !matches!(treatment, Treatment::ForwardWithoutAnswer);
+    let noted = Arc::clone(&seen);
     // A task of its own records the answer even if the client disconnects.
     let answering = tokio::spawn(async move {
-        let answered = match refusal {
-            Some(refusal) => refuse(request, refusal).await,
-            None => pass(request, engine, policy).await,
+        let answered = match treatment {
+            Treatment::Hold => std::future::pending().await,
+            Treatment::Refuse(refusal) => refuse(request, refusal).await,
+            Treatment::Forward | Treatment::ForwardWithoutAnswer => {
+                pass(request, engine, policy).await
+            }
         };
         let response = answered.unwrap_or_else(|_| response(502, ""));
-        lock(&seen).requests[number].status = Some(response.status().as_u16());
+        lock(&noted).requests[number].status = Some(response.status().as_u16());
         response
     });
-    answering.await.unwrap_or_else(|_| response(502, ""))
+    let response = answering.await;
+    if has_answer {
+        return response.unwrap_or_else(|_| self::response(502, ""));
+    }
+    lock(&seen).holding = Holding::Everything;
+    std::future::pending().await
 }
 
-/// Records a request; returns its number, and the answer if the request is refused.
-fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Option<FrontRefusal>) {
+/// Records a request; returns its number and its treatment.
+fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Treatment) {
     let mut seen = lock(seen);
     seen.requests.push(Passed {
         method: request.method().to_string(),
         path: request.uri().to_string(),
         status: None,
     });
-    let refusal = (seen.to_refuse > 0).then(|| seen.refusal.clone());
-    seen.to_refuse = seen.to_refuse.saturating_sub(1);
-    (seen.requests.len() - 1, refusal)
+    let treatment = if seen.to_refuse > 0 {
+        seen.to_refuse -= 1;
+        Treatment::Refuse(seen.refusal.clone())
+    } else {
+        seen.holding.next(request)
+    };
+    (seen.requests.len() - 1, treatment)
 }
 
 async fn pass(

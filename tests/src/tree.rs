@@ -88,6 +88,25 @@ impl Tree {
             .collect()
     }
 
+    /// Returns the packages that the state assigns to a device itself, or to one of its groups.
+    pub fn assigned(&self, device: &str) -> BTreeSet<PackageId> {
+        let direct = self.direct(device).into_keys();
+        let device: DeviceId = device.parse().expect("a device has an id");
+        let mut part = self.runtime.block_on(self.groups());
+        part.extend(self.part([LeafName::Device(device.clone())]));
+        // The device may still name groups that were deleted.
+        let named = self.load(part.named_groups());
+        part.extend(self.runtime.block_on(named));
+        let joined = part.groups_of(&device).expect("the groups are loaded");
+        let groups = part.groups();
+        let groups = groups.filter(|(group, _)| group.is_all() || joined.contains_key(group));
+        let entries = groups.flat_map(|(_, document)| {
+            let packages = document.map(|document| document.packages.as_slice());
+            packages.unwrap_or_default()
+        });
+        entries.map(|entry| entry.package).chain(direct).collect()
+    }
+
     /// Returns true if the state has a leaf of this device.
     pub fn has_device(&self, device: &str) -> bool {
         let device: DeviceId = device.parse().expect("a device has an id");

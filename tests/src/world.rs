@@ -37,7 +37,7 @@ struct RunningLocal {
     process: Process,
     state: LocalState,
     /// The table as the administrator's commands reach it.
-    _table: Front,
+    table: Front,
 }
 
 /// The JSON output of `publish`.
@@ -117,6 +117,11 @@ impl World {
 
     pub fn state(&self) -> &LocalState {
         &self.local.state
+    }
+
+    /// Returns the proxy between the administrator's commands and the table.
+    pub const fn table(&self) -> &Front {
+        &self.local.table
     }
 
     /// Returns the folder that contains everything of this world.
@@ -300,7 +305,7 @@ fn start(program: &Path, place: &Path, environment: &[(&str, &str)]) -> RunningL
         LocalState::load(&state_dir).ok().filter(|_| runs)
     });
     RunningLocal {
-        _table: put_before_commands(Policy::of_publisher(), &state, place),
+        table: put_before_commands(Policy::of_publisher(), &state, place),
         process: local,
         state,
     }

@@ -168,7 +168,7 @@ impl Story {
             "--command",
             "tree.cmd",
             "--timeout",
-            "10",
+            "10s",
         ];
         self.publish("endless", &files, &action);
         self.assign("endless");

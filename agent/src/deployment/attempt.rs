@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use packcast_protocol::api::Report;
+use packcast_protocol::api::{BeginRequest, Report};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
 use super::decide::{self, NotBegun};
+use super::go::{self, Go};
 use super::machine::{
     AttemptStage, DeploymentAttempt, DeploymentState, Effect, NextStep, StepEvent, await_state,
     conclude, rest,
@@ -51,22 +53,31 @@ impl DeploymentAttempt {
             }
             (AttemptStage::Preparing(manifest), StepEvent::Prepared(prepared)) => {
                 let judge = Effect::Judge(Arc::clone(&manifest));
-                self.then(AttemptStage::Judging(manifest, prepared), judge)
+                self.then(AttemptStage::Judging(manifest, prepared, None), judge)
             }
+            (AttemptStage::Asking(manifest, prepared), StepEvent::Permitted(go)) => {
+                let judge = Effect::Judge(Arc::clone(&manifest));
+                self.then(AttemptStage::Judging(manifest, prepared, Some(go)), judge)
+            }
+            (AttemptStage::Asking(..), StepEvent::Held(reason)) => self.await_state(reason),
             (
-                AttemptStage::Judging(manifest, prepared),
+                AttemptStage::Judging(manifest, prepared, go),
                 StepEvent::Judged { permits, past, now },
             ) => match decide::authorise(&self.task, &permits, &past, now) {
                 Ok(authorised) => {
                     self.authorised = authorised;
-                    self.commit(manifest, prepared)
+                    match go {
+                        None => self.ask(manifest, prepared),
+                        Some(go) => self.commit(manifest, prepared, go),
+                    }
                 }
                 Err(NotBegun::Concluded(finished)) => conclude(*finished),
                 Err(NotBegun::Waits(reason)) => self.await_state(reason),
             },
-            (AttemptStage::Committing(manifest, prepared), StepEvent::Written) => {
-                self.then(AttemptStage::Acting(manifest), Effect::Act(prepared))
+            (AttemptStage::Committing(manifest, prepared, go), StepEvent::Written) => {
+                self.then(AttemptStage::Acting(manifest), Effect::Act(prepared, go))
             }
+            (AttemptStage::Acting(_), StepEvent::GoExpired) => self.withdraw(go::expired()),
             (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => {
                 self.finish(result, &stage, now)
             }
@@ -113,7 +124,19 @@ impl DeploymentAttempt {
         self.then(AttemptStage::Preparing(manifest), prepare)
     }
 
-    fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> NextStep {
+    fn ask(self, manifest: Arc<Accepted>, prepared: Box<Prepared>) -> NextStep {
+        let permission = &self.authorised.permission;
+        let request = BeginRequest {
+            id: self.task.id,
+            attempt: self.task.attempt,
+            commit: permission.under.highest.commit,
+            mandates: UsedMandates::first(permission.mandates.iter().cloned()),
+        };
+        let ask = Effect::Ask(Box::new(request));
+        self.then(AttemptStage::Asking(manifest, prepared), ask)
+    }
+
+    fn commit(self, manifest: Arc<Accepted>, prepared: Box<Prepared>, go: Go) -> NextStep {
         let acting = Acting {
             attempt: self.task.attempt,
             package: named(&manifest),
@@ -125,7 +148,7 @@ impl DeploymentAttempt {
             permission: self.authorised.permission.clone(),
         };
         let write = Effect::Write(Journal::Acting(acting));
-        self.then(AttemptStage::Committing(manifest, prepared), write)
+        self.then(AttemptStage::Committing(manifest, prepared, go), write)
     }
 
     fn wait(self, stage: &AttemptStage, reason: String, now: UnixTime) -> NextStep {
@@ -136,6 +159,14 @@ impl DeploymentAttempt {
         let detail = format!("gave up after {} days: {reason}", MAX_WAIT_S / 86_400);
         let failure = DeploymentFailure::new(NamedCode::Timeout, &detail);
         self.finish(failure.into(), stage, now)
+    }
+
+    /// Takes back the journal entry for acting, because the agent did not act.
+    fn withdraw(self, reason: WaitReason) -> NextStep {
+        let fetching = self.fetching;
+        let write = Effect::Write(Journal::Fetching(fetching.paused()));
+        let pausing = DeploymentState::Pausing { fetching, reason };
+        (pausing, Some(write))
     }
 
     fn await_state(self, reason: WaitReason) -> NextStep {
@@ -160,6 +191,7 @@ impl DeploymentAttempt {
             detail: result.detail,
             output_tail: result.output_tail,
             finished: now,
+            mandates: UsedMandates::default(),
         };
         // An attempt that acted before an interruption has used up its permission, even if the
         // second try failed before it acted.

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use packcast_protocol::api::{Cancel, Report, Task};
+use packcast_protocol::api::{BeginRequest, Cancel, Report, Task};
 use packcast_protocol::{PackageId, UnixTime};
 
 use super::attempt_error::AttemptError;
+use super::go::Go;
 use crate::act::{ActResult, Prepared};
 use crate::manifest::Accepted;
 use crate::stage::{FetchedArchive, VerifiedArchive};
@@ -30,8 +31,8 @@ pub(crate) enum DeploymentState {
         found: Option<StoredJournal>,
         reason: WaitReason,
     },
-    /// The package is about to await another state. The attempt's start, in the journal on disk, is
-    /// being removed.
+    /// The package is about to await another state, or another permission of the function. The
+    /// attempt's start, in the journal on disk, is being removed.
     Pausing {
         fetching: Fetching,
         reason: WaitReason,
@@ -65,8 +66,10 @@ pub(crate) enum Effect {
     Prepare(Arc<Accepted>, Option<VerifiedArchive>),
     /// Checks the manifest again, at the present time.
     Judge(Arc<Accepted>),
-    /// Runs the program, or stores the files.
-    Act(Box<Prepared>),
+    /// Asks the function if the device may begin.
+    Ask(Box<BeginRequest>),
+    /// Runs the program, or stores the files, if the permission is still valid.
+    Act(Box<Prepared>, Go),
     /// Removes partial fragments and the folders of programs, as far as possible.
     Tidy,
     /// Removes the archive and the unpacked files, as far as possible.
@@ -142,6 +145,12 @@ pub(crate) enum StepEvent {
         past: PastResults,
         now: UnixTime,
     },
+    /// The function permits the device to begin.
+    Permitted(Go),
+    /// The function does not permit the device to begin, or does not answer.
+    Held(WaitReason),
+    /// The permission was too old when the agent was about to act, so it did not act.
+    GoExpired,
     Done {
         result: ActResult,
         now: UnixTime,
@@ -167,7 +176,10 @@ impl Effect {
     pub(crate) const fn is_interruptible(&self) -> bool {
         matches!(
             self,
-            Self::FetchManifest(_) | Self::FetchFragments(_) | Self::Write(Journal::Acting(_))
+            Self::FetchManifest(_)
+                | Self::FetchFragments(_)
+                | Self::Ask(_)
+                | Self::Write(Journal::Acting(_))
         )
     }
 }
@@ -207,10 +219,13 @@ pub(crate) enum AttemptStage {
     Fetching(Arc<Accepted>),
     Verifying(Arc<Accepted>),
     Preparing(Arc<Accepted>),
-    /// The package may have been unassigned while the archive was fetched.
-    Judging(Arc<Accepted>, Box<Prepared>),
+    /// The package may have been unassigned while the archive was fetched, or while the function was
+    /// asked. The function is asked after the first check.
+    Judging(Arc<Accepted>, Box<Prepared>, Option<Go>),
+    /// An administrator may have stopped the package since the last check-in.
+    Asking(Arc<Accepted>, Box<Prepared>),
     /// The agent acts only after the journal on disk says so.
-    Committing(Arc<Accepted>, Box<Prepared>),
+    Committing(Arc<Accepted>, Box<Prepared>, Go),
     Acting(Arc<Accepted>),
 }
 
@@ -221,8 +236,9 @@ impl AttemptStage {
             Self::Fetching(manifest)
             | Self::Verifying(manifest)
             | Self::Preparing(manifest)
-            | Self::Judging(manifest, _)
-            | Self::Committing(manifest, _)
+            | Self::Judging(manifest, ..)
+            | Self::Asking(manifest, _)
+            | Self::Committing(manifest, ..)
             | Self::Acting(manifest) => Some(manifest),
         }
     }

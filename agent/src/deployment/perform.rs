@@ -2,15 +2,18 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use packcast_archive::Summary;
-use packcast_protocol::api::{Report, Secret, Task};
-use packcast_protocol::manifest::AnnouncedManifest;
+use packcast_protocol::api::{BeginRequest, Report, Secret, Task};
+use packcast_protocol::manifest::{AnnouncedManifest, ManifestError};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{Action, PackageId, Sha256Digest, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
+use super::go::{self, Go};
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
@@ -20,7 +23,7 @@ use crate::config::Config;
 use crate::event::{self, Observer};
 use crate::failure::DeploymentFailure;
 use crate::fetch::PackageSource;
-use crate::manifest::{self, Accepted};
+use crate::manifest::{self, AcceptError, Accepted};
 use crate::platform::Containment;
 use crate::stage::{FetchedArchive, VerifiedArchive, VerifyError};
 use crate::state::history::History;
@@ -28,7 +31,7 @@ use crate::state::identity;
 use crate::state::journal::{self, Acting, Finished, Journal, RunningProgram, StoredJournal};
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::target_state::followed_state::FollowedState;
-use crate::target_state::permits::{ManifestFacts, Permits};
+use crate::target_state::permits::{ManifestFacts, Permits, WaitReason};
 
 /// One package of this device, with everything that its effects need.
 pub(crate) struct Deployment<'a> {
@@ -96,7 +99,13 @@ impl Deployment<'_> {
     async fn perform(&self, effect: Effect) -> Result<StepEvent, StateError> {
         match self.try_perform(effect).await {
             Ok(event) => Ok(event),
-            Err(NotDone::AttemptError(error)) => Ok(StepEvent::EffectFailed { error, now: now() }),
+            Err(NotDone::AttemptError(error)) => {
+                // A wrong clock must not end the time for which an attempt waits.
+                let clock = now();
+                let skew = self.api.clock_skew();
+                let now = skew.map_or(clock, |skew| skew.correct(clock));
+                Ok(StepEvent::EffectFailed { error, now })
+            }
             Err(NotDone::State(error)) => Err(error),
         }
     }
@@ -109,7 +118,8 @@ impl Deployment<'_> {
             Effect::Verify(fetched) => self.verify(fetched).await,
             Effect::Prepare(manifest, verified) => self.prepare(manifest, verified).await,
             Effect::Judge(manifest) => self.judge(&manifest),
-            Effect::Act(prepared) => self.act(*prepared).await,
+            Effect::Ask(request) => self.ask(&request).await,
+            Effect::Act(prepared, go) => self.act(*prepared, go).await,
             Effect::Tidy => {
                 self.dir.remove_parts();
                 Ok(StepEvent::Tidied)
@@ -161,7 +171,8 @@ impl Deployment<'_> {
             None => manifest::fetch(&self.source, announced.manifest).await?,
         };
         let now = self.followed.borrow().time(now());
-        let manifest = Accepted::read(&document, announced, now)?;
+        let manifest = Accepted::read(&document, announced, now);
+        let manifest = manifest.map_err(|error| self.by_clock(error))?;
         // The archive of a package that has to wait is not fetched. The attempt ends with a result
         // only directly before the action.
         let past = self.history.borrow().past(self.id);
@@ -186,11 +197,31 @@ impl Deployment<'_> {
     /// message from the function comes between them.
     fn judge(&self, manifest: &Accepted) -> Result<StepEvent, NotDone> {
         let now = now();
-        manifest.check_expiry(self.followed.borrow().time(now))?;
+        let checked = manifest.check_expiry(self.followed.borrow().time(now));
+        checked.map_err(|error| self.by_clock(error))?;
         Ok(StepEvent::Judged {
             permits: self.permits_of(manifest),
             past: self.history.borrow().past(self.id),
             now,
+        })
+    }
+
+    /// Makes a package wait that has expired only by the device's clock, which is wrong.
+    fn by_clock(&self, error: AcceptError) -> AttemptError {
+        let (AcceptError::Refused(ManifestError::Expired { expires }), Some(skew)) =
+            (&error, self.api.clock_skew())
+        else {
+            return error.into();
+        };
+        if self.followed.borrow().time(skew.correct(now())) >= *expires {
+            return error.into();
+        }
+        AttemptError::NotPermitted(WaitReason {
+            reason: WaitWord::Clock,
+            detail: format!(
+                "the package expires {}, and {skew}: set the device's clock",
+                expires.day()
+            ),
         })
     }
 
@@ -267,7 +298,26 @@ impl Deployment<'_> {
         Ok(StepEvent::Prepared(Box::new(prepared)))
     }
 
-    async fn act(&self, prepared: Prepared) -> Result<StepEvent, NotDone> {
+    /// Asks the function if the device may begin. Without an answer, the device does not begin.
+    async fn ask(&self, request: &BeginRequest) -> Result<StepEvent, NotDone> {
+        let pass = identity::load_pass(self.state).map_err(NotDone::State)?;
+        let Some(pass) = pass else {
+            let reason = go::unanswered("this device has no pass");
+            return Ok(StepEvent::Held(reason));
+        };
+        let go = Go::new(Instant::now(), now());
+        let known = self.followed.borrow().known_time();
+        let permission = match self.api.begin(pass, request, known).await {
+            Ok(reply) => go::permission(reply, go),
+            Err(error) => Err(go::unanswered(&with_causes(&error))),
+        };
+        Ok(permission.map_or_else(StepEvent::Held, StepEvent::Permitted))
+    }
+
+    async fn act(&self, prepared: Prepared, go: Go) -> Result<StepEvent, NotDone> {
+        if !go.is_valid(Instant::now(), now()) {
+            return Ok(StepEvent::GoExpired);
+        }
         self.observe(event::Event::Started { id: self.id });
         let result = match prepared {
             Prepared::Run(program) => {

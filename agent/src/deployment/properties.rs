@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Instant;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -18,6 +19,7 @@ use packcast_protocol::{
 use proptest::prelude::*;
 
 use super::attempt_error::AttemptError;
+use super::go::{self, Go};
 use super::machine::{DeploymentState, Effect, NextStep, ProgramFate, StepEvent};
 use super::perform::with_archive;
 use super::step::step;
@@ -103,7 +105,7 @@ fn accepted(kind: PackageKind) -> Arc<Accepted> {
         reboot_codes: [].into(),
         timeout_s: 60,
         rerun_after_interruption: kind == PackageKind::RunsAgain,
-        expires: UnixTime(4_102_444_800),
+        expires: None,
         audience: Audience::Any,
     };
     let bytes = manifest.to_bytes().unwrap();
@@ -225,7 +227,7 @@ impl AgentModel {
     /// Checks an effect before it is performed.
     fn check(&self, effect: &Effect) {
         match effect {
-            Effect::Act(_) => self.check_act(),
+            Effect::Act(..) => self.check_act(),
             Effect::Write(Journal::Finished(finished)) => {
                 let Finished { report, .. } = finished;
                 if let Some(first) = self.results.get(&report.attempt) {
@@ -338,7 +340,13 @@ impl AgentModel {
                 past: self.past.clone(),
                 now: NOW,
             },
-            Effect::Act(_) => {
+            Effect::Ask(asked) => {
+                let task = self.announced.as_ref().expect("the task was announced");
+                assert_eq!((asked.id, asked.attempt), (task.id, task.attempt));
+                assert!(!asked.mandates.is_empty());
+                StepEvent::Permitted(Go::new(Instant::now(), NOW))
+            }
+            Effect::Act(..) => {
                 let task = self.announced.as_ref().expect("the task was announced");
                 *self.acted.entry(task.attempt).or_default() += 1;
                 *self.mandates.entry(self.assigned.0).or_default() += 1;
@@ -377,7 +385,10 @@ impl AgentModel {
             || AttemptError::Failed(DeploymentFailure::new(NamedCode::OutOfSpace, "full"));
         match (chosen, &effect) {
             (Move::Fail, Effect::Report(_)) => StepEvent::NotAccepted,
-            (Move::Fail, Effect::Act(_)) => {
+            (Move::Fail, Effect::Ask(_)) => StepEvent::Held(go::unanswered("503")),
+            // The agent did not act: its permission was too old.
+            (Move::Later(_), Effect::Act(..)) => StepEvent::GoExpired,
+            (Move::Fail, Effect::Act(..)) => {
                 self.perform(effect, 0);
                 halted(failure(), NOW)
             }
@@ -507,7 +518,7 @@ impl AgentModel {
         // No event reaches the machine between the last check and the action.
         let committed = matches!(
             effect,
-            Some(Effect::Write(Journal::Acting(_)) | Effect::Act(_))
+            Some(Effect::Write(Journal::Acting(_)) | Effect::Act(..))
         );
         self.withdrawn |= matches!(one, Move::Unassign) && !committed;
         match (one, effect) {

@@ -13,7 +13,7 @@ use crate::target_state::permits::WaitReason;
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
 ///
 /// The journal is on disk before the step that it describes begins. The machine acts only on a
-/// prepared package whose journal entry was acknowledged. A result is on disk before it is
+/// prepared package whose journal entry was acknowledged, and with a permission of the function. A result is on disk before it is
 /// reported, and stays there until the report is accepted or another attempt begins.
 pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
     match (state, event) {
@@ -91,7 +91,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
             Err(reason) => await_state(found, reason),
         },
         (Some(StoredJournal::Read(Journal::Finished(finished))), StepEvent::ReportDue) => {
-            let report = finished.report.clone();
+            let report = finished.to_send();
             (
                 DeploymentState::Reporting(finished),
                 Some(Effect::Report(report)),

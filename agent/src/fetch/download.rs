@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::fetch::location_failure::LocationFailure;
 use crate::fetch::rate::{LOWEST_RATE, Rate, Throttle};
-use crate::transport_error::TransportError;
+use packcast_https::TransportError;
 
 /// The time limit of a whole document.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_mins(5);

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
+use packcast_https::TransportError;
 use packcast_protocol::{Location, Sha256Digest};
 use reqwest::StatusCode;
 
 use crate::fetch::rate::LOWEST_RATE;
-use crate::transport_error::TransportError;
 
 /// The length limit of the reason for one location, in characters.
 const MAX_REASON_CHARS: usize = 200;

@@ -50,6 +50,15 @@ impl MachineIds {
         Self(found.map(|(kind, id)| (kind, (*id).to_owned())).collect())
     }
 
+    /// Returns the first id with its kind, for requests.
+    pub(crate) fn first(&self) -> Option<String> {
+        let (kind, id) = self.0.first_key_value()?;
+        Some(match kind {
+            MachineIdKind::Hardware => format!("hardware:{id}"),
+            MachineIdKind::System => format!("system:{id}"),
+        })
+    }
+
     /// Compares two machines. Returns `None` if they have no kind of id in common.
     pub(crate) fn is_same(&self, other: &Self) -> Option<bool> {
         let mut common = self
@@ -92,5 +101,13 @@ mod tests {
         check("uninitialized", None);
         check("To be filled by O.E.M.", None);
         check("", None);
+    }
+
+    #[test]
+    fn requests_have_the_first_id() {
+        let first = |ids: &[&str]| MachineIds::of(ids).first();
+        assert_eq!(first(&["1", "2"]).as_deref(), Some("hardware:1"));
+        assert_eq!(first(&["", "2"]).as_deref(), Some("system:2"));
+        assert_eq!(first(&[]), None);
     }
 }

@@ -2,8 +2,10 @@
 
 mod cgroup;
 mod process;
+mod rights;
 mod tree;
 mod trusted_path;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,8 +22,12 @@ use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
+pub(crate) use self::rights::{
+    create_folder, create_private, needs_folder_mode, restrictions, set_folder_mode, set_rights,
+};
 pub(crate) use self::tree::{ProcessTree, held};
 pub(crate) use self::trusted_path::{expect_unchangeable, is_link_of_another_user, open_folder};
+pub(crate) use self::volumes::Volumes;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
@@ -179,12 +185,6 @@ pub(crate) fn make_new_files_readable() {
     rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
-pub(crate) fn set_mode(file: &cap_std::fs::File, executable: bool) -> io::Result<()> {
-    let mode = if executable { 0o755 } else { 0o644 };
-    let permissions = cap_std::fs::Permissions::from_std(Permissions::from_mode(mode));
-    file.set_permissions(permissions)
-}
-
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.mode();
     std::fs::set_permissions(path, Permissions::from_mode(mode | 0o700))
@@ -274,6 +274,11 @@ pub(crate) fn hardware_id() -> Option<String> {
 #[cfg(not(target_os = "linux"))]
 pub(crate) const fn system_id() -> Option<String> {
     None
+}
+
+/// Returns the id of the present run of the system.
+pub(crate) fn boot_id() -> Option<String> {
+    process::boot().ok().filter(|id| !id.is_empty())
 }
 
 pub(crate) fn host_name() -> String {

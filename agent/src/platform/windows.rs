@@ -10,7 +10,8 @@ use std::os::windows::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use cap_std::fs::Dir;
+use cap_std::fs::{Dir, File, Metadata, OpenOptions};
+use packcast_archive::EntryMode;
 use packcast_protocol::{Folder, LaunchCommand};
 
 use crate::platform::ComponentError;
@@ -98,9 +99,76 @@ pub(crate) fn make_removable(path: &Path) -> io::Result<()> {
 /// Does nothing: access is inherited from the folder above.
 pub(crate) const fn make_new_files_readable() {}
 
+/// Creates a file, which inherits the access list of its folder. A link in its place is not followed.
+pub(crate) fn create_private(dir: &Dir, path: &str) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    dir.open_with(path, &options)
+}
+
+/// Does nothing: a file inherits the access list of its folder.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
-pub(crate) const fn set_mode(_file: &cap_std::fs::File, _executable: bool) -> io::Result<()> {
+pub(crate) const fn set_rights(
+    _dir: &Dir,
+    _folder: &str,
+    _file: &File,
+    _mode: EntryMode,
+    _replaced: Option<&Metadata>,
+) -> io::Result<()> {
     Ok(())
+}
+
+/// Returns `None`: a file inherits the access list of its folder.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn restrictions(
+    _dir: &Dir,
+    _path: &str,
+    _replaced: &Metadata,
+) -> io::Result<Option<EntryMode>> {
+    Ok(None)
+}
+
+/// Creates a folder, which inherits the access list of the folder above.
+pub(crate) fn create_folder(dir: &Dir, path: &str, _mode: EntryMode) -> io::Result<()> {
+    dir.create_dir(path)
+}
+
+/// Returns `false`: Windows has no modes.
+pub(crate) const fn needs_folder_mode(_mode: EntryMode) -> bool {
+    false
+}
+
+/// Does nothing: Windows has no modes.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn set_folder_mode(_dir: &Dir, _path: &str, _mode: EntryMode) -> io::Result<()> {
+    Ok(())
+}
+
+/// Volumes that can be synchronised as a whole: none, because Windows needs special rights for it.
+#[derive(Debug, Default)]
+pub(crate) struct Volumes;
+
+impl Volumes {
+    /// Returns `false`: each file is synchronised by itself.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+    #[expect(clippy::unused_self, reason = "other systems have volumes")]
+    pub(crate) const fn add(&mut self, _file: &File) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Does nothing, as [`sync_folder`].
+    #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+    #[expect(clippy::unused_self, reason = "other systems have volumes")]
+    pub(crate) const fn add_folder(&mut self, _path: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Does nothing: there are no volumes.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+    #[expect(clippy::unused_self, reason = "other systems have volumes")]
+    pub(crate) const fn sync(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
@@ -236,6 +304,11 @@ pub(crate) fn system_id() -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let value = text.lines().find(|line| line.contains("MachineGuid"))?;
     value.split_whitespace().last().map(str::to_owned)
+}
+
+/// Returns `None`: Windows shows no id of its present run.
+pub(crate) const fn boot_id() -> Option<String> {
+    None
 }
 
 pub(crate) fn host_name() -> String {

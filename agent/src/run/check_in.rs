@@ -3,10 +3,12 @@
 use packcast_protocol::api::{
     Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
 };
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::with_causes;
 
 use super::{Agent, RunError, unaccepted};
 use crate::client::ClientError;
+use crate::clock::now;
 use crate::state::identity;
 use crate::state::journal::{self, Journal, StoredJournal};
 
@@ -24,7 +26,7 @@ impl Agent {
     fn unaccepted(&self) -> Vec<Report> {
         let journals = journal::read_all(&self.state).into_values();
         let reports = journals.filter_map(|found| match found {
-            StoredJournal::Read(Journal::Finished(finished)) => Some(finished.report),
+            StoredJournal::Read(Journal::Finished(finished)) => Some(finished.to_send()),
             _ => None,
         });
         unaccepted::batch(reports)
@@ -79,7 +81,9 @@ impl Agent {
         let held = self.followed.borrow().summary();
         let request = CheckInRequest {
             facts: facts(),
+            machine: self.machine_facts(),
             results: results.to_vec(),
+            waits: self.waiting.borrow().for_request(),
             holds: held.clone(),
         };
         let send =
@@ -113,6 +117,12 @@ impl Agent {
         }
         let asks_again = self.accept_state(&mut reply, &held, asked);
         Ok(CheckedIn { reply, asks_again })
+    }
+
+    fn machine_facts(&self) -> MachineFacts {
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let (machine, boot) = (self.machine.first(), crate::platform::boot_id());
+        MachineFacts::new(&platform, machine.as_deref(), boot.as_deref(), now())
     }
 
     fn enrolment_token(&self) -> Result<Admission, RunError> {

@@ -34,6 +34,7 @@ pub(crate) fn without_output(mut reports: Vec<Report>) -> Vec<Report> {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::api::{BoundedText, TAIL_BYTES};
+    use packcast_protocol::state::exchange::UsedMandates;
     use packcast_protocol::{PackageId, ResultCode, UnixTime};
 
     use super::*;
@@ -47,6 +48,7 @@ mod tests {
             detail: None,
             output_tail: tail.clone(),
             finished: UnixTime(1),
+            mandates: UsedMandates::default(),
         })
     }
 

@@ -1,8 +1,10 @@
-//! Packages that wait for another signed state: events, and the list for `status`.
+//! Packages that wait: events, and the list for `status` and check-ins.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use packcast_protocol::api::Cancel;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{PackageId, with_causes};
 
 use super::Agent;
@@ -11,15 +13,23 @@ use crate::state::waiting::{WaitList, WaitingTask};
 use crate::target_state::permits::WaitReason;
 
 impl Agent {
-    /// Reports that an attempt waits, and adds it to the list.
+    /// Adds an attempt to the list, after an event if it waits for another signed state.
+    ///
+    /// The other reasons have the event [`Event::Deferred`], or none.
     pub(super) fn waits(&self, Cancel { id, attempt }: Cancel, reason: WaitReason) {
-        let WaitReason { reason, detail } = reason;
-        (self.observer)(Event::Waits {
-            id,
-            attempt,
-            reason,
-            detail: detail.clone(),
-        });
+        let WaitReason { reason, mut detail } = reason;
+        let is_expired = matches!(reason, WaitWord::KeyListExpired | WaitWord::CommitExpired);
+        if let Some(skew) = self.api.clock_skew().filter(|_| is_expired) {
+            let _ = write!(detail, "; {skew}");
+        }
+        if !matches!(reason, WaitWord::Unreachable | WaitWord::Behind) {
+            (self.observer)(Event::Waits {
+                id,
+                attempt,
+                reason,
+                detail: detail.clone(),
+            });
+        }
         let task = WaitingTask {
             attempt,
             reason,
@@ -37,7 +47,7 @@ impl Agent {
         self.change_waiting(|list| list.retain(announced));
     }
 
-    /// Changes the list, and stores it if it differs. Only `status` reads the list, so an error does
+    /// Changes the list, and stores it if it differs. Only people read the list, so an error does
     /// not end the round.
     fn change_waiting(&self, change: impl FnOnce(&mut WaitList) -> bool) {
         let mut list = self.waiting.borrow_mut();

@@ -36,8 +36,30 @@ pub(crate) enum IdentityError {
 /// The key of a device, with the ids of the machine that it was created on.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
-    seed: [u8; 32],
+    seed: Seed,
     machine: MachineIds,
+}
+
+/// The secret seed of a key. Zeros are no seed: everybody can compute their key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "[u8; 32]", into = "[u8; 32]")]
+struct Seed([u8; 32]);
+
+impl TryFrom<[u8; 32]> for Seed {
+    type Error = &'static str;
+
+    fn try_from(bytes: [u8; 32]) -> Result<Self, Self::Error> {
+        if bytes == [0; 32] {
+            return Err("the seed consists of zeros");
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl From<Seed> for [u8; 32] {
+    fn from(Seed(bytes): Seed) -> Self {
+        bytes
+    }
 }
 
 impl fmt::Debug for Identity {
@@ -54,13 +76,15 @@ impl Identity {
     pub(crate) fn create(machine: &MachineIds) -> Result<Self, IdentityError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(IdentityError::Random)?;
-        let machine = machine.clone();
-        Ok(Self { seed, machine })
+        Ok(Self {
+            seed: Seed(seed),
+            machine: machine.clone(),
+        })
     }
 
     pub(crate) fn key(&self, state: &StateDir) -> Result<DeviceKey, IdentityError> {
         let path = state.identity();
-        DeviceKey::from_seed(&self.seed).map_err(|source| IdentityError::Key { path, source })
+        DeviceKey::from_seed(&self.seed.0).map_err(|source| IdentityError::Key { path, source })
     }
 
     /// Returns `true` if the identity was created on another machine than `here`.
@@ -175,12 +199,23 @@ mod tests {
                 assert!(!path.exists());
             }
         }
+        // Two machines with such a file would share a key that everybody can compute.
+        let zeros = Identity {
+            seed: Seed([0; 32]),
+            machine: here.clone(),
+        };
         restore();
-        fs::write(state.identity(), [1; 32]).unwrap();
-        let refused = load_or_create(&state, &here);
-        assert!(matches!(refused, Err(IdentityError::Damaged { .. })));
-        move_damaged_aside(&state).unwrap();
-        assert_ne!(load_or_create(&state, &here).unwrap(), created);
+        checked_file::replace(&state.identity(), &zeros).unwrap();
+        let checked_zeros = fs::read(state.identity()).unwrap();
+        for bytes in [&[1; 32][..], &[0; 32], &checked_zeros] {
+            restore();
+            fs::write(state.identity(), bytes).unwrap();
+            let refused = load_or_create(&state, &here);
+            assert!(matches!(refused, Err(IdentityError::Damaged { .. })));
+            let damaged = move_damaged_aside(&state).unwrap();
+            assert_eq!(fs::read(&damaged[0].kept).unwrap(), bytes);
+            assert_ne!(load_or_create(&state, &here).unwrap(), created);
+        }
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use packcast_protocol::api::{BoundedText, Report};
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::state::{ActedUnder, Mandate};
 use packcast_protocol::{
     Outcome, PackageId, PackageName, PackageVersion, ResultCode, UnixTime, with_causes,
 };
 use serde::{Deserialize, Serialize};
 
+use crate::clock::BEFORE_BUILD;
 use crate::platform::ProgramRecord;
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::{state::checked_line, state::durable};
@@ -89,8 +91,15 @@ pub(crate) struct RunningProgram {
 
 impl RunningProgram {
     /// Returns the rest of the time limit, which a wrong clock cannot extend.
+    ///
+    /// The whole limit is left after a start in 1970, because the clock was set since then.
     pub(crate) fn remaining(&self, now: UnixTime) -> Duration {
-        Duration::from_secs(self.limit_s.saturating_sub(now.since(self.since)))
+        let passed = if is_impossible(self.since) && !is_impossible(now) {
+            0
+        } else {
+            now.since(self.since)
+        };
+        Duration::from_secs(self.limit_s.saturating_sub(passed))
     }
 }
 
@@ -139,10 +148,22 @@ impl Finished {
                 detail: Some(BoundedText::tail(reason)),
                 output_tail: None,
                 finished: now,
+                mandates: UsedMandates::default(),
             },
             outcome,
             package: None,
             acted: None,
+        }
+    }
+}
+
+impl Finished {
+    /// Returns the report to send, with the mandates that the attempt used up.
+    pub(crate) fn to_send(&self) -> Report {
+        let mandates = self.acted.iter().flat_map(|acted| &acted.mandates);
+        Report {
+            mandates: UsedMandates::first(mandates.cloned()),
+            ..self.report.clone()
         }
     }
 }
@@ -210,8 +231,10 @@ impl Fetching {
             _ => None,
         };
         let begun = begun.filter(|begun| begun.attempt == attempt);
-        let (since, interrupted) =
-            begun.map_or((None, None), |begun| (begun.since, begun.interrupted));
+        let (since, interrupted) = begun.map_or((None, None), |begun| {
+            let since = begun.since.filter(|since| !is_impossible(*since));
+            (since, begun.interrupted)
+        });
         Self {
             attempt,
             since: since.or(Some(now)),
@@ -238,7 +261,8 @@ impl Fetching {
 
     /// Returns the seconds since the attempt began.
     pub(crate) fn seconds_since_start(&self, now: UnixTime) -> u64 {
-        self.since.map_or(0, |since| now.since(since))
+        let since = self.since.filter(|since| !is_impossible(*since));
+        since.map_or(0, |since| now.since(since))
     }
 
     /// Returns the number of repetitions, including the coming action.
@@ -247,6 +271,12 @@ impl Fetching {
             .as_ref()
             .map_or(0, |before| before.repeats + 1)
     }
+}
+
+/// Returns `true` for a time long before this agent was built. A clock that begins in 1970 shows such
+/// a time until it is set.
+fn is_impossible(time: UnixTime) -> bool {
+    BEFORE_BUILD.since(time) > 365 * 86_400
 }
 
 impl Acting {
@@ -309,15 +339,15 @@ mod tests {
             let begun = Fetching::begin(
                 attempt,
                 found.map(StoredJournal::Read).as_ref(),
-                UnixTime(9),
+                BEFORE_BUILD.plus(9),
             );
             assert_eq!((begun.attempt, begun.repeats()), (attempt, repeats));
-            assert_eq!(begun.since, Some(UnixTime(since)));
+            assert_eq!(begun.since, Some(BEFORE_BUILD.plus(since)));
         };
         let fetching = |attempt, since: Option<u64>, repeats: Option<u32>| {
             Some(Journal::Fetching(Fetching {
                 attempt,
-                since: since.map(UnixTime),
+                since: since.map(|since| BEFORE_BUILD.plus(since)),
                 interrupted: repeats.map(|repeats| acting(attempt, repeats)),
             }))
         };
@@ -328,6 +358,20 @@ mod tests {
         check(fetching(1, None, Some(1)), 1, 9, 2);
         check(Some(Journal::Acting(acting(1, 0))), 1, 9, 1);
         check(Some(Journal::Acting(acting(1, 0))), 2, 9, 0);
+    }
+
+    /// A clock without a battery begins in 1970, and is set while the package waits.
+    #[test]
+    fn a_start_in_1970_is_none() {
+        let in_1970 = Fetching {
+            attempt: 1,
+            since: Some(UnixTime(60)),
+            interrupted: None,
+        };
+        let now = BEFORE_BUILD.plus(9);
+        assert_eq!(in_1970.seconds_since_start(now), 0);
+        let found = StoredJournal::Read(Journal::Fetching(in_1970));
+        assert_eq!(Fetching::begin(1, Some(&found), now).since, Some(now));
     }
 
     fn journal(attempt: u32) -> Journal {
@@ -343,18 +387,24 @@ mod tests {
                 boot: "b".to_owned(),
                 cgroup: None,
             },
-            since: UnixTime(1000),
+            since: BEFORE_BUILD.plus(1000),
             limit_s: 60,
         };
-        let check = |now, expected| {
-            let remaining = program.remaining(UnixTime(now));
+        let check = |program: &RunningProgram, now: UnixTime, expected| {
+            let remaining = program.remaining(now);
             assert_eq!(remaining, Duration::from_secs(expected), "{now}");
         };
-        check(1000, 60);
-        check(1059, 1);
-        check(2000, 0);
+        check(&program, BEFORE_BUILD.plus(1000), 60);
+        check(&program, BEFORE_BUILD.plus(1059), 1);
+        check(&program, BEFORE_BUILD.plus(2000), 0);
         // The clock was set back.
-        check(0, 60);
+        check(&program, BEFORE_BUILD, 60);
+        let in_1970 = RunningProgram {
+            since: UnixTime(1000),
+            ..program
+        };
+        check(&in_1970, UnixTime(1059), 1);
+        check(&in_1970, BEFORE_BUILD, 60);
     }
 
     #[test]

@@ -1,15 +1,15 @@
-//! The announced packages that wait for another signed state, so that `status` can show them.
+//! The announced packages with which the agent does not begin, for `status` and for check-ins.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::PackageId;
-use packcast_protocol::state::exchange::{MAX_WAITING, WaitWord};
+use packcast_protocol::state::exchange::{MAX_WAITING, WaitWord, WaitingPackage, WaitingPackages};
 use serde::{Deserialize, Serialize};
 
 use super::damage::DamagedFile;
 use super::{StateDir, StateError, checked_file, remove_file};
 
-/// Waiting packages, each with the reason. At most 64 are kept, because only people read them.
+/// Waiting packages, each with the reason; at most 64, as many as a check-in has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WaitList(BTreeMap<PackageId, WaitingTask>);
 
@@ -71,6 +71,16 @@ impl WaitList {
         self.0.iter().map(|(id, task)| (*id, task))
     }
 
+    /// Returns the packages for a check-in.
+    pub(crate) fn for_request(&self) -> WaitingPackages {
+        WaitingPackages::first(self.iter().map(|(package, task)| WaitingPackage {
+            package,
+            attempt: task.attempt,
+            reason: task.reason,
+            until: None,
+        }))
+    }
+
     /// Stores the list; it is on disk when this returns. An empty list has no file.
     pub(crate) fn store(&self, dir: &StateDir) -> Result<(), StateError> {
         let path = dir.waiting();
@@ -115,6 +125,11 @@ mod tests {
         }
         assert_eq!(list.iter().count(), MAX_WAITING);
         assert!(list.insert(id(0), task(2)));
+        let request = list.for_request();
+        assert_eq!(request.as_slice().len(), MAX_WAITING);
+        let first = request.as_slice()[0];
+        assert_eq!((first.package, first.attempt), (id(0), 2));
+        assert_eq!(first.reason, WaitWord::Used);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::exchange::WaitWord;
-use packcast_protocol::state::{TargetId, TrustedRoots, VerifiedState};
+use packcast_protocol::state::{CommitId, TargetId, TrustedRoots, VerifiedState};
 use packcast_protocol::{GroupName, PackageId, UnixTime, with_causes};
 use serde::Serialize;
 
@@ -32,6 +32,9 @@ pub(super) struct ShownState {
 #[derive(Clone, Copy, Debug, Serialize)]
 struct ShownVersion {
     number: u64,
+    /// The id of a commit, as 'packcast sign --adopt' takes it. `None` for a key list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<CommitId>,
     expires: UnixTime,
     expired: bool,
 }
@@ -50,11 +53,13 @@ impl ShownState {
         let now = state.time(clock);
         let list = state.chain().newest().map(|list| ShownVersion {
             number: list.serial(),
+            id: None,
             expires: list.expires(),
             expired: list.is_expired(now),
         });
         let commit = state.commit().map(|commit| ShownVersion {
             number: commit.id().number,
+            id: Some(commit.id()),
             expires: commit.expires,
             expired: commit.is_expired(now),
         });
@@ -96,14 +101,16 @@ impl ShownVersion {
     fn line(self) -> String {
         let Self {
             number,
+            id,
             expires,
             expired,
         } = self;
+        let name = id.map_or_else(|| number.to_string(), |id| id.to_string());
         let expires = expires.day();
         if expired {
-            format!("{number}: expired on {expires}")
+            format!("{name}: expired on {expires}")
         } else {
-            format!("{number}: valid until {expires}")
+            format!("{name}: valid until {expires}")
         }
     }
 }

@@ -53,7 +53,7 @@ pub enum FileChange {
 /// Errors from reading or writing the state of a target.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read or write the state of the target")]
-pub struct TargetStateError(#[source] StateError);
+pub struct TargetStateError(#[source] pub(super) StateError);
 
 impl TargetStateFiles {
     /// Names the folder, which [`TargetStateFiles::perform`] creates if it is missing.

@@ -86,11 +86,12 @@ impl FollowedState {
         let files = TargetStateFiles::new(&dir.target_state(target));
         let empty = Self::empty(trust, device, acted);
         let loaded = files.load(empty.clone())?;
-        let damaged = loaded.damaged.map(|kept| DamagedFile {
+        let of_state = loaded.damaged.map(|kept| DamagedFile {
             path: files.state_path(),
             kept,
             effect: "no package begins before the next check-ins have brought the state again",
         });
+        let (other, of_target) = other_target(dir, target).map_err(TargetStateError)?;
         Ok(OpenedState {
             followed: Self {
                 files,
@@ -98,9 +99,9 @@ impl FollowedState {
                 state: Arc::new(loaded.state),
                 locations: BTreeSet::new(),
             },
-            damaged: Vec::from_iter(damaged),
+            damaged: of_state.into_iter().chain(of_target).collect(),
             discarded: loaded.discarded,
-            other: other_target(dir, target),
+            other,
         })
     }
 
@@ -209,18 +210,27 @@ impl FollowedState {
     }
 }
 
-/// Returns the target that the agent followed before, if it is another one.
+/// Returns the target that the agent followed before, if it is another one, and a damaged file.
 ///
 /// A damaged file only loses this report: the states of all targets are in their own folders.
-fn other_target(dir: &StateDir, target: TargetId) -> Option<OtherTarget> {
-    let file = checked_file::read::<TargetId>(&dir.target()).ok()??;
-    let before = file.value.filter(|before| *before != target)?;
-    let kept = dir.target_state(before);
-    Some(OtherTarget {
+fn other_target(
+    dir: &StateDir,
+    target: TargetId,
+) -> Result<(Option<OtherTarget>, Option<DamagedFile>), StateError> {
+    let path = dir.target();
+    let Some(file) = checked_file::read::<TargetId>(&path)? else {
+        return Ok((None, None));
+    };
+    let Some(before) = file.value else {
+        let effect = "a change of the target since the last start is not reported";
+        return Ok((None, Some(file.move_aside(&path, effect)?)));
+    };
+    let other = (before != target).then(|| OtherTarget {
         before,
         target,
-        kept,
-    })
+        kept: dir.target_state(before),
+    });
+    Ok((other, None))
 }
 
 #[cfg(test)]

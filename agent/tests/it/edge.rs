@@ -14,10 +14,11 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, Problem, ProblemKind, Report, ReportReply,
-    ReportRequest, Task,
+    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, Problem,
+    ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{AgentId, Location, LocationName, PackageId, UnixTime};
 use rcgen::CertifiedKey;
 use tokio::net::TcpListener;
@@ -46,8 +47,16 @@ pub(crate) struct EdgeState {
     /// The paths of the requested objects, in order.
     pub(crate) gets: Vec<String>,
     pub(crate) reports: Vec<Report>,
+    /// The packages of the last check-in with which the device does not begin.
+    pub(crate) waits: Vec<WaitingPackage>,
+    /// The machine of the last check-in.
+    pub(crate) machine: Option<MachineFacts>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
+    /// The questions before packages begin.
+    pub(crate) begins: Vec<BeginRequest>,
+    /// The answers to the next questions, in order: a status, and a reply. Later ones get `go`.
+    pub(crate) answers: VecDeque<(u16, BeginReply)>,
     /// The time of the function's clock, if the clock is wrong on purpose.
     pub(crate) clock: Option<UnixTime>,
     /// The times of the signatures that this clock refused.
@@ -264,6 +273,7 @@ impl EdgeState {
         match path {
             "/v1/check-in" => self.check_in(&device, signed.admission(), body, now),
             "/v1/report" => self.report(body, now),
+            "/v1/begin" => self.begin_package(body),
             _ => refused(404, ProblemKind::NotFound, now),
         }
     }
@@ -295,6 +305,8 @@ impl EdgeState {
             return refused(403, ProblemKind::NotEnrolled, now);
         }
         self.enrolments += usize::from(enrols);
+        self.waits = request.waits.as_slice().to_vec();
+        self.machine = Some(request.machine);
         let accepted = self.accept(request.results);
         let content = self.content();
         let target = self.target.as_mut().unwrap();
@@ -329,6 +341,12 @@ impl EdgeState {
         }
         let accepted = self.accept(request.results);
         (200, serde_json::to_vec(&ReportReply { accepted }).unwrap())
+    }
+
+    fn begin_package(&mut self, body: &[u8]) -> (u16, Vec<u8>) {
+        self.begins.push(serde_json::from_slice(body).unwrap());
+        let (status, reply) = self.answers.pop_front().unwrap_or((200, BeginReply::Go));
+        (status, serde_json::to_vec(&reply).unwrap())
     }
 
     fn accept(&mut self, reports: Vec<Report>) -> Vec<PackageId> {

@@ -87,20 +87,9 @@ fn paths_that_leave_the_folder_are_refused() {
         ("..", "contains '..'"),
         ("a/../../x", "contains '..'"),
         ("a/..", "contains '..'"),
-        ("..\\x", "contains '..'"),
-        ("a\\..\\..\\x", "contains '..'"),
-        ("/etc/x", "absolute"),
-        ("//host/share/x", "absolute"),
-        ("\\x", "absolute"),
-        ("\\\\host\\share\\x", "absolute"),
-        ("\\\\?\\C:\\x", "absolute"),
-        ("C:\\x", "drive"),
-        ("C:/x", "drive"),
-        ("c:x", "drive"),
-        ("a/C:/x", "drive"),
         ("a\u{1}b", "control character"),
         ("a\nb", "control character"),
-        (".packcast.part", "reserved for incomplete files"),
+        (".packcast.part-0", "reserved for incomplete files"),
         ("d/.PACKCAST.part/x", "reserved for incomplete files"),
     ];
     check(paths.into_iter().flat_map(|(path, refusal)| {
@@ -152,13 +141,10 @@ fn names_are_text_of_bounded_length() {
 #[test]
 fn links_that_leave_the_folder_are_refused() {
     let targets = [
-        ("/etc/passwd", "absolute"),
+        ("/etc/passwd", "outside"),
         ("..", "outside"),
         ("../outside", "outside"),
         ("a/../../x", "detour"),
-        ("..\\x", "outside"),
-        ("C:\\x", "drive"),
-        ("\\\\host\\share", "absolute"),
     ];
     check(targets.into_iter().flat_map(|(target, refusal)| {
         [
@@ -235,13 +221,8 @@ fn duplicate_paths_of_files_are_refused() {
     let folder = || Tar::new().of_kind(EntryType::Directory, "d/");
     check([
         tar(
-            "a file twice",
-            Tar::new().file("x", b"1").file("x", b"2"),
-            twice,
-        ),
-        tar(
-            "spelled otherwise",
-            Tar::new().file("x", b"1").file("./x", b"2"),
+            "a file, then a link",
+            Tar::new().file("x", b"1").link("x", "y"),
             twice,
         ),
         tar(
@@ -264,7 +245,7 @@ fn duplicate_paths_of_files_are_refused() {
         tar("a folder as a file", folder().file("d", b""), twice),
         zipped("a file twice", &[file("x"), file("x")], twice),
         zipped("spelled otherwise", &[file("x"), file("./x")], twice),
-        zipped("with a backslash", &[file("d/x"), file("d\\x")], twice),
+        zipped("with a leading slash", &[file("d/x"), file("/d/x")], twice),
         zipped("a folder, then a file", &[file("x/y"), file("x")], twice),
         zipped(
             "a file, then a folder",
@@ -277,21 +258,83 @@ fn duplicate_paths_of_files_are_refused() {
 #[test]
 fn only_files_folders_and_links_are_unpacked() {
     let tars = [
-        (EntryType::Link, "hard link"),
+        (EntryType::Link, "not an earlier file"),
+        (EntryType::new(b'M'), "another volume"),
         (EntryType::Char, "device"),
         (EntryType::Block, "device"),
         (EntryType::Fifo, "named pipe"),
         (EntryType::new(b'Z'), "unknown kind"),
         (EntryType::GNUSparse, "not a number"),
     ];
-    let zips = [0o010_644, 0o020_644, 0o060_644, 0o140_644];
     check(tars.map(|(kind, refusal)| tar(refusal, Tar::new().of_kind(kind, "odd"), refusal)));
-    check(zips.map(|mode| {
-        let entry = with(file("odd"), |entry| entry.mode = mode);
-        zipped(&format!("{mode:o}"), &[entry], "device, pipe or socket")
-    }));
-    let sparse = Tar::new().extended(EntryType::XHeader, "GNU.sparse.major", "1");
-    check([tar("pax", sparse.file("x", b"x"), "sparse")]);
+    let hard = |target: &str| {
+        let base = Tar::new().file("x", b"x").link("l", "x");
+        base.entry(EntryType::Link, "d/h", target, 0o644, b"")
+    };
+    check([
+        tar("to a file", hard("./x"), ""),
+        tar("to a link", hard("l"), "not an earlier file"),
+        tar("to itself", hard("d/h"), "not an earlier file"),
+        tar("out of the folder", hard("../x"), "contains '..'"),
+        tar(
+            "to a file of the device",
+            hard("/etc/passwd"),
+            "not an earlier file",
+        ),
+        tar(
+            "with content",
+            Tar::new()
+                .file("x", b"x")
+                .entry(EntryType::Link, "h", "x", 0o644, b"other"),
+            "expected 0 bytes",
+        ),
+    ]);
+    let sparse = |key: &str, value: &str| Tar::new().extended(EntryType::XHeader, key, value);
+    check([
+        tar(
+            "a sparse file without a length",
+            sparse("GNU.sparse.major", "1").file("x", b"x"),
+            "length of a sparse file is missing",
+        ),
+        tar(
+            "a name in the description of a sparse file",
+            sparse("GNU.sparse.name", "../x").file("x", b"x"),
+            "contains '..'",
+        ),
+    ]);
+}
+
+/// Common programs unpack these archives, with the same result.
+#[test]
+fn honest_archives_of_common_programs_are_read() {
+    let read = |format, bytes: Vec<u8>| -> Vec<String> {
+        let (entries, _) = look(format, &bytes, &LIMITS).unwrap();
+        entries.iter().map(|it| it.path.to_string()).collect()
+    };
+    for name in ["B::Deparse.3", "C:/x", "a\\b", "..\\x", "c:"] {
+        assert_eq!(read(TarGz, Tar::new().file(name, b"x").gz()), [name]);
+        assert_eq!(read(Zip, raw_zip(&[file(name)])), [name]);
+    }
+    for (name, expected) in [("/etc/x", "etc/x"), ("//h/x", "h/x")] {
+        assert_eq!(read(TarGz, Tar::new().file(name, b"x").gz()), [expected]);
+        assert_eq!(read(Zip, raw_zip(&[file(name)])), [expected]);
+    }
+    // As systemctl makes it.
+    let target = "dev-disk-by\\x2dlabel.swap";
+    assert_eq!(read(TarGz, Tar::new().link("l", target).gz()), ["l"]);
+    // A later file of a tar replaces an earlier one.
+    let updated = Tar::new().file("x", b"1").file("./x", b"2");
+    assert_eq!(read(TarGz, updated.gz()), ["x", "x"]);
+    for mode in [0o010_644, 0o020_644, 0o060_644, 0o140_644] {
+        let entry = with(file("-"), |entry| entry.mode = mode);
+        assert_eq!(read(Zip, raw_zip(&[entry])), ["-"], "{mode:o}");
+    }
+    let label = Tar::new().of_kind(EntryType::new(b'V'), "label");
+    let incremental = label.entry(EntryType::new(b'D'), "d/", "", 0o755, b"Yx\0\0");
+    assert_eq!(
+        read(TarGz, incremental.file("d/x", b"x").gz()),
+        ["d", "d/x"]
+    );
 }
 
 #[test]
@@ -636,13 +679,10 @@ fn honest_archives_are_read_completely() {
             .iter()
             .map(|entry| {
                 let kind = match &entry.kind {
-                    EntryKind::File {
-                        executable: true,
-                        bytes,
-                    } => format!("program {bytes}"),
-                    EntryKind::File { bytes, .. } => format!("file {bytes}"),
-                    EntryKind::Directory => "folder".to_owned(),
+                    EntryKind::File { mode, bytes } => format!("{:o} {bytes}", mode.bits()),
+                    EntryKind::Directory { .. } => "folder".to_owned(),
                     EntryKind::Symlink { target } => format!("-> {}", target.as_str()),
+                    EntryKind::HardLink { target } => format!("= {target}"),
                 };
                 format!("{}: {kind}", entry.path)
             })
@@ -651,8 +691,8 @@ fn honest_archives_are_read_completely() {
             shown,
             [
                 "bin: folder",
-                "bin/run.sh: program 10",
-                "dir with space/.hidden: file 1",
+                "bin/run.sh: 755 10",
+                "dir with space/.hidden: 644 1",
                 "current: -> bin/run.sh"
             ]
         );

@@ -81,7 +81,7 @@ impl Package {
             reboot_codes: [].into(),
             timeout_s: 60,
             rerun_after_interruption: false,
-            expires: UnixTime(4_102_444_800),
+            expires: None,
             audience: Audience::Any,
         };
         (self.change)(&mut manifest);

@@ -4,6 +4,7 @@
 
 mod acting;
 mod archives;
+mod begin;
 mod cancelling;
 mod edge;
 mod hostile;

@@ -143,7 +143,7 @@ fn transport_errors_are_distinguished() {
         |lab, _| {
             lab.only(&lab.untrusted_second().location());
         },
-        "TLS: invalid peer certificate",
+        "TLS: the server's certificate does not match the certificate of the same name in ca_file",
     );
     check(
         |lab, _| {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use packcast_agent::event::Event;
-use packcast_protocol::state::exchange::WaitWord;
+use packcast_protocol::state::exchange::{UsedMandates, WaitWord};
 use packcast_protocol::state::{StateEntry, Terms};
 use packcast_protocol::{AgentId, Manifest, PackageId};
 
@@ -16,6 +16,8 @@ use crate::publisher::{Content, StatePublisher};
 /// One run of the agent: the codes of its reports, the reasons to wait, and its events.
 pub(crate) struct Round {
     pub(crate) codes: Vec<String>,
+    /// The mandates that each report names.
+    pub(crate) mandates: Vec<UsedMandates>,
     pub(crate) waits: Vec<WaitWord>,
     pub(crate) events: Vec<Event>,
     pub(crate) stderr: String,
@@ -46,6 +48,10 @@ pub(crate) fn round(lab: &Lab) -> Round {
     });
     Round {
         codes: codes.collect(),
+        mandates: reports
+            .iter()
+            .map(|report| report.mandates.clone())
+            .collect(),
         waits: waits.collect(),
         stderr,
         events,

@@ -7,11 +7,11 @@ use std::process::Stdio;
 use packcast_agent::event::Event;
 use packcast_agent::target_state::{FileChange, TargetStateFiles};
 use packcast_protocol::manifest::Audience;
-use packcast_protocol::state::exchange::WaitWord;
+use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::state::{
-    LeafName, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
+    LeafName, Mandate, PartialTree, StateEntry, StateReply, StateText, Terms, VerifiedState,
 };
-use packcast_protocol::{GroupName, Manifest, UnixTime};
+use packcast_protocol::{Assignee, GroupName, Manifest, UnixTime};
 
 use crate::lab::{Lab, Package};
 use crate::packages::{execute, package};
@@ -27,8 +27,14 @@ fn an_entry_is_acted_on_once_even_after_the_state_is_lost() {
     let id = counting(&lab, 1);
     let once = content(&lab).with("all", &[entry(&lab, id, 7)]);
     commit(&lab, once.clone());
-    expect(&lab, &["EXIT_CODE_3"]);
+    let first = round(&lab);
+    assert_eq!(first.codes, ["EXIT_CODE_3"]);
     assert_eq!(check_ins(&lab), 2, "the second one asks for the location");
+    let mandate = Mandate {
+        assignee: Assignee::Group(GroupName::all()),
+        seq: 7,
+    };
+    assert_eq!(first.mandates[0].as_slice(), [mandate]);
     next_attempt(&lab);
     expect_wait(&lab, WaitWord::Used);
     assert_eq!(check_ins(&lab), 1);
@@ -126,10 +132,7 @@ fn a_package_without_an_entry_waits_and_holds_up_no_other() {
     assert_eq!(runs(&lab), ["2", "1"]);
     let text = status(&lab);
     assert!(!text.contains("waits"), "{text}");
-    assert!(
-        text.contains(&format!("commit {number}: valid until")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("commit {number}-")), "{text}");
     let trust = lab.world().target.as_ref().unwrap().trust();
     for expected in [
         format!("target {}\n", trust.target()),
@@ -155,7 +158,17 @@ fn a_package_that_is_announced_no_more_does_not_wait() {
     assert_eq!(json["waiting"][0]["reason"], "not_assigned");
     lab.world().tasks.clear();
     expect(&lab, &[]);
+    // The check-in has named the package, before the reply announced no package.
+    let expected = WaitingPackage {
+        package: id,
+        attempt: 1,
+        reason: WaitWord::NotAssigned,
+        until: None,
+    };
+    assert_eq!(lab.world().waits, [expected]);
     assert!(!status(&lab).contains("waits"));
+    expect(&lab, &[]);
+    assert_eq!(lab.world().waits, []);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use packcast_agent::event::Event;
+use packcast_protocol::UnixTime;
 
 use crate::lab::Lab;
 use crate::packages::{execute, package};
@@ -99,6 +100,32 @@ fn a_damaged_identity_is_moved_aside_and_reported() {
     assert_ne!(lab.agent(&["id"]).stdout, id);
 }
 
+/// Returns the kept content of a damaged file in the state folder after a run of the agent.
+fn kept_after_run(lab: &Lab, name: &str) -> Vec<u8> {
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let path = lab.state().join(name);
+    let kept = run.events.into_iter().find_map(|event| match event {
+        Event::StateDamaged { path: of, kept, .. } => (of == path).then_some(kept),
+        _ => None,
+    });
+    fs::read(kept.unwrap()).unwrap()
+}
+
+/// A disk error, or a power failure of some file systems, leaves zeros.
+#[test]
+fn files_of_zeros_are_kept_reported_and_replaced() {
+    let lab = Lab::new();
+    assert_eq!(lab.run().code, 0);
+    for name in ["pass", "target", "identity"] {
+        let path = lab.state().join(name);
+        let zeros = vec![0; fs::read(&path).unwrap().len()];
+        fs::write(&path, &zeros).unwrap();
+        assert_eq!(kept_after_run(&lab, name), zeros, "{name}");
+        assert_ne!(fs::read(&path).unwrap(), zeros, "{name}");
+    }
+}
+
 /// Runs an agent once on a machine with this id. Returns `None` if the test may not mount.
 #[cfg(target_os = "linux")]
 fn run_on_machine(lab: &Lab, id: &str) -> Option<crate::lab::Run> {
@@ -124,6 +151,13 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
         return;
     };
     assert_eq!(run.code, 0, "{}", run.stderr);
+    let first = lab.world().machine.clone().unwrap();
+    let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+    assert_eq!(first.platform.as_str(), platform);
+    assert!(
+        first.clock().since(UnixTime(1_700_000_000)) > 0,
+        "{first:?}"
+    );
     let id = lab.agent(&["id"]).stdout;
     let identity = fs::read(lab.state().join("identity")).unwrap();
     // Without a token, the copy begins nothing and keeps the identity.
@@ -149,6 +183,9 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
             .any(|event| matches!(event, Event::IdentityReplaced { .. }))
     );
     assert_eq!(lab.world().enrolments, 2);
+    let copy = lab.world().machine.clone().unwrap();
+    assert!(copy.machine.is_some() && copy.machine != first.machine);
+    assert_eq!(copy.boot, first.boot);
     let new_id = lab.agent(&["id"]).stdout;
     assert_ne!(new_id, id);
     assert_eq!(lab.world().reports.len(), 1);

@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_protocol::manifest::Platform;
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{Action, PackageId, Priority, UnixTime};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -217,7 +218,10 @@ fn expired_packages_and_those_for_other_platforms_are_refused() {
         );
         assert_eq!(lab.result().code.to_string(), expected);
     };
-    check(|manifest| manifest.expires = UnixTime(1), "ERR_EXPIRED");
+    check(
+        |manifest| manifest.expires = Some(UnixTime(1)),
+        "ERR_EXPIRED",
+    );
     check(
         |manifest| manifest.platform = Platform::Windows,
         "ERR_WRONG_PLATFORM",
@@ -308,12 +312,20 @@ fn a_waiting_package_blocks_lower_priorities() {
             ..package(1, None)
         },
     );
-    lab.assign(execute("true"), package(2, None));
+    let second = lab.assign(execute("true"), package(2, None));
     lab.edge.put_status(&format!("{first}/manifest.json"), 503);
     assert_eq!(lab.run().code, 0);
     assert!(lab.world().reports.is_empty());
     lab.edge.put_status(&format!("{first}/manifest.json"), 404);
     assert_eq!(lab.run().code, 0);
+    let waits: Vec<_> = lab
+        .world()
+        .waits
+        .iter()
+        .map(|it| (it.package, it.reason))
+        .collect();
+    let expected = [(first, WaitWord::Unreachable), (second, WaitWord::Behind)];
+    assert_eq!(waits, expected);
     let codes: Vec<String> = lab
         .world()
         .reports
@@ -444,6 +456,61 @@ fn a_wrong_clock_is_corrected_for_the_signature() {
     assert_eq!(lab.world().skewed.len(), 1);
 }
 
+/// Sets the clock of the function 26 hours back, so that the device's clock is ahead. Returns the
+/// function's time.
+fn set_clock_ahead(lab: &Lab) -> UnixTime {
+    let function = UnixTime(unix_now() - 26 * 3600);
+    let mut world = lab.world();
+    world.clock = Some(function);
+    world.target.as_mut().unwrap().signed_days_ago = 2;
+    function
+}
+
+/// Runs the agent once, and returns the reason for which its only package waits.
+fn waits(lab: &Lab) -> (WaitWord, String) {
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let mut events = run.events.into_iter();
+    let waits = events.find_map(|event| match event {
+        Event::Waits { reason, detail, .. } => Some((reason, detail)),
+        _ => None,
+    });
+    waits.unwrap()
+}
+
+#[test]
+fn a_package_that_has_expired_by_a_wrong_clock_only_waits_and_both_times_are_named() {
+    let lab = Lab::new();
+    let function = set_clock_ahead(&lab);
+    let change = |manifest: &mut packcast_protocol::Manifest| {
+        manifest.expires = Some(UnixTime(unix_now() - 13 * 3600));
+    };
+    let content = package(1, None);
+    lab.assign(execute("true"), Package { change, ..content });
+    let (reason, detail) = waits(&lab);
+    assert_eq!(reason, WaitWord::Clock);
+    for time in [function, UnixTime(unix_now())] {
+        assert!(detail.contains(&time.day()), "{detail}");
+    }
+    assert!(lab.world().reports.is_empty());
+    // With a right clock, the package has expired.
+    lab.world().clock = None;
+    assert_eq!(lab.result().code.to_string(), "ERR_EXPIRED");
+}
+
+#[test]
+fn a_device_with_a_wrong_clock_names_both_times_when_its_commit_has_expired() {
+    let lab = Lab::new();
+    let function = set_clock_ahead(&lab);
+    lab.world().target.as_mut().unwrap().valid_days = 1;
+    lab.assign(execute("true"), package(1, None));
+    let (reason, detail) = waits(&lab);
+    assert_eq!(reason, WaitWord::CommitExpired);
+    for time in [function, UnixTime(unix_now())] {
+        assert!(detail.contains(&time.day()), "{detail}");
+    }
+}
+
 /// The function asks for signatures of times that a device must not sign for.
 #[test]
 fn no_request_is_signed_for_a_distant_time() {
@@ -492,6 +559,34 @@ fn the_loop_continues_after_an_invalid_reply() {
     assert!(failed.unwrap().contains("status 403"));
     kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
     assert_eq!(agent.wait().unwrap().code(), Some(0));
+}
+
+/// A terminal that is closed sends SIGHUP.
+#[test]
+fn a_program_that_runs_finishes_after_any_signal_to_stop() {
+    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+        let lab = Lab::new();
+        let (ran, go) = (lab.state().join("ran"), lab.state().join("go"));
+        let command = format!(
+            "echo x >> '{}'; until [ -e '{}' ]; do sleep 0.01; done",
+            ran.display(),
+            go.display()
+        );
+        lab.assign(execute(&command), package(1, None));
+        let mut agent = lab.command(&["run"]);
+        let mut agent = agent.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+        let mut says = |text: &str| lines.any(|line| line.unwrap().contains(text));
+        assert!(says("started"), "{signal:?}");
+        kill_process(Pid::from_child(&agent), signal).unwrap();
+        assert!(says("stopping after the package under way"), "{signal:?}");
+        std::fs::write(&go, "").unwrap();
+        assert_eq!(agent.wait().unwrap().code(), Some(0), "{signal:?}");
+        // The next agent process sends the result, and does not run the program again.
+        lab.world().tasks.clear();
+        assert_eq!(lab.result().code.to_string(), "SUCCESS", "{signal:?}");
+        assert_eq!(std::fs::read_to_string(&ran).unwrap(), "x\n");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Cursor;
-use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 
 use packcast_agent::unpack::{Durability, Unfinished, UnpackError, unpack};
@@ -43,13 +43,153 @@ fn names_modes_and_links_are_preserved() {
 }
 
 #[test]
+fn no_mode_is_wider_than_in_the_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    let modes = [
+        0o600, 0o640, 0o400, 0o700, 0o750, 0o711, 0o664, 0o775, 0o555, 0o000,
+    ];
+    let mut archive = Tar::new();
+    for mode in modes {
+        let (folder, file) = (format!("d{mode:o}/"), format!("d{mode:o}/f{mode:o}"));
+        archive = archive
+            .entry(tar::EntryType::Directory, &folder, "", mode, b"")
+            .entry(tar::EntryType::Regular, &file, "", mode, b"x");
+    }
+    // The right of others to write is never given.
+    let archive = archive.entry(tar::EntryType::Regular, "shared", "", 0o777, b"x");
+    // The entry of a folder may follow its files.
+    let archive = archive
+        .entry(tar::EntryType::Regular, "late/f", "", 0o644, b"x")
+        .entry(tar::EntryType::Directory, "late/", "", 0o700, b"");
+    put(archive, dir.path()).unwrap();
+    for expected in modes {
+        let folder = dir.path().join(format!("d{expected:o}"));
+        assert_eq!(mode(&folder), expected, "{expected:o}");
+        // Only root can look into a folder without rights.
+        if let Ok(found) = fs::metadata(folder.join(format!("f{expected:o}"))) {
+            assert_eq!(found.permissions().mode() & 0o7777, expected);
+        }
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    assert_eq!(mode(&dir.path().join("shared")), 0o775);
+    assert_eq!(mode(&dir.path().join("late")), 0o700);
+}
+
+#[test]
+fn a_replaced_file_keeps_its_owner_and_its_restrictions() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = [("key", 0o600), ("open", 0o666), ("script", 0o640)];
+    for (name, mode) in old {
+        let path = dir.path().join(name);
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // Only root can change the owner.
+    let owner = lchown(dir.path().join("key"), Some(65_534), Some(65_533)).is_ok();
+    let archive = Tar::new()
+        .file("key", b"new")
+        .file("open", b"new")
+        .program("script", "new");
+    put(archive, dir.path()).unwrap();
+    let modes = old.map(|(name, _)| mode(&dir.path().join(name)));
+    assert_eq!(modes, [0o600, 0o644, 0o750]);
+    let key = fs::metadata(dir.path().join("key")).unwrap();
+    if owner {
+        assert_eq!((key.uid(), key.gid()), (65_534, 65_533));
+    }
+    assert_eq!(fs::read(dir.path().join("key")).unwrap(), b"new");
+}
+
+/// In a folder such as `/tmp`, anybody could have created the file.
+#[test]
+fn a_file_in_a_shared_folder_gets_the_agent_as_its_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = dir.path().join("planted");
+    fs::write(&path, "old").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let own = fs::metadata(dir.path()).unwrap().uid();
+    if lchown(&path, Some(65_534), Some(65_533)).is_err() {
+        // Only root can change the owner.
+        return;
+    }
+    put(Tar::new().file("planted", b"new"), dir.path()).unwrap();
+    let new = fs::metadata(&path).unwrap();
+    assert_eq!(new.uid(), own);
+    assert_eq!(mode(&path), 0o600, "another group gets no rights");
+}
+
+#[test]
+fn hard_links_share_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let hard =
+        |archive: Tar, name, target| archive.entry(tar::EntryType::Link, name, target, 0o644, b"");
+    for content in ["old", "new"] {
+        let archive = Tar::new().program("a", content);
+        let archive = hard(hard(archive, "d/b", "./a"), "c", "d/b");
+        let archive = hard(archive, "c", "a");
+        // The later file has the name, and the links keep the earlier one.
+        put(archive.file("a", b"later"), dir.path()).unwrap();
+        let inode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().ino();
+        assert_eq!(fs::read_to_string(dir.path().join("c")).unwrap(), content);
+        assert_eq!(fs::read_to_string(dir.path().join("a")).unwrap(), "later");
+        assert_eq!(mode(&dir.path().join("c")), 0o755);
+        assert_eq!(inode("c"), inode("d/b"));
+        assert_ne!(inode("c"), inode("a"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+}
+
+/// Otherwise, everybody could read the content under the other name.
+#[test]
+fn a_hard_link_in_place_of_a_private_file_is_a_private_copy() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("b"), "old").unwrap();
+    fs::set_permissions(at("b"), fs::Permissions::from_mode(0o600)).unwrap();
+    let archive = Tar::new().file("a", b"new");
+    let archive = archive.entry(tar::EntryType::Link, "b", "a", 0o644, b"");
+    put(archive, dir.path()).unwrap();
+    assert_eq!((mode(&at("a")), mode(&at("b"))), (0o644, 0o600));
+    assert_eq!(fs::read(at("b")).unwrap(), b"new");
+}
+
+#[test]
+fn many_files_are_stored_and_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("app");
+    fs::create_dir_all(folder.join("f3")).unwrap();
+    fs::write(folder.join("f3/.packcast.part-17"), "left over").unwrap();
+    fs::write(folder.join("f3/other"), "kept").unwrap();
+    for round in 0..2 {
+        let mut archive = Tar::new();
+        for number in 0..300 {
+            let content = format!("{round} {number}");
+            archive = archive.file(&format!("f{}/{number}", number / 10), content.as_bytes());
+        }
+        put(archive, &folder).unwrap();
+        for number in 0..300 {
+            let path = folder.join(format!("f{}/{number}", number / 10));
+            assert_eq!(
+                fs::read_to_string(path).unwrap(),
+                format!("{round} {number}")
+            );
+        }
+        let names = |folder: &Path| fs::read_dir(folder).unwrap().count();
+        assert_eq!(names(&folder), 30);
+        assert_eq!(names(&folder.join("f3")), 11);
+        assert_eq!(names(&folder.join("f4")), 10);
+    }
+}
+
+#[test]
 fn existing_files_are_replaced_or_kept() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
     fs::write(at("read-only"), "old").unwrap();
     fs::set_permissions(at("read-only"), fs::Permissions::from_mode(0o444)).unwrap();
     fs::write(at("other"), "kept").unwrap();
-    fs::write(at(".packcast.part"), "left over").unwrap();
+    fs::write(at(".packcast.part-0"), "left over").unwrap();
     let outside = tempfile::NamedTempFile::new().unwrap();
     symlink(outside.path(), at("was-link")).unwrap();
     let archive = Tar::new()
@@ -60,7 +200,7 @@ fn existing_files_are_replaced_or_kept() {
     assert_eq!(fs::read(at("was-link")).unwrap(), b"new");
     assert_eq!(fs::read(outside.path()).unwrap(), b"");
     assert_eq!(fs::read(at("other")).unwrap(), b"kept");
-    assert!(!at(".packcast.part").exists());
+    assert!(!at(".packcast.part-0").exists());
 }
 
 #[test]
@@ -80,7 +220,7 @@ fn an_obstacle_is_named() {
         let error = put(Tar::new().file(file, b"x"), dir.path()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(obstacle) && text.contains("/x"), "{text}");
-        assert!(!dir.path().join(".packcast.part").exists());
+        assert!(!dir.path().join(".packcast.part-0").exists());
     };
     check(|x| fs::create_dir(x).unwrap(), "x", "a folder");
     check(|x| fs::write(x, "").unwrap(), "x/y", "a file");

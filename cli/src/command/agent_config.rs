@@ -94,7 +94,7 @@ impl Args {
         Ok(AgentConfig {
             target: name.clone(),
             server: server.ok_or_else(|| no_server(name))?,
-            trust: Target::known_trust(name, places)?,
+            trust: Target::present_trust(name, places)?,
             system: if self.windows {
                 DeviceSystem::Windows
             } else {

@@ -108,6 +108,12 @@ fn result(assigned: &AssignOutcome) -> String {
         AssignOutcome::Deleted => "the package was deleted".to_owned(),
         AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
         AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
+        AssignOutcome::Downgrade { deployed } => format!(
+            "has version {deployed}, which was published later; --allow-downgrade goes back"
+        ),
+        AssignOutcome::OtherSystem => {
+            "the device runs another system than the package is for".to_owned()
+        }
         AssignOutcome::UnknownDevice => {
             "unknown: the device has never checked in, or was removed".to_owned()
         }
@@ -121,6 +127,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, AGENT, plain};
     use crate::output::Format;
+    use crate::output::screen::tests::on_terminals;
 
     fn device(outcome: AssignOutcome) -> DeviceAssigned {
         DeviceAssigned {
@@ -138,15 +145,36 @@ mod tests {
             AssignOutcome::New { attempt: 1 },
             AssignOutcome::New { attempt: 2 },
             AssignOutcome::AlreadyOpen { attempt: 1 },
-            AssignOutcome::AlreadyDone(fixtures::succeeded()),
+            AssignOutcome::AlreadyDone(Box::new(fixtures::succeeded())),
             AssignOutcome::InHistory,
             AssignOutcome::Deleted,
             AssignOutcome::NotPublished,
             AssignOutcome::NotForDevice,
+            AssignOutcome::OtherSystem,
+            AssignOutcome::Downgrade {
+                deployed: "4.0".parse().unwrap(),
+            },
             AssignOutcome::UnknownDevice,
         ];
         let devices = outcomes.into_iter().map(device).collect();
-        assert_snapshot!(plain(&text(&AssignedTo::Devices(devices))), @"
+        let shown = AssignedTo::Devices(devices);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  assigned
+        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18
+                                        11:06:40 UTC); --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys
+                                        again
+        key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was
+                                        removed
+
+        140:
         DEVICE                          RESULT
         key:abcdefghijklmnopqrstuvwxya  assigned
         key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
@@ -156,6 +184,20 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package was deleted
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  assigned
+        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
+        key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade goes back
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
     }
@@ -168,7 +210,17 @@ mod tests {
             revision: 7,
             commit: Some(1_795_000_000),
         };
-        assert_snapshot!(plain(&text(&AssignedTo::Groups(vec![group]))), @"
+        let shown = AssignedTo::Groups(vec![group]);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        GROUP  DEVICES
+        lab    12
+
+        140:
+        GROUP  DEVICES
+        lab    12
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         GROUP  DEVICES
         lab    12
         ");

@@ -2,7 +2,7 @@
 
 use packcast_publisher::Failure;
 use packcast_publisher::audit::{self, AuditReport, Finding};
-use packcast_publisher::text::for_target;
+use packcast_publisher::pause::words;
 
 use super::key_arg::AcceptArg;
 use crate::Globals;
@@ -33,9 +33,7 @@ impl Args {
         let (also_accept, bar) = (self.accept.also_accept(), Bar::new());
         let report = audit::audit(&target, &also_accept.0, &bar.progress()).await?;
         output::warn(&report.warnings);
-        output::result(globals.format, &report, |report| {
-            for_target(&text(report), &globals.target)
-        });
+        output::result(globals.format, &report, text);
         report.conclude()
     }
 }
@@ -49,6 +47,10 @@ fn text(report: &AuditReport) -> String {
         ("devices", report.devices.to_string()),
         ("locations", report.locations.to_string()),
         ("packages", report.packages.to_string()),
+        (
+            "paused",
+            report.pause.as_ref().map(words).unwrap_or_default(),
+        ),
         ("problems", report.findings.len().to_string()),
     ]);
     text.push_str(&listed(&report.findings));
@@ -115,6 +117,7 @@ mod tests {
             devices: 240,
             locations: 1,
             packages: 4,
+            pause: Some(fixtures::pause()),
             findings: vec![
                 Finding::Unfinished { commit },
                 record(DifferenceKind::Package(package)),
@@ -130,6 +133,7 @@ mod tests {
         devices    240
         locations  1
         packages   4
+        paused     since 2026-11-18 11:06:40 UTC, by mia on desk
         problems   3
 
         this machine has signed commit 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098, which is not the head yet
@@ -137,7 +141,7 @@ mod tests {
 
         group/lab: its entry under package 1795327754 is missing or left over
         group/lab: packages or settings differ
-          remedy: devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
+          remedy: devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'
 
         not written yet: a command of the last hour is running, or was interrupted
           group/lab: other devices are members

@@ -177,7 +177,7 @@ impl Args {
             None => sample::write(place).map_err(Failure::failed)?,
         };
         let read = move || -> Result<(Source, Inspection), Failure> {
-            let source = Source::open(&path)?;
+            let source = Source::open(&path, Platform::Any, None, &Progress::none())?;
             let inspection = publish::inspect(&source, None, &Progress::none())?;
             Ok((source, inspection))
         };
@@ -217,7 +217,7 @@ impl Args {
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 600,
-                validity_s: 24 * 3600,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),

@@ -3,6 +3,7 @@
 mod block;
 pub(super) mod commands;
 pub(super) mod list;
+mod machine;
 mod pacing;
 mod remove;
 pub(super) mod show;
@@ -25,19 +26,19 @@ Examples:
   packcast device drop web01")]
 pub(crate) enum Args {
     /// List devices
-    #[command(after_help = "\
+    #[command(
+        visible_alias = "ls",
+        after_help = "\
 Examples:
   packcast device list
-  packcast device list --excluded")]
+  packcast device list --excluded"
+    )]
     List {
         /// List at most this many devices, in the order of their ids
-        #[arg(
-            long,
-            default_value_t = 100,
-            value_name = "COUNT",
-            conflicts_with = "excluded"
-        )]
-        limit: usize,
+        ///
+        /// The default is 100 for text; JSON and CSV have all devices.
+        #[arg(long, value_name = "COUNT", conflicts_with = "excluded")]
+        limit: Option<usize>,
         /// List all blocked and removed devices instead
         #[arg(long)]
         excluded: bool,
@@ -86,11 +87,14 @@ Examples:
     /// Its requests are refused: its pass or its enrolment token may still be in a disk image, so it
     /// comes back only after 'packcast device unblock'. If the command is interrupted, run it again
     /// to complete the removal.
-    #[command(after_help = "\
+    #[command(
+        visible_alias = "rm",
+        after_help = "\
 Examples:
   packcast device remove web01
   packcast device remove --not-seen 90d --dry-run
-  packcast device remove --not-seen 90d --yes")]
+  packcast device remove --not-seen 90d --yes"
+    )]
     Remove(remove::Args),
     /// Restart the downloads of an OCS Unix agent
     ///
@@ -139,7 +143,9 @@ impl Args {
         let format = globals.format;
         match self {
             Self::List { excluded: true, .. } => list::print_excluded(&target, format).await,
-            Self::List { limit, .. } => list::print(&target, limit, format).await,
+            Self::List { limit, .. } => {
+                list::print(&target, globals.limit(limit, list::FOR_PEOPLE), format).await
+            }
             Self::Show(one) => show::print(&target, &one.device, format).await,
             Self::Block { devices, reason } => {
                 block::block(&target, &devices.device, reason.as_ref(), format).await

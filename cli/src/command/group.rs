@@ -48,12 +48,16 @@ Examples:
     ///
     /// All devices leave together. A device loses the assignments that it has only through this
     /// group. If the command is interrupted, run it again.
-    #[command(after_help = "\
+    #[command(
+        visible_alias = "rm",
+        after_help = "\
 Examples:
   packcast group remove lab --device web01
-  packcast group remove lab --from lab.txt")]
+  packcast group remove lab --from lab.txt"
+    )]
     Remove(members::Args),
     /// List the groups with their sizes
+    #[command(visible_alias = "ls")]
     List,
     /// Show a group with its packages
     #[command(after_help = "\
@@ -226,6 +230,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{globals, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn lab() -> GroupName {
         "lab".parse().unwrap()
@@ -245,7 +250,19 @@ mod tests {
             packages: 0,
             preferred: None,
         };
-        assert_snapshot!(plain(&text(&[all, lab])), @"
+        let shown = [all, lab];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        GROUP  DEVICES  PACKAGES  PREFERRED
+        all    240      0
+        lab    12       3         site-berlin
+
+        140:
+        GROUP  DEVICES  PACKAGES  PREFERRED
+        all    240      0
+        lab    12       3         site-berlin
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         GROUP  DEVICES  PACKAGES  PREFERRED
         all    240      0
         lab    12       3         site-berlin

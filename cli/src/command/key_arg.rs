@@ -1,6 +1,7 @@
 //! The options that name keys.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::signing::verify_record::AlsoAccept;
@@ -33,11 +34,32 @@ impl KeyArg {
     }
 }
 
+/// The option that names a root key.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RootKeyArg {
+    /// Sign the key list with the root key in this file
+    ///
+    /// For a root key that 'packcast keys generate --root' has created. PACKCAST_KEY_PASSPHRASE, if
+    /// it is set, is the passphrase of this key, too.
+    #[arg(long, value_name = "FILE")]
+    root_key: Option<PathBuf>,
+}
+
+impl RootKeyArg {
+    /// Reads the root key from the named file. `None` if the person names no file.
+    pub(crate) fn load(&self, target: &Target) -> Result<Option<Arc<SigningKey>>, Failure> {
+        let read = |file: &PathBuf| SigningKey::read(file, &*target.secrets);
+        let key = self.root_key.as_ref().map(read).transpose()?;
+        Ok(key.map(Arc::new))
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct AcceptArg {
     /// Accept packages signed by this key (repeatable)
     ///
-    /// Packages signed by your own key, or by a publisher key of the target, are always accepted.
+    /// Packages signed by your own key, or by a key of the key list, also a retired one, are always
+    /// accepted.
     #[arg(long, value_name = "KEY")]
     accept_key: Vec<PublicKey>,
 }

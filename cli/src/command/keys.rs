@@ -1,7 +1,7 @@
 //! `packcast keys`: manages the key that signs packages and changes of the target, and the keys of
 //! other publishers.
 
-mod accept_head;
+pub(super) mod accept_head;
 mod accept_trust;
 mod list;
 mod replace;
@@ -12,7 +12,7 @@ mod trust;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use packcast_publisher::signing::key_files::{self, KeyFiles};
+use packcast_publisher::signing::key_files::{self, KeyFiles, NewKeys};
 use packcast_publisher::target::LOCAL;
 use packcast_publisher::{Failure, Target};
 
@@ -40,22 +40,32 @@ pub(crate) enum Args {
     /// passphrase: from the environment variable PACKCAST_KEY_PASSPHRASE, or from a prompt. The key
     /// never leaves this machine; keep a copy in a safe place. 'packcast local' generates its key
     /// itself.
+    ///
+    /// Pass the file with --key if packcast.toml does not have the target yet: 'infra/deploy' writes
+    /// its section, and needs the trust line before.
     #[command(after_help = "\
 Examples:
-  packcast keys generate --target production
-  packcast keys generate --key ~/keys/production.key")]
+  packcast keys generate --target production --key ~/keys/production.key
+  packcast keys generate --target production --root /media/usb/root.key
+  packcast keys generate --target production")]
     Generate {
         /// Write the key to this file instead of the target's own key file
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
-        /// Do not encrypt the key: anybody who can read the file can sign
+        /// Also generate a root key of the new target in this file, to be kept offline
+        ///
+        /// Only the root key signs key lists, and the other key signs all changes. Then run 'packcast
+        /// sign --root-key FILE' once a month.
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// Do not encrypt the keys: anybody who can read a file can sign
         #[arg(long)]
         unencrypted: bool,
     },
     /// Show the signing key and the trust line of the target
     ///
-    /// The trust line names the target and all its root keys, the key of the highest rank first. It
-    /// belongs in the configuration of agents, and another administrator's machine needs it once.
+    /// The trust line names the target and its present root keys, the key of the highest rank first.
+    /// It belongs in the configuration of agents, and another administrator's machine needs it once.
     Show {
         /// Show the key in this file instead of the target's own key
         #[arg(long, value_name = "FILE")]
@@ -78,10 +88,10 @@ Examples:
     AcceptHead(accept_head::Args),
     /// Replace the signing key with a new one
     ///
-    /// The new key takes the place of the old one in the key list of the target, and the trust line
-    /// changes: configure new agents with the new line. Agents with the old line follow at their next
-    /// check-in. The old key signs no further changes. If the command is interrupted, run it again
-    /// to complete the rotation.
+    /// The new key takes the place of the old one in the key list of the target. The command prints
+    /// a trust line for new agents; the old line stays valid. Agents follow the new key at their
+    /// next check-in. The old key signs no further changes. If the command is interrupted, run it
+    /// again to complete the rotation.
     #[command(after_help = "\
 Examples:
   packcast keys rotate --target production")]
@@ -90,8 +100,9 @@ Examples:
     ///
     /// Shows the changes that this machine does not know, and asks. Then the key is removed from the
     /// key list, and one commit brings back the state of the commit that you name, or keeps the
-    /// present state. Changes of other publishers since then are lost, too, unless they have removed
-    /// something: make them again. If the key of this machine has leaked, a new key takes its place.
+    /// present state. Your own changes and those of other publishers since then are lost, too, unless
+    /// they have removed something: make them again. If the key of this machine has leaked, a new key
+    /// takes its place.
     /// Only a root key can sign the new key list. If the command is interrupted, run it again.
     #[command(after_help = "\
 Examples:
@@ -110,8 +121,8 @@ Examples:
     /// Let a publisher sign no further changes of the target
     ///
     /// From their next check-in on, devices accept no change that this key signs. Its earlier changes
-    /// stay: packages that it has assigned stay assigned. Only a root key of the target can sign the
-    /// new key list.
+    /// stay: packages that it has assigned stay assigned. If the key has leaked, run 'packcast keys
+    /// replace --compromised' instead. Only a root key of the target can sign the new key list.
     #[command(after_help = "\
 Examples:
   packcast keys revoke RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3")]
@@ -123,11 +134,19 @@ Examples:
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
-            Self::Generate { key, unencrypted } => {
+            Self::Generate {
+                key,
+                root,
+                unencrypted,
+            } => {
                 let memory = memory(key.as_deref(), globals)?;
-                let file = new_file(key, globals)?;
-                let files = key_files::generate(file, memory.as_deref(), unencrypted, &FromPerson)?;
-                show(globals, &files);
+                let new = NewKeys {
+                    file: new_file(key, globals)?,
+                    memory,
+                    root,
+                    unencrypted,
+                };
+                show(globals, &key_files::generate(new, &FromPerson)?);
             }
             Self::Show { key } => {
                 let memory = memory(key.as_deref(), globals)?;
@@ -181,11 +200,16 @@ fn show(globals: &Globals, key: &KeyFiles) {
 }
 
 fn text(key: &KeyFiles) -> String {
-    let trust = key.trust.as_ref();
+    let (trust, root) = (key.trust.as_ref(), key.root_key_file.as_ref());
     output::fields([
         ("public key", key.public_key.clone()),
         ("secret key file", key.secret_key_file.display().to_string()),
         ("public key file", key.public_key_file.display().to_string()),
+        (
+            "root key file",
+            root.map(|file| file.display().to_string())
+                .unwrap_or_default(),
+        ),
         (
             "trust line",
             trust.map(ToString::to_string).unwrap_or_default(),
@@ -205,7 +229,9 @@ mod tests {
     use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
+    use crate::command::owned_commits::samples::owned_commits;
     use crate::fixtures::{KEY, NOON, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn a_key_is_shown_with_its_files() {
@@ -213,6 +239,7 @@ mod tests {
             public_key: KEY.to_owned(),
             secret_key_file: "/home/ada/.config/packcast/production.key".into(),
             public_key_file: "/home/ada/.config/packcast/production.pub".into(),
+            root_key_file: None,
             trust: Some(format!("a4dqobyha4dqobyha4dqobyha4:{KEY}").parse().unwrap()),
         };
         assert_snapshot!(text(&key), @"
@@ -220,6 +247,17 @@ mod tests {
         secret key file  /home/ada/.config/packcast/production.key
         public key file  /home/ada/.config/packcast/production.pub
         trust line       a4dqobyha4dqobyha4dqobyha4:RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        ");
+        let apart = KeyFiles {
+            root_key_file: Some("/media/usb/root.key".into()),
+            trust: None,
+            ..key
+        };
+        assert_snapshot!(text(&apart), @"
+        public key       RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        secret key file  /home/ada/.config/packcast/production.key
+        public key file  /home/ada/.config/packcast/production.pub
+        root key file    /media/usb/root.key
         ");
     }
 
@@ -285,6 +323,17 @@ mod tests {
         let trusted = TrustedKeys {
             keys: vec![key(true, true, false), key(false, false, true)],
         };
+        assert_snapshot!(on_terminals(|| list::text(&trusted)), @"
+        80:
+        PUBLISHER KEY                                             YOURS  ROOT  RETIRED
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3               yes
+
+        140:
+        PUBLISHER KEY                                             YOURS  ROOT  RETIRED
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
+        RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3               yes
+        ");
         assert_snapshot!(plain(&list::text(&trusted)), @"
         PUBLISHER KEY                                             YOURS  ROOT  RETIRED
         RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3  yes    yes
@@ -300,12 +349,12 @@ mod tests {
             trusted: vec![KEY.to_owned()],
         };
         assert_snapshot!(trust::text(&changed), @"
-        added    RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
-        trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        added         RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        signing keys  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
         assert_snapshot!(revoke::text(&changed), @"
-        revoked  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
-        trusted  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        revoked       RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        signing keys  RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
         ");
         assert_snapshot!(revoke::NEXT_CHECK_IN, @"a device accepts changes that this key signs until its next check-in");
     }
@@ -325,7 +374,20 @@ mod tests {
         the key has signed none of the packages that stay assigned
         packages that stay assigned and that the key has signed: news@1, own@1
         ");
-        assert_snapshot!(replace::commits(&[]), @"this machine knows all commits");
+        assert_snapshot!(replace::commits(&[]), @"this machine knows all commits, and none is undone");
+        assert_snapshot!(replace::commits(&owned_commits()), @"
+        commits that this machine does not know:
+        1795000001
+          group lab: assigned wipe@1
+
+        commits of other machines that are undone: only removals by other keys stay:
+        1795000000
+          problem: the table has no commit
+
+        commits of this machine that are undone, except for their removals:
+        1795000002
+          group lab: unassigned vlc@3.0.21
+        ");
         let replaced = ReplacedKey {
             lost: KEY.to_owned(),
             public_key: KEY.to_owned(),
@@ -370,6 +432,6 @@ mod tests {
         secret key file      /home/ada/.config/packcast/production.key
         old secret key file  /home/ada/.config/packcast/production-was-Y7GFO3.key
         ");
-        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with the new trust line");
+        assert_snapshot!(rotate::NEXT_CHECK_IN, @"agents trust the new key from their next check-in on; configure new agents with this trust line");
     }
 }

@@ -1,6 +1,8 @@
 //! `packcast list`: lists packages.
 
+use packcast_protocol::UnixTime;
 use packcast_publisher::Failure;
+use packcast_publisher::clock::now;
 use packcast_publisher::package::{self, NEWEST, state};
 use packcast_rollout::PackageRecord;
 
@@ -19,23 +21,26 @@ pub(crate) struct Args {
     #[arg(long)]
     deleted: bool,
     /// List only this many of the newest packages
-    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "deleted")]
-    limit: usize,
+    ///
+    /// The default is 100 for text; JSON and CSV have all packages.
+    #[arg(long, value_name = "COUNT", conflicts_with = "deleted")]
+    limit: Option<usize>,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
+        let limit = globals.limit(self.limit, NEWEST);
         let packages = if self.deleted {
             package::deleted(&target).await?
         } else {
-            package::newest(&target, self.limit).await?
+            package::newest(&target, limit).await?
         };
         // A list that is as long as its limit was probably cut off.
-        if !self.deleted && packages.len() == self.limit {
-            output::note(&limited(self.limit));
+        if !self.deleted && packages.len() == limit {
+            output::note(&limited(limit));
         }
-        output::result(globals.format, &packages, |packages| text(packages));
+        output::result(globals.format, &packages, |packages| text(packages, now()));
         Ok(())
     }
 }
@@ -45,7 +50,18 @@ pub(super) fn limited(limit: usize) -> String {
     format!("showing the newest {limit} packages; pass a higher --limit for more")
 }
 
-fn text(packages: &[PackageRecord]) -> String {
+/// Writes the state of a package with the day of its expiry, if it has one.
+fn dated_state(package: &PackageRecord, now: UnixTime) -> String {
+    let state = state(package, now);
+    let expires = package.published().and_then(|published| published.expires);
+    match expires {
+        None => state.to_owned(),
+        Some(expires) if expires <= now => format!("{state} {}", expires.day()),
+        Some(expires) => format!("{state} until {}", expires.day()),
+    }
+}
+
+fn text(packages: &[PackageRecord], now: UnixTime) -> String {
     output::table(
         [
             "ID", "NAME", "VERSION", "PRIORITY", "ACTION", "SIZE", "STATE", "CREATED",
@@ -61,8 +77,8 @@ fn text(packages: &[PackageRecord]) -> String {
                     .action
                     .archive()
                     .map_or_else(String::new, |archive| output::bytes(archive.bytes)),
-                state(package).to_owned(),
-                output::time(package.created_at),
+                dated_state(package, now),
+                output::when(package.created_at),
             ]
         }),
     )
@@ -73,15 +89,26 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::fixtures::{active, deleted, draft, plain};
+    use crate::fixtures::{NOON, active, deleted, draft, expiring, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn packages_are_listed_with_their_states() {
-        assert_snapshot!(plain(&text(&[draft(), active(), deleted()])), @"
-        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE    CREATED
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft    2026-11-18 11:06:40 UTC
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active   2026-11-18 11:06:40 UTC
-        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted  2026-11-18 11:06:40 UTC
+        let shown = [
+            draft(),
+            active(),
+            deleted(),
+            expiring(NOON),
+            expiring(NOON + 1),
+        ];
+        assert_snapshot!(on_terminals(|| text(&shown, UnixTime(NOON))), @"");
+        assert_snapshot!(plain(&text(&shown, UnixTime(NOON))), @"
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE                    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft                    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active                   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted                  2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  expired 2026-11-18       2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active until 2026-11-18  2026-11-18 11:06:40 UTC
         ");
         assert_snapshot!(limited(100), @"showing the newest 100 packages; pass a higher --limit for more");
     }

@@ -1,8 +1,10 @@
 //! `packcast local`: runs the whole system on this machine.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use packcast_agent::log_writer::HarmlessLog;
 use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::{Failure, Warning, local};
@@ -59,9 +61,29 @@ impl Args {
         output::data(&text(state, key.public(), &state_dir));
         start_log();
         output::note("running; stop with Ctrl-C");
-        tokio::signal::ctrl_c().await.map_err(Failure::failed)?;
+        stop_signal().await.map_err(Failure::failed)?;
         system.stop().await.map_err(Failure::failed)
     }
+}
+
+/// Waits for Ctrl-C and, on Unix, for SIGTERM and SIGHUP.
+#[cfg(unix)]
+async fn stop_signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}
+
+/// Waits for Ctrl-C.
+#[cfg(not(unix))]
+async fn stop_signal() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
 }
 
 fn no_location(failure: &Failure) -> Warning {
@@ -84,15 +106,18 @@ fn text(state: &LocalState, key: &PublicKey, state_dir: &Path) -> String {
 }
 
 /// Starts the log of refused and recorded requests on standard error; `RUST_LOG` sets the level.
+///
+/// The engine logs each refused transaction as a warning, but a refusal is a regular answer.
 fn start_log() {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,packcast_check_in=info"));
+        .unwrap_or_else(|_| EnvFilter::new("warn,dynoxide=off,packcast_check_in=info"));
     // A subscriber exists already if the system runs inside another program, such as a test.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         // `anstream` removes the colours if standard error is not a terminal.
         .with_ansi(true)
-        .with_writer(anstream::stderr)
+        .with_target(false)
+        .with_writer(|| HarmlessLog(anstream::stderr()))
         .try_init();
 }
 
@@ -128,9 +153,9 @@ mod tests {
         tokens and state  /srv/packcast
         ");
         let failure = Failure::failed("the newest key list has expired").hint("renew the list");
-        assert_snapshot!(no_location(&failure), @r"
+        assert_snapshot!(no_location(&failure), @"
         warning: cannot add the location of this system to the signed state: the newest key list has expired
-        hint: renew the list
+          hint: renew the list
         ");
     }
 }

@@ -44,6 +44,7 @@ Examples:
     ///
     /// Packages can no longer be activated at the location. Packages that are already active there
     /// stay active there.
+    #[command(visible_alias = "rm")]
     Remove {
         /// Name of the location
         name: LocationName,
@@ -51,6 +52,7 @@ Examples:
         key: KeyArg,
     },
     /// List the locations
+    #[command(visible_alias = "ls")]
     List,
     /// Check that locations serve packages as agents need them
     ///
@@ -133,6 +135,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn locations_are_listed_with_their_addresses() {
@@ -142,7 +145,17 @@ mod tests {
         }));
         assert_snapshot!(replaced(&berlin), @"replaced address mirror.example.net:8443/packcast of location site-berlin; packages that are active at this address stay active there");
         assert_snapshot!(removed_note(&berlin), @"removed location site-berlin (mirror.example.net:8443/packcast)");
-        assert_snapshot!(plain(&text(&[berlin])), @"
+        let shown = [berlin];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        NAME         ADDRESS
+        site-berlin  mirror.example.net:8443/packcast
+
+        140:
+        NAME         ADDRESS
+        site-berlin  mirror.example.net:8443/packcast
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         NAME         ADDRESS
         site-berlin  mirror.example.net:8443/packcast
         ");

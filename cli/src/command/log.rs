@@ -26,8 +26,10 @@ Examples:
   packcast log --device web01")]
 pub(crate) struct Args {
     /// List only this many commits
-    #[arg(long, default_value_t = NEWEST_COMMITS, value_name = "COUNT")]
-    limit: usize,
+    ///
+    /// The default is 20 for text; JSON and CSV have all commits.
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
     /// List only commits before this number
     #[arg(long, value_name = "NUMBER")]
     before: Option<u64>,
@@ -46,7 +48,7 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let request = LogRequest {
-            limit: self.limit,
+            limit: globals.limit(self.limit, NEWEST_COMMITS),
             before: self.before,
             package: self.package,
             group: self.group,

@@ -1,27 +1,28 @@
 //! The pacing options, which set the pauses of OCS agents and the order of announcements.
 
-use jiff::{Span, SpanRelativeTo};
 use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays, UpTo};
 use packcast_rollout::{PacingChange, PacingOverride};
+
+use crate::argument::duration::{self, DAY_S, DurationError, HOUR_S};
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Settings {
     /// Pause after each fragment, such as 2s
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     fragment_pause: Option<PauseS>,
     /// Pause after each cycle of downloads, such as 5s
     ///
     /// A package of priority 5 has its turn in every fifth cycle.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     cycle_pause: Option<PauseS>,
     /// Pause after each period of ten or more cycles, such as 1m
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
     period_pause: Option<PauseS>,
     /// Time between check-ins of an agent that runs as a service, such as 4h
-    #[arg(long, value_name = "TIME", value_parser = hours)]
+    #[arg(long, value_name = "DURATION", value_parser = hours)]
     check_in_every: Option<CheckInHours>,
     /// Time after which the agent drops a package that it could not deploy, such as 30d
-    #[arg(long, value_name = "TIME", value_parser = days)]
+    #[arg(long, value_name = "DURATION", value_parser = days)]
     drop_after: Option<TimeoutDays>,
     /// Announce the packages of one priority at a time
     #[arg(long, conflicts_with = "no_strict")]
@@ -71,42 +72,23 @@ pub(crate) fn words(pacing: &PacingOverride) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// Error for a text that is not a time within the limits.
-#[derive(Debug, thiserror::Error)]
-#[error("expected a time from 1{unit} to {most}{unit}, in whole {name}")]
-pub(crate) struct PacingTimeError {
-    unit: char,
-    name: &'static str,
-    most: u16,
+fn seconds(text: &str) -> Result<PauseS, DurationError> {
+    whole(text, 1)
 }
 
-fn seconds(text: &str) -> Result<PauseS, PacingTimeError> {
-    whole(text, ('s', "seconds", 1))
-}
-
-fn hours(text: &str) -> Result<CheckInHours, PacingTimeError> {
-    whole(text, ('h', "hours", 3_600))
+fn hours(text: &str) -> Result<CheckInHours, DurationError> {
+    whole(text, HOUR_S)
 }
 
 /// Reads a number of days, at most ten years.
-pub(crate) fn days(text: &str) -> Result<TimeoutDays, PacingTimeError> {
-    whole(text, ('d', "days", 24 * 3_600))
+pub(crate) fn days(text: &str) -> Result<TimeoutDays, DurationError> {
+    whole(text, DAY_S)
 }
 
-/// Reads a time in a form such as `90s`, `1m 30s` or `30d`.
-fn whole<const MOST: u16>(
-    text: &str,
-    (unit, name, unit_s): (char, &'static str, i64),
-) -> Result<UpTo<MOST>, PacingTimeError> {
-    let count = || {
-        let span: Span = text.parse().ok()?;
-        let time = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
-        let is_whole = time.subsec_nanos() == 0 && time.as_secs() % unit_s == 0;
-        let count = u16::try_from(time.as_secs() / unit_s).ok();
-        count.filter(|_| is_whole).and_then(UpTo::new)
-    };
-    let most = MOST;
-    count().ok_or(PacingTimeError { unit, name, most })
+/// Reads a duration as a number of units.
+fn whole<const MOST: u16>(text: &str, unit_s: u64) -> Result<UpTo<MOST>, DurationError> {
+    let count = duration::count(text, unit_s, MOST)?;
+    UpTo::new(count).ok_or(DurationError::Form)
 }
 
 #[cfg(test)]
@@ -116,19 +98,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_may_be_written_in_several_forms() {
-        let pause = |text| seconds(text).ok().map(UpTo::get);
-        for (text, expected) in [("2s", 2), ("90 seconds", 90), ("1m 30s", 90), ("1h", 3_600)] {
-            assert_eq!(pause(text), Some(expected), "{text}");
-        }
-        for bad in [
-            "", "2", "0s", "-2s", "1.5s", "3601s", "2h", "1 month", "soon",
-        ] {
-            assert_eq!(pause(bad), None, "{bad:?}");
-        }
-        assert_eq!(hours("1d").ok().map(UpTo::get), Some(24));
-        assert_eq!(days("30d").ok().map(UpTo::get), Some(30));
-        assert_snapshot!(hours("90m").unwrap_err(), @"expected a time from 1h to 168h, in whole hours");
+    fn limits_are_those_of_the_wire_form() {
+        assert_eq!(seconds("1m 30s").map(UpTo::get), Ok(90));
+        assert_eq!(hours("1d").map(UpTo::get), Ok(24));
+        assert_eq!(days("30d").map(UpTo::get), Ok(30));
+        let errors = [
+            seconds("2h").unwrap_err(),
+            hours("90m").unwrap_err(),
+            days("0d").unwrap_err(),
+        ];
+        assert_snapshot!(errors.map(|error| error.to_string()).join("\n"), @"
+        expected a time from 1s to 1h, in whole seconds
+        expected a time from 1h to 168h, in whole hours
+        expected a time from 1d to 3650d, in whole days
+        ");
     }
 
     #[test]

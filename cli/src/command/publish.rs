@@ -7,15 +7,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
-use packcast_protocol::manifest::{Audience, DEFAULT_VALIDITY_S, Platform};
+use packcast_protocol::fragment::FragmentSizeError;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
 use packcast_publisher::clock::now;
+use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
-use packcast_publisher::{Failure, activate, publish};
+use packcast_publisher::{Failure, activate, location, publish};
 use packcast_rollout::pacing::Pacing;
 
 use self::windows::WindowsArgs;
@@ -23,13 +26,14 @@ use super::action::ActionChoice;
 use super::key_arg::KeyArg;
 use super::show;
 use crate::Globals;
+use crate::argument::duration::{self, DAY_S};
+use crate::argument::size::{self, SizeError};
 use crate::output;
 use crate::progress::Bar;
-
-const DAY_S: u64 = 24 * 3600;
+use crate::prompt;
 
 // The questions at a terminal.
-const SOURCE: &str = "Archive or directory (empty to execute a command only):";
+const SOURCE: &str = "Archive, directory or file (empty to execute a command only):";
 const NAME: &str = "Package name:";
 const VERSION: &str = "Package version:";
 const ACTION: &str = "Action on the device:";
@@ -39,8 +43,6 @@ const STORE: &str = "store    unpack the archive into a folder";
 const PROGRAM: &str = "Program at the top of the archive, and its arguments:";
 const COMMAND: &str = "Command:";
 const FOLDER: &str = "Folder on the device:";
-const INVALID: &str =
-    "This value is not valid: run 'packcast publish --help' to see the valid values";
 
 /// Publish a package
 ///
@@ -58,7 +60,10 @@ Examples:
   packcast publish --name refresh --version 1 \\
       --action execute --command 'apt-get update'")]
 pub(crate) struct Args {
-    /// Archive (.zip or .tar.gz) or directory to publish; leave it out to execute only a command
+    /// Archive (.zip or .tar.gz), directory or other file to publish; leave it out to execute only a
+    /// command
+    ///
+    /// A directory or another file is packed first: as .zip for Windows, otherwise as .tar.gz.
     source: Option<PathBuf>,
     /// Package name: 1 to 64 letters, digits, '.', '_', '+' and '-'
     ///
@@ -88,18 +93,24 @@ pub(crate) struct Args {
     /// Operating system that the package is for
     #[arg(long, value_enum, default_value_t)]
     platform: PlatformChoice,
+    /// Encoding of the names in a zip archive that does not say it, such as `shift_jis`
+    #[arg(long, value_name = "ENCODING")]
+    name_encoding: Option<NameEncoding>,
     /// Exit code that means success, instead of 0 (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     success_code: Vec<i32>,
     /// Exit code that means success after a restart (repeatable)
     #[arg(long, value_name = "CODE", allow_negative_numbers = true)]
     reboot_code: Vec<i32>,
-    /// Stop the program after this many seconds
-    #[arg(long, default_value_t = ocs_limits::WINDOWS_MINUTES * 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=7 * 24 * 3600))]
-    timeout: u32,
-    /// Expire the package after this many days; Packcast agents then refuse it
-    #[arg(long, default_value_t = DEFAULT_VALIDITY_S / DAY_S, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
-    expires_in: u64,
+    /// Stop the program after this time, such as 30min or 4h
+    #[arg(long, default_value = "2h", value_name = "DURATION", value_parser = duration::seconds(1, 7 * DAY_S))]
+    timeout: u64,
+    /// Let no device begin the package after this time, such as 90d
+    ///
+    /// A package does not expire unless you pass this option. An expiry cannot be changed later:
+    /// publish the content under another version instead.
+    #[arg(long, value_name = "DURATION", value_parser = duration::days(1, 3_650))]
+    expires_in: Option<u64>,
     /// Run the program again if the agent was stopped while the program ran
     #[arg(long)]
     rerun_after_interruption: bool,
@@ -130,15 +141,23 @@ pub(crate) struct Args {
 struct FragmentSizeChoice(Option<FragmentSize>);
 
 impl FromStr for FragmentSizeChoice {
-    type Err = <FragmentSize as FromStr>::Err;
+    type Err = FragmentSizeChoiceError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text == "auto" {
-            Ok(Self(None))
-        } else {
-            text.parse().map(|size| Self(Some(size)))
+        if text.eq_ignore_ascii_case("auto") {
+            return Ok(Self(None));
         }
+        let size = FragmentSize::try_from(size::parse(text)?)?;
+        Ok(Self(Some(size)))
     }
+}
+
+/// Errors for a value of `--fragment-size`.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+enum FragmentSizeChoiceError {
+    Form(#[from] SizeError),
+    Size(#[from] FragmentSizeError),
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -178,8 +197,9 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
-        let source = self.source.as_deref().map(Source::open).transpose()?;
         let (size, progress) = (self.fragment_size.0, Bar::new().progress());
+        let open = |path| Source::open(path, self.platform.into(), self.name_encoding, &progress);
+        let source = self.source.as_deref().map(open).transpose()?;
         let inspection = source
             .as_ref()
             .map(|source| publish::inspect(source, size, &progress))
@@ -188,6 +208,10 @@ impl Args {
         // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
         let target = globals.open().await?;
+        if self.activate {
+            // Otherwise the command would fail after the publication.
+            location::choose(&target, &[]).await?;
+        }
         let key = self.key.load(&target)?;
         let mut publication =
             publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
@@ -199,7 +223,7 @@ impl Args {
                 activate::activate_package(&target, &publication.package, &[]).await?;
         }
         output::result(globals.format, &publication, |publication| {
-            show::text(&publication.package)
+            show::text(&publication.package, now())
         });
         Ok(())
     }
@@ -224,8 +248,8 @@ impl Args {
                     self.success_code.iter().copied().collect()
                 },
                 reboot_codes: self.reboot_code.iter().copied().collect(),
-                timeout_s: self.timeout,
-                validity_s: self.expires_in * DAY_S,
+                timeout_s: u32::try_from(self.timeout).unwrap_or(u32::MAX),
+                validity_s: self.expires_in,
                 rerun_after_interruption: self.rerun_after_interruption,
                 audience: self.audience(),
                 windows: self.windows.terms(),
@@ -254,10 +278,10 @@ impl Args {
             self.source = ask_source()?;
         }
         if self.name.is_none() {
-            self.name = Some(ask(NAME)?);
+            self.name = Some(prompt::value(NAME)?);
         }
         if self.package_version.is_none() {
-            self.package_version = Some(ask(VERSION)?);
+            self.package_version = Some(prompt::value(VERSION)?);
         }
         if self.action.is_none() {
             self.action = Some(ask_action(self.source.is_some())?);
@@ -267,29 +291,17 @@ impl Args {
                 Some(ActionChoice::Launch) => PROGRAM,
                 _ => COMMAND,
             };
-            self.command = Some(ask(question)?);
+            self.command = Some(prompt::value(question)?);
         }
         if self.path.is_none() && self.action == Some(ActionChoice::Store) {
-            self.path = Some(ask(FOLDER)?);
+            self.path = Some(prompt::value(FOLDER)?);
         }
         Ok(())
     }
 }
 
-fn ask<T: FromStr<Err: std::fmt::Display> + std::fmt::Display + Clone>(
-    question: &str,
-) -> Result<T, Failure> {
-    inquire::CustomType::<T>::new(question)
-        .with_parser(&|text| text.parse().map_err(|_| ()))
-        .with_error_message(INVALID)
-        .prompt()
-        .map_err(Failure::usage)
-}
-
 fn ask_source() -> Result<Option<PathBuf>, Failure> {
-    let answer = inquire::Text::new(SOURCE)
-        .prompt()
-        .map_err(Failure::usage)?;
+    let answer = prompt::text(SOURCE)?;
     Ok(Some(answer.trim())
         .filter(|path| !path.is_empty())
         .map(PathBuf::from))
@@ -301,10 +313,7 @@ fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
     } else {
         vec![EXECUTE]
     };
-    let choice = inquire::Select::new(ACTION, choices)
-        .prompt()
-        .map_err(Failure::usage)?;
-    Ok(match choice {
+    Ok(match prompt::choice(ACTION, choices)? {
         LAUNCH => ActionChoice::Launch,
         STORE => ActionChoice::Store,
         _ => ActionChoice::Execute,
@@ -312,6 +321,12 @@ fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
 }
 
 fn warn(plan: &Plan, inspection: Option<&Inspection>) {
+    for warning in inspection.into_iter().flat_map(|it| it.contents.warnings()) {
+        output::note(&warning.to_string());
+    }
+    for warning in failing_program(plan, inspection) {
+        output::note(&format!("warning: {warning}"));
+    }
     for warning in ocs_limits::warnings(plan, inspection, now()) {
         output::note(&format!("warning: {warning}"));
     }
@@ -346,6 +361,7 @@ fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_protocol::windows::Notice;
     use packcast_publisher::publish::build::KeptFragments;
 
     use super::*;
@@ -377,10 +393,37 @@ mod tests {
     }
 
     #[test]
+    fn a_fragment_size_is_a_size_or_automatic() {
+        let size = |text: &str| text.parse::<FragmentSizeChoice>().map(|choice| choice.0);
+        assert_eq!(size("AUTO").unwrap(), None);
+        for (text, bytes) in [("1MB", 1_000_000), ("1MiB", 1_048_576), ("1m", 1_048_576)] {
+            let size = size(text).unwrap().map(FragmentSize::get);
+            assert_eq!(size, Some(bytes), "{text}");
+        }
+        let refused = ["0", "5GiB", "large"].map(|text| size(text).unwrap_err().to_string());
+        assert_snapshot!(refused.join("\n"), @"
+        expected a fragment size from 1KiB to 4GiB, found 0 bytes
+        expected a fragment size from 1KiB to 4GiB, found 5368709120 bytes
+        expected a size such as 1MiB, 64KiB, 1MB or 1048576
+        ");
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_agents() {
+        let parse = crate::parse(["packcast", "publish", "--notify", "Soon"].map(Into::into));
+        let crate::Command::Publish(args) = parse.unwrap().0.command else {
+            panic!("publish is a command");
+        };
+        assert_eq!(args.timeout, u64::from(ocs_limits::WINDOWS_MINUTES) * 60);
+        let notice = args.windows.terms().dialogue.notice.unwrap();
+        assert_eq!(notice.countdown_s, Notice::DEFAULT_COUNTDOWN_S);
+    }
+
+    #[test]
     fn wording_of_questions() {
         let questions = [SOURCE, NAME, VERSION, ACTION, PROGRAM, COMMAND, FOLDER];
         assert_snapshot!(questions.join("\n"), @"
-        Archive or directory (empty to execute a command only):
+        Archive, directory or file (empty to execute a command only):
         Package name:
         Package version:
         Action on the device:
@@ -393,7 +436,6 @@ mod tests {
         execute  run any command
         store    unpack the archive into a folder
         ");
-        assert_snapshot!(INVALID, @"This value is not valid: run 'packcast publish --help' to see the valid values");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::key_arg::{AcceptArg, KeyArg};
 use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 /// Bring a target back to the state of an earlier commit
 ///
@@ -83,10 +84,7 @@ fn confirm(plan: &RevertPlan) -> Result<bool, Failure> {
         return Err(nobody_to_ask());
     }
     output::note(&difference(plan));
-    inquire::Confirm::new(&question(plan.commits()))
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)
+    prompt::confirm(&question(plan.commits()))
 }
 
 fn nobody_to_ask() -> Failure {

@@ -1,9 +1,14 @@
 //! `packcast show`: shows the record of a package.
 
+use std::collections::BTreeSet;
+
+use packcast_protocol::manifest::Audience;
 use packcast_protocol::windows::Afterwards;
-use packcast_protocol::{Action, PackageRef, WindowsTerms};
+use packcast_protocol::{Action, DeviceId, GroupName, PackageRef, UnixTime, WindowsTerms};
 use packcast_publisher::Failure;
-use packcast_publisher::package::{find, named, state};
+use packcast_publisher::clock::now;
+use packcast_publisher::package::{self, named, state};
+use packcast_publisher::text as words;
 use packcast_rollout::{PackageRecord, PackageState};
 
 use crate::Globals;
@@ -23,7 +28,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let package = find(&target, &self.package).await?;
+        let package = package::show(&target, &self.package).await?;
         print(globals.format, &package);
         Ok(())
     }
@@ -31,15 +36,15 @@ impl Args {
 
 /// Prints a package as the result of a command.
 pub(crate) fn print(format: Format, package: &PackageRecord) {
-    output::result(format, package, text);
+    output::result(format, package, |package| text(package, now()));
 }
 
-fn long_state(package: &PackageRecord) -> String {
+fn long_state(package: &PackageRecord, now: UnixTime) -> String {
     match package.state {
         PackageState::Deleted { deleted_at } => {
             format!("deleted {}", output::time(deleted_at))
         }
-        PackageState::Draft | PackageState::Published(_) => state(package).to_owned(),
+        PackageState::Draft | PackageState::Published(_) => state(package, now).to_owned(),
     }
 }
 
@@ -62,8 +67,45 @@ fn on_windows(terms: &WindowsTerms) -> String {
     steps.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
+fn codes(codes: &BTreeSet<i32>) -> String {
+    let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+    codes.join(", ")
+}
+
+/// Writes the devices that may run the package.
+fn audience(audience: &Audience) -> String {
+    match audience {
+        Audience::Any => "any device".to_owned(),
+        Audience::Devices(devices) => {
+            let devices: Vec<String> = devices
+                .iter()
+                .map(|agent| DeviceId::Agent(agent.clone()).to_string())
+                .collect();
+            devices.join(", ")
+        }
+        Audience::Groups(groups) => {
+            let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+            format!("devices in {}", groups.join(", "))
+        }
+    }
+}
+
+/// Writes the time limit of the program, and its repetition after an interruption. STORE runs no
+/// program.
+fn time_limit(package: &PackageRecord) -> String {
+    if matches!(package.action, Action::Store { .. }) {
+        return String::new();
+    }
+    let limit = output::duration(package.timeout_s.into());
+    if package.rerun_after_interruption {
+        format!("{limit}, runs again after an interruption")
+    } else {
+        limit
+    }
+}
+
 /// Describes a package for a person.
-pub(crate) fn text(package: &PackageRecord) -> String {
+pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
     let action = match &package.action {
         Action::Launch { command, .. } => format!("LAUNCH {command}"),
         Action::Execute { command, .. } => format!("EXECUTE {command}"),
@@ -80,11 +122,6 @@ pub(crate) fn text(package: &PackageRecord) -> String {
             )
         },
     );
-    let codes: Vec<String> = package
-        .success_codes
-        .iter()
-        .map(ToString::to_string)
-        .collect();
     let locations: Vec<String> = package
         .locations
         .iter()
@@ -93,15 +130,19 @@ pub(crate) fn text(package: &PackageRecord) -> String {
     let published = package.published();
     output::fields([
         ("package", format!("{} {}", package.id, named(package))),
-        ("state", long_state(package)),
+        ("state", long_state(package, now)),
         ("priority", package.priority.to_string()),
+        ("platform", words::platform(package.platform).to_owned()),
+        ("audience", audience(&package.audience)),
         ("action", action),
         ("archive", archive),
         (
             "fragments",
             published.map_or_else(String::new, |published| published.fragments.to_string()),
         ),
-        ("success codes", codes.join(", ")),
+        ("success codes", codes(&package.success_codes)),
+        ("reboot codes", codes(&package.reboot_codes)),
+        ("time limit", time_limit(package)),
         ("on Windows", on_windows(&package.windows)),
         (
             "manifest",
@@ -110,8 +151,16 @@ pub(crate) fn text(package: &PackageRecord) -> String {
             }),
         ),
         (
+            "signed by",
+            published.map_or_else(String::new, |published| published.signer.to_string()),
+        ),
+        (
             "expires",
-            published.map_or_else(String::new, |published| output::time(published.expires)),
+            published.map_or_else(String::new, |published| {
+                published
+                    .expires
+                    .map_or_else(|| "never".to_owned(), output::time)
+            }),
         ),
         ("locations", locations.join(", ")),
         ("created", output::time(package.created_at)),
@@ -124,39 +173,54 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fixtures;
+    use crate::fixtures::{self, NOON};
+
+    const NOW: UnixTime = UnixTime(NOON);
 
     #[test]
     fn every_state_of_a_package_is_shown() {
-        assert_snapshot!(text(&fixtures::active()), @"
+        assert_snapshot!(text(&fixtures::active(), NOW), @"
         package        1795327754 vlc@3.0.21
         state          active
         priority       5
+        platform       Windows
+        audience       any device
         action         LAUNCH setup.exe /S
         archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
         fragments      43
         success codes  0, 3010
+        reboot codes   1641
+        time limit     2 hours
         manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
-        expires        2027-11-18 11:06:40 UTC
+        signed by      RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        expires        never
         locations      cdn (cdn.example.net)
         created        2026-11-18 11:06:40 UTC
         ");
-        assert_snapshot!(text(&fixtures::draft()), @"
+        assert_snapshot!(text(&fixtures::draft(), NOW), @"
         package        1795327754 vlc@3.0.21
         state          draft
         priority       5
+        platform       Windows
+        audience       any device
         action         LAUNCH setup.exe /S
         archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
         success codes  0, 3010
+        reboot codes   1641
+        time limit     2 hours
         created        2026-11-18 11:06:40 UTC
         ");
-        assert_snapshot!(text(&fixtures::deleted()), @"
+        assert_snapshot!(text(&fixtures::deleted(), NOW), @"
         package        1795327754 vlc@3.0.21
         state          deleted 2026-11-18 12:06:40 UTC
         priority       5
+        platform       Windows
+        audience       any device
         action         LAUNCH setup.exe /S
         archive        zip, 42.92 MiB, sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
         success codes  0, 3010
+        reboot codes   1641
+        time limit     2 hours
         created        2026-11-18 11:06:40 UTC
         ");
     }
@@ -184,17 +248,22 @@ mod tests {
             })),
             ..fixtures::active()
         };
-        assert_snapshot!(text(&package), @r#"
+        assert_snapshot!(text(&package, NOW), @r#"
         package        1795327754 vlc@3.0.21
         state          active
         priority       5
+        platform       Windows
+        audience       any device
         action         EXECUTE apt-get update
         archive        none
         fragments      43
         success codes  0, 3010
+        reboot codes   1641
+        time limit     2 hours
         on Windows     shows "VLC is updated" before the action, waits until 2026/12/01 22:00, shows "Done" after the action, restarts
         manifest       sha256 5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f5f
-        expires        2027-11-18 11:06:40 UTC
+        signed by      RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3
+        expires        never
         locations      cdn (cdn.example.net)
         created        2026-11-18 11:06:40 UTC
         "#);

@@ -2,11 +2,13 @@
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::Failure;
+use packcast_publisher::device::waits;
 use packcast_publisher::package::NEWEST;
+use packcast_publisher::pause::current;
 use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
 
 use super::device::list as device_list;
-use super::list;
+use super::{list, pause};
 use crate::Globals;
 use crate::output;
 
@@ -23,8 +25,10 @@ pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
     package: Option<PackageRef>,
     /// Show only this many of the newest packages
-    #[arg(long, default_value_t = NEWEST, value_name = "COUNT", conflicts_with = "package")]
-    limit: usize,
+    ///
+    /// The default is 100 for text; JSON and CSV have all packages.
+    #[arg(long, value_name = "COUNT", conflicts_with = "package")]
+    limit: Option<usize>,
     /// List the devices of the package with their states
     ///
     /// The list includes devices of assigned groups that have not checked in since the assignment.
@@ -44,9 +48,10 @@ impl Args {
             }
             Some(package) => vec![status::of_package(&target, package).await?],
             None => {
-                let newest = status::of_newest(&target, self.limit).await?;
-                if newest.len() == self.limit {
-                    output::note(&list::limited(self.limit));
+                let limit = globals.limit(self.limit, NEWEST);
+                let newest = status::of_newest(&target, limit).await?;
+                if newest.len() == limit {
+                    output::note(&list::limited(limit));
                 }
                 newest
             }
@@ -55,6 +60,9 @@ impl Args {
         let blocked = status::blocked(&target).await?;
         if blocked > 0 {
             output::note(&blocked_note(blocked, globals));
+        }
+        if let Some(found) = current(&target).await? {
+            output::note(&pause::note(&found, globals));
         }
         Ok(())
     }
@@ -73,7 +81,11 @@ fn blocked_note(devices: usize, globals: &Globals) -> String {
 fn devices_text(devices: &[DeviceProgress]) -> String {
     let rows = devices.iter().map(|at| {
         let excluded = device_list::words(at.excluded.as_ref());
-        [at.device.to_string(), at.state.to_string(), excluded]
+        let state = match &at.waits {
+            None => at.state.to_string(),
+            Some(waiting) => format!("{}; waits: {}", at.state, waits::words(waiting)),
+        };
+        [at.device.to_string(), state, excluded]
     });
     output::table(["DEVICE", "STATE", "EXCLUDED"], rows)
 }
@@ -107,6 +119,10 @@ fn text(progress: &[PackageProgress]) -> String {
             ]
         }),
     );
+    let table = progress
+        .iter()
+        .filter_map(not_applicable)
+        .fold(table, |text, line| format!("{text}\n{line}"));
     let groups: String = progress.iter().filter_map(groups).collect();
     if groups.is_empty() {
         return table;
@@ -114,6 +130,19 @@ fn text(progress: &[PackageProgress]) -> String {
     format!(
         "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment."
     )
+}
+
+/// Writes a line with the number of devices that run another system; `None` if there are none.
+fn not_applicable(progress: &PackageProgress) -> Option<String> {
+    let devices = match progress.not_applicable {
+        0 => return None,
+        1 => "1 device".to_owned(),
+        more => format!("{more} devices"),
+    };
+    Some(format!(
+        "{} does not apply to {devices} of another system.",
+        progress.name
+    ))
 }
 
 /// Writes a line with the groups that have the package; `None` if there are none.
@@ -138,12 +167,14 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn progress(groups: Vec<GroupSize>) -> PackageProgress {
         PackageProgress {
             package: fixtures::id(),
             name: "vlc@3.0.21".to_owned(),
             state: "active",
+            expires: None,
             assigned: 21,
             waiting: 6,
             announced: 5,
@@ -151,15 +182,50 @@ mod tests {
             succeeded: 3,
             failed: 2,
             cancelled: 1,
+            not_applicable: 0,
             groups,
         }
     }
 
     #[test]
     fn the_devices_in_each_state_are_counted() {
-        assert_snapshot!(plain(&text(&[progress(Vec::new())])), @"
+        let shown = [progress(Vec::new())];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        id         1795327754
+        package    vlc@3.0.21
+        state      active
+        assigned   21
+        waiting    6
+        announced  5
+        withdrawn  4
+        succeeded  3
+        failed     2
+        cancelled  1
+
+        140:
         ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ");
+    }
+
+    #[test]
+    fn devices_of_another_system_have_a_line_of_their_own() {
+        let progress = [2, 1, 0].map(|not_applicable| PackageProgress {
+            not_applicable,
+            ..progress(Vec::new())
+        });
+        assert_snapshot!(plain(&text(&progress)), @"
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        vlc@3.0.21 does not apply to 2 devices of another system.
+        vlc@3.0.21 does not apply to 1 device of another system.
         ");
     }
 
@@ -169,7 +235,31 @@ mod tests {
             group: group.parse().unwrap(),
             devices,
         });
-        assert_snapshot!(plain(&text(&[progress(groups.into())])), @"
+        let shown = [progress(groups.into())];
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        id         1795327754
+        package    vlc@3.0.21
+        state      active
+        assigned   21
+        waiting    6
+        announced  5
+        withdrawn  4
+        succeeded  3
+        failed     2
+        cancelled  1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment.
+
+        140:
+        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+
+        vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
+        A device of a group is counted from its first check-in after the assignment.
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
         1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
 
@@ -195,13 +285,29 @@ mod tests {
             DeploymentState::Succeeded,
             DeploymentState::Failed,
             DeploymentState::Cancelled,
+            DeploymentState::NotApplicable,
         ];
         let devices = states.map(|state| DeviceProgress {
             device: AGENT.parse().unwrap(),
             state,
             excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
+            waits: (state == DeploymentState::Announced).then(fixtures::waiting),
         });
-        assert_snapshot!(plain(&devices_text(&devices)), @"
+        assert_snapshot!(on_terminals(|| devices_text(&devices)), @"
+        80:
+        DEVICE                          STATE                    EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  not checked in since
+                                        the assignment
+        key:abcdefghijklmnopqrstuvwxya  waiting                  blocked since
+                                                                 2026-11-18 11:06:40
+                                                                 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+
+        140:
         DEVICE                          STATE                                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
         key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
@@ -210,6 +316,17 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  succeeded
         key:abcdefghijklmnopqrstuvwxya  failed
         key:abcdefghijklmnopqrstuvwxya  cancelled
+        ");
+        assert_snapshot!(plain(&devices_text(&devices)), @"
+        DEVICE                          STATE                                                  EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
+        key:abcdefghijklmnopqrstuvwxya  waiting                                                blocked since 2026-11-18 11:06:40 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced; waits: the state of the device has expired
+        key:abcdefghijklmnopqrstuvwxya  withdrawn
+        key:abcdefghijklmnopqrstuvwxya  succeeded
+        key:abcdefghijklmnopqrstuvwxya  failed
+        key:abcdefghijklmnopqrstuvwxya  cancelled
+        key:abcdefghijklmnopqrstuvwxya  not applicable
         ");
     }
 }

@@ -7,10 +7,9 @@ use packcast_publisher::enrolment::{NewToken, create_token};
 use packcast_publisher::{Failure, text};
 
 use crate::Globals;
+use crate::argument::duration;
 use crate::output::{self, Format};
 use crate::places;
-
-const DAY_S: u64 = 24 * 3600;
 
 /// Create an enrolment token for a limited number of devices
 ///
@@ -22,13 +21,13 @@ const DAY_S: u64 = 24 * 3600;
 #[command(after_help = "\
 Examples:
   packcast token --devices 500 --target production
-  packcast token --devices 1 --expires-in 2 > token")]
+  packcast token --devices 1 --expires-in 2d > token")]
 pub(crate) struct Args {
     /// Number of devices that the token enrols, at most 1,000,000
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     devices: u32,
-    /// Expire the token after this many days
-    #[arg(long, default_value_t = 30, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    /// Expire the token after this time, such as 14d
+    #[arg(long, default_value = "30d", value_name = "DURATION", value_parser = duration::days(1, 3_650))]
     expires_in: u64,
     /// Read the pass key from this file instead of the target's secrets
     ///
@@ -44,7 +43,7 @@ impl Args {
             Some(file) => file,
             None => places::find()?.secrets_file(&globals.target),
         };
-        let expires = now().plus(self.expires_in * DAY_S);
+        let expires = now().plus(self.expires_in);
         let token = create_token(&secrets, self.devices, expires)?;
         output::result(globals.format, &token, |token| token.token.clone());
         if globals.format == Format::Text {

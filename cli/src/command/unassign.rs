@@ -7,16 +7,17 @@ use packcast_rollout::unassign::Unassigned;
 
 use super::assignees;
 use super::key_arg::KeyArg;
-use crate::Globals;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
+use crate::{Globals, stopping};
 
 /// Unassign a package from devices or groups
 ///
 /// Once the command has returned, the package is announced to no more devices. A Packcast agent
-/// that already knows of the package cancels the package at its next check-in, unless the agent has
-/// begun to act. An OCS agent that already knows of the package still deploys it; 'packcast device
-/// drop DEVICE' makes an OCS Unix agent drop the package.
+/// that was told of the package asks before it begins, and does not begin any more: for a group of a
+/// target in the cloud, about 85 seconds after the command. It cancels the package at its next check-in,
+/// unless it has begun to act. An OCS agent that was told of the package still deploys it; 'packcast
+/// device drop DEVICE' makes an OCS Unix agent drop the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -46,6 +47,10 @@ impl Args {
         ));
         let result = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &result, text);
+        let may_begin_s = unassign::may_begin_s(&target, &result);
+        if let Some(note) = stopping::told(result.told(), may_begin_s) {
+            output::note(&note);
+        }
         result.complete()
     }
 }
@@ -96,6 +101,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn device(device: &str, outcome: Unassigned) -> DeviceUnassigned {
         DeviceUnassigned {
@@ -118,7 +124,33 @@ mod tests {
             device(AGENT, Unassigned::OnlyByGroup(lab())),
             device(AGENT, Unassigned::NotAssigned),
         ];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Devices(devices))), @"
+        let shown = UnassignedFrom::Devices(devices);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its
+                                        next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the
+                                        package
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the
+                                        package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the
+                                        package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+
+        140:
+        DEVICE                          RESULT
+        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
+        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
+        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         DEVICE                          RESULT
         key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
         key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
@@ -133,8 +165,19 @@ mod tests {
             result: "",
             revision: 8,
             commit: None,
+            told: 3,
         }];
-        assert_snapshot!(plain(&text(&UnassignedFrom::Groups(groups))), @"
+        let shown = UnassignedFrom::Groups(groups);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        GROUP  RESULT
+        lab    unassigned; announced to no more devices of the group
+
+        140:
+        GROUP  RESULT
+        lab    unassigned; announced to no more devices of the group
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         GROUP  RESULT
         lab    unassigned; announced to no more devices of the group
         ");

@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// Read the objects from the bucket or directory, not through locations
     #[arg(long)]
     stored: bool,
-    /// Public key that must have signed the package, instead of the target's own key
+    /// Public key that must have signed the package, instead of any publisher key of the target
     #[arg(long, value_name = "KEY")]
     public_key: Option<PublicKey>,
 }
@@ -84,6 +84,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn verified(source: &str, problems: &[&str]) -> VerifiedSource {
         VerifiedSource {
@@ -98,6 +99,19 @@ mod tests {
     fn each_location_has_its_result() {
         let problems = ["manifest: unreachable", "fragment 3: SHA-256 mismatch"];
         let sources = [verified("cdn", &[]), verified("site-berlin", &problems)];
+        assert_snapshot!(on_terminals(|| text(&sources)), @"
+        80:
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+
+        140:
+        LOCATION     RESULT
+        cdn          ok
+        site-berlin  failed: manifest: unreachable
+        site-berlin  failed: fragment 3: SHA-256 mismatch
+        ");
         assert_snapshot!(plain(&text(&sources)), @"
         LOCATION     RESULT
         cdn          ok

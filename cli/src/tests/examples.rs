@@ -1,8 +1,10 @@
 //! The examples in the help: each is a command line that the program accepts.
 
-use clap::{Command, Parser as _};
+use std::ffi::OsString;
 
-use crate::{Cli, cli};
+use clap::Command;
+
+use crate::{cli, parse};
 
 /// Returns the example command lines of a command and of its subcommands.
 fn examples(command: &Command) -> Vec<String> {
@@ -43,7 +45,7 @@ fn the_program_accepts_every_example_of_its_help() {
     let examples = examples(&cli());
     assert!(examples.len() > 30, "{examples:#?}");
     for example in examples {
-        if let Err(error) = Cli::try_parse_from(words(&example)) {
+        if let Err(error) = parse(words(&example).into_iter().map(OsString::from)) {
             panic!("{example}\n{error}");
         }
     }

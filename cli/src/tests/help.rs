@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 56] = [
+const TESTS: [(&str, fn()); 58] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -66,6 +66,8 @@ const TESTS: [(&str, fn()); 56] = [
     ("deactivate", deactivate),
     ("assign", assign),
     ("unassign", unassign),
+    ("pause", pause),
+    ("resume", resume),
     ("sign", sign),
     ("delete", delete),
     ("group", group),
@@ -179,10 +181,12 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
+      pause         Pause a target: devices get and begin no packages
+      resume        End the pause of a target
       sign          Sign the state of the target again before it expires
-      delete        Delete a package and its objects
+      delete        Delete a package and its objects [alias: rm]
       group         Manage groups of devices
-      list          List packages, newest last
+      list          List packages, newest last [alias: ls]
       show          Show a package: its state, action, archive and locations
       status        Show the progress of a package: number of devices in each state
       device        List, show, block and remove devices, and send commands to OCS
@@ -228,10 +232,12 @@ fn packcast() {
               Possible values:
               - text: Tables and text
               - json: One JSON document, for scripts
+              - csv:  Lists with commas between the columns, for spreadsheets
 
               [default: text]
 
-    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 75 try again later.
+    Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
+    75 try again later.
 
     Run 'packcast demo' to see a package deployed on this machine.
     ");
@@ -369,14 +375,24 @@ fn keys_generate() {
     leaves this machine; keep a copy in a safe place. 'packcast local' generates its
     key itself.
 
+    Pass the file with --key if packcast.toml does not have the target yet:
+    'infra/deploy' writes its section, and needs the trust line before.
+
     Usage: packcast keys generate [OPTIONS]
 
     Options:
           --key <FILE>
               Write the key to this file instead of the target's own key file
 
+          --root <FILE>
+              Also generate a root key of the new target in this file, to be kept
+              offline
+
+              Only the root key signs key lists, and the other key signs all
+              changes. Then run 'packcast sign --root-key FILE' once a month.
+
           --unencrypted
-              Do not encrypt the key: anybody who can read the file can sign
+              Do not encrypt the keys: anybody who can read a file can sign
 
       -h, --help
               Print help (see a summary with '-h')
@@ -384,8 +400,9 @@ fn keys_generate() {
     Global options: …
 
     Examples:
+      packcast keys generate --target production --key ~/keys/production.key
+      packcast keys generate --target production --root /media/usb/root.key
       packcast keys generate --target production
-      packcast keys generate --key ~/keys/production.key
     ");
 }
 
@@ -394,8 +411,8 @@ fn keys_show() {
     assert_snapshot!(help("keys show"), @"
     Show the signing key and the trust line of the target
 
-    The trust line names the target and all its root keys, the key of the highest
-    rank first. It belongs in the configuration of agents, and another
+    The trust line names the target and its present root keys, the key of the
+    highest rank first. It belongs in the configuration of agents, and another
     administrator's machine needs it once.
 
     Usage: packcast keys show [OPTIONS]
@@ -469,10 +486,10 @@ fn keys_rotate() {
     assert_snapshot!(help("keys rotate"), @"
     Replace the signing key with a new one
 
-    The new key takes the place of the old one in the key list of the target, and
-    the trust line changes: configure new agents with the new line. Agents with the
-    old line follow at their next check-in. The old key signs no further changes. If
-    the command is interrupted, run it again to complete the rotation.
+    The new key takes the place of the old one in the key list of the target. The
+    command prints a trust line for new agents; the old line stays valid. Agents
+    follow the new key at their next check-in. The old key signs no further changes.
+    If the command is interrupted, run it again to complete the rotation.
 
     Usage: packcast keys rotate [OPTIONS]
 
@@ -482,6 +499,13 @@ fn keys_rotate() {
 
           --unencrypted
               Do not encrypt the new key: anybody who can read the file can sign
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -500,10 +524,11 @@ fn keys_replace() {
 
     Shows the changes that this machine does not know, and asks. Then the key is
     removed from the key list, and one commit brings back the state of the commit
-    that you name, or keeps the present state. Changes of other publishers since
-    then are lost, too, unless they have removed something: make them again. If the
-    key of this machine has leaked, a new key takes its place. Only a root key can
-    sign the new key list. If the command is interrupted, run it again.
+    that you name, or keeps the present state. Your own changes and those of other
+    publishers since then are lost, too, unless they have removed something: make
+    them again. If the key of this machine has leaked, a new key takes its place.
+    Only a root key can sign the new key list. If the command is interrupted, run it
+    again.
 
     Usage: packcast keys replace [OPTIONS] --compromised <--revert-to <NUMBER>|--keep> [PUBLIC_KEY]
 
@@ -530,6 +555,13 @@ fn keys_replace() {
 
           --unencrypted
               Do not encrypt the new key: anybody who can read the file can sign
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -564,6 +596,13 @@ fn keys_trust() {
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
 
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -580,8 +619,9 @@ fn keys_revoke() {
     Let a publisher sign no further changes of the target
 
     From their next check-in on, devices accept no change that this key signs. Its
-    earlier changes stay: packages that it has assigned stay assigned. Only a root
-    key of the target can sign the new key list.
+    earlier changes stay: packages that it has assigned stay assigned. If the key
+    has leaked, run 'packcast keys replace --compromised' instead. Only a root key
+    of the target can sign the new key list.
 
     Usage: packcast keys revoke [OPTIONS] <PUBLIC_KEY>
 
@@ -595,6 +635,13 @@ fn keys_revoke() {
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -633,8 +680,8 @@ fn location() {
 
     Commands:
       add     Add a location, so that packages can be activated there
-      remove  Remove a location
-      list    List the locations
+      remove  Remove a location [alias: rm]
+      list    List the locations [alias: ls]
       check   Check that locations serve packages as agents need them
       help    Print this message or the help of the given subcommand(s)
 
@@ -771,8 +818,11 @@ fn publish() {
 
     Arguments:
       [SOURCE]
-              Archive (.zip or .tar.gz) or directory to publish; leave it out to
-              execute only a command
+              Archive (.zip or .tar.gz), directory or other file to publish; leave
+              it out to execute only a command
+
+              A directory or another file is packed first: as .zip for Windows,
+              otherwise as .tar.gz.
 
     Options:
           --name <NAME>
@@ -819,22 +869,27 @@ fn publish() {
               [default: any]
               [possible values: any, linux, windows, macos]
 
+          --name-encoding <ENCODING>
+              Encoding of the names in a zip archive that does not say it, such as
+              `shift_jis`
+
           --success-code <CODE>
               Exit code that means success, instead of 0 (repeatable)
 
           --reboot-code <CODE>
               Exit code that means success after a restart (repeatable)
 
-          --timeout <SECONDS>
-              Stop the program after this many seconds
+          --timeout <DURATION>
+              Stop the program after this time, such as 30min or 4h
 
-              [default: 7200]
+              [default: 2h]
 
-          --expires-in <DAYS>
-              Expire the package after this many days; Packcast agents then refuse
-              it
+          --expires-in <DURATION>
+              Let no device begin the package after this time, such as 90d
 
-              [default: 180]
+              A package does not expire unless you pass this option. An expiry
+              cannot be changed later: publish the content under another version
+              instead.
 
           --rerun-after-interruption
               Run the program again if the agent was stopped while the program ran
@@ -868,10 +923,11 @@ fn publish() {
               Show this text, which may be HTML, before the action, and wait for the
               user
 
-          --notify-countdown <SECONDS>
-              Continue without the user after this many seconds; 0 waits forever
+          --notify-countdown <DURATION>
+              Continue without the user after this time, such as 30s; 0 waits
+              forever
 
-              [default: 120]
+              [default: 2min]
 
           --may-abort
               Let the user refuse the package; a refusal is reported as a failure
@@ -883,7 +939,7 @@ fn publish() {
               Show this text after the action until the user closes it
 
           --not-before <TIME>
-              Do not act before this time by the device's clock, such as '2026/12/01
+              Do not act before this time by the device's clock, such as '2026-12-01
               22:00'
 
               The download starts at once. The agent drops a package that waits
@@ -933,8 +989,8 @@ fn verify() {
               Read the objects from the bucket or directory, not through locations
 
           --public-key <KEY>
-              Public key that must have signed the package, instead of the target's
-              own key
+              Public key that must have signed the package, instead of any publisher
+              key of the target
 
       -h, --help
               Print help (see a summary with '-h')
@@ -984,11 +1040,12 @@ fn deactivate() {
     assert_snapshot!(help("deactivate"), @"
     Deactivate a package, so that no more devices get it
 
-    Once the command has returned, the package is announced to no more devices. A
-    Packcast agent that already knows of the package cancels the package at its next
-    check-in, unless the agent has begun to act; the agent gets the package again
-    when the package is active again. An OCS agent that already knows of the package
-    still deploys the package.
+    Once the command has returned, the package is announced to no more devices, and
+    no Packcast agent begins with it. If devices were told of the package before,
+    this takes about 85 seconds for a target in the cloud, and no time for 'packcast
+    local'. Such an agent cancels the package at its next check-in, unless it has
+    begun to act, and gets the package again when the package is active again. An
+    OCS agent that was told of the package still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -1050,8 +1107,8 @@ fn assign() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1072,10 +1129,11 @@ fn unassign() {
     Unassign a package from devices or groups
 
     Once the command has returned, the package is announced to no more devices. A
-    Packcast agent that already knows of the package cancels the package at its next
-    check-in, unless the agent has begun to act. An OCS agent that already knows of
-    the package still deploys it; 'packcast device drop DEVICE' makes an OCS Unix
-    agent drop the package.
+    Packcast agent that was told of the package asks before it begins, and does not
+    begin any more: for a group of a target in the cloud, about 85 seconds after the
+    command. It cancels the package at its next check-in, unless it has begun to
+    act. An OCS agent that was told of the package still deploys it; 'packcast
+    device drop DEVICE' makes an OCS Unix agent drop the package.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -1114,6 +1172,57 @@ fn unassign() {
 }
 
 #[test]
+fn pause() {
+    assert_snapshot!(help("pause"), @"
+    Pause a target: devices get and begin no packages
+
+    Programs that run already finish, and devices report their results. OCS agents
+    deploy the packages that they were told of. The command returns when every
+    function has read the pause: at once for 'packcast local', after about 85
+    seconds for a target in the cloud. It needs no signing key.
+
+    Usage: packcast pause [OPTIONS] --all
+
+    Options:
+          --all
+              Pause all packages and devices of the target
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast pause --all
+    ");
+}
+
+#[test]
+fn resume() {
+    assert_snapshot!(help("resume"), @"
+    End the pause of a target
+
+    Devices get their packages again at their next check-ins. The command returns
+    when every function has read that the pause has ended: at once for 'packcast
+    local', after about 85 seconds for a target in the cloud.
+
+    Usage: packcast resume [OPTIONS] --all
+
+    Options:
+          --all
+              Resume all packages and devices of the target
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast resume --all
+    ");
+}
+
+#[test]
 fn sign() {
     assert_snapshot!(help("sign"), @"
     Sign the state of the target again before it expires
@@ -1121,15 +1230,18 @@ fn sign() {
     A Packcast agent begins nothing under a signed state that has expired: 90 days
     after the last change. This command signs the state again, and renews the list
     of publisher keys if it expires within 60 days and your key is a root key. Run
-    it once a month.
+    it once a month. With --root-key it always renews the list; the first change of
+    a target whose root key is kept apart needs this option.
 
     Usage: packcast sign [OPTIONS]
 
     Options:
-          --state-valid-for <DAYS>
-              Let the signed state expire after this many days
+          --state-valid-for <DURATION>
+              Let the signed state expire after this time, such as 14d
 
-              [default: 90]
+              The next change is valid for 90 days again.
+
+              [default: 90d]
 
           --accept-clock
               Sign although nothing confirms the clock of this machine
@@ -1137,11 +1249,47 @@ fn sign() {
               For a table on the same machine, which was not changed for more than
               90 days. A clock that differs from the table's is never accepted.
 
+          --all-records
+              Write all records again, not only those that commits have changed
+
+              For a table that somebody has changed by hand: 'packcast audit' finds
+              such records. The command writes the record of every device.
+
+          --restored
+              Sign the head of a table that you have restored from a back-up
+
+              The head of a restored table leaves out commits that machines and
+              devices know, so they refuse it, as they refuse the head of an
+              attacker. This option shows the head and these commits, and asks. The
+              new commit contains them, so that devices follow it. It repeats their
+              removals, as far as the table still has them; their other changes are
+              lost. Run the command on each machine that has changed the target
+              since the time of the back-up.
+
+          --accept-head <COMMIT>
+              With --restored: confirm this head without a question
+
+              The head must be this commit, or a later one that contains it.
+
+          --adopt <COMMIT>
+              With --restored: contain this commit, too (repeatable)
+
+              For a commit that a device holds and that no machine remembers, for
+              example because the machine was lost. 'packcast-agent status' shows
+              the commit on the device.
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
               The environment variable PACKCAST_SECRET_KEY can hold the key itself.
               Passing --key as well is an error.
+
+          --root-key <FILE>
+              Sign the key list with the root key in this file
+
+              For a root key that 'packcast keys generate --root' has created.
+              PACKCAST_KEY_PASSPHRASE, if it is set, is the passphrase of this key,
+              too.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1150,7 +1298,10 @@ fn sign() {
 
     Examples:
       packcast sign
-      packcast sign --state-valid-for 14
+      packcast sign --state-valid-for 14d
+      packcast sign --root-key /media/usb/root.key
+      packcast sign --restored
+      packcast sign --all-records
     ");
 }
 
@@ -1204,8 +1355,8 @@ fn group() {
     Commands:
       create  Create a group
       add     Add devices to a group
-      remove  Remove devices from a group
-      list    List the groups with their sizes
+      remove  Remove devices from a group [alias: rm]
+      list    List the groups with their sizes [alias: ls]
       show    Show a group with its packages
       prefer  Set the location that a group's devices download from first
       pacing  Set the pacing of a group's OCS agents
@@ -1428,21 +1579,21 @@ fn group_pacing() {
               Name of the group
 
     Options:
-          --fragment-pause <TIME>
+          --fragment-pause <DURATION>
               Pause after each fragment, such as 2s
 
-          --cycle-pause <TIME>
+          --cycle-pause <DURATION>
               Pause after each cycle of downloads, such as 5s
 
               A package of priority 5 has its turn in every fifth cycle.
 
-          --period-pause <TIME>
+          --period-pause <DURATION>
               Pause after each period of ten or more cycles, such as 1m
 
-          --check-in-every <TIME>
+          --check-in-every <DURATION>
               Time between check-ins of an agent that runs as a service, such as 4h
 
-          --drop-after <TIME>
+          --drop-after <DURATION>
               Time after which the agent drops a package that it could not deploy,
               such as 30d
 
@@ -1519,7 +1670,7 @@ fn list() {
           --limit <COUNT>
               List only this many of the newest packages
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all packages.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1574,7 +1725,7 @@ fn status() {
           --limit <COUNT>
               Show only this many of the newest packages
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all packages.
 
           --devices
               List the devices of the package with their states
@@ -1602,11 +1753,11 @@ fn device() {
     Usage: packcast device [OPTIONS] <COMMAND>
 
     Commands:
-      list              List devices
+      list              List devices [alias: ls]
       show              Show a device with its packages and results
       block             Refuse the requests of devices until they are unblocked
       unblock           Admit blocked or removed devices again
-      remove            Remove devices that no longer exist
+      remove            Remove devices that no longer exist [alias: rm]
       restart-download  Restart the downloads of an OCS Unix agent
       drop              Make an OCS Unix agent drop the packages that it has not
                         begun to deploy
@@ -1639,7 +1790,7 @@ fn device_list() {
           --limit <COUNT>
               List at most this many devices, in the order of their ids
 
-              [default: 100]
+              The default is 100 for text; JSON and CSV have all devices.
 
           --excluded
               List all blocked and removed devices instead
@@ -1760,7 +1911,7 @@ fn device_remove() {
               other device has
 
     Options:
-          --not-seen <TIME>
+          --not-seen <DURATION>
               Remove the devices that have not checked in for this time, such as 90d
 
               Blocked devices are left out. The command lists the devices and asks
@@ -1863,21 +2014,21 @@ fn device_pacing() {
               other device has
 
     Options:
-          --fragment-pause <TIME>
+          --fragment-pause <DURATION>
               Pause after each fragment, such as 2s
 
-          --cycle-pause <TIME>
+          --cycle-pause <DURATION>
               Pause after each cycle of downloads, such as 5s
 
               A package of priority 5 has its turn in every fifth cycle.
 
-          --period-pause <TIME>
+          --period-pause <DURATION>
               Pause after each period of ten or more cycles, such as 1m
 
-          --check-in-every <TIME>
+          --check-in-every <DURATION>
               Time between check-ins of an agent that runs as a service, such as 4h
 
-          --drop-after <TIME>
+          --drop-after <DURATION>
               Time after which the agent drops a package that it could not deploy,
               such as 30d
 
@@ -1965,10 +2116,10 @@ fn token() {
           --devices <NUMBER>
               Number of devices that the token enrols, at most 1,000,000
 
-          --expires-in <DAYS>
-              Expire the token after this many days
+          --expires-in <DURATION>
+              Expire the token after this time, such as 14d
 
-              [default: 30]
+              [default: 30d]
 
           --secrets <FILE>
               Read the pass key from this file instead of the target's secrets
@@ -1983,7 +2134,7 @@ fn token() {
 
     Examples:
       packcast token --devices 500 --target production
-      packcast token --devices 1 --expires-in 2 > token
+      packcast token --devices 1 --expires-in 2d > token
     ");
 }
 
@@ -2084,7 +2235,7 @@ fn log() {
           --limit <COUNT>
               List only this many commits
 
-              [default: 20]
+              The default is 20 for text; JSON and CSV have all commits.
 
           --before <NUMBER>
               List only commits before this number
@@ -2185,8 +2336,8 @@ fn revert() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')
@@ -2219,8 +2370,8 @@ fn audit() {
           --accept-key <KEY>
               Accept packages signed by this key (repeatable)
 
-              Packages signed by your own key, or by a publisher key of the target,
-              are always accepted.
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
 
       -h, --help
               Print help (see a summary with '-h')

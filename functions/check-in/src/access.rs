@@ -74,7 +74,8 @@ pub(crate) fn admits_check_in(
     (now < batch.expires()).then_some(Grounds::Batch(batch))
 }
 
-/// Returns the grounds on which a Packcast agent may report results, for which it needs its pass.
+/// Returns the grounds on which a Packcast agent may report results, or ask if it may begin with a
+/// package. For both it needs its pass.
 pub(crate) fn admits_report(
     settings: &FunctionSettings,
     agent: &AgentId,

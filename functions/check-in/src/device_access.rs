@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use packcast_protocol::api::ProblemKind;
 use packcast_protocol::ocs::reply::{DOWNLOAD_REPLY, INVENTORY_REFUSAL, INVENTORY_REPLY};
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::exclusion::ExclusionKind;
 use packcast_rollout::{DeviceRecord, Exclusion, OpenTask};
@@ -53,7 +54,7 @@ pub(crate) async fn admitted_state(
     }
 }
 
-/// Records a check-in. Returns false if another write of the device came first.
+/// Records a check-in, with the changed packages with which the device does not begin. Returns false if another write of the device came first.
 ///
 /// # Errors
 /// The device was excluded after its state was read.
@@ -61,8 +62,13 @@ pub(crate) async fn record_check_in(
     function: &CheckInFunction,
     record: &DeviceRecord,
     known: Option<&DeviceRecord>,
+    waits: Option<&[WaitingPackage]>,
 ) -> Result<bool, DeviceError> {
-    match function.records.write_check_in(record, known).await? {
+    let records = &function.records;
+    match records
+        .write_check_in_and_waits(record, known, waits)
+        .await?
+    {
         CheckInWritten::Written => Ok(true),
         CheckInWritten::Superseded => Ok(false),
         CheckInWritten::Excluded => {

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use packcast_protocol::api::{
-    Admission, Cancel, CheckInReply, CheckInRequest, MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind,
-    Report, ReportReply, ReportRequest, Task,
+    Admission, BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest,
+    MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::enrolment::EnrolmentBatch;
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
+use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
-use packcast_rollout::{OpenTask, ReportedBy, ReportedFacts, check_in_effect};
+use packcast_rollout::{
+    DeviceRecord, OpenTask, ReportedBy, ReportedFacts, ReportedWaits, check_in_effect,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,7 +21,7 @@ use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckInFunction, answer, result, sent_state};
+use crate::{CheckInFunction, answer, begin, result, sent_state};
 
 /// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
@@ -134,6 +137,16 @@ pub(crate) async fn report(
     respond(function, reply, now)
 }
 
+/// Answers a device that is about to begin with a package.
+pub(crate) async fn begin(
+    function: &CheckInFunction,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Response<Bytes> {
+    let reply = begin_reply(function, request, now).await;
+    respond(function, reply, now)
+}
+
 async fn check_in_reply(
     function: &CheckInFunction,
     request: &Request<Bytes>,
@@ -190,6 +203,17 @@ async fn report_reply(
     Ok(ReportReply { accepted })
 }
 
+async fn begin_reply(
+    function: &CheckInFunction,
+    request: &Request<Bytes>,
+    now: UnixTime,
+) -> Result<BeginReply, ApiFailure> {
+    let admitted = read(function, request, admits_report, now)?;
+    let asked: BeginRequest = admitted.content;
+    let device = DeviceId::Agent(admitted.agent);
+    Ok(begin::answer(function, &device, &asked, now).await?)
+}
+
 /// A request that was admitted, verified and parsed, in this order.
 struct AdmittedRequest<T> {
     agent: AgentId,
@@ -243,18 +267,29 @@ async fn answer_check_in(
     now: UnixTime,
 ) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
-    let device_state = admitted_state(function, device).await?;
+    let mut device_state = admitted_state(function, device).await?;
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
         agent: Some(sent.facts.agent.as_str()),
         os: Some(&os),
+        machine: Some(&sent.machine),
+        waits: Some(ReportedWaits {
+            known: &device_state.waits,
+            reported: sent.waits.as_slice(),
+            tasks: &device_state.tasks,
+        }),
     };
-    if let Some(record) = check_in_effect(device, device_state.device.as_ref(), &facts, now).write {
-        record_check_in(function, &record, device_state.device.as_ref()).await?;
+    let known = device_state.device.as_ref();
+    let effect = check_in_effect(device, known, &facts, now);
+    if let Some(record) = effect.write {
+        log_other_machine(&record, known, &sent.machine);
+        record_check_in(function, &record, known, effect.waits.as_deref()).await?;
+        device_state.device = Some(record);
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
     let state = sent_state::lacking(function, device, sent, &announced, now).await?;
+    function.count_state(device, &sent.holds, now);
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),
@@ -263,6 +298,27 @@ async fn answer_check_in(
         state,
         next_check_in_s: function.settings.check_in_interval_s,
     })
+}
+
+/// Logs a machine that uses the identity of another one, at most once a day for each device.
+fn log_other_machine(record: &DeviceRecord, known: Option<&DeviceRecord>, facts: &MachineFacts) {
+    let other_of = |record: &DeviceRecord| record.machine.as_ref()?.other.clone();
+    let Some(other) = other_of(record) else {
+        return;
+    };
+    if known.and_then(other_of).as_ref() == Some(&other) {
+        return;
+    }
+    let of = |id: Option<&BoundedText<64>>| id.map(|id| Excerpt::of(id.as_str()));
+    let machine = record.machine.as_ref();
+    let on_record = of(machine.and_then(|machine| machine.id.as_ref()));
+    tracing::warn!(
+        device = %record.device,
+        on_record = on_record.as_ref().map(Excerpt::as_str),
+        machine = Excerpt::of(other.id.as_str()).as_str(),
+        boot = of(facts.boot.as_ref()).as_ref().map(Excerpt::as_str),
+        "two machines use the identity of one device"
+    );
 }
 
 const fn cancel(task: &OpenTask) -> Cancel {
@@ -311,6 +367,7 @@ async fn record_all(
             code: report.code.clone(),
             detail: report.detail.as_ref().map(ToString::to_string),
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
+            mandates: report.mandates.clone(),
             finished_at: report.finished,
         };
         match result::record(function, device, device_state.clone(), &reported, now).await {

@@ -6,9 +6,11 @@
 
 mod access;
 mod answer;
+mod begin;
 mod device_access;
 mod groups;
 mod json;
+mod log_name;
 mod ocs;
 mod packages;
 mod pass_key;
@@ -18,6 +20,7 @@ mod result;
 mod sent_state;
 pub mod settings;
 pub mod state;
+mod state_counts;
 mod tasks;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -25,8 +28,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use packcast_protocol::UnixTime;
-use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+use packcast_protocol::api::{BEGIN_PATH, CHECK_IN_PATH, REPORT_PATH};
+use packcast_protocol::state::HeldState;
+use packcast_protocol::{DeviceId, UnixTime};
 use packcast_store::Records;
 use tokio::time::timeout;
 
@@ -38,10 +42,15 @@ pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
 use crate::refusals::{RefusalCounter, RefusalKind};
 pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 use crate::state::StateCache;
+use crate::state_counts::StateCounter;
+pub use crate::state_counts::{COMMITS_ABOVE_HEAD, REFUSED_STATES, STATE_DAYS_LEFT, StateCounts};
 
 /// Time limit of one request. It is shorter than the limits of Lambda, which would end the
 /// function without a reply, and of the CDN.
 pub const REQUEST_LIMIT: Duration = Duration::from_secs(20);
+
+/// Paths of the requests of Packcast agents.
+const AGENT_PATHS: [&str; 3] = [CHECK_IN_PATH, REPORT_PATH, BEGIN_PATH];
 
 /// Handler of every request of a device.
 #[derive(Debug)]
@@ -52,6 +61,7 @@ pub struct CheckInFunction {
     state: StateCache,
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
+    state_counts: Mutex<StateCounter>,
 }
 
 impl CheckInFunction {
@@ -63,20 +73,21 @@ impl CheckInFunction {
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
             settings,
             refusals: Mutex::default(),
+            state_counts: Mutex::default(),
         }
     }
 
     /// Answers one request within [`REQUEST_LIMIT`].
     ///
     /// A request that does not come through the CDN of the target, if it has one, is refused
-    /// before its body is read. Packcast agents post JSON to two fixed paths. OCS agents post
+    /// before its body is read. Packcast agents post JSON to three fixed paths. OCS agents post
     /// to a path that ends in a token. No other address exists. In particular, `GET
     /// …/deploy/label` does not: a Windows agent asks for it and must not find it (protocol
     /// reference §0 rule 8).
     ///
     /// Refusals are counted, see [`CheckInFunction::take_refusals`].
     pub async fn handle(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
-        let is_packcast_agent = matches!(request.uri().path(), CHECK_IN_PATH | REPORT_PATH);
+        let is_packcast_agent = AGENT_PATHS.contains(&request.uri().path());
         // Boxed, because the futures of a request are nested too deeply for the compiler to lay out
         // inside those of its callers.
         let answered = timeout(REQUEST_LIMIT, Box::pin(self.answer(request, now))).await;
@@ -99,9 +110,28 @@ impl CheckInFunction {
         self.refusals().take_due(now)
     }
 
+    /// Returns the counts of devices that refuse the signed state, and the days until it expires, at
+    /// most once a minute. The caller asks after each request, as for the refused requests.
+    pub fn take_state_counts(&self, now: UnixTime) -> Option<StateCounts> {
+        let head = self.state.last_head();
+        self.state_counts().take_due(head.as_ref(), now)
+    }
+
+    /// Counts a check-in by the state that the device holds. The check-in has read the head.
+    fn count_state(&self, device: &DeviceId, held: &HeldState, now: UnixTime) {
+        let current = self.state.last_head();
+        self.state_counts()
+            .count(device, held, current.as_ref(), now);
+    }
+
+    fn state_counts(&self) -> MutexGuard<'_, StateCounter> {
+        // Each change of the counter is complete at any time.
+        lock(&self.state_counts)
+    }
+
     fn refusals(&self) -> MutexGuard<'_, RefusalCounter> {
         // Each change of the counter is complete at any time.
-        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.refusals)
     }
 
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
@@ -115,6 +145,7 @@ impl CheckInFunction {
         match request.uri().path() {
             CHECK_IN_PATH => json::check_in(self, &request, now).await,
             REPORT_PATH => json::report(self, &request, now).await,
+            BEGIN_PATH => json::begin(self, &request, now).await,
             path if access::admits_ocs_agent(&self.settings, path) => {
                 ocs::answer(self, &request, now).await
             }
@@ -126,4 +157,8 @@ impl CheckInFunction {
         self.refusals().count(RefusalKind::Address);
         answer::not_found()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -42,10 +42,17 @@ async fn answer(
     let body: Bytes = body.collect().await?.to_bytes();
     let now = SystemTime::now().into();
     let response = function.handle(Request::from_parts(parts, body), now).await;
-    if let Some(counts) = function.take_refusals(now) {
-        // Lambda sets the variable. A write that fails must not fail the request.
-        let name = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
-        let _ = writeln!(io::stdout(), "{}", counts.to_metric(&name));
+    // Lambda sets the variable.
+    let name = || std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+    let refusals = function.take_refusals(now);
+    let state = function.take_state_counts(now);
+    let lines = [
+        refusals.map(|counts| counts.to_metric(&name())),
+        state.map(|counts| counts.to_metric(&name())),
+    ];
+    for line in lines.into_iter().flatten() {
+        // A write that fails must not fail the request.
+        let _ = writeln!(io::stdout(), "{line}");
     }
     Ok(response.map(|body| Body::Binary(body.to_vec())))
 }

@@ -10,7 +10,8 @@ use packcast_store::{Records, RecordsError};
 /// Maximum age of a cached record, in seconds. An older record is read again.
 ///
 /// An announcement is written only if the package is still active, so a stale record never
-/// announces a package that was deactivated.
+/// announces a package that was deactivated. A device that was told of the package before may begin
+/// with it until the record is read again.
 const MAX_AGE_S: u64 = 60;
 
 /// Capacity of the cache, in records of about 1 KiB. A full cache loses its older half.
@@ -19,17 +20,20 @@ const MAX_PACKAGES: usize = 10_000;
 /// Cached package records.
 #[derive(Debug)]
 pub(crate) struct Packages {
+    /// Maximum age of a cached active package, in seconds.
+    max_active_age_s: u64,
     /// Maximum age of a cached inactive package, in seconds.
     max_inactive_age_s: u64,
     cached: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
 }
 
 impl Packages {
-    /// Creates an empty cache. An activation takes effect after at most `max_inactive_age_s`
-    /// seconds.
-    pub(crate) fn new(max_inactive_age_s: u64) -> Self {
+    /// Creates an empty cache. An activation takes effect after at most `max_age_s` seconds, and a
+    /// deactivation after at most a minute, or earlier if `max_age_s` is less.
+    pub(crate) fn new(max_age_s: u64) -> Self {
         Self {
-            max_inactive_age_s,
+            max_active_age_s: max_age_s.min(MAX_AGE_S),
+            max_inactive_age_s: max_age_s,
             cached: Mutex::default(),
         }
     }
@@ -66,6 +70,12 @@ impl Packages {
         Ok(self.records(records, &[id], now).await?.remove(&id))
     }
 
+    /// Returns a record that was read before, however old.
+    pub(crate) fn cached(&self, id: PackageId) -> Option<PackageRecord> {
+        let cached = self.lock();
+        cached.get(&id).map(|(_, package)| package.clone())
+    }
+
     pub(crate) fn invalidate(&self, id: PackageId) {
         self.lock().remove(&id);
     }
@@ -75,7 +85,7 @@ impl Packages {
         let fresh = ids.iter().filter_map(|id| {
             let (read_at, package) = cached.get(id)?;
             let max_age_s = if package.active {
-                MAX_AGE_S
+                self.max_active_age_s
             } else {
                 self.max_inactive_age_s
             };

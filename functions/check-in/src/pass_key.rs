@@ -30,9 +30,12 @@ impl PassKey {
     }
 
     /// Parses a key of 64 lower-case hexadecimal digits.
+    ///
+    /// Zeros are no key: they come from a spoilt file, and everybody can compute passes with them.
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
-        Some(Self::new(bytes.try_into().ok()?))
+        let bytes: [u8; 32] = bytes.try_into().ok()?;
+        (bytes != [0; 32]).then(|| Self::new(bytes))
     }
 
     /// Creates the pass of an agent.
@@ -72,7 +75,13 @@ mod tests {
         let agent = AgentId::of_public_key(&[1; 32]);
         let key = PassKey::from_hex(&"0a".repeat(32)).unwrap();
         assert!(PassKey::new([10; 32]).verifies(&agent, &key.pass(&agent)));
-        for bad in ["", "0a", &"0A".repeat(32), &"0a".repeat(33)] {
+        for bad in [
+            "",
+            "0a",
+            &"0A".repeat(32),
+            &"0a".repeat(33),
+            &"0".repeat(64),
+        ] {
             assert!(PassKey::from_hex(bad).is_none(), "{bad}");
         }
     }

@@ -8,12 +8,12 @@ use packcast_rollout::assign::PackageOnDevice;
 use packcast_rollout::reconcile::{
     Reconciling, Step, candidates, is_reconciled, reconcile, withdraws,
 };
-use packcast_rollout::{FinishedTask, GroupState, Pacing, PackageRecord, ReconcileCount};
+use packcast_rollout::{DeviceSystem, FinishedTask, GroupState, Pacing, PackageRecord};
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
 use crate::device_access::{DeviceError, admitted_state};
-use crate::{CheckInFunction, answer};
+use crate::{CheckInFunction, answer, log_name};
 
 /// A device whose tasks are in line with its groups.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ pub(crate) async fn reconciled(
             }));
         }
         let steps = steps(function, &reconciling, now).await?;
-        if !write(function, device, device_state.round, &steps).await? {
+        if !write(function, device, &device_state, &steps).await? {
             // The conflict may come from a stale state of a group, so the next attempt reads
             // them.
             function
@@ -158,6 +158,8 @@ async fn steps(
             .find(|task| task.package == package);
         PackageOnDevice {
             is_known: true,
+            // Only an assignment to the device itself depends on the system.
+            system: DeviceSystem::Unknown,
             open: open.cloned(),
             finished: package_history.finished.get(&package).cloned(),
             in_history: package_history.history.contains(&package),
@@ -170,15 +172,16 @@ async fn steps(
 async fn write(
     function: &CheckInFunction,
     device: &DeviceId,
-    mut round: ReconcileCount,
+    device_state: &DeviceState,
     steps: &[Step],
 ) -> Result<bool, RecordsError> {
+    let (mut round, host) = (device_state.round, log_name::host(device_state));
     for step in steps {
         if !function.records.write_step(device, round, step).await? {
             return Ok(false);
         }
         round = round.next();
-        tracing::info!(%device, changes = step.changes.len(), "reconciled the device with its groups");
+        tracing::info!(%host, %device, changes = step.changes.len(), "reconciled the device with its groups");
     }
     Ok(true)
 }

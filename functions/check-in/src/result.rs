@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{DeviceId, Excerpt, PackageId, ResultCode, UnixTime};
-use packcast_rollout::apply::next_attempt;
+use packcast_rollout::apply::{next_attempt, used_mandates};
 use packcast_rollout::command::outcome;
 use packcast_rollout::{
     FinishedTask, OpenTask, ReportDecision, ReportedBy, WriteBudget, apply_report,
@@ -12,8 +13,8 @@ use packcast_rollout::{
 use packcast_store::RecordsError;
 use packcast_store::records::{DeviceState, Recorded};
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
+use crate::{CheckInFunction, log_name};
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub(crate) struct Reported {
     pub(crate) code: ResultCode,
     pub(crate) detail: Option<String>,
     pub(crate) output_tail: Option<String>,
+    /// The mandates that the attempt has used up; OCS agents report none.
+    pub(crate) mandates: UsedMandates,
     /// Time of the result by the device's clock; for OCS agents, the time of the report.
     pub(crate) finished_at: UnixTime,
 }
@@ -46,16 +49,18 @@ pub(crate) async fn record(
             Some(_) => None,
             None => function.records.finished(device, reported.package).await?,
         };
+        let host = log_name::host(&device_state);
         match apply_report(open, finished.as_ref(), reported.by) {
             ReportDecision::Ignore(reason) => {
                 let code = shown(&reported.code);
+                let name = log_name::package(function, reported.package);
                 match reported.by {
                     ReportedBy::Ocs => {
-                        tracing::info!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                        tracing::info!(%host, %name, %device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
                     }
                     // A request of a Packcast agent can have 64 of these reports.
                     ReportedBy::Agent { .. } => {
-                        tracing::debug!(%device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
+                        tracing::debug!(%host, %name, %device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
                     }
                 }
                 return Ok(ControlFlow::Break(()));
@@ -81,7 +86,8 @@ pub(crate) async fn record(
                     }
                 };
                 if recorded == Recorded::Written {
-                    tracing::info!(%device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
+                    let name = log_name::package(function, result.package);
+                    tracing::info!(%host, %name, %device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -113,14 +119,16 @@ async fn finished_task(
     let success_codes =
         // The success codes of a package without a record are unknown.
         package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
+    let outcome = outcome(open, &reported.code, &success_codes);
     Ok(FinishedTask {
         package: open.package,
         attempt: open.attempt,
         code: reported.code.clone(),
-        outcome: outcome(open, &reported.code, &success_codes),
+        outcome,
         detail: reported.detail.clone(),
         output_tail: reported.output_tail.clone(),
         mandate: open.mandate,
+        used: used_mandates(open, outcome, reported.mandates.as_slice()),
         finished_at: reported.finished_at,
     })
 }

@@ -50,7 +50,9 @@ pub struct TableSettings {
 pub enum SettingsError {
     #[error("environment variable {0} is not set")]
     Missing(&'static str),
-    #[error("environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits")]
+    #[error(
+        "environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits, or all are zeros"
+    )]
     PassKey,
     #[error("environment variable {variable} is not a comma-separated list of SHA-256 digests")]
     Digests {
@@ -291,7 +293,7 @@ mod tests {
 
     #[test]
     fn only_pass_key_and_trust_have_no_default() {
-        let key = "0".repeat(64);
+        let key = "1".repeat(64);
         let settings = read(&[("PACKCAST_PASS_KEY", &key)]).unwrap();
         assert!(
             settings.origin_secrets.is_empty()
@@ -323,7 +325,7 @@ mod tests {
 
     #[test]
     fn an_empty_origin_secret_is_refused() {
-        let key = "0".repeat(64);
+        let key = "1".repeat(64);
         let with = |secrets: &str| {
             read(&[
                 ("PACKCAST_PASS_KEY", &key),
@@ -340,7 +342,7 @@ mod tests {
 
     #[test]
     fn the_trust_line_is_required() {
-        let key = "0".repeat(64);
+        let key = "1".repeat(64);
         let with = |line: &str| read(&[("PACKCAST_PASS_KEY", &key), ("PACKCAST_TRUST", line)]);
         let line = trust_line();
         let expected = line.parse().unwrap();
@@ -358,7 +360,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_variable_and_hides_its_value() {
-        let key = "0".repeat(64);
+        let key = "1".repeat(64);
         for (name, value) in [
             ("PACKCAST_PASS_KEY", "secret-secret"),
             ("PACKCAST_ORIGIN_SECRETS", "secret-secret"),
@@ -381,7 +383,7 @@ mod tests {
 
     #[test]
     fn error_messages() {
-        let key = "0".repeat(64);
+        let key = "1".repeat(64);
         let error = |name: &str, value: &str| {
             let error = read(&[(name, value), ("PACKCAST_PASS_KEY", &key)]);
             with_causes(&error.unwrap_err())
@@ -399,7 +401,7 @@ mod tests {
         ];
         insta::assert_snapshot!(lines.join("\n"), @r#"
         environment variable PACKCAST_PASS_KEY is not set
-        environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits
+        environment variable PACKCAST_PASS_KEY is not 64 lower-case hexadecimal digits, or all are zeros
         environment variable PACKCAST_PATH_TOKENS is not a comma-separated list of SHA-256 digests: "abc" is not a digest of 64 lower-case hexadecimal digits
         environment variable PACKCAST_ORIGIN_SECRETS is empty: remove it if there is no CDN in front of the function
         environment variable PACKCAST_CHECK_IN_INTERVAL_S is not a whole number of seconds from 60 to 604800

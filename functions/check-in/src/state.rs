@@ -4,6 +4,7 @@
 //! in the table costs a device one refused reply.
 
 mod cache;
+mod hold;
 mod paused;
 mod reply;
 

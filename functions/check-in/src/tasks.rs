@@ -3,21 +3,26 @@
 
 use std::collections::HashSet;
 
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::result::NamedCode;
+use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::apply::used_mandates;
 use packcast_rollout::reconcile::group_with;
 use packcast_rollout::{
-    Announcement, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules, announce,
-    locations,
+    Announcement, FinishedTask, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules,
+    announce, locations,
 };
 use packcast_store::RecordsError;
 use packcast_store::records::{Announcing, DeviceState};
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state};
 use crate::reconcile::{Reconciled, paused, reconciled};
+use crate::{CheckInFunction, log_name};
 
 /// Maximum number of tries to record the announcements of one check-in.
 const MAX_TRIES: usize = 3;
+
+/// Maximum number of tasks for another system that one check-in ends.
+const ENDED_AT_ONCE: usize = 32;
 
 /// Announcements for one device.
 #[derive(Debug)]
@@ -59,11 +64,12 @@ pub(crate) async fn announce_tasks(
         tries_left -= 1;
         let device_now = reconciled(function, device, device_state, now).await?;
         let pacing = device_now.pacing(function.settings.pace);
+        let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let rules = Rules {
             strict: pacing.strict,
             is_ocs_agent: matches!(device, DeviceId::Ocs(_)),
+            system: device_now.device_state.system(),
         };
-        let DeviceState { tasks, orders, .. } = &device_now.device_state;
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
@@ -73,7 +79,16 @@ pub(crate) async fn announce_tasks(
             .packages
             .records(&function.records, &ids, now)
             .await?;
-        let announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        let mut announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        if !announcement.announced.is_empty()
+            && function
+                .state
+                .is_target_paused(&function.records, now)
+                .await?
+        {
+            announcement.pause(rules);
+        }
+        end_not_applicable(function, device, &announcement, now).await?;
         let announcing = announcing(function, &device_now, &announcement, now).await?;
         let on_record = record(function, device, &device_now, &announcing, now).await?;
         // After the last try, the device gets the tasks that are on record. The next check-in
@@ -83,6 +98,36 @@ pub(crate) async fn announce_tasks(
         }
         device_state = admitted_state(function, device).await?;
     }
+}
+
+/// Ends tasks that are for another system than the one of the device, without an announcement.
+///
+/// A check-in ends only some of very many such tasks, and the next one continues.
+async fn end_not_applicable(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    announcement: &Announcement<'_>,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    for task in announcement.not_applicable().take(ENDED_AT_ONCE) {
+        let result = FinishedTask {
+            package: task.package,
+            attempt: task.attempt,
+            code: NamedCode::WrongPlatform.into(),
+            outcome: Outcome::NotApplicable,
+            detail: None,
+            output_tail: None,
+            mandate: task.mandate,
+            used: used_mandates(task, Outcome::NotApplicable, &[]),
+            finished_at: now,
+        };
+        // If the task has changed in the meantime, the next check-in decides on it again.
+        function
+            .records
+            .record_result(device, task, &result)
+            .await?;
+    }
+    Ok(())
 }
 
 fn announcements(
@@ -99,7 +144,7 @@ fn announcements(
         .map(|pick| AnnouncedTask {
             task: pick.task.clone(),
             package: pick.package.clone(),
-            published: *pick.published,
+            published: pick.published.clone(),
             locations: locations::in_order(&pick.package.locations, &reconciled.groups),
         })
         .collect();
@@ -168,12 +213,18 @@ async fn record(
         .records
         .announce(device, leaf_order, announcing, now)
         .await?;
+    let host = log_name::host(&reconciled.device_state);
     for id in &announced.refused {
+        let name = log_name::package(function, *id);
         function.packages.invalidate(*id);
         let refused = announcing.iter().filter(|it| it.task.package == *id);
         let groups = refused.filter_map(|it| it.by_group).map(|(group, _)| group);
         function.groups.invalidate(groups);
-        tracing::info!(%device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
+        tracing::info!(%host, %name, %device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
+    }
+    for id in &announced.on_record {
+        let name = log_name::package(function, *id);
+        tracing::info!(%host, %name, %device, package = %id, "announced");
     }
     Ok(announced.on_record.into_iter().collect())
 }

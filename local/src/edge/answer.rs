@@ -6,7 +6,7 @@ use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use packcast_check_in::CheckInFunction;
+use packcast_check_in::{CheckInFunction, StateCounts};
 
 use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
@@ -63,6 +63,10 @@ impl Answering {
                 if let Some(refused) = self.check_in.take_refusals(now) {
                     tracing::info!("{refused}");
                 }
+                let counts = self.check_in.take_state_counts(now);
+                if let Some(counts) = counts.filter(StateCounts::is_problem) {
+                    tracing::warn!("{counts}");
+                }
                 response.map(full)
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => plain(
@@ -79,9 +83,9 @@ impl Answering {
 
     /// Returns the path for the log, without the parts that may contain a token.
     fn shown<'a>(&self, method: &Method, path: &'a str) -> std::borrow::Cow<'a, str> {
-        use packcast_protocol::api::{CHECK_IN_PATH, REPORT_PATH};
+        use packcast_protocol::api::{BEGIN_PATH, CHECK_IN_PATH, REPORT_PATH};
         let object = is_read(method) && self.objects.owns(path);
-        if object || [CHECK_IN_PATH, REPORT_PATH].contains(&path) {
+        if object || [CHECK_IN_PATH, REPORT_PATH, BEGIN_PATH].contains(&path) {
             return path.into();
         }
         if path.starts_with("/ocsinventory/") {

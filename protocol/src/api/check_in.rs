@@ -8,6 +8,7 @@ use crate::digest::Sha256Digest;
 use crate::location::{LocationName, ObjectPath};
 use crate::package::PackageId;
 use crate::priority::Priority;
+use crate::state::exchange::{BoundedList, MachineFacts, WaitingPackages};
 use crate::state::{HeldState, StateText};
 
 /// Body of a request to `/v1/check-in`.
@@ -15,10 +16,15 @@ use crate::state::{HeldState, StateText};
 pub struct CheckInRequest {
     /// Name, system and agent of the device.
     pub facts: DeviceFacts,
+    /// Platform, ids and clock of the machine.
+    pub machine: MachineFacts,
     /// Results that no reply has accepted yet, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
     pub results: Vec<Report>,
+    /// Announced packages with which the device does not begin, each with the reason.
+    #[serde(default, skip_serializing_if = "BoundedList::is_empty")]
+    pub waits: WaitingPackages,
     /// The part of the signed state that the device already has.
     #[serde(default)]
     pub holds: HeldState,

@@ -74,12 +74,10 @@ impl VerifiedManifest {
                 found: manifest.id,
             });
         }
-        if manifest.expires <= now {
-            return Err(ManifestError::Expired {
-                expires: manifest.expires,
-            });
+        match manifest.expired(now) {
+            Some(expires) => Err(ManifestError::Expired { expires }),
+            None => Ok(Self(manifest)),
         }
-        Ok(Self(manifest))
     }
 }
 
@@ -131,9 +129,21 @@ mod tests {
             Err(ManifestError::OtherPackage { .. })
         ));
         assert!(matches!(
-            check(&bytes, manifest.id, manifest.expires),
+            check(&bytes, manifest.id, manifest.expires.unwrap()),
             Err(ManifestError::Expired { .. })
         ));
+    }
+
+    #[test]
+    fn a_manifest_without_an_expiry_is_valid_for_ever() {
+        let manifest = Manifest {
+            expires: None,
+            ..manifest()
+        };
+        let bytes = manifest.to_bytes().unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("expires"));
+        let verified = check(&bytes, manifest.id, UnixTime(u64::MAX)).unwrap();
+        assert_eq!(*verified, manifest);
     }
 
     #[test]

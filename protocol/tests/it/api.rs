@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts, Problem, ProblemKind, Report,
-    ReportReply, ReportRequest, Secret, Task,
+    BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts,
+    HoldWord, Problem, ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
+use packcast_protocol::state::exchange::{
+    MachineFacts, UsedMandates, WaitWord, WaitingPackage, WaitingPackages,
+};
 use packcast_protocol::state::{
-    CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, PartialTree, StateReply,
-    StateText,
+    CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, Mandate, PartialTree,
+    StateReply, StateText,
 };
 use packcast_protocol::{
-    Action, Archive, ArchiveFormat, FragmentSize, Manifest, PackageId, Priority, Sha256Digest,
-    UnixTime,
+    Action, AgentId, Archive, ArchiveFormat, Assignee, FragmentSize, Manifest, PackageId, Priority,
+    Sha256Digest, UnixTime,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -57,6 +60,7 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
         detail: None,
         output_tail: None,
         finished: UnixTime(finished),
+        mandates: UsedMandates::default(),
     }
 }
 
@@ -101,7 +105,9 @@ fn state() -> StateText {
 fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         facts: facts(),
+        machine: MachineFacts::new("linux-x86_64", None, None, UnixTime(1_795_330_000)),
         results: Vec::new(),
+        waits: WaitingPackages::default(),
         holds: HeldState::default(),
     };
     check("check-in-request-first", &first);
@@ -112,9 +118,33 @@ fn check_ins_match_their_examples() {
     failed.detail = Some(BoundedText::tail(
         "fragment 3 of 5 is not what the manifest says",
     ));
+    ran.mandates = UsedMandates::first([Mandate {
+        assignee: Assignee::Group("tills".parse().expect("this is the name of a group")),
+        seq: 1_795_320_000,
+    }]);
     let later = CheckInRequest {
         facts: facts(),
+        machine: MachineFacts::new(
+            "linux-x86_64",
+            Some("hardware:4c4c4544-0042-3510-8051-b4c04f4b3732"),
+            Some("7b0f0ad3-2a0d-4e4c-9b8d-5a4f3e2d1c0b"),
+            UnixTime(1_795_330_100),
+        ),
         results: vec![ran, failed],
+        waits: WaitingPackages::first([
+            WaitingPackage {
+                package: id(1_795_327_756),
+                attempt: 1,
+                reason: WaitWord::CommitExpired,
+                until: None,
+            },
+            WaitingPackage {
+                package: id(1_795_327_757),
+                attempt: 3,
+                reason: WaitWord::Term,
+                until: Some(UnixTime(1_795_350_000)),
+            },
+        ]),
         holds: held_state(),
     };
     check("check-in-request", &later);
@@ -166,6 +196,42 @@ fn a_report_and_its_reply_match_their_examples() {
 }
 
 #[test]
+fn a_question_before_a_package_begins_and_its_replies_match_their_examples() {
+    let of = |assignee, seq| Mandate { assignee, seq };
+    let agent = AgentId::of_public_key(&[1; 32]);
+    let mandates = [
+        of(
+            Assignee::Group("lab".parse().expect("a group")),
+            1_795_327_800,
+        ),
+        of(Assignee::Device(agent), 1_795_327_900),
+    ];
+    let request = BeginRequest {
+        id: id(1_795_327_754),
+        attempt: 2,
+        commit: CommitId {
+            number: 1_795_328_000,
+            digest: digest("commit"),
+        },
+        mandates: UsedMandates::first(mandates),
+    };
+    check("begin-request", &request);
+    check("begin-reply-go", &BeginReply::Go);
+    let reason = HoldWord::Paused;
+    check("begin-reply-wait", &BeginReply::Wait { reason });
+}
+
+#[test]
+fn an_old_device_waits_for_any_unknown_reason() {
+    let newer = json!({ "answer": "wait", "reason": "full_moon", "until": 1 });
+    let read: BeginReply = serde_json::from_value(newer).expect("future reasons are read");
+    let reason = HoldWord::Other;
+    assert_eq!(read, BeginReply::Wait { reason });
+    let unknown = json!({ "answer": "perhaps" });
+    assert!(serde_json::from_value::<BeginReply>(unknown).is_err());
+}
+
+#[test]
 fn a_problem_matches_its_example() {
     let detail =
         "the request was signed at 1795320000, now is 1795330000: sign it again with this time";
@@ -191,7 +257,7 @@ fn manifest(number: u32, name: &str, version: &str, action: Action<Archive>) -> 
         reboot_codes: BTreeSet::new(),
         timeout_s: 7200,
         rerun_after_interruption: false,
-        expires: UnixTime(u64::from(number) + 15_552_000),
+        expires: Some(UnixTime(u64::from(number) + 15_552_000)),
         audience: Audience::Any,
     }
 }
@@ -240,6 +306,7 @@ fn an_execute_manifest_matches_its_example() {
     let execute = Manifest {
         platform: Platform::Windows,
         timeout_s: 600,
+        expires: None,
         audience: Audience::Groups(BTreeSet::from(["tills".parse().expect("a name")])),
         ..manifest(1_795_327_755, "restart-spooler", "1", action)
     };
@@ -268,6 +335,9 @@ fn add_unknown_fields(value: &mut Value) {
         Value::Object(groups) if groups.contains_key("tills") => {
             groups.values_mut().for_each(add_unknown_fields);
         }
+        // An assignee is one key, the kind, and its name.
+        Value::Object(assignee)
+            if assignee.contains_key("group") || assignee.contains_key("device") => {}
         Value::Object(fields) => {
             fields.values_mut().for_each(add_unknown_fields);
             fields.insert("future_field".to_owned(), json!({ "x": [1, null] }));
@@ -293,6 +363,9 @@ fn an_old_reader_ignores_unknown_fields() {
     check_newer::<CheckInRequest>("check-in-request");
     check_newer::<CheckInReply>("check-in-reply");
     check_newer::<ReportRequest>("report-request");
+    check_newer::<BeginRequest>("begin-request");
+    check_newer::<BeginReply>("begin-reply-go");
+    check_newer::<BeginReply>("begin-reply-wait");
     check_newer::<ReportReply>("report-reply");
     check_newer::<Problem>("problem");
 }
@@ -320,7 +393,10 @@ fn an_old_reader_takes_an_unknown_problem_for_other() {
 /// The required fields of each document; all present and future other fields have defaults.
 #[test]
 fn a_new_reader_needs_the_required_fields_only() {
-    let request = json!({ "facts": { "host_name": "", "os": "", "arch": "", "agent": "" } });
+    let request = json!({
+        "facts": { "host_name": "", "os": "", "arch": "", "agent": "" },
+        "machine": { "platform": "", "now_min": 0 },
+    });
     let request: CheckInRequest = serde_json::from_value(request).expect("the rest is optional");
     assert_eq!(request.results, []);
 
@@ -364,6 +440,9 @@ fn a_manifest_with_an_unknown_field_is_refused() {
 #[test]
 fn every_example_has_a_test() {
     let tested = [
+        "begin-reply-go",
+        "begin-reply-wait",
+        "begin-request",
         "check-in-reply",
         "check-in-request",
         "check-in-request-first",

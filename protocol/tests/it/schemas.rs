@@ -5,11 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::api::{CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest};
+use packcast_protocol::api::{
+    BeginReply, BeginRequest, CheckInReply, CheckInRequest, Problem, ReportReply, ReportRequest,
+};
 use packcast_protocol::{Manifest, state};
 use schemars::{Schema, SchemaGenerator};
 
-fn generated() -> [(&'static str, Schema); 14] {
+fn generated() -> [(&'static str, Schema); 16] {
     let generator = SchemaGenerator::default;
     [
         (
@@ -27,6 +29,14 @@ fn generated() -> [(&'static str, Schema); 14] {
         (
             "report-reply",
             generator().into_root_schema_for::<ReportReply>(),
+        ),
+        (
+            "begin-request",
+            generator().into_root_schema_for::<BeginRequest>(),
+        ),
+        (
+            "begin-reply",
+            generator().into_root_schema_for::<BeginReply>(),
         ),
         ("problem", generator().into_root_schema_for::<Problem>()),
         ("manifest", generator().into_root_schema_for::<Manifest>()),

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::state::{Entries, LeafName, Terms};
-use packcast_protocol::{DeviceId, GroupName};
+use packcast_protocol::state::{Entries, LeafName, StateEntry, Terms};
+use packcast_protocol::{DeviceId, GroupName, PackageVersion};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{NewAssignment, StatePart};
 
+use super::downgrade::LaterPackages;
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
@@ -59,12 +60,46 @@ pub(super) async fn decide(
     let repeated = outcomes.iter().filter(|(_, outcome)| may_repeat(outcome));
     let names = repeated.map(|(device, _)| LeafName::Device(device.clone()));
     let state = current_part(target, names.collect()).await?;
-    let decided = outcomes.into_iter().map(|(device, outcome)| Decided {
-        plan: plan(&state, &device, assignment, &outcome),
-        device,
-        outcome,
+    let mut deployed = later_versions(target, package, assignment, &outcomes).await?;
+    let decided = outcomes.into_iter().map(|(device, outcome)| {
+        let is_allowed = |entry: &StateEntry| entry.terms == Terms::allowing_downgrade();
+        let document = state.device(&device).ok().flatten();
+        let entry = document.and_then(|document| document.packages.of(package.id));
+        let outcome = match deployed.remove(&device) {
+            Some(deployed) if !entry.is_some_and(is_allowed) => {
+                AssignOutcome::Downgrade { deployed }
+            }
+            _ => outcome,
+        };
+        Decided {
+            plan: plan(&state, &device, assignment, &outcome),
+            device,
+            outcome,
+        }
     });
     Ok(decided.collect())
+}
+
+/// Returns the later version that each device has deployed, if the assignment would be a downgrade
+/// that it does not allow.
+async fn later_versions(
+    target: &Target,
+    package: &PackageRecord,
+    assignment: &NewAssignment,
+    outcomes: &[(DeviceId, AssignOutcome)],
+) -> Result<BTreeMap<DeviceId, PackageVersion>, Failure> {
+    if assignment.terms == Terms::allowing_downgrade() {
+        return Ok(BTreeMap::new());
+    }
+    let devices = outcomes.iter().filter(|(_, outcome)| {
+        matches!(
+            outcome,
+            AssignOutcome::New { .. } | AssignOutcome::AlreadyOpen { .. }
+        )
+    });
+    let devices: Vec<DeviceId> = devices.map(|(device, _)| device.clone()).collect();
+    let later = LaterPackages::find(target, package).await?;
+    later.deployed_on(target, &devices).await
 }
 
 /// Decides on the assignment to each of these groups.
@@ -126,6 +161,8 @@ fn plan(
         | AssignOutcome::Deleted
         | AssignOutcome::NotPublished
         | AssignOutcome::NotForDevice
+        | AssignOutcome::OtherSystem
+        | AssignOutcome::Downgrade { .. }
         | AssignOutcome::UnknownDevice => Plan::Nothing,
     }
 }

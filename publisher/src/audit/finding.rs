@@ -1,10 +1,8 @@
 //! Findings of an audit: sentences, each with a remedy.
 
-use std::borrow::Cow;
-
 use packcast_protocol::state::key_list::KeyChainError;
 use packcast_protocol::state::{CommitId, LeafName, NodeHash};
-use packcast_protocol::{LocationName, PackageId, UnixTime, with_causes};
+use packcast_protocol::{PackageId, UnixTime, with_causes};
 use packcast_rollout::state::EntryOwner;
 use serde::{Serialize, Serializer};
 
@@ -67,18 +65,6 @@ pub enum Finding {
     Documents(#[source] StateError),
     #[error("{0}")]
     Record(RecordDifference),
-    #[error("location {location} has no record")]
-    LocationNotRecorded { location: LocationName },
-    #[error("location {location} is on record, and does not exist in the signed state")]
-    LocationOnlyRecorded { location: LocationName },
-    #[error(
-        "the record of location {location} has another address: expected {expected}, found {found}"
-    )]
-    OtherAddress {
-        location: LocationName,
-        expected: String,
-        found: String,
-    },
     #[error("the head leaves out commit {commit}, which this machine remembers")]
     Forgotten { commit: CommitId },
     #[error("this machine has signed commit {commit}, which is not the head yet")]
@@ -104,7 +90,7 @@ pub enum Finding {
 }
 
 const TABLE: &str = "find out who can write to the table; then restore the table from a back-up";
-const RECORD: &str = "devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'";
+const RECORD: &str = "devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'";
 
 impl Finding {
     /// Returns the part of the audit that the finding belongs to.
@@ -125,7 +111,7 @@ impl Finding {
             Self::NoPackage { .. } | Self::OtherManifest { .. } | Self::Manifest { .. } => {
                 AuditPart::Packages
             }
-            _ => AuditPart::Records,
+            Self::Record(_) => AuditPart::Records,
         }
     }
 
@@ -136,7 +122,7 @@ impl Finding {
                 "compare the trust line with that of another machine, and find out who can write to the table"
             }
             Self::LeftOut { .. } | Self::Forgotten { .. } => {
-                "if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who"
+                "if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'"
             }
             Self::HeadExpired { .. } | Self::HeadExpiresSoon { .. } => {
                 "run 'packcast sign' to sign the state again"
@@ -145,7 +131,7 @@ impl Finding {
                 "if nobody replaced a root key, find out who can write to the table"
             }
             Self::ListExpired { .. } | Self::ListExpiresSoon { .. } => {
-                "ask the owner of a root key to renew the key list"
+                "run 'packcast sign' with a root key, or with --root-key FILE"
             }
             Self::Unfinished { .. } => "run the interrupted command again: it completes the commit",
             Self::NoPackage { .. } => "unassign the package with 'packcast unassign'",
@@ -164,19 +150,14 @@ impl Finding {
             | Self::Tree { .. }
             | Self::OtherRoot { .. }
             | Self::Documents(_) => TABLE,
-            _ => RECORD,
+            Self::Record(_) => RECORD,
         }
     }
 
     /// Returns the leaf whose record differs. `None` if the finding is not about a record.
-    pub(super) fn leaf(&self) -> Option<Cow<'_, LeafName>> {
+    pub(super) const fn leaf(&self) -> Option<&LeafName> {
         match self {
-            Self::Record(difference) => Some(Cow::Borrowed(&difference.leaf)),
-            Self::LocationNotRecorded { location }
-            | Self::LocationOnlyRecorded { location }
-            | Self::OtherAddress { location, .. } => {
-                Some(Cow::Owned(LeafName::Location(location.clone())))
-            }
+            Self::Record(difference) => Some(&difference.leaf),
             _ => None,
         }
     }
@@ -229,10 +210,6 @@ mod tests {
         "lab".parse().unwrap()
     }
 
-    fn location() -> LocationName {
-        "cdn".parse().unwrap()
-    }
-
     fn package() -> PackageId {
         "1795000000".parse().unwrap()
     }
@@ -275,17 +252,6 @@ mod tests {
         vec![
             record(DifferenceKind::Settings),
             record(DifferenceKind::Package(package)),
-            Finding::LocationNotRecorded {
-                location: location(),
-            },
-            Finding::LocationOnlyRecorded {
-                location: location(),
-            },
-            Finding::OtherAddress {
-                location: location(),
-                expected: "a.example.net".to_owned(),
-                found: "b.example.net".to_owned(),
-            },
         ]
     }
 
@@ -338,7 +304,7 @@ mod tests {
         History: the table has no commit 7-DIGEST: it has lost the commit, or hides it
           find out who can write to the table; then restore the table from a back-up
         History: the history of the head leaves out commit 7-DIGEST, which a publisher key has signed
-          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who
+          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'
         History: the ancestors of the head leave out commit 7-DIGEST, which is in its history
           find out who can write to the table; then restore the table from a back-up
         History: the head expired 2026-11-18 11:06:40 UTC: no device begins a package
@@ -347,20 +313,17 @@ mod tests {
         Keys: the table has a key list that does not count: key list 3 is signed by a root key that the key list before it does not name
           if nobody replaced a root key, find out who can write to the table
         Keys: key list 3 expired 2026-11-18 11:06:40 UTC: no device begins a package
-          ask the owner of a root key to renew the key list
+          run 'packcast sign' with a root key, or with --root-key FILE
         Keys: key list 3 expires 2026-11-18 11:06:40 UTC
         Trees: cannot read the tree of groups: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
           find out who can write to the table; then restore the table from a back-up
         Trees: the tree of groups has another root: expected 0707070707070707070707070707070707070707070707070707070707070707, found 0000000000000000000000000000000000000000000000000000000000000000
         Trees: cannot read the documents of the head: the table has no page 0707070707070707070707070707070707070707070707070707070707070707
         Records: group/lab: packages or settings differ
-          devices with a Packcast agent follow the signed state; find out who can write to the table, then run the command again that made the change in 'packcast log'
+          devices with a Packcast agent follow the signed state; find out who can write to the table, then run 'packcast sign --all-records'
         Records: group/lab: its entry under package 1795000000 is missing or left over
-        Records: location cdn has no record
-        Records: location cdn is on record, and does not exist in the signed state
-        Records: the record of location cdn has another address: expected a.example.net, found b.example.net
         Memory: the head leaves out commit 7-DIGEST, which this machine remembers
-          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who
+          if nobody restored the table or replaced a key, somebody put an earlier head back: change nothing until you know who; after a restore, run 'packcast sign --restored'
         Memory: this machine has signed commit 7-DIGEST, which is not the head yet
           run the interrupted command again: it completes the commit
         Packages: package 1795000000 of group lab has no record, or it was deleted

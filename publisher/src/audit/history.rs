@@ -14,7 +14,9 @@ use super::trees::LoadedTrees;
 use super::{AuditReport, Findings};
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
-use crate::state::{CommitStanding, History, StateError, TargetState, Trees};
+use crate::state::{
+    CommitStanding, History, StateError, TargetState, Trees, check_lists, recorded_order,
+};
 use crate::warning::Warning;
 
 /// Remaining validity below which an audit has a finding, in seconds: 30 days.
@@ -52,7 +54,7 @@ pub(super) async fn check_commits(
     found: &mut Findings,
 ) -> Result<BTreeSet<LeafName>, StateError> {
     let keys = history.state.keys();
-    let recorded = history.records().recorded_changes().await?;
+    let recorded = recorded_order(history.records()).await?;
     let mut unwritten = BTreeSet::new();
     while let Some(past) = history.next().await? {
         report.commits += 1;
@@ -117,6 +119,10 @@ pub(super) fn check_memory(
     report: &mut AuditReport,
     found: &mut Findings,
 ) -> Result<(), Failure> {
+    match check_lists(memory, state) {
+        Err(error @ StateError::LacksList { .. }) => found.push(Finding::Head(error)),
+        checked => checked?,
+    }
     let head = state.head.as_ref().map(|head| &head.commit);
     let id = head.map(VerifiedCommit::id);
     let lines = memory.memory().lines();

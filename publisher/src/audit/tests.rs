@@ -4,6 +4,7 @@ use packcast_protocol::{DeviceId, with_causes};
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
+use packcast_store::records::RecordedHead;
 use packcast_testing::fault::FaultRates;
 use serde_json::Value;
 
@@ -129,11 +130,11 @@ async fn a_target_without_commits_has_no_findings() {
 async fn records_that_differ_from_the_state_are_found() {
     let sample = Sample::start(342).await;
     let table = &sample.target.table;
-    let name = || "cdn".parse().unwrap();
-    let cdn = table.records.remove_location(&name()).await.unwrap();
+    let cdn = table.records.locations().await.unwrap().remove(0);
+    table.delete("CATALOG", "LOCATION#cdn").await;
     let other = LocationRecord {
         name: "mirror".parse().unwrap(),
-        ..cdn.unwrap()
+        ..cdn
     };
     table.records.add_location(&other).await.unwrap();
     let mut state = table.item("GROUP#lab", "STATE").await;
@@ -145,10 +146,10 @@ async fn records_that_differ_from_the_state_are_found() {
     table.put(&device).await;
     let report = sample.audit().await;
     insta::assert_snapshot!(sample.sentences(&report.findings), @"
-    Records: location cdn has no record
-    Records: location mirror is on record, and does not exist in the signed state
     Records: device/DEVICE1: groups or assigned packages differ
     Records: group/lab: packages or settings differ
+    Records: location/cdn: only the head or only the records have it
+    Records: location/mirror: only the head or only the records have it
     ");
     insta::assert_snapshot!(failures([report.conclude().unwrap_err()]), @"
     Conflict: the audit found 4 problems
@@ -180,28 +181,23 @@ async fn records_of_a_running_command_are_named_as_such() {
         sample.sentences(&early.unwritten)
     );
     // Other records of the same time are findings at once.
-    let name = "cdn".parse().unwrap();
-    let order = sample
-        .target
-        .table
-        .records
-        .head()
-        .await
-        .unwrap()
-        .unwrap()
-        .order;
-    let records = &sample.target.table.records;
-    records.record_changes(order).await.unwrap();
-    records.remove_location(&name).await.unwrap();
+    let table = &sample.target.table;
+    let head = table.records.head().await.unwrap().unwrap();
+    let recorded = RecordedHead {
+        order: head.order,
+        commit: head.commit.id,
+    };
+    table.records.record_head(&recorded).await.unwrap();
+    table.delete("CATALOG", "LOCATION#cdn").await;
     let early = sample.audit_after(60).await;
     assert_eq!(sample.sentences(&early.unwritten), "");
     insta::assert_snapshot!(sample.sentences(&early.findings), @"
-    Records: location cdn has no record
     Records: device/DEVICE2: the record follows from another document
     Records: group/lab: packages or settings differ
     Records: group/lab: its entry under package TOOL is missing or left over
     Records: group/lab: other devices are members
     Records: group/lab: the number of members is wrong
+    Records: location/cdn: only the head or only the records have it
     ");
 }
 
@@ -385,8 +381,8 @@ async fn a_state_that_ends_soon_is_found_in_time() {
 #[test]
 fn findings_above_the_maximum_are_counted() {
     let mut found = Findings::default();
-    let finding = || Finding::LocationNotRecorded {
-        location: "cdn".parse().unwrap(),
+    let finding = || Finding::HeadExpired {
+        expires: UnixTime(1_795_000_000),
     };
     found.extend((0..MAX_FINDINGS + 2).map(|_| finding()));
     let all = found.into_all();

@@ -1,6 +1,6 @@
 //! Device commands for OCS agents.
 
-use packcast_protocol::DeviceId;
+use packcast_protocol::{DeviceId, terminal};
 use packcast_rollout::DeviceCommand;
 use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use serde::Serialize;
@@ -10,7 +10,6 @@ use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::target::Target;
-use crate::text::printable;
 
 /// A device command that the check-in function sends to the device.
 #[derive(Debug, Serialize)]
@@ -52,7 +51,7 @@ fn refusal(id: &DeviceId, agent: &str, why: CommandRefusal) -> Failure {
         )),
         CommandRefusal::NotUnix => Failure::failed(format!(
             "cannot send a command to {id}: its agent {:?} is not the OCS Unix agent, and no other agent is known to obey device commands",
-            printable(agent)
+            terminal::line(agent)
         ))
         .hint("wait for the report of the agent, which also ends a withdrawn task; the agent gives up a package after its timeout"),
     }

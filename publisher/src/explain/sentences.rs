@@ -1,10 +1,11 @@
 //! Sentences for the reasons of an explanation, and for the next steps.
 
+use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason};
 
-use crate::device::exclusion;
-use crate::package::named;
+use crate::device::{exclusion, waits};
+use crate::package::{PUBLISH_AGAIN_HINT, named};
 use crate::text;
 
 /// A reason and the next step, in words.
@@ -15,9 +16,12 @@ pub(super) struct Sentences {
     pub(super) next: String,
 }
 
-/// The next step if the package itself cannot be deployed any more.
+/// The next step if the package was deleted.
 const PUBLISH_ANOTHER_VERSION: &str =
     "publish the package under another version, and assign that version";
+
+/// The next step if the audience of the package leaves out the device.
+const PUBLISH_FOR_THE_DEVICE: &str = "publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version";
 
 /// The device and the package of an explanation.
 pub(super) struct SentenceSubject<'a> {
@@ -125,6 +129,15 @@ impl Words<'_> {
                 "{package} was announced to {host} {}, and the device has not reported since.",
                 text::time(*announced_at)
             ),
+            Reason::Waits {
+                announced_at,
+                wait,
+                until,
+            } => format!(
+                "{package} was announced to {host} {}, and waits: {}.",
+                text::time(*announced_at),
+                waits::reason(*wait, *until)
+            ),
             Reason::Cancelling { announced_at } => format!(
                 "{package} was announced to {host} {}, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.",
                 text::time(*announced_at)
@@ -141,11 +154,23 @@ impl Words<'_> {
                 "{package} is not announced to {host} until the device has reported on {}, which has a higher priority: strict pacing announces one priority at a time.",
                 (self.subject.name_of)(*behind)
             ),
+            Reason::NotApplicable => self.not_applicable(),
             Reason::Succeeded | Reason::Failed | Reason::Cancelled => self
                 .subject
                 .finished
                 .map_or_else(String::new, |finished| self.result(finished)),
         }
+    }
+
+    fn not_applicable(&self) -> String {
+        let Self { host, package, .. } = self;
+        let os = self.subject.record.map(|record| record.os.as_str());
+        let runs = match os.filter(|os| !os.is_empty()) {
+            Some(os) => format!("{host} runs {os}"),
+            None => format!("{host} runs another system"),
+        };
+        let platform = text::platform(self.subject.package.platform);
+        format!("{package} is for {platform}, and {runs}, so the device does not get it.")
     }
 
     fn withdrawn(&self, announced_at: UnixTime, was_told_to_drop: bool) -> String {
@@ -215,10 +240,13 @@ impl Words<'_> {
             Reason::NoLocation => format!(
                 "run 'packcast location list' to see the locations, then 'packcast activate {package}'"
             ),
-            Reason::Expired { .. } | Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
-            Reason::NotInAudience => {
-                "publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version".to_owned()
+            Reason::Expired { .. } => PUBLISH_AGAIN_HINT.to_owned(),
+            Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
+            Reason::Waits { wait, .. } => self.next_of_waiting(*wait),
+            Reason::NotApplicable => {
+                "no action is needed; publish the package under another version with another --platform if the device can run it".to_owned()
             }
+            Reason::NotInAudience => PUBLISH_FOR_THE_DEVICE.to_owned(),
             Reason::OcsAgent => {
                 "publish the package under another version without --only-for and --only-for-group, and assign that version".to_owned()
             }
@@ -247,13 +275,76 @@ impl Words<'_> {
     }
 }
 
+impl Words<'_> {
+    /// Returns the next step for an announced package with which the device does not begin.
+    fn next_of_waiting(&self, wait: WaitWord) -> String {
+        let Self { id, package, .. } = self;
+        match wait {
+            WaitWord::NoKeyList => {
+                "run 'packcast keys show', and compare the trust line with agent.toml on the device"
+                    .to_owned()
+            }
+            WaitWord::KeyListExpired | WaitWord::CommitExpired if self.clock_is_wrong() => {
+                "correct the clock of the device, which differs by more than five minutes"
+                    .to_owned()
+            }
+            WaitWord::KeyListExpired | WaitWord::CommitExpired => {
+                "run 'packcast sign' to renew the state, then wait for the next check-in".to_owned()
+            }
+            WaitWord::NoCommit | WaitWord::Incomplete | WaitWord::NotAssigned => {
+                "wait for the next check-in; if the reason stays, run 'packcast audit'".to_owned()
+            }
+            WaitWord::OtherManifest => "run 'packcast audit' to find the difference".to_owned(),
+            WaitWord::Unreadable | WaitWord::UnknownTerm => {
+                "update the Packcast agent on the device".to_owned()
+            }
+            WaitWord::Used => {
+                format!("run 'packcast assign {package} --device {id}' to assign the package again")
+            }
+            WaitWord::Downgrade => format!(
+                "run 'packcast assign {package} --device {id} --allow-downgrade' to allow the downgrade"
+            ),
+            WaitWord::OtherAudience => PUBLISH_FOR_THE_DEVICE.to_owned(),
+            WaitWord::Unreachable => {
+                "run 'packcast location check', and check the network of the device".to_owned()
+            }
+            WaitWord::Behind => {
+                format!("run 'packcast device show {id}' to find the package of higher priority")
+            }
+            WaitWord::Clock => "correct the clock of the device".to_owned(),
+            WaitWord::Held => {
+                "run 'packcast status' to see if the target is paused; otherwise wait for the next check-in"
+                    .to_owned()
+            }
+            WaitWord::Unanswered => {
+                "no action is needed; the device asks again, with growing pauses".to_owned()
+            }
+            WaitWord::Term => "no action is needed; the device begins on its own".to_owned(),
+            WaitWord::Other => {
+                "run 'packcast-agent status' on the device to see the reason in words".to_owned()
+            }
+        }
+    }
+
+    fn clock_is_wrong(&self) -> bool {
+        let machine = self
+            .subject
+            .record
+            .and_then(|record| record.machine.as_ref());
+        machine.is_some_and(|machine| machine.clock.is_some())
+    }
+}
+
 /// Returns the next step for a deleted package, which no device gets any more.
 fn next_of_deleted(reason: &Reason) -> String {
     match reason {
         Reason::Succeeded | Reason::InHistory => {
             "no action is needed; the package was deleted since"
         }
-        Reason::NeverSeen | Reason::Withdrawn { .. } | Reason::Unassigned { .. } => {
+        Reason::NeverSeen
+        | Reason::NotApplicable
+        | Reason::Withdrawn { .. }
+        | Reason::Unassigned { .. } => {
             "no action is needed; the package was deleted, and no device gets it any more"
         }
         _ => PUBLISH_ANOTHER_VERSION,
@@ -266,9 +357,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
+    use packcast_protocol::api::BoundedText;
+    use packcast_protocol::manifest::Platform;
     use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
-    use packcast_rollout::{ExclusionKind, WriteBudget};
+    use packcast_rollout::{ClockError, ExclusionKind, MachineRecord, WriteBudget};
 
     use super::*;
     use crate::rendered::package_record;
@@ -280,18 +373,20 @@ mod tests {
             device: id,
             host_name: "web01".to_owned(),
             agent: String::new(),
-            os: String::new(),
+            os: "Debian GNU/Linux 12".to_owned(),
             first_seen: AT,
             last_seen: AT,
             inventory_asked: None,
             inventory_received: None,
+            machine: None,
             budget: WriteBudget::default(),
         }
     }
 
     /// Renders the sentences of each reason, for a device that checked in.
     fn render(id: DeviceId, state: PackageState, reasons: Vec<Reason>) -> String {
-        let (record, package) = (device(id), package_record(state));
+        let (record, mut package) = (device(id), package_record(state));
+        package.platform = Platform::Windows;
         let mut rendered = String::new();
         for reason in reasons {
             let (outcome, code) = match reason {
@@ -307,6 +402,7 @@ mod tests {
                 detail: None,
                 output_tail: None,
                 mandate: None,
+                used: BTreeSet::new(),
                 finished_at: AT,
             };
             let excluded = Exclusion {
@@ -354,6 +450,7 @@ mod tests {
             Reason::NoLocation,
             Reason::Expired { expired_at: AT },
             Reason::Deleted { deleted_at: AT },
+            Reason::NotApplicable,
             Reason::NotInAudience,
             Reason::OcsAgent,
             Reason::BehindPriority {
@@ -402,9 +499,11 @@ mod tests {
         NoLocation: tool@1 is active at no location, so it is not announced to web01.
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
-          next: publish the package under another version, and assign that version
+          next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
+        NotApplicable: tool@1 is for Windows, and web01 runs Debian GNU/Linux 12, so the device does not get it.
+          next: no action is needed; publish the package under another version with another --platform if the device can run it
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
@@ -457,9 +556,11 @@ mod tests {
         NoLocation: tool@1 is active at no location, so it is not announced to web01.
           next: run 'packcast location list' to see the locations, then 'packcast activate tool@1'
         Expired: tool@1 expired 2026-11-18 11:06:40 UTC, so agents no longer deploy it.
-          next: publish the package under another version, and assign that version
+          next: publish its content under another version, and assign that version: devices deploy it as a new package
         Deleted: tool@1 was deleted 2026-11-18 11:06:40 UTC, before web01 deployed it.
           next: publish the package under another version, and assign that version
+        NotApplicable: tool@1 is for Windows, and web01 runs Debian GNU/Linux 12, so the device does not get it.
+          next: no action is needed; publish the package under another version with another --platform if the device can run it
         NotInAudience: tool@1 is only for its audience, and web01 is not in the audience.
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
@@ -492,9 +593,107 @@ mod tests {
     }
 
     #[test]
+    fn each_reason_to_wait_has_a_next_step() {
+        let words = [
+            WaitWord::NoKeyList,
+            WaitWord::KeyListExpired,
+            WaitWord::NoCommit,
+            WaitWord::CommitExpired,
+            WaitWord::Incomplete,
+            WaitWord::Unreadable,
+            WaitWord::NotAssigned,
+            WaitWord::Used,
+            WaitWord::OtherManifest,
+            WaitWord::UnknownTerm,
+            WaitWord::Term,
+            WaitWord::Downgrade,
+            WaitWord::OtherAudience,
+            WaitWord::Unreachable,
+            WaitWord::Behind,
+            WaitWord::Clock,
+            WaitWord::Held,
+            WaitWord::Unanswered,
+            WaitWord::Other,
+        ];
+        let reasons = words.map(|wait| Reason::Waits {
+            announced_at: AT,
+            wait,
+            until: None,
+        });
+        let rendered = render(packcast_agent(), PackageState::Draft, reasons.into());
+        insta::assert_snapshot!(rendered, @"
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device follows no key list.
+          next: run 'packcast keys show', and compare the trust line with agent.toml on the device
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the key list of the device has expired.
+          next: run 'packcast sign' to renew the state, then wait for the next check-in
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device holds no commit.
+          next: wait for the next check-in; if the reason stays, run 'packcast audit'
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the state of the device has expired.
+          next: run 'packcast sign' to renew the state, then wait for the next check-in
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device lacks parts of its state.
+          next: wait for the next check-in; if the reason stays, run 'packcast audit'
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device cannot read a document of its state.
+          next: update the Packcast agent on the device
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the state of the device does not assign the package.
+          next: wait for the next check-in; if the reason stays, run 'packcast audit'
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device has used up every assignment of the package.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu' to assign the package again
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the announced manifest is not the assigned one.
+          next: run 'packcast audit' to find the difference
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the assignment has a term that the device does not know.
+          next: update the Packcast agent on the device
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a term of the assignment is not met yet.
+          next: no action is needed; the device begins on its own
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a later package of the same name is deployed on the device.
+          next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --allow-downgrade' to allow the downgrade
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the package is for other devices.
+          next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: no location delivers the package.
+          next: run 'packcast location check', and check the network of the device
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a package of higher priority waits for its locations.
+          next: run 'packcast device show key:olgw5bbcyqd7w3ijq2ipceylpu' to find the package of higher priority
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the package has expired by the clock of the device, which is wrong.
+          next: correct the clock of the device
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the function does not let the device begin the package.
+          next: run 'packcast status' to see if the target is paused; otherwise wait for the next check-in
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the function has not answered if the device may begin.
+          next: no action is needed; the device asks again, with growing pauses
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device reports a reason of a later version.
+          next: run 'packcast-agent status' on the device to see the reason in words
+        ");
+    }
+
+    #[test]
+    fn a_device_with_a_wrong_clock_needs_another_clock() {
+        let mut record = device(packcast_agent());
+        record.machine = Some(MachineRecord {
+            platform: BoundedText::tail("linux-x86_64"),
+            id: None,
+            other: None,
+            clock: Some(ClockError::Ahead),
+        });
+        let package = package_record(PackageState::Draft);
+        let subject = SentenceSubject {
+            device: &record.device,
+            record: Some(&record),
+            excluded: None,
+            package: &package,
+            finished: None,
+            name_of: &|id| id.to_string(),
+        };
+        let reason = Reason::Waits {
+            announced_at: AT,
+            wait: WaitWord::CommitExpired,
+            until: None,
+        };
+        let sentences = Sentences::new(&subject, &reason);
+        insta::assert_snapshot!(sentences.next, @"correct the clock of the device, which differs by more than five minutes");
+    }
+
+    #[test]
     fn a_deleted_package_has_next_steps_of_its_own() {
         let deleted = PackageState::Deleted { deleted_at: AT };
-        let rendered = render(packcast_agent(), deleted, reasons());
+        let rendered = render(packcast_agent(), deleted.clone(), reasons());
         let next_steps = rendered.lines().filter(|line| line.starts_with("  next"));
         let next_steps: BTreeSet<&str> = next_steps.collect();
         let next_steps: Vec<&str> = next_steps.into_iter().collect();

@@ -3,11 +3,11 @@
 //! All devices change in one commit of the signed state, and then their records. After an
 //! interruption, the same operation completes the remaining records.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, GroupName};
-use packcast_rollout::membership::MAX_GROUPS;
+use packcast_rollout::membership::{MAX_GROUPS, Memberships};
 use packcast_rollout::state::{ChangeOutcome, StateChange};
 use packcast_store::records::DeviceProjected;
 use serde::Serialize;
@@ -24,6 +24,10 @@ use crate::text::count;
 
 /// The number of devices in one lookup.
 const BATCH: usize = 100;
+
+/// The number of lookups at a time. One after the other, they would take most of the time of the
+/// command.
+const BATCHES_AT_ONCE: usize = 8;
 
 /// The number of devices that the document about a commit names.
 const NAMED: usize = 5;
@@ -60,14 +64,18 @@ pub async fn add(
     let names = checked(target, group, names).await?;
     progress.begin(Work::Adding, names.len() as u64);
     let mut result = MembersChanged::default();
-    let mut joining = Joining::default();
-    for batch in names.chunks(BATCH) {
-        let devices = look_up(target, batch, &mut result).await?;
-        // Reading a membership costs a hundredth of a read unit.
-        let known = target.records.memberships(&devices).await?;
-        for device in devices {
-            let memberships = known.iter().find(|(known, _)| *known == device);
-            match memberships.map(|(_, groups)| groups) {
+    let (mut joining, mut distinct) = (Joining::default(), HashSet::new());
+    let mut batches = stream::iter(names.chunks(BATCH))
+        .map(|batch| known_devices(target, batch))
+        .buffered(BATCHES_AT_ONCE);
+    while let Some((found, known)) = batches.try_next().await? {
+        let looked_up = found.names;
+        for device in result.add_found(found) {
+            // A host name and an id may lead to one device.
+            if !distinct.insert(device.clone()) {
+                continue;
+            }
+            match known.get(&device) {
                 Some(groups) if groups.includes(group) => joining.members.insert(device),
                 Some(groups) if groups.joined().count() < MAX_GROUPS => joining.new.insert(device),
                 Some(_) => {
@@ -80,8 +88,9 @@ pub async fn add(
                 }
             };
         }
-        progress.advance(batch.len() as u64);
+        progress.advance(looked_up);
     }
+    drop(batches);
     progress.end();
     if joining.is_empty() {
         complete_records(target, progress).await?;
@@ -126,10 +135,14 @@ pub async fn remove(
     progress.begin(Work::Removing, names.len() as u64);
     let mut result = MembersChanged::default();
     let mut devices = BTreeSet::new();
-    for batch in names.chunks(BATCH) {
-        devices.extend(look_up(target, batch, &mut result).await?);
-        progress.advance(batch.len() as u64);
+    let mut batches = stream::iter(names.chunks(BATCH))
+        .map(|batch| look_up(target, batch))
+        .buffered(BATCHES_AT_ONCE);
+    while let Some(found) = batches.try_next().await? {
+        progress.advance(found.names);
+        devices.extend(result.add_found(found));
     }
+    drop(batches);
     progress.end();
     if devices.is_empty() {
         complete_records(target, progress).await?;
@@ -206,33 +219,62 @@ async fn checked(
     known(target, group).await?;
     let mut names = names.to_vec();
     let mut seen = HashSet::with_capacity(names.len());
-    names.retain(|name| seen.insert(name.to_string()));
+    names.retain(|name| seen.insert(name.same()));
     Ok(names)
 }
 
-/// Looks up a batch of names. Names of no device, or of several devices, are counted as refused.
-async fn look_up(
-    target: &Target,
-    names: &[DeviceName],
-    result: &mut MembersChanged,
-) -> Result<Vec<DeviceId>, Failure> {
-    let found: Vec<DeviceMatch> = stream::iter(names)
+/// The devices with the names of a batch.
+#[derive(Debug, Default)]
+struct FoundDevices {
+    /// The number of names.
+    names: u64,
+    devices: Vec<DeviceId>,
+    /// Names of no device.
+    unknown: Vec<String>,
+    /// Names of several devices.
+    ambiguous: Vec<String>,
+}
+
+/// Looks up a batch of names.
+async fn look_up(target: &Target, names: &[DeviceName]) -> Result<FoundDevices, Failure> {
+    let matches: Vec<DeviceMatch> = stream::iter(names)
         .map(|name| name.look_up(target))
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
-    let mut devices = Vec::with_capacity(names.len());
-    for (name, found) in names.iter().zip(found) {
-        match found {
-            DeviceMatch::One(device) => devices.push(device),
-            DeviceMatch::None => result.unknown.push(name.to_string()),
-            DeviceMatch::Several(_) => result.ambiguous.push(name.to_string()),
+    let mut found = FoundDevices {
+        names: names.len() as u64,
+        ..FoundDevices::default()
+    };
+    for (name, matched) in names.iter().zip(matches) {
+        match matched {
+            DeviceMatch::One(device) => found.devices.push(device),
+            DeviceMatch::None => found.unknown.push(name.to_string()),
+            DeviceMatch::Several(_) => found.ambiguous.push(name.to_string()),
         }
     }
-    Ok(devices)
+    Ok(found)
+}
+
+/// Looks up a batch of names, and reads the groups of the devices that are on record.
+async fn known_devices(
+    target: &Target,
+    names: &[DeviceName],
+) -> Result<(FoundDevices, BTreeMap<DeviceId, Memberships>), Failure> {
+    let found = look_up(target, names).await?;
+    // Reading a membership costs a hundredth of a read unit.
+    let known = target.records.memberships(&found.devices).await?;
+    Ok((found, known.into_iter().collect()))
 }
 
 impl MembersChanged {
+    /// Counts names without a device, or with several devices, as refused. Returns the devices.
+    fn add_found(&mut self, found: FoundDevices) -> Vec<DeviceId> {
+        self.unknown.extend(found.unknown);
+        self.ambiguous.extend(found.ambiguous);
+        found.devices
+    }
+
     /// Returns the number of devices that could not be added or removed.
     pub fn refused(&self) -> usize {
         self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()
@@ -273,6 +315,26 @@ impl MembersChanged {
 mod tests {
     use super::*;
     use crate::rendered::failures;
+    use crate::test_target::{TestTarget, create_lab, lab};
+
+    #[tokio::test]
+    async fn a_device_under_several_names_is_changed_once() {
+        let target = TestTarget::start(360).await;
+        let device = target.table.device(2).await;
+        target.change_all(&[create_lab()]).await;
+        let id = device.to_string();
+        let names = ["pc2", "PC2", id.as_str(), "pc9", "PC9"].map(|name| name.parse().unwrap());
+        let signer = || Signer::new(&target.target, None);
+        let progress = Progress::none();
+        let added = add(&target.target, &lab(), &names, signer(), &progress).await;
+        let added = added.unwrap();
+        assert_eq!((added.changed, added.unchanged), (1, 0));
+        assert_eq!(added.unknown, ["pc9"]);
+        let removed = remove(&target.target, &lab(), &names, signer(), &progress).await;
+        let removed = removed.unwrap();
+        assert_eq!((removed.changed, removed.unchanged), (1, 0));
+        assert_eq!(removed.unknown, ["pc9"]);
+    }
 
     #[test]
     fn a_command_with_many_devices_counts_them() {

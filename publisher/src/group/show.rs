@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::of_all_or_known;
 use crate::failure::Failure;
-use crate::state::warn_of_open_records;
+use crate::package::warn_of_packages;
 use crate::target::Target;
 
 /// A group with its packages and, on request, its devices.
@@ -29,16 +29,17 @@ pub async fn show(
     with_devices: bool,
 ) -> Result<GroupDetails, Failure> {
     let state = of_all_or_known(target, group).await?;
-    warn_of_open_records(target).await?;
     let ids: Vec<PackageId> = state.assignments.iter().map(|a| a.package).collect();
     let devices = if with_devices {
         Some(target.records.members(group).await?)
     } else {
         None
     };
+    let packages = target.records.packages_of(&ids).await?;
+    warn_of_packages(target, &packages).await?;
     Ok(GroupDetails {
         size: target.records.size(group).await?,
-        packages: target.records.packages_of(&ids).await?,
+        packages,
         devices,
         state,
     })

@@ -14,6 +14,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -48,10 +49,10 @@ pub struct KeptFragments {
 /// Errors from uploading the fragments.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("cannot read the source")]
-    Read(#[source] io::Error),
-    #[error("cannot publish the source: the source changed during the publication")]
-    Changed,
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot publish {}: it changed during the publication", path.display())]
+    Changed { path: PathBuf },
     #[error("cannot store a fragment")]
     Put(#[from] PutError),
     #[error("cannot list the stored objects")]
@@ -68,7 +69,7 @@ impl BuildError {
         match self {
             Self::Put(error) => error.is_retryable(),
             Self::List(error) | Self::Compare(error) => error.is_retryable(),
-            Self::Read(_) | Self::Changed | Self::Stopped => false,
+            Self::Read { .. } | Self::Changed { .. } | Self::Stopped => false,
         }
     }
 }
@@ -95,18 +96,34 @@ impl SourceFragment {
 
 /// The file of the archive, which several uploads read in turn.
 #[derive(Clone)]
-struct SharedFile(Arc<Mutex<File>>);
+struct SharedFile {
+    file: Arc<Mutex<File>>,
+    path: Arc<Path>,
+}
 
 impl SharedFile {
+    fn changed(&self) -> BuildError {
+        BuildError::Changed {
+            path: self.path.to_path_buf(),
+        }
+    }
+
+    fn unreadable(&self, source: io::Error) -> BuildError {
+        BuildError::Read {
+            path: self.path.to_path_buf(),
+            source,
+        }
+    }
+
     fn read(&self, start: u64, length: usize) -> Result<Bytes, BuildError> {
         let mut chunk = vec![0; length];
-        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(start))
-            .map_err(BuildError::Read)?;
+            .map_err(|error| self.unreadable(error))?;
         file.read_exact(&mut chunk)
             .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => BuildError::Changed,
-                _ => BuildError::Read(error),
+                io::ErrorKind::UnexpectedEof => self.changed(),
+                _ => self.unreadable(error),
             })?;
         Ok(chunk.into())
     }
@@ -125,8 +142,15 @@ pub async fn build(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<KeptFragments, BuildError> {
-    let file = source.reader().map_err(BuildError::Read)?;
-    let file = SharedFile(Arc::new(Mutex::new(file)));
+    let path = source.path();
+    let file = source.reader().map_err(|source| BuildError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let file = SharedFile {
+        file: Arc::new(Mutex::new(file)),
+        path: path.into(),
+    };
     let fragments = fragments(archive, folder, id);
     let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
     let mut missing = missing.into_iter();
@@ -230,7 +254,7 @@ fn digest_of_parts(
         parts.update(&chunk);
     }
     if Sha256Digest::from_bytes(whole.finalize().into()) != fragment.digest {
-        return Err(BuildError::Changed);
+        return Err(file.changed());
     }
     Ok(parts.finish())
 }
@@ -274,7 +298,7 @@ fn read(
         }
     }
     if Sha256Digest::from_bytes(digest.finalize().into()) != fragment.digest {
-        return Err(BuildError::Changed);
+        return Err(file.changed());
     }
     if let Some(last) = held_back {
         let _ = chunks.blocking_send(last);
@@ -288,10 +312,15 @@ mod tests {
 
     use packcast_archive::Limits;
     use packcast_protocol::FragmentSize;
+    use packcast_protocol::manifest::Platform;
     use packcast_store::Directory;
 
     use super::*;
     use crate::rendered::messages;
+
+    fn open(path: &Path) -> Source {
+        Source::open(path, Platform::Any, None, &Progress::none()).unwrap()
+    }
 
     /// Ten fragments that gzip cannot make smaller.
     fn archive(folder: &std::path::Path) -> std::path::PathBuf {
@@ -310,7 +339,7 @@ mod tests {
         )
         .unwrap();
         let path = folder.join("archive.tar.gz");
-        let packed = Source::open(&inside).unwrap();
+        let packed = open(&inside);
         io::copy(
             &mut packed.reader().unwrap(),
             &mut File::create(&path).unwrap(),
@@ -323,7 +352,7 @@ mod tests {
     async fn a_fragment_that_changed_is_never_stored() {
         let place = tempfile::tempdir().unwrap();
         let path = archive(place.path());
-        let source = Source::open(&path).unwrap();
+        let source = open(&path);
         let size = FragmentSize::try_from(1024).unwrap();
         let inspection = source
             .inspect(&Limits::default(), Some(size), |_| {})
@@ -343,7 +372,9 @@ mod tests {
             file.write_all(&[byte]).unwrap();
         };
         put(!whole[5000]);
-        assert!(matches!(run().await, Err(BuildError::Changed)));
+        assert!(
+            matches!(run().await, Err(BuildError::Changed { path: changed }) if changed == path)
+        );
         let changed = ObjectKey::fragment(
             &folder,
             id,
@@ -368,7 +399,7 @@ mod tests {
     async fn a_stored_fragment_with_other_bytes_of_the_same_length_is_not_kept() {
         let place = tempfile::tempdir().unwrap();
         let path = archive(place.path());
-        let source = Source::open(&path).unwrap();
+        let source = open(&path);
         let size = FragmentSize::try_from(1024).unwrap();
         let inspection = source
             .inspect(&Limits::default(), Some(size), |_| {})
@@ -398,8 +429,11 @@ mod tests {
     #[test]
     fn messages_of_build_errors() {
         let errors = [
-            BuildError::Read(io::Error::other("cause")),
-            BuildError::Changed,
+            BuildError::Read {
+                path: "/x".into(),
+                source: io::Error::other("cause"),
+            },
+            BuildError::Changed { path: "/x".into() },
             BuildError::Put(PutError::Conflict {
                 path: "p".to_owned(),
             }),
@@ -414,8 +448,8 @@ mod tests {
             BuildError::Stopped,
         ];
         insta::assert_snapshot!(messages(errors), @r"
-        cannot read the source
-        cannot publish the source: the source changed during the publication
+        cannot read /x
+        cannot publish /x: it changed during the publication
         cannot store a fragment
         cannot list the stored objects
         cannot compare a stored fragment with the source

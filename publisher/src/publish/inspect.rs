@@ -1,5 +1,6 @@
 //! Inspects an archive: its digests, and its entries as agents will read them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::PathBuf;
@@ -17,7 +18,9 @@ use packcast_protocol::{Archive, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_rollout::record::ArchiveRecord;
 use sha2::{Digest as _, Sha256};
 
+use super::links::Links;
 use super::source::Source;
+use crate::warning::Warning;
 
 /// Errors from inspecting an archive.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +29,8 @@ pub enum InspectError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot publish {}", path.display())]
     Archive { path: PathBuf, source: ArchiveError },
+    #[error("cannot publish {}: the file changed while it was read", path.display())]
+    Changed { path: PathBuf },
     #[error("cannot publish {}: the archive has no files", path.display())]
     NoFiles { path: PathBuf },
     #[error(transparent)]
@@ -71,15 +76,29 @@ pub struct Inspection {
 /// Facts about the entries of an archive, for the checks before publishing.
 #[derive(Clone, Debug, Default)]
 pub struct Contents {
-    /// The names of the files at the top of the archive.
+    /// The names of the files at the top of the archive, and of the links to files of the archive.
     pub top_files: Vec<String>,
+    /// The names of the other links at the top of the archive, and their targets.
+    pub top_links: Vec<(String, String)>,
+    /// The entries at the top of the archive. `None` for an entry that is not a file.
+    pub top: BTreeMap<String, Option<TopFile>>,
     pub files: u64,
     /// The length of the largest file.
     pub largest_file: u64,
     /// An entry at the top of the archive has a name that starts with a dot.
     pub top_dotfiles: bool,
+    /// The first path whose encoding the archive does not name.
+    pub guessed_path: Option<String>,
     /// For each system that cannot store all entries, the first such entry.
     pub unfit: Vec<Unfit>,
+}
+
+/// A file at the top of an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopFile {
+    /// The first bytes of the file, at most 256; none after the first 10,000 entries.
+    pub head: Vec<u8>,
+    pub is_executable: bool,
 }
 
 /// An entry that a system cannot store.
@@ -104,15 +123,54 @@ impl Contents {
         false
     }
 
+    /// Notes an entry at the top of the archive.
+    fn note_top(&mut self, entry: &Entry, content: &mut Content<'_>) -> Result<(), ArchiveError> {
+        let name = entry.path.as_str();
+        if name.contains('/') {
+            return Ok(());
+        }
+        let file = match entry.kind {
+            EntryKind::File { mode, .. } => Some(TopFile {
+                head: if self.top.len() < MAX_HEADS {
+                    head(content)?
+                } else {
+                    Vec::new()
+                },
+                is_executable: mode.bits() & 0o100 != 0,
+            }),
+            _ => None,
+        };
+        self.top.insert(name.to_owned(), file);
+        Ok(())
+    }
+
+    /// Returns the warnings that concern every agent.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let guessed = self.guessed_path.as_ref().map(|path| {
+            let text = format!(
+                "the archive does not name the encoding of its paths: read the first one as {path:?}, from code page 437"
+            );
+            Warning::new(text).hint(
+                "use --name-encoding to name the encoding, such as shift_jis, gbk or windows-1252",
+            )
+        });
+        guessed.into_iter().collect()
+    }
+
     fn note(&mut self, entry: &Entry) {
+        if entry.is_path_guessed && self.guessed_path.is_none() {
+            self.guessed_path = Some(entry.path.as_str().to_owned());
+        }
         let top = !entry.path.as_str().contains('/');
         self.top_dotfiles |= top && entry.path.as_str().starts_with('.');
-        if let EntryKind::File { bytes, .. } = entry.kind {
-            self.files += 1;
-            self.largest_file = self.largest_file.max(bytes);
-            if top {
-                self.top_files.push(entry.path.as_str().to_owned());
-            }
+        match entry.kind {
+            EntryKind::File { bytes, .. } => self.largest_file = self.largest_file.max(bytes),
+            EntryKind::HardLink { .. } => {}
+            EntryKind::Directory { .. } | EntryKind::Symlink { .. } => return,
+        }
+        self.files += 1;
+        if top {
+            self.top_files.push(entry.path.as_str().to_owned());
         }
     }
 }
@@ -135,7 +193,14 @@ impl Source {
         let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes()));
         fragment_size.count(self.bytes())?;
         let file = self.reader().map_err(io)?;
-        let digests = digest(file, self.bytes(), fragment_size, progress).map_err(io)?;
+        let changed = || InspectError::Changed {
+            path: self.path().to_owned(),
+        };
+        let digests = digest(file, self.bytes(), fragment_size, progress);
+        let digests = digests.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => changed(),
+            _ => io(error),
+        })?;
         let Digests {
             sha256,
             md5,
@@ -148,7 +213,12 @@ impl Source {
             fragment_size,
             fragments,
         )?;
-        let contents = self.list(limits)?;
+        let contents = self.list(limits);
+        // A change explains other errors.
+        if !self.has_its_length().map_err(io)? {
+            return Err(changed());
+        }
+        let contents = contents?;
         Ok(Inspection {
             archive: PlannedArchive { archive, md5 },
             contents,
@@ -162,10 +232,13 @@ impl Source {
             source,
         })?;
         let mut contents = Contents::default();
+        let mut links = Links::default();
         let systems = System::of(Platform::Any).iter().copied();
         let mut checks: Vec<NameCheck> = systems.map(NameCheck::new).collect();
-        let visit = |entry: &Entry, _: &mut Content<'_>| {
+        let visit = |entry: &Entry, content: &mut Content<'_>| {
             contents.note(entry);
+            links.note(entry);
+            contents.note_top(entry, content)?;
             checks.retain_mut(|check| contents.fits(check, entry));
             Ok(())
         };
@@ -179,11 +252,34 @@ impl Source {
             path: path(),
             source,
         })?;
+        let linked = links.top_files();
+        contents.top_files.extend(linked.files);
+        contents.top_links = linked.others;
         if contents.files == 0 {
             return Err(InspectError::NoFiles { path: path() });
         }
         Ok(contents)
     }
+}
+
+/// The number of entries at the top of an archive whose first bytes are kept.
+const MAX_HEADS: usize = 10_000;
+
+/// The number of first bytes of a file that are kept: Linux reads no more of a script's first line.
+const HEAD_BYTES: usize = 256;
+
+/// Reads the first bytes of a file.
+fn head(content: &mut Content<'_>) -> Result<Vec<u8>, ArchiveError> {
+    let mut head = vec![0; HEAD_BYTES];
+    let mut length = 0;
+    while length < HEAD_BYTES {
+        match content.read(&mut head[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    head.truncate(length);
+    Ok(head)
 }
 
 /// The number of bytes in one read.
@@ -249,6 +345,29 @@ fn digest(
 mod tests {
     use super::*;
 
+    fn open(path: &std::path::Path) -> Source {
+        Source::open(path, Platform::Any, None, &crate::Progress::none()).unwrap()
+    }
+
+    #[test]
+    fn an_archive_that_changes_its_length_is_an_error() {
+        let folder = folder();
+        let path = folder.path().join("growing.tar.gz");
+        let mut packed = open(folder.path()).reader().unwrap();
+        io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
+        let source = open(&path);
+        for change in [1_i64, -1] {
+            let length = source.bytes().checked_add_signed(change).unwrap();
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(length).unwrap();
+            let inspected = source.inspect(&Limits::default(), None, |_| {});
+            let Err(InspectError::Changed { path: changed }) = inspected else {
+                panic!("{length} bytes are accepted");
+            };
+            assert_eq!(changed, path);
+        }
+    }
+
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("data")).unwrap();
@@ -260,7 +379,7 @@ mod tests {
     #[test]
     fn an_inspection_lists_the_files_at_the_top() {
         let folder = folder();
-        let source = Source::open(folder.path()).unwrap();
+        let source = open(folder.path());
         let contents = source
             .inspect(&Limits::default(), None, |_| {})
             .unwrap()
@@ -271,6 +390,43 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_file_at_the_top_counts_as_a_file() {
+        let folder = folder();
+        for (name, target) in [
+            ("start", "run.sh"),
+            ("again", "current/a b"),
+            ("current", "data"),
+            ("broken", "none"),
+        ] {
+            std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+        }
+        let source = open(folder.path());
+        let contents = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+        let contents = contents.contents;
+        assert_eq!(contents.top_files, ["run.sh", "again", "start"]);
+        let others = [("broken", "none"), ("current", "data")];
+        let others = others.map(|(name, target)| (name.to_owned(), target.to_owned()));
+        assert_eq!(contents.top_links, others);
+    }
+
+    #[test]
+    fn an_inspection_keeps_the_first_bytes_of_files_at_the_top() {
+        let folder = folder();
+        std::fs::write(folder.path().join("big"), "x".repeat(1000)).unwrap();
+        let source = open(folder.path());
+        let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
+        let top = inspection.contents.top;
+        let names: Vec<&str> = top.keys().map(String::as_str).collect();
+        assert_eq!(names, ["big", "data", "run.sh"]);
+        let head = |name: &str| top[name].as_ref().map(|file| file.head.len());
+        assert_eq!(
+            [head("big"), head("data"), head("run.sh")],
+            [Some(256), None, Some(7)]
+        );
+    }
+
     #[test]
     fn an_inspection_finds_names_that_other_systems_cannot_hold() {
         let unfit = |names: &[&str]| -> Vec<(System, String)> {
@@ -278,7 +434,7 @@ mod tests {
             for name in names {
                 std::fs::write(folder.path().join(name), "x").unwrap();
             }
-            let source = Source::open(folder.path()).unwrap();
+            let source = open(folder.path());
             let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
             let unfit = inspection.contents.unfit.into_iter();
             unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
@@ -298,9 +454,7 @@ mod tests {
         let folder = folder();
         let cut = folder.path().join("cut.tar.gz");
         std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
-        let inspected = Source::open(&cut)
-            .unwrap()
-            .inspect(&Limits::default(), None, |_| {});
+        let inspected = open(&cut).inspect(&Limits::default(), None, |_| {});
         assert!(matches!(inspected, Err(InspectError::Archive { .. })));
     }
 }

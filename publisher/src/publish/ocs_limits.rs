@@ -56,11 +56,6 @@ pub enum OcsLimit {
         "OCS Windows agents have room for {room} characters after %VARIABLES% are expanded, found {characters}: put the logic in a script inside the archive"
     )]
     LongForWindows { characters: usize, room: usize },
-    /// Windows agents pass the command to `cmd /c`, which reads one line (§5.2).
-    #[error(
-        "OCS Windows agents run the first line of a command only: put the lines in a script inside the archive"
-    )]
-    LinesOnWindows,
     /// Windows agents replace slashes by backslashes, and the path has no drive then (§5.3).
     #[error(
         "OCS Windows agents look for the folder {folder:?} on the drive that they run from: name a drive, such as C:\\"
@@ -101,7 +96,6 @@ impl OcsLimit {
             Self::UnfitName { system, .. } => matches!(system, System::Windows),
             Self::TarGzOnWindows
             | Self::LongForWindows { .. }
-            | Self::LinesOnWindows
             | Self::UnixFolder { .. }
             | Self::CharacterInFolder { .. }
             | Self::SlowOnWindows { .. }
@@ -195,11 +189,7 @@ fn of_program(program: &str) -> Option<OcsLimit> {
 }
 
 fn of_command(command: &str) -> Vec<OcsLimit> {
-    let mut warnings: Vec<OcsLimit> = too_long(command, WINDOWS_COMMAND).into_iter().collect();
-    if command.trim_end().contains(['\n', '\r']) {
-        warnings.push(OcsLimit::LinesOnWindows);
-    }
-    warnings
+    too_long(command, WINDOWS_COMMAND).into_iter().collect()
 }
 
 fn of_store(folder: &Folder, contents: &Contents) -> Vec<OcsLimit> {
@@ -270,7 +260,7 @@ mod tests {
         ),
         (
             "§8.15: Windows agents have room for short commands only",
-            a_command_is_one_short_line_on_windows,
+            a_command_is_short_on_windows,
         ),
         (
             "§2.4: Windows agents drop what waits beyond their TIMEOUT",
@@ -348,7 +338,7 @@ mod tests {
             success_codes: std::collections::BTreeSet::from([0]),
             reboot_codes: std::collections::BTreeSet::new(),
             timeout_s: 60,
-            validity_s: 60,
+            validity_s: None,
             rerun_after_interruption: false,
             audience: packcast_protocol::manifest::Audience::Any,
             windows,
@@ -374,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_one_short_line_on_windows() {
+    fn a_command_is_short_on_windows() {
         let found = |command: &str| {
             of_action(&Action::Execute {
                 archive: None,
@@ -387,8 +377,6 @@ mod tests {
             room: 254,
         };
         assert_eq!(found(&"🖥".repeat(128)), [long]);
-        assert_eq!(found("one\ntwo"), [OcsLimit::LinesOnWindows]);
-        assert_eq!(found("one\n"), []);
     }
 
     #[test]
@@ -482,7 +470,6 @@ mod tests {
                 characters: 300,
                 room: 254,
             },
-            OcsLimit::LinesOnWindows,
             OcsLimit::UnixFolder { folder: folder() },
             OcsLimit::CharacterInFolder { character: '?' },
             OcsLimit::SlowOnWindows { minutes: 180 },
@@ -500,7 +487,6 @@ mod tests {
         only OCS Windows agents show texts, wait for a date or restart: other agents act at once and show nothing
         OCS Windows agents read zip archives only: use .zip for these agents
         OCS Windows agents have room for 254 characters after %VARIABLES% are expanded, found 300: put the logic in a script inside the archive
-        OCS Windows agents run the first line of a command only: put the lines in a script inside the archive
         OCS Windows agents look for the folder "/opt/a b" on the drive that they run from: name a drive, such as C:\
         Windows does not allow '?' in the name of a folder: choose another --path for OCS Windows agents
         OCS Windows agents report a program as failed after 120 minutes, not 180, and let the program run

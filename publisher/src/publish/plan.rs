@@ -14,6 +14,7 @@ use packcast_protocol::{
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
 
+use super::command_line::{CommandError, check_execute, check_launch};
 use super::inspect::{Contents, Inspection, PlannedArchive, Unfit};
 
 /// The name of an action (LAUNCH, EXECUTE or STORE) without its parameters.
@@ -52,8 +53,9 @@ pub struct PackageTerms {
     pub reboot_codes: BTreeSet<i32>,
     /// The time limit of the command, in seconds.
     pub timeout_s: u32,
-    /// The time from the reservation of the id until the package expires, in seconds.
-    pub validity_s: u64,
+    /// The time from the reservation of the id until the package expires, in seconds. `None` if
+    /// the package does not expire.
+    pub validity_s: Option<u64>,
     /// `true` if an agent may run the command again after an interruption.
     pub rerun_after_interruption: bool,
     pub audience: Audience,
@@ -78,7 +80,7 @@ pub struct Plan {
 /// Errors from planning a publication.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    #[error("{action} needs an archive or a directory as its source")]
+    #[error("{action} needs an archive, a directory or another file as its source")]
     NoArchive { action: &'static str },
     #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the top of the archive, and its arguments" } else { "a command for the shell of the device" })]
     NoCommand { action: &'static str },
@@ -90,6 +92,10 @@ pub enum PlanError {
     FolderOfOther { action: &'static str },
     #[error("launch cannot find {program:?} at the top of the archive: found {found}")]
     NoSuchProgram { program: String, found: String },
+    #[error(
+        "launch cannot run {program:?}: it is a link to {target:?}, which is not a file of the archive"
+    )]
+    LinkToNoFile { program: String, target: String },
     #[error("cannot store entry {entry:?} of the archive on {system}")]
     Unfit {
         entry: String,
@@ -99,6 +105,8 @@ pub enum PlanError {
     },
     #[error(transparent)]
     Text(#[from] ActionTextError),
+    #[error(transparent)]
+    Command(#[from] CommandError),
     #[error("cannot fit the package into info for OCS agents")]
     Info(#[from] InfoError),
 }
@@ -133,7 +141,9 @@ impl PublishRequest {
             ActionName::Launch => {
                 self.without_folder("launch")?;
                 let inspection = archive("launch")?;
-                let command = command("launch")?.parse()?;
+                let line = command("launch")?;
+                let command = line.parse()?;
+                check_launch(line, self.terms.platform)?;
                 has_program(&command, &inspection.contents)?;
                 Ok(Action::Launch {
                     archive: inspection.archive.clone(),
@@ -142,9 +152,12 @@ impl PublishRequest {
             }
             ActionName::Execute => {
                 self.without_folder("execute")?;
+                let line = command("execute")?;
+                let command = line.parse()?;
+                check_execute(line, self.terms.platform)?;
                 Ok(Action::Execute {
                     archive: inspection.map(|inspection| inspection.archive.clone()),
-                    command: command("execute")?.parse()?,
+                    command,
                 })
             }
             ActionName::Store => {
@@ -226,6 +239,13 @@ fn has_program(
     if files.iter().any(|file| file == program) {
         return Ok(());
     }
+    let mut links = contents.top_links.iter();
+    if let Some((_, target)) = links.find(|(link, _)| link == program) {
+        return Err(PlanError::LinkToNoFile {
+            program: program.to_owned(),
+            target: target.clone(),
+        });
+    }
     let mut found = files
         .iter()
         .take(SHOWN)
@@ -302,7 +322,7 @@ mod tests {
                 success_codes: BTreeSet::from([0]),
                 reboot_codes: BTreeSet::new(),
                 timeout_s: 60,
-                validity_s: 60,
+                validity_s: None,
                 rerun_after_interruption: false,
                 audience: Audience::Any,
                 windows: WindowsTerms::default(),
@@ -318,6 +338,20 @@ mod tests {
     }
 
     #[test]
+    fn a_command_that_agents_would_run_differently_is_refused() {
+        let refused = |command: &str, platform| {
+            let mut request = execute(command);
+            request.terms.platform = platform;
+            matches!(request.plan(None), Err(PlanError::Command(_)))
+        };
+        assert!(!refused("one && two", Platform::Any));
+        assert!(refused("one\ntwo", Platform::Any));
+        assert!(!refused("one\ntwo", Platform::Linux));
+        assert!(refused("one\r\ntwo", Platform::Linux));
+        assert!(refused("echo 'a", Platform::Any));
+    }
+
+    #[test]
     fn each_term_changes_the_content_digest() {
         let content = |request: PublishRequest| request.plan(None).unwrap().content;
         let same = content(execute("true"));
@@ -326,9 +360,11 @@ mod tests {
         urgent.priority = Priority::HIGHEST;
         let mut patient = execute("true");
         patient.terms.timeout_s += 1;
+        let mut brief = execute("true");
+        brief.terms.validity_s = Some(3600);
         let mut abrupt = execute("true");
         abrupt.terms.windows.afterwards = Some(Afterwards::Reboot);
-        for other in [urgent, patient, abrupt, execute("false")] {
+        for other in [urgent, patient, brief, abrupt, execute("false")] {
             assert_ne!(content(other), same);
         }
     }

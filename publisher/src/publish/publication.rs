@@ -13,7 +13,7 @@ use packcast_protocol::{Manifest, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
 use packcast_store::key::package_folder;
 use packcast_store::objects::{GetError, PutError};
-use packcast_store::records::{PublishError, Reservation, ReserveError, Reserved};
+use packcast_store::records::{MAX_AHEAD_S, PublishError, Reservation, ReserveError, Reserved};
 use packcast_store::{ObjectKey, RecordsError};
 use serde::Serialize;
 
@@ -26,8 +26,7 @@ use crate::signing::{KeyError, SigningKey};
 use crate::target::Target;
 use crate::text::time;
 
-/// The allowed difference between the clocks of two publishers, in seconds. An id is at most a
-/// minute later than the time at which it was reserved.
+/// The allowed difference between the clocks of two publishers, in seconds.
 const CLOCKS_DIFFER_S: u64 = 300;
 
 /// The result of a publication.
@@ -142,7 +141,11 @@ pub async fn publish(
         action: plan.action.clone().map_archive(|planned| planned.record()),
         audience: plan.terms.audience.clone(),
         windows: plan.terms.windows.clone(),
+        platform: plan.terms.platform,
         success_codes: plan.terms.success_codes.clone(),
+        reboot_codes: plan.terms.reboot_codes.clone(),
+        timeout_s: plan.terms.timeout_s,
+        rerun_after_interruption: plan.terms.rerun_after_interruption,
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
     };
@@ -215,6 +218,7 @@ async fn sign_manifest(
     let published = |digest, signature| Published {
         manifest: digest,
         signature,
+        signer: key.public().clone(),
         md5: archive.map(|planned| planned.md5),
         fragments: archive.map_or(0, |planned| planned.archive.fragment_count().get()),
         expires: manifest.expires,
@@ -278,7 +282,7 @@ async fn store_signature(
 /// a time that makes the package valid for years.
 fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), PublicationError> {
     let (reserved, id) = (package.created_at, UnixTime(package.id.get().into()));
-    let is_of_its_time = (reserved..=reserved.plus(CLOCKS_DIFFER_S)).contains(&id);
+    let is_of_its_time = (reserved..=reserved.plus(MAX_AHEAD_S)).contains(&id);
     if is_of_its_time && reserved <= now.plus(CLOCKS_DIFFER_S) {
         return Ok(());
     }
@@ -305,7 +309,10 @@ fn manifest(plan: &Plan, package: &PackageRecord) -> Manifest {
         reboot_codes: plan.terms.reboot_codes.clone(),
         timeout_s: plan.terms.timeout_s,
         rerun_after_interruption: plan.terms.rerun_after_interruption,
-        expires: package.created_at.plus(plan.terms.validity_s),
+        expires: plan
+            .terms
+            .validity_s
+            .map(|seconds| package.created_at.plus(seconds)),
         audience: plan.terms.audience.clone(),
     }
 }

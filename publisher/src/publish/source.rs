@@ -1,12 +1,15 @@
-//! Sources of packages: an archive, or a directory that is packed reproducibly.
+//! Sources of packages: an archive, or a directory or a file that is packed reproducibly.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::ArchiveFormat;
+use packcast_protocol::manifest::Platform;
 
+use super::name_encoding::{NameEncoding, NameEncodingError};
 use super::pack::{PackError, pack};
+use crate::progress::Progress;
 
 /// An open archive that can be read several times from its start.
 #[derive(Debug)]
@@ -26,15 +29,81 @@ pub enum SourceError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot publish {}: the file is empty", path.display())]
     Empty { path: PathBuf },
-    #[error("cannot publish {}: expected a directory, a zip archive or a gzip-compressed tar archive", path.display())]
+    #[error("cannot publish {}: agents unpack only zip archives and gzip-compressed tar archives", path.display())]
     Format { path: PathBuf },
+    #[error("cannot publish {}: --name-encoding is only for zip archives", path.display())]
+    EncodingOfTar { path: PathBuf },
+    #[error("cannot copy {} with paths in UTF-8", path.display())]
+    Recode {
+        path: PathBuf,
+        source: NameEncodingError,
+    },
     #[error(transparent)]
     Pack(#[from] PackError),
 }
 
+/// The ends of the names of archives that people expect to be unpacked, and that agents do not read.
+const OTHER_ARCHIVES: [&str; 12] = [
+    ".tar",
+    ".tar.bz2",
+    ".tbz2",
+    ".tar.xz",
+    ".txz",
+    ".tar.zst",
+    ".tzst",
+    ".tar.lz",
+    ".tar.lzma",
+    ".tar.z",
+    ".7z",
+    ".rar",
+];
+
 impl Source {
-    /// Opens an archive, or packs a directory.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    /// Opens an archive, or packs a directory or another file.
+    ///
+    /// OCS Windows agents read only zip archives, so a package for Windows is packed as zip.
+    ///
+    /// `encoding` is the encoding of the paths in a zip archive that does not name it. The archive is
+    /// then copied with paths in UTF-8.
+    pub fn open(
+        path: &Path,
+        platform: Platform,
+        encoding: Option<NameEncoding>,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
+        let source = Self::open_as_it_is(path, platform, progress)?;
+        match (encoding, source.format) {
+            (None, _) => Ok(source),
+            (Some(encoding), ArchiveFormat::Zip) => source.recoded(encoding),
+            (Some(_), ArchiveFormat::TarGz) => Err(SourceError::EncodingOfTar {
+                path: path.to_owned(),
+            }),
+        }
+    }
+
+    fn recoded(self, encoding: NameEncoding) -> Result<Self, SourceError> {
+        let read = |source| SourceError::Read {
+            path: self.path.clone(),
+            source,
+        };
+        let file = encoding.recode(self.reader().map_err(read)?);
+        let file = file.map_err(|source| SourceError::Recode {
+            path: self.path.clone(),
+            source,
+        })?;
+        let bytes = file.metadata().map_err(read)?.len();
+        Ok(Self {
+            bytes,
+            file,
+            ..self
+        })
+    }
+
+    fn open_as_it_is(
+        path: &Path,
+        platform: Platform,
+        progress: &Progress,
+    ) -> Result<Self, SourceError> {
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => SourceError::Missing {
                 path: path.to_owned(),
@@ -44,15 +113,9 @@ impl Source {
                 source,
             },
         };
-        if std::fs::metadata(path).map_err(read)?.is_dir() {
-            // Only OCS Windows agents do not read `.tar.gz`, and `ocs_limits` warns of them.
-            let file = pack(path)?;
-            return Ok(Self {
-                path: path.to_owned(),
-                format: ArchiveFormat::TarGz,
-                bytes: file.metadata().map_err(read)?.len(),
-                file,
-            });
+        let metadata = std::fs::metadata(path).map_err(read)?;
+        if !metadata.is_file() {
+            return Self::pack(path, platform, progress);
         }
         let mut file = File::open(path).map_err(read)?;
         let bytes = file.metadata().map_err(read)?.len();
@@ -66,11 +129,12 @@ impl Source {
         let format = match &magic[..length] {
             [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
-            _ => {
+            _ if is_other_archive(path) => {
                 return Err(SourceError::Format {
                     path: path.to_owned(),
                 });
             }
+            _ => return Self::pack(path, platform, progress),
         };
         Ok(Self {
             path: path.to_owned(),
@@ -78,6 +142,29 @@ impl Source {
             bytes,
             file,
         })
+    }
+
+    fn pack(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
+        let format = match platform {
+            Platform::Windows => ArchiveFormat::Zip,
+            Platform::Any | Platform::Linux | Platform::Macos => ArchiveFormat::TarGz,
+        };
+        let file = pack(path, format, progress)?;
+        let bytes = file.metadata().map_err(|source| SourceError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            format,
+            bytes: bytes.len(),
+            file,
+        })
+    }
+
+    /// Returns true if the file is as long as when it was opened.
+    pub(super) fn has_its_length(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.len() == self.bytes)
     }
 
     /// Returns the format of the archive.
@@ -90,7 +177,7 @@ impl Source {
         self.bytes
     }
 
-    /// Returns the path of the source, which may be a directory.
+    /// Returns the path of the source, which may be a directory, or a file that is not an archive.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -104,27 +191,73 @@ impl Source {
     }
 }
 
+fn is_other_archive(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.to_ascii_lowercase();
+    OTHER_ARCHIVES.iter().any(|end| name.ends_with(end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn open(path: &Path, platform: Platform) -> Result<Source, SourceError> {
+        Source::open(path, platform, None, &Progress::none())
+    }
+
     #[test]
-    fn files_that_are_not_archives_are_refused() {
+    fn archives_that_agents_do_not_read_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
         let empty = folder.path().join("empty");
         std::fs::write(&empty, "").unwrap();
         assert!(matches!(
-            Source::open(&empty),
+            open(&empty, Platform::Any),
             Err(SourceError::Empty { .. })
         ));
+        for name in ["x.tar", "X.TAR.XZ", "x.7z", "x.tbz2"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            assert!(
+                matches!(open(&path, Platform::Any), Err(SourceError::Format { .. })),
+                "{name}"
+            );
+        }
         assert!(matches!(
-            Source::open(&folder.path().join("run.sh")),
-            Err(SourceError::Format { .. })
-        ));
-        assert!(matches!(
-            Source::open(&folder.path().join("none")),
+            open(&folder.path().join("none"), Platform::Any),
             Err(SourceError::Missing { .. })
         ));
+    }
+
+    #[test]
+    fn an_encoding_is_only_for_zip_archives() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("x"), "x").unwrap();
+        let encoding = "shift_jis".parse().ok();
+        let open = |platform| Source::open(folder.path(), platform, encoding, &Progress::none());
+        assert!(matches!(
+            open(Platform::Any),
+            Err(SourceError::EncodingOfTar { .. })
+        ));
+        assert_eq!(
+            open(Platform::Windows).unwrap().format(),
+            ArchiveFormat::Zip
+        );
+    }
+
+    #[test]
+    fn files_and_directories_are_packed_for_the_platform() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("setup.msi");
+        std::fs::write(&file, "msi").unwrap();
+        for path in [folder.path(), &file] {
+            for (platform, expected) in [
+                (Platform::Windows, ArchiveFormat::Zip),
+                (Platform::Linux, ArchiveFormat::TarGz),
+                (Platform::Any, ArchiveFormat::TarGz),
+            ] {
+                let source = open(path, platform).unwrap();
+                assert_eq!(source.format(), expected, "{platform:?}");
+            }
+        }
     }
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE64;
 use minisign::{KeyPair, PublicKey as MinisignPublicKey, SecretKey, SecretKeyBox};
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::text_input;
 
 use super::key_error::{KEY_VARIABLE, KeyError};
 use super::secrets::Secrets;
 use crate::private_file;
+use crate::text_file;
 
 /// A key that signs manifests, assignments and key lists.
 pub struct SigningKey {
@@ -39,7 +41,7 @@ impl SigningKey {
 
     /// Reads a key file. A file that other users can read is refused.
     pub fn read(file: &Path, secrets: &dyn Secrets) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(file).map_err(|source| match source.kind() {
+        let text = text_file::read(file).map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => KeyError::Missing {
                 path: file.to_owned(),
             },
@@ -56,6 +58,8 @@ impl SigningKey {
         let malformed = |_| KeyError::Malformed {
             from: from.to_owned(),
         };
+        // The text of an environment variable may come from a file with a byte order mark.
+        let text = text_input::without_mark(text);
         if let Some(secret) = without_checksum(text) {
             return Self::of(secret);
         }
@@ -63,10 +67,18 @@ impl SigningKey {
         if !is_encrypted(text) {
             return Self::of(boxed.into_unencrypted_secret_key().map_err(malformed)?);
         }
-        let secret = boxed.into_secret_key(Some(secrets.passphrase(from)?));
-        Self::of(secret.map_err(|_| KeyError::WrongPassphrase {
-            from: from.to_owned(),
-        })?)
+        let mut boxed = boxed;
+        loop {
+            if let Ok(secret) = boxed.into_secret_key(Some(secrets.passphrase(from)?)) {
+                return Self::of(secret);
+            }
+            if !secrets.asks_again() {
+                return Err(KeyError::WrongPassphrase {
+                    from: from.to_owned(),
+                });
+            }
+            boxed = SecretKeyBox::from_string(text).map_err(malformed)?;
+        }
     }
 
     fn of(secret: SecretKey) -> Result<Self, KeyError> {
@@ -200,7 +212,7 @@ pub fn public_half(file: &Path, secrets: &dyn Secrets) -> Result<PublicKey, KeyE
 
 /// Returns true if a key file is encrypted with a passphrase.
 pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
-    let text = std::fs::read_to_string(file).map_err(|source| KeyError::File {
+    let text = text_file::read(file).map_err(|source| KeyError::File {
         path: file.to_owned(),
         source,
     })?;
@@ -210,7 +222,7 @@ pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
 /// Reads the public key from the file beside the secret key file.
 pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
     let path = public_file(file);
-    let text = std::fs::read_to_string(&path).map_err(|source| match source.kind() {
+    let text = text_file::read(&path).map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => KeyError::Missing { path: path.clone() },
         _ => KeyError::File {
             path: path.clone(),
@@ -276,6 +288,59 @@ mod tests {
         assert_eq!(verify(b"document", &signature, &public), Ok(()));
         assert_eq!(made.public().to_string(), public[0].to_string());
         assert!(is_encrypted(&std::fs::read_to_string(&file).unwrap()));
+    }
+
+    /// A person who mistypes the passphrase once.
+    #[derive(Debug, Default)]
+    struct Mistyping(std::sync::atomic::AtomicU32);
+
+    impl Secrets for Mistyping {
+        fn key(&self) -> Result<Option<String>, KeyError> {
+            Ok(None)
+        }
+
+        fn passphrase(&self, _: &str) -> Result<String, KeyError> {
+            let times = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let typed = ["correct hrose", "correct horse"];
+            Ok(typed[usize::try_from(times.min(1)).unwrap()].to_owned())
+        }
+
+        fn new_passphrase(&self) -> Result<String, KeyError> {
+            Err(KeyError::EmptyPassphrase)
+        }
+
+        fn asks_again(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_person_can_correct_a_mistyped_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
+        let person = Mistyping::default();
+        let read = SigningKey::read(&file, &person).unwrap();
+        assert_eq!(read.public(), made.public());
+        assert_eq!(person.0.into_inner(), 2);
+    }
+
+    #[test]
+    fn a_key_may_begin_with_a_byte_order_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        let made = SigningKey::generate(&file, None).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let marked = format!("\u{FEFF}{text}");
+        let opened = SigningKey::open(&marked, KEY_VARIABLE, &NoSecrets).unwrap();
+        assert_eq!(opened.public(), made.public());
+        for path in [file.clone(), public_file(&file)] {
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(&path, format!("\u{FEFF}{text}")).unwrap();
+        }
+        let read = SigningKey::read(&file, &NoSecrets).unwrap();
+        assert_eq!(read.public(), made.public());
+        assert_eq!(&read_public(&file).unwrap(), made.public());
     }
 
     #[test]

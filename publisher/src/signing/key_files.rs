@@ -18,7 +18,10 @@ pub struct KeyFiles {
     pub public_key: String,
     pub secret_key_file: PathBuf,
     pub public_key_file: PathBuf,
-    /// Target id and root keys of the target. `None` if this machine does not know them, or if the
+    /// The file of a new root key, which is kept apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub root_key_file: Option<PathBuf>,
+    /// Target id and present root keys of the target. `None` if this machine does not know them, or if the
     /// key is not for a certain target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<TrustedRoots>,
@@ -37,36 +40,61 @@ pub fn new_file(target: &str, config: Option<&Path>, places: &Places) -> Result<
     Target::key_file(target, config, places)
 }
 
-/// Generates a key in a new file. The key is encrypted with the new passphrase of `secrets`, unless
+/// The files of new keys.
+#[derive(Debug)]
+pub struct NewKeys {
+    /// The file of the signing key.
+    pub file: PathBuf,
+    /// The file with the target id. `None` for a key of no certain target.
+    pub memory: Option<PathBuf>,
+    /// The file of the root key of a new target. `None` if the signing key is the root key.
+    pub root: Option<PathBuf>,
+    /// The keys are not encrypted.
+    pub unencrypted: bool,
+}
+
+/// Generates keys in new files. They are encrypted with the new passphrase of `secrets`, unless
 /// `unencrypted` is set.
 ///
-/// `memory` is the file with the target id, for a key of a certain target. If there is no such
-/// file, the function creates the target id, and the key is the root key of the target. If only
-/// the key exists, the function keeps it.
-pub fn generate(
-    file: PathBuf,
-    memory: Option<&Path>,
-    unencrypted: bool,
-    secrets: &dyn Secrets,
-) -> Result<KeyFiles, Failure> {
-    if let Some(memory) = memory
-        && file.exists()
-        && MemoryFile::trust(memory)?.is_none()
+/// If there is no file with the target id, the function creates the target id, and the root key of
+/// the target is the key, or the key apart. Of a new target, the function keeps keys that exist.
+pub fn generate(new: NewKeys, secrets: &dyn Secrets) -> Result<KeyFiles, Failure> {
+    let known = new.memory.as_deref().map(MemoryFile::trust).transpose()?;
+    let is_new_target = known == Some(None);
+    if let Some(root) = &new.root
+        && !is_new_target
     {
-        let public = public_half(&file, secrets)?;
-        return KeyFiles::new(file, &public).of_target(memory, &public);
+        return Err(root_of_known_target(root));
     }
-    let passphrase = if unencrypted {
-        None
-    } else {
-        Some(secrets.new_passphrase()?)
+    let key = |file: &Path| -> Result<PublicKey, Failure> {
+        if is_new_target && file.exists() {
+            return Ok(public_half(file, secrets)?);
+        }
+        let passphrase = if new.unencrypted {
+            None
+        } else {
+            Some(secrets.new_passphrase()?)
+        };
+        Ok(SigningKey::generate(file, passphrase)?.public().clone())
     };
-    let key = SigningKey::generate(&file, passphrase)?;
-    let files = KeyFiles::new(file, key.public());
-    match memory {
+    let root = new.root.as_deref().map(key).transpose()?;
+    let public = key(&new.file)?;
+    let files = KeyFiles {
+        root_key_file: new.root,
+        ..KeyFiles::new(new.file, &public)
+    };
+    match &new.memory {
         None => Ok(files),
-        Some(memory) => files.of_target(memory, key.public()),
+        Some(memory) => files.of_target(memory, &root.unwrap_or(public)),
     }
+}
+
+fn root_of_known_target(root: &Path) -> Failure {
+    Failure::usage(format!(
+        "cannot generate root key {}: only a new target gets a root key of its own",
+        root.display()
+    ))
+    .hint("pass the name of a new target with --target")
 }
 
 /// Returns the public key of the key in `secrets`, or of the key in a file, and the target id and
@@ -77,7 +105,8 @@ pub fn show(
     secrets: &dyn Secrets,
 ) -> Result<KeyFiles, Failure> {
     let public = public_half(&file, secrets)?;
-    let trust = memory.map(MemoryFile::trust).transpose()?.flatten();
+    let trust = memory.map(MemoryFile::present_trust).transpose()?;
+    let trust = trust.flatten();
     Ok(KeyFiles {
         trust,
         ..KeyFiles::new(file, &public)
@@ -119,6 +148,7 @@ impl KeyFiles {
             public_key: public.to_string(),
             public_key_file: public_file(&file),
             secret_key_file: file,
+            root_key_file: None,
             trust: None,
         }
     }
@@ -140,7 +170,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         let memory = path("state/commits.jsonl");
-        let generate = |name: &str, memory| generate(path(name), memory, true, &NoSecrets);
+        let generate = |name: &str, memory: Option<&PathBuf>| {
+            let new = NewKeys {
+                file: path(name),
+                memory: memory.cloned(),
+                root: None,
+                unencrypted: true,
+            };
+            generate(new, &NoSecrets)
+        };
         assert_eq!(generate("other.key", None).unwrap().trust, None);
         let first = generate("first.key", Some(&memory)).unwrap();
         let trust = first.trust.unwrap();
@@ -156,6 +194,40 @@ mod tests {
         assert_eq!(kept.public_key, first.public_key);
         assert_ne!(kept.trust, Some(trust));
         assert!(generate("first.key", Some(&memory)).is_err());
+    }
+
+    #[test]
+    fn a_root_key_apart_is_the_only_root_key_of_a_new_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let new = |memory: Option<PathBuf>| NewKeys {
+            file: path("prod.key"),
+            memory,
+            root: Some(path("root.key")),
+            unencrypted: true,
+        };
+        let memory = path("state/commits.jsonl");
+        let files = generate(new(Some(memory.clone())), &NoSecrets).unwrap();
+        assert_eq!(files.root_key_file, Some(path("root.key")));
+        let root = public_half(&path("root.key"), &NoSecrets).unwrap();
+        assert_eq!(files.trust.unwrap().roots(), std::slice::from_ref(&root));
+        assert_ne!(files.public_key, root.to_string());
+        // The command was interrupted before it created the target.
+        std::fs::remove_file(&memory).unwrap();
+        let again = generate(new(Some(memory.clone())), &NoSecrets).unwrap();
+        assert_eq!(again.trust.unwrap().roots(), [root]);
+        assert_eq!(again.public_key, files.public_key);
+        let refused = [Some(memory), None].map(|memory| {
+            let refused = generate(new(memory), &NoSecrets).unwrap_err();
+            refused
+                .to_string()
+                .replace(folder.path().to_str().unwrap(), "")
+        });
+        assert_eq!(refused[0], refused[1]);
+        insta::assert_snapshot!(refused[0], @"
+        cannot generate root key /root.key: only a new target gets a root key of its own
+        hint: pass the name of a new target with --target
+        ");
     }
 
     #[test]

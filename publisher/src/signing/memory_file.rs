@@ -1,15 +1,15 @@
 //! The file with the memory of this machine for one target.
 //!
 //! The first line names the target and its root keys, so that nobody who controls the table can
-//! pass off another target as this one. Each further line is an event of one commit. A command
-//! appends a line, and synchronises the file, before it signs.
+//! pass off another target as this one. Each further line is an event of one commit, or a key list
+//! that was public. A command appends a line, and synchronises the file, before it signs.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::state::TrustedRoots;
-use packcast_rollout::memory::{Memory, MemoryLine};
+use packcast_protocol::state::{KeyChain, TrustedRoots};
+use packcast_rollout::memory::{Memory, MemoryLine, SignedList};
 use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
@@ -61,6 +61,14 @@ struct FirstLine {
     founder: bool,
 }
 
+/// A line after the first one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+enum FurtherLine {
+    Commit(Box<MemoryLine>),
+    List { list: SignedList },
+}
+
 impl MemoryFile {
     /// Opens the memory of a target, which is empty if there is no file, and locks it.
     ///
@@ -79,7 +87,7 @@ impl MemoryFile {
             trust: trust.clone(),
             founder: true,
         };
-        match private_file::create(path, &content(&first, [])) {
+        match private_file::create(path, &content(&first, &Memory::default())) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(file_error(path)(error)),
@@ -106,7 +114,7 @@ impl MemoryFile {
             trust: trust.clone(),
             founder: false,
         };
-        let replaced = private_file::replace(path, &content(&first, []));
+        let replaced = private_file::replace(path, &content(&first, &Memory::default()));
         replaced.map_err(file_error(path))?;
         drop(lock);
         Ok(())
@@ -125,6 +133,27 @@ impl MemoryFile {
         Ok(first.map(|first| first.trust))
     }
 
+    /// Returns target id and present root keys of a memory, by the key lists that it remembers, for
+    /// new devices. `None` if there is no memory.
+    ///
+    /// During a rotation, the root keys stay those of the first line until the new root key has
+    /// signed a key list: a device with the new root keys would find no list before.
+    pub fn present_trust(path: &Path) -> Result<Option<TrustedRoots>, MemoryFileError> {
+        let Some(trust) = Self::trust(path)? else {
+            return Ok(None);
+        };
+        let bytes = stored(path)?.unwrap_or_default();
+        let (_, lines) = read(path, &trust, &bytes)?;
+        let memory = memory_of(lines);
+        let mut chain = KeyChain::new(trust.clone());
+        // Nobody but a root key can have signed a list that the chain follows.
+        let _ = chain.follow_all(memory.lists().map(|(_, list)| list));
+        let newest = chain.newest();
+        let has_signed = newest.is_some_and(|list| list.roots().contains(list.signer()));
+        let present = TrustedRoots::new(chain.target(), chain.roots().to_vec());
+        Ok(Some(present.ok().filter(|_| has_signed).unwrap_or(trust)))
+    }
+
     fn open_blocking(path: PathBuf, trust: &TrustedRoots) -> Result<Self, MemoryFileError> {
         let lock = lock(&path).map_err(file_error(&path))?;
         let new = FirstLine {
@@ -139,11 +168,11 @@ impl MemoryFile {
             }
         };
         let is_long = lines.len() > MAX_LINES;
-        let memory = Memory::of_lines(lines);
+        let memory = memory_of(lines);
         // A line without its end was not complete when the machine stopped. Nothing was signed after
         // it, so it is left out.
         if !is_whole || is_long {
-            let content = content(&first, memory.lines());
+            let content = content(&first, &memory);
             private_file::replace(&path, &content).map_err(file_error(&path))?;
         }
         let file = OpenOptions::new().append(true).open(&path);
@@ -172,18 +201,46 @@ impl MemoryFile {
         if lines.is_empty() {
             return Ok(());
         }
+        self.write(lines)?;
+        for line in lines {
+            self.memory.remember(line.clone());
+        }
+        Ok(())
+    }
+
+    /// Remembers key lists that are public. When the function returns, they are on disk.
+    pub fn append_lists(&mut self, lists: &[SignedList]) -> Result<(), MemoryFileError> {
+        if lists.is_empty() {
+            return Ok(());
+        }
+        let lines = lists.iter().cloned().map(|list| FurtherLine::List { list });
+        self.write(&lines.collect::<Vec<_>>())?;
+        for list in lists {
+            self.memory.remember_list(list.clone());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, lines: &[impl Serialize]) -> Result<(), MemoryFileError> {
         let mut text = Vec::new();
         for line in lines {
             push_line(&mut text, line);
         }
         let written = self.file.write_all(&text);
         let synchronised = written.and_then(|()| self.file.sync_data());
-        synchronised.map_err(file_error(&self.path))?;
-        for line in lines {
-            self.memory.remember(line.clone());
-        }
-        Ok(())
+        synchronised.map_err(file_error(&self.path))
     }
+}
+
+fn memory_of(lines: Vec<FurtherLine>) -> Memory {
+    let mut memory = Memory::default();
+    for line in lines {
+        match line {
+            FurtherLine::Commit(line) => memory.remember(*line),
+            FurtherLine::List { list } => memory.remember_list(list),
+        }
+    }
+    memory
 }
 
 /// Locks the memory at a path for as long as the returned file is open.
@@ -239,7 +296,7 @@ fn read(
     path: &Path,
     trust: &TrustedRoots,
     bytes: &[u8],
-) -> Result<(Option<FirstLine>, Vec<MemoryLine>), MemoryFileError> {
+) -> Result<(Option<FirstLine>, Vec<FurtherLine>), MemoryFileError> {
     let mut lines = whole_lines(bytes);
     let Some(first) = lines.next() else {
         return Ok((None, Vec::new()));
@@ -249,15 +306,20 @@ fn read(
         return Err(other_target(path, trust, &first));
     }
     let line = |(index, line)| serde_json::from_slice(line).map_err(damaged(path, index + 2));
-    let lines: Result<Vec<MemoryLine>, _> = lines.enumerate().map(line).collect();
+    let lines: Result<Vec<FurtherLine>, _> = lines.enumerate().map(line).collect();
     Ok((Some(first), lines?))
 }
 
-fn content<'a>(first: &FirstLine, lines: impl IntoIterator<Item = &'a MemoryLine>) -> Vec<u8> {
+fn content(first: &FirstLine, memory: &Memory) -> Vec<u8> {
     let mut text = Vec::new();
     push_line(&mut text, first);
-    for line in lines {
+    for line in memory.lines() {
         push_line(&mut text, line);
+    }
+    for (id, signed) in memory.lists() {
+        let signed = signed.clone();
+        let list = SignedList { id, signed };
+        push_line(&mut text, &FurtherLine::List { list });
     }
     text
 }
@@ -297,6 +359,7 @@ mod tests {
     use packcast_protocol::state::{CommitId, TargetId};
     use packcast_protocol::{Sha256Digest, UnixTime};
     use packcast_rollout::memory::MemoryEvent;
+    use packcast_testing::commits::first_key_list;
 
     use super::*;
     use crate::rendered::converted;
@@ -339,6 +402,26 @@ mod tests {
         drop(file);
         let file = MemoryFile::open(&path, &trust(1)).await.unwrap();
         assert_eq!(lines(&file), events);
+    }
+
+    #[tokio::test]
+    async fn key_lists_are_read_back_by_the_next_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("commits");
+        let (id, signed) = first_key_list(UnixTime(1_795_000_000));
+        let list = SignedList { id, signed };
+        let commit = line(1, MemoryEvent::Stored);
+        let mut file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+        file.append_lists(std::slice::from_ref(&list)).unwrap();
+        file.append(&vec![commit.clone(); MAX_LINES]).unwrap();
+        drop(file);
+        for _ in 0..2 {
+            let file = MemoryFile::open(&path, &trust(1)).await.unwrap();
+            let read: Vec<_> = file.memory().lists().collect();
+            assert_eq!(read, [(list.id, &list.signed)]);
+            assert_eq!(lines(&file), std::slice::from_ref(&commit));
+        }
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
     }
 
     #[tokio::test]

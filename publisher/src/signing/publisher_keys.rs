@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::PublisherKey;
+use packcast_store::records::Sign;
 use serde::Serialize;
 
 use super::key::{SigningKey, public_half};
 use super::signer::state_signer;
 use crate::failure::Failure;
-use crate::state::TargetState;
-use crate::state::rotate::{StateKey, add_publisher, retire_publisher};
+use crate::state::rotate::{add_publisher, retire_publisher};
+use crate::state::{StateKey, TargetState, warn_of_state};
 use crate::target::Target;
 
 /// The keys of the newest key list. It serializes as a list.
@@ -45,6 +46,7 @@ pub struct ChangedKeys {
 pub async fn trusted_keys(target: &Target) -> Result<TrustedKeys, Failure> {
     let own = public_half(&target.key_file, &*target.secrets)?;
     let state = TargetState::read(&target.records, &target.trust()?).await?;
+    warn_of_state(target, &state);
     let Some(list) = state.chain.newest() else {
         return Ok(TrustedKeys { keys: Vec::new() });
     };
@@ -59,47 +61,64 @@ pub async fn trusted_keys(target: &Target) -> Result<TrustedKeys, Failure> {
     })
 }
 
+/// The keys that change the key list of a target.
+#[derive(Debug)]
+pub struct ListKeys {
+    /// The key that signs the commit.
+    pub own: Arc<SigningKey>,
+    /// The root key that signs the list, if it is another key.
+    pub root: Option<Arc<SigningKey>>,
+}
+
 /// Lets another publisher sign changes of a target: a new key list and a commit.
 ///
 /// # Errors
-/// `key` must be a root key of the target.
+/// The root key must be one of the target.
 pub async fn trust(
     target: &Target,
     public_key: &PublicKey,
-    key: Arc<SigningKey>,
+    keys: &ListKeys,
 ) -> Result<ChangedKeys, Failure> {
-    let sign = state_signer(Arc::clone(&key));
-    let own = StateKey {
-        public: key.public(),
-        sign: &*sign,
-    };
-    add_publisher(target, own, public_key).await?;
+    let [sign_list, sign] = [keys.root(), &keys.own].map(|key| state_signer(Arc::clone(key)));
+    let [root, own] = keys.state_keys(&*sign_list, &*sign);
+    add_publisher(target, root, own, public_key).await?;
     ChangedKeys::read(target, public_key).await
 }
 
 /// Lets a publisher sign no further changes: a new key list and a commit. Its earlier changes stay.
 ///
 /// # Errors
-/// `key` must be a root key of the target, and not the key to revoke.
+/// The root key must be one of the target. The key to revoke must not be that of this machine.
 pub async fn revoke(
     target: &Target,
     public_key: &PublicKey,
-    key: Arc<SigningKey>,
+    keys: &ListKeys,
 ) -> Result<ChangedKeys, Failure> {
-    if public_key == key.public() {
+    if public_key == keys.own.public() {
         return Err(signs(public_key));
     }
     let state = TargetState::read(&target.records, &target.trust()?).await?;
     if !state.chain.signing().contains(public_key) {
         return Err(not_trusted(public_key));
     }
-    let sign = state_signer(Arc::clone(&key));
-    let own = StateKey {
-        public: key.public(),
-        sign: &*sign,
-    };
-    retire_publisher(target, own, public_key).await?;
+    let [sign_list, sign] = [keys.root(), &keys.own].map(|key| state_signer(Arc::clone(key)));
+    let [root, own] = keys.state_keys(&*sign_list, &*sign);
+    retire_publisher(target, root, own, public_key).await?;
     ChangedKeys::read(target, public_key).await
+}
+
+impl ListKeys {
+    fn root(&self) -> &Arc<SigningKey> {
+        self.root.as_ref().unwrap_or(&self.own)
+    }
+
+    fn state_keys<'a>(&'a self, sign_list: &'a Sign, sign: &'a Sign) -> [StateKey<'a>; 2] {
+        let key = |key: &'a SigningKey, sign| StateKey {
+            public: key.public(),
+            sign,
+        };
+        [key(self.root(), sign_list), key(&self.own, sign)]
+    }
 }
 
 impl ChangedKeys {
@@ -114,10 +133,8 @@ impl ChangedKeys {
 }
 
 fn signs(key: &PublicKey) -> Failure {
-    Failure::conflict(format!(
-        "cannot revoke key {key}: it signs the new key list"
-    ))
-    .hint("run 'packcast keys rotate' to sign with a new key from now on")
+    Failure::conflict(format!("cannot revoke key {key}: it signs the new commit"))
+        .hint("run 'packcast keys rotate' to sign with a new key from now on")
 }
 
 fn not_trusted(key: &PublicKey) -> Failure {
@@ -138,7 +155,7 @@ mod tests {
             .parse()
             .unwrap();
         insta::assert_snapshot!(failures([signs(&key), not_trusted(&key)]), @r"
-        Conflict: cannot revoke key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8: it signs the new key list
+        Conflict: cannot revoke key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8: it signs the new commit
         hint: run 'packcast keys rotate' to sign with a new key from now on
         Conflict: cannot revoke key RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8: the newest key list does not name it as a key that signs
         hint: run 'packcast keys list' to see the keys

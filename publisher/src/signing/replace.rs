@@ -13,6 +13,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::number::MAX_NUMBER_AHEAD_S;
 use packcast_protocol::state::{Commit, CommitId, Entries, LeafName, TrustedRoots};
 use packcast_rollout::PackageRecord;
+use packcast_rollout::memory::Memory;
 use packcast_store::Records;
 use serde::Serialize;
 
@@ -24,12 +25,12 @@ use super::verify_record::find_manifest;
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
-use crate::log::{LoggedCommit, logged};
+use crate::log::logged;
+use crate::owned_commit::OwnedCommit;
 use crate::package::named;
 use crate::progress::Progress;
 use crate::state::replace::{Replacement, replace as replace_in_state};
-use crate::state::rotate::StateKey;
-use crate::state::{CommitStanding, History, PastCommit, StateError, Trees, names};
+use crate::state::{CommitStanding, History, PastCommit, StateError, StateKey, Trees, names};
 use crate::target::Target;
 
 /// The parameters of a replacement.
@@ -41,6 +42,8 @@ pub struct ReplaceRequest {
     pub file: Option<PathBuf>,
     /// The new key is not encrypted.
     pub unencrypted: bool,
+    /// The root key that signs the key list, if it is another key than that of this machine.
+    pub root: Option<Arc<SigningKey>>,
     pub kept: KeptState,
 }
 
@@ -58,8 +61,9 @@ pub enum KeptState {
 pub struct ReplacePlan {
     /// The key that has leaked.
     pub lost: PublicKey,
-    /// The commits since the last one that this machine knows, the newest first.
-    pub commits: Vec<LoggedCommit>,
+    /// The commits since the kept one, and those since the last one that this machine knows, the
+    /// newest first.
+    pub commits: Vec<OwnedCommit>,
     /// The commit whose state stays.
     pub kept: CommitId,
     /// Names of the packages that this state assigns, and that the lost key has signed.
@@ -91,12 +95,13 @@ pub struct ReplacedKey {
 /// The history of a target, as far as a replacement needs it.
 #[derive(Default)]
 struct Found {
-    unknown: Vec<PastCommit>,
+    shown: Vec<PastCommit>,
     /// Verified commits with the wanted number. True if this machine remembers the commit.
     wanted: Vec<(bool, Commit)>,
 }
 
-/// Looks for the commits that this machine does not know, and for the state that stays.
+/// Looks for the commits that are undone or that this machine does not know, and for the state that
+/// stays.
 pub async fn plan(target: &Target, request: &ReplaceRequest) -> Result<ReplacePlan, Failure> {
     let secrets = &*target.secrets;
     if request.lost.is_none() && !matches!(secrets.key(), Ok(None)) {
@@ -126,7 +131,8 @@ pub async fn plan(target: &Target, request: &ReplaceRequest) -> Result<ReplacePl
         KeptState::Of(number) => number,
         KeptState::Head => CommitId::of(&head).number,
     };
-    let found = Found::read(target, &mut history, &trust, wanted).await?;
+    let memory = MemoryFile::open(&target.state_memory, &trust).await?;
+    let found = Found::read(&mut history, memory.memory(), wanted).await?;
     let good = match request.kept {
         KeptState::Of(number) if !is_made => found.good(number)?,
         _ => head,
@@ -137,7 +143,8 @@ pub async fn plan(target: &Target, request: &ReplaceRequest) -> Result<ReplacePl
     let (commits, packages) = if is_made {
         (Vec::new(), Vec::new())
     } else {
-        let commits = logged(&history, found.unknown).await?.commits;
+        let commits = logged(&history, found.shown).await?.commits;
+        let commits = OwnedCommit::all(commits, memory.memory());
         (commits, packages_by(target, &good, &lost).await?)
     };
     Ok(ReplacePlan {
@@ -170,12 +177,13 @@ pub async fn replace(
         let NewKey { key, .. } = new_key(&next_file(&file), request.unencrypted, secrets)?;
         Arc::new(key)
     };
-    let [sign_own, sign_new] = [&own, &new].map(|key| state_signer(Arc::clone(key)));
+    let root = request.root.as_ref().unwrap_or(&own);
+    let [sign_list, sign_new] = [root, &new].map(|key| state_signer(Arc::clone(key)));
     let replacement = Replacement {
         lost: &plan.lost,
         root: StateKey {
-            public: own.public(),
-            sign: &*sign_own,
+            public: root.public(),
+            sign: &*sign_list,
         },
         publisher: StateKey {
             public: new.public(),
@@ -211,15 +219,13 @@ impl Found {
     /// A commit beside the history of the head does not count as the last known one: a thief can have
     /// made earlier commits.
     async fn read(
-        target: &Target,
         history: &mut History<'_>,
-        trust: &TrustedRoots,
+        memory: &Memory,
         wanted: u64,
     ) -> Result<Self, Failure> {
-        let memory = MemoryFile::open(&target.state_memory, trust).await?;
         let (mut found, mut is_known_since) = (Self::default(), false);
         while let Some(commit) = history.next().await? {
-            let is_known = memory.memory().was_head(&commit.id);
+            let is_known = memory.was_head(&commit.id);
             let is_trusted = !matches!(commit.standing, CommitStanding::Unverified(_));
             if let Some(content) = &commit.commit
                 && is_trusted
@@ -231,8 +237,8 @@ impl Found {
             if is_known_since && commit.id.number < wanted {
                 break;
             }
-            if !is_known_since && !is_known {
-                found.unknown.push(commit);
+            if commit.id.number > wanted || !is_known_since && !is_known {
+                found.shown.push(commit);
             }
         }
         Ok(found)

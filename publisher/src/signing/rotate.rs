@@ -16,7 +16,7 @@ use super::secrets::Secrets;
 use super::signer::state_signer;
 use crate::failure::Failure;
 use crate::state;
-use crate::state::rotate::StateKey;
+use crate::state::StateKey;
 use crate::target::Target;
 
 /// The result of a rotation.
@@ -40,13 +40,15 @@ pub(super) struct NewKey {
 }
 
 /// Generates a key, adds it to the key list of the target, and replaces the key in `named`, or in
-/// the target's own key file. The new key is encrypted, unless `unencrypted` is set.
+/// the target's own key file. The new key is encrypted, unless `unencrypted` is set. `root` signs the
+/// key list, if it is another key than the old one.
 ///
 /// The same call completes an interrupted rotation.
 pub async fn rotate(
     target: &Target,
     named: Option<PathBuf>,
     unencrypted: bool,
+    root: Option<Arc<SigningKey>>,
 ) -> Result<Rotated, Failure> {
     let secrets = &*target.secrets;
     if !matches!(secrets.key(), Ok(None)) {
@@ -60,7 +62,7 @@ pub async fn rotate(
         is_resumed,
     } = new_key(&next, unencrypted, secrets)?;
     let new = Arc::new(new);
-    let trust = rotate_state(target, &old, &new).await?;
+    let trust = rotate_state(target, root.as_ref().unwrap_or(&old), &old, &new).await?;
     let public = new.public().clone();
     let kept = replace(&file, old.public(), &public)?;
     Ok(Rotated {
@@ -75,19 +77,25 @@ pub async fn rotate(
 /// Rotates the key of the signed state, and returns the trust line for new agents.
 async fn rotate_state(
     target: &Target,
+    root: &Arc<SigningKey>,
     old: &Arc<SigningKey>,
     new: &Arc<SigningKey>,
 ) -> Result<TrustedRoots, Failure> {
-    let [sign_old, sign_new] = [old, new].map(|key| state_signer(Arc::clone(key)));
+    let signers = [root, old, new].map(|key| state_signer(Arc::clone(key)));
+    let [sign_list, sign_old, sign_new] = &signers;
+    let root = StateKey {
+        public: root.public(),
+        sign: &**sign_list,
+    };
     let old = StateKey {
         public: old.public(),
-        sign: &*sign_old,
+        sign: &**sign_old,
     };
     let new = StateKey {
         public: new.public(),
-        sign: &*sign_new,
+        sign: &**sign_new,
     };
-    state::rotate::rotate(target, old, new).await
+    state::rotate::rotate(target, root, old, new).await
 }
 
 /// Reads the new key of an interrupted rotation, or generates a new key.

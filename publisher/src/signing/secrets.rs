@@ -15,6 +15,11 @@ pub trait Secrets: Debug + Send + Sync {
 
     /// Returns the passphrase for a new key.
     fn new_passphrase(&self) -> Result<String, KeyError>;
+
+    /// Returns true if a person can correct a wrong passphrase. Called after each wrong one.
+    fn asks_again(&self) -> bool {
+        false
+    }
 }
 
 /// A source without secrets, for keys that are not encrypted.

@@ -11,7 +11,7 @@ use super::key::SigningKey;
 use super::secrets::Secrets;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::state::{CompletedChange, StateChanger};
+use crate::state::{CompletedChange, StateChanger, StateKey};
 use crate::target::Target;
 
 /// The comment of each signature over a commit or a key list.
@@ -25,6 +25,8 @@ pub struct Signer {
     secrets: Arc<dyn Secrets>,
     accept_clock: bool,
     unlocked: Option<Unlocked>,
+    /// A root key that is kept apart from the key of the signer.
+    root: Option<Unlocked>,
 }
 
 struct Unlocked {
@@ -41,6 +43,16 @@ impl Signer {
             secrets: Arc::clone(&target.secrets),
             accept_clock: false,
             unlocked: None,
+            root: None,
+        }
+    }
+
+    /// Renews the key list with each change, by this root key.
+    #[must_use]
+    pub fn with_root(self, root: Option<Arc<SigningKey>>) -> Self {
+        Self {
+            root: root.map(Unlocked::new),
+            ..self
         }
     }
 
@@ -88,9 +100,11 @@ impl Signer {
         &'a mut self,
         target: &'a Target,
     ) -> Result<StateChanger<'a>, Failure> {
-        let accept_clock = self.accept_clock;
-        let unlocked = self.read_key()?;
-        StateChanger::open(target, &unlocked.key, &unlocked.sign, accept_clock).await
+        self.read_key()?;
+        let unlocked = self.unlocked.as_ref().expect("the key was read");
+        let (key, sign) = (&unlocked.key, &unlocked.sign);
+        let changer = StateChanger::open(target, key, sign, self.accept_clock).await?;
+        Ok(changer.with_root(self.root.as_ref().map(Unlocked::state_key)))
     }
 
     /// Reads the key, makes changes in one commit, and completes the records. `command` is the
@@ -113,6 +127,13 @@ impl Unlocked {
         Self {
             key: key.public().clone(),
             sign: state_signer(key),
+        }
+    }
+
+    fn state_key(&self) -> StateKey<'_> {
+        StateKey {
+            public: &self.key,
+            sign: &self.sign,
         }
     }
 }

@@ -6,7 +6,7 @@ use packcast_protocol::state::{AboutDocument, CommitId, Document, TrustedRoots};
 use packcast_store::Records;
 use serde::Serialize;
 
-use super::compare::compare;
+use super::compare::{check_lists, compare};
 use super::error::StateError;
 use super::reader::{TargetState, VerifiedHead};
 use crate::clock::now;
@@ -53,6 +53,7 @@ pub(super) async fn remember(
     now: UnixTime,
 ) -> Result<TargetState, StateError> {
     let mut state = TargetState::read(records, trust).await?;
+    check_lists(memory, &state)?;
     compare(records, memory, &mut state, Some(commit), now).await?;
     Ok(state)
 }
@@ -61,7 +62,7 @@ fn head(state: &TargetState) -> Result<&VerifiedHead, StateError> {
     state.head.as_ref().ok_or(StateError::NoHead)
 }
 
-async fn shown(target: &Target, head: &VerifiedHead) -> Result<ShownHead, Failure> {
+pub(super) async fn shown(target: &Target, head: &VerifiedHead) -> Result<ShownHead, Failure> {
     let commit = &head.commit;
     let texts = target.records.documents(&[commit.about]).await?;
     let about = texts.into_iter().next();

@@ -1,4 +1,5 @@
-//! Adoption of commits that this machine has signed and that were never the head.
+//! Adoption of commits that the head leaves out: commits of this machine that were never the head,
+//! and commits that were lost with a restored table or left out by a thief.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,6 +11,7 @@ use packcast_store::Records;
 use super::error::StateError;
 use super::reader::TargetState;
 use super::trees::Trees;
+use crate::warning::Warning;
 
 /// Consequences of the adopted commits for the next commit.
 #[derive(Debug, Default)]
@@ -18,12 +20,15 @@ pub(super) struct Adoption {
     /// The ancestors of the adopted commits.
     pub(super) ancestors: BTreeMap<LeafName, Sha256Digest>,
     pub(super) entries: AdoptedEntries,
-    /// The removals of the adopted commits that the head lacks.
+    /// The removals of the adopted commits that the head lacks, each once.
     pub(super) removals: Vec<StateChange>,
+    /// Commits with unknown removals, because the table has lost a part of them.
+    pub(super) unknown: Vec<CommitId>,
 }
 
 impl Adoption {
-    /// Adds a commit of this machine. Its text is from the memory of this machine.
+    /// Adds a commit. `text` is from the memory of this machine, or has the digest of the commit;
+    /// `None` if it is lost.
     ///
     /// A commit whose pages the table has lost is adopted without its changes: devices that hold it
     /// then accept the next commit.
@@ -32,17 +37,45 @@ impl Adoption {
         records: &Records,
         state: &mut TargetState,
         id: CommitId,
-        text: &str,
+        text: Option<&str>,
     ) -> Result<(), StateError> {
         self.commits.push(id);
-        let Ok(commit) = serde_json::from_str::<Commit>(text) else {
-            return Ok(());
+        let commit = text.and_then(|text| serde_json::from_str::<Commit>(text).ok());
+        if let Some(commit) = &commit {
+            unless_lost(self.add_ancestors(records, commit).await)?;
+        }
+        let after = self
+            .add_removals(records, state, id, commit.as_ref())
+            .await?;
+        if let Some(after) = after {
+            self.entries.add(id.number, &after);
+        }
+        Ok(())
+    }
+
+    /// Adds only the removals of a commit. Returns the documents that the commit has changed, `None`
+    /// if the table has lost them. `commit` is `None` if its text is lost.
+    pub(super) async fn add_removals(
+        &mut self,
+        records: &Records,
+        state: &mut TargetState,
+        id: CommitId,
+        commit: Option<&Commit>,
+    ) -> Result<Option<StatePart>, StateError> {
+        let before = match commit {
+            Some(commit) => trees_before(records, commit).await?,
+            None => None,
         };
-        unless_lost(self.add_ancestors(records, &commit).await)?;
-        let Some(before) = trees_before(records, &commit).await? else {
-            return Ok(());
+        let added = match before.zip(commit) {
+            Some((before, commit)) => {
+                unless_lost(self.add_changes(records, state, before, commit).await)?
+            }
+            None => None,
         };
-        unless_lost(self.add_changes(records, state, before, &commit).await)
+        if added.is_none() {
+            self.unknown.push(id);
+        }
+        Ok(added)
     }
 
     async fn add_ancestors(
@@ -64,7 +97,7 @@ impl Adoption {
         state: &mut TargetState,
         mut before: Trees,
         commit: &Commit,
-    ) -> Result<(), StateError> {
+    ) -> Result<StatePart, StateError> {
         let mut after = Trees::of(Some(commit));
         let changes = before.difference(records, &mut after).await?;
         let names: BTreeSet<LeafName> = changes.into_iter().map(|change| change.name).collect();
@@ -73,21 +106,33 @@ impl Adoption {
         let mut head: StatePart = state.trees.part(records, names).await?;
         let groups = head.named_groups();
         head.extend(state.trees.part(records, groups).await?);
-        self.removals.extend(removals(&before, &after, &head)?);
+        for removal in removals(&before, &after, &head)? {
+            if !self.removals.contains(&removal) {
+                self.removals.push(removal);
+            }
+        }
         // Groups go last: the other removals are of entries and members that a group must have.
         self.removals
             .sort_by_key(|change| matches!(change, StateChange::DeleteGroup { .. }));
-        self.entries.add(commit.number, &after);
-        Ok(())
+        Ok(after)
     }
 }
 
-/// Accepts that the table has lost a page or a document.
-fn unless_lost(added: Result<(), StateError>) -> Result<(), StateError> {
+/// Returns `None` if the table has lost a page or a document.
+fn unless_lost<T>(added: Result<T, StateError>) -> Result<Option<T>, StateError> {
     match added {
-        Err(StateError::NoPage { .. } | StateError::Part(_)) => Ok(()),
-        added => added,
+        Ok(added) => Ok(Some(added)),
+        Err(StateError::NoPage { .. } | StateError::Part(_)) => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// Returns the warning of an adopted commit with unknown removals.
+pub(super) fn lost_changes(commit: CommitId) -> Warning {
+    Warning::new(format!(
+        "the table has lost the changes of commit {commit}: packages and memberships that it has removed may be in force again"
+    ))
+    .hint("compare the assignments with your notes, and repeat the removals of the commit")
 }
 
 /// Returns the trees before a trusted commit; `None` if its parent is not on record.
@@ -109,4 +154,21 @@ pub(super) async fn trees_before(
     }
     let parent = serde_json::from_str::<Commit>(text).ok();
     Ok(parent.map(|parent| Trees::of(Some(&parent))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_of_lost_changes() {
+        let commit = CommitId {
+            number: 1_795_000_000,
+            digest: Sha256Digest::of(b"commit"),
+        };
+        insta::assert_snapshot!(lost_changes(commit), @"
+        warning: the table has lost the changes of commit 1795000000-9505cacb7c710ed17125fcc6cb3669e8ddca6c8cd8af6a31f6b3cd64604c3098: packages and memberships that it has removed may be in force again
+        hint: compare the assignments with your notes, and repeat the removals of the commit
+        ");
+    }
 }

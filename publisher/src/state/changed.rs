@@ -1,16 +1,19 @@
 //! The records that follow from a change of the signed state.
 
+use std::collections::BTreeSet;
+
+use packcast_protocol::LocationName;
 use packcast_protocol::state::TrustedRoots;
-use packcast_protocol::{Location, LocationName};
-use packcast_rollout::LocationRecord;
 use packcast_rollout::state::StateChange;
-use packcast_store::Records;
 
 use super::commit::Committed;
-use super::complete::{Completed, Completing};
+use super::compare::compare;
+use super::complete::{Completed, Completing, Scope, complete_locations};
+use super::reader::TargetState;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
 use crate::warning::Warning;
 
@@ -20,14 +23,8 @@ use crate::warning::Warning;
 pub struct Changed<'a> {
     target: &'a Target,
     pub committed: Committed,
-    locations: Vec<ChangedLocation>,
-}
-
-/// A location that the state has since the change, or does not have any more.
-#[derive(Debug)]
-struct ChangedLocation {
-    name: LocationName,
-    url: Option<Location>,
+    /// Locations that the state had already so. Their records may be missing or wrong.
+    unchanged: BTreeSet<LocationName>,
 }
 
 /// A change of the signed state with its records.
@@ -39,19 +36,38 @@ pub struct CompletedChange {
 
 impl<'a> Changed<'a> {
     pub(super) fn new(target: &'a Target, committed: Committed, changes: &[StateChange]) -> Self {
+        let locations = changes.iter().filter_map(|change| match change {
+            StateChange::AddLocation { location, .. }
+            | StateChange::RemoveLocation { location } => Some(location.clone()),
+            _ => None,
+        });
+        let unchanged = match &committed {
+            Committed::AlreadySo { .. } => locations.collect(),
+            Committed::Done { .. } => BTreeSet::new(),
+        };
         Self {
             target,
             committed,
-            locations: changes.iter().filter_map(ChangedLocation::of).collect(),
+            unchanged,
         }
     }
 
     /// Completes the records of this change, and of earlier changes whose commands were
     /// interrupted.
     pub async fn complete(self, progress: &Progress) -> Result<CompletedChange, Failure> {
-        let records = complete_records(self.target, progress).await?;
-        for location in self.locations {
-            location.record(&self.target.records).await?;
+        self.complete_scope(Scope::Changed, progress).await
+    }
+
+    /// Completes the records as [`Changed::complete`] does, or writes all records again.
+    pub async fn complete_scope(
+        self,
+        scope: Scope,
+        progress: &Progress,
+    ) -> Result<CompletedChange, Failure> {
+        let records = complete_after_change(self.target, scope, progress).await?;
+        if !self.unchanged.is_empty() {
+            let trust = self.target.trust()?;
+            complete_locations(&self.target.records, &trust, &self.unchanged).await?;
         }
         Ok(CompletedChange {
             committed: self.committed,
@@ -60,57 +76,54 @@ impl<'a> Changed<'a> {
     }
 }
 
-impl ChangedLocation {
-    fn of(change: &StateChange) -> Option<Self> {
-        match change {
-            StateChange::AddLocation { location, url } => Some(Self {
-                name: location.clone(),
-                url: Some(url.clone()),
-            }),
-            StateChange::RemoveLocation { location } => Some(Self {
-                name: location.clone(),
-                url: None,
-            }),
-            _ => None,
-        }
-    }
-
-    async fn record(self, records: &Records) -> Result<(), Failure> {
-        let Self { name, url } = self;
-        match url {
-            Some(location) => {
-                records
-                    .add_location(&LocationRecord { name, location })
-                    .await?;
-            }
-            None => {
-                records.remove_location(&name).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Completes the records of all changes of a target, so that they follow from its head.
+/// Completes the records of all changes of a target, for a command that has nothing to change.
 ///
-/// The urgent records come first: afterwards no device is told of a withdrawn package. If the
-/// interface stops the progress from then on, the function returns the records that are written so
-/// far, and warns. The next command that changes the target completes the others.
+/// # Errors
+/// This machine does not know the head, or the head leaves out a commit that the machine remembers:
+/// the records of later changes must not go back to it.
 pub(crate) async fn complete_records(
     target: &Target,
     progress: &Progress,
 ) -> Result<Completed, Failure> {
+    check_head(target).await?;
+    complete_after_change(target, Scope::Changed, progress).await
+}
+
+/// Compares the head with the memory of this machine. A target without commits has no records to
+/// complete.
+async fn check_head(target: &Target) -> Result<(), Failure> {
+    let trust = target.trust()?;
+    let mut state = TargetState::read(&target.records, &trust).await?;
+    if state.head.is_some() {
+        let mut memory = MemoryFile::open(&target.state_memory, &trust).await?;
+        compare(&target.records, &mut memory, &mut state, None, now()).await?;
+    }
+    Ok(())
+}
+
+/// Completes the records of all changes of a target, so that they follow from its head, which this
+/// machine has made or compared with its memory.
+///
+/// The urgent records come first: afterwards no device is told of a withdrawn package. If the
+/// interface stops the progress from then on, the function returns the records that are written so
+/// far, and warns. The next command that changes the target completes the others.
+pub(super) async fn complete_after_change(
+    target: &Target,
+    scope: Scope,
+    progress: &Progress,
+) -> Result<Completed, Failure> {
     // Boxed, because the futures of all commands contain it.
-    Box::pin(complete_with(target, &target.trust()?, progress)).await
+    Box::pin(complete_with(target, &target.trust()?, scope, progress)).await
 }
 
 async fn complete_with(
     target: &Target,
     trust: &TrustedRoots,
+    scope: Scope,
     progress: &Progress,
 ) -> Result<Completed, Failure> {
-    let completing = Completing::urgent(&target.records, trust, now()).await?;
-    let urgent = completing.completed().clone();
+    let completing = Completing::urgent(&target.records, trust, now(), scope).await?;
+    let urgent = completing.completed();
     tokio::select! {
         completed = completing.rest(progress) => Ok(completed?),
         () = progress.stopped() => {

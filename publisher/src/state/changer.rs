@@ -2,17 +2,19 @@
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::MAX_COMMIT_VALIDITY_S;
-use packcast_protocol::state::{AboutDocument, Commit, TrustedRoots};
+use packcast_protocol::state::{AboutDocument, Commit, CommitId, TrustedRoots};
 use packcast_rollout::state::StateChange;
 use packcast_store::records::{Head, Sign};
 
+use super::adopt::lost_changes;
 use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committer, Validity};
+use super::commit::{CommitRequest, Committer, Made, Validity};
 use super::error::StateError;
 use super::expiry;
-use super::key_list::ListChange;
+use super::key_list::{KeyChange, ListChange, StateKey};
 use super::removal::Removal;
+use super::restored::Restoration;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -25,6 +27,8 @@ pub struct StateChanger<'a> {
     trust: TrustedRoots,
     key: &'a PublicKey,
     sign: &'a Sign,
+    /// A root key that renews the key list with each change.
+    root: Option<StateKey<'a>>,
     valid_for_s: u64,
 }
 
@@ -46,8 +50,15 @@ impl<'a> StateChanger<'a> {
             trust,
             key,
             sign,
+            root: None,
             valid_for_s: MAX_COMMIT_VALIDITY_S,
         })
+    }
+
+    /// Renews the key list with each change, by this root key.
+    #[must_use]
+    pub(crate) fn with_root(self, root: Option<StateKey<'a>>) -> Self {
+        Self { root, ..self }
     }
 
     /// Makes commits that are valid for this time in seconds, at most 90 days.
@@ -92,7 +103,23 @@ impl<'a> StateChanger<'a> {
         let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
         let request = self.request(&[StateChange::Renew], command);
         let mut committer = self.committer(&mut memory);
-        Ok(Box::pin(committer.remove_key(removal, &request)).await?)
+        let (head, unknown) = Box::pin(committer.remove_key(removal, &request)).await?;
+        self.warn_of(unknown);
+        Ok(head)
+    }
+
+    /// Makes a commit on the head of a restored table.
+    pub(super) async fn restore(
+        &mut self,
+        restoration: &Restoration<'_>,
+        command: &str,
+    ) -> Result<(Changed<'a>, Validity), Failure> {
+        let mut memory = MemoryFile::open(&self.target.state_memory, &self.trust).await?;
+        let request = self.request(&[StateChange::Renew], command);
+        let mut committer = self.committer(&mut memory);
+        let list = self.renewal();
+        let made = Box::pin(committer.restore(restoration, &request, list.as_ref())).await?;
+        Ok(self.conclude(made, &[]))
     }
 
     /// Makes the changes, and warns if the state expires soon.
@@ -101,7 +128,8 @@ impl<'a> StateChanger<'a> {
         changes: &[StateChange],
         command: &str,
     ) -> Result<(Changed<'a>, Validity), Failure> {
-        self.change_all(changes, None, command).await
+        let renewal = self.renewal();
+        self.change_all(changes, renewal.as_ref(), command).await
     }
 
     async fn change_all(
@@ -114,11 +142,31 @@ impl<'a> StateChanger<'a> {
         let request = self.request(changes, command);
         let mut committer = self.committer(&mut memory);
         // Boxed, because the futures of all commands contain it.
-        let (outcome, validity) = Box::pin(committer.commit_with_list(&request, list)).await?;
-        for warning in expiry::warnings(validity, &self.target.name, now()) {
+        let made = Box::pin(committer.commit_with_list(&request, list)).await?;
+        Ok(self.conclude(made, changes))
+    }
+
+    /// Warns of a state that expires soon, and of changes that are lost.
+    fn conclude(&self, made: Made, changes: &[StateChange]) -> (Changed<'a>, Validity) {
+        for warning in expiry::warnings(made.validity, &self.target.name, now()) {
             self.target.warnings.push(warning);
         }
-        Ok((Changed::new(self.target, outcome, changes), validity))
+        self.warn_of(made.unknown);
+        let done = Changed::new(self.target, made.committed, changes);
+        (done, made.validity)
+    }
+
+    fn warn_of(&self, unknown: Vec<CommitId>) {
+        for commit in unknown {
+            self.target.warnings.push(lost_changes(commit));
+        }
+    }
+
+    fn renewal(&self) -> Option<ListChange<'a>> {
+        self.root.map(|root| ListChange {
+            root,
+            keys: KeyChange::Renew,
+        })
     }
 
     fn committer<'m>(&'m self, memory: &'m mut MemoryFile) -> Committer<'m> {
@@ -142,7 +190,8 @@ impl<'a> StateChanger<'a> {
     }
 }
 
-async fn check_clock(target: &Target, accept: bool) -> Result<(), StateError> {
+/// Refuses to sign if the clock of this machine is wrong.
+pub(crate) async fn check_clock(target: &Target, accept: bool) -> Result<(), StateError> {
     let (head, service) = target.records.head_with_time().await?;
     // A forged time has no effect: the change of a forged head fails.
     let commit =

@@ -26,9 +26,9 @@ use packcast_store::Records;
 use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
 
 use super::adopt::Adoption;
-use super::compare::{compare, contained};
+use super::compare::{check_lists, compare, contained};
 use super::error::StateError;
-use super::key_list::{self, ListChange, sign_list};
+use super::key_list::{self, KeyChange, ListChange, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use crate::signing::memory_file::MemoryFile;
@@ -78,6 +78,24 @@ pub(super) struct Validity {
     pub(super) keys: Option<UnixTime>,
 }
 
+impl Validity {
+    /// Returns the validity of a state.
+    pub(super) fn of(state: &TargetState) -> Self {
+        Self {
+            commit: state.head.as_ref().map(|head| head.commit.expires),
+            keys: state.keys_expire(),
+        }
+    }
+}
+
+/// Result of a change, with the facts that a command shows.
+pub(super) struct Made {
+    pub(super) committed: Committed,
+    pub(super) validity: Validity,
+    /// Adopted commits whose changes the table has lost.
+    pub(super) unknown: Vec<CommitId>,
+}
+
 /// A commit that is ready to be signed.
 pub(super) struct Prepared {
     pub(super) text: String,
@@ -85,6 +103,29 @@ pub(super) struct Prepared {
     pub(super) packages: Vec<PackageId>,
     /// A key list that is stored with the commit.
     pub(super) list: Option<SignedList>,
+    /// Key lists that the table has lost, and that are stored again with the commit.
+    pub(super) lost_lists: Vec<SignedList>,
+}
+
+/// Parts of the next commit that do not follow from the changes of a command.
+#[derive(Default)]
+pub(super) struct Next {
+    pub(super) number: u64,
+    /// Changes before all others.
+    pub(super) first: Vec<StateChange>,
+    pub(super) adoption: Adoption,
+    /// Packages that may not be deleted when the commit becomes the head, besides those that the
+    /// changes assign.
+    pub(super) packages: Vec<PackageId>,
+    pub(super) list: Option<SignedList>,
+    pub(super) lost_lists: Vec<SignedList>,
+}
+
+/// Result of one attempt at a commit.
+pub(super) enum Attempt {
+    Done(Box<Made>),
+    /// Another commit came first. Devices may still receive this one.
+    Lost(CommitId),
 }
 
 impl Committer<'_> {
@@ -93,20 +134,25 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
-        Ok(self.commit_with_list(request, None).await?.0)
+        Ok(self.commit_with_list(request, None).await?.committed)
     }
 
-    /// Makes the changes in one commit, together with a change of the key list. Returns the validity
-    /// of the state afterwards.
+    /// Makes the changes in one commit, together with a change of the key list.
     pub(super) async fn commit_with_list(
         &mut self,
         request: &CommitRequest<'_>,
         change: Option<&ListChange<'_>>,
-    ) -> Result<(Committed, Validity), StateError> {
+    ) -> Result<Made, StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
+            check_lists(self.memory, &state)?;
+            if let (Some(change), Some(newest)) = (change, state.chain.newest())
+                && change.is_made(newest)
+            {
+                return Ok(Made::already_so(&state, Vec::new()));
+            }
             let keys_expire = state.keys_expire();
             let list = self.new_list(&mut state, change, now)?;
             self.check_key(&state, now)?;
@@ -116,67 +162,105 @@ impl Committer<'_> {
                 self.finish(&state, unfinished, now).await?;
                 continue;
             }
-            let adoption = self.adoption(&mut state, now).await?;
-            let changes = [&adoption.removals[..], request.changes].concat();
-            let number = self.next_number(&state, now);
-            let before = self.load(&mut state, &changes).await?;
-            let planned = apply(&before, &changes, number, &adoption.entries);
-            let planned = planned.map_err(StateError::Changes)?;
-            let outcomes = planned.outcomes[adoption.removals.len()..].to_vec();
-            if !planned.needs_commit() {
-                let validity = Validity {
-                    commit: state.head.map(|head| head.commit.expires),
-                    keys: keys_expire,
-                };
-                return Ok((Committed::AlreadySo { outcomes }, validity));
-            }
-            let packages = assigned(&changes, &planned, number)?;
-            let commit = self
-                .store(&mut state, &planned, &adoption, request, number, now)
-                .await?;
-            let prepared = Prepared {
-                text: commit.to_text(),
-                id: CommitId::of(&commit),
-                packages,
+            let next = Next {
+                number: self.next_number(&state, now),
+                adoption: self.adoption(&mut state, now).await?,
                 list,
+                ..Next::default()
             };
-            attempted = Some(prepared.id);
-            if let Some(head) = self.make_head(&state, prepared, now).await? {
-                let validity = Validity {
-                    commit: Some(commit.expires),
-                    keys: state.keys_expire(),
-                };
-                return Ok((Committed::Done { head, outcomes }, validity));
+            match self.attempt(&mut state, request, next, now).await? {
+                Attempt::Done(mut made) => {
+                    if let Committed::AlreadySo { .. } = made.committed {
+                        // The new list was not stored.
+                        made.validity.keys = keys_expire;
+                    }
+                    return Ok(*made);
+                }
+                Attempt::Lost(commit) => attempted = Some(commit),
             }
         }
         let commit = attempted.expect("each attempt has a commit");
         Err(StateError::Conflict { commit })
     }
 
+    /// Makes one attempt at a commit on a state.
+    pub(super) async fn attempt(
+        &mut self,
+        state: &mut TargetState,
+        request: &CommitRequest<'_>,
+        next: Next,
+        now: UnixTime,
+    ) -> Result<Attempt, StateError> {
+        let Next {
+            number, adoption, ..
+        } = &next;
+        let changes = [&next.first[..], &adoption.removals, request.changes].concat();
+        let before = self.load(state, &changes).await?;
+        let planned = apply(&before, &changes, *number, &adoption.entries);
+        let planned = planned.map_err(StateError::Changes)?;
+        let own = next.first.len() + adoption.removals.len();
+        let outcomes = planned.outcomes[own..].to_vec();
+        if !planned.needs_commit() {
+            let made = Made::already_so(state, outcomes);
+            return Ok(Attempt::Done(Box::new(made)));
+        }
+        let mut packages = assigned(&changes, &planned, *number)?;
+        let commit = self
+            .store(state, &planned, adoption, request, *number, now)
+            .await?;
+        packages.extend(next.packages);
+        let id = CommitId::of(&commit);
+        let prepared = Prepared {
+            text: commit.to_text(),
+            id,
+            packages,
+            list: next.list,
+            lost_lists: next.lost_lists,
+        };
+        let Some(head) = self.make_head(state, prepared, now).await? else {
+            return Ok(Attempt::Lost(id));
+        };
+        Ok(Attempt::Done(Box::new(Made {
+            committed: Committed::Done { head, outcomes },
+            validity: Validity {
+                commit: Some(commit.expires),
+                keys: state.keys_expire(),
+            },
+            unknown: next.adoption.unknown,
+        })))
+    }
+
     /// Returns the key list to store with the next commit, and follows it.
-    fn new_list(
+    pub(super) fn new_list(
         &self,
         state: &mut TargetState,
         change: Option<&ListChange<'_>>,
         now: UnixTime,
     ) -> Result<Option<SignedList>, StateError> {
-        let root = change.map_or(self.key, |change| change.root);
+        let root = change.map_or(self.key, |change| change.root.public);
         if !state.chain.roots().contains(root) {
             return match change {
                 None => Ok(None),
                 Some(_) => Err(StateError::NotRoot { key: root.clone() }),
             };
         }
-        let list = match (state.chain.newest(), change) {
-            (Some(newest), Some(change)) => key_list::changed(newest, change.keys, now)?,
-            (Some(newest), None) if key_list::is_due(newest, now) => {
+        let keys = change.map(|change| change.keys);
+        let is_renewal = matches!(keys, None | Some(KeyChange::Renew));
+        let list = match (state.chain.newest(), keys) {
+            (Some(newest), _) if is_renewal => {
+                if keys.is_none() && !key_list::is_due(newest, now) {
+                    return Ok(None);
+                }
                 let outdated = key_list::outdated(newest, &state.key_lists(), now);
                 key_list::renewed(newest, &outdated, now)?
             }
-            (None, None) if self.is_first(state) => key_list::first(self.trust, self.key, now)?,
+            (Some(newest), Some(keys)) => key_list::changed(newest, keys, now)?,
+            (None, _) if is_renewal && self.is_first(state) => {
+                key_list::first(self.trust, self.key, now)?
+            }
             _ => return Ok(None),
         };
-        let sign = change.map_or(self.sign, |change| change.sign);
+        let sign = change.map_or(self.sign, |change| change.root.sign);
         let list = sign_list(&list, sign)?;
         state.chain.follow(&list.signed)?;
         Ok(Some(list))
@@ -205,7 +289,7 @@ impl Committer<'_> {
         Ok(())
     }
 
-    fn next_number(&self, state: &TargetState, now: UnixTime) -> u64 {
+    pub(super) fn next_number(&self, state: &TargetState, now: UnixTime) -> u64 {
         let highest = self.memory.memory().highest_number(&state.keys());
         next_number(state.parent, highest, now)
     }
@@ -234,6 +318,7 @@ impl Committer<'_> {
             id: line.commit,
             packages,
             list,
+            lost_lists: Vec::new(),
         };
         self.sign_and_swap(state, prepared, now).await?;
         Ok(())
@@ -273,7 +358,9 @@ impl Committer<'_> {
         let lost: Vec<MemoryLine> = lost.cloned().collect();
         for line in lost {
             if let MemoryEvent::Lost { text } = &line.event {
-                adoption.add(self.records, state, line.commit, text).await?;
+                adoption
+                    .add(self.records, state, line.commit, Some(text))
+                    .await?;
             }
         }
         Ok(adoption)
@@ -369,7 +456,10 @@ impl Committer<'_> {
             id,
             packages,
             list,
+            lost_lists,
         } = prepared;
+        let lists: Vec<SignedList> = lost_lists.into_iter().chain(list).collect();
+        let added: Vec<_> = lists.iter().map(|list| (list.id, &list.signed)).collect();
         let signature = (self.sign)(&text)?;
         let signed = SignedCommit::new(text.clone(), signature)?;
         let commit = CommitRecord { id, signed };
@@ -379,11 +469,12 @@ impl Committer<'_> {
                 replaced: state.head.as_ref().map(|head| &head.stored),
                 commit: &commit,
                 assigned: &packages,
-                list: list.as_ref().map(|list| (list.id, &list.signed)),
+                lists: &added,
             })
             .await?;
         match changed {
             HeadChanged::Done(head) => {
+                self.memory.append_lists(&lists)?;
                 self.remember(id, now, MemoryEvent::Stored)?;
                 Ok(Some(head))
             }
@@ -412,6 +503,17 @@ impl Committer<'_> {
             event,
         };
         Ok(self.memory.append(&[line])?)
+    }
+}
+
+impl Made {
+    /// Returns the result of changes without effect: nothing was signed.
+    fn already_so(state: &TargetState, outcomes: Vec<ChangeOutcome>) -> Self {
+        Self {
+            committed: Committed::AlreadySo { outcomes },
+            validity: Validity::of(state),
+            unknown: Vec::new(),
+        }
     }
 }
 

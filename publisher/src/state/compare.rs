@@ -1,15 +1,33 @@
-//! Comparison of a head with the memory of this machine.
+//! Comparison of a head and its key lists with the memory of this machine.
 
 use std::collections::BTreeSet;
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::state::{CommitId, LeafName};
-use packcast_rollout::memory::{Finding, HeadFacts, Memory, MemoryEvent, MemoryLine};
+use packcast_rollout::memory::{Finding, HeadFacts, Memory, MemoryEvent, MemoryLine, SignedList};
 use packcast_store::Records;
 
 use super::error::StateError;
+use super::key_list::with_id;
 use super::reader::TargetState;
 use crate::signing::memory_file::MemoryFile;
+
+/// Refuses a table that lacks the newest key list which this machine remembers, and remembers the
+/// key lists that lead to the present one.
+///
+/// The state has the key lists of the table only.
+pub(crate) fn check_lists(memory: &mut MemoryFile, state: &TargetState) -> Result<(), StateError> {
+    let mut remembered = state.clone();
+    remembered.follow_remembered(memory.memory());
+    if remembered.chain.newest() != state.chain.newest() {
+        let serial = remembered.chain.serial();
+        return Err(StateError::LacksList { serial });
+    }
+    let known: BTreeSet<_> = memory.memory().lists().map(|(id, _)| id).collect();
+    let lists = state.chain.lists().filter_map(with_id);
+    let new: Vec<SignedList> = lists.filter(|list| !known.contains(&list.id)).collect();
+    Ok(memory.append_lists(&new)?)
+}
 
 /// Compares the head with the memory, and remembers the head.
 ///

@@ -6,30 +6,38 @@
 //! 1. Groups, in one transaction each: from then on no package is announced that the group does
 //!    not have. A group that was deleted and created again loses its members before.
 //! 2. Devices that have lost a package or a group.
-//! 3. Members of deleted groups, entries of groups in the partitions of packages, other devices.
-//! 4. The number of changes whose records are complete.
+//! 3. Locations, members of deleted groups, entries of groups in the partitions of packages, other
+//!    devices.
+//! 4. The head up to which all records are complete.
+//!
+//! The command compares the head with its ancestors down to the one whose records are complete. If
+//! one of them is missing or unreadable, as after a thief's commit, it writes all records from the
+//! head alone.
 //!
 //! Each part may be repeated, and several machines can do the same work at the same time. A part
 //! that meets a later head ends, and the work begins again from that head: a later head may still
 //! be incomplete.
 
 mod open;
+mod recorded;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::state::TrustedRoots;
-use packcast_protocol::{DeviceId, GroupName, UnixTime};
+use packcast_protocol::state::{LeafName, TrustedRoots};
+use packcast_protocol::{DeviceId, GroupName, LocationName, UnixTime};
 use packcast_rollout::state::GroupPackages;
-use packcast_store::Records;
-use packcast_store::records::{DeviceProjected, GroupProjected, GroupTarget};
+use packcast_store::records::{DeviceProjected, GroupProjected, GroupTarget, RecordedHead};
+use packcast_store::{Records, RecordsError};
 use tokio::time::{Instant, sleep};
 
 use self::open::OpenRecords;
-pub(super) use self::open::groups_of;
+pub(super) use self::open::{addresses, groups_of};
+use self::recorded::RecordedUpTo;
 use super::error::StateError;
-use super::reader::TargetState;
+use super::failed_records::FailedRecords;
+use super::reader::{TargetState, VerifiedHead};
 use crate::concurrency::AT_ONCE;
 use crate::progress::{Progress, Work};
 
@@ -58,15 +66,39 @@ pub struct Completed {
 /// command continues.
 #[derive(Debug)]
 pub struct Completing<'a> {
-    records: &'a Records,
-    trust: &'a TrustedRoots,
-    now: UnixTime,
+    source: Source<'a>,
+    /// `None` before the first commit.
+    head: Option<RecordedHead>,
+    /// The earlier statement of the table up to which head all records are complete.
+    recorded: RecordedUpTo,
     /// `None` if all records are complete.
     open: Option<OpenRecords>,
     /// The groups that are written, each with its remaining records.
     groups: BTreeMap<GroupName, RestOfGroup>,
+    /// Errors of single groups and devices.
+    failed: BTreeMap<LeafName, RecordsError>,
     is_overtaken: bool,
     completed: Completed,
+    /// The records that were completed for an earlier head.
+    earlier: Completed,
+}
+
+/// The table whose records a command completes.
+#[derive(Clone, Copy, Debug)]
+struct Source<'a> {
+    records: &'a Records,
+    trust: &'a TrustedRoots,
+    now: UnixTime,
+    scope: Scope,
+}
+
+/// The records that a command completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The records that commits have changed since all records were complete.
+    Changed,
+    /// All records, also those that somebody has changed by hand.
+    All,
 }
 
 /// The records of a group that are not urgent.
@@ -83,114 +115,179 @@ pub async fn complete(
     now: UnixTime,
     progress: &Progress,
 ) -> Result<Completed, StateError> {
-    let completing = Completing::urgent(records, trust, now).await?;
+    let completing = Completing::urgent(records, trust, now, Scope::Changed).await?;
     completing.rest(progress).await
+}
+
+/// Writes the records of locations, so that they follow from the head. The records of an unchanged
+/// state may lack them.
+pub(super) async fn complete_locations(
+    records: &Records,
+    trust: &TrustedRoots,
+    locations: &BTreeSet<LocationName>,
+) -> Result<(), StateError> {
+    for _ in 0..ATTEMPTS {
+        let mut state = TargetState::read(records, trust).await?;
+        let Some(head) = state.head.as_ref().map(VerifiedHead::recorded) else {
+            return Ok(());
+        };
+        let names = locations.iter().cloned().map(LeafName::Location);
+        let part = state.trees.part(records, names.collect()).await?;
+        let locations = addresses(&part);
+        if records.project_locations(&locations, head.order).await? {
+            return Ok(());
+        }
+    }
+    Err(StateError::Overtaken)
 }
 
 impl<'a> Completing<'a> {
     /// Writes the urgent records: groups, and devices that have lost a package or a group.
     ///
-    /// If a request fails and may succeed later, the function tries again for 60 seconds.
+    /// If a request fails and may succeed later, the function tries again for 60 seconds. An error
+    /// of a single group or device does not stop the others: [`Completing::rest`] returns it.
     pub async fn urgent(
         records: &'a Records,
         trust: &'a TrustedRoots,
         now: UnixTime,
+        scope: Scope,
     ) -> Result<Self, StateError> {
-        let (begun, mut opened) = (Instant::now(), None);
-        loop {
-            let failed = match opened {
-                None => match Self::open(records, trust, now).await {
-                    Ok(completing) => {
-                        opened = Some(completing);
-                        continue;
-                    }
-                    Err(error) => error,
-                },
-                Some(mut completing) => match completing.write_urgent().await {
-                    Ok(()) => return Ok(completing),
-                    Err(error) => {
-                        opened = Some(completing);
-                        error
-                    }
-                },
-            };
-            match failed {
-                StateError::Records(error)
-                    if error.is_retryable() && begun.elapsed() < URGENT_FOR =>
-                {
-                    sleep(PAUSE).await;
-                }
-                error => return Err(error),
-            }
-        }
+        let source = Source {
+            records,
+            trust,
+            now,
+            scope,
+        };
+        Self::begin(source, None).await
     }
 
-    /// Returns the records that are written so far.
-    pub const fn completed(&self) -> &Completed {
-        &self.completed
-    }
-
-    /// Writes the remaining records.
-    pub async fn rest(mut self, progress: &Progress) -> Result<Completed, StateError> {
+    /// Writes the urgent records of the present head, after those of an earlier one.
+    async fn begin(source: Source<'a>, mut earlier: Option<Self>) -> Result<Self, StateError> {
+        let begun = Instant::now();
         for _ in 0..ATTEMPTS {
-            if self.write_rest(progress).await? {
-                if self.open.is_some() {
-                    self.records.record_changes(self.completed.order).await?;
+            let mut completing = loop {
+                match Self::open(source, earlier.as_ref()).await {
+                    Ok(completing) => break completing,
+                    Err(error) => pause_after(error, begun).await?,
                 }
-                return Ok(self.completed);
+            };
+            loop {
+                match completing.write_urgent().await {
+                    Ok(()) if completing.may_retry() && begun.elapsed() < URGENT_FOR => {
+                        sleep(PAUSE).await;
+                    }
+                    Ok(()) => break,
+                    Err(error) => pause_after(error, begun).await?,
+                }
             }
-            let later = Self::urgent(self.records, self.trust, self.now).await?;
-            let earlier = std::mem::replace(&mut self, later).completed;
-            self.completed.add_earlier(earlier);
+            // A later head may name other records that are urgent.
+            if !completing.is_overtaken || !completing.failed.is_empty() {
+                return Ok(completing);
+            }
+            earlier = Some(completing);
         }
         Err(StateError::Overtaken)
     }
 
-    async fn open(
-        records: &'a Records,
-        trust: &'a TrustedRoots,
-        now: UnixTime,
-    ) -> Result<Self, StateError> {
+    /// Returns the records that are written so far.
+    pub fn completed(&self) -> Completed {
+        let mut completed = self.completed.clone();
+        completed.add_earlier(self.earlier.clone());
+        completed
+    }
+
+    /// Writes the remaining records.
+    ///
+    /// If single groups or devices fail, all others are written, and the head is not recorded as
+    /// complete.
+    pub async fn rest(mut self, progress: &Progress) -> Result<Completed, StateError> {
+        for _ in 0..ATTEMPTS {
+            let is_complete = self.write_rest(progress).await?;
+            let failed = std::mem::take(&mut self.failed);
+            if let Some(failed) = FailedRecords::new(failed) {
+                return Err(failed.into());
+            }
+            if is_complete {
+                if let Some(head) = self.head.filter(|_| self.open.is_some()) {
+                    recorded::record(self.source.records, &head, self.recorded).await?;
+                }
+                return Ok(self.completed());
+            }
+            self = Self::begin(self.source, Some(self)).await?;
+        }
+        Err(StateError::Overtaken)
+    }
+
+    async fn open(source: Source<'a>, earlier: Option<&Self>) -> Result<Self, StateError> {
+        let Source { records, trust, .. } = source;
+        // Before the head, so that a later head than the one that is read next is forged.
+        let recorded = RecordedUpTo::read(records).await?;
         let mut state = TargetState::read(records, trust).await?;
-        let order = state.head.as_ref().map_or(0, |head| head.stored.order);
+        let head = state.head.as_ref().map(VerifiedHead::recorded);
+        // Records that contradict the same head do not follow from a later one.
+        let is_contradicted = earlier.is_some_and(|earlier| earlier.head == head);
+        let open = if is_contradicted {
+            OpenRecords::all(records, &mut state, true).await?
+        } else if source.scope == Scope::All {
+            // An administrator waits for it, and can interrupt it.
+            OpenRecords::all(records, &mut state, false).await?
+        } else {
+            OpenRecords::read(records, &mut state, recorded).await?
+        };
         Ok(Self {
-            records,
-            trust,
-            now,
-            open: OpenRecords::read(records, &mut state).await?,
+            source,
+            head,
+            recorded,
+            open,
             groups: BTreeMap::new(),
+            failed: BTreeMap::new(),
             is_overtaken: false,
             completed: Completed {
-                order,
+                order: head.map_or(0, |head| head.order),
                 ..Completed::default()
             },
+            earlier: earlier.map(Self::completed).unwrap_or_default(),
         })
     }
 
+    /// Returns true if other changes have interfered with a record each time.
+    fn may_retry(&self) -> bool {
+        self.failed.values().any(RecordsError::is_retryable)
+    }
+
     async fn write_urgent(&mut self) -> Result<(), StateError> {
+        self.failed.clear();
         let Some(open) = &self.open else {
             return Ok(());
         };
+        let records = self.source.records;
         let left = open
             .groups()
             .filter(|it| !self.groups.contains_key(it.group));
-        let written: Vec<(GroupName, GroupProjected)> = stream::iter(left)
-            .map(|target| write_group(self.records, target))
+        let written: Vec<_> = stream::iter(left)
+            .map(async |target| {
+                let projected = single(write_group(records, target).await)?;
+                Ok::<_, StateError>((target.group.clone(), projected))
+            })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
         for (group, projected) in written {
             let rest = match projected {
-                GroupProjected::Written { left } => RestOfGroup {
+                Ok(GroupProjected::Written { left }) => RestOfGroup {
                     is_deleted: false,
                     packages: left,
                 },
-                GroupProjected::Deleted => RestOfGroup {
+                Ok(GroupProjected::Deleted) => RestOfGroup {
                     is_deleted: true,
                     packages: open.packages(&group).clone(),
                 },
-                GroupProjected::Superseded => {
+                Ok(GroupProjected::Superseded) => {
                     self.is_overtaken = true;
+                    continue;
+                }
+                Err(error) => {
+                    self.failed.insert(LeafName::Group(group), error);
                     continue;
                 }
             };
@@ -202,22 +299,65 @@ impl<'a> Completing<'a> {
 
     /// Returns false if there is a later head.
     async fn write_rest(&mut self, progress: &Progress) -> Result<bool, StateError> {
+        // The devices are attempted again.
+        self.failed
+            .retain(|name, _| matches!(name, LeafName::Group(_)));
         let Some(open) = &self.open else {
             return Ok(true);
         };
         let done = self.completed.devices.len();
         let total = open.devices().count().saturating_sub(done);
         progress.begin(Work::Recording, total.try_into().unwrap_or(u64::MAX));
-        let order = self.completed.order;
-        let written: Vec<bool> = stream::iter(&self.groups)
-            .map(|(group, rest)| write_rest_of_group(self.records, group, rest, order))
+        let (records, order) = (self.source.records, self.completed.order);
+        let located = records.project_locations(open.locations(), order).await?;
+        let written: Vec<_> = stream::iter(&self.groups)
+            .map(async |(group, rest)| {
+                let written = write_rest_of_group(records, group, rest, order).await;
+                Ok::<_, StateError>((group, single(written)?))
+            })
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await?;
-        self.is_overtaken |= written.contains(&false);
+        self.is_overtaken |= !located;
+        for (group, written) in written {
+            match written {
+                Ok(is_current) => self.is_overtaken |= !is_current,
+                Err(error) => {
+                    self.failed.insert(LeafName::Group(group.clone()), error);
+                }
+            }
+        }
         self.write_devices(false, progress).await?;
+        self.correct_members().await?;
         progress.end();
         Ok(!self.is_overtaken)
+    }
+
+    /// Corrects the lists of members if all records are written.
+    async fn correct_members(&self) -> Result<(), StateError> {
+        let Some(open) = self.open.as_ref().filter(|open| open.is_all()) else {
+            return Ok(());
+        };
+        let mut members: BTreeMap<&GroupName, BTreeSet<&DeviceId>> = open
+            .groups()
+            .filter(|it| it.document.is_some() && !it.group.is_all())
+            .map(|it| (it.group, BTreeSet::new()))
+            .collect();
+        for target in open.devices() {
+            let is_known = self.completed.devices.get(target.device);
+            if is_known.is_some_and(|projected| *projected != DeviceProjected::Unknown) {
+                for group in target.groups.keys() {
+                    members.entry(group).or_default().insert(target.device);
+                }
+            }
+        }
+        let records = self.source.records;
+        stream::iter(members)
+            .map(async |(group, members)| records.correct_members(group, &members).await)
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<()>()
+            .await?;
+        Ok(())
     }
 
     /// Writes the devices that have lost something, or all that are left.
@@ -236,16 +376,19 @@ impl<'a> Completing<'a> {
             .filter(|target| !only_urgent || target.earlier.has_lost)
             .collect();
         let advance = |devices: usize| progress.advance(devices.try_into().unwrap_or(u64::MAX));
-        let order = self.completed.order;
-        let written = self
-            .records
-            .project_devices(&targets, order, self.now, &advance)
+        let Source { records, now, .. } = self.source;
+        let written = records
+            .project_devices(&targets, self.completed.order, now, &advance)
             .await?;
         for (device, projected) in written {
-            if projected == DeviceProjected::OtherGroup {
-                self.is_overtaken = true;
-            } else {
-                self.completed.devices.insert(device.clone(), projected);
+            match projected {
+                Ok(DeviceProjected::OtherGroup) => self.is_overtaken = true,
+                Ok(projected) => {
+                    self.completed.devices.insert(device.clone(), projected);
+                }
+                Err(error) => {
+                    self.failed.insert(LeafName::Device(device.clone()), error);
+                }
             }
         }
         Ok(())
@@ -265,18 +408,39 @@ impl Completed {
     }
 }
 
+/// Waits before another attempt. Returns the error if another attempt does not help, or if the time
+/// for urgent records is over.
+async fn pause_after(error: StateError, begun: Instant) -> Result<(), StateError> {
+    match error {
+        StateError::Records(error) if error.is_retryable() && begun.elapsed() < URGENT_FOR => {
+            sleep(PAUSE).await;
+            Ok(())
+        }
+        error => Err(error),
+    }
+}
+
+/// Separates the errors of single records from those that stop a command.
+fn single<T>(result: Result<T, StateError>) -> Result<Result<T, RecordsError>, StateError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(StateError::Records(error)) if error.is_of_single_records() => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes the state of a group, or deletes it.
 async fn write_group(
     records: &Records,
     target: GroupTarget<'_>,
-) -> Result<(GroupName, GroupProjected), StateError> {
+) -> Result<GroupProjected, StateError> {
     for _ in 0..ATTEMPTS {
         match records.project_group(&target).await? {
             // The group was deleted and created again.
             GroupProjected::Deleted if target.document.is_some() => {
                 records.remove_members(target.group, target.order).await?;
             }
-            projected => return Ok((target.group.clone(), projected)),
+            projected => return Ok(projected),
         }
     }
     Err(StateError::Overtaken)

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use packcast_protocol::state::LeafName;
+use packcast_protocol::state::{Commit, LeafName};
 use packcast_rollout::state::StatePart;
+use packcast_store::{Records, RecordsError};
 
+use super::commit::Validity;
+use super::expiry;
 use super::reader::TargetState;
+use crate::clock::now;
 use crate::failure::Failure;
 use crate::target::Target;
 use crate::text::{count, for_target};
@@ -29,16 +33,73 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
     Ok(state.trees.all_groups(&target.records).await?)
 }
 
-/// Warns if the records of the last commits are incomplete, so that a command that only reads may
-/// show earlier records.
-pub(crate) async fn warn_of_open_records(target: &Target) -> Result<(), Failure> {
-    let recorded = target.records.recorded_changes().await?;
+/// Warns a person who reads the records of a target: of a head or a key list that expires soon, and of
+/// incomplete records of the last commits, because the command may show earlier records.
+///
+/// Returns the signed state. `None` if this machine does not know the root keys of the target, or if
+/// the state does not verify, which is the matter of changing commands and of `audit`. Then the head
+/// is not verified: a forged one has no effect but a wrong warning.
+pub(crate) async fn warn_of_head(target: &Target) -> Result<Option<TargetState>, Failure> {
+    let state = match target.trust() {
+        Ok(trust) => TargetState::read(&target.records, &trust).await.ok(),
+        Err(_) => None,
+    };
+    // Before the head, so that a higher number than that of the head is forged.
+    let recorded = recorded_order(&target.records).await?;
     let head = target.records.head().await?;
-    let open = head.map_or(0, |head| head.order).saturating_sub(recorded);
-    if open > 0 {
+    if let Some(state) = &state {
+        warn_of_state(target, state);
+    } else {
+        let text = head.as_ref().map(|head| head.commit.signed.text());
+        let commit = text.and_then(|text| serde_json::from_str::<Commit>(text).ok());
+        warn_of_validity(
+            target,
+            Validity {
+                commit: commit.map(|commit| commit.expires),
+                keys: None,
+            },
+        );
+    }
+    let order = head.map_or(0, |head| head.order);
+    if recorded > order {
+        target.warnings.push(forged_number(&target.name));
+    } else if recorded < order {
+        let open = order - recorded;
         target.warnings.push(open_records(open, &target.name));
     }
-    Ok(())
+    Ok(state)
+}
+
+/// Returns the number of changes of the head whose records are complete, as the table says. It is 0
+/// if the statement is unreadable.
+pub(crate) async fn recorded_order(records: &Records) -> Result<u64, RecordsError> {
+    match records.recorded_head().await {
+        Ok(recorded) => Ok(recorded.map_or(0, |head| head.order)),
+        Err(RecordsError::Corrupt { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn forged_number(target: &str) -> Warning {
+    Warning::new(
+        "somebody has changed the table: it lists more complete commits than the target has",
+    )
+    .hint(for_target(
+        "find out who can write to the table, then run 'packcast sign' to write all records again",
+        target,
+    ))
+}
+
+/// Warns a person who reads the signed state if the head or the key list expires soon.
+pub(crate) fn warn_of_state(target: &Target, state: &TargetState) {
+    warn_of_validity(target, Validity::of(state));
+}
+
+/// Warns if a state expires soon.
+pub(super) fn warn_of_validity(target: &Target, validity: Validity) {
+    for warning in expiry::warnings(validity, &target.name, now()) {
+        target.warnings.push(warning);
+    }
 }
 
 fn open_records(commits: u64, target: &str) -> Warning {
@@ -58,13 +119,19 @@ mod tests {
 
     #[test]
     fn a_warning_of_open_records() {
-        let warnings = [open_records(1, "local"), open_records(2, "prod")];
+        let warnings = [
+            open_records(1, "local"),
+            open_records(2, "prod"),
+            forged_number("prod"),
+        ];
         let warnings = warnings.map(|warning| warning.to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the records of 1 commit are incomplete: a command is running, or was interrupted
         hint: run 'packcast sign', or any command that changes the target, to complete the records
         warning: the records of 2 commits are incomplete: a command is running, or was interrupted
         hint: run 'packcast --target prod sign', or any command that changes the target, to complete the records
+        warning: somebody has changed the table: it lists more complete commits than the target has
+        hint: find out who can write to the table, then run 'packcast --target prod sign' to write all records again
         ");
     }
 }

@@ -11,6 +11,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
 use super::clock_check::ClockError;
+use super::failed_records::FailedRecords;
 use crate::failure::{Failure, Kind};
 use crate::signing::memory_file::MemoryFileError;
 
@@ -55,6 +56,16 @@ pub enum StateError {
         "the head of the target leaves out commit {commit}: the table was restored, or someone put an earlier head back"
     )]
     LeavesOut { commit: CommitId },
+    #[error(
+        "the table lacks key list {serial}, which this machine remembers: the table was restored, or someone has removed the list"
+    )]
+    LacksList { serial: u64 },
+    #[error(
+        "the head of the target is commit {head}, which does not contain the confirmed commit {confirmed}"
+    )]
+    NotConfirmed { head: CommitId, confirmed: CommitId },
+    #[error("the target leaves out no commit that this machine remembers: nothing was restored")]
+    NothingRestored,
     #[error("this machine does not know the head of the target: {head}")]
     UnknownHead { head: CommitId },
     #[error("cannot change the state of the target: {}", lines(.0))]
@@ -70,6 +81,8 @@ pub enum StateError {
     Conflict { commit: CommitId },
     #[error("cannot complete the records of the target: other commits came first each time")]
     Overtaken,
+    #[error(transparent)]
+    FailedRecords(#[from] FailedRecords),
     #[error("cannot sign the state of the target")]
     Clock(#[from] ClockError),
     #[error(transparent)]
@@ -95,6 +108,9 @@ pub enum StateError {
 const COMPARE_TRUST: &str =
     "compare the trust lines that 'packcast keys show' prints on this machine and on another one";
 
+const RESTORED: &str =
+    "if an administrator has restored the table from a back-up, run 'packcast sign --restored'";
+
 impl StateError {
     /// Returns true if the table has lost or changed a part of the state, so that a retry does not
     /// help.
@@ -118,9 +134,9 @@ fn lines(errors: &[StateChangeError]) -> String {
 impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
-            StateError::NoKeyList | StateError::NoHead => {
-                Some("make the first change of a new target on the machine that has created it")
-            }
+            StateError::NoKeyList | StateError::NoHead => Some(
+                "make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'",
+            ),
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
             | StateError::NoListOf { .. }
@@ -136,24 +152,31 @@ impl From<StateError> for Failure {
                 Some("use the new key; if 'packcast keys rotate' was interrupted, run it again")
             }
             StateError::NotRoot { .. } => {
-                Some("ask the owner of a root key to change the key list")
+                Some("pass the root key with --root-key, or ask its owner to change the key list")
             }
             StateError::HigherRank { .. } => Some(
                 "ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices",
             ),
             StateError::ListExpired => Some(
-                "ask the owner of a root key to run 'packcast sign', which renews the key list",
+                "run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list",
             ),
-            StateError::LeavesOut { .. } => Some(
+            StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
             ),
+            StateError::NotConfirmed { .. } => Some(
+                "run 'packcast sign --restored' to see the head and the commits that it leaves out",
+            ),
+            StateError::NothingRestored => Some("run 'packcast sign' without --restored"),
             StateError::UnknownHead { .. } => Some(
                 "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
             ),
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
-            StateError::Overtaken => {
+            StateError::FailedRecords(failed) if !failed.is_retryable() => Some(
+                "find out who can write to the table; restore these records from a back-up, then run any command that changes the target",
+            ),
+            StateError::Overtaken | StateError::FailedRecords(_) => {
                 Some("run any command that changes the target: it completes the records")
             }
             StateError::Clock(clock) if clock.may_be_accepted() => Some(
@@ -163,15 +186,26 @@ impl From<StateError> for Failure {
             StateError::TooManyPackages { .. } => Some("assign fewer packages with one command"),
             _ => None,
         };
-        let compare = matches!(error, StateError::NoKeyList).then_some(COMPARE_TRUST);
+        let second = match &error {
+            StateError::NoKeyList => Some(COMPARE_TRUST),
+            StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(RESTORED),
+            _ => None,
+        };
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
             StateError::Conflict { .. } | StateError::Overtaken => Self::new(Kind::TryLater, error),
-            StateError::LeavesOut { .. } | StateError::UnknownHead { .. } => Self::conflict(error),
+            StateError::FailedRecords(ref failed) if failed.is_retryable() => {
+                Self::new(Kind::TryLater, error)
+            }
+            StateError::LeavesOut { .. }
+            | StateError::LacksList { .. }
+            | StateError::NotConfirmed { .. }
+            | StateError::NothingRestored
+            | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
-        hint.into_iter().chain(compare).fold(failure, Failure::hint)
+        hint.into_iter().chain(second).fold(failure, Failure::hint)
     }
 }
 
@@ -226,8 +260,6 @@ mod tests {
             StateError::NotRoot { key: key() },
             StateError::HigherRank { lost: key() },
             StateError::ListExpired,
-            StateError::LeavesOut { commit: commit(1) },
-            StateError::UnknownHead { head: commit(1) },
             StateError::Clock(ClockError::Untold),
             StateError::Clock(ClockError::Differs {
                 here: UnixTime(1_795_000_000),
@@ -241,10 +273,10 @@ mod tests {
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
-        hint: make the first change of a new target on the machine that has created it
+        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the target has no commit yet
-        hint: make the first change of a new target on the machine that has created it
+        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
@@ -264,15 +296,11 @@ mod tests {
         Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is retired: it signs no further changes
         hint: use the new key; if 'packcast keys rotate' was interrupted, run it again
         Failed: your key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB is not a root key of the target, so it cannot change the key list
-        hint: ask the owner of a root key to change the key list
+        hint: pass the root key with --root-key, or ask its owner to change the key list
         Failed: cannot remove root key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB: it has a higher rank than your key, so its key lists replace yours
         hint: ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices
         Failed: the newest key list has expired
-        hint: ask the owner of a root key to run 'packcast sign', which renews the key list
-        Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
-        hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
-        Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
-        hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
+        hint: run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list
         Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
         hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
         Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC
@@ -285,6 +313,34 @@ mod tests {
         hint: run the same command again: it continues from the commit that was not stored
         TryLater: cannot complete the records of the target: other commits came first each time
         hint: run any command that changes the target: it completes the records
+        ");
+    }
+
+    #[test]
+    fn errors_of_other_heads_have_next_steps() {
+        let errors = [
+            StateError::LeavesOut { commit: commit(1) },
+            StateError::LacksList { serial: 3 },
+            StateError::NotConfirmed {
+                head: commit(1),
+                confirmed: commit(2),
+            },
+            StateError::NothingRestored,
+            StateError::UnknownHead { head: commit(1) },
+        ];
+        insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
+        Conflict: the head of the target leaves out commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50: the table was restored, or someone put an earlier head back
+        hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
+        hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'
+        Conflict: the table lacks key list 3, which this machine remembers: the table was restored, or someone has removed the list
+        hint: if nobody restored the table, somebody else controls it: change no assignments until you know who
+        hint: if an administrator has restored the table from a back-up, run 'packcast sign --restored'
+        Conflict: the head of the target is commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, which does not contain the confirmed commit 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
+        hint: run 'packcast sign --restored' to see the head and the commits that it leaves out
+        Conflict: the target leaves out no commit that this machine remembers: nothing was restored
+        hint: run 'packcast sign' without --restored
+        Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         ");
     }
 }

@@ -289,7 +289,7 @@ impl<'a> History<'a> {
 }
 
 impl PastCommit {
-    fn unverified(id: CommitId, problem: CommitProblem) -> Self {
+    pub(super) fn unverified(id: CommitId, problem: CommitProblem) -> Self {
         Self {
             id,
             commit: None,

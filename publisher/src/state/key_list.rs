@@ -3,7 +3,9 @@
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::key_list::{KeyListError, KeyListFields, MAX_KEY_LIST_VALIDITY_S};
 use packcast_protocol::state::signed_text::TargetDocument as _;
-use packcast_protocol::state::{KeyList, KeyListId, PublisherKey, SignedKeyList, TrustedRoots};
+use packcast_protocol::state::{
+    KeyList, KeyListId, PublisherKey, SignedKeyList, TrustedRoots, VerifiedKeyList,
+};
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_rollout::memory::{MAX_ANCESTOR_AGE_S, SignedList};
 use packcast_store::records::Sign;
@@ -13,7 +15,7 @@ use super::error::StateError;
 /// Remaining validity below which a commit renews the key list, in seconds: 60 days.
 const RENEWED_BEFORE_S: u64 = 60 * 86_400;
 
-/// Returns the first key list of a target. The only publisher key is one of its root keys.
+/// Returns the first key list of a target, with one publisher key.
 pub(super) fn first(
     trust: &TrustedRoots,
     key: &PublicKey,
@@ -30,11 +32,17 @@ pub(super) fn first(
     })
 }
 
+/// A key, and the function that signs states with it.
+#[derive(Clone, Copy)]
+pub(crate) struct StateKey<'a> {
+    pub(crate) public: &'a PublicKey,
+    pub(crate) sign: &'a Sign,
+}
+
 /// A change of the key list, which becomes public with the next commit.
 pub(super) struct ListChange<'a> {
     /// The root key that signs the list.
-    pub(super) root: &'a PublicKey,
-    pub(super) sign: &'a Sign,
+    pub(super) root: StateKey<'a>,
     pub(super) keys: KeyChange<'a>,
 }
 
@@ -59,6 +67,31 @@ pub(super) enum KeyChange<'a> {
     },
     /// The keys stay. The list is signed by another root key.
     Confirm,
+    /// The keys stay, without outdated ones. A new target gets its first list.
+    Renew,
+}
+
+impl ListChange<'_> {
+    /// Returns true if the newest list has the change already: an interrupted command has made it.
+    pub(super) fn is_made(&self, newest: &VerifiedKeyList) -> bool {
+        let has = |publisher| newest.publishers().contains(&publisher);
+        match self.keys {
+            KeyChange::Rotate { old, new } => {
+                has(PublisherKey::retired(old.clone()))
+                    && has(PublisherKey::unrestricted(new.clone()))
+            }
+            KeyChange::Add(key) => has(PublisherKey::unrestricted(key.clone())),
+            KeyChange::Retire(key) => has(PublisherKey::retired(key.clone())),
+            KeyChange::Remove { lost, .. } => !names(newest, lost),
+            KeyChange::Confirm => newest.signer() == self.root.public,
+            KeyChange::Renew => false,
+        }
+    }
+}
+
+/// Returns true if a key list names a key, also as a retired key or as a root key.
+pub(crate) fn names(list: &KeyList, key: &PublicKey) -> bool {
+    list.roots().contains(key) || list.publishers().iter().any(|it| it.key == *key)
 }
 
 /// Returns true if a key list must be renewed with the next commit.
@@ -109,7 +142,7 @@ pub(super) fn changed(
             publishers.extend(new.cloned().map(PublisherKey::unrestricted));
             from = from.max(number);
         }
-        KeyChange::Confirm => {}
+        KeyChange::Confirm | KeyChange::Renew => {}
     }
     KeyList::new(KeyListFields {
         from,
@@ -162,6 +195,18 @@ fn next(
         issued: now,
         expires: now.plus(MAX_KEY_LIST_VALIDITY_S),
     }
+}
+
+/// Returns a signed list with its id. `None` if it cannot be read.
+pub(super) fn with_id(signed: &SignedKeyList) -> Option<SignedList> {
+    let list = serde_json::from_str::<KeyList>(signed.text()).ok()?;
+    Some(SignedList {
+        id: KeyListId {
+            serial: list.serial(),
+            digest: signed.digest(),
+        },
+        signed: signed.clone(),
+    })
 }
 
 /// Signs a key list.

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_protocol::{DeviceId, PackageId, terminal};
 use packcast_rollout::state::{EntryOwner, StateDifference, StateNames};
 use packcast_store::{Records, RecordsError};
 
 use crate::package::named;
-use crate::text::printable;
 
 /// Number of devices of one difference whose names are read.
 const NAMED_DEVICES: usize = 5;
@@ -52,7 +51,7 @@ impl RecordedNames {
             devices: devices
                 .into_iter()
                 .filter(|(record, _)| !record.host_name.is_empty())
-                .map(|(record, _)| (record.device, printable(&record.host_name)))
+                .map(|(record, _)| (record.device, terminal::line(&record.host_name)))
                 .collect(),
         })
     }

@@ -5,8 +5,9 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{
     Commit, CommitId, KeyChain, KeyList, SignedKeyList, TrustedRoots, VerifiedCommit,
 };
+use packcast_rollout::memory::{Memory, SignedList};
 use packcast_store::Records;
-use packcast_store::records::Head;
+use packcast_store::records::{Head, RecordedHead};
 
 use super::error::StateError;
 use super::trees::Trees;
@@ -62,6 +63,22 @@ impl TargetState {
         self.parent = Some(CommitId::of(commit));
     }
 
+    /// Follows the key lists that this machine remembers. Returns those which the table lacks and
+    /// which lead to the newest list.
+    pub(super) fn follow_remembered(&mut self, memory: &Memory) -> Vec<SignedList> {
+        // The chain refuses a remembered list that a list of a higher root key has replaced.
+        let _ = self.chain.follow_all(memory.lists().map(|(_, list)| list));
+        let is_lacking = |list: &SignedKeyList| {
+            !self.recorded.contains(list) && self.chain.lists().any(|it| it == list)
+        };
+        let lists = memory.lists().filter(|(_, list)| is_lacking(list));
+        let lists = lists.map(|(id, signed)| SignedList {
+            id,
+            signed: signed.clone(),
+        });
+        lists.collect()
+    }
+
     /// Returns the key lists on record that the present root keys, or those of the configuration,
     /// have signed.
     pub(super) fn key_lists(&self) -> Vec<KeyList> {
@@ -81,6 +98,16 @@ impl TargetState {
     /// Returns the publisher keys that the newest key list names, retired ones included.
     pub fn keys(&self) -> Vec<PublicKey> {
         self.chain.named()
+    }
+}
+
+impl VerifiedHead {
+    /// Returns the head as the table records it if all records up to it are complete.
+    pub(super) const fn recorded(&self) -> RecordedHead {
+        RecordedHead {
+            order: self.stored.order,
+            commit: self.stored.commit.id,
+        }
     }
 }
 

@@ -5,13 +5,13 @@ use std::fmt;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{Document, LeafName};
-use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
-use packcast_rollout::GroupState;
-use packcast_rollout::state::{EarlierDevice, StatePart, project_group};
+use packcast_protocol::{DeviceId, GroupName, Location, LocationName, PackageId, UnixTime};
+use packcast_rollout::state::{EarlierDevice, StatePart, has_records, project_group};
+use packcast_rollout::{GroupState, LocationRecord};
 use packcast_store::Records;
 use packcast_store::records::{DeviceChanges, DeviceTarget};
 
-use super::complete::groups_of;
+use super::complete::{addresses, groups_of};
 use super::error::StateError;
 use super::reader::TargetState;
 use super::trees::Trees;
@@ -43,6 +43,10 @@ pub enum DifferenceKind {
     Size,
     /// The record of the device follows from another document.
     Document,
+    /// The record of the device claims to follow from a later head than there is.
+    Order,
+    /// The record of the location has another address.
+    Address { expected: Location, found: Location },
     /// The groups or the direct tasks of the device differ: these changes are lacking.
     Device(Box<DeviceChanges>),
 }
@@ -67,13 +71,23 @@ impl fmt::Display for RecordDifference {
             DifferenceKind::Document => {
                 write!(f, "{leaf}: the record follows from another document")
             }
+            DifferenceKind::Order => {
+                write!(
+                    f,
+                    "{leaf}: the record follows from a head that does not exist"
+                )
+            }
+            DifferenceKind::Address { expected, found } => write!(
+                f,
+                "{leaf}: the record has another address: expected {expected}, found {found}"
+            ),
             DifferenceKind::Device(_) => write!(f, "{leaf}: groups or assigned packages differ"),
         }
     }
 }
 
-/// Compares all records of groups and devices with the head, and returns the differences in the
-/// order of the leaves.
+/// Compares all records of groups, devices and locations with the head, and returns the differences
+/// in the order of the leaves.
 ///
 /// It reads the whole state and every device on record. Devices of the head without a record are
 /// left out: they have never checked in, or were removed. The progress advances with each device.
@@ -86,7 +100,8 @@ pub async fn record_differences(
     let leaves = Trees::of(None)
         .difference(records, &mut state.trees)
         .await?;
-    let mut names: BTreeSet<LeafName> = leaves.into_iter().map(|leaf| leaf.name).collect();
+    let leaves = leaves.into_iter().map(|leaf| leaf.name);
+    let mut names: BTreeSet<LeafName> = leaves.filter(has_records).collect();
     let everyone = records.members(&GroupName::all()).await?;
     names.extend(everyone.iter().cloned().map(LeafName::Device));
     let mut part = state.trees.part(records, names).await?;
@@ -98,6 +113,7 @@ pub async fn record_differences(
 
     let order = state.head.as_ref().map_or(0, |head| head.stored.order);
     let mut differences = differences_of_groups(records, &part, recorded, order).await?;
+    differences.extend(differences_of_locations(&part, records.locations().await?));
     let members = wanted_members(&part, &everyone)?;
     for (group, document) in part.groups() {
         if document.is_some() && !group.is_all() {
@@ -113,7 +129,7 @@ pub async fn record_differences(
         }
     }
     let of_devices: Vec<Option<RecordDifference>> = stream::iter(&everyone)
-        .map(|device| difference_of_device(records, &part, device, now))
+        .map(|device| difference_of_device(records, &part, device, order, now))
         .buffered(AT_ONCE)
         .inspect_ok(|_| progress.advance(1))
         .try_collect()
@@ -174,6 +190,32 @@ async fn differences_of_groups(
     Ok(differences)
 }
 
+fn differences_of_locations(
+    part: &StatePart,
+    recorded: Vec<LocationRecord>,
+) -> Vec<RecordDifference> {
+    let recorded = recorded.into_iter().map(|it| (it.name, it.location));
+    let recorded: BTreeMap<LocationName, Location> = recorded.collect();
+    let committed = addresses(part)
+        .into_iter()
+        .filter_map(|(name, url)| Some((name, url?)));
+    let committed: BTreeMap<LocationName, Location> = committed.collect();
+    let names: BTreeSet<&LocationName> = recorded.keys().chain(committed.keys()).collect();
+    let difference = |name: &LocationName| {
+        let kind = match (committed.get(name), recorded.get(name)) {
+            (expected, found) if expected == found => return None,
+            (Some(expected), Some(found)) => DifferenceKind::Address {
+                expected: expected.clone(),
+                found: found.clone(),
+            },
+            _ => DifferenceKind::Presence,
+        };
+        let leaf = LeafName::Location(name.clone());
+        Some(RecordDifference { leaf, kind })
+    };
+    names.into_iter().filter_map(difference).collect()
+}
+
 /// Returns the members of each group at the head, of the devices that are on record.
 fn wanted_members<'a>(
     part: &StatePart,
@@ -192,6 +234,7 @@ async fn difference_of_device(
     records: &Records,
     part: &StatePart,
     device: &DeviceId,
+    order: u64,
     now: UnixTime,
 ) -> Result<Option<RecordDifference>, StateError> {
     let document = part.document_of_device(device);
@@ -213,11 +256,20 @@ async fn difference_of_device(
         DifferenceKind::Document
     } else if lacking != DeviceChanges::default() {
         DifferenceKind::Device(Box::new(lacking))
+    } else if leaf.order > order && !has_reached(records, leaf.order).await? {
+        DifferenceKind::Order
     } else {
         return Ok(None);
     };
     let leaf = LeafName::Device(device.clone());
     Ok(Some(RecordDifference { leaf, kind }))
+}
+
+/// Returns true if the head, read now, has reached an order that was read before: a command has
+/// changed the target meanwhile.
+async fn has_reached(records: &Records, order: u64) -> Result<bool, StateError> {
+    let head = records.head().await?;
+    Ok(head.is_some_and(|head| head.order >= order))
 }
 
 fn of_group(group: &GroupName, kind: DifferenceKind) -> RecordDifference {
@@ -240,6 +292,11 @@ mod tests {
             DifferenceKind::Members,
             DifferenceKind::Size,
             DifferenceKind::Document,
+            DifferenceKind::Order,
+            DifferenceKind::Address {
+                expected: "a.example.net".parse().expect("it is a location"),
+                found: "b.example.net".parse().expect("it is a location"),
+            },
             DifferenceKind::Device(Box::default()),
         ];
         let group = "lab".parse().expect("it is a group");
@@ -252,6 +309,8 @@ mod tests {
         group/lab: other devices are members
         group/lab: the number of members is wrong
         group/lab: the record follows from another document
+        group/lab: the record follows from a head that does not exist
+        group/lab: the record has another address: expected a.example.net, found b.example.net
         group/lab: groups or assigned packages differ
         ");
     }

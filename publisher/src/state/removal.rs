@@ -15,15 +15,15 @@ use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::memory::{
     MAX_ANCESTOR_AGE_S, MAX_UNFINISHED_S, MemoryEvent, MemoryLine, SignedList,
 };
-use packcast_rollout::state::{EntryOwner, StateChange, StateDifference, apply};
-use packcast_store::records::{Head, HeadChange, Sign};
+use packcast_rollout::state::{EntryOwner, StateChange, StateDifference};
+use packcast_store::records::{Head, HeadChange};
 
 use super::adopt::Adoption;
-use super::commit::{ATTEMPTS, CommitRequest, Committer, Prepared};
+use super::commit::{ATTEMPTS, Attempt, CommitRequest, Committer, Next};
 use super::compare::contained_of;
 use super::error::StateError;
 use super::history::{CommitStanding, History, PastCommit};
-use super::key_list::{self, KeyChange, sign_list};
+use super::key_list::{self, KeyChange, StateKey, names, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
 use super::two_states::ComparedStates;
@@ -33,8 +33,7 @@ pub(super) struct Removal<'a> {
     pub(super) lost: &'a PublicKey,
     /// The root key that signs the key list. If another key signs the commit, this key takes the
     /// place of the lost one.
-    pub(super) root: &'a PublicKey,
-    pub(super) sign_list: &'a Sign,
+    pub(super) root: StateKey<'a>,
     /// The commit whose state stays.
     pub(super) good: &'a Commit,
 }
@@ -45,20 +44,16 @@ struct OtherCommit {
     commit: Commit,
 }
 
-/// Returns true if a key list names a key, also as a retired key or as a root key.
-pub(crate) fn names(list: &KeyList, key: &PublicKey) -> bool {
-    list.roots().contains(key) || list.publishers().iter().any(|it| it.key == *key)
-}
-
 impl Committer<'_> {
     /// Removes a leaked key, and makes a commit on the good commit of the removal.
     ///
-    /// If an earlier call has removed the key, the head is returned.
+    /// If an earlier call has removed the key, the head is returned. The other result has the
+    /// commits whose removals are unknown, because the table has lost a part of them.
     pub(super) async fn remove_key(
         &mut self,
         removal: &Removal<'_>,
         request: &CommitRequest<'_>,
-    ) -> Result<Head, StateError> {
+    ) -> Result<(Head, Vec<CommitId>), StateError> {
         let good = CommitId::of(removal.good);
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
@@ -67,7 +62,7 @@ impl Committer<'_> {
             let newest = history.state.chain.newest().ok_or(StateError::NoKeyList)?;
             if !names(newest, removal.lost) {
                 let head = history.state.head.ok_or(StateError::NoHead)?;
-                return Ok(head.stored);
+                return Ok((head.stored, Vec::new()));
             }
             let unfinished = self.unfinished_replacement(&history.state, removal, now);
             if let Some(unfinished) = unfinished {
@@ -83,25 +78,20 @@ impl Committer<'_> {
             self.check_key(&state, now)?;
             let mut head = Trees::of(state.head.as_ref().map(|head| &**head.commit));
             state.go_to(removal.good);
-            let adoption = self.adopted(&mut state, others, now).await?;
+            let adoption = self.adopted(&mut state, others, removal.lost, now).await?;
             let (packages, deleted) = self.restored(&mut head, &mut state).await?;
-            // Deleted packages first, because an adopted commit may have deleted their group.
-            let changes = [&deleted[..], &adoption.removals, request.changes].concat();
-            let before = self.load(&mut state, &changes).await?;
-            let planned = apply(&before, &changes, number, &adoption.entries);
-            let planned = planned.map_err(StateError::Changes)?;
-            let commit = self
-                .store(&mut state, &planned, &adoption, request, number, now)
-                .await?;
-            let prepared = Prepared {
-                text: commit.to_text(),
-                id: CommitId::of(&commit),
+            let next = Next {
+                number,
+                // Before the removals, because an adopted commit may have deleted their group.
+                first: deleted,
+                adoption,
                 packages,
                 list: Some(list),
+                ..Next::default()
             };
-            attempted = Some(prepared.id);
-            if let Some(head) = self.make_head(&state, prepared, now).await? {
-                return Ok(head);
+            match self.attempt(&mut state, request, next, now).await? {
+                Attempt::Done(made) => return Ok((made.committed.into_head()?, made.unknown)),
+                Attempt::Lost(commit) => attempted = Some(commit),
             }
         }
         let commit = attempted.unwrap_or(good);
@@ -141,7 +131,7 @@ impl Committer<'_> {
 
     /// Counts all commits that this machine has yet to store as lost, because their head is not
     /// changed any more.
-    fn give_up_all(&mut self, now: UnixTime) -> Result<(), StateError> {
+    pub(super) fn give_up_all(&mut self, now: UnixTime) -> Result<(), StateError> {
         let lines: Vec<MemoryLine> = self.memory.memory().lines().cloned().collect();
         lines
             .into_iter()
@@ -159,7 +149,7 @@ impl Committer<'_> {
         now: UnixTime,
     ) -> Result<(u64, SignedList), StateError> {
         let newest = state.chain.newest().ok_or(StateError::NoKeyList)?;
-        let (root, lost) = (removal.root, removal.lost);
+        let (root, lost) = (removal.root.public, removal.lost);
         may_remove(newest.roots(), root, lost)?;
         let mut keys = newest.usable_publishers();
         keys.retain(|key| key != lost);
@@ -176,37 +166,61 @@ impl Committer<'_> {
             from: number,
         };
         let without = key_list::changed(newest, change, now)?;
-        Ok((number, sign_list(&without, removal.sign_list)?))
+        Ok((number, sign_list(&without, removal.root.sign)?))
     }
 
     /// Adopts the commits of all keys that stay, as far as the good commit does not contain them.
+    ///
+    /// Of the commits of the lost key, only the removals of this machine's own are adopted: a thief
+    /// cannot write to the memory of this machine.
     async fn adopted(
         &self,
         state: &mut TargetState,
         others: Vec<OtherCommit>,
+        lost: &PublicKey,
         now: UnixTime,
     ) -> Result<Adoption, StateError> {
         let keys = state.keys();
-        let mut texts: BTreeMap<CommitId, String> = BTreeMap::new();
+        let others: BTreeMap<CommitId, OtherCommit> = others
+            .into_iter()
+            .map(|other| (CommitId::of(&other.commit), other))
+            .collect();
+        // `None` is a text that only the table may have.
+        let mut texts: BTreeMap<CommitId, Option<String>> = BTreeMap::new();
+        let mut own_of_lost = texts.clone();
         for line in self.memory.memory().lines() {
-            if keys.contains(&line.key) && now.since(line.at) < MAX_ANCESTOR_AGE_S {
-                // The text is empty if only the table has it.
+            let is_own = !matches!(line.event, MemoryEvent::Seen);
+            let adopted = if keys.contains(&line.key) {
+                &mut texts
+            } else if is_own && line.key == *lost {
+                &mut own_of_lost
+            } else {
+                continue;
+            };
+            if now.since(line.at) < MAX_ANCESTOR_AGE_S {
                 let text = match &line.event {
-                    MemoryEvent::Lost { text } => text.clone(),
-                    _ => String::new(),
+                    MemoryEvent::Lost { text } => Some(text.clone()),
+                    _ => others.get(&line.commit).map(|it| it.commit.to_text()),
                 };
-                texts.insert(line.commit, text);
+                adopted.insert(line.commit, text);
             }
         }
-        for other in others.iter().filter(|other| keys.contains(&other.key)) {
-            texts.insert(CommitId::of(&other.commit), other.commit.to_text());
+        for (id, other) in others.iter().filter(|(_, it)| keys.contains(&it.key)) {
+            texts.insert(*id, Some(other.commit.to_text()));
         }
-        let ids = texts.keys().copied().collect();
+        let ids = texts.keys().chain(own_of_lost.keys()).copied().collect();
         let contained: BTreeSet<CommitId> = contained_of(self.records, state, ids).await?;
-        texts.retain(|id, _| !contained.contains(id));
         let mut adoption = Adoption::default();
-        for (id, text) in texts {
-            adoption.add(self.records, state, id, &text).await?;
+        for (id, text) in texts.iter().filter(|(id, _)| !contained.contains(id)) {
+            adoption
+                .add(self.records, state, *id, text.as_deref())
+                .await?;
+        }
+        for (id, text) in own_of_lost.iter().filter(|(id, _)| !contained.contains(id)) {
+            let commit = text.as_deref().and_then(|it| serde_json::from_str(it).ok());
+            adoption
+                .add_removals(self.records, state, *id, commit.as_ref())
+                .await?;
         }
         Ok(adoption)
     }

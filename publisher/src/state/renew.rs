@@ -5,8 +5,11 @@ use packcast_protocol::state::CommitId;
 use packcast_rollout::state::StateChange;
 use serde::Serialize;
 
-use super::commit::Committed;
+use super::changed::Changed;
+use super::commit::Validity;
+use super::complete::Scope;
 use super::error::StateError;
+use super::restored::Restoration;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::Signer;
@@ -23,24 +26,48 @@ pub struct RenewedState {
 }
 
 /// Signs the state of a target again, for this time in seconds. Reads the key of the signer, and
-/// completes the records of interrupted commands.
+/// completes the records of interrupted commands, or all records.
 pub async fn renew(
     target: &Target,
     signer: &mut Signer,
     valid_for_s: u64,
+    scope: Scope,
     progress: &Progress,
 ) -> Result<RenewedState, Failure> {
     let mut state = signer.changer(target).await?.valid_for(valid_for_s);
-    let (changed, validity) = state
-        .change_with_validity(&[StateChange::Renew], "packcast sign")
-        .await?;
+    let changed = state.change_with_validity(&[StateChange::Renew], "packcast sign");
+    let (changed, validity) = changed.await?;
+    completed(changed, validity, scope, progress).await
+}
+
+/// Signs a commit on the head of a restored table, and writes all records again.
+///
+/// The commit contains all commits that the head leaves out, and repeats their removals. A warning
+/// names each commit whose removals the table has lost.
+pub async fn renew_restored(
+    target: &Target,
+    signer: &mut Signer,
+    restoration: &Restoration<'_>,
+    valid_for_s: u64,
+    progress: &Progress,
+) -> Result<RenewedState, Failure> {
+    let mut state = signer.changer(target).await?.valid_for(valid_for_s);
+    let changed = state.restore(restoration, "packcast sign --restored");
+    let (changed, validity) = changed.await?;
+    completed(changed, validity, Scope::All, progress).await
+}
+
+async fn completed(
+    changed: Changed<'_>,
+    validity: Validity,
+    scope: Scope,
+    progress: &Progress,
+) -> Result<RenewedState, Failure> {
     let expires = validity.commit.ok_or(StateError::NoHead)?;
     let keys_expire = validity.keys.ok_or(StateError::NoKeyList)?;
-    let Committed::Done { head, .. } = changed.complete(progress).await?.committed else {
-        return Err(StateError::NoHead.into());
-    };
+    let completed = changed.complete_scope(scope, progress).await?;
     Ok(RenewedState {
-        commit: head.commit.id,
+        commit: completed.committed.into_head()?.commit.id,
         expires,
         keys_expire,
     })

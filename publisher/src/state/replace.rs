@@ -3,12 +3,12 @@
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{Commit, CommitId, TrustedRoots};
 
-use super::changed::complete_records;
+use super::changed::complete_after_change;
 use super::changer::StateChanger;
-use super::key_list::{KeyChange, ListChange};
+use super::complete::Scope;
+use super::key_list::{KeyChange, ListChange, StateKey};
 use super::reader::TargetState;
 use super::removal::Removal;
-use super::rotate::StateKey;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::target::Target;
@@ -49,12 +49,11 @@ pub(crate) async fn replace(
     let mut changer = StateChanger::open(target, publisher.public, publisher.sign, false).await?;
     let removal = Removal {
         lost: replacement.lost,
-        root: replacement.root.public,
-        sign_list: replacement.root.sign,
+        root: replacement.root,
         good: replacement.good,
     };
     let head = changer.remove_key(&removal, COMMAND).await?;
-    complete_records(target, progress).await?;
+    complete_after_change(target, Scope::Changed, progress).await?;
     let trust = target.trust()?;
     let chain = TargetState::read(&target.records, &trust).await?.chain;
     let is_new_root = chain.roots().contains(publisher.public)
@@ -63,8 +62,7 @@ pub(crate) async fn replace(
             .is_some_and(|list| list.signer() == replacement.lost);
     if is_new_root {
         let confirm = ListChange {
-            root: publisher.public,
-            sign: publisher.sign,
+            root: publisher,
             keys: KeyChange::Confirm,
         };
         changer.change_list(&confirm, COMMAND).await?;

@@ -2,34 +2,28 @@
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{PublisherKey, TrustedRoots};
-use packcast_rollout::state::StateChange;
-use packcast_store::records::Sign;
 
 use super::changer::StateChanger;
-use super::key_list::{KeyChange, ListChange};
+use super::error::StateError;
+use super::key_list::{KeyChange, ListChange, StateKey};
 use super::reader::TargetState;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::target::Target;
 
-/// A key, and the function that signs states with it.
-#[derive(Clone, Copy)]
-pub(crate) struct StateKey<'a> {
-    pub(crate) public: &'a PublicKey,
-    pub(crate) sign: &'a Sign,
-}
-
-/// Replaces a root key, which is a publisher key, too, by a new key. Returns a trust line with the
-/// present root keys, for new devices.
+/// Replaces a publisher key by a new key. Returns a trust line with the present root keys, for new
+/// devices. `root` signs the key list; it is the old key itself, unless the root key is kept apart.
 ///
-/// Two commits have a list each. The old key signs the first list, for devices whose trust line has
-/// the old key; the new key signs the second, for devices with the new trust line. The key lists on
-/// record tell how far an interrupted rotation came, so the same call completes it.
+/// If the old key is a root key, two commits have a list each. The old key signs the first list, for
+/// devices whose trust line has the old key; the new key signs the second, for devices with the new
+/// trust line. The key lists on record tell how far an interrupted rotation came, so the same call
+/// completes it.
 ///
 /// The memory of this machine keeps its trust line, as the function does: from the new line on, the
 /// chain of key lists would leave out the list that leads devices from the old key to the new one.
 pub(crate) async fn rotate(
     target: &Target,
+    root: StateKey<'_>,
     old: StateKey<'_>,
     new: StateKey<'_>,
 ) -> Result<TrustedRoots, Failure> {
@@ -39,26 +33,25 @@ pub(crate) async fn rotate(
     let named = PublisherKey::unrestricted(new.public.clone());
     let newest = state.chain.newest();
     if !newest.is_some_and(|list| list.publishers().contains(&named)) {
-        // The old key completes its unfinished commit, or signs the first key list.
-        let renew = [StateChange::Renew];
-        let first = if state.head.is_none() {
-            &renew[..]
+        if state.head.is_none() {
+            change_list(target, root, old, KeyChange::Renew, COMMAND).await?;
         } else {
-            &[]
-        };
-        let mut by_old = StateChanger::open(target, old.public, old.sign, false).await?;
-        let changed = by_old.change(first, COMMAND).await?;
-        changed.complete(&Progress::none()).await?;
+            // The old key completes its unfinished commit.
+            let mut by_old = StateChanger::open(target, old.public, old.sign, false).await?;
+            let changed = by_old.change(&[], COMMAND).await?;
+            changed.complete(&Progress::none()).await?;
+        }
         let keys = KeyChange::Rotate {
             old: old.public,
             new: new.public,
         };
-        change_list(target, old, new, keys, COMMAND).await?;
-    }
-    if !newest.is_some_and(|list| list.signer() == new.public) {
-        change_list(target, new, new, KeyChange::Confirm, COMMAND).await?;
+        change_list(target, root, new, keys, COMMAND).await?;
     }
     let state = TargetState::read(&target.records, &trust).await?;
+    let newest = state.chain.newest().ok_or(StateError::NoKeyList)?;
+    if state.chain.roots().contains(new.public) && newest.signer() != new.public {
+        change_list(target, new, new, KeyChange::Confirm, COMMAND).await?;
+    }
     let roots = state.chain.roots().to_vec();
     TrustedRoots::new(trust.target(), roots).map_err(Failure::failed)
 }
@@ -66,6 +59,7 @@ pub(crate) async fn rotate(
 /// Lets another publisher sign commits, unless the newest list names its key already.
 pub(crate) async fn add_publisher(
     target: &Target,
+    root: StateKey<'_>,
     own: StateKey<'_>,
     publisher: &PublicKey,
 ) -> Result<(), Failure> {
@@ -75,17 +69,16 @@ pub(crate) async fn add_publisher(
         return Ok(());
     }
     if state.head.is_none() {
-        let mut first = StateChanger::open(target, own.public, own.sign, false).await?;
-        let changed = first.change(&[StateChange::Renew], COMMAND).await?;
-        changed.complete(&Progress::none()).await?;
+        change_list(target, root, own, KeyChange::Renew, COMMAND).await?;
     }
-    change_list(target, own, own, KeyChange::Add(publisher), COMMAND).await
+    change_list(target, root, own, KeyChange::Add(publisher), COMMAND).await
 }
 
 /// Lets a publisher sign no further commits. Without effect if the newest list does not name the
 /// key, or names it as retired.
 pub(crate) async fn retire_publisher(
     target: &Target,
+    root: StateKey<'_>,
     own: StateKey<'_>,
     publisher: &PublicKey,
 ) -> Result<(), Failure> {
@@ -94,7 +87,7 @@ pub(crate) async fn retire_publisher(
         return Ok(());
     }
     let keys = KeyChange::Retire(publisher);
-    change_list(target, own, own, keys, "packcast keys revoke").await
+    change_list(target, root, own, keys, "packcast keys revoke").await
 }
 
 /// Stores a key list that `root` signs, with a commit by `publisher`.
@@ -105,11 +98,7 @@ async fn change_list(
     keys: KeyChange<'_>,
     command: &str,
 ) -> Result<(), Failure> {
-    let change = ListChange {
-        root: root.public,
-        sign: root.sign,
-        keys,
-    };
+    let change = ListChange { root, keys };
     let mut changer = StateChanger::open(target, publisher.public, publisher.sign, false).await?;
     changer.change_list(&change, command).await
 }

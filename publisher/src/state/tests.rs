@@ -2,7 +2,9 @@
 
 mod complete;
 mod keys;
+mod repair;
 mod replace;
+mod restored;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,13 +22,15 @@ use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
 use super::renew::renew;
-use super::{CommitRequest, Committed, Committer, StateError, TargetState, accept, key_list};
+use super::{
+    CommitRequest, Committed, Committer, Scope, StateError, TargetState, accept, key_list,
+};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::signing::{NoSecrets, Signer, key_files};
 use crate::target::Target;
-use crate::test_target::new_target;
+use crate::test_target::{new_target, target_in};
 
 /// A target with its first key list, and folders for the memories of machines.
 struct TestTarget {
@@ -458,9 +462,15 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     let target = new_target(&table, folder.path());
     let mut signer = Signer::new(&target, None);
     let week = 7 * 86_400;
-    let renewed = renew(&target, &mut signer, week, &Progress::none())
-        .await
-        .unwrap();
+    let renewed = renew(
+        &target,
+        &mut signer,
+        week,
+        Scope::Changed,
+        &Progress::none(),
+    )
+    .await
+    .unwrap();
     let trust = target.trust().unwrap();
     let state = TargetState::read(&table.records, &trust).await.unwrap();
     let head = state.head.unwrap().commit;
@@ -469,9 +479,15 @@ async fn a_state_is_renewed_for_the_time_that_a_person_chooses() {
     assert_eq!(renewed.keys_expire.since(head.issued), 100 * 86_400);
     let warnings = target.warnings.take();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    let longest = renew(&target, &mut signer, 90 * 86_400, &Progress::none())
-        .await
-        .unwrap();
+    let longest = renew(
+        &target,
+        &mut signer,
+        90 * 86_400,
+        Scope::Changed,
+        &Progress::none(),
+    )
+    .await
+    .unwrap();
     assert!(longest.expires > renewed.expires);
     assert_eq!(target.warnings.take(), []);
 }
@@ -526,7 +542,7 @@ async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
     let refused = change(&target, &[create_lab()]).await.unwrap_err();
     insta::assert_snapshot!(refused, @r"
     the target has no key list that its root keys have signed
-    hint: make the first change of a new target on the machine that has created it
+    hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
     hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
     ");
     assert_eq!(table.records.head().await.unwrap(), None);

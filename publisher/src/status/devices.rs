@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{DeviceId, PackageRef};
+use packcast_protocol::state::exchange::WaitingPackage;
+use packcast_protocol::{DeviceId, PackageId, PackageRef};
 use packcast_rollout::explain::unreached;
 use packcast_rollout::{Exclusion, GroupState, PackageRecord};
 use packcast_store::records::DeploymentState;
@@ -11,7 +12,7 @@ use serde::Serialize;
 
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
-use crate::package::find;
+use crate::package::{find, warn_of_packages};
 use crate::target::Target;
 
 /// The number of devices in one request.
@@ -25,6 +26,9 @@ pub struct DeviceProgress {
     /// The device is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Exclusion>,
+    /// Reason why the device does not begin, by its own report.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitingPackage>,
 }
 
 /// Returns the devices of a package. Members of its groups that have not checked in since the
@@ -34,15 +38,42 @@ pub async fn devices(
     package: &PackageRef,
 ) -> Result<Vec<DeviceProgress>, Failure> {
     let package = find(target, package).await?;
+    warn_of_packages(target, std::slice::from_ref(&package)).await?;
     let mut states = target.records.devices_of(package.id).await?;
     add_unreached(target, &package, &mut states).await?;
+    let mut waits = waits(target, package.id, &states).await?;
     let mut all_excluded = target.records.excluded_devices().await?;
     let devices = states.into_iter().map(|(device, state)| DeviceProgress {
         excluded: all_excluded.remove(&device).map(|found| found.exclusion),
+        waits: waits.remove(&device),
         device,
         state,
     });
     Ok(devices.collect())
+}
+
+/// Returns the reason of each device with which the announced package waits.
+async fn waits(
+    target: &Target,
+    package: PackageId,
+    states: &BTreeMap<DeviceId, DeploymentState>,
+) -> Result<BTreeMap<DeviceId, WaitingPackage>, Failure> {
+    let announced = states
+        .iter()
+        .filter(|(_, state)| **state == DeploymentState::Announced);
+    let announced: Vec<DeviceId> = announced.map(|(device, _)| device.clone()).collect();
+    let found: Vec<_> = stream::iter(announced.chunks(BATCH))
+        .map(|devices| target.records.waits(devices))
+        .buffer_unordered(AT_ONCE)
+        .try_collect()
+        .await?;
+    let of_package = found.into_iter().flatten().filter_map(|(device, waits)| {
+        let waiting = waits
+            .into_iter()
+            .find(|waiting| waiting.package == package)?;
+        Some((device, waiting))
+    });
+    Ok(of_package.collect())
 }
 
 /// Adds the members of the package's groups that have not checked in since the assignment.

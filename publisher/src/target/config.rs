@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::agent_config::ServerAddress;
 use crate::failure::Failure;
+use crate::text_file;
 
 /// The content of `packcast.toml`.
 #[derive(Debug, Default, Deserialize)]
@@ -144,7 +145,7 @@ pub(super) fn configured(
 
 /// Reads the configuration. A missing file is an empty configuration.
 fn read_config(path: &Path) -> Result<ConfigFile, TargetError> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match text_file::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Ok(ConfigFile::default());
@@ -192,6 +193,20 @@ mod tests {
     fn place(lines: &str) -> Result<ObjectsPlace, TargetError> {
         let target: TargetConfig = toml::from_str(&format!("table = \"t\"\n{lines}")).unwrap();
         target.place("prod")
+    }
+
+    #[test]
+    fn a_configuration_may_begin_with_a_byte_order_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("packcast.toml");
+        let text = "\u{FEFF}[target.prod]\ntable = \"t\"\nbucket = \"b\"\n";
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(configured("prod", None, &path).unwrap().table, "t");
+        let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        std::fs::write(&path, wide).unwrap();
+        let refused = configured("prod", None, &path).unwrap_err().to_string();
+        let refused = refused.replace(&path.display().to_string(), "packcast.toml");
+        insta::assert_snapshot!(refused, @"cannot read configuration packcast.toml: the text is UTF-16: save it as UTF-8");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::probe;
 use crate::progress::{Progress, Work};
 use crate::signing::KeyError;
 use crate::signing::key::public_half;
+use crate::state::TargetState;
 use crate::target::Target;
 use crate::text::time;
 use crate::warning::Warning;
@@ -48,7 +49,8 @@ pub struct VerifiedSource {
 
 /// Fetches a package, and compares every byte with the publication.
 ///
-/// `key` must have signed the package; the default is the target's own key.
+/// `key` must have signed the package. The default is any publisher key of the target, retired keys
+/// included, and the target's own key.
 pub async fn verify(
     target: &Target,
     reference: &PackageRef,
@@ -58,19 +60,19 @@ pub async fn verify(
 ) -> Result<Verification, Failure> {
     let package = find(target, reference).await?;
     let published = published(&package)?;
-    let key = match key {
-        Some(key) => key,
-        None => own_key(target)?,
+    let keys = match key {
+        Some(key) => vec![key],
+        None => publisher_keys(target).await?,
     };
     let sources = sources(target, &package, through)?;
     let expected = ExpectedPackage {
         package: &package,
         published,
-        keys: &[key],
+        keys: &keys,
     };
     let findings = fetch(expected, &sources, progress).await;
     Ok(Verification {
-        warnings: warnings(published.expires, now(), findings.archive_checked),
+        warnings: warnings(published.expired(now()), findings.archive_checked),
         sources: verified(package.id, &sources, &findings),
     })
 }
@@ -94,12 +96,26 @@ impl Verification {
     }
 }
 
-fn own_key(target: &Target) -> Result<PublicKey, Failure> {
-    public_half(&target.key_file, &*target.secrets).map_err(no_own_key)
+/// Returns the publisher keys that the newest key list names, and the target's own key.
+///
+/// A machine that does not know the root keys of the target knows only its own key.
+async fn publisher_keys(target: &Target) -> Result<Vec<PublicKey>, Failure> {
+    let mut keys = match target.trust() {
+        Ok(trust) => TargetState::read(&target.records, &trust).await?.keys(),
+        Err(_) => Vec::new(),
+    };
+    match public_half(&target.key_file, &*target.secrets) {
+        Ok(own) => keys.push(own),
+        // A reader of the target has no key.
+        Err(error) if keys.is_empty() => return Err(no_own_key(error)),
+        Err(_) => {}
+    }
+    Ok(keys)
 }
 
 fn no_own_key(error: KeyError) -> Failure {
-    Failure::failed(error).hint("use --public-key to pass the publisher's public key")
+    Failure::failed(error)
+        .hint("use --public-key to pass the publisher's public key, or run 'packcast keys accept-trust LINE' to accept all publishers of the target")
 }
 
 fn sources(
@@ -173,17 +189,17 @@ async fn fetch(
     findings
 }
 
-fn warnings(expires: UnixTime, now: UnixTime, was_archive_checked: bool) -> Vec<Warning> {
+fn warnings(expired_at: Option<UnixTime>, was_archive_checked: bool) -> Vec<Warning> {
     let mut warnings = Vec::new();
     if !was_archive_checked {
         warnings.push(Warning::new(
             "the archive was not verified: no source has an intact manifest",
         ));
     }
-    if expires <= now {
+    if let Some(expired_at) = expired_at {
         warnings.push(Warning::new(format!(
             "Packcast agents no longer deploy the package: it expired {}",
-            time(expires)
+            time(expired_at)
         )));
     }
     warnings
@@ -242,7 +258,7 @@ mod tests {
         Usage: cannot verify package 1795000000 at location moon: it was not activated there
         hint: run 'packcast show 1795000000' to see the locations of the package
         Failed: cannot encrypt the new key: the passphrases differ
-        hint: use --public-key to pass the publisher's public key
+        hint: use --public-key to pass the publisher's public key, or run 'packcast keys accept-trust LINE' to accept all publishers of the target
         Failed: the verification of the package failed at cdn
         hint: run 'packcast deactivate 1795000000' to stop announcing the package to more devices; Packcast agents refuse damaged objects
         ");
@@ -251,8 +267,8 @@ mod tests {
     #[test]
     fn warnings_of_verifications() {
         let now = UnixTime(1_795_000_000);
-        assert_eq!(warnings(now.plus(1), now, true), []);
-        let warnings = warnings(now, now, false);
+        assert_eq!(warnings(None, true), []);
+        let warnings = warnings(Some(now), false);
         let warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(warnings.join("\n"), @r"
         warning: the archive was not verified: no source has an intact manifest

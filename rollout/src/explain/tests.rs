@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{AgentId, ResultCode};
 
 use super::*;
@@ -22,10 +22,12 @@ const WITHDRAWN: TaskState = TaskState::Withdrawn {
 struct Case {
     device: DeviceId,
     is_known: bool,
+    system: DeviceSystem,
     excluded: Option<ExclusionKind>,
     memberships: Memberships,
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
+    waits: Vec<WaitingPackage>,
     orders: DeviceCommands,
     package: PackageRecord,
     others: Vec<PackageRecord>,
@@ -46,10 +48,12 @@ fn unassigned() -> Case {
     Case {
         device: packcast_device(),
         is_known: true,
+        system: DeviceSystem::Linux,
         excluded: None,
         memberships: Memberships::default(),
         groups: Vec::new(),
         tasks: Vec::new(),
+        waits: Vec::new(),
         orders: DeviceCommands::default(),
         package: package(1),
         others: Vec::new(),
@@ -93,6 +97,7 @@ fn finished(outcome: Outcome) -> Case {
         detail: None,
         output_tail: None,
         mandate: None,
+        used: BTreeSet::new(),
         finished_at: EARLIER,
     };
     Case {
@@ -118,7 +123,7 @@ impl Case {
     fn expired(self) -> Self {
         self.with(|case| {
             if let PackageState::Published(published) = &mut case.package.state {
-                published.expires = EARLIER;
+                published.expires = Some(EARLIER);
             }
         })
     }
@@ -127,10 +132,12 @@ impl Case {
         let inputs = ExplainInputs {
             device: &self.device,
             is_known: self.is_known,
+            system: self.system,
             excluded: self.excluded,
             memberships: &self.memberships,
             groups: &self.groups,
             tasks: &self.tasks,
+            waits: &self.waits,
             orders: self.orders,
             package: &self.package,
             others: &self.others,
@@ -166,6 +173,16 @@ fn a_device_without_a_task_has_a_reason() {
         },
     );
     check(&only_for(&packcast_device()), &Reason::NotInAudience);
+    let for_windows = |case: Case| case.with(|case| case.package.platform = Platform::Windows);
+    let cases = [
+        unassigned(),
+        open(TaskState::Pending),
+        by_group(0),
+        finished(Outcome::NotApplicable),
+    ];
+    for case in cases {
+        check(&for_windows(case), &Reason::NotApplicable);
+    }
     check(&only_for(&ocs_device()), &Reason::OcsAgent);
     check(
         &unassigned().with(|case| case.in_history = true),
@@ -237,6 +254,35 @@ fn a_higher_priority_comes_first_on_strict_targets_and_is_named_on_all() {
     for strict in [false, true] {
         assert_eq!(crowded(strict).explain().ahead, [id(2)]);
     }
+}
+
+#[test]
+fn an_announced_task_has_the_reason_of_the_device() {
+    let waiting = |attempt| WaitingPackage {
+        package: id(1),
+        attempt,
+        reason: WaitWord::CommitExpired,
+        until: Some(NOW),
+    };
+    let waits = open(ANNOUNCED).with(|case| case.waits = vec![waiting(case.tasks[0].attempt)]);
+    let reason = Reason::Waits {
+        announced_at: EARLIER,
+        wait: WaitWord::CommitExpired,
+        until: Some(NOW),
+    };
+    check(&waits, &reason);
+    let announced = Reason::Announced {
+        announced_at: EARLIER,
+    };
+    check(
+        &waits.clone().with(|case| case.waits = vec![waiting(9)]),
+        &announced,
+    );
+    let inactive = waits.with(|case| case.package.active = false);
+    let cancelling = Reason::Cancelling {
+        announced_at: EARLIER,
+    };
+    check(&inactive, &cancelling);
 }
 
 #[test]

@@ -148,6 +148,7 @@ fn check_ins(strict: bool, mut tasks: Vec<OpenTask>, packages: &[PackageRecord])
     let rules = Rules {
         strict,
         is_ocs_agent: true,
+        ..Rules::default()
     };
     let mut clock = 0;
     let mut deployed = Vec::new();

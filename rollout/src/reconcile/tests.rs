@@ -61,6 +61,7 @@ impl DeviceModel {
         let known: Vec<PackageRecord> = (0..200).map(package).collect();
         let on_device = |package| PackageOnDevice {
             is_known: true,
+            system: crate::DeviceSystem::Unknown,
             open: self.open(package).cloned(),
             finished: self.finished.get(&package).cloned(),
             in_history: false,
@@ -114,6 +115,7 @@ impl DeviceModel {
             detail: None,
             output_tail: None,
             mandate: None,
+            used: BTreeSet::new(),
             finished_at: NOW,
         };
         self.finished.insert(id(n), result);

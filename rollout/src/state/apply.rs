@@ -170,7 +170,6 @@ impl StateEditor<'_> {
                 self.change_location(location, Some(document))
             }
             StateChange::RemoveLocation { location } => self.change_location(location, None),
-            StateChange::Prune { device, finished } => self.prune(device, finished),
             StateChange::Renew => Ok(ChangeOutcome::Changed),
         };
         made.map_err(|error| vec![error])
@@ -285,18 +284,6 @@ impl StateEditor<'_> {
         }
         self.documents.set_location(location.clone(), document);
         self.touched.insert(LeafName::Location(location.clone()));
-        Ok(ChangeOutcome::Changed)
-    }
-
-    fn prune(&mut self, device: &DeviceId, finished: &BTreeSet<(PackageId, u64)>) -> Made {
-        let owner = EntryOwner::Device(device.clone());
-        let before = self.entries(&owner)?;
-        let is_open = |entry: &&StateEntry| !finished.contains(&(entry.package, entry.seq));
-        let entries: Vec<StateEntry> = before.as_slice().iter().filter(is_open).cloned().collect();
-        if entries.len() == before.as_slice().len() {
-            return Ok(ChangeOutcome::AlreadySo);
-        }
-        self.set_entries(&owner, entries)?;
         Ok(ChangeOutcome::Changed)
     }
 

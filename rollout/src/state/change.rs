@@ -62,13 +62,6 @@ pub enum StateChange {
     RemoveDevices {
         devices: BTreeSet<DeviceId>,
     },
-    /// Removes packages of a device itself that the device has finished.
-    Prune {
-        device: DeviceId,
-        /// The packages, each with the `seq` of the entry that the device has used up. A later
-        /// entry of the same package stays.
-        finished: BTreeSet<(PackageId, u64)>,
-    },
     /// Signs the state again, without a change.
     Renew,
 }
@@ -163,9 +156,6 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             }
             StateChange::RemoveDevices { devices } => {
                 names.extend(devices.iter().cloned().map(LeafName::Device));
-            }
-            StateChange::Prune { device, .. } => {
-                names.insert(LeafName::Device(device.clone()));
             }
             StateChange::Renew => {}
         }

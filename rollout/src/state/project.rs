@@ -113,6 +113,15 @@ impl RecordedDevice {
 }
 
 impl EarlierDevice {
+    /// Returns the effect of unknown documents: everything may have changed.
+    pub const fn unknown(is_urgent: bool) -> Self {
+        Self {
+            packages: BTreeSet::new(),
+            has_other_entries: true,
+            has_lost: is_urgent,
+        }
+    }
+
     /// Compares the device's earlier documents with the one at the head. `groups` are the groups of
     /// the device at the head.
     pub fn new<'a>(
@@ -141,6 +150,8 @@ impl EarlierDevice {
 /// Returns the leaves whose records must be projected, each with the digests of its earlier
 /// documents.
 ///
+/// Locations need no earlier documents.
+///
 /// `changes` are the differences of all commits whose records may be incomplete, each from its
 /// replaced head. The union counts, not the difference between the first state and the last: if a
 /// device joins in one commit and leaves in the next, the two states are equal, but the records of
@@ -150,12 +161,20 @@ pub fn names_to_project<'a>(
 ) -> BTreeMap<LeafName, EarlierDocuments> {
     let mut names: BTreeMap<LeafName, EarlierDocuments> = BTreeMap::new();
     for change in changes {
-        if matches!(change.name, LeafName::Group(_) | LeafName::Device(_)) {
+        if has_records(&change.name) {
             let earlier = names.entry(change.name.clone()).or_default();
             earlier.0.extend([change.before, change.after]);
         }
     }
     names
+}
+
+/// Returns true for a leaf from which records follow.
+pub const fn has_records(name: &LeafName) -> bool {
+    matches!(
+        name,
+        LeafName::Group(_) | LeafName::Device(_) | LeafName::Location(_)
+    )
 }
 
 /// Digests of the documents that a leaf has had since its records were complete, with the present
@@ -204,11 +223,26 @@ pub fn project_packages<'a>(
     }
 }
 
-/// Decides the state of a group from its document at the head with this order.
+/// Decides in which packages' partitions a group is entered if its earlier documents are unknown.
 ///
+/// `recorded` are the packages in whose partitions the group is entered on record.
+pub fn project_all_packages(
+    document: Option<&GroupDocument>,
+    recorded: &BTreeSet<PackageId>,
+) -> GroupPackages {
+    let entries = document.map(|document| document.packages.as_slice());
+    let entries = entries.unwrap_or_default().iter();
+    let added: BTreeSet<PackageId> = entries.map(|entry| entry.package).collect();
+    let removed = recorded - &added;
+    GroupPackages { added, removed }
+}
+
+/// Decides the state of a group from its document at the head with this order.
+//////
 /// `stored` is the state on record, or `None` for a group without one. An assignment on record keeps
 /// its `seq`, so that a device that has observed it is not told again. Any other assignment gets
-/// the order, which is above every observed revision. `priority` returns the priority of a package
+/// the order, which is above every observed revision. A `seq` above the order was forged, and is
+/// replaced by the order. `priority` returns the priority of a package
 /// on record; a package without a record has the default.
 pub fn project_group(
     group: &GroupName,
@@ -232,7 +266,7 @@ pub fn project_group(
             priority: known
                 .or_else(|| priority(entry.package))
                 .unwrap_or(Priority::DEFAULT),
-            seq: same.map_or(order, |same| same.seq),
+            seq: same.map_or(order, |same| same.seq.min(order)),
             force: entry.force,
             mandate: Some(entry.seq),
             // The number of a commit is the time at which it was signed, or shortly after it.

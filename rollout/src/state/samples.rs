@@ -274,12 +274,6 @@ pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>
                 url: url.parse().unwrap(),
             }),
         1 => any_location().prop_map(|location| StateChange::RemoveLocation { location }),
-        1 => (select(&HOSTS[..]), any_package(), 1_u64..20).prop_map(|(host, package, seq)| {
-            StateChange::Prune {
-                device: device(host),
-                finished: BTreeSet::from([(package, seq)]),
-            }
-        }),
     ];
     proptest::collection::vec(change, 0..=most)
 }

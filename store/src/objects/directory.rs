@@ -77,7 +77,7 @@ impl Directory {
         let fail = |source| self.put_error(path, source);
         let target = self.root.join(path);
         let folder = target.parent().unwrap_or(&self.root);
-        fs::create_dir_all(folder).map_err(fail)?;
+        create_folder(folder).map_err(fail)?;
         let mut file = partial_file(folder).map_err(fail)?;
         let mut given = 0;
         while let Some(chunk) = chunks.blocking_recv() {
@@ -204,14 +204,36 @@ impl Directory {
 
 /// Creates a file that other users, such as a web server, can read once it has its name.
 fn partial_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PARTIAL);
+    let file = tempfile::Builder::new()
+        .prefix(PARTIAL)
+        .tempfile_in(folder)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o644));
+        // Not in the builder, whose permissions the umask reduces.
+        file.as_file()
+            .set_permissions(fs::Permissions::from_mode(0o644))?;
     }
-    builder.tempfile_in(folder)
+    Ok(file)
+}
+
+/// Creates a folder and its missing parents, which other users can enter. Existing folders stay as
+/// they are.
+fn create_folder(folder: &Path) -> io::Result<()> {
+    let missing = folder.ancestors().take_while(|folder| !folder.exists());
+    for folder in missing.collect::<Vec<_>>().into_iter().rev() {
+        match fs::create_dir(folder) {
+            // Another publisher created the folder meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created?,
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755))?;
+        }
+    }
+    Ok(())
 }
 
 fn same_content(one: &Path, other: &Path) -> io::Result<bool> {
@@ -288,6 +310,42 @@ fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    /// The folder for objects in a process of this test with another umask.
+    #[cfg(unix)]
+    const FOLDER: &str = "PACKCAST_TEST_FOLDER";
+
+    #[cfg(unix)]
+    #[test]
+    fn objects_are_readable_whatever_the_umask() {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        if let Ok(folder) = std::env::var(FOLDER) {
+            let (chunks, received) = mpsc::channel(1);
+            chunks.try_send(Bytes::from_static(b"x")).unwrap();
+            drop(chunks);
+            Directory::new(folder).write("d/a/x", 1, received).unwrap();
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("new/objects");
+        let name = "objects::directory::tests::objects_are_readable_whatever_the_umask";
+        let run = std::process::Command::new("sh")
+            .args(["-c", r#"umask 077; exec "$@""#, "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", name])
+            .env(FOLDER, &root)
+            .output()
+            .unwrap();
+        assert!(run.status.success(), "{run:?}");
+        let mode = |path: &str| {
+            let path = place.path().join(path);
+            fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        };
+        let folders = ["new", "new/objects", "new/objects/d", "new/objects/d/a"];
+        assert_eq!(folders.map(mode), [0o755; 4]);
+        assert_eq!(mode("new/objects/d/a/x"), 0o644);
+    }
 
     /// `/dev/full` stands in for a full disk.
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
-use packcast_rollout::{FinishedTask, PackageRecord, TaskChange, TaskState};
+use packcast_rollout::{DeviceSystem, FinishedTask, PackageRecord, TaskChange, TaskState};
 
 use super::item;
 use super::key::Key;
@@ -60,9 +60,11 @@ impl Records {
         package: &PackageRecord,
     ) -> Result<PackageOnDevice, RecordsError> {
         let device_state = self.device_state(device).await?;
+        let system = device_state.system();
         let mut tasks = device_state.tasks.into_iter();
         Ok(PackageOnDevice {
             is_known: device_state.device.is_some(),
+            system,
             open: tasks.find(|task| task.package == package.id),
             finished: self.finished(device, package.id).await?,
             in_history: false,
@@ -93,8 +95,11 @@ impl Records {
                     on_device.in_history = packed_ids(&item).contains(&package.id);
                 }
                 _ => {
-                    let joining: Joining = item::read(item)?;
+                    let joining: Joining = item::read(item.clone())?;
                     on_device.is_known = !joining.is_removed();
+                    if on_device.is_known {
+                        on_device.system = DeviceSystem::of(&item::read(item)?);
+                    }
                 }
             }
         }

@@ -2,12 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use futures_util::future::try_join_all;
 use packcast_protocol::ocs::Inventory;
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Exclusion, Memberships, OpenTask, PacingOverride, ReconcileCount,
-    WriteBudget,
+    DeviceCommands, DeviceRecord, DeviceSystem, Exclusion, Memberships, OpenTask, PacingOverride,
+    ReconcileCount, WriteBudget,
 };
 
 use super::budget;
@@ -17,7 +19,7 @@ use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
 use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
-use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, packed_ids};
+use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, WaitsItem, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -36,10 +38,21 @@ pub struct DeviceState {
     pub orders: DeviceCommands,
     /// Pacing of the device itself, without its groups.
     pub pace: PacingOverride,
+    /// Announced packages with which the device does not begin, by its own report.
+    pub waits: Vec<WaitingPackage>,
     /// Open tasks, in the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// Consumed read units.
     pub consumed_units: f64,
+}
+
+impl DeviceState {
+    /// Returns the operating system of the device, as far as its record tells.
+    pub fn system(&self) -> DeviceSystem {
+        self.device
+            .as_ref()
+            .map_or_else(DeviceSystem::default, DeviceSystem::of)
+    }
 }
 
 /// Outcome of recording a check-in.
@@ -67,6 +80,7 @@ impl Records {
             round: ReconcileCount::FIRST,
             orders: DeviceCommands::default(),
             pace: PacingOverride::default(),
+            waits: Vec::new(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
@@ -83,6 +97,10 @@ impl Records {
                     device_state.excluded = joining.excluded;
                 }
                 Some(sk) if sk == key::PACE => device_state.pace = item::read(item)?,
+                Some(sk) if sk == key::WAITS => {
+                    let waits: WaitsItem = item::read(item)?;
+                    device_state.waits = waits.packages;
+                }
                 Some(sk) if sk.starts_with(key::ORDER) => {
                     command::add(&mut device_state.orders, item)?;
                 }
@@ -107,6 +125,17 @@ impl Records {
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
     ) -> Result<CheckInWritten, RecordsError> {
+        self.write_check_in_and_waits(record, known, None).await
+    }
+
+    /// Records a check-in like [`Records::write_check_in`], together with the packages with which
+    /// the device does not begin. `None` keeps those on record.
+    pub async fn write_check_in_and_waits(
+        &self,
+        record: &DeviceRecord,
+        known: Option<&DeviceRecord>,
+        waits: Option<&[WaitingPackage]>,
+    ) -> Result<CheckInWritten, RecordsError> {
         let is_inventory =
             known.is_some_and(|known| known.inventory_received != record.inventory_received);
         let known = known.map(|known| (known.host_name.clone(), known.budget));
@@ -114,7 +143,8 @@ impl Records {
             let is_written = match &known {
                 None => self.create_device(record).await?,
                 Some((host_name, budget)) => {
-                    self.update_device(record, host_name, *budget, is_inventory)
+                    let along = waits.map(|waits| self.waits_write(&record.device, waits));
+                    self.update_device(record, host_name, *budget, along, is_inventory)
                         .await?
                 }
             };
@@ -156,6 +186,7 @@ impl Records {
         record: &DeviceRecord,
         host_name: &str,
         budget: WriteBudget,
+        along: Option<TransactWriteItem>,
         is_inventory: bool,
     ) -> Result<bool, RecordsError> {
         let key = Key::device(&record.device);
@@ -165,15 +196,16 @@ impl Records {
         let terms = terms
             .name(EXCLUDED)
             .value("known_host_name", item::text(host_name));
-        let rename_writes = self.rename_writes(&record.device, host_name, &record.host_name);
+        let mut others = self.rename_writes(&record.device, host_name, &record.host_name);
+        others.extend(along);
         // The writes after an inventory are made once, so the answer must tell if it was this
         // request that wrote. A transaction does, even if its first answer is lost.
-        if rename_writes.is_empty() && !is_inventory {
+        if others.is_empty() && !is_inventory {
             let updated = self.change(&key, &expression, &condition, &terms).await?;
             return Ok(updated.is_some());
         }
         let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
-        let writes = std::iter::once(update).chain(rename_writes).collect();
+        let writes = std::iter::once(update).chain(others).collect();
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
@@ -274,9 +306,11 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use packcast_rollout::check_in::MAX_OS_BYTES;
     use packcast_rollout::membership::MAX_GROUPS;
+    use packcast_rollout::{ClockError, MachineRecord, OtherMachine};
 
     use super::*;
-    use packcast_protocol::Sha256Digest;
+    use packcast_protocol::api::BoundedText;
+    use packcast_protocol::{AgentId, Sha256Digest};
 
     use crate::records::names::{GROUPS, LEAF, ROUND};
 
@@ -295,26 +329,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_device_at_its_longest_is_read_with_one_unit() {
-        let at = UnixTime(9_999_999_999);
-        let record = DeviceRecord {
+    const AT: UnixTime = UnixTime(9_999_999_999);
+
+    /// Returns the longest records of devices with an OCS agent and with a Packcast agent.
+    fn longest_records() -> [DeviceRecord; 2] {
+        let ocs = DeviceRecord {
             device: format!("ocs:{}-2026-03-04-05-06-07", "d".repeat(180))
                 .parse()
                 .unwrap(),
             host_name: "h".repeat(255),
             agent: "a".repeat(64),
             os: "o".repeat(MAX_OS_BYTES),
-            first_seen: at,
-            last_seen: at,
-            inventory_asked: Some(at),
-            inventory_received: Some(at),
-            budget: WriteBudget::default().spend(at).unwrap(),
+            first_seen: AT,
+            last_seen: AT,
+            inventory_asked: Some(AT),
+            inventory_received: Some(AT),
+            machine: None,
+            budget: WriteBudget::default().spend(AT).unwrap(),
         };
+        let id = BoundedText::tail(&"i".repeat(64));
+        let packcast = DeviceRecord {
+            device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
+            inventory_asked: None,
+            inventory_received: None,
+            machine: Some(MachineRecord {
+                platform: BoundedText::tail(&"p".repeat(32)),
+                id: Some(id.clone()),
+                other: Some(OtherMachine { id, last_seen: AT }),
+                clock: Some(ClockError::Behind),
+            }),
+            ..ocs.clone()
+        };
+        [ocs, packcast]
+    }
+
+    #[test]
+    fn a_device_at_its_longest_is_read_with_one_unit() {
+        for record in longest_records() {
+            let size = size(&record);
+            assert!(size <= 4096, "{size} bytes: {}", record.device);
+        }
+    }
+
+    /// Returns the size of a device's item with as many groups as possible.
+    fn size(record: &DeviceRecord) -> usize {
         let longest = item::number(&u64::MAX);
         let groups = (0..MAX_GROUPS).map(|n| (format!("{n:048}"), longest.clone()));
         let all = ("all".to_owned(), longest.clone());
-        let mut item = stored::device(&record);
+        let mut item = stored::device(record);
         let groups = AttributeValue::M(groups.chain([all]).collect());
         item.insert(GROUPS.to_owned(), groups);
         item.insert(ROUND.to_owned(), longest);
@@ -323,10 +385,8 @@ mod tests {
             digest: Some(Sha256Digest::of(b"document")),
         };
         item.insert(LEAF.to_owned(), item::attribute(&leaf));
-        let size: usize = item
-            .iter()
+        item.iter()
             .map(|(name, value)| name.len() + bytes(value))
-            .sum();
-        assert!(size <= 4096, "{size} bytes");
+            .sum()
     }
 }

@@ -72,6 +72,14 @@ impl RecordsError {
         }
     }
 
+    /// Returns true if the cause lies in single records, so that requests for others may succeed.
+    pub const fn is_of_single_records(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Corrupt { .. } => true,
+            Self::Table { .. } => false,
+        }
+    }
+
     /// Returns true if other requests were the only cause.
     pub(super) const fn is_contention(&self) -> bool {
         match self {

@@ -25,6 +25,9 @@ pub enum DeploymentState {
     Succeeded,
     Failed,
     Cancelled,
+    /// The device runs another system than the package is for.
+    #[serde(rename = "not-applicable")]
+    NotApplicable,
 }
 
 impl fmt::Display for DeploymentState {
@@ -37,6 +40,7 @@ impl fmt::Display for DeploymentState {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::NotApplicable => "not applicable",
         })
     }
 }
@@ -93,6 +97,7 @@ fn device_state(item: &Item) -> Result<(DeviceId, DeploymentState), RecordsError
         "succeeded" => DeploymentState::Succeeded,
         "failed" => DeploymentState::Failed,
         "cancelled" => DeploymentState::Cancelled,
+        "not_applicable" => DeploymentState::NotApplicable,
         _ => return Err(corrupt("unknown state".into())),
     };
     let device = device.parse().map_err(|error| corrupt(Box::new(error)))?;

@@ -34,12 +34,14 @@ pub(super) const MEMBER_SHARDS: u16 = 16;
 pub(super) const DEVICE: &str = "0#DEVICE";
 pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
+pub(super) const WAITS: &str = "0#WAITS";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
 const KEYS: &str = "KEYS";
-const HEAD: &str = "HEAD";
+pub(super) const HEAD: &str = "HEAD";
+pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
 
 /// The key of one item.
@@ -90,6 +92,11 @@ impl Key {
         Self::new(device_partition(device), PACE)
     }
 
+    /// Key of the announced packages with which a device does not begin.
+    pub(super) fn waits(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), WAITS)
+    }
+
     pub(super) fn history(device: &DeviceId) -> Self {
         Self::new(device_partition(device), HISTORY)
     }
@@ -123,12 +130,17 @@ impl Key {
         Self::new(HEAD.to_owned(), HEAD)
     }
 
-    /// Key of the number of changes of the head whose records are complete.
+    /// Key of the head up to which all records are complete.
     ///
     /// It is an item of its own: as an attribute of the head, its updates and the changes of the
     /// head would refuse each other.
-    pub(super) fn recorded_changes() -> Self {
+    pub(super) fn recorded_head() -> Self {
         Self::new(HEAD.to_owned(), "RECORDED")
+    }
+
+    /// Key of the mark of a paused target.
+    pub(super) fn pause() -> Self {
+        Self::new(HEAD.to_owned(), PAUSE)
     }
 
     /// Key of a commit. The keys of commits are in the order of their numbers.
@@ -250,6 +262,11 @@ impl Range {
         Self::prefix(CATALOG.to_owned(), "NAME")
     }
 
+    /// Range of all versions of a name.
+    pub(super) fn versions(name: &PackageName) -> Self {
+        Self::prefix(CATALOG.to_owned(), &format!("NAME#{name}"))
+    }
+
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
     }
@@ -276,6 +293,15 @@ impl Range {
 
     pub(super) fn host(name: &str) -> Self {
         Self::prefix(host_partition(name), "DEVICE")
+    }
+
+    /// Range of the current commit and the mark of a paused target.
+    pub(super) fn head_and_pause() -> Self {
+        Self {
+            pk: HEAD.to_owned(),
+            first: HEAD.to_owned(),
+            last: PAUSE.to_owned(),
+        }
     }
 
     /// Range of the commits with numbers below `before`.

@@ -23,6 +23,10 @@ pub(super) const IS_DELETED: &str = "deleted";
 pub(super) const CREATED: &str = "created";
 /// The leaf from which the records of a device follow.
 pub(super) const LEAF: &str = "leaf";
+/// The digest of the document of a leaf.
+pub(super) const DIGEST: &str = "digest";
+/// The digest of a group's document.
+pub(super) const DOCUMENT: &str = "document";
 /// The number of changes of the head, for the record that follows from them.
 pub(super) const ORDER: &str = "order";
 /// The number of changes that a device's groups have made to its tasks.
@@ -51,3 +55,4 @@ pub(super) const WITHDRAWN: &str = "withdrawn";
 pub(super) const SUCCEEDED: &str = "succeeded";
 pub(super) const FAILED: &str = "failed";
 pub(super) const CANCELLED: &str = "cancelled";
+pub(super) const NOT_APPLICABLE: &str = "not_applicable";

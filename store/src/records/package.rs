@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-use packcast_protocol::{PackageId, PackageRef, UnixTime};
+use packcast_protocol::{PackageId, PackageName, PackageRef, UnixTime};
 use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
 
 use super::item;
@@ -53,6 +53,11 @@ impl Records {
         let (name, version) = match reference {
             PackageRef::Id(id) => return self.package(*id).await,
             PackageRef::Named(name, version) => (name, version),
+            PackageRef::Name(name) => {
+                let mut versions = self.packages(usize::MAX).await?;
+                versions.retain(|package| package.name == *name && !package.is_deleted());
+                return Ok(versions.pop().filter(|_| versions.is_empty()));
+            }
         };
         let entry: Option<NameItem> = self.get(&Key::catalogued_name(name, version)).await?;
         let Some(entry) = entry else {
@@ -81,6 +86,12 @@ impl Records {
             items.into_iter().map(package).collect::<Result<_, _>>()?;
         packages.sort_by_key(|package| package.id);
         Ok(packages)
+    }
+
+    /// Returns the ids of all versions of a name, also of drafts and deleted packages.
+    pub async fn ids_of(&self, name: &PackageName) -> Result<BTreeSet<PackageId>, RecordsError> {
+        let versions: Vec<NameItem> = self.all(&Range::versions(name)).await?;
+        Ok(versions.iter().map(|version| version.package).collect())
     }
 
     /// Returns every deleted package, the newest last.
@@ -116,7 +127,7 @@ impl Records {
         id: PackageId,
         published: &Published,
     ) -> Result<PackageRecord, PublishError> {
-        let state = PackageState::Published(*published);
+        let state = PackageState::Published(published.clone());
         let terms = Terms::default()
             .name(STATE)
             .value("draft", item::attribute(&PackageState::Draft))

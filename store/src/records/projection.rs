@@ -2,14 +2,20 @@
 //!
 //! Each record carries the order of the head that it follows from. It is written on the condition
 //! that the order on record is the one that was read, and never over a later order. So several
-//! publishers can write the records of several heads at once.
+//! publishers can write the records of several heads at once. A location has no order: it is written
+//! only while its head is the head.
 
 mod alone;
 mod device;
+mod forged;
 mod group;
 mod lane;
+mod location;
 mod members;
+mod recorded;
+mod roster;
 mod update;
 
-pub use device::{DeviceChanges, DeviceProjected, DeviceTarget};
+pub use device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice};
 pub use group::{GroupProjected, GroupTarget};
+pub use recorded::RecordedLeaves;

@@ -1,7 +1,10 @@
 //! Reading by key and by range.
 
+use std::collections::HashSet;
+
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, ReturnConsumedCapacity};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::de::DeserializeOwned;
 
 use super::backoff::Backoff;
@@ -12,6 +15,9 @@ use super::{Records, RecordsError};
 
 /// Maximum number of items that one request can read.
 const BATCH: usize = 100;
+
+/// Number of these requests at a time.
+const BATCHES_AT_ONCE: usize = 4;
 
 /// Items that a Query found, with the consumed read units.
 #[derive(Debug, Default)]
@@ -123,40 +129,51 @@ impl Records {
     }
 
     /// Reads the items with these keys, strongly consistent and in no particular order. Keys
-    /// without an item are left out.
+    /// without an item are left out, and an item whose key is given twice is returned once.
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
-        let mut items = Vec::with_capacity(keys.len());
-        for keys in keys.chunks(BATCH) {
-            let mut left = Some(wanted(keys));
-            let mut backoff = Backoff::default();
-            while let Some(wanted) = left {
-                let output = self
-                    .client
-                    .batch_get_item()
-                    .request_items(self.table(), wanted)
-                    .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                    .send()
-                    .await
-                    .map_err(|error| self.failed(error))?;
-                let found = output.responses.into_iter().flatten();
-                items.extend(found.flat_map(|(_, items)| items));
-                left = output
-                    .unprocessed_keys
-                    .and_then(|mut keys| keys.remove(self.table()));
-                if left.is_some() && !backoff.pause().await {
-                    let incomplete = "the service did not complete a batch of reads";
-                    return Err(self.fault(TableFault::Throttled, incomplete));
-                }
+        // DynamoDB refuses a request with the same key twice.
+        let mut seen = HashSet::with_capacity(keys.len());
+        let keys: Vec<&Key> = keys.iter().filter(|key| seen.insert(*key)).collect();
+        let batches: Vec<KeysAndAttributes> = keys.chunks(BATCH).map(wanted).collect();
+        stream::iter(batches)
+            .map(|batch| self.one_batch(batch))
+            .buffered(BATCHES_AT_ONCE)
+            .try_concat()
+            .await
+    }
+
+    /// Reads the items of one batch.
+    async fn one_batch(&self, batch: KeysAndAttributes) -> Result<Vec<Item>, RecordsError> {
+        let mut items = Vec::with_capacity(batch.keys().len());
+        let mut left = Some(batch);
+        let mut backoff = Backoff::default();
+        while let Some(wanted) = left {
+            let output = self
+                .client
+                .batch_get_item()
+                .request_items(self.table(), wanted)
+                .return_consumed_capacity(ReturnConsumedCapacity::Total)
+                .send()
+                .await
+                .map_err(|error| self.failed(error))?;
+            let found = output.responses.into_iter().flatten();
+            items.extend(found.flat_map(|(_, items)| items));
+            left = output
+                .unprocessed_keys
+                .and_then(|mut keys| keys.remove(self.table()));
+            if left.is_some() && !backoff.pause().await {
+                let incomplete = "the service did not complete a batch of reads";
+                return Err(self.fault(TableFault::Throttled, incomplete));
             }
         }
         Ok(items)
     }
 }
 
-fn wanted(keys: &[Key]) -> KeysAndAttributes {
+fn wanted(keys: &[&Key]) -> KeysAndAttributes {
     KeysAndAttributes::builder()
         .consistent_read(true)
-        .set_keys(Some(keys.iter().map(Key::attributes).collect()))
+        .set_keys(Some(keys.iter().map(|key| key.attributes()).collect()))
         .build()
         .expect("the keys are set")
 }

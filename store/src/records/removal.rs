@@ -201,6 +201,7 @@ impl Records {
         let rest = [
             Key::history(device),
             Key::pace(device),
+            Key::waits(device),
             Key::command(device, DeviceCommand::RestartDownload),
             Key::command(device, DeviceCommand::Drop),
         ];

@@ -43,7 +43,7 @@ impl Records {
     ///
     /// Nothing is written unless the task on record is in the same state as `task`: a task that
     /// was withdrawn in the meantime is counted elsewhere, and must be read again. A pending task
-    /// ends if the device has its package already.
+    /// ends if the device has its package already, or runs another system.
     pub async fn record_result(
         &self,
         device: &DeviceId,

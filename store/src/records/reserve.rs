@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::iter::successors;
 
-use packcast_protocol::manifest::Audience;
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{
     Action, ObjectPath, PackageId, PackageName, PackageRef, PackageVersion, Priority, Sha256Digest,
     UnixTime, WindowsTerms,
@@ -22,8 +22,16 @@ pub struct Reservation {
     pub version: PackageVersion,
     pub priority: Priority,
     pub action: Action<ArchiveRecord>,
+    /// Platform of the devices that can run the package.
+    pub platform: Platform,
     /// Exit codes that mean success.
     pub success_codes: BTreeSet<i32>,
+    /// Exit codes that mean success, with a restart of the device to follow.
+    pub reboot_codes: BTreeSet<i32>,
+    /// Time limit of the program, in seconds.
+    pub timeout_s: u32,
+    /// An agent may run the program again after an interruption.
+    pub rerun_after_interruption: bool,
     /// Devices to which the package may be assigned.
     pub audience: Audience,
     /// Settings for the OCS agent on Windows, in addition to the action.
@@ -53,10 +61,29 @@ pub enum ReserveError {
     Deleted { existing: Box<PackageRecord> },
     #[error("cannot derive a package id from the date {}: correct the clock of this machine", now.day())]
     Clock { now: UnixTime },
+    #[error(
+        "package {latest} is an earlier version of {name}, and its id is {} hours in the future: devices would refuse the new version as a downgrade",
+        hours_ahead(*latest, *now)
+    )]
+    LaterVersion {
+        name: PackageName,
+        latest: PackageId,
+        now: UnixTime,
+    },
     #[error("no package id is free at this time: try again in a minute")]
     NoFreeId { now: UnixTime },
     #[error(transparent)]
     Records(#[from] RecordsError),
+}
+
+/// Largest difference between an id and the time of its reservation, in seconds.
+///
+/// Ids of one name increase, because devices take a lower one for a downgrade. The clocks of
+/// publishers may differ. But nobody who controls the table may make ids leave the present.
+pub const MAX_AHEAD_S: u64 = 6 * 3600;
+
+fn hours_ahead(id: PackageId, now: UnixTime) -> u64 {
+    UnixTime(id.get().into()).since(now).div_ceil(3600)
 }
 
 /// Number of consecutive ids to try.
@@ -65,13 +92,22 @@ const IDS: usize = 60;
 impl Records {
     /// Reserves an id for a name, version and content, or finds the existing id.
     ///
-    /// If several reservations of one name and version happen at once, exactly one is new.
+    /// The id is later than every id of the name, whatever the clocks of their publishers said. If
+    /// several reservations of one name and version happen at once, exactly one is new.
     pub async fn reserve(
         &self,
         reservation: &Reservation,
         now: UnixTime,
     ) -> Result<Reserved, ReserveError> {
         let first = PackageId::at(now).map_err(|_| ReserveError::Clock { now })?;
+        // A resumed publication keeps its id, also after a later version.
+        if let Some(existing) = self.named(reservation).await? {
+            return existing_package(existing, reservation);
+        }
+        let first = match self.ids_of(&reservation.name).await?.last() {
+            Some(latest) if *latest >= first => after(*latest, &reservation.name, now)?,
+            _ => first,
+        };
         for id in successors(Some(first), |id| id.next()).take(IDS) {
             // A refused transaction does not show whether the name or the id was taken, so look
             // for the name before each try.
@@ -104,6 +140,19 @@ impl Records {
     }
 }
 
+/// Returns the id after the latest one of a name.
+fn after(latest: PackageId, name: &PackageName, now: UnixTime) -> Result<PackageId, ReserveError> {
+    let is_near = UnixTime(latest.get().into()).since(now) < MAX_AHEAD_S - IDS as u64;
+    latest
+        .next()
+        .filter(|_| is_near)
+        .ok_or_else(|| ReserveError::LaterVersion {
+            name: name.clone(),
+            latest,
+            now,
+        })
+}
+
 fn existing_package(
     existing: PackageRecord,
     reservation: &Reservation,
@@ -127,7 +176,11 @@ fn draft(reservation: &Reservation, id: PackageId, now: UnixTime) -> PackageReco
         version: reservation.version.clone(),
         priority: reservation.priority,
         action: reservation.action.clone(),
+        platform: reservation.platform,
         success_codes: reservation.success_codes.clone(),
+        reboot_codes: reservation.reboot_codes.clone(),
+        timeout_s: reservation.timeout_s,
+        rerun_after_interruption: reservation.rerun_after_interruption,
         audience: reservation.audience.clone(),
         windows: reservation.windows.clone(),
         content: reservation.content,
@@ -156,7 +209,11 @@ mod tests {
                 archive: None,
                 command: "true".parse().expect("it is a command"),
             },
+            platform: Platform::Any,
             success_codes: BTreeSet::from([0]),
+            reboot_codes: BTreeSet::new(),
+            timeout_s: 60,
+            rerun_after_interruption: false,
             audience: Audience::Any,
             windows: WindowsTerms::default(),
             content: Sha256Digest::of(b""),
@@ -172,6 +229,11 @@ mod tests {
                 existing: existing(),
             },
             ReserveError::Clock { now },
+            ReserveError::LaterVersion {
+                name: reservation.name.clone(),
+                latest: id,
+                now,
+            },
             ReserveError::NoFreeId { now },
         ];
         let lines = errors.map(|error| error.to_string());
@@ -179,6 +241,7 @@ mod tests {
         vlc@3.0.21 exists as package 1795327754 with other content: publish under another version
         vlc@3.0.21 was deleted as package 1795327754, and names are never used again: publish under another version
         cannot derive a package id from the date 2026-11-18: correct the clock of this machine
+        package 1795327754 is an earlier version of vlc, and its id is 92 hours in the future: devices would refuse the new version as a downgrade
         no package id is free at this time: try again in a minute
         ");
     }

@@ -9,9 +9,11 @@ mod documents;
 mod head;
 mod key_lists;
 mod pages;
+mod pause;
 mod service_time;
 
 pub use commits::{CommitRecord, OrderedCommit};
-pub use head::{Head, HeadChange, HeadChanged};
+pub use head::{Head, HeadChange, HeadChanged, RecordedHead};
 pub use pages::StoredPage;
+pub use pause::Pause;
 pub use service_time::ServiceTime;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{
     CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
@@ -13,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::item::{self, Item};
 use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
-use super::names::{AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, ROUND, SUCCEEDED};
+use super::names::{
+    AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, NOT_APPLICABLE, ROUND, SUCCEEDED,
+};
 
 /// The package with a name and version.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -50,6 +53,7 @@ pub(super) struct TallyItem {
     pub(super) succeeded: i64,
     pub(super) failed: i64,
     pub(super) cancelled: i64,
+    pub(super) not_applicable: i64,
 }
 
 /// The revision of a group. It outlives the group, so that a group of the same name continues
@@ -110,6 +114,14 @@ pub struct ExcludedDevice {
 pub(super) struct CountItem {
     #[serde(default)]
     pub(super) members: i64,
+}
+
+/// Announced packages with which a device does not begin. A device without such packages has no
+/// item.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct WaitsItem {
+    pub(super) device: DeviceId,
+    pub(super) packages: Vec<WaitingPackage>,
 }
 
 pub(super) fn device(record: &DeviceRecord) -> Item {
@@ -235,6 +247,14 @@ pub(super) fn command(device: &DeviceId, record: &CommandRecord) -> Item {
     Key::command(device, record.command).item(record)
 }
 
+pub(super) fn waits(device: &DeviceId, packages: &[WaitingPackage]) -> Item {
+    let value = WaitsItem {
+        device: device.clone(),
+        packages: packages.to_vec(),
+    };
+    Key::waits(device).item(&value)
+}
+
 pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {
     Key::pace(device).item(pace)
 }
@@ -254,6 +274,7 @@ pub(super) const fn outcome(outcome: Outcome) -> &'static str {
         Outcome::Succeeded => SUCCEEDED,
         Outcome::Failed => FAILED,
         Outcome::Cancelled => CANCELLED,
+        Outcome::NotApplicable => NOT_APPLICABLE,
     }
 }
 

@@ -22,9 +22,16 @@ pub struct Tally {
     pub failed: u64,
     /// Devices that cancelled the task without acting on it.
     pub cancelled: u64,
+    /// Devices that run another system than the package is for.
+    pub not_applicable: u64,
 }
 
 impl Tally {
+    /// Returns the number of devices that were told of the package, and have not reported.
+    pub const fn told(&self) -> u64 {
+        self.announced.saturating_add(self.withdrawn)
+    }
+
     /// Returns the number of devices whose task is not announced yet.
     pub const fn waiting(&self) -> u64 {
         self.assigned
@@ -33,6 +40,7 @@ impl Tally {
             .saturating_sub(self.succeeded)
             .saturating_sub(self.failed)
             .saturating_sub(self.cancelled)
+            .saturating_sub(self.not_applicable)
     }
 }
 
@@ -57,6 +65,7 @@ impl Records {
             succeeded: sum(|shard| shard.succeeded),
             failed: sum(|shard| shard.failed),
             cancelled: sum(|shard| shard.cancelled),
+            not_applicable: sum(|shard| shard.not_applicable),
         })
     }
 

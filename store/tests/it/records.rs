@@ -18,7 +18,9 @@ use packcast_protocol::ocs::Inventory;
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::LocationRecord;
 use packcast_store::RecordsError;
-use packcast_store::records::{ActivateError, PublishError, ReserveError, Reserved, TableFault};
+use packcast_store::records::{
+    ActivateError, MAX_AHEAD_S, PublishError, Reservation, ReserveError, Reserved, TableFault,
+};
 use packcast_testing::fault::{FakeFaults, FaultRates};
 use packcast_testing::service::Service;
 use packcast_testing::table::{NOW, Table, connect, device, location, published, reservation};
@@ -57,6 +59,47 @@ async fn packages_reserved_in_the_same_second_get_consecutive_ids(service: Servi
     assert_eq!(ids, [first, first + 1, first + 2, first + 3]);
 }
 
+/// Returns another version of a package.
+fn version(name: &str, version: &str) -> Reservation {
+    let content = Sha256Digest::of(version.as_bytes());
+    Reservation {
+        version: version.parse().unwrap(),
+        content,
+        ..reservation(name, 5)
+    }
+}
+
+async fn a_version_has_a_later_id_than_every_earlier_one_whatever_the_clocks_said(
+    service: Service,
+) {
+    let table = Table::start_on(service, 14).await;
+    let reserve = async |name: &str, text: &str, at: UnixTime| {
+        let reserved = table.records.reserve(&version(name, text), at).await;
+        reserved.map(|reserved| match reserved {
+            Reserved::New(package) | Reserved::Resumed(package) => package.id,
+        })
+    };
+    // The clock of the first publisher is five minutes fast.
+    let first = reserve("vlc", "1", NOW.plus(300)).await.unwrap();
+    let second = reserve("vlc", "2", NOW).await.unwrap();
+    assert_eq!(second, first.next().unwrap());
+    // A deleted version counts, because devices may have deployed it.
+    table.records.delete(second, NOW).await.unwrap();
+    let third = reserve("vlc", "3", NOW).await.unwrap();
+    assert_eq!(third, second.next().unwrap());
+    // A resumed publication keeps its id.
+    assert_eq!(reserve("vlc", "1", NOW).await.unwrap(), first);
+    // The names of other packages do not matter, also not those that begin with the name.
+    let other = reserve("vl", "1", NOW).await.unwrap();
+    assert_eq!(UnixTime(other.get().into()), NOW);
+
+    let far = reserve("far", "1", NOW.plus(MAX_AHEAD_S)).await.unwrap();
+    match reserve("far", "2", NOW).await {
+        Err(ReserveError::LaterVersion { latest, .. }) => assert_eq!(latest, far),
+        unexpected => panic!("{unexpected:?}"),
+    }
+}
+
 async fn equal_content_resumes_and_different_content_conflicts(service: Service) {
     let table = Table::start_on(service, 3).await;
     let first = table.package("vlc", 5).await;
@@ -92,7 +135,7 @@ async fn a_package_is_published_once_and_activated_only_afterwards(service: Serv
 
     let value = published(id);
     let first = records.publish(id, &value).await.unwrap();
-    let mut later = value;
+    let mut later = value.clone();
     later.published_at = NOW.plus(9);
     assert_eq!(records.publish(id, &later).await.unwrap(), first);
     later.manifest = Sha256Digest::of(b"other");
@@ -209,12 +252,6 @@ async fn a_location_with_a_known_name_is_replaced(service: Service) {
         records.locations().await.unwrap(),
         std::slice::from_ref(&second)
     );
-    assert_eq!(
-        records.remove_location(&first.name).await.unwrap(),
-        Some(second)
-    );
-    assert_eq!(records.remove_location(&first.name).await.unwrap(), None);
-    assert!(records.locations().await.unwrap().is_empty());
 }
 
 async fn an_existing_table_is_left_as_it_is(service: Service) {
@@ -250,6 +287,7 @@ async fn a_missing_table_and_an_unreachable_service_are_distinguished(service: S
 packcast_testing::on_each_service! {
     of_many_reservations_of_one_name_exactly_one_is_new
     packages_reserved_in_the_same_second_get_consecutive_ids
+    a_version_has_a_later_id_than_every_earlier_one_whatever_the_clocks_said
     equal_content_resumes_and_different_content_conflicts
     an_error_names_a_clock_out_of_range
     a_package_is_published_once_and_activated_only_afterwards

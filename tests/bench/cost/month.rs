@@ -13,7 +13,6 @@ use http::{Request, StatusCode};
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::ocs::envelope;
 use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::Published;
 use packcast_store::records::Reserved;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::peer::{Peer, PeerResult};
@@ -213,10 +212,7 @@ impl Cloud {
         let reserved = records.reserve(&reservation, at).await;
         let (Reserved::New(draft) | Reserved::Resumed(draft)) =
             reserved.expect("a package can be reserved");
-        let published = Published {
-            expires: at.plus(365 * DAY_S),
-            ..published(draft.id)
-        };
+        let published = published(draft.id);
         let written = records.publish(draft.id, &published).await;
         written.expect("a draft can be published");
         let activated = records.activate(draft.id, &[location()]).await;
@@ -227,13 +223,20 @@ impl Cloud {
         assigned.expect("a package can be assigned");
     }
 
-    /// Lets a device check in, and report all its tasks at once; returns whether it had any.
+    /// Lets a device check in, ask before each task, and report all its tasks at once; returns whether
+    /// it had any.
     async fn check_in(&mut self, peer: &Peer, at: UnixTime) -> bool {
         let reply = self.answer(peer.check_in(&[], at), at).await;
         if let Some(inventory) = peer.inventory().filter(|_| asks_for_inventory(&reply)) {
             self.answer(inventory, at).await;
         }
         let tasks = peer.read_reply(&reply).tasks;
+        for (package, attempt) in &tasks {
+            // Only a Packcast agent asks.
+            if let Some(asked) = peer.begin(*package, attempt.unwrap_or(1), at) {
+                self.answer(asked, at).await;
+            }
+        }
         let results: Vec<PeerResult> = tasks
             .into_iter()
             .map(|(package, attempt)| PeerResult {

@@ -16,6 +16,7 @@ use tokio::runtime::Runtime;
 
 use super::function::OwnedFunction;
 use crate::archives::tar_gz;
+use crate::process::text;
 use crate::world::World;
 use crate::world::device::TestDevice;
 use packcast_testing::raw::RawEngine;
@@ -230,6 +231,33 @@ impl AttackedSystem {
             "folder": package.folder,
             "manifest_sha256": Sha256Digest::of(&manifest),
         })
+    }
+
+    /// Sets up a machine with the publisher's key, which knows the target and no commit. Its commands
+    /// have the option `--target=second`.
+    pub fn add_machine_without_memory(&self) {
+        let (state, key) = (
+            self.world.state(),
+            self.world.local_dir().join("packcast.key"),
+        );
+        self.world.configure_machine(&format!(
+            "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
+            state.table,
+            state.endpoint,
+            text(&state.objects_dir),
+            text(&key),
+        ));
+        let trust = self.trust().to_string();
+        let accept = ["keys", "accept-trust", &trust, "--target=second"];
+        self.world.ok(&accept);
+    }
+
+    /// Sets up a machine as [`Self::add_machine_without_memory`] does, which knows the head, too.
+    pub fn add_second_machine(&self) {
+        self.add_machine_without_memory();
+        let head = self.head().head.expect("there is a commit").commit.id();
+        let accept = ["keys", "accept-head", &head.to_string(), "--target=second"];
+        self.world.ok(&accept);
     }
 
     /// Writes each item of the table that `edit` changes, and returns their number.

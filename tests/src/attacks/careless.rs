@@ -44,7 +44,7 @@ fn with(system: &AttackedSystem, entries: &[Entry<'_>]) -> AttackResult {
 pub fn manifest_expired(system: &AttackedSystem) -> AttackResult {
     let package = system.package("tool", &[]);
     system.publish_carelessly(&package, None, |manifest| {
-        manifest.expires = UnixTime(1_700_000_000);
+        manifest.expires = Some(UnixTime(1_700_000_000));
     });
     system.attempt()
 }

@@ -243,6 +243,19 @@ impl AttackedSystem {
         publishers: &[&SigningKey],
         signer: &SigningKey,
     ) -> SignedKeyList {
+        self.key_list_from(0, serial, roots, publishers, signer)
+    }
+
+    /// Returns a key list as [`AttackedSystem::key_list`] does. It accepts commits with this number
+    /// or a higher one.
+    pub fn key_list_from(
+        &self,
+        from: u64,
+        serial: u64,
+        roots: &[&SigningKey],
+        publishers: &[&SigningKey],
+        signer: &SigningKey,
+    ) -> SignedKeyList {
         let public = |keys: &[&SigningKey]| -> Vec<PublicKey> {
             keys.iter().map(|key| key.public().clone()).collect()
         };
@@ -251,7 +264,7 @@ impl AttackedSystem {
         let list = KeyList::new(KeyListFields {
             target: self.trust().target(),
             serial,
-            from: 0,
+            from,
             roots: public(roots),
             publishers: publishers.map(PublisherKey::unrestricted).collect(),
             issued,

@@ -10,7 +10,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request, Response, client};
 use hyper_util::rt::TokioIo;
-use packcast_protocol::api::CHECK_IN_PATH;
+use packcast_protocol::api::{BEGIN_PATH, BeginReply, CHECK_IN_PATH};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -26,7 +26,7 @@ type Answer = Box<dyn FnMut(&SeenRequest) -> Option<Response<Bytes>> + Send>;
 type Edit = Box<dyn FnMut(&mut Value) + Send>;
 
 /// A server with a certificate of the world's authority. It forwards requests to the world's edge
-/// unless the attacker answers them.
+/// unless the attacker answers them, and lets a device begin with every package.
 #[derive(Debug)]
 pub struct OwnedFunction {
     server: TestServer,
@@ -160,6 +160,10 @@ async fn answer(
     };
     if let Some(own) = own {
         return Ok(own);
+    }
+    // The genuine function would stop some attacks that a device has to stop by itself.
+    if asked.path == BEGIN_PATH {
+        return Ok(response(200, serde_json::to_vec(&BeginReply::Go)?));
     }
     let honest = pass(Request::from_parts(parts, Full::from(body)), genuine).await?;
     if asked.path == CHECK_IN_PATH && honest.status() == 200 {

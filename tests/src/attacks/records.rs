@@ -8,7 +8,6 @@ use packcast_rollout::PackageRecord;
 use serde_json::{Value, json};
 
 use super::attacked_system::{AttackResult, AttackedSystem};
-use crate::process::text;
 use crate::tree::Tree;
 
 /// Runs a command that must be refused with this exit code, and then lets the agent run.
@@ -142,20 +141,13 @@ pub fn head_put_back(system: &AttackedSystem) -> AttackResult {
 /// As in [`head_put_back`], before a machine that knows the target and no commit.
 pub fn head_put_back_before_a_machine_without_memory(system: &AttackedSystem) -> AttackResult {
     let before = withdrawn(system);
-    let state = system.world.state();
-    let folder = system.world.local_dir();
-    system.world.configure_machine(&format!(
-        "[target.second]\ntable = {:?}\nendpoint = {:?}\ndirectory = {:?}\nkey_file = {:?}\n",
-        state.table,
-        state.endpoint,
-        text(&state.objects_dir),
-        text(&folder.join("packcast.key")),
-    ));
-    let second = "--target=second";
-    let trust = system.trust().to_string();
-    system.world.ok(&["keys", "accept-trust", &trust, second]);
+    system.add_machine_without_memory();
     system.put_back(&before);
-    refused(system, 3, &["assign", "other@1", "--all", second])
+    refused(
+        system,
+        3,
+        &["assign", "other@1", "--all", "--target=second"],
+    )
 }
 
 /// Assigns a package to all devices and withdraws it. Returns the head in between.

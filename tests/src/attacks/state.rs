@@ -1,6 +1,8 @@
 //! The function under an attacker's control: forged, changed and old states for the device.
 
 use std::fs;
+use std::path::Path;
+use std::process::Stdio;
 
 use packcast_agent::event::Event;
 use packcast_protocol::state::{
@@ -8,7 +10,7 @@ use packcast_protocol::state::{
     SignedKeyList, StateReply, TargetId,
 };
 use packcast_protocol::{GroupName, LocationName, Sha256Digest};
-use packcast_publisher::signing::SigningKey;
+use packcast_publisher::signing::{NoSecrets, SigningKey};
 use packcast_rollout::PackageRecord;
 use serde_json::json;
 
@@ -16,6 +18,9 @@ use super::attacked_system::{AttackResult, AttackedSystem};
 use super::forged::ForgedState;
 use super::function::{OwnedFunction, response};
 use crate::archives::tar_gz;
+use crate::front::{HeldWrite, Hold};
+use crate::process::{Process, eventually};
+use crate::tree::Tree;
 use crate::world::World;
 
 /// A target id of which the device knows nothing.
@@ -352,6 +357,120 @@ pub fn thief_with_a_late_number(system: &AttackedSystem) -> AttackResult {
     let fix = system.package("fix", &[]);
     let state = ForgedState::assigning(system, &fix).signed_by(&root);
     system.attempt_with(&fix, &state).allowing(1)
+}
+
+/// H3: a thief with a copy of the key assigns a package to all devices. The publisher replaces the
+/// key, and goes back to the state before.
+pub fn rotation_after_a_leak(system: &AttackedSystem) -> AttackResult {
+    let world = &system.world;
+    let wipe = system.package("wipe", &[]);
+    let good = Tree::of(world).number().to_string();
+    let (memory, key) = (
+        world.local_dir().join("commits.jsonl"),
+        world.path("stolen.key"),
+    );
+    let remembered = fs::read(&memory).expect("the machine has a memory");
+    fs::copy(world.local_dir().join("packcast.key"), &key).expect("the thief can read the key");
+    world.ok(&["assign", "wipe@1", "--all", "--key", &key]);
+    // The thief has used another machine.
+    fs::write(&memory, remembered).expect("the memory is writable");
+    let before = system.own_state();
+    let replace = ["keys", "replace", "--compromised", "--unencrypted", "--yes"];
+    world.ok(&[&replace[..], &["--revert-to", &good]].concat());
+    let honest = system.attempt();
+    let stolen = SigningKey::read(Path::new(&key), &NoSecrets).expect("the key is not encrypted");
+    let later = ForgedState::assigning(system, &wipe).signed_by(&stolen);
+    let before = system.attempt_with(&wipe, &before);
+    honest.and(before).and(system.attempt_with(&wipe, &later))
+}
+
+/// T7: an assignment was signed and not stored, because another machine changed the target first.
+/// The owner of the table has kept the signed commit. The device has received a later state.
+pub fn commit_never_stored(system: &AttackedSystem) -> AttackResult {
+    let (bad, _) = (system.package("bad", &[]), system.package("fix", &[]));
+    system.add_second_machine();
+    let kept = signed_and_not_stored(system, &["assign", "bad@1", "--all"]);
+    change_on_the_second_machine(system);
+    system.world.ok(&["assign", "fix@1", "--all"]);
+    let honest = system.attempt();
+    assert_eq!(system.runs("fix"), 1, "the device follows: {honest:?}");
+    honest.and(system.attempt_with(&bad, &kept)).allowing(1)
+}
+
+/// A withdrawal was signed and not stored. The device has received the withdrawal, and then receives
+/// the state of a machine that does not know of it.
+pub fn lost_withdrawal_shown_to_a_device(system: &AttackedSystem) -> AttackResult {
+    let world = &system.world;
+    let (bad, _) = (system.package("bad", &[]), system.package("fix", &[]));
+    world.ok(&["assign", "bad@1", "--all"]);
+    system.add_second_machine();
+    let withdrawal = signed_and_not_stored(system, &["unassign", "bad@1", "--all"]);
+    system.send(Vec::new(), Some(&withdrawal));
+    system.device.run();
+    change_on_the_second_machine(system);
+    let other = system.attempt_with(&bad, &system.own_state());
+    // The next change of the first machine adopts the withdrawal, so that the device is not lost.
+    world.ok(&["assign", "fix@1", "--all"]);
+    system.function.edit(|_| {});
+    let adopted = system.attempt();
+    assert_eq!(system.runs("fix"), 1, "the device follows: {adopted:?}");
+    other.and(adopted).allowing(1)
+}
+
+/// A key list removes a publisher key, whose commit has withdrawn a package. The device receives the
+/// list without the commit that belongs to it, and then an earlier commit of another key.
+pub fn list_without_its_commit(system: &AttackedSystem) -> AttackResult {
+    let bad = system.package("bad", &[]);
+    let (root, other) = (system.key(), system.attackers_key());
+    let both = system.key_list(2, &[&root], &[&root, &other], &root);
+    follow(system, vec![both]);
+    let before = ForgedState::assigning(system, &bad).signed_by(&other);
+    // Two changes, so that the number of the second one is higher in any case.
+    for group in ["lab", "office"] {
+        system.world.ok(&["group", "create", group]);
+    }
+    system.send(Vec::new(), Some(&system.own_state()));
+    system.device.run();
+    let from = Tree::of(&system.world).number() + 1;
+    let removed = system.key_list_from(from, 3, &[&root], &[&other], &root);
+    follow(system, vec![removed]);
+    system.attempt_with(&bad, &before)
+}
+
+/// Kills a command of the publisher when its commit is the head, and removes the commit from the
+/// table. Returns the state of the commit for the device.
+///
+/// The machine remembers that it has signed the commit, and not that it was stored.
+fn signed_and_not_stored(system: &AttackedSystem, command: &[&str]) -> StateReply {
+    let world = &system.world;
+    let (head, before) = (system.items_with("HEAD"), system.items_with("COMMIT"));
+    world.table().hold(Hold {
+        write: HeldWrite::FirstTransaction,
+        is_performed: true,
+    });
+    let mut stopped = world.command(command);
+    let stopped = Process::start(stopped.stdout(Stdio::null()).stderr(Stdio::null()));
+    eventually("the commit is the head", || {
+        world.table().is_holding().then_some(())
+    });
+    stopped.kill();
+    world.table().release();
+    let state = system.own_state();
+    let added = system.items_with("COMMIT").into_iter();
+    let added: Vec<_> = added.filter(|item| !before.contains(item)).collect();
+    assert_eq!(added.len(), 1, "the command has made one commit");
+    system.delete(&added);
+    system.put_back(&head);
+    state
+}
+
+/// Makes two commits, so that the number of the second one is higher than that of any commit that
+/// the first machine has signed on the same parent.
+fn change_on_the_second_machine(system: &AttackedSystem) {
+    for group in ["tills", "kiosks"] {
+        let create = ["group", "create", group, "--target=second"];
+        system.world.ok(&create);
+    }
 }
 
 /// Lets the device follow key lists.

@@ -1,12 +1,15 @@
-//! The comparison of the records with the model.
+//! The comparison of the records with the model, and with the signed state.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-use packcast_protocol::PackageId;
+use packcast_protocol::{PackageId, UnixTime};
+use packcast_publisher::Progress;
+use packcast_publisher::state::{TargetState, record_differences};
 use packcast_rollout::TaskState;
 use packcast_store::Records;
 use packcast_store::records::{DeploymentState, Tally};
+use packcast_testing::commits::trust;
 
 use super::administrator::{FleetNames, until_answered};
 use super::model::{FleetModel, ModelResult, ModelTask};
@@ -165,4 +168,20 @@ pub(super) async fn group(
         differ(&format!("members of {group}"), &members, &expected),
     ];
     (count, differences.into_iter().flatten().collect())
+}
+
+/// Compares all records of groups and devices with the signed state.
+pub(super) async fn signed_state(records: &Records, now: UnixTime) -> Vec<String> {
+    let state = TargetState::read(records, &trust()).await;
+    let mut state = state.expect("the head can be verified");
+    let differences = record_differences(records, &mut state, now, &Progress::none()).await;
+    let differences = differences.expect("the head is complete");
+    let lines = differences.iter().map(ToString::to_string);
+    let order = state.head.map_or(0, |head| head.stored.order);
+    let recorded = records.recorded_head().await;
+    let recorded = recorded.expect("a head can be read");
+    let recorded = recorded.map_or(0, |head| head.order);
+    lines
+        .chain(differ("changes with complete records", &recorded, &order))
+        .collect()
 }

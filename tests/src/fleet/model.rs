@@ -48,7 +48,14 @@ pub(super) struct ModelDevice {
 pub(super) struct ModelDeployment {
     pub(super) open: Option<ModelTask>,
     pub(super) done: Option<ModelResult>,
+    /// The assignment to a group from which the open task follows.
+    follows: Option<GroupEvent>,
+    /// The assignments to groups that the device has tried.
+    used: BTreeSet<GroupEvent>,
 }
+
+/// A group, with the event that has assigned a package to it.
+type GroupEvent = (usize, u64);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ModelTask {
@@ -129,7 +136,7 @@ impl FleetModel {
     }
 
     pub(super) fn assign_device(&mut self, device: usize, package: usize) {
-        self.devices[device].begin(package, false, true);
+        self.devices[device].begin(package, false, None);
     }
 
     pub(super) fn unassign_device(&mut self, device: usize, package: usize) {
@@ -182,6 +189,9 @@ impl FleetModel {
                     attempt: attempt + 1,
                     ..open
                 });
+            if reported.outcome != Outcome::Cancelled {
+                deployment.used.extend(deployment.follows);
+            }
             deployment.done = Some(ModelResult {
                 attempt,
                 ..reported
@@ -209,6 +219,7 @@ impl FleetModel {
                 DeploymentState::Succeeded => tally.succeeded += 1,
                 DeploymentState::Failed => tally.failed += 1,
                 DeploymentState::Cancelled => tally.cancelled += 1,
+                DeploymentState::NotApplicable => tally.not_applicable += 1,
                 DeploymentState::Pending | DeploymentState::Unreached => {}
             }
         }
@@ -244,16 +255,29 @@ impl ModelDevice {
             news.retain(|(_, assignment)| assignment.event > observed);
             news.sort_by_key(|(_, assignment)| assignment.event);
             for (package, assignment) in news {
-                if begun.insert(*package) {
-                    self.begin(*package, assignment.force, false);
+                let follows = (group, assignment.event);
+                let deployment = self.deployments.get(package);
+                // The device has left the group and joined it again.
+                let is_used = deployment.is_some_and(|it| it.used.contains(&follows));
+                if !is_used && begun.insert(*package) {
+                    self.begin(*package, assignment.force, Some(follows));
                 }
             }
             self.groups.insert(group, events);
         }
     }
 
-    fn begin(&mut self, package: usize, force: bool, is_direct: bool) {
-        let ModelDeployment { open, done } = self.deployments.entry(package).or_default();
+    /// Begins an attempt that follows from an assignment to a group, or to the device itself.
+    fn begin(&mut self, package: usize, force: bool, follows: Option<GroupEvent>) {
+        let is_direct = follows.is_none();
+        let deployment = self.deployments.entry(package).or_default();
+        match deployment.open.map(|open| open.state) {
+            None => deployment.follows = follows,
+            // A change of the device's own assignment keeps the assignment to the group.
+            Some(DeploymentState::Withdrawn) => deployment.follows = follows.or(deployment.follows),
+            Some(_) => {}
+        }
+        let ModelDeployment { open, done, .. } = deployment;
         *open = match (*open, *done) {
             (Some(open), _) if open.state == DeploymentState::Withdrawn => Some(ModelTask {
                 state: DeploymentState::Announced,
@@ -313,6 +337,7 @@ impl ModelDeployment {
             Outcome::Succeeded => DeploymentState::Succeeded,
             Outcome::Failed => DeploymentState::Failed,
             Outcome::Cancelled => DeploymentState::Cancelled,
+            Outcome::NotApplicable => DeploymentState::NotApplicable,
         };
         let open = self.open.map(|open| open.state);
         open.or_else(|| self.done.map(outcome))

@@ -18,6 +18,8 @@ pub enum EffectKind {
     Create,
     Write,
     Sync,
+    /// Writes all changes of a volume to disk.
+    SyncVolume,
     Resize,
     SetMode,
     Rename,
@@ -36,10 +38,11 @@ pub enum EffectKind {
 }
 
 impl EffectKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Create,
         Self::Write,
         Self::Sync,
+        Self::SyncVolume,
         Self::Resize,
         Self::SetMode,
         Self::Rename,
@@ -58,6 +61,7 @@ impl EffectKind {
             Self::Create => "create",
             Self::Write => "write",
             Self::Sync => "sync",
+            Self::SyncVolume => "sync-volume",
             Self::Resize => "resize",
             Self::SetMode => "set-mode",
             Self::Rename => "rename",
@@ -165,6 +169,7 @@ impl Begun {
             libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync_file_range => {
                 file(EffectKind::Sync)
             }
+            libc::SYS_syncfs => file(EffectKind::SyncVolume),
             libc::SYS_ftruncate | libc::SYS_fallocate => file(EffectKind::Resize),
             libc::SYS_truncate => at(EffectKind::Resize, 0),
             libc::SYS_fchmod => file(EffectKind::SetMode),

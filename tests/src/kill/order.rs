@@ -3,6 +3,7 @@
 //! A killed process loses nothing that it has written, synced or not. So the order is checked in
 //! the effects of the agent, and not in the files that it leaves.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::effect::EffectKind;
@@ -11,6 +12,12 @@ use super::step::TracedStep;
 use super::tracer::Stop;
 use super::verdict::{ExpectedPackage, ProgramRuns};
 
+/// The beginning of the names of temporary files in the folder of STORE.
+const PART: &str = "/.packcast.part";
+
+/// The beginning of the labels of stored files.
+const STORED: &str = "state/installed/";
+
 /// A violation of the order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disorder {
@@ -18,12 +25,16 @@ pub enum Disorder {
     Stages { package: String },
     /// A stage of the journal was not on disk before the next effect.
     Journal { package: String },
+    /// The journal said that the agent acts before the function had permitted it.
+    Permission { package: String },
     /// The program was not started exactly once while the journal on disk allowed it.
     Program { package: String },
     /// A request was sent before the result was on disk.
     MatrixReport { package: String },
     /// The journal was removed before the history was on disk.
     History { package: String },
+    /// A stored file got its name before its content was on disk.
+    Content { file: String },
 }
 
 impl fmt::Display for Disorder {
@@ -31,6 +42,9 @@ impl fmt::Display for Disorder {
         match self {
             Self::Stages { package } => write!(f, "the journal of {package} skipped a stage"),
             Self::Journal { package } => write!(f, "the journal of {package} was not on disk"),
+            Self::Permission { package } => {
+                write!(f, "{package} began without the permission of the function")
+            }
             Self::Program { package } => {
                 write!(f, "{package} did not run once with its journal on disk")
             }
@@ -39,6 +53,9 @@ impl fmt::Display for Disorder {
                     f,
                     "a request was sent before the result of {package} was on disk"
                 )
+            }
+            Self::Content { file } => {
+                write!(f, "{file} got its name before its content was on disk")
             }
             Self::History { package } => {
                 write!(
@@ -54,7 +71,35 @@ impl fmt::Display for Disorder {
 pub(super) fn disorders(steps: &[TracedStep], packages: &[ExpectedPackage]) -> Vec<Disorder> {
     let each = packages.iter();
     each.flat_map(|package| of_package(steps, *package))
+        .chain(of_contents(steps))
         .collect()
+}
+
+/// Finds the first stored file that got its name while a temporary file was not on disk.
+///
+/// A name of a temporary file says nothing of the file that it becomes, so all of them must be on
+/// disk.
+fn of_contents(steps: &[TracedStep]) -> Option<Disorder> {
+    let mut unsynced = BTreeSet::new();
+    for step in steps {
+        let object = step.effect.object.as_str();
+        let is_done = matches!(step.stop, Stop::After(returned) if returned >= 0);
+        match step.effect.kind {
+            EffectKind::Write if object.contains(PART) => {
+                unsynced.insert(object);
+            }
+            EffectKind::Sync if is_done => {
+                unsynced.remove(object);
+            }
+            EffectKind::SyncVolume if is_done => unsynced.clear(),
+            EffectKind::Rename if object.starts_with(STORED) && !unsynced.is_empty() => {
+                let file = object.to_owned();
+                return Some(Disorder::Content { file });
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> {
@@ -76,6 +121,7 @@ fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> 
         ] if has_program => (acting, running, finished),
         _ => return vec![Disorder::Stages { package: package() }],
     };
+    let is_permitted = is_permitted(steps, acting, expected.name);
     let [Some(acting), Some(running), Some(finished)] =
         [acting, running, finished].map(|renamed| durable(steps, renamed, expected.name))
     else {
@@ -87,6 +133,9 @@ fn of_package(steps: &[TracedStep], expected: ExpectedPackage) -> Vec<Disorder> 
         begun.count()
     };
     let mut disorders = Vec::new();
+    if !is_permitted {
+        disorders.push(Disorder::Permission { package: package() });
+    }
     let programs = [
         begun(EffectKind::Spawn, acting, running),
         begun(EffectKind::Spawn, acting, finished),
@@ -134,6 +183,20 @@ fn durable(steps: &[TracedStep], renamed: usize, name: &str) -> Option<usize> {
     let after = lasting(&steps[renamed + 1..]);
     let synced = follows(&after, &[(EffectKind::Sync, &folder)])?;
     Some(renamed + 1 + synced)
+}
+
+/// Returns whether a request was answered after the package was prepared, and before step `acting`.
+///
+/// Nothing is left to fetch then, so it is the question before the package begins.
+fn is_permitted(steps: &[TracedStep], acting: usize, name: &str) -> bool {
+    let folder = format!("state/packages/{name}/work");
+    let before = &steps[..acting];
+    let is_work = |step: &TracedStep| is(step, (EffectKind::MakeFolder, &folder));
+    let Some(prepared) = before.iter().rposition(is_work) else {
+        return false;
+    };
+    let mut kinds = before[prepared..].iter().map(|step| step.effect.kind);
+    kinds.any(|kind| kind == EffectKind::Send) && kinds.any(|kind| kind == EffectKind::Receive)
 }
 
 /// Returns whether the history, which grew after step `finished`, is on disk when the journal is
@@ -195,12 +258,15 @@ mod tests {
     }];
 
     /// The effects of a correct agent, with the stages of its journal.
-    const GOOD: [(EffectKind, &str, Option<JournalStage>); 24] = [
+    const GOOD: [(EffectKind, &str, Option<JournalStage>); 27] = [
         (
             EffectKind::Rename,
             "state/packages/tool/journal",
             Some(JournalStage::Fetching),
         ),
+        (EffectKind::Receive, "connection-1", None),
+        (EffectKind::MakeFolder, "state/packages/tool/work", None),
+        (EffectKind::Send, "connection-1", None),
         (EffectKind::Receive, "connection-1", None),
         (EffectKind::Write, "state/packages/tool/journal.new", None),
         (EffectKind::Sync, "state/packages/tool/journal.new", None),
@@ -267,27 +333,31 @@ mod tests {
         let journal = "the journal of tool was not on disk";
         let stage = "the journal of tool skipped a stage";
         let history = "the journal of tool was removed before the history was on disk";
+        let permission = "tool began without the permission of the function";
         let program = "tool did not run once with its journal on disk";
         let expected = [
             (0, stage),
-            (2, journal),
-            (3, journal),
-            (4, stage),
+            (2, permission),
+            (3, permission),
+            (4, permission),
             (5, journal),
-            (6, program),
-            (7, journal),
+            (6, journal),
+            (7, stage),
             (8, journal),
-            (9, stage),
+            (9, program),
             (10, journal),
-            (11, program),
+            (11, journal),
+            (12, stage),
             (13, journal),
-            (14, journal),
-            (15, stage),
+            (14, program),
             (16, journal),
-            (20, history),
-            (21, history),
-            (22, history),
+            (17, journal),
+            (18, stage),
+            (19, journal),
             (23, history),
+            (24, history),
+            (25, history),
+            (26, history),
         ];
         for (at, expected) in expected {
             let mut done = GOOD.to_vec();
@@ -302,6 +372,37 @@ mod tests {
     }
 
     #[test]
+    fn stored_files_are_on_disk_before_they_get_their_names() {
+        const A: &str = "state/installed/stored/.packcast.part-0";
+        const B: &str = "state/installed/stored/f/.packcast.part-1";
+        const NAME: &str = "state/installed/stored/a";
+        let check = |done: &[(EffectKind, &str)], is_good: bool| {
+            let done: Vec<_> = done
+                .iter()
+                .map(|(kind, object)| (*kind, *object, None))
+                .collect();
+            let found = of_contents(&steps(&done)).map(|it| it.to_string());
+            let bad = format!("{NAME} got its name before its content was on disk");
+            assert_eq!(found, (!is_good).then_some(bad), "{done:?}");
+        };
+        let (write_a, write_b) = ((EffectKind::Write, A), (EffectKind::Write, B));
+        let (sync_a, sync_b) = ((EffectKind::Sync, A), (EffectKind::Sync, B));
+        let (volume, rename) = (
+            (EffectKind::SyncVolume, "state"),
+            (EffectKind::Rename, NAME),
+        );
+        check(&[write_a, write_b, sync_b, sync_a, rename], true);
+        check(&[write_a, write_b, volume, rename], true);
+        check(&[write_a, write_b, sync_b, rename], false);
+        check(&[write_a, volume, write_b, rename], false);
+        check(&[write_a, sync_a, write_a, rename], false);
+        check(&[write_a, rename, volume], false);
+        let mut failed = steps(&[write_a, volume, rename].map(|(kind, at)| (kind, at, None)));
+        failed[3].stop = Stop::After(-5);
+        assert!(of_contents(&failed).is_some());
+    }
+
+    #[test]
     fn early_and_failed_effects_are_found() {
         let check = |from: usize, to: usize, expected: &str| {
             let mut done = GOOD.to_vec();
@@ -310,23 +411,23 @@ mod tests {
             assert_eq!(violations(&steps(&done)), expected, "{early:?} at {to}");
         };
         let journal = "the journal of tool was not on disk";
-        check(6, 5, journal);
-        check(6, 4, journal);
-        check(4, 3, journal);
-        check(11, 10, journal);
-        check(11, 7, "tool did not run once with its journal on disk");
+        check(9, 8, journal);
+        check(9, 7, journal);
+        check(7, 6, journal);
+        check(14, 13, journal);
+        check(14, 10, "tool did not run once with its journal on disk");
         check(
-            17,
-            12,
+            20,
+            15,
             "a request was sent before the result of tool was on disk",
         );
         check(
-            23,
-            21,
+            26,
+            24,
             "the journal of tool was removed before the history was on disk",
         );
         let mut failed = steps(&GOOD);
-        failed[7].stop = Stop::After(-5);
+        failed[13].stop = Stop::After(-5);
         assert_eq!(violations(&failed), journal);
     }
 }

@@ -54,6 +54,7 @@ impl Moment {
             EffectKind::Receive => vec![Self::After],
             EffectKind::Rename
             | EffectKind::Sync
+            | EffectKind::SyncVolume
             | EffectKind::Remove
             | EffectKind::Connect
             | EffectKind::Spawn

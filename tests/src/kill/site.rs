@@ -40,6 +40,9 @@ const FRAGMENT_SIZE: &str = "16KiB";
 const NOISE_BYTES: usize = 50_000;
 const LESS_NOISE_BYTES: usize = 20_000;
 
+/// More files than the agent synchronises one by one.
+const SMALL_FILES: [&str; 7] = ["0", "1", "2", "3", "4", "5", "6"];
+
 /// A shell command that records its beginning and its end in a file in the device's home.
 ///
 /// If its agent dies meanwhile, so that it gets another parent, it runs longer than the agent needs
@@ -61,10 +64,11 @@ pub(super) struct KillSite {
 impl KillSite {
     pub(super) fn start(program: &str) -> Self {
         let world = World::start(program);
-        let files = vec![
+        let mut files = vec![
             ("noise", noise(1, NOISE_BYTES)),
             ("folder/read me", b"in a folder".to_vec()),
         ];
+        files.extend(SMALL_FILES.map(|name| (name, name.as_bytes().to_vec())));
         let packages = publish(&world, &files);
         for package in packages.values() {
             world.ok(&["assign", &format!("{package}@1"), "--all"]);

@@ -98,7 +98,7 @@ impl ProgramRecord {
 }
 
 #[cfg(target_os = "linux")]
-fn boot() -> io::Result<String> {
+pub(super) fn boot() -> io::Result<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     Ok(id.trim().to_owned())
 }
@@ -158,7 +158,7 @@ impl ProcessStat {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn boot() -> io::Result<String> {
+pub(super) fn boot() -> io::Result<String> {
     said_by(std::process::Command::new("/usr/sbin/sysctl").args(["-n", "kern.bootsessionuuid"]))
 }
 

@@ -59,6 +59,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn every_result_has_words() {
@@ -78,7 +79,36 @@ mod tests {
             device: OCS.parse().unwrap(),
             result,
         });
-        assert_snapshot!(plain(&text(&DevicesChanged(changed.into()))), @"
+        let shown = DevicesChanged(changed.into());
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        DEVICE                         RESULT
+        ocs:web01-2026-03-04-05-06-07  blocked
+        ocs:web01-2026-03-04-05-06-07  blocked before
+        ocs:web01-2026-03-04-05-06-07  unblocked
+        ocs:web01-2026-03-04-05-06-07  not blocked
+        ocs:web01-2026-03-04-05-06-07  removed
+        ocs:web01-2026-03-04-05-06-07  removed before
+        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
+        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and
+                                       packages
+        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+
+        140:
+        DEVICE                         RESULT
+        ocs:web01-2026-03-04-05-06-07  blocked
+        ocs:web01-2026-03-04-05-06-07  blocked before
+        ocs:web01-2026-03-04-05-06-07  unblocked
+        ocs:web01-2026-03-04-05-06-07  not blocked
+        ocs:web01-2026-03-04-05-06-07  removed
+        ocs:web01-2026-03-04-05-06-07  removed before
+        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
+        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
+        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        ");
+        assert_snapshot!(plain(&text(&shown)), @"
         DEVICE                         RESULT
         ocs:web01-2026-03-04-05-06-07  blocked
         ocs:web01-2026-03-04-05-06-07  blocked before

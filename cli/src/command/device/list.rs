@@ -7,6 +7,9 @@ use packcast_store::records::ExcludedDevice;
 
 use crate::output::{self, Format};
 
+/// The default number of devices in a list for people.
+pub(super) const FOR_PEOPLE: usize = 100;
+
 /// Prints the first `limit` devices, in the order of their ids.
 pub(super) async fn print(target: &Target, limit: usize, format: Format) -> Result<(), Failure> {
     let first = device::list(target, limit).await?;
@@ -40,7 +43,7 @@ fn list(devices: &[ListedDevice]) -> String {
                 device.host_name.clone(),
                 device.os.clone(),
                 device.agent.clone(),
-                output::time(device.last_seen),
+                output::when(device.last_seen),
                 words(listed.excluded.as_ref()),
             ]
         }),
@@ -71,6 +74,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn devices_are_listed_with_their_last_check_in() {
@@ -79,6 +83,23 @@ mod tests {
                 record: fixtures::device(id),
                 excluded,
             });
+        assert_snapshot!(on_terminals(|| list(&devices)), @"
+        80:
+        DEVICE                          HOST   SYSTEM         LAST SEEN     EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  web01  Debian         2026-11-18
+                                               GNU/Linux 12   11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01  Debian         2026-11-18    blocked
+                                               GNU/Linux 12   11:06:40 UTC  since
+                                                                            2026-11-18
+                                                                            11:06:40
+                                                                            UTC: stolen
+
+        140:
+        DEVICE                          HOST   SYSTEM               AGENT                        LAST SEEN                EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0         2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v  2026-11-18 11:06:40 UTC  blocked since 2026-11-18
+                                                                    2.10.0                                                11:06:40 UTC: stolen
+        ");
         assert_snapshot!(plain(&list(&devices)), @"
         DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
@@ -94,7 +115,18 @@ mod tests {
             host_name: "web01".to_owned(),
             exclusion: fixtures::blocked(),
         };
-        assert_snapshot!(plain(&list_excluded(&[excluded])), @"
+        let shown = [excluded];
+        assert_snapshot!(on_terminals(|| list_excluded(&shown)), @"
+        80:
+        DEVICE                         HOST   EXCLUDED
+        ocs:web01-2026-03-04-05-06-07  web01  blocked since 2026-11-18 11:06:40 UTC:
+                                              stolen
+
+        140:
+        DEVICE                         HOST   EXCLUDED
+        ocs:web01-2026-03-04-05-06-07  web01  blocked since 2026-11-18 11:06:40 UTC: stolen
+        ");
+        assert_snapshot!(plain(&list_excluded(&shown)), @"
         DEVICE                         HOST   EXCLUDED
         ocs:web01-2026-03-04-05-06-07  web01  blocked since 2026-11-18 11:06:40 UTC: stolen
         ");

@@ -11,6 +11,7 @@ use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,7 +21,7 @@ pub(crate) struct Args {
     /// Remove the devices that have not checked in for this time, such as 90d
     ///
     /// Blocked devices are left out. The command lists the devices and asks before it removes them.
-    #[arg(long, value_name = "TIME", value_parser = pacing::days)]
+    #[arg(long, value_name = "DURATION", value_parser = pacing::days)]
     not_seen: Option<TimeoutDays>,
     /// Only list the devices that would be removed
     #[arg(long)]
@@ -70,10 +71,7 @@ fn confirm(to_remove: &[ToRemove]) -> Result<bool, Failure> {
         return Err(nobody_to_ask());
     }
     output::note(&list(to_remove));
-    inquire::Confirm::new(&question(to_remove.len()))
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)
+    prompt::confirm(&question(to_remove.len()))
 }
 
 fn nobody_to_ask() -> Failure {
@@ -97,7 +95,7 @@ fn list(to_remove: &[ToRemove]) -> String {
         [
             found.device.to_string(),
             found.host_name.clone().unwrap_or_default(),
-            found.last_seen.map_or_else(String::new, output::time),
+            found.last_seen.map_or_else(String::new, output::when),
         ]
     });
     output::table(["DEVICE", "HOST", "LAST SEEN"], rows)
@@ -110,6 +108,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{AGENT, NOON, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn devices_are_listed_before_the_question() {
@@ -123,7 +122,19 @@ mod tests {
             host_name: None,
             last_seen: None,
         };
-        assert_snapshot!(plain(&list(&[unseen, named])), @"
+        let shown = [unseen, named];
+        assert_snapshot!(on_terminals(|| list(&shown)), @"
+        80:
+        DEVICE                          HOST   LAST SEEN
+        ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
+        key:abcdefghijklmnopqrstuvwxya
+
+        140:
+        DEVICE                          HOST   LAST SEEN
+        ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
+        key:abcdefghijklmnopqrstuvwxya
+        ");
+        assert_snapshot!(plain(&list(&shown)), @"
         DEVICE                          HOST   LAST SEEN
         ocs:web01-2026-03-04-05-06-07   web01  2026-11-18 11:06:40 UTC
         key:abcdefghijklmnopqrstuvwxya

@@ -1,12 +1,13 @@
 //! `packcast device show`: shows a device with its packages and results.
 
-use packcast_protocol::{GroupName, PackageId, UnixTime};
-use packcast_publisher::device::{self, DeviceDetails, exclusion};
+use packcast_protocol::state::exchange::WaitingPackage;
+use packcast_protocol::{GroupName, PackageId, UnixTime, terminal};
+use packcast_publisher::device::{self, DeviceDetails, exclusion, waits};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::{FinishedTask, OpenTask, TaskState};
+use packcast_rollout::{FinishedTask, OpenTask, TaskState, wait_of};
 
-use super::commands;
+use super::{commands, machine};
 use crate::command::pacing;
 use crate::output::{self, Format};
 
@@ -28,6 +29,10 @@ fn text(details: &DeviceDetails) -> String {
         ("host", device.host_name.clone()),
         ("system", device.os.clone()),
         ("agent", device.agent.clone()),
+        ("platform", machine::platform(device.machine.as_ref())),
+        ("machine", machine::id(device.machine.as_ref())),
+        ("conflict", machine::conflict(device.machine.as_ref())),
+        ("clock", machine::clock(device.machine.as_ref()).to_owned()),
         (
             "excluded",
             details
@@ -53,7 +58,7 @@ fn text(details: &DeviceDetails) -> String {
                     name(&task.package),
                     task.priority.to_string(),
                     task.attempt.to_string(),
-                    open_state(task),
+                    state(task, &details.waits),
                 ]
             }),
         ));
@@ -69,7 +74,7 @@ fn text(details: &DeviceDetails) -> String {
                     name(&task.package),
                     task.attempt.to_string(),
                     output::outcome(task),
-                    output::time(task.finished_at),
+                    output::when(task.finished_at),
                 ]
             }),
         ));
@@ -87,6 +92,15 @@ pub(crate) fn last_seen(at: UnixTime) -> String {
 fn groups(groups: &[GroupName]) -> String {
     let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     names.join(", ")
+}
+
+/// Writes the state of an open task, with the reason why the device does not begin.
+fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
+    let state = open_state(task);
+    match wait_of(waits, task) {
+        None => state,
+        Some(waiting) => format!("{state}; waits: {}", waits::words(&waiting)),
+    }
 }
 
 /// Writes the state of an open task.
@@ -109,11 +123,8 @@ fn tails(finished: &[FinishedTask]) -> String {
         .filter_map(|task| task.output_tail.as_ref().map(|tail| (task.package, tail)))
         .filter(|(_, tail)| !tail.trim().is_empty())
         .map(|(package, tail)| {
-            let lines: String = tail
-                .trim_end()
-                .lines()
-                .map(|line| format!("  {}\n", output::printable(line)))
-                .collect();
+            let tail = terminal::lines(tail.trim_end());
+            let lines: String = tail.lines().map(|line| format!("  {line}\n")).collect();
             format!("\nend of the output of package {package}:\n{lines}")
         })
         .collect()
@@ -127,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{self, AGENT, OCS, plain};
+    use crate::output::screen::tests::on_terminals;
 
     fn details(device: &str) -> DeviceDetails {
         DeviceDetails {
@@ -140,6 +152,7 @@ mod tests {
             pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
             pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
             open: fixtures::task_states().iter().map(fixtures::task).collect(),
+            waits: vec![fixtures::waiting()],
             finished: vec![fixtures::failed(), fixtures::succeeded()],
             names: [(fixtures::id(), "vlc@3.0.21".to_owned())].into(),
         }
@@ -147,7 +160,38 @@ mod tests {
 
     #[test]
     fn a_device_is_shown_with_its_packages() {
-        assert_snapshot!(plain(&text(&details(AGENT))), @"
+        let shown = details(AGENT);
+        assert_snapshot!(on_terminals(|| text(&shown)), @"
+        80:
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        groups            lab, office
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the
+                                                   reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18
+                                                   11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40
+                                                                  UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40
+                                                                  UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+
+        140:
         device            key:abcdefghijklmnopqrstuvwxya
         host              web01
         system            Debian GNU/Linux 12
@@ -172,6 +216,58 @@ mod tests {
           unpacking
           disk full
         ");
+        assert_snapshot!(plain(&text(&shown)), @"
+        device            key:abcdefghijklmnopqrstuvwxya
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             packcast-agent 0.1.0
+        platform          linux-x86_64
+        machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        groups            lab, office
+        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
+        pacing            fragment pause 2s, strict
+        pacing of groups  cycle pause 5s
+
+        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
+        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC; waits: the state of the device has expired
+        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
+
+        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
+        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
+
+        end of the output of package 1795327754:
+          unpacking
+          disk full
+        ");
+    }
+
+    #[test]
+    fn a_device_with_two_machines_and_a_wrong_clock_is_shown() {
+        let mut details = details(AGENT);
+        details.device.machine = Some(fixtures::read(json!({
+            "platform": "windows-x86_64",
+            "id": "system:0f8fad5b-d9cb-469f-a165-70867728950e",
+            "other": {
+                "id": "system:7c9e6679-7425-40de-944b-e07fc1f90ae7",
+                "last_seen": fixtures::NOON,
+            },
+            "clock": "behind",
+        })));
+        let text = plain(&text(&details));
+        let lines = text.lines().filter(|line| {
+            let name = line.split(' ').next().unwrap_or_default();
+            ["platform", "machine", "conflict", "clock"].contains(&name)
+        });
+        assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
+        platform          windows-x86_64
+        machine           system:0f8fad5b-d9cb-469f-a165-70867728950e
+        conflict          two machines use this identity; the other is system:7c9e6679-7425-40de-944b-e07fc1f90ae7, last seen 2026-11-18 11:06:40 UTC
+        clock             more than 5 minutes behind the function's clock
+        ");
     }
 
     #[test]
@@ -183,9 +279,29 @@ mod tests {
             pace: PacingOverride::default(),
             pace_of_groups: PacingOverride::default(),
             open: Vec::new(),
+            waits: Vec::new(),
             finished: Vec::new(),
             ..details(OCS)
         };
+        assert_snapshot!(on_terminals(|| text(&details)), @"
+        80:
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+
+        140:
+        device            ocs:web01-2026-03-04-05-06-07
+        host              web01
+        system            Debian GNU/Linux 12
+        agent             OCS-NG_unified_unix_agent_v2.10.0
+        excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
+        first seen        2026-11-17 11:06:40 UTC
+        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        ");
         assert_snapshot!(plain(&text(&details)), @"
         device            ocs:web01-2026-03-04-05-06-07
         host              web01

@@ -130,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{AGENT, plain};
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn changes_are_counted_and_refused_devices_named() {
@@ -141,9 +142,27 @@ mod tests {
             in_too_many: vec![AGENT.parse().unwrap()],
             commit: None,
         };
+        assert_snapshot!(on_terminals(|| text(&changed, ADDED)), @"
+        80:
+        ADDED  ALREADY MEMBERS  REFUSED
+        98     3                14
+
+        140:
+        ADDED  ALREADY MEMBERS  REFUSED
+        98     3                14
+        ");
         assert_snapshot!(plain(&text(&changed, ADDED)), @"
         ADDED  ALREADY MEMBERS  REFUSED
         98     3                14
+        ");
+        assert_snapshot!(on_terminals(|| text(&changed, REMOVED)), @"
+        80:
+        REMOVED  NOT MEMBERS  REFUSED
+        98       3            14
+
+        140:
+        REMOVED  NOT MEMBERS  REFUSED
+        98       3            14
         ");
         assert_snapshot!(plain(&text(&changed, REMOVED)), @"
         REMOVED  NOT MEMBERS  REFUSED

@@ -6,6 +6,7 @@ use packcast_publisher::state::accept::{self, ShownHead};
 
 use crate::Globals;
 use crate::output;
+use crate::prompt;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -34,11 +35,7 @@ fn confirmed(head: &ShownHead) -> Result<CommitId, Failure> {
     if !output::is_interactive() {
         return Err(nobody_to_ask(head));
     }
-    let answer = inquire::Confirm::new(QUESTION)
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)?;
-    if answer {
+    if prompt::confirm(QUESTION)? {
         Ok(head.commit)
     } else {
         Err(Failure::failed("the head was not accepted"))
@@ -55,7 +52,7 @@ pub(super) fn nobody_to_ask(head: &ShownHead) -> Failure {
     Failure::usage("cannot ask for a confirmation: there is no terminal").hint(accept)
 }
 
-pub(super) fn text(head: &ShownHead) -> String {
+pub(in super::super) fn text(head: &ShownHead) -> String {
     let about = head.about.as_ref();
     let author = about.map(|about| format!("{} on {}", about.author, about.host));
     let command = about.map(|about| about.command.to_string());

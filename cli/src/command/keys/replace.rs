@@ -4,15 +4,17 @@ use std::path::PathBuf;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::log::LoggedCommit;
+use packcast_publisher::owned_commit::OwnedCommit;
 use packcast_publisher::signing::replace::{
     self, KeptState, ReplacePlan, ReplaceRequest, ReplacedKey,
 };
 
 use crate::Globals;
-use crate::command::log;
+use crate::command::key_arg::RootKeyArg;
+use crate::command::owned_commits::Titles;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 pub(super) const CACHED: &str =
     "for up to 60 seconds, functions send the state from before the replacement";
@@ -38,6 +40,8 @@ pub(crate) struct Args {
     /// Do not encrypt the new key: anybody who can read the file can sign
     #[arg(long)]
     unencrypted: bool,
+    #[command(flatten)]
+    root_key: RootKeyArg,
 }
 
 /// The state that stays.
@@ -59,6 +63,7 @@ impl Args {
             lost: self.public_key,
             file: self.key,
             unencrypted: self.unencrypted,
+            root: self.root_key.load(&target)?,
             kept: self.kept.revert_to.map_or(KeptState::Head, KeptState::Of),
         };
         let plan = Box::pin(replace::plan(&target, &request)).await?;
@@ -84,11 +89,7 @@ fn confirm(plan: &ReplacePlan) -> Result<(), Failure> {
         return Err(nobody_to_ask());
     }
     let question = question(plan.kept.number);
-    let answer = inquire::Confirm::new(&question)
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)?;
-    if answer {
+    if prompt::confirm(&question)? {
         Ok(())
     } else {
         Err(Failure::failed("the key was not replaced"))
@@ -104,17 +105,21 @@ pub(super) fn question(kept: u64) -> String {
     format!("Remove the key, and continue with the state of commit {kept}?")
 }
 
-/// Describes the commits that this machine does not know, and the packages that the key has signed.
+/// Describes the commits since the kept one, and the packages that the key has signed.
 fn question_text(plan: &ReplacePlan) -> String {
     format!("{}\n{}", commits(&plan.commits), packages(&plan.packages))
 }
 
-pub(super) fn commits(unknown: &[LoggedCommit]) -> String {
-    if unknown.is_empty() {
-        return "this machine knows all commits".to_owned();
+pub(super) fn commits(commits: &[OwnedCommit]) -> String {
+    const TITLES: Titles = Titles {
+        this_machine: "commits of this machine that are undone, except for their removals",
+        other_machine: "commits of other machines that are undone: only removals by other keys stay",
+        unknown: "commits that this machine does not know",
+    };
+    if commits.is_empty() {
+        return "this machine knows all commits, and none is undone".to_owned();
     }
-    let unknown = log::text(unknown);
-    format!("commits that this machine does not know:\n{unknown}")
+    TITLES.text(commits)
 }
 
 /// Names the assigned packages that the lost key has signed.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
 use packcast_publisher::Failure;
-use packcast_publisher::signing::publisher_keys::{self, ChangedKeys};
+use packcast_publisher::signing::publisher_keys::{self, ChangedKeys, ListKeys};
 
 use crate::Globals;
-use crate::command::key_arg::KeyArg;
+use crate::command::key_arg::{KeyArg, RootKeyArg};
 use crate::output;
 
 pub(super) const NEXT_CHECK_IN: &str =
@@ -19,13 +19,18 @@ pub(crate) struct Args {
     public_key: PublicKey,
     #[command(flatten)]
     key: KeyArg,
+    #[command(flatten)]
+    root_key: RootKeyArg,
 }
 
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let key = Arc::new(self.key.load(&target)?);
-        let work = Box::pin(publisher_keys::revoke(&target, &self.public_key, key));
+        let keys = ListKeys {
+            own: Arc::new(self.key.load(&target)?),
+            root: self.root_key.load(&target)?,
+        };
+        let work = Box::pin(publisher_keys::revoke(&target, &self.public_key, &keys));
         output::result(globals.format, &work.await?, text);
         output::note(NEXT_CHECK_IN);
         Ok(())
@@ -35,6 +40,6 @@ impl Args {
 pub(super) fn text(changed: &ChangedKeys) -> String {
     output::fields([
         ("revoked", changed.public_key.clone()),
-        ("trusted", changed.trusted.join(", ")),
+        ("signing keys", changed.trusted.join(", ")),
     ])
 }

@@ -6,10 +6,11 @@ use packcast_publisher::Failure;
 use packcast_publisher::signing::rotate::{self, Rotated};
 
 use crate::Globals;
+use crate::command::key_arg::RootKeyArg;
 use crate::output;
 
 pub(super) const NEXT_CHECK_IN: &str = "agents trust the new key from their next check-in on; \
-configure new agents with the new trust line";
+configure new agents with this trust line";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,12 +20,16 @@ pub(crate) struct Args {
     /// Do not encrypt the new key: anybody who can read the file can sign
     #[arg(long)]
     unencrypted: bool,
+    #[command(flatten)]
+    root_key: RootKeyArg,
 }
 
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let rotated = Box::pin(rotate::rotate(&target, self.key, self.unencrypted)).await?;
+        let root = self.root_key.load(&target)?;
+        let work = rotate::rotate(&target, self.key, self.unencrypted, root);
+        let rotated = Box::pin(work).await?;
         if let Some(file) = &rotated.resumed_from {
             output::note(&resumed(file));
         }

@@ -57,6 +57,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::plain;
+    use crate::output::screen::tests::on_terminals;
 
     fn checked(package: Option<&str>, problem: Option<&str>) -> CheckedLocation {
         CheckedLocation {
@@ -76,6 +77,21 @@ mod tests {
             checked(None, None),
             checked(Some("vlc@3.0.21"), Some("unreachable")),
         ];
+        assert_snapshot!(on_terminals(|| text(&all)), @"
+        80:
+        NAME         ADDRESS                           RESULT                      TIME
+        site-berlin  mirror.example.net:8443/packcast  ok: serves vlc@3.0.21       87 ms
+        site-berlin  mirror.example.net:8443/packcast  ok: reachable; none of the  87 ms
+                                                       newest 100 packages is
+                                                       active there
+        site-berlin  mirror.example.net:8443/packcast  failed: unreachable         87 ms
+
+        140:
+        NAME         ADDRESS                           RESULT                                                          TIME
+        site-berlin  mirror.example.net:8443/packcast  ok: serves vlc@3.0.21                                           87 ms
+        site-berlin  mirror.example.net:8443/packcast  ok: reachable; none of the newest 100 packages is active there  87 ms
+        site-berlin  mirror.example.net:8443/packcast  failed: unreachable                                             87 ms
+        ");
         assert_snapshot!(plain(&text(&all)), @"
         NAME         ADDRESS                           RESULT                                                          TIME
         site-berlin  mirror.example.net:8443/packcast  ok: serves vlc@3.0.21                                           87 ms

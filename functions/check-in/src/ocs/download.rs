@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::{DeviceId, Excerpt, OcsDeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::ReportedBy;
 use packcast_rollout::command::reopen;
 use packcast_store::records::Recorded;
 
 use crate::device_access::{DeviceError, admitted_state};
-use crate::{CheckInFunction, result};
+use crate::{CheckInFunction, log_name, result};
 
 /// Records the result in a DOWNLOAD.
 pub(super) async fn record(
@@ -30,6 +31,7 @@ pub(super) async fn record(
         code,
         detail: None,
         output_tail: None,
+        mandates: UsedMandates::default(),
         finished_at: now,
     };
     let (device, reported) = (&device, &reported);
@@ -45,7 +47,9 @@ pub(super) async fn record(
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {
-            tracing::info!(%device, %package, "the agent dropped the package on command: the task is pending again");
+            let host = log_name::host(&device_state);
+            let name = log_name::package(function, package);
+            tracing::info!(%host, %name, %device, %package, "the agent dropped the package on command: the task is pending again");
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))

@@ -6,6 +6,7 @@ use packcast_protocol::ocs::reply::{INVENTORY_REFUSAL, INVENTORY_REPLY};
 use packcast_protocol::ocs::request::Inventory;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::apply::used_mandates;
 use packcast_rollout::command::CommandProgress;
 use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
 use packcast_store::records::Recorded;
@@ -43,6 +44,8 @@ async fn record(
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
+        machine: None,
+        waits: None,
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
     let budget = effect.budget.ok_or(DeviceError::OverBudget)?;
@@ -50,7 +53,7 @@ async fn record(
         record.inventory_received = Some(now);
         record.budget = budget;
         let known = device_state.device.as_ref();
-        if !record_check_in(function, &record, known).await? {
+        if !record_check_in(function, &record, known, None).await? {
             // The budget may be spent, so the history must not be written either.
             return Err(DeviceError::OverBudget);
         }
@@ -128,6 +131,7 @@ fn found_installed(task: &OpenTask, now: UnixTime) -> FinishedTask {
         detail: None,
         output_tail: None,
         mandate: task.mandate,
+        used: used_mandates(task, Outcome::Succeeded, &[]),
         finished_at: now,
     }
 }

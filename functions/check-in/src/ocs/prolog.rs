@@ -9,10 +9,10 @@ use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::key::{info_location, pack_location};
 use packcast_store::records::DeviceState;
 
-use crate::CheckInFunction;
 use crate::device_access::{DeviceError, ExcludedState, admitted_state, record_check_in};
 use crate::reconcile::reconciled;
 use crate::tasks::{AnnouncedTask, announce_tasks};
+use crate::{CheckInFunction, log_name};
 
 /// Returns the reply to a PROLOG.
 pub(super) async fn reply(
@@ -40,17 +40,21 @@ async fn admitted_reply(
     agent: Option<&str>,
     now: UnixTime,
 ) -> Result<PrologReply, DeviceError> {
-    let device_state = admitted_state(function, device).await?;
+    let mut device_state = admitted_state(function, device).await?;
     // An inventory has the present host name. The DEVICEID only has the one of the agent's
     // first run.
     let facts = ReportedFacts {
         host_name: device_state.device.is_none().then_some(host_name),
         agent,
         os: None,
+        machine: None,
+        waits: None,
     };
     let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
-    if let Some(record) = &effect.write {
-        record_check_in(function, record, device_state.device.as_ref()).await?;
+    if let Some(record) = effect.write {
+        record_check_in(function, &record, device_state.device.as_ref(), None).await?;
+        // The agent tells the system of a device that was unknown until now.
+        device_state.device = Some(record);
     }
     let (device_state, instruction) = apply_commands(function, device, device_state, now).await?;
     let ask_inventory = effect.ask_inventory || instruction.ask_inventory;
@@ -99,12 +103,13 @@ async fn apply_commands(
             .device_state;
     }
     let instruction = instruct(&device_state.orders, &device_state.tasks, now);
+    let host = log_name::host(&device_state);
     for progress in &instruction.progress {
         function
             .records
             .record_command_progress(device, progress)
             .await?;
-        tracing::info!(%device, ?progress, "carried out a device command");
+        tracing::info!(%host, %device, ?progress, "carried out a device command");
     }
     Ok((device_state, instruction))
 }

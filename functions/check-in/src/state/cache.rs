@@ -4,11 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packcast_protocol::state::{
-    DocumentText, KeyChain, LeafName, Lookup, NodeHash, PagedTree, SignedKeyList, TrustedRoots,
+    Commit, DocumentText, KeyChain, LeafName, Lookup, NodeHash, PagedTree, SignedKeyList,
+    TrustedRoots,
 };
 use packcast_protocol::{Sha256Digest, UnixTime};
 use packcast_store::records::Head;
 use packcast_store::{Records, RecordsError};
+
+use crate::state_counts::ReadHead;
 
 /// Capacity of the cache of pages and documents, in bytes. A full cache is emptied.
 const MAX_BYTES: usize = 32 << 20;
@@ -45,12 +48,22 @@ pub(super) struct CachedHead {
     /// `None` before the first commit of the target.
     pub(super) head: Option<Arc<Head>>,
     pub(super) lists: Arc<[SignedKeyList]>,
+    /// Time at which the head or the newest key list expires, whichever is earlier. `None` before
+    /// the first commit, and for one that cannot be read.
+    expires: Option<UnixTime>,
+    /// An administrator has paused the target.
+    pub(super) is_paused: bool,
 }
 
 impl CachedHead {
     /// Returns the number of changes of the head, or 0 before the first commit.
     pub(super) fn order(&self) -> u64 {
         self.head.as_ref().map_or(0, |head| head.order)
+    }
+
+    /// Returns the number of the head's commit, or 0 before the first commit.
+    pub(super) fn number(&self) -> u64 {
+        self.head.as_ref().map_or(0, |head| head.commit.id.number)
     }
 }
 
@@ -99,14 +112,38 @@ impl StateCache {
             return Ok(cached.clone());
         }
         // The head first: its key list is stored with it, so the lists read later include it.
-        let head = records.head().await?.map(Arc::new);
+        let (head, pause) = records.head_and_pause().await?;
+        let head = head.map(Arc::new);
         let mut chain = KeyChain::new(self.trust.clone());
         // A refused list does not matter: the table may have any number of forged lists.
         let _ = chain.follow_all(&records.lists_after(0).await?);
         let lists = chain.lists().cloned().collect();
-        let read = CachedHead { head, lists };
+        let expires = head
+            .as_ref()
+            .and_then(|head| serde_json::from_str::<Commit>(head.commit.signed.text()).ok())
+            .map(|commit| commit.expires)
+            .into_iter()
+            .chain(chain.newest().map(|list| list.expires()))
+            .min();
+        let read = CachedHead {
+            head,
+            lists,
+            expires,
+            is_paused: pause.is_some(),
+        };
         *lock(&self.head) = Some((now, read.clone()));
         Ok(read)
+    }
+
+    /// Returns the head that was read last, and is probably still cached. `None` before the first
+    /// read.
+    pub(crate) fn last_head(&self) -> Option<ReadHead> {
+        let cached = lock(&self.head);
+        let (_, cached) = cached.as_ref()?;
+        Some(ReadHead {
+            number: cached.head.as_ref().map_or(0, |head| head.commit.id.number),
+            expires: cached.expires,
+        })
     }
 
     /// Loads the paths to these names, in their order, until the allowance is used up. Returns the

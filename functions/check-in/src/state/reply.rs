@@ -60,7 +60,7 @@ pub fn needs_state(
         return true;
     };
     let is_current = match facts {
-        Some(facts) => is_recent(commit, current) && holds_all(held, facts),
+        Some(facts) => is_recent(commit.number, current.number) && holds_all(held, facts),
         None => commit == current,
     };
     let follows_lists = held.keys.map(|list| list.digest) == newest_list;
@@ -68,9 +68,9 @@ pub fn needs_state(
 }
 
 /// Returns true if a device may keep this commit while nothing of the device changes.
-fn is_recent(commit: CommitId, current: CommitId) -> bool {
+pub(super) const fn is_recent(commit: u64, current: u64) -> bool {
     // A higher number than that of the head is the number of a commit that was replaced.
-    commit.number <= current.number && current.number - commit.number <= MAX_COMMIT_AGE_S
+    commit <= current && current - commit <= MAX_COMMIT_AGE_S
 }
 
 fn holds_all(held: &HeldState, facts: &StateFacts) -> bool {
@@ -138,7 +138,7 @@ impl StateCache {
             return self.head_within(records, 0, now).await;
         }
         let cached = self.head(records, now).await?;
-        let number = cached.head.as_ref().map_or(0, |it| it.commit.id.number);
+        let number = cached.number();
         let is_ahead = question.held.commit.is_some_and(|own| own.number > number);
         if is_ahead {
             // Another instance of the function has read the later head. At most one read a second,

@@ -10,9 +10,11 @@ use packcast_protocol::api::{
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::state::HeldState;
+use packcast_protocol::state::exchange::{MachineFacts, WaitingPackages};
 use packcast_testing::table::NOW;
 use serde::Serialize;
 
+use crate::log::CapturedLog;
 use crate::system::{ENROLMENT_TOKEN, PATH_TOKEN, Reply, TestSystem, prolog, zlib};
 
 /// A Packcast agent with its key.
@@ -48,7 +50,9 @@ impl Agent {
                 arch: BoundedText::tail("x86_64"),
                 agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
+            machine: machine("hardware:1"),
             results: Vec::new(),
+            waits: WaitingPackages::default(),
             holds: HeldState::default(),
         }
     }
@@ -120,6 +124,11 @@ impl Agent {
     }
 }
 
+/// Returns the facts about a machine with this id and a right clock.
+pub(crate) fn machine(id: &str) -> MachineFacts {
+    MachineFacts::new("linux-x86_64", Some(id), Some("boot-1"), NOW)
+}
+
 pub(crate) fn token(text: &str) -> Admission {
     Admission::Token(text.parse().expect("a token"))
 }
@@ -156,6 +165,34 @@ async fn enrolment_gives_a_pass_that_stays_valid() {
     assert_eq!(record.host_name, "web01");
     assert_eq!(record.os, "linux x86_64");
     assert_eq!(record.agent, "packcast-agent/0.1.0");
+    let machine = record.machine.unwrap();
+    assert_eq!(machine.platform.as_str(), "linux-x86_64");
+    assert_eq!(machine.id.unwrap().as_str(), "hardware:1");
+}
+
+#[tokio::test]
+async fn two_machines_with_one_identity_are_on_record() {
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let copy = CheckInRequest {
+        machine: machine("hardware:2"),
+        ..Agent::asking()
+    };
+    let log = CapturedLog::start();
+    parsed(&agent.post(&system, CHECK_IN_PATH, &copy).await);
+    insta::assert_snapshot!(log.take().join("\n"), @r#" WARN two machines use the identity of one device device=key:gr2q7gf5lh6pzfdnurnkvputhm on_record="hardware:1" machine="hardware:2" boot="boot-1""#);
+    let records = &system.table.records;
+    let device_state = records.device_state(&agent.device()).await.unwrap();
+    let machine = device_state.device.unwrap().machine.unwrap();
+    assert_eq!(machine.id.unwrap().as_str(), "hardware:1");
+    assert_eq!(machine.other.unwrap().id.as_str(), "hardware:2");
+    system.table.meter.take();
+    for request in [Agent::asking(), copy] {
+        parsed(&agent.post(&system, CHECK_IN_PATH, &request).await);
+    }
+    let usage = system.table.meter.take();
+    assert!(usage.write_units < f64::EPSILON, "{usage:?}");
+    assert_eq!(log.take(), [""; 0]);
 }
 
 #[tokio::test]
@@ -293,8 +330,8 @@ async fn tasks_are_announced_in_the_order_of_priority() {
         assert_eq!(locations, ["main"]);
         assert_eq!(first.folder.to_string(), "d/segment");
         let package = system.table.records.package(first.id).await.unwrap();
-        let published = *package.unwrap().published().unwrap();
-        assert_eq!(first.manifest_sha256, published.manifest);
+        let manifest = package.unwrap().published().unwrap().manifest;
+        assert_eq!(first.manifest_sha256, manifest);
     }
 }
 

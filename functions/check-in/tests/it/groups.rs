@@ -1,7 +1,9 @@
 //! Packages of groups: announced to the devices in them.
 
 use packcast_check_in::CheckInFunction;
-use packcast_protocol::{DeviceId, GroupName};
+use packcast_protocol::state::Mandate;
+use packcast_protocol::state::exchange::UsedMandates;
+use packcast_protocol::{Assignee, DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::signing::signing;
@@ -31,6 +33,11 @@ async fn member(system: &TestSystem, number: u32) -> DeviceId {
 async fn join(system: &TestSystem, device: &DeviceId) {
     let joined = system.table.records.join(device, &lab(), signing()).await;
     assert_eq!(joined.expect("a device can join"), Joined::New);
+}
+
+async fn leave(system: &TestSystem, device: &DeviceId) {
+    let left = system.table.records.leave(device, &lab(), signing()).await;
+    assert!(left.expect("a device can leave"));
 }
 
 async fn assign(system: &TestSystem, group: &GroupName, package: &PackageRecord) {
@@ -325,6 +332,75 @@ async fn a_failed_package_is_tried_again_when_it_is_assigned_again() {
     let reply = system.ocs_at(&prolog(1), later).await;
     assert_eq!(announced(&reply), [package.id]);
     assert_eq!(attribute(packs(&reply)[0], "FORCE"), Some("1"));
+}
+
+#[tokio::test]
+async fn leaving_a_group_and_joining_it_again_is_no_new_assignment() {
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    join(&system, &agent.device()).await;
+    let devices = [agent.device(), member(&system, 2).await];
+    assign(&system, &lab(), &package).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
+    let failed = vec![report(package.id, 1, "EXIT_CODE_9")];
+    agent.check_in_with(&system, failed).await;
+    system.ocs(&prolog(2)).await;
+    system.ocs(&download(2, package.id, "ERR_EXECUTE")).await;
+    for device in &devices {
+        leave(&system, device).await;
+        join(&system, device).await;
+    }
+    assert_eq!(agent.check_in(&system).await.tasks, []);
+    assert_eq!(announced(&system.ocs(&prolog(2)).await), []);
+    // A new assignment is a new attempt.
+    assign(&system, &lab(), &package).await;
+    let reply = system.ocs_at(&prolog(2), NOW.plus(60)).await;
+    assert_eq!(announced(&reply), [package.id]);
+}
+
+#[tokio::test]
+async fn a_mandate_that_a_device_has_used_up_creates_no_task() {
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let device = agent.device();
+    assign(&system, &lab(), &package).await;
+    let group = system.table.records.group(&lab()).await.unwrap().unwrap();
+    let seq = group.assignment(package.id).unwrap().mandate.unwrap();
+    // The device has acted under its own entry and under that of the group.
+    system.assign(&device, &package, false).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
+    let mut failed = report(package.id, 1, "EXIT_CODE_9");
+    let assignee = Assignee::Group(lab());
+    failed.mandates = UsedMandates::first([Mandate { assignee, seq }]);
+    agent.check_in_with(&system, vec![failed]).await;
+    join(&system, &device).await;
+    assert_eq!(agent.check_in(&system).await.tasks, []);
+}
+
+#[tokio::test]
+async fn a_device_that_cancelled_a_package_gets_it_after_joining_again() {
+    let system = world_with_lab().await;
+    let package = system.table.package("vlc", 5).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let device = agent.device();
+    join(&system, &device).await;
+    assign(&system, &lab(), &package).await;
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
+    leave(&system, &device).await;
+    assert_eq!(agent.check_in(&system).await.cancel.len(), 1);
+    let cancelled = vec![report(package.id, 1, "CANCELLED")];
+    agent.check_in_with(&system, cancelled).await;
+    join(&system, &device).await;
+    let attempts: Vec<u32> = agent
+        .check_in(&system)
+        .await
+        .tasks
+        .iter()
+        .map(|task| task.attempt)
+        .collect();
+    assert_eq!(attempts, [2]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Request};
 use packcast_protocol::api::{
-    ADMISSION, Admission, CHECK_IN_PATH, MAX_REQUEST_BYTES, REPORT_PATH, ReportRequest,
+    ADMISSION, Admission, BEGIN_PATH, CHECK_IN_PATH, MAX_REQUEST_BYTES, REPORT_PATH, ReportRequest,
 };
 use packcast_protocol::http_signature::{CONTENT_DIGEST, SIGNATURE, SIGNATURE_INPUT};
 use packcast_testing::table::NOW;
@@ -262,7 +262,7 @@ async fn a_stranger_causes_short_replies_no_log_and_no_read() {
     let log = CapturedLog::start();
     let (hostile, valid) = (largest_json(), b"{}");
     let mut sent = 0;
-    for path in [CHECK_IN_PATH, REPORT_PATH] {
+    for path in [CHECK_IN_PATH, REPORT_PATH, BEGIN_PATH] {
         for (description, headers) in unadmitted_headers(path, &hostile) {
             let reply = send(&system, path, &headers, &hostile).await;
             assert!([401, 403].contains(&reply.status.as_u16()), "{description}");

@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod begin;
 mod commands;
 mod concurrency;
 mod cost;
@@ -15,10 +16,12 @@ mod inventory;
 mod log;
 mod pacing;
 mod paused;
+mod platform;
 mod prolog;
 mod results;
 mod state;
 mod system;
 mod transcripts;
 mod traps;
+mod waits;
 mod write_budget;

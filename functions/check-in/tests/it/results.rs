@@ -5,6 +5,7 @@ use packcast_protocol::api::{
     BoundedText, CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply,
     ReportRequest,
 };
+use packcast_protocol::state::exchange::UsedMandates;
 use packcast_rollout::PackageRecord;
 use packcast_testing::table::NOW;
 
@@ -19,11 +20,12 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
         detail: Some(BoundedText::tail("all went well")),
         output_tail: Some(BoundedText::tail("bye")),
         finished: NOW,
+        mandates: UsedMandates::default(),
     }
 }
 
 /// Returns an agent to which a package was announced.
-async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
+pub(crate) async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecord) {
     let agent = Agent::enrolled(system, 1).await;
     let package = system.table.package("vlc", 5).await;
     system.assign(&agent.device(), &package, false).await;

@@ -6,7 +6,7 @@ use http::StatusCode;
 use packcast_check_in::{CheckInFunction, FunctionSettings};
 use packcast_protocol::api::{CHECK_IN_PATH, CheckInReply, CheckInRequest, ProblemKind};
 use packcast_protocol::state::document::{DeviceGroups, Entries, StateEntry};
-use packcast_protocol::state::exchange::MAX_LACKING;
+use packcast_protocol::state::exchange::{MAX_LACKING, RefusalWord, RefusedState};
 use packcast_protocol::state::held::{ActedUnder, HighestCommit, Refusal};
 use packcast_protocol::state::{
     CommitId, DeviceDocument, Document, DocumentText, GroupDocument, HeldState, LeafName,
@@ -188,7 +188,7 @@ async fn an_idle_device_gets_nothing_and_costs_one_query() {
     // Once a minute: the revisions of groups, the head, and the key lists.
     assert_eq!(target.check_in(&peer, LATER).await.state, None);
     let operations = target.system.operations();
-    assert_eq!(operations, ["Query", "BatchGetItem", "GetItem", "Query"]);
+    assert_eq!(operations, ["Query", "BatchGetItem", "Query", "Query"]);
 }
 
 #[tokio::test]
@@ -562,7 +562,7 @@ async fn a_device_ahead_of_the_cache_makes_the_function_read_the_head() {
     assert_eq!(target.answer(&agent, &held).await, None);
     let after_the_device = |operations: &[String]| operations[1..].to_vec();
     let operations = after_the_device(&target.system.operations());
-    assert_eq!(operations, ["GetItem", "Query"]);
+    assert_eq!(operations, ["Query", "Query"]);
     // A device can name any number, so the function reads the latest at most once a second.
     let ahead = HeldState {
         commit: Some(CommitId {
@@ -635,4 +635,37 @@ async fn an_invalid_page_costs_a_device_the_state_and_not_the_reply() {
     assert_eq!((reply.state, reply.tasks.len()), (None, 1));
     let lines = log.take();
     assert!(lines.iter().any(|line| line.contains("PAGE#")), "{lines:?}");
+}
+
+#[tokio::test]
+async fn devices_that_refuse_the_state_are_counted_once_a_minute() {
+    let system = Box::pin(TestSystem::start()).await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let counts = system.function.take_state_counts(NOW).unwrap();
+    assert!(!counts.is_problem());
+    let digest = Sha256Digest::of(b"a commit that the table does not have");
+    let asking = CheckInRequest {
+        holds: HeldState {
+            commit: Some(CommitId {
+                number: NOW.0 + 1_000,
+                digest,
+            }),
+            refused: Some(RefusedState {
+                commit: None,
+                reason: RefusalWord::LeavesOut,
+            }),
+            ..HeldState::default()
+        },
+        ..Agent::asking()
+    };
+    let later = NOW.plus(2_000);
+    let request = agent.signed(CHECK_IN_PATH, serde_json::to_vec(&asking).unwrap(), later);
+    parsed(&system.send(request, later).await);
+    let counts = system.function.take_state_counts(later).unwrap();
+    let expected = format!(
+        "check-ins that refuse a state: 1 (leaves_out: 1), with a commit above the head: 1; the last by {}",
+        agent.device()
+    );
+    assert_eq!(counts.to_string(), expected);
+    assert_eq!(system.function.take_state_counts(later.plus(60)), None);
 }

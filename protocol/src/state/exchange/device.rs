@@ -1,4 +1,4 @@
-//! The situation of a device in its requests. The types are reserved: no request has them yet.
+//! The situation of a device in its requests.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,10 @@ pub const MAX_WAITING: usize = 64;
 /// Largest number of mandates in the report of one result.
 pub const MAX_MANDATES: usize = 64;
 
-/// Announced packages that wait, in the order of their tasks. Reserved for check-ins.
+/// Announced packages that wait.
 pub type WaitingPackages = BoundedList<WaitingPackage, MAX_WAITING>;
 
-/// The mandates that an attempt has used up. Reserved for reports.
+/// The mandates that an attempt has used up.
 pub type UsedMandates = BoundedList<Mandate, MAX_MANDATES>;
 
 /// An announced package with which the device does not begin, and the reason.
@@ -63,21 +63,31 @@ pub enum WaitWord {
     Downgrade,
     /// The package is for other devices.
     OtherAudience,
+    /// No location delivers the package.
+    Unreachable,
+    /// A package of higher priority waits for a location.
+    Behind,
+    /// The package has expired by the device's clock, which differs from the function's.
+    Clock,
+    /// The function has told the device to wait.
+    Held,
+    /// The function has not answered if the device may begin.
+    Unanswered,
     /// A reason of a later version.
     #[serde(other)]
     Other,
 }
 
-/// Facts about the machine that do not depend on the identity of its agent. Reserved for
-/// check-ins.
+/// Facts about the machine that do not depend on the identity of its agent.
 ///
 /// Two machines with one identity are copies of one image. A clock that is wrong makes a device
-/// wait, so the function names it.
+/// wait, so the record of the device shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MachineFacts {
     /// Operating system and architecture, such as `linux-x86_64`.
     pub platform: BoundedText<32>,
-    /// Id of the machine or its system, if it has one.
+    /// Kind and id of the machine or its system, such as
+    /// `hardware:4c4c4544-0042-3510-8051-b4c04f4b3732`, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<BoundedText<64>>,
     /// Id of the present run of the system, if it has one.

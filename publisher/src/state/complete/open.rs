@@ -7,18 +7,20 @@ use std::sync::Arc;
 use packcast_protocol::state::document::StateDocument;
 use packcast_protocol::state::{
     Commit, CommitId, DeviceDocument, Document, DocumentText, GroupDocument, LeafChange, LeafName,
+    LocationDocument,
 };
-use packcast_protocol::{DeviceId, GroupName, Sha256Digest};
+use packcast_protocol::{DeviceId, GroupName, Location, LocationName, Sha256Digest};
 use packcast_rollout::state::{
     EarlierDevice, EarlierDocuments, GroupPackages, NotLoaded, StatePart, StatePartError,
-    names_to_project, project_packages,
+    has_records, names_to_project, project_all_packages, project_packages,
 };
 use packcast_store::Records;
-use packcast_store::records::{DeviceTarget, GroupTarget, OrderedCommit};
+use packcast_store::records::{DeviceTarget, GroupTarget, OrderedCommit, RecordedHead};
 
 use super::super::error::StateError;
-use super::super::reader::TargetState;
+use super::super::reader::{TargetState, VerifiedHead};
 use super::super::trees::Trees;
+use super::recorded::RecordedUpTo;
 
 /// The leaves of a head whose records may be incomplete.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct OpenRecords {
     part: StatePart,
     groups: BTreeMap<GroupName, GroupPackages>,
     devices: Vec<OpenDevice>,
+    locations: Vec<(LocationName, Option<Location>)>,
+    is_all: bool,
 }
 
 /// A device whose records may be incomplete. Devices with equal documents share the values.
@@ -40,47 +44,106 @@ struct OpenDevice {
 
 impl OpenRecords {
     /// Finds the open records. `None` if all records are complete.
+    ///
+    /// The differences of the commits since `recorded` tell which leaves are open. If one of them
+    /// cannot be computed, or if `recorded` is no ancestor of the head, all records are open: the
+    /// head is the only commit that must be readable.
     pub(super) async fn read(
         records: &Records,
         state: &mut TargetState,
+        recorded: RecordedUpTo,
     ) -> Result<Option<Self>, StateError> {
-        let Some(head) = &state.head else {
+        let Some(head) = state.head.as_ref().map(VerifiedHead::recorded) else {
             return Ok(None);
         };
-        let (id, order) = (head.commit.id(), head.stored.order);
-        let recorded = records.recorded_changes().await?;
-        if recorded >= order {
+        let since = match recorded {
+            RecordedUpTo::Nothing => None,
+            RecordedUpTo::Head(recorded) if recorded == head => return Ok(None),
+            RecordedUpTo::Head(recorded) if recorded.order < head.order => Some(recorded),
+            RecordedUpTo::Head(_) | RecordedUpTo::Unknown => {
+                return Self::all(records, state, true).await;
+            }
+        };
+        let open = match Self::since(records, &mut state.trees, &head, since).await {
+            Err(error) if is_lost(&error) => return Self::all(records, state, true).await,
+            open => open?,
+        };
+        Ok(Some(open))
+    }
+
+    /// Takes all records as open: those of every leaf of the head, and all others that are on
+    /// record. `None` before the first commit.
+    ///
+    /// If they are urgent, the records of all devices are.
+    pub(super) async fn all(
+        records: &Records,
+        state: &mut TargetState,
+        is_urgent: bool,
+    ) -> Result<Option<Self>, StateError> {
+        let Some(head) = state.head.as_ref().map(VerifiedHead::recorded) else {
             return Ok(None);
+        };
+        let recorded = records.recorded_leaves().await?;
+        let leaves = Trees::of(None)
+            .difference(records, &mut state.trees)
+            .await?;
+        let mut names = recorded.names;
+        let leaves = leaves.into_iter().map(|leaf| leaf.name);
+        names.extend(leaves.filter(has_records));
+        let mut open = Self::new(records, &mut state.trees, head.order, names.clone()).await?;
+        open.is_all = true;
+        let (nothing, unknown) = (BTreeSet::new(), Arc::new(EarlierDevice::unknown(is_urgent)));
+        for name in names {
+            match name {
+                LeafName::Group(group) => {
+                    let recorded = recorded.packages.get(&group).unwrap_or(&nothing);
+                    let packages = project_all_packages(open.part.group(&group)?, recorded);
+                    open.groups.insert(group, packages);
+                }
+                LeafName::Device(device) => open.devices.push(OpenDevice {
+                    groups: Arc::new(groups_of(&open.part, &device)?),
+                    earlier: Arc::clone(&unknown),
+                    device,
+                }),
+                _ => {}
+            }
         }
-        let changes = open_changes(records, &mut state.trees, id, recorded..order).await?;
-        let open = names_to_project(&changes);
-        let names = open.keys().cloned().collect();
-        let mut part = state.trees.part(records, names).await?;
-        let mut of_devices = part.named_groups();
-        of_devices.retain(|name| !part.is_loaded(name));
-        part.extend(state.trees.part(records, of_devices).await?);
-        let mut earlier = Earlier::read(records, &part, &open).await?;
-        let (mut groups, mut devices) = (BTreeMap::new(), Vec::new());
+        Ok(Some(open))
+    }
+
+    /// Finds the leaves that the commits since a head have changed, `None` for all commits.
+    async fn since(
+        records: &Records,
+        trees: &mut Trees,
+        head: &RecordedHead,
+        since: Option<RecordedHead>,
+    ) -> Result<Self, StateError> {
+        let changes = open_changes(records, trees, head, since).await?;
+        let names = names_to_project(&changes);
+        let leaves = names.keys().cloned().collect();
+        let mut open = Self::new(records, trees, head.order, leaves).await?;
+        let mut earlier = Earlier::read(records, &open.part, &names).await?;
         let mut decided = BTreeMap::new();
-        for (name, documents) in open {
+        for (name, documents) in names {
             match &name {
                 LeafName::Group(group) => {
                     let before = earlier.groups.all(&name, &documents)?;
-                    let packages = project_packages(part.group(group)?, before);
-                    groups.insert(group.clone(), packages);
+                    let packages = project_packages(open.part.group(group)?, before);
+                    open.groups.insert(group.clone(), packages);
                 }
                 LeafName::Device(device) => {
+                    let part = &open.part;
                     let digest = part.document_of_device(device).map(Document::digest);
                     let (groups, earlier) = match decided.entry((digest, documents.clone())) {
                         Entry::Occupied(known) => known.into_mut(),
                         Entry::Vacant(new) => {
                             let before = earlier.devices.all(&name, &documents)?;
-                            let groups = groups_of(&part, device)?;
+                            let groups = groups_of(part, device)?;
                             let before = EarlierDevice::new(part.device(device)?, &groups, before);
                             new.insert((Arc::new(groups), Arc::new(before)))
                         }
                     };
-                    devices.push(OpenDevice {
+                    open.devices.push(OpenDevice {
                         device: device.clone(),
                         groups: Arc::clone(groups),
                         earlier: Arc::clone(earlier),
@@ -89,12 +152,39 @@ impl OpenRecords {
                 _ => {}
             }
         }
-        Ok(Some(Self {
+        Ok(open)
+    }
+
+    /// Loads the documents of leaves, and all groups that the devices among them name.
+    async fn new(
+        records: &Records,
+        trees: &mut Trees,
+        order: u64,
+        names: BTreeSet<LeafName>,
+    ) -> Result<Self, StateError> {
+        let mut part = trees.part(records, names).await?;
+        let mut of_devices = part.named_groups();
+        of_devices.retain(|name| !part.is_loaded(name));
+        part.extend(trees.part(records, of_devices).await?);
+        let locations = addresses(&part);
+        Ok(Self {
             order,
             part,
-            groups,
-            devices,
-        }))
+            groups: BTreeMap::new(),
+            devices: Vec::new(),
+            locations,
+            is_all: false,
+        })
+    }
+
+    /// Returns true if all records are open, not only those that commits have changed.
+    pub(super) const fn is_all(&self) -> bool {
+        self.is_all
+    }
+
+    /// Returns the open locations, each with its address at the head.
+    pub(super) fn locations(&self) -> &[(LocationName, Option<Location>)] {
+        &self.locations
     }
 
     pub(super) fn groups(&self) -> impl Iterator<Item = GroupTarget<'_>> {
@@ -132,22 +222,36 @@ pub(in super::super) fn groups_of(
         .collect())
 }
 
-/// Returns the differences of all commits that became the head with these orders, without the
-/// first.
+/// Returns the loaded locations, each with its address.
+pub(in super::super) fn addresses(part: &StatePart) -> Vec<(LocationName, Option<Location>)> {
+    let locations = part.locations();
+    let address = |(name, document): (&LocationName, Option<&LocationDocument>)| {
+        (name.clone(), document.map(|document| document.url.clone()))
+    };
+    locations.map(address).collect()
+}
+
+/// Returns true if a commit, a page or a document is missing or unreadable, so that the difference
+/// to it cannot be computed.
+const fn is_lost(error: &StateError) -> bool {
+    error.is_of_content() || matches!(error, StateError::NoCommit { .. })
+}
+
+/// Returns the differences of all commits that became the head after `since`, `None` for all.
 ///
 /// The commits are found from the head on, because the order of their numbers is another one after
 /// a thief's commit was replaced.
 async fn open_changes(
     records: &Records,
-    head: &mut Trees,
-    mut id: CommitId,
-    orders: std::ops::Range<u64>,
+    trees: &mut Trees,
+    head: &RecordedHead,
+    since: Option<RecordedHead>,
 ) -> Result<Vec<LeafChange>, StateError> {
-    let mut changes = Vec::new();
-    let mut later = None;
-    for order in orders.rev() {
+    let (mut changes, mut later, mut id) = (Vec::new(), None, head.commit);
+    let first = since.map_or(0, |since| since.order);
+    for order in (first..head.order).rev() {
         let commit = ordered(records, id, order + 1).await?;
-        let mut trees = match commit.replaced {
+        let mut before = match commit.replaced {
             None => Trees::of(None),
             Some(replaced) => {
                 id = replaced;
@@ -155,11 +259,16 @@ async fn open_changes(
                 Trees::of(Some(&commit))
             }
         };
-        let after = later.as_mut().unwrap_or(&mut *head);
-        changes.extend(trees.difference(records, after).await?);
-        later = Some(trees);
+        let after = later.as_mut().unwrap_or(&mut *trees);
+        changes.extend(before.difference(records, after).await?);
+        later = Some(before);
     }
-    Ok(changes)
+    match since {
+        Some(since) if since.commit != id => Err(StateError::NoCommit {
+            commit: since.commit,
+        }),
+        _ => Ok(changes),
+    }
 }
 
 /// Reads the commit that became the head with this order.

@@ -7,35 +7,35 @@ use packcast_store::records::{DeviceChanges, DeviceProjected};
 use super::*;
 use crate::state::{Completed, Completing, complete, record_differences};
 
-fn office() -> GroupName {
+pub(super) fn office() -> GroupName {
     "office".parse().unwrap()
 }
 
-fn of_device(number: u32) -> EntryOwner {
+pub(super) fn of_device(number: u32) -> EntryOwner {
     EntryOwner::Device(device(number).device)
 }
 
-fn assign_to(to: EntryOwner, package: PackageId) -> StateChange {
+pub(super) fn assign_to(to: EntryOwner, package: PackageId) -> StateChange {
     let StateChange::Assign { assignment, .. } = assign(package, false) else {
         unreachable!("the change is an assignment");
     };
     StateChange::Assign { to, assignment }
 }
 
-fn leave_lab(numbers: impl IntoIterator<Item = u32>) -> StateChange {
+pub(super) fn leave_lab(numbers: impl IntoIterator<Item = u32>) -> StateChange {
     let StateChange::Join { group, devices } = join(numbers) else {
         unreachable!("the change adds members");
     };
     StateChange::Leave { group, devices }
 }
 
-fn delete_lab() -> StateChange {
+pub(super) fn delete_lab() -> StateChange {
     StateChange::DeleteGroup { group: lab() }
 }
 
 impl TestTarget {
     /// Creates a target with devices on record, from number 0 on.
-    async fn with_devices(seed: u64, devices: u32) -> Self {
+    pub(super) async fn with_devices(seed: u64, devices: u32) -> Self {
         let target = Self::start(seed).await;
         for number in 0..devices {
             target.table.device(number).await;
@@ -43,32 +43,33 @@ impl TestTarget {
         target
     }
 
-    async fn try_complete(&self) -> Result<Completed, StateError> {
+    pub(super) async fn try_complete(&self) -> Result<Completed, StateError> {
         complete(&self.table.records, &self.trust, NOW, &Progress::none()).await
     }
 
-    async fn complete(&self) -> Completed {
+    pub(super) async fn complete(&self) -> Completed {
         self.try_complete().await.unwrap()
     }
 
-    async fn urgent(&self) -> Completing<'_> {
-        let urgent = Completing::urgent(&self.table.records, &self.trust, NOW).await;
+    pub(super) async fn urgent(&self) -> Completing<'_> {
+        let urgent =
+            Completing::urgent(&self.table.records, &self.trust, NOW, Scope::Changed).await;
         urgent.unwrap()
     }
 
     /// Fails if any record does not follow from the head.
-    async fn check_records(&self) {
+    pub(super) async fn check_records(&self) {
         let mut state = self.state().await;
         let records = &self.table.records;
         let differences = record_differences(records, &mut state, NOW, &Progress::none())
             .await
             .unwrap();
         assert_eq!(differences, []);
-        let recorded = records.recorded_changes().await.unwrap();
-        assert_eq!(recorded, state.head.unwrap().stored.order);
+        let recorded = records.recorded_head().await.unwrap();
+        assert_eq!(recorded, Some(state.head.unwrap().recorded()));
     }
 
-    async fn size(&self, group: &GroupName) -> u64 {
+    pub(super) async fn size(&self, group: &GroupName) -> u64 {
         self.table.records.size(group).await.unwrap()
     }
 }
@@ -126,7 +127,7 @@ async fn records_follow_the_commits() {
 #[tokio::test]
 async fn a_difference_of_each_record_is_found() {
     use crate::state::DifferenceKind::{
-        Device, Document, Members, Package, Presence, Settings, Size,
+        Address, Device, Document, Members, Order, Package, Presence, Settings, Size,
     };
 
     let target = TestTarget::with_devices(321, 3).await;
@@ -134,7 +135,16 @@ async fn a_difference_of_each_record_is_found() {
     let package = target.table.package("vlc", 5).await.id;
     let direct = assign_to(of_device(2), package);
     machine
-        .commit(&[create_lab(), join([1]), assign(package, false), direct])
+        .commit(&[
+            create_lab(),
+            join([1]),
+            assign(package, false),
+            direct,
+            StateChange::AddLocation {
+                location: "cdn".parse().unwrap(),
+                url: "cdn.example.net".parse().unwrap(),
+            },
+        ])
         .await;
     target.complete().await;
     let table = &target.table;
@@ -161,6 +171,19 @@ async fn a_difference_of_each_record_is_found() {
     item["leaf"]["M"]["digest"]["S"] = "00".repeat(32).into();
     table.put(&item).await;
     assert_eq!(kinds().await, [Document]);
+    item = kept.clone();
+    item["leaf"]["M"]["order"]["N"] = "99".into();
+    table.put(&item).await;
+    assert_eq!(kinds().await, [Order]);
+    table.put(&kept).await;
+
+    let mut location = table.item("CATALOG", "LOCATION#cdn").await;
+    let kept = location.clone();
+    location["location"]["S"] = "thief.example.net".into();
+    table.put(&location).await;
+    assert!(
+        matches!(&kinds().await[..], [Address { found, .. }] if found.to_string() == "thief.example.net")
+    );
     table.put(&kept).await;
 
     let two = device(2).device;
@@ -191,7 +214,7 @@ async fn a_difference_of_each_record_is_found() {
 }
 
 /// Returns the shard of the group in which a device is a member.
-async fn shard_of(table: &Table, device: &DeviceId) -> String {
+pub(super) async fn shard_of(table: &Table, device: &DeviceId) -> String {
     for shard in 0..16 {
         let shard = format!("{shard:02}");
         let item = table
@@ -297,7 +320,8 @@ async fn a_slow_publisher_completes_the_later_head() {
     let completed = slow.rest(&Progress::none()).await.unwrap();
     assert_eq!(completed.order, 2);
     assert_eq!(target.size(&lab()).await, 14);
-    assert_eq!(target.table.records.recorded_changes().await.unwrap(), 2);
+    let recorded = target.table.records.recorded_head().await.unwrap();
+    assert_eq!(recorded.map(|head| head.order), Some(2));
     target.complete().await;
     target.check_records().await;
 
@@ -311,8 +335,25 @@ async fn a_slow_publisher_completes_the_later_head() {
     target.check_records().await;
     assert_eq!(target.size(&lab()).await, 3);
 
+    // A device that both heads change follows the later one.
+    let create_office = || StateChange::CreateGroup { group: office() };
+    machine.commit(&[create_office()]).await;
+    target.complete().await;
+    let delete_office = StateChange::DeleteGroup { group: office() };
+    machine.commit(&[join([18]), delete_office]).await;
+    let slow = target.urgent().await;
+    let join_office = StateChange::Join {
+        group: office(),
+        devices: BTreeSet::from([device(18).device]),
+    };
+    machine.commit(&[create_office(), join_office]).await;
+    drop(target.urgent().await);
+    slow.rest(&Progress::none()).await.unwrap();
+    assert_eq!(target.size(&office()).await, 1);
+    target.check_records().await;
+
     // If the later publisher has completed its head, the slow one changes nothing.
-    machine.commit(&[join(18..20)]).await;
+    machine.commit(&[join(19..20)]).await;
     let slow = target.urgent().await;
     machine.commit(&[delete_lab()]).await;
     target.complete().await;

@@ -6,13 +6,14 @@ use packcast_protocol::state::held::{DeploymentFacts, VerifiedState};
 use packcast_protocol::state::{StateReply, StateText};
 
 use super::*;
+use crate::owned_commit::CommitOwner;
 use crate::signing::key::SigningKey;
-use crate::signing::publisher_keys;
+use crate::signing::publisher_keys::{self, ListKeys};
 use crate::signing::replace::{KeptState, ReplaceRequest, ReplacedKey, plan, replace};
 use crate::signing::rotate::rotate;
 use crate::signing::signer::state_signer;
-use crate::state::StateChanger;
 use crate::state::removal::Removal;
+use crate::state::{StateChanger, StateKey};
 
 /// A target with one administrator, a device, and a thief who has a copy of the key.
 struct Leak {
@@ -174,6 +175,7 @@ fn own(kept: KeptState) -> ReplaceRequest {
         lost: None,
         file: None,
         unencrypted: true,
+        root: None,
         kept,
     }
 }
@@ -189,9 +191,10 @@ async fn a_replaced_key_takes_the_thief_s_changes_with_it() {
     let shown: Vec<_> = planned
         .commits
         .iter()
-        .map(|it| (it.commit, it.lines.len()))
+        .map(|it| (it.commit.commit, it.owner, it.commit.lines.len()))
         .collect();
-    assert_eq!((shown, planned.kept), (vec![(stolen, 1)], good));
+    let expected = vec![(stolen, CommitOwner::Unknown, 1)];
+    assert_eq!((shown, planned.kept), (expected, good));
     let replaced = leak.replace(KeptState::Of(good.number)).await.unwrap();
 
     assert_eq!(leak.packages().await, [leak.tool]);
@@ -201,8 +204,8 @@ async fn a_replaced_key_takes_the_thief_s_changes_with_it() {
     assert_eq!(state.chain.newest().unwrap().from(), replaced.commit.number);
     let table = leak.table.records.clone();
     assert_eq!(
-        table.recorded_changes().await.unwrap(),
-        state.head.unwrap().stored.order
+        table.recorded_head().await.unwrap(),
+        state.head.map(|head| head.recorded())
     );
     // The new trust line leads to the same head.
     let by_line = TargetState::read(&table, &replaced.trust).await.unwrap();
@@ -294,6 +297,40 @@ async fn a_number_in_the_future_is_no_longer_counted() {
     assert_eq!(leak.packages().await, [leak.tool]);
 }
 
+/// This machine does not know of the leak when it withdraws a package.
+#[tokio::test]
+async fn withdrawals_that_the_lost_key_has_signed_on_this_machine_stay() {
+    let mut leak = Leak::start(338).await;
+    let good = leak.head().await;
+    leak.wipe().await;
+    let stolen = leak.head().await;
+    change(&leak.target, &[unassign(leak.tool)]).await.unwrap();
+    let own_commit = leak.head().await;
+    let other = leak.table.package("other", 5).await.id;
+    change(&leak.target, &[assign(other, false)]).await.unwrap();
+    let last = leak.head().await;
+    let kept = KeptState::Of(good.number);
+    let planned = plan(&leak.target, &own(kept)).await.unwrap();
+    let shown: Vec<_> = planned
+        .commits
+        .iter()
+        .map(|it| (it.commit.commit, it.owner))
+        .collect();
+    let expected = [
+        (last, CommitOwner::ThisMachine),
+        (own_commit, CommitOwner::ThisMachine),
+        // A command of this machine has read the head since, so the machine remembers it.
+        (stolen, CommitOwner::OtherMachine),
+    ];
+    assert_eq!(shown, expected);
+    leak.target.warnings.take();
+    leak.replace(kept).await.unwrap();
+    assert_eq!(leak.packages().await, []);
+    assert_eq!(leak.target.warnings.take(), []);
+    leak.check_in().await;
+    assert!(!leak.begins(leak.tool) && !leak.begins(leak.wipe));
+}
+
 #[tokio::test]
 async fn the_present_state_can_be_kept() {
     let mut leak = Leak::start(333).await;
@@ -370,8 +407,10 @@ async fn a_replacement_that_stopped_after_its_commit_is_completed() {
     let [sign_old, sign_new] = [&old, &new].map(|key| state_signer(Arc::clone(key)));
     let removal = Removal {
         lost: old.public(),
-        root: old.public(),
-        sign_list: &*sign_old,
+        root: StateKey {
+            public: old.public(),
+            sign: &*sign_old,
+        },
         good: &good,
     };
     let changer = StateChanger::open(&leak.target, new.public(), &*sign_new, false).await;
@@ -381,7 +420,8 @@ async fn a_replacement_that_stopped_after_its_commit_is_completed() {
         .await;
     let made = made.unwrap();
     let records = &leak.table.records;
-    assert!(records.recorded_changes().await.unwrap() < made.order);
+    let recorded = records.recorded_head().await.unwrap();
+    assert!(recorded.is_none_or(|head| head.order < made.order));
 
     let kept = KeptState::Of(good.number);
     let planned = plan(&leak.target, &own(kept)).await.unwrap();
@@ -391,7 +431,8 @@ async fn a_replacement_that_stopped_after_its_commit_is_completed() {
     assert!(!next.exists());
     let head = leak.state().await.head.unwrap();
     assert_eq!(head.commit.parent, Some(made.commit.id));
-    assert_eq!(records.recorded_changes().await.unwrap(), head.stored.order);
+    let recorded = records.recorded_head().await.unwrap();
+    assert_eq!(recorded, Some(head.recorded()));
     assert_eq!(leak.packages().await, [leak.tool]);
 }
 
@@ -411,7 +452,11 @@ async fn the_commits_of_other_publishers_are_adopted() {
         .unwrap()
         .public()
         .clone();
-    publisher_keys::trust(&leak.target, &public, Arc::clone(&own_key))
+    let keys = ListKeys {
+        own: Arc::clone(&own_key),
+        root: None,
+    };
+    publisher_keys::trust(&leak.target, &public, &keys)
         .await
         .unwrap();
     let good = leak.head().await;
@@ -479,7 +524,7 @@ async fn the_thief_of_the_only_root_key_can_keep_the_target() {
     let good = leak.head().await;
     leak.wipe().await;
     // The thief has the only root key, and signs a list first.
-    rotate(&leak.thief, None, true).await.unwrap();
+    rotate(&leak.thief, None, true, None).await.unwrap();
     let refused = leak.replace(KeptState::Of(good.number)).await.unwrap_err();
     assert!(
         refused

@@ -3,7 +3,6 @@ use packcast_protocol::state::{PartialTree, Terms};
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::tests::id;
 use crate::state::samples::{
     add_location, any_changes, applied, assign, assignment, create, delete, device, devices, empty,
     group, join, leave, of_device, of_group, reloaded, root, unassign,
@@ -230,24 +229,6 @@ fn a_later_group_of_the_same_name_has_no_members() {
     let state = applied(&empty(), &in_one_commit, 10);
     assert!(state.groups_of(&web01).unwrap().is_empty());
     assert_eq!(state.groups_of(&device("web02")).unwrap().len(), 1);
-}
-
-#[test]
-fn only_the_finished_entry_of_a_package_is_pruned() {
-    let web01 = of_device("web01");
-    let state = applied(&empty(), &[assign(web01.clone(), 1), assign(web01, 2)], 10);
-    let prune = |finished: &[(u32, u64)]| {
-        let change = StateChange::Prune {
-            device: device("web01"),
-            finished: finished.iter().map(|(n, seq)| (id(*n), *seq)).collect(),
-        };
-        let after = applied(&state, &[change], 11);
-        let document = after.device(&device("web01")).unwrap();
-        document.map_or(0, |document| document.packages.as_slice().len())
-    };
-    assert_eq!(prune(&[(1, 9)]), 2);
-    assert_eq!(prune(&[(1, 10)]), 1);
-    assert_eq!(prune(&[(1, 10), (2, 10)]), 0);
 }
 
 #[test]

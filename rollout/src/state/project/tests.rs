@@ -225,6 +225,8 @@ impl<'a> Writer<'a> {
                         self.next = NextRequest::WriteGroup(group, packages);
                     }
                     LeafName::Device(device) => self.read_device(records, device),
+                    // Its record follows from the document alone.
+                    LeafName::Location(_) => {}
                     _ => panic!("{name} has no records"),
                 }
             }

@@ -7,9 +7,11 @@ use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::state::StateEntry;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::assign::{AssignOutcome, AssignmentRequest, PackageOnDevice, assign};
-use packcast_rollout::state::{DeviceProjection, project_device};
+use packcast_rollout::state::{DeviceProjection, RecordedDevice, project_device};
 use packcast_rollout::unassign::{Unassigned, unassign};
-use packcast_rollout::{FinishedTask, GroupState, OpenTask, PackageRecord, TaskChange};
+use packcast_rollout::{
+    DeviceSystem, FinishedTask, GroupState, OpenTask, PackageRecord, TaskChange,
+};
 
 use super::super::assign::outcome_of;
 use super::super::commit::Commit;
@@ -17,7 +19,7 @@ use super::super::key::Range;
 use super::super::stored::{self, Joining, RecordedLeaf};
 use super::super::write;
 use super::super::{Records, RecordsError};
-use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, Projection};
+use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice, Projection};
 use super::group::MAX_WRITES;
 use super::update::DeviceUpdate;
 
@@ -31,6 +33,14 @@ struct DeviceOnRecord {
     finished: HashMap<PackageId, FinishedTask>,
     /// The package history of an OCS agent.
     history: Vec<PackageId>,
+}
+
+impl DeviceOnRecord {
+    /// Returns the records of the device, with their order.
+    fn recorded(&self, order: u64) -> RecordedDevice {
+        let recorded = self.joining.recorded(order);
+        recorded.with_tasks(&self.tasks, self.finished.values())
+    }
 }
 
 /// One change of a device's records.
@@ -74,28 +84,55 @@ struct Part {
 }
 
 impl Records {
+    /// Writes the records of one device. An error that is only about this device is its outcome.
+    pub(super) async fn project_single<'a>(
+        &self,
+        target: DeviceTarget<'a>,
+        projection: Projection<'_>,
+    ) -> Result<ProjectedDevice<'a>, RecordsError> {
+        let projected = self.project_alone(target, projection).await;
+        match projected {
+            Err(error) if !error.is_of_single_records() => return Err(error),
+            Ok(DeviceProjected::OtherGroup) => {}
+            Ok(_) | Err(_) => (projection.done)(1),
+        }
+        Ok((target.device, projected))
+    }
+
     /// Writes the records of one device.
     ///
     /// Removals come first. The last transaction raises the order on record, so an
     /// interrupted projection continues with the remaining changes.
-    pub(super) async fn project_alone<'a>(
+    async fn project_alone(
         &self,
-        target: DeviceTarget<'a>,
+        target: DeviceTarget<'_>,
         projection: Projection<'_>,
-    ) -> Result<(&'a DeviceId, DeviceProjected), RecordsError> {
+    ) -> Result<DeviceProjected, RecordsError> {
         let attempt = |mut made: DeviceChanges| async move {
             let Some(on_record) = self.device_on_record(target).await? else {
                 return Ok(ControlFlow::Break(DeviceProjected::Unknown));
             };
+            let leaf = on_record.joining.leaf;
+            let wanted = target.recorded_leaf(projection.order);
+            let recorded = on_record.recorded(self.order_of(leaf, wanted).await?);
             let mut changes = match self
-                .device_changes(target, &on_record, projection.order, projection.now)
+                .device_changes(
+                    target,
+                    &on_record,
+                    &recorded,
+                    projection.order,
+                    projection.now,
+                )
                 .await?
             {
                 Some(changes) => changes.into_iter().peekable(),
                 None => return Ok(ControlFlow::Break(already_so(made))),
             };
-            let Joining { round, leaf, .. } = on_record.joining;
-            let mut count = round;
+            let mut count = on_record.joining.round;
+            let mut forgotten = self
+                .forged_revisions(&on_record.joining.groups, projection.order)
+                .await?;
+            forgotten.retain(|(group, _)| group.is_all() || target.groups.contains_key(group));
             loop {
                 let mut part = Part::default();
                 while changes.peek().is_some() && part.has_room() {
@@ -107,6 +144,8 @@ impl Records {
                     read: leaf,
                     joined: &part.joined,
                     left: &part.left,
+                    // With the last part, because that one is always written.
+                    forgotten: if is_last { &forgotten } else { &[] },
                     opens: part.opens,
                     // Always, so that a writer of another head that has read the device before this
                     // part decides again.
@@ -143,13 +182,8 @@ impl Records {
                 }
             }
         };
-        let projected = self
-            .retry_on_conflict(DeviceChanges::default(), attempt)
-            .await?;
-        if projected != DeviceProjected::OtherGroup {
-            (projection.done)(1);
-        }
-        Ok((target.device, projected))
+        self.retry_on_conflict(DeviceChanges::default(), attempt)
+            .await
     }
 
     /// Returns the leaf on record of a device, and the changes that its records lack to follow from
@@ -167,7 +201,10 @@ impl Records {
         };
         // The highest order: the changes are decided although the records are complete.
         let order = u64::MAX;
-        let changes = self.device_changes(target, &on_record, order, now).await?;
+        let recorded = on_record.recorded(0);
+        let changes = self
+            .device_changes(target, &on_record, &recorded, order, now)
+            .await?;
         let mut lacking = DeviceChanges::default();
         for change in changes
             .into_iter()
@@ -224,13 +261,12 @@ impl Records {
         &self,
         target: DeviceTarget<'_>,
         on_record: &DeviceOnRecord,
+        recorded: &RecordedDevice,
         order: u64,
         now: UnixTime,
     ) -> Result<Option<Vec<DeviceChange>>, RecordsError> {
-        let recorded = on_record.joining.recorded();
-        let recorded = recorded.with_tasks(&on_record.tasks, on_record.finished.values());
         let leaf = target.leaf(order);
-        let Some(mut changes) = project_device(leaf, &recorded) else {
+        let Some(mut changes) = project_device(leaf, recorded) else {
             return Ok(None);
         };
         if !target.earlier.has_other_entries {
@@ -310,6 +346,9 @@ fn opening(
     let mut tasks = on_record.tasks.iter();
     let on_device = PackageOnDevice {
         is_known: true,
+        // The publisher refuses the assignment to a device of another system before the commit. The
+        // function compares the systems again before it announces the task.
+        system: DeviceSystem::Unknown,
         open: tasks.find(|task| task.package == entry.package).cloned(),
         finished: on_record.finished.get(&entry.package).cloned(),
         in_history: on_record.history.contains(&entry.package),
@@ -356,7 +395,7 @@ impl Part {
             }
             Some(DeviceChange::Join(group, created)) => {
                 let member = stored::member(&group, device);
-                self.writes.push(write::create(records.table(), member));
+                self.writes.push(write::replace(records.table(), member));
                 self.writes
                     .push(records.counting_members(&group, device, 1));
                 self.checked.entry(group.clone()).or_default().0 = Some(created);

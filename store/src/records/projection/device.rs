@@ -62,6 +62,9 @@ pub(super) struct Projection<'a> {
     pub(super) done: &'a (dyn Fn(usize) + Sync),
 }
 
+/// A device with the outcome of writing its records.
+pub type ProjectedDevice<'a> = (&'a DeviceId, Result<DeviceProjected, RecordsError>);
+
 impl<'a> DeviceTarget<'a> {
     /// Returns the leaf of the device at the head with this order.
     pub(super) fn leaf(&self, order: u64) -> DeviceLeaf<'a> {
@@ -83,10 +86,11 @@ impl<'a> DeviceTarget<'a> {
 }
 
 impl Joining {
-    /// Returns the memberships of a device, without its tasks.
-    pub(super) fn recorded(&self) -> RecordedDevice {
+    /// Returns the memberships of a device, without its tasks. `order` is that of its records, or 0
+    /// if the order on record is forged.
+    pub(super) fn recorded(&self, order: u64) -> RecordedDevice {
         RecordedDevice {
-            order: self.leaf.order,
+            order,
             groups: self.groups.joined().cloned().collect(),
             is_removed: self.is_removed(),
             ..RecordedDevice::default()
@@ -101,13 +105,16 @@ impl Records {
     /// Devices that only join or leave groups are written together, about 49 in a transaction. The
     /// call may be repeated after an error. `done` is told the number of devices that are complete,
     /// each time that some are.
+    ///
+    /// The records of one device may be unreadable, or other changes may interfere each time. Such
+    /// an error is the outcome of this device, and the others are written.
     pub async fn project_devices<'a>(
         &self,
         targets: &[DeviceTarget<'a>],
         order: u64,
         now: UnixTime,
         done: &(dyn Fn(usize) + Sync),
-    ) -> Result<Vec<(&'a DeviceId, DeviceProjected)>, RecordsError> {
+    ) -> Result<Vec<ProjectedDevice<'a>>, RecordsError> {
         let projection = Projection { order, now, done };
         // One lane for each shard of the counts, so that transactions do not conflict.
         let mut lanes = vec![Vec::new(); usize::from(MEMBER_SHARDS)];
@@ -123,7 +130,7 @@ impl Records {
         let lanes = lanes.into_iter();
         let together = try_join_all(lanes.map(|lane| self.project_lane(lane, projection)));
         let alone = stream::iter(alone)
-            .map(|target| self.project_alone(target, projection))
+            .map(|target| self.project_single(target, projection))
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>();
         let (together, alone) = futures_util::future::try_join(together, alone).await?;

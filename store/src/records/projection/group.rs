@@ -13,7 +13,7 @@ use packcast_rollout::state::{GroupPackages, project_group};
 use super::super::commit::Commit;
 use super::super::item;
 use super::super::key::{Key, MEMBER_SHARDS};
-use super::super::names::{CREATED, IS_DELETED, REVISION};
+use super::super::names::{CREATED, DOCUMENT, IS_DELETED, REVISION};
 use super::super::revision::{UNCHANGED, unchanged};
 use super::super::stored::{self, RevisionItem};
 use super::super::write::{self, ABSENT, Terms};
@@ -56,17 +56,37 @@ struct RecordedGroup {
     state: Option<GroupState>,
 }
 
+/// The revisions in the two items of a group.
+type Revisions = (Option<u64>, Option<u64>);
+
 impl RecordedGroup {
     fn order(&self) -> u64 {
         let revision = self.revision.as_ref();
         revision.map_or(0, |revision| revision.revision)
     }
 
-    /// Returns false if the group was changed between the reads of the two items.
+    /// Returns false if the two items belong to different states of the group.
     fn is_consistent(&self) -> bool {
         let existing = self.revision.as_ref().filter(|revision| !revision.deleted);
         existing.map(|revision| revision.revision)
             == self.state.as_ref().map(|state| state.revision)
+    }
+
+    fn revisions(&self) -> Revisions {
+        let revision = self.revision.as_ref().map(|revision| revision.revision);
+        (revision, self.state.as_ref().map(|state| state.revision))
+    }
+
+    /// Returns true if the group on record has the order of the head and another document. All
+    /// commands write the same document for one head, so the order is forged.
+    fn is_other_than(&self, target: &GroupTarget<'_>) -> bool {
+        let revision = self.revision.as_ref().filter(|it| !it.deleted);
+        revision.is_some_and(|revision| {
+            let document = target.document;
+            revision.revision == target.order
+                && (revision.document != document.map(Document::digest)
+                    || revision.created != document.map(|document| document.created))
+        })
     }
 }
 
@@ -80,15 +100,20 @@ impl Records {
         &self,
         target: &GroupTarget<'_>,
     ) -> Result<GroupProjected, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
+        self.retry_on_conflict(None, |before: Option<Revisions>| async move {
             let recorded = self.recorded_group(target.group).await?;
-            if recorded.order() > target.order {
+            let is_consistent = recorded.is_consistent();
+            // The group was changed between the reads of the two items. If a second read finds the
+            // same items, one of them was changed by hand.
+            if !is_consistent && before != Some(recorded.revisions()) {
+                return Ok(ControlFlow::Continue(Some(recorded.revisions())));
+            }
+            let order = recorded.order();
+            if order > target.order && self.has_reached(order).await? {
                 return Ok(ControlFlow::Break(GroupProjected::Superseded));
             }
-            if !recorded.is_consistent() {
-                return Ok(ControlFlow::Continue(()));
-            }
-            let is_current = recorded.order() == target.order;
+            let is_forged = !is_consistent || recorded.is_other_than(target);
+            let is_current = order == target.order && !is_forged;
             let Some(document) = target.document else {
                 return self.delete_projected(target, &recorded, is_current).await;
             };
@@ -97,7 +122,7 @@ impl Records {
                 return Ok(ControlFlow::Break(GroupProjected::Written { left }));
             }
             let created = recorded.state.as_ref().and_then(|state| state.created);
-            let is_first = recorded.revision.is_none();
+            let is_first = recorded.revision.is_none() && recorded.state.is_none();
             if !is_first && !is_current && created != Some(document.created) {
                 return self.delete_projected(target, &recorded, is_current).await;
             }
@@ -132,7 +157,7 @@ impl Records {
         target: &GroupTarget<'_>,
         recorded: &RecordedGroup,
         is_current: bool,
-    ) -> Result<ControlFlow<GroupProjected, ()>, RecordsError> {
+    ) -> Result<ControlFlow<GroupProjected, Option<Revisions>>, RecordsError> {
         if !is_current {
             let writes = vec![
                 self.replacing_revision(recorded, &deleted_revision(target)),
@@ -140,7 +165,7 @@ impl Records {
                 write::remove(self.table(), &Key::catalogued_group(target.group)),
             ];
             if self.commit(writes).await? != Commit::Done {
-                return Ok(ControlFlow::Continue(()));
+                return Ok(ControlFlow::Continue(None));
             }
         }
         Ok(ControlFlow::Break(GroupProjected::Deleted))
@@ -151,7 +176,7 @@ impl Records {
         target: &GroupTarget<'_>,
         document: &Document<GroupDocument>,
         recorded: &RecordedGroup,
-    ) -> Result<ControlFlow<GroupProjected, ()>, RecordsError> {
+    ) -> Result<ControlFlow<GroupProjected, Option<Revisions>>, RecordsError> {
         let priorities = self.new_priorities(document, recorded).await?;
         let stored = recorded.state.as_ref();
         let priority = |package| priorities.get(&package).copied();
@@ -186,7 +211,7 @@ impl Records {
             {
                 ControlFlow::Break(GroupProjected::Deleted)
             }
-            Commit::Refused(_) => ControlFlow::Continue(()),
+            Commit::Refused(_) => ControlFlow::Continue(None),
         })
     }
 
@@ -241,10 +266,19 @@ impl Records {
             return write::put(self.table(), item, ABSENT, &Terms::default());
         };
         // A group that is created again keeps the order at which it was deleted.
-        let terms = unchanged(read.revision)
+        // The document, too: the order may be forged, and the next head may have the same.
+        let mut terms = unchanged(read.revision)
             .name(IS_DELETED)
+            .name(DOCUMENT)
             .value("deleted", AttributeValue::Bool(read.deleted));
-        let condition = format!("{UNCHANGED} AND #deleted = :deleted");
+        let same_document = match &read.document {
+            None => "attribute_not_exists(#document)",
+            Some(digest) => {
+                terms = terms.value("document", item::attribute(digest));
+                "#document = :document"
+            }
+        };
+        let condition = format!("{UNCHANGED} AND #deleted = :deleted AND {same_document}");
         write::put(self.table(), item, &condition, &terms)
     }
 

@@ -6,13 +6,14 @@ use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::state::project_device;
 
 use super::super::commit::Commit;
-use super::super::item;
+use super::super::item::{self, Item, PK};
 use super::super::key::{Key, MEMBER_SHARDS, shard};
 use super::super::names::HOST_NAME;
-use super::super::stored::{self, CataloguedDevice, Joining, RecordedLeaf};
+use super::super::stored::{self, Joining, RecordedLeaf};
 use super::super::write;
 use super::super::{Records, RecordsError};
-use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, Projection};
+use super::device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice, Projection};
+use super::forged::revisions_above;
 use super::group::MAX_WRITES;
 use super::update::DeviceUpdate;
 
@@ -51,31 +52,42 @@ impl Records {
         &self,
         mut left: Vec<DeviceTarget<'a>>,
         projection: Projection<'_>,
-    ) -> Result<Vec<(&'a DeviceId, DeviceProjected)>, RecordsError> {
+    ) -> Result<Vec<ProjectedDevice<'a>>, RecordsError> {
         let mut projected = Vec::with_capacity(left.len());
         let mut alone = Vec::new();
         while !left.is_empty() {
             let batch = left.split_off(left.len().saturating_sub(READ));
-            let read = self.joinings(&batch).await?;
+            let mut read = self.joinings(&batch).await?;
             let mut together: BTreeMap<SharedChanges, Vec<ReadDevice<'a>>> = BTreeMap::new();
             for target in batch {
-                let Some(joining) = read.get(target.device) else {
+                let Some(joining) = read.remove(target.device) else {
                     (projection.done)(1);
-                    projected.push((target.device, DeviceProjected::Unknown));
+                    projected.push((target.device, Ok(DeviceProjected::Unknown)));
                     continue;
                 };
+                let joining = match joining {
+                    Ok(joining) => joining,
+                    Err(unreadable) => {
+                        (projection.done)(1);
+                        projected.push((target.device, Err(unreadable)));
+                        continue;
+                    }
+                };
+                let wanted = target.recorded_leaf(projection.order);
+                let order = self.order_of(joining.leaf, wanted).await?;
                 let leaf = target.leaf(projection.order);
                 // The entries are the same, so the part about tasks does not matter.
-                let Some(changes) = project_device(leaf, &joining.recorded()) else {
+                let Some(changes) = project_device(leaf, &joining.recorded(order)) else {
                     (projection.done)(1);
-                    projected.push((target.device, DeviceProjected::AlreadySo));
+                    projected.push((target.device, Ok(DeviceProjected::AlreadySo)));
                     continue;
                 };
                 let changes = SharedChanges {
                     joined: changes.joined.into_iter().collect(),
                     left: changes.left.into_iter().collect(),
                 };
-                if changes.groups() > MAX_GROUPS {
+                let has_later = !revisions_above(&joining.groups, projection.order).is_empty();
+                if changes.groups() > MAX_GROUPS || has_later {
                     alone.push(target);
                 } else {
                     together
@@ -88,20 +100,26 @@ impl Records {
                 for devices in devices.chunks(changes.capacity()) {
                     let outcome = self
                         .write_together(&changes, devices, projection.order)
-                        .await?;
+                        .await;
+                    let of_each = |outcome: &dyn Fn() -> Result<DeviceProjected, RecordsError>| {
+                        let devices = devices.iter().map(|(it, _)| (it.device, outcome()));
+                        devices.collect::<Vec<_>>()
+                    };
                     match outcome {
-                        Together::Written => {
+                        Err(error) if error.is_of_single_records() => {
                             (projection.done)(devices.len());
-                            let written = DeviceProjected::Written(of_each(&changes));
-                            projected
-                                .extend(devices.iter().map(|(it, _)| (it.device, written.clone())));
+                            projected.extend(of_each(&|| Err(self.conflict())));
                         }
-                        Together::OtherGroup => projected.extend(
-                            devices
-                                .iter()
-                                .map(|(it, _)| (it.device, DeviceProjected::OtherGroup)),
-                        ),
-                        Together::Changed(changed) => {
+                        Err(error) => return Err(error),
+                        Ok(Together::Written) => {
+                            (projection.done)(devices.len());
+                            let written = || Ok(DeviceProjected::Written(made(&changes)));
+                            projected.extend(of_each(&written));
+                        }
+                        Ok(Together::OtherGroup) => {
+                            projected.extend(of_each(&|| Ok(DeviceProjected::OtherGroup)));
+                        }
+                        Ok(Together::Changed(changed)) => {
                             for ((target, _), is_changed) in devices.iter().zip(changed) {
                                 let next = if is_changed { &mut alone } else { &mut left };
                                 next.push(*target);
@@ -111,28 +129,31 @@ impl Records {
                 }
             }
             for target in alone.drain(..) {
-                projected.push(self.project_alone(target, projection).await?);
+                projected.push(self.project_single(target, projection).await?);
             }
         }
         Ok(projected)
     }
 
     /// Reads the memberships of devices. Devices without a record, and tombstones, are left out.
-    async fn joinings(
+    async fn joinings<'a>(
         &self,
-        targets: &[DeviceTarget<'_>],
-    ) -> Result<HashMap<DeviceId, Joining>, RecordsError> {
+        targets: &[DeviceTarget<'a>],
+    ) -> Result<HashMap<&'a DeviceId, Result<Joining, RecordsError>>, RecordsError> {
         let keys: Vec<Key> = targets.iter().map(|it| Key::device(it.device)).collect();
         let items = self.batch(&keys).await?;
+        let partitions = keys.into_iter().map(|key| key.pk);
+        let devices: HashMap<String, &DeviceId> =
+            partitions.zip(targets.iter().map(|it| it.device)).collect();
         let known = items
             .into_iter()
             .filter(|found| found.contains_key(HOST_NAME));
-        known
-            .map(|found| {
-                let CataloguedDevice { device } = item::read(found.clone())?;
-                Ok((device, item::read(found)?))
-            })
-            .collect()
+        // The device follows from the key, because the content may be unreadable.
+        let of_device = |found: Item| {
+            let partition = found.get(PK)?.as_s().ok()?;
+            Some((*devices.get(partition)?, item::read(found)))
+        };
+        Ok(known.filter_map(of_device).collect())
     }
 
     async fn write_together(
@@ -149,13 +170,14 @@ impl Records {
                 read: *read,
                 joined: &joined,
                 left: &changes.left,
+                forgotten: &[],
                 opens: false,
                 count: None,
                 leaf: Some(target.recorded_leaf(order)),
             }));
             let joins = joined.iter().map(|group| {
                 let member = stored::member(group, target.device);
-                write::create(self.table(), member)
+                write::replace(self.table(), member)
             });
             writes.extend(joins);
             let leaves = changes.left.iter();
@@ -199,7 +221,7 @@ enum Together {
     Changed(Vec<bool>),
 }
 
-fn of_each(changes: &SharedChanges) -> DeviceChanges {
+fn made(changes: &SharedChanges) -> DeviceChanges {
     DeviceChanges {
         joined: changes.joined.iter().map(|it| it.0.clone()).collect(),
         left: changes.left.iter().cloned().collect(),

@@ -30,8 +30,10 @@ impl Records {
             if try_join_all(shards).await?.contains(&false) {
                 return Ok(ControlFlow::Break(false));
             }
-            let mut writes: Vec<TransactWriteItem> = self.without_members(group).collect();
-            writes.push(self.deleted_at(group, order));
+            // There are no members, and none can join: a count that is left over was wrong.
+            let counts = (0..MEMBER_SHARDS).map(|shard| Key::member_count(group, shard));
+            let counts = counts.map(|count| write::remove(self.table(), &count));
+            let writes = counts.chain([self.deleted_at(group, order)]).collect();
             Ok(match self.commit(writes).await? {
                 Commit::Done => ControlFlow::Break(true),
                 Commit::Refused(failed) if failed.last() == Some(&true) => {
@@ -50,9 +52,11 @@ impl Records {
         shard: u16,
         order: u64,
     ) -> Result<bool, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
+        // After a refused batch, each member alone: the record of one may lack the group.
+        self.retry_on_conflict(BATCH, |batch| async move {
             let members: Vec<CataloguedDevice> = self.all(&Range::members(group, shard)).await?;
-            for members in members.chunks(BATCH) {
+            for members in members.chunks(batch) {
+                let is_alone = batch == 1;
                 let mut writes: Vec<TransactWriteItem> = members
                     .iter()
                     .flat_map(|member| self.removing_member(group, &member.device))
@@ -65,12 +69,37 @@ impl Records {
                     Commit::Refused(failed) if failed.last() == Some(&true) => {
                         return Ok(ControlFlow::Break(false));
                     }
-                    Commit::Refused(_) => return Ok(ControlFlow::Continue(())),
+                    Commit::Refused(failed) if is_alone && failed[0] => {
+                        self.remove_listed(group, &members[0].device, order).await?;
+                    }
+                    Commit::Refused(_) => return Ok(ControlFlow::Continue(1)),
                 }
             }
             Ok(ControlFlow::Break(true))
         })
         .await
+    }
+
+    /// Removes a member from the list of a deleted group if the record of the device lacks the
+    /// group, so that somebody has changed one of the two.
+    async fn remove_listed(
+        &self,
+        group: &GroupName,
+        device: &DeviceId,
+        order: u64,
+    ) -> Result<(), RecordsError> {
+        let terms = Terms::default().name(GROUPS).named("group", group.as_str());
+        let without_group = "attribute_not_exists(#groups.#group)";
+        let key = Key::member(group, device);
+        let writes = vec![
+            write::delete(self.table(), &key, PRESENT, &Terms::default()),
+            self.counting_members(group, device, -1),
+            write::check(self.table(), &Key::device(device), without_group, &terms),
+            self.deleted_at(group, order),
+        ];
+        // If another command has removed the member, nothing is left to do.
+        self.commit(writes).await?;
+        Ok(())
     }
 
     fn removing_member(&self, group: &GroupName, device: &DeviceId) -> [TransactWriteItem; 2] {
@@ -87,9 +116,11 @@ impl Records {
         ]
     }
 
-    /// Returns the write that removes a device from the members of a group.
+    /// Returns the write that removes a device from the list of a group's members.
+    ///
+    /// The update of the device in the same transaction has the condition that the device is a
+    /// member. So a list that has lost the device does not refuse the transaction.
     pub(super) fn leaving(&self, group: &GroupName, device: &DeviceId) -> TransactWriteItem {
-        let key = Key::member(group, device);
-        write::delete(self.table(), &key, PRESENT, &Terms::default())
+        write::remove(self.table(), &Key::member(group, device))
     }
 }

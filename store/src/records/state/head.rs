@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::PackageId;
-use packcast_protocol::state::{KeyListId, SignedKeyList};
+use packcast_protocol::state::{CommitId, KeyListId, SignedKeyList};
 use serde::{Deserialize, Serialize};
 
 use super::super::commit::Commit;
@@ -16,6 +16,9 @@ use super::commits::OrderedCommit;
 
 /// Attribute of the head with the id of its commit.
 const ID: &str = "id";
+
+/// Attribute with the commit up to which all records are complete.
+const COMMIT: &str = "commit";
 
 /// The current commit of a target, which its reader has yet to verify.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +46,9 @@ pub struct HeadChange<'a> {
     /// Packages that the commit newly assigns, at most [`HeadChange::MAX_PACKAGES`]. None of them
     /// may be deleted.
     pub assigned: &'a [PackageId],
-    /// A key list that belongs to the commit.
-    pub list: Option<(KeyListId, &'a SignedKeyList)>,
+    /// Key lists that belong to the commit, in the order of their serial numbers. A commit that
+    /// assigns packages has at most one, because a transaction has 100 writes.
+    pub lists: &'a [(KeyListId, &'a SignedKeyList)],
 }
 
 /// Outcome of a change of the head.
@@ -56,14 +60,17 @@ pub enum HeadChanged {
     OtherHead,
     /// Nothing was written: this package was deleted, or it does not exist.
     Deleted(PackageId),
-    /// Nothing was written: the commit or the key list is on record already.
+    /// Nothing was written: the commit or a key list is on record already.
     Exists,
 }
 
-/// The number of changes of the head whose records are complete.
-#[derive(Debug, Default, Deserialize)]
-struct RecordedItem {
-    order: u64,
+/// The head up to which all records are complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedHead {
+    /// Number of changes of this head.
+    pub order: u64,
+    /// The commit that became the head with this order. Nobody can name a later one in advance.
+    pub commit: CommitId,
 }
 
 impl HeadChange<'_> {
@@ -74,7 +81,7 @@ impl HeadChange<'_> {
     /// Returns the head after the change.
     fn head(&self) -> Head {
         let replaced = self.replaced;
-        let list = self.list.as_ref().map(|(id, _)| *id);
+        let list = self.lists.last().map(|(id, _)| *id);
         Head {
             commit: self.commit.clone(),
             order: replaced.map_or(0, |head| head.order) + 1,
@@ -107,8 +114,8 @@ impl Records {
         let mut writes = vec![self.swap(change.replaced, &head)];
         writes.extend(change.assigned.iter().map(|id| self.not_deleted(*id)));
         writes.push(write::create(self.table(), ordered.item()));
-        let list = change.list.as_ref();
-        writes.extend(list.map(|(id, signed)| self.adding_list(id, signed)));
+        let lists = change.lists.iter();
+        writes.extend(lists.map(|(id, signed)| self.adding_list(id, signed)));
         let refused = match self.commit(writes).await? {
             Commit::Done => return Ok(HeadChanged::Done(head)),
             Commit::Refused(refused) => refused,
@@ -123,24 +130,42 @@ impl Records {
         Ok(deleted.map_or(HeadChanged::Exists, |(id, _)| HeadChanged::Deleted(*id)))
     }
 
-    /// Returns the number of changes of the head whose records are complete, 0 before the first.
-    pub async fn recorded_changes(&self) -> Result<u64, RecordsError> {
-        let recorded: Option<RecordedItem> = self.get(&Key::recorded_changes()).await?;
-        Ok(recorded.unwrap_or_default().order)
+    /// Returns the head up to which all records are complete. `None` before the first.
+    pub async fn recorded_head(&self) -> Result<Option<RecordedHead>, RecordsError> {
+        self.get(&Key::recorded_head()).await
     }
 
-    /// Records that the records of all changes of the head up to this number are complete.
+    /// Records that all records up to this head are complete.
     ///
-    /// If the number on record is greater already, nothing changes.
-    pub async fn record_changes(&self, order: u64) -> Result<(), RecordsError> {
+    /// If a later head is on record already, nothing changes.
+    pub async fn record_head(&self, head: &RecordedHead) -> Result<(), RecordsError> {
+        let terms = Terms::default()
+            .name(ORDER)
+            .name(COMMIT)
+            .value("order", item::number(&head.order))
+            .value("commit", item::attribute(&head.commit));
+        let condition = "attribute_not_exists(#order) OR #order < :order";
+        let update = "SET #order = :order, #commit = :commit";
+        self.change(&Key::recorded_head(), update, condition, &terms)
+            .await?;
+        Ok(())
+    }
+
+    /// Records that all records up to this head are complete, in place of a forged statement.
+    ///
+    /// The head may be earlier than one that another command has recorded meanwhile: the next
+    /// command then completes the records after it again.
+    pub async fn replace_recorded_head(&self, head: &RecordedHead) -> Result<(), RecordsError> {
+        self.put(Key::recorded_head().item(head)).await?;
+        Ok(())
+    }
+
+    /// Returns the check that the head is the one with this order.
+    pub(in super::super) fn at_head(&self, order: u64) -> TransactWriteItem {
         let terms = Terms::default()
             .name(ORDER)
             .value("order", item::number(&order));
-        let condition = "attribute_not_exists(#order) OR #order < :order";
-        let key = Key::recorded_changes();
-        self.change(&key, "SET #order = :order", condition, &terms)
-            .await?;
-        Ok(())
+        write::check(self.table(), &Key::head(), "#order = :order", &terms)
     }
 
     fn swap(&self, replaced: Option<&Head>, head: &Head) -> TransactWriteItem {

@@ -36,6 +36,7 @@ fn device_record() -> DeviceRecord {
         last_seen: AT,
         inventory_asked: Some(AT),
         inventory_received: None,
+        machine: None,
         budget: WriteBudget::default(),
     }
 }
@@ -49,6 +50,8 @@ fn open_task(state: TaskState) -> OpenTask {
         force: false,
         direct: true,
         mandate: Some(1_795_000_000),
+        group_mandate: None,
+        used: BTreeSet::new(),
         assigned_at: AT,
     }
 }
@@ -93,6 +96,7 @@ fn finished_task() -> FinishedTask {
         detail: None,
         output_tail: Some("disk full\n".to_owned()),
         mandate: Some(1_795_000_000),
+        used: BTreeSet::new(),
         finished_at: AT,
     }
 }
@@ -120,7 +124,11 @@ fn package_record() -> PackageRecord {
             },
             command: "setup.exe /S".parse().unwrap(),
         },
+        platform: packcast_protocol::manifest::Platform::Windows,
         success_codes: BTreeSet::from([0, 3010]),
+        reboot_codes: BTreeSet::from([1641]),
+        timeout_s: 7200,
+        rerun_after_interruption: false,
         audience: packcast_protocol::manifest::Audience::Any,
         windows: packcast_protocol::WindowsTerms::default(),
         content: digest,
@@ -129,9 +137,12 @@ fn package_record() -> PackageRecord {
         state: PackageState::Published(Published {
             manifest: digest,
             signature: digest,
+            signer: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
+                .parse()
+                .unwrap(),
             md5: Some(Md5Digest::from_bytes([0x22; 16])),
             fragments: 12,
-            expires: AT,
+            expires: Some(AT),
             published_at: AT,
         }),
         active: true,
@@ -258,9 +269,13 @@ fn every_key_and_item() {
       id: "1795327754"
       locations: [{location: "cdn.example.net/ocs", name: "main"}]
       name: "vlc"
+      platform: "windows"
       priority: 5
-      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, signature: "1111111111111111111111111111111111111111111111111111111111111111", state: "published"}
+      reboot_codes: [1641]
+      rerun_after_interruption: false
+      state: {expires: 1795000000, fragments: 12, manifest: "1111111111111111111111111111111111111111111111111111111111111111", md5: "22222222222222222222222222222222", published_at: 1795000000, signature: "1111111111111111111111111111111111111111111111111111111111111111", signer: "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3", state: "published"}
       success_codes: [0, 3010]
+      timeout_s: 7200
       version: "3.0.21"
     CATALOG | PACKAGE#1795327754
       id: "1795327754"

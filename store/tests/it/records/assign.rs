@@ -1,5 +1,7 @@
 //! Records of assignments and announcements.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::join_all;
 use packcast_protocol::UnixTime;
 use packcast_rollout::assign::AssignOutcome;
@@ -29,6 +31,8 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         force: false,
         direct: true,
         mandate: Some(head.commit.id.number),
+        group_mandate: None,
+        used: BTreeSet::new(),
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));
@@ -106,6 +110,7 @@ async fn a_failed_package_is_assigned_again_as_the_next_attempt(service: Service
         succeeded,
         failed,
         cancelled: 0,
+        not_applicable: 0,
         withdrawn: 0,
     };
     let tally = || table.records.tally(package.id);
@@ -153,7 +158,7 @@ async fn a_successful_package_is_assigned_again_only_with_force(service: Service
     let done = table.records.finished(&device, package.id).await.unwrap();
     assert_eq!(
         assign(false).await.unwrap(),
-        AssignOutcome::AlreadyDone(done.unwrap())
+        AssignOutcome::AlreadyDone(Box::new(done.unwrap()))
     );
     assert_eq!(
         assign(true).await.unwrap(),

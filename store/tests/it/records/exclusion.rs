@@ -1,6 +1,7 @@
 //! Blocked and removed devices: nothing is announced to them, and a removal leaves nothing behind.
 
 use futures_util::future::join_all;
+use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::{DeviceRecord, PackageRecord};
@@ -158,6 +159,7 @@ impl Full {
             (None, Vec::new())
         );
         assert!(device_state.excluded.unwrap().is_removed());
+        assert_eq!(device_state.waits, []);
     }
 }
 
@@ -193,6 +195,15 @@ async fn a_removed_device_leaves_a_tombstone_only(service: Service) {
         .await
         .unwrap();
     let known = records.device_state(device).await.unwrap().device.unwrap();
+    let waits = [WaitingPackage {
+        package: packages[0].id,
+        attempt: 1,
+        reason: WaitWord::CommitExpired,
+        until: None,
+    }];
+    let written = records.write_check_in_and_waits(&known, Some(&known), Some(&waits));
+    assert_eq!(written.await.unwrap(), CheckInWritten::Written);
+    assert_eq!(records.device_state(device).await.unwrap().waits, waits);
     remove(records, device).await.unwrap();
     full.expect_gone(records).await;
     // No request that was decided before brings the device back.

@@ -102,6 +102,7 @@ async fn the_tally_is_correct_whatever_fails(service: Service) {
             succeeded: 6,
             failed: 2,
             cancelled: 0,
+            not_applicable: 0,
             withdrawn: 0,
         };
         let tally = table.records.tally(package.id).await.unwrap();

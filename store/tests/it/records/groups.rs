@@ -38,6 +38,18 @@ async fn join(table: &Table, device: &DeviceId, name: &str) {
     assert_eq!(joined.unwrap(), Joined::New);
 }
 
+#[tokio::test]
+async fn a_key_that_is_given_twice_is_read_once() {
+    let table = with_groups(Service::Embedded, 370, &["lab"]).await;
+    let device = table.device(1).await;
+    join(&table, &device, "lab").await;
+    let twice = [device.clone(), device.clone()];
+    let memberships = table.records.memberships(&twice).await.unwrap();
+    assert_eq!(memberships.len(), 1);
+    let groups = [group("lab"), group("lab")];
+    assert_eq!(table.records.group_states(&groups).await.unwrap().len(), 1);
+}
+
 /// Assigns a package and unassigns it, and returns the cost of each change.
 async fn costs(table: &Table, group: &GroupName, package: &PackageRecord) -> [Usage; 2] {
     let records = &table.records;
@@ -288,6 +300,7 @@ impl Moving {
             paused: &[],
         };
         let situation = |_| PackageOnDevice {
+            system: packcast_rollout::DeviceSystem::Unknown,
             is_known: true,
             open: self.device_state.tasks.first().cloned(),
             ..PackageOnDevice::default()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use packcast_protocol::state::document::DeviceGroups;
 use packcast_protocol::state::{
-    DeviceDocument, Document, Entries, GroupDocument, StateEntry, Terms,
+    DeviceDocument, Document, Entries, GroupDocument, NodeHash, StateEntry, Terms,
 };
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::assign::AssignOutcome;
@@ -14,8 +14,9 @@ use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::records::{
     Announced, Announcing, DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected,
-    GroupTarget, RecordedLeaf,
+    GroupTarget, HeadChange, RecordedLeaf,
 };
+use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::raw::RawEngine;
 use packcast_testing::service::Service;
@@ -125,8 +126,24 @@ const WRITTEN: GroupProjected = GroupProjected::Written {
     },
 };
 
-/// Puts an empty group on record, at order 1.
+/// Puts a head with a high order on record, so that no order of a test is above it.
+async fn with_head(table: &Table) {
+    let commit = commit_after(None, NodeHash::EMPTY, NOW);
+    let change = HeadChange {
+        replaced: None,
+        commit: &commit,
+        assigned: &[],
+        lists: &[],
+    };
+    table.records.change_head(change).await.unwrap();
+    let mut head = table.item("HEAD", "HEAD").await;
+    head["order"]["N"] = "50".into();
+    table.put(&head).await;
+}
+
+/// Puts an empty group on record, at order 1 of 50.
 async fn with_lab(table: &Table, created: u64) {
+    with_head(table).await;
     let document = group_document(created, &[]);
     let projected = project_group(table, "lab", Some(&document), 1).await;
     assert_eq!(projected, WRITTEN);
@@ -145,7 +162,8 @@ async fn project(
     let mut projected = projected.unwrap();
     projected.sort_by_key(|(device, _)| *device);
     assert_eq!(projected.len(), devices.len());
-    projected.into_iter().map(|(_, outcome)| outcome).collect()
+    let outcomes = projected.into_iter().map(|(_, outcome)| outcome);
+    outcomes.collect::<Result<_, _>>().unwrap()
 }
 
 async fn project_one(table: &Table, device: &DeviceId, leaf: &Leaf, order: u64) -> DeviceProjected {
@@ -227,6 +245,7 @@ async fn a_group_follows_its_document(service: Service) {
 
 async fn a_writer_of_an_earlier_order_is_refused(service: Service) {
     let table = Table::without_target_on(service, 401).await;
+    with_head(&table).await;
     let vlc = table.package("vlc", 5).await;
     let with_package = group_document(9, &[(&vlc, 10)]);
     let without = group_document(9, &[]);
@@ -411,7 +430,14 @@ async fn records_are_complete_although_many_requests_fail(service: Service) {
     let write = async |devices: &[DeviceId], leaf: &Leaf, order| {
         let targets: Vec<_> = devices.iter().map(|it| leaf.target(it)).collect();
         let records = &table.records;
-        until_answered(async || records.project_devices(&targets, order, NOW, &|_| {}).await).await;
+        until_answered(async || {
+            let projected = records
+                .project_devices(&targets, order, NOW, &|_| {})
+                .await?;
+            let outcomes = projected.into_iter().map(|(_, outcome)| outcome);
+            outcomes.collect::<Result<Vec<_>, _>>()
+        })
+        .await;
     };
     tokio::join!(
         write(&devices, &joins, 2),

@@ -187,6 +187,7 @@ async fn a_held_task_does_not_end_as_an_announced_one(service: Service) {
         succeeded: 1,
         failed: 0,
         cancelled: 0,
+        not_applicable: 0,
         withdrawn: 0,
     };
     assert_eq!(records.tally(package.id).await.unwrap(), expected);

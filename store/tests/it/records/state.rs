@@ -11,7 +11,7 @@ use packcast_protocol::state::{
 };
 use packcast_store::Records;
 use packcast_store::records::{
-    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, ServiceTime,
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, RecordedHead, ServiceTime,
 };
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
@@ -24,7 +24,7 @@ fn first_commit(commit: &CommitRecord) -> HeadChange<'_> {
         replaced: None,
         commit,
         assigned: &[],
-        list: None,
+        lists: &[],
     }
 }
 
@@ -194,7 +194,7 @@ async fn key_lists_are_in_the_order_of_their_serial_numbers(service: Service) {
     let (id, signed) = list(11);
     let change = HeadChange {
         replaced: Some(&head),
-        list: Some((id, &signed)),
+        lists: &[(id, &signed)],
         ..first_commit(&commit)
     };
     let next = changed(&table, change).await;
@@ -203,7 +203,7 @@ async fn key_lists_are_in_the_order_of_their_serial_numbers(service: Service) {
     let commit = commit_after(Some(&next), root(2), NOW);
     let change = HeadChange {
         replaced: Some(&next),
-        list: Some((id, &signed)),
+        lists: &[(id, &signed)],
         ..first_commit(&commit)
     };
     assert_eq!(
@@ -221,18 +221,26 @@ async fn key_lists_are_in_the_order_of_their_serial_numbers(service: Service) {
     );
 }
 
-async fn the_number_of_recorded_changes_never_falls(service: Service) {
+async fn a_recorded_head_is_replaced_by_later_ones(service: Service) {
     let (table, _) = with_head(service, 205).await;
     let records = &table.records;
-    assert_eq!(records.recorded_changes().await.unwrap(), 0);
+    assert_eq!(records.recorded_head().await.unwrap(), None);
+    let head = |order: u8| RecordedHead {
+        order: order.into(),
+        commit: commit_after(None, root(order), NOW).id,
+    };
     table.faults.set_rates(FaultRates {
         update_conflicts: 300,
         ..FaultRates::default()
     });
     for (order, expected) in [(3, 3), (2, 3), (7, 7), (7, 7)] {
-        records.record_changes(order).await.unwrap();
-        assert_eq!(records.recorded_changes().await.unwrap(), expected);
+        records.record_head(&head(order)).await.unwrap();
+        let recorded = records.recorded_head().await.unwrap();
+        assert_eq!(recorded, Some(head(expected)));
     }
+    // A forged one is replaced in any case.
+    records.replace_recorded_head(&head(2)).await.unwrap();
+    assert_eq!(records.recorded_head().await.unwrap(), Some(head(2)));
     assert!(table.faults.injected().update_conflicts > 0);
 }
 
@@ -339,7 +347,7 @@ packcast_testing::on_each_service! {
     a_head_that_was_put_back_is_recognised_by_its_order
     a_commit_does_not_assign_a_deleted_package
     key_lists_are_in_the_order_of_their_serial_numbers
-    the_number_of_recorded_changes_never_falls
+    a_recorded_head_is_replaced_by_later_ones
     a_stored_tree_is_read_and_changed_page_by_page
     contents_are_complete_although_many_requests_fail
     a_document_with_another_digest_than_its_key_is_an_error

@@ -77,7 +77,7 @@ impl FakeRuntime {
             .env("AWS_ACCESS_KEY_ID", "none")
             .env("AWS_SECRET_ACCESS_KEY", "none")
             .env("PACKCAST_TABLE", "none")
-            .env("PACKCAST_PASS_KEY", "0".repeat(64))
+            .env("PACKCAST_PASS_KEY", "1".repeat(64))
             .env("PACKCAST_TRUST", TRUST)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

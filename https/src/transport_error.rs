@@ -6,9 +6,11 @@ use std::iter::successors;
 
 use packcast_protocol::with_causes;
 
+use crate::tls_failure::TlsFailure;
+
 /// The reason why a location sent no answer, or only a part of it.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub(crate) enum TransportError {
+pub enum TransportError {
     #[error("DNS: cannot resolve the name: {0}")]
     Name(String),
     #[error("connection refused")]
@@ -20,7 +22,7 @@ pub(crate) enum TransportError {
     #[error("timed out while waiting for data")]
     Timeout,
     #[error("TLS: {0}")]
-    Tls(rustls::Error),
+    Tls(TlsFailure),
     #[error("redirect not followed: {0}")]
     Redirect(String),
     #[error("connection lost: {0}")]
@@ -30,10 +32,11 @@ pub(crate) enum TransportError {
 }
 
 impl TransportError {
-    pub(crate) fn of(error: &reqwest::Error) -> Self {
+    /// Returns the reason for the error of a request.
+    pub fn of(error: &reqwest::Error) -> Self {
         let last = || causes(error).last().unwrap_or(error).to_string();
         if let Some(tls) = causes(error).find_map(<dyn Error>::downcast_ref) {
-            return Self::Tls(rustls::Error::clone(tls));
+            return Self::Tls(TlsFailure::of(tls));
         }
         if error.is_dns() {
             return Self::Name(last());
@@ -94,7 +97,7 @@ mod tests {
             TransportError::Unreachable(detail()),
             TransportError::ConnectTimeout,
             TransportError::Timeout,
-            TransportError::Tls(rustls::Error::General(detail())),
+            TransportError::Tls(TlsFailure::Expired),
             TransportError::Redirect(detail()),
             TransportError::Lost(detail()),
             TransportError::Other(detail()),
@@ -106,7 +109,7 @@ mod tests {
         unreachable: detail
         timed out while connecting
         timed out while waiting for data
-        TLS: unexpected error: detail
+        TLS: the server's certificate has expired: renew it, or correct the clock of this machine
         redirect not followed: detail
         connection lost: detail
         detail

@@ -1,0 +1,78 @@
+//! The answer to a Packcast agent that is about to begin with a package.
+//!
+//! The answer costs one Query and no write. Everything else is at most a minute old: the head with the
+//! mark of a paused target, the package, and the groups. So a command that stops something is complete
+//! for devices that were told before when its caches have passed.
+
+use packcast_protocol::api::{BeginReply, BeginRequest, HoldWord};
+use packcast_protocol::{DeviceId, UnixTime};
+use packcast_rollout::begin::{BeginRecords, hold};
+use packcast_rollout::{GroupState, PackageRecord};
+use packcast_store::RecordsError;
+use packcast_store::records::DeviceState;
+
+use crate::device_access::{DeviceError, admitted_state};
+use crate::{CheckInFunction, log_name};
+
+/// Answers if a device may begin with a package.
+pub(crate) async fn answer(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    asked: &BeginRequest,
+    now: UnixTime,
+) -> Result<BeginReply, DeviceError> {
+    let device_state = admitted_state(function, device).await?;
+    let reason = reason(function, device, &device_state, asked, now).await?;
+    let (host, name) = (
+        log_name::host(&device_state),
+        log_name::package(function, asked.id),
+    );
+    let (package, attempt) = (asked.id, asked.attempt);
+    Ok(match reason {
+        None => {
+            tracing::info!(%host, %name, %device, %package, attempt, "the device may begin");
+            BeginReply::Go
+        }
+        Some(reason) => {
+            tracing::info!(%host, %name, %device, %package, attempt, ?reason, "the device has to wait");
+            BeginReply::Wait { reason }
+        }
+    })
+}
+
+/// Returns the reason for which the device waits; `None` if it may begin.
+async fn reason(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    device_state: &DeviceState,
+    asked: &BeginRequest,
+    now: UnixTime,
+) -> Result<Option<HoldWord>, RecordsError> {
+    let records = &function.records;
+    let commit = asked.commit.number;
+    if let Some(reason) = function.state.hold(records, commit, now).await? {
+        return Ok(Some(reason));
+    }
+    let decide = |package: Option<PackageRecord>, groups: &[GroupState]| {
+        let records = BeginRecords {
+            device,
+            tasks: &device_state.tasks,
+            package: package.as_ref(),
+            memberships: &device_state.memberships,
+            groups,
+        };
+        hold(asked, &records)
+    };
+    let memberships = &device_state.memberships;
+    let package = function.packages.one(records, asked.id, now).await?;
+    let groups = function.groups.states(records, memberships, now).await?;
+    if decide(package, &groups).is_none() {
+        return Ok(None);
+    }
+    // Another instance of the function may have announced a package that was assigned or activated
+    // after this one had read it. So no device waits because of a cached record.
+    function.packages.invalidate(asked.id);
+    let package = function.packages.one(records, asked.id, now).await?;
+    let groups = function.groups.current_states(records, memberships, now);
+    Ok(decide(package, &groups.await?))
+}

@@ -1,0 +1,94 @@
+//! Pauses a whole target: no package is announced, and no device begins with one.
+//!
+//! The pause is a mark in the table that nobody signs. It only stops, so an attacker who controls the
+//! table gains nothing by it.
+
+pub use packcast_store::records::Pause;
+use serde::Serialize;
+
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::stopping::complete_in_s;
+use crate::target::Target;
+use crate::text::time;
+
+/// The result of a command that pauses or resumes a target.
+#[derive(Debug, Serialize)]
+pub struct PauseChange {
+    /// The pause of the target now; `None` if the target is not paused.
+    pub pause: Option<Pause>,
+    /// `false` if the target was paused, or not paused, already.
+    pub changed: bool,
+    /// Seconds until every function knows of the change.
+    pub complete_in_s: u64,
+}
+
+/// Pauses a target. An earlier pause stays.
+pub async fn pause(target: &Target) -> Result<PauseChange, Failure> {
+    let records = &target.records;
+    let before = records.pause().await?;
+    let pause = records
+        .begin_pause(&Pause {
+            since: now(),
+            user: target.author.user.clone(),
+            host: target.author.host.clone(),
+        })
+        .await?;
+    Ok(PauseChange {
+        pause: Some(pause),
+        changed: before.is_none(),
+        complete_in_s: complete_in_s(target),
+    })
+}
+
+/// Ends the pause of a target.
+pub async fn resume(target: &Target) -> Result<PauseChange, Failure> {
+    let before = target.records.pause().await?;
+    target.records.end_pause().await?;
+    Ok(PauseChange {
+        pause: None,
+        changed: before.is_some(),
+        complete_in_s: complete_in_s(target),
+    })
+}
+
+/// Returns the pause of a target; `None` if the target is not paused.
+pub async fn current(target: &Target) -> Result<Option<Pause>, Failure> {
+    Ok(target.records.pause().await?)
+}
+
+/// Writes a pause, such as `since 2026-11-22 21:55:00 UTC, by mia on desk`.
+pub fn words(pause: &Pause) -> String {
+    let since = format!("since {}", time(pause.since));
+    match (pause.user.as_str(), pause.host.as_str()) {
+        ("", "") => since,
+        ("", host) => format!("{since}, from {host}"),
+        (user, "") => format!("{since}, by {user}"),
+        (user, host) => format!("{since}, by {user} on {host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::UnixTime;
+
+    use super::*;
+
+    #[test]
+    fn a_pause_names_its_time_and_author() {
+        let authors = [("mia", "desk"), ("mia", ""), ("", "desk"), ("", "")];
+        let lines = authors.map(|(user, host)| {
+            words(&Pause {
+                since: UnixTime(1_795_000_000),
+                user: user.to_owned(),
+                host: host.to_owned(),
+            })
+        });
+        insta::assert_snapshot!(lines.join("\n"), @"
+        since 2026-11-18 11:06:40 UTC, by mia on desk
+        since 2026-11-18 11:06:40 UTC, by mia
+        since 2026-11-18 11:06:40 UTC, from desk
+        since 2026-11-18 11:06:40 UTC
+        ");
+    }
+}

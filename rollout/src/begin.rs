@@ -1,0 +1,194 @@
+//! The answer to a device that is about to begin with a package, by the records.
+
+use packcast_protocol::api::{BeginRequest, HoldWord};
+use packcast_protocol::state::Mandate;
+use packcast_protocol::{Assignee, DeviceId};
+
+use crate::group::GroupState;
+use crate::membership::Memberships;
+use crate::record::{OpenTask, PackageRecord, TaskState};
+
+/// The records that decide if a device may begin with a package.
+#[derive(Clone, Copy, Debug)]
+pub struct BeginRecords<'a> {
+    pub device: &'a DeviceId,
+    /// Open tasks of the device.
+    pub tasks: &'a [OpenTask],
+    /// The package; `None` if it has no record.
+    pub package: Option<&'a PackageRecord>,
+    pub memberships: &'a Memberships,
+    /// States of the device's groups.
+    pub groups: &'a [GroupState],
+}
+
+/// Returns the reason for which the device does not begin; `None` if it may begin.
+///
+/// The device begins if its attempt is announced, the package is active, and the device itself or one
+/// of its groups still has the package. The device compares the numbers of the assignments with the
+/// signed state, so the records decide on the assignees only.
+pub fn hold(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<HoldWord> {
+    let mut tasks = records.tasks.iter();
+    let announced = tasks.find(|task| {
+        let is_announced = matches!(task.state, TaskState::Announced { .. });
+        task.package == asked.id && task.attempt == asked.attempt && is_announced
+    });
+    let Some(task) = announced else {
+        return Some(HoldWord::Withdrawn);
+    };
+    let is_active = |package: &PackageRecord| {
+        package.active && package.published().is_some() && !package.is_deleted()
+    };
+    if !records.package.is_some_and(is_active) {
+        return Some(HoldWord::Inactive);
+    }
+    let mut mandates = asked.mandates.as_slice().iter();
+    let is_assigned = mandates.any(|mandate| has(mandate, task, records));
+    (!is_assigned).then_some(HoldWord::Withdrawn)
+}
+
+/// Returns true if the assignee of a mandate has the package of a task.
+fn has(mandate: &Mandate, task: &OpenTask, records: &BeginRecords<'_>) -> bool {
+    match &mandate.assignee {
+        Assignee::Device(agent) => task.direct && *records.device == DeviceId::Agent(agent.clone()),
+        Assignee::Group(group) => {
+            let mut groups = records.groups.iter();
+            records.memberships.includes(group)
+                && groups.any(|it| it.group == *group && it.assignment(task.package).is_some())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_protocol::state::CommitId;
+    use packcast_protocol::state::exchange::UsedMandates;
+    use packcast_protocol::{AgentId, GroupName, Sha256Digest, UnixTime};
+
+    use super::*;
+    use crate::group::GroupAssignment;
+    use crate::record::tests::{package, task};
+
+    const NOW: UnixTime = UnixTime(1_795_000_000);
+
+    fn agent(n: u8) -> AgentId {
+        AgentId::of_public_key(&[n; 32])
+    }
+
+    fn of_group(name: &str) -> Assignee {
+        Assignee::Group(name.parse().unwrap())
+    }
+
+    fn asked(attempt: u32, assignees: &[Assignee]) -> BeginRequest {
+        let mandate = |assignee: &Assignee| Mandate {
+            assignee: assignee.clone(),
+            seq: 7,
+        };
+        BeginRequest {
+            id: package(1).id,
+            attempt,
+            commit: CommitId {
+                number: 9,
+                digest: Sha256Digest::of(b""),
+            },
+            mandates: UsedMandates::first(assignees.iter().map(mandate)),
+        }
+    }
+
+    fn announced(direct: bool) -> OpenTask {
+        OpenTask {
+            direct,
+            state: TaskState::Announced { announced_at: NOW },
+            ..task(1, 5)
+        }
+    }
+
+    /// Returns a group, with the package if `has` is set.
+    fn group(name: GroupName, has: bool) -> GroupState {
+        let mut state = GroupState::new(name, 3, NOW);
+        let package = package(1);
+        state.assignments.extend(has.then(|| GroupAssignment {
+            package: package.id,
+            manifest: Sha256Digest::of(b""),
+            priority: package.priority,
+            seq: 3,
+            force: false,
+            mandate: Some(7),
+            assigned_at: NOW,
+        }));
+        state
+    }
+
+    fn answer(
+        asked: &BeginRequest,
+        tasks: &[OpenTask],
+        package: Option<&PackageRecord>,
+        groups: &[GroupState],
+    ) -> Option<HoldWord> {
+        let records = BeginRecords {
+            device: &DeviceId::Agent(agent(1)),
+            tasks,
+            package,
+            memberships: &Memberships::default(),
+            groups,
+        };
+        hold(asked, &records)
+    }
+
+    #[test]
+    fn a_device_begins_with_an_announced_active_assigned_package() {
+        let own = Assignee::Device(agent(1));
+        let (asked, active) = (asked(1, &[own]), package(1));
+        let check = |tasks: &[OpenTask], package: Option<&PackageRecord>, expected| {
+            assert_eq!(answer(&asked, tasks, package, &[]), expected, "{tasks:?}");
+        };
+        check(&[announced(true)], Some(&active), None);
+        let (withdrawn, inactive) = (Some(HoldWord::Withdrawn), Some(HoldWord::Inactive));
+        check(&[], Some(&active), withdrawn);
+        let later = OpenTask {
+            attempt: 2,
+            ..announced(true)
+        };
+        check(&[later], Some(&active), withdrawn);
+        let states = [
+            TaskState::Pending,
+            TaskState::Withdrawn { announced_at: NOW },
+        ];
+        for state in states {
+            let task = OpenTask {
+                state,
+                ..announced(true)
+            };
+            check(&[task], Some(&active), withdrawn);
+        }
+        check(&[announced(true)], None, inactive);
+        let deactivated = PackageRecord {
+            active: false,
+            ..active.clone()
+        };
+        check(&[announced(true)], Some(&deactivated), inactive);
+    }
+
+    #[test]
+    fn the_assignee_still_has_the_package() {
+        let active = package(1);
+        let all = |has| group(GroupName::all(), has);
+        let lab = || group("lab".parse().unwrap(), true);
+        let check = |direct, assignee: Assignee, groups: &[GroupState], may: bool| {
+            let asked = asked(1, std::slice::from_ref(&assignee));
+            let held = answer(&asked, &[announced(direct)], Some(&active), groups);
+            let expected = (!may).then_some(HoldWord::Withdrawn);
+            assert_eq!(held, expected, "{assignee} {groups:?}");
+        };
+        check(true, Assignee::Device(agent(1)), &[], true);
+        check(false, Assignee::Device(agent(1)), &[all(true)], false);
+        check(true, Assignee::Device(agent(2)), &[all(true)], false);
+        check(false, of_group("all"), &[all(true)], true);
+        check(false, of_group("all"), &[all(false)], false);
+        check(false, of_group("all"), &[], false);
+        // The device is not in this group.
+        check(false, of_group("lab"), &[lab()], false);
+        let none = asked(1, &[]);
+        let held = answer(&none, &[announced(true)], Some(&active), &[all(true)]);
+        assert_eq!(held, Some(HoldWord::Withdrawn));
+    }
+}

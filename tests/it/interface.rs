@@ -1,0 +1,223 @@
+//! The interface for scripts: exit codes, fields of JSON and columns of CSV, as in
+//! `docs/interface.md`.
+//!
+//! Each command runs with `--format json`, and the paths of its fields are compared with the
+//! document. `UPDATE_INTERFACE=1` writes the paths into the document; the meaning of each new name is
+//! written by hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use packcast_tests::process::Ran;
+use packcast_tests::world::World;
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+const BEGIN: &str = "<!-- fields: written by the test of the interface -->\n";
+const END: &str = "<!-- end of fields -->";
+
+/// A key that no world has.
+const OTHER_KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+
+/// The fields of each command.
+#[derive(Default)]
+struct Fields(BTreeMap<&'static str, BTreeSet<String>>);
+
+impl Fields {
+    /// Runs a command with any exit code, and collects the fields of its result.
+    fn run(&mut self, world: &World, command: &'static str, arguments: &[&str]) {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let line = [&words[..], arguments, &["--format", "json"]].concat();
+        let ran = Ran::of(&mut world.command(&line));
+        let result: Value = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{line:?}: {error}: {ran:#?}"));
+        collect(&result, "", self.0.entry(command).or_default());
+    }
+
+    /// Writes the fields as a part of the document.
+    fn text(&self) -> String {
+        let commands = self.0.iter().map(|(command, fields)| {
+            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            format!("### {command}\n\n```text\n{}\n```\n\n", fields.join("\n"))
+        });
+        commands.collect()
+    }
+
+    /// Returns the names of all fields.
+    fn names(&self) -> BTreeSet<&str> {
+        let fields = self.0.values().flatten();
+        let parts = fields.flat_map(|path| path.split('.'));
+        let names = parts.map(|part| part.trim_end_matches("[]"));
+        names
+            .filter(|name| !name.is_empty() && *name != "<id>")
+            .collect()
+    }
+}
+
+/// Collects the paths of a value. An array is `[]`, and a key that is the id of a package `<id>`.
+fn collect(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let is_id = name.bytes().all(|byte| byte.is_ascii_digit());
+                let name = if is_id { "<id>" } else { name };
+                let path = if path.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{path}.{name}")
+                };
+                collect(value, &path, paths);
+            }
+        }
+        Value::Array(values) => {
+            let path = format!("{path}[]");
+            for value in values {
+                collect(value, &path, paths);
+            }
+        }
+        _ => {
+            paths.insert(path.to_owned());
+        }
+    }
+}
+
+fn document() -> (std::path::PathBuf, String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/interface.md");
+    let text = fs::read_to_string(&path).unwrap();
+    (path, text)
+}
+
+/// Runs every command on a world, so that each field of a result has a value once.
+fn all_fields() -> Fields {
+    let world = World::start(PROGRAM);
+    let mut fields = Fields::default();
+    let devices = ["web01", "web02", "web03"].map(|name| world.device(name));
+    let [first, second, third] = [0, 1, 2].map(|index| devices[index].id());
+    let folder = world.path("site");
+    fs::create_dir(&folder).unwrap();
+    fs::write(Path::new(&folder).join("index.html"), "site").unwrap();
+    let site = [
+        "--name",
+        "site",
+        "--version",
+        "1",
+        "--action",
+        "store",
+        "--path",
+    ];
+    let dialogue = [
+        "--notify",
+        "Soon",
+        "--notify-done",
+        "Done",
+        "--not-before",
+        "2026-12-01",
+    ];
+    let more = ["--afterwards", "reboot", "--expires-in", "90d", &folder];
+    let target = world.path("target");
+    let publish = [&site[..], &[target.as_str()], &dialogue, &more].concat();
+    fields.run(&world, "publish", &publish);
+    fields.run(&world, "activate", &["site@1"]);
+    fields.run(&world, "deactivate", &["site@1"]);
+    world.execute("tool", "echo running; exit 7");
+    world.execute("late", "true");
+    world.execute("audience", "true");
+    fields.run(&world, "group create", &["lab"]);
+    fields.run(
+        &world,
+        "group add",
+        &["lab", "--device", first, "--device", "nobody"],
+    );
+    fields.run(
+        &world,
+        "group pacing",
+        &["lab", "--fragment-pause", "2s", "--cycle-pause", "5s"],
+    );
+    fields.run(&world, "location add", &["mirror", "mirror.example.net"]);
+    fields.run(&world, "group prefer", &["lab", "--location", "mirror"]);
+    let assign = |package: &'static str| [package, "--device", first, "--device", second];
+    fields.run(&world, "assign", &assign("tool@1"));
+    fields.run(&world, "assign", &["late@1", "--group", "lab"]);
+    fields.run(&world, "explain", &[first, "tool@1"]);
+    devices[0].run();
+    fields.run(&world, "assign", &assign("late@1"));
+    fields.run(&world, "explain", &[first, "tool@1"]);
+    fields.run(&world, "device pacing", &[second, "--strict"]);
+    fields.run(&world, "device block", &[second, "--reason", "stolen"]);
+    fields.run(&world, "explain", &[second, "tool@1"]);
+    for device in [first, second] {
+        fields.run(&world, "device show", &[device]);
+    }
+    fields.run(&world, "status", &[]);
+    fields.run(&world, "status --devices", &["tool@1"]);
+    fields.run(&world, "status --devices", &["late@1"]);
+    fields.run(&world, "group show", &["lab", "--devices"]);
+    fields.run(&world, "group list", &[]);
+    fields.run(&world, "location list", &[]);
+    fields.run(&world, "location check", &[]);
+    fields.run(&world, "list", &[]);
+    fields.run(&world, "show", &["site@1"]);
+    fields.run(&world, "show", &["tool@1"]);
+    fields.run(&world, "verify", &["tool@1"]);
+    fields.run(&world, "device list", &[]);
+    fields.run(&world, "device list --excluded", &[]);
+    fields.run(&world, "device remove --dry-run", &[third]);
+    fields.run(
+        &world,
+        "unassign",
+        &["tool@1", "--device", first, "--device", second],
+    );
+    fields.run(&world, "unassign", &["late@1", "--group", "lab"]);
+    fields.run(&world, "device unblock", &[second]);
+    fields.run(&world, "device remove", &[third]);
+    fields.run(&world, "group remove", &["lab", "--device", first]);
+    fields.run(&world, "group delete", &["lab", "--force"]);
+    fields.run(&world, "location remove", &["mirror"]);
+    fields.run(&world, "delete", &["audience@1"]);
+    run_on_history_and_keys(&world, &mut fields);
+    fields
+}
+
+/// Runs the commands on the history of a target, and on its keys.
+fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
+    fields.run(world, "log", &[]);
+    let commits: Vec<Value> = world.json(&["log"]);
+    let oldest = commits.last().unwrap()["number"].to_string();
+    fields.run(world, "diff", &[&oldest]);
+    fields.run(world, "revert --dry-run", &[&oldest]);
+    fields.run(world, "revert", &[&oldest, "--yes"]);
+    fields.run(world, "audit", &[]);
+    fields.run(world, "sign", &[]);
+    fields.run(world, "token", &["--devices", "1"]);
+    fields.run(world, "agent-config", &[]);
+    fields.run(world, "keys show", &[]);
+    fields.run(world, "keys list", &[]);
+    fields.run(world, "keys trust", &[OTHER_KEY]);
+    fields.run(world, "keys revoke", &[OTHER_KEY]);
+    fields.run(world, "keys rotate", &["--unencrypted"]);
+}
+
+#[test]
+fn every_field_of_a_result_is_documented() {
+    let fields = all_fields();
+    let (path, text) = document();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (written, after) = rest.split_once(END).unwrap();
+    let found = format!("\n{}", fields.text());
+    if std::env::var_os("UPDATE_INTERFACE").is_some() {
+        fs::write(path, format!("{before}{BEGIN}{found}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(written, found, "run this test with UPDATE_INTERFACE=1");
+    }
+    let missing: Vec<&str> = fields
+        .names()
+        .into_iter()
+        .filter(|name| !before.contains(&format!("| `{name}` |")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/interface.md does not explain {missing:?}"
+    );
+}
