@@ -1,22 +1,26 @@
 //! Writes the files of an archive to a folder.
 
 mod batch;
+mod folders;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::hash::BuildHasher as _;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use cap_std::fs::{Dir, File, Metadata};
+use cap_std::fs::Metadata;
 use packcast_archive::{
     ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, Limits, NameCheck, PART,
     Summary, System, shown, walk,
 };
 use packcast_protocol::ArchiveFormat;
 
-use self::batch::Batch;
 pub(crate) use self::batch::BatchSize;
-use crate::platform::{self, ComponentError, is_full};
+use self::batch::{Batch, MAX_OPEN, NewFile};
+use self::folders::{Folders, split};
+use crate::platform::{self, ComponentError, FileId, Rights, Volumes, is_full};
 
 /// The guarantee for files after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +99,11 @@ impl fmt::Display for Written {
 /// The function creates the folder if it is missing. It replaces each file in one step, so that a
 /// reader sees the old or the new file, with [`Durability::Lasting`] even after a power failure. It
 /// writes nothing outside `folder`: it replaces links, and never follows a link out of the folder.
-/// Neither on the way to `folder` nor inside does it follow a link that another user owns.
-/// Files that are not in the archive stay. Files and new folders get the modes of the archive. A
-/// file that replaces another keeps its owner, and its restrictions for group and others. Times are
-/// not preserved.
+/// Neither on the way to `folder` nor inside does it follow a link that another user owns, even if
+/// the link takes the place of a new folder meanwhile.
+/// Files that are not in the archive stay. Files and new folders get the modes of the archive; a
+/// new folder in a folder of another user has no right of its group to write. A file that replaces
+/// another keeps its owner, and its restrictions for group and others. Times are not preserved.
 ///
 /// # Errors
 /// After an error, complete files stay in the folder. No temporary file is left.
@@ -156,7 +161,7 @@ fn check_names(names: &mut Option<NameCheck>, entry: &Entry) -> Result<(), Archi
 }
 
 struct Unpacker<'a> {
-    dir: Dir,
+    folders: Folders,
     folder: &'a Path,
     names: Option<NameCheck>,
     durability: Durability,
@@ -166,10 +171,14 @@ struct Unpacker<'a> {
     /// The folders that the agent has created, and those in which it has removed the incomplete
     /// files of an interrupted run.
     clean: HashSet<String>,
-    /// The folders that the agent has created.
-    created: HashSet<String>,
+    /// The folders that the agent has created, with their identity if no other user can have
+    /// replaced them since.
+    created: HashMap<String, Option<FileId>>,
     /// The modes of new folders that are set at the end, because the agent writes to the folders.
-    folder_modes: BTreeMap<String, EntryMode>,
+    folder_modes: BTreeMap<String, (FileId, EntryMode)>,
+    /// The identity of each file, by the hash of its path: a million paths would need more memory.
+    files: HashMap<u64, FileId>,
+    hashes: RandomState,
     /// The changed folders inside `folder`, to be synchronised to disk.
     changed: BTreeSet<String>,
     /// The changed folders above `folder`, to be synchronised to disk.
@@ -181,6 +190,8 @@ enum WriteEntryError {
     Archive(ArchiveError),
     InTheWay(&'static str),
     Io(io::Error),
+    /// An error from earlier entries.
+    Unpack(UnpackError),
 }
 
 impl From<ArchiveError> for WriteEntryError {
@@ -210,15 +221,17 @@ impl<'a> Unpacker<'a> {
             }
         })?;
         Ok(Self {
-            dir,
+            folders: Folders::new(dir),
             folder,
             names: System::here().map(NameCheck::new),
             durability,
             written: Written::default(),
             batch: Batch::default(),
             clean: HashSet::new(),
-            created: HashSet::new(),
+            created: HashMap::new(),
             folder_modes: BTreeMap::new(),
+            files: HashMap::new(),
+            hashes: RandomState::new(),
             changed: BTreeSet::new(),
             above,
         })
@@ -228,6 +241,7 @@ impl<'a> Unpacker<'a> {
         let full = match self.try_put(entry, content) {
             Ok(full) => full,
             Err(WriteEntryError::Archive(error)) => return Err(UnpackError::Archive(error)),
+            Err(WriteEntryError::Unpack(error)) => return Err(error),
             Err(WriteEntryError::InTheWay(obstacle)) => {
                 return Err(UnpackError::InTheWay {
                     path: self.folder.join(entry.path.as_str()),
@@ -261,7 +275,8 @@ impl<'a> Unpacker<'a> {
             self.make_folder(path, Some(mode))?;
             return Ok(false);
         }
-        let replaced = self.dir.symlink_metadata(path).ok();
+        let (folder, name) = split(path);
+        let replaced = self.folders.open(folder)?.symlink_metadata(name).ok();
         if replaced.as_ref().is_some_and(Metadata::is_dir) {
             return Err(WriteEntryError::InTheWay("a folder"));
         }
@@ -269,39 +284,42 @@ impl<'a> Unpacker<'a> {
     }
 
     fn make_folder(&mut self, path: &str, mode: Option<EntryMode>) -> Result<(), WriteEntryError> {
-        if self.created.contains(path) {
-            // The entry of a folder may come after the entries in the folder.
-            self.folder_modes
-                .extend(mode.map(|mode| (path.to_owned(), mode)));
-            return Ok(());
-        }
+        let (above, name) = split(path);
+        let dir = self.folders.open(above)?;
         let first = mode.unwrap_or(EntryMode::FOLDER);
-        let Err(error) = platform::create_folder(&self.dir, path, first) else {
-            self.created.insert(path.to_owned());
-            self.clean.insert(path.to_owned());
-            if let Some(mode) = mode.filter(|mode| platform::needs_folder_mode(*mode)) {
-                self.folder_modes.insert(path.to_owned(), mode);
+        match platform::create_folder(dir, name, first) {
+            Ok(id) => {
+                self.created.insert(path.to_owned(), id);
+                self.clean.insert(path.to_owned());
+                self.changed.insert(above.to_owned());
+                if let Some((id, mode)) = id.zip(mode)
+                    && platform::needs_folder_mode(mode)
+                {
+                    self.folder_modes.insert(path.to_owned(), (id, mode));
+                }
+                return Ok(());
             }
-            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
-            self.changed.insert(above.to_owned());
-            return Ok(());
-        };
-        if error.kind() != io::ErrorKind::AlreadyExists {
-            return Err(error.into());
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            Err(_) => {}
         }
-        if platform::is_link_of_another_user(&self.dir, path) {
-            return Err(WriteEntryError::InTheWay("a link of another user"));
-        }
+        let is_foreign = platform::is_link_of_another_user(dir, name);
+        let found = dir.symlink_metadata(name)?;
         // A link to another folder inside `folder` may take the place of a folder.
-        if self.dir.metadata(path).is_ok_and(|it| it.is_dir()) {
-            return Ok(());
+        match self.folders.open(path) {
+            _ if is_foreign => Err(WriteEntryError::InTheWay("a link of another user")),
+            Err(_) if found.is_symlink() => Err(WriteEntryError::InTheWay(
+                "a link to something else than a folder inside",
+            )),
+            Err(error) if found.is_dir() => Err(error.into()),
+            Err(_) => Err(WriteEntryError::InTheWay("a file")),
+            Ok(_) => {
+                // The entry of a folder may come after the entries in the folder.
+                if let Some((id, mode)) = self.created.get(path).copied().flatten().zip(mode) {
+                    self.folder_modes.insert(path.to_owned(), (id, mode));
+                }
+                Ok(())
+            }
         }
-        let link = self.dir.symlink_metadata(path)?.is_symlink();
-        Err(WriteEntryError::InTheWay(if link {
-            "a link to something else than a folder inside"
-        } else {
-            "a file"
-        }))
     }
 
     /// Writes a file or a link under a temporary name. Returns `true` if the batch is full.
@@ -311,46 +329,55 @@ impl<'a> Unpacker<'a> {
         content: &mut Content<'_>,
         replaced: Option<&Metadata>,
     ) -> Result<bool, WriteEntryError> {
-        let folder = parent(&entry.path);
+        let (folder, _) = split(entry.path.as_str());
         self.remove_leftovers(folder)?;
-        let mut part = format!("{PART}-{}", self.batch.next());
-        if !folder.is_empty() {
-            part = format!("{folder}/{part}");
+        let replaced = replaced.filter(|it| it.is_file());
+        if let EntryKind::HardLink { target } = &entry.kind
+            && replaced.is_some()
+            && self.batch.part(target).is_some()
+        {
+            // The rights of the target decide if the link is a copy.
+            self.flush().map_err(WriteEntryError::Unpack)?;
         }
+        let part = format!("{PART}-{}", self.batch.next());
         let file = self
             .write_part(&part, entry, content, replaced)
-            .inspect_err(|_| {
-                // Report the first error, not an error from the removal.
-                let _ = self.dir.remove_file(&part);
-            })?;
+            .inspect_err(|_| self.folders.remove_part(folder, &part))?;
+        if let Some((id, _)) = file.rights {
+            self.note_file(&entry.path, id);
+        }
         if !self.changed.contains(folder) {
             self.changed.insert(folder.to_owned());
         }
         Ok(self.batch.add(entry.path.clone(), part, file)?)
     }
 
-    /// Writes a file or a link. Returns the open file and its length, or `None` for a link.
+    fn note_file(&mut self, path: &EntryPath, id: FileId) {
+        self.files.insert(self.hashes.hash_one(path), id);
+    }
+
+    /// Writes a file or a link.
     fn write_part(
-        &self,
+        &mut self,
         part: &str,
         entry: &Entry,
         content: &mut Content<'_>,
         replaced: Option<&Metadata>,
-    ) -> Result<Option<(File, u64)>, WriteEntryError> {
+    ) -> Result<NewFile, WriteEntryError> {
+        let (folder, _) = split(entry.path.as_str());
         match &entry.kind {
             EntryKind::Symlink { target } => {
-                platform::symlink(&self.dir, target.as_str(), part)?;
-                Ok(None)
+                platform::symlink(self.folders.open(folder)?, target.as_str(), part)?;
+                Ok(NewFile::LINK)
             }
             EntryKind::File { mode, .. } => {
-                let mut file = platform::create_private(&self.dir, part)?;
+                let mut file = platform::create_private(self.folders.open(folder)?, part)?;
                 let bytes = content.copy_to::<WriteEntryError>(&mut file)?;
-                let replaced = replaced.filter(|it| it.is_file());
-                platform::set_rights(&self.dir, parent(&entry.path), &file, *mode, replaced)?;
-                Ok(Some((file, bytes)))
+                let rights = Rights::new(*mode, replaced);
+                Ok(NewFile::new(file, bytes, rights)?)
             }
             EntryKind::HardLink { target } => self.link(part, target, entry, replaced),
-            EntryKind::Directory { .. } => Ok(None),
+            EntryKind::Directory { .. } => Ok(NewFile::LINK),
         }
     }
 
@@ -359,27 +386,32 @@ impl<'a> Unpacker<'a> {
     /// The names share one owner and one mode. If the replaced file had other restrictions, the new
     /// one is a copy.
     fn link(
-        &self,
+        &mut self,
         part: &str,
         target: &EntryPath,
         entry: &Entry,
         replaced: Option<&Metadata>,
-    ) -> Result<Option<(File, u64)>, WriteEntryError> {
-        let written = self.batch.part(target).unwrap_or(target.as_str());
-        let replaced = replaced.filter(|it| it.is_file());
-        let Some(mode) = replaced
-            .map(|replaced| platform::restrictions(&self.dir, written, replaced))
-            .transpose()?
-            .flatten()
-        else {
-            self.dir.hard_link(written, &self.dir, part)?;
-            return Ok(None);
+    ) -> Result<NewFile, WriteEntryError> {
+        let id = self.files.get(&self.hashes.hash_one(target)).copied();
+        let id = id.ok_or_else(|| io::Error::other("the target of the hard link is unknown"))?;
+        let (target_folder, target_name) = split(target.as_str());
+        let from = self.folders.open_another(target_folder)?;
+        let written = self.batch.part(target).unwrap_or(target_name);
+        let (folder, _) = split(entry.path.as_str());
+        let dir = self.folders.open(folder)?;
+        let found = from.symlink_metadata(written)?;
+        let copied = replaced.and_then(|replaced| platform::restrictions(&found, replaced));
+        let Some(mode) = copied else {
+            from.hard_link(written, dir, part)?;
+            // The owner of a folder can replace the files in it.
+            id.expect(&dir.symlink_metadata(part)?)?;
+            self.note_file(&entry.path, id);
+            return Ok(NewFile::LINK);
         };
-        let mut from = self.dir.open(written)?;
-        let mut file = platform::create_private(&self.dir, part)?;
+        let mut from = platform::open_same(&from, written, id)?;
+        let mut file = platform::create_private(dir, part)?;
         let bytes = io::copy(&mut from, &mut file)?;
-        platform::set_rights(&self.dir, parent(&entry.path), &file, mode, replaced)?;
-        Ok(Some((file, bytes)))
+        Ok(NewFile::new(file, bytes, Rights::new(mode, replaced))?)
     }
 
     /// Removes the incomplete files of an interrupted run from a folder.
@@ -387,11 +419,11 @@ impl<'a> Unpacker<'a> {
         if self.clean.contains(folder) {
             return Ok(());
         }
-        let path = if folder.is_empty() { "." } else { folder };
-        for found in self.dir.read_dir(path)? {
+        let dir = self.folders.open(folder)?;
+        for found in dir.read_dir(".")? {
             let name = found?.file_name();
             if name.to_str().is_some_and(|name| name.starts_with(PART)) {
-                match self.dir.remove_file(Path::new(path).join(name)) {
+                match dir.remove_file(&name) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
@@ -410,12 +442,14 @@ impl<'a> Unpacker<'a> {
         if self.durability == Durability::Lasting
             && let Err(error) = batch.sync()
         {
-            batch.discard(&self.dir);
+            batch.discard(&mut self.folders);
             return Err(cannot_write(self.folder.to_owned(), error));
         }
         let written = &mut self.written;
         batch
-            .rename(&self.dir, self.durability, |path| written.note(path))
+            .rename(&mut self.folders, self.durability, |path| {
+                written.note(path);
+            })
             .map_err(|(path, error)| self.cannot_write(&path, error))
     }
 
@@ -428,8 +462,10 @@ impl<'a> Unpacker<'a> {
 
     fn set_folder_modes(&mut self) -> Result<(), UnpackError> {
         // In reverse order: a folder without the right to enter hides the folders in it.
-        for (path, mode) in std::mem::take(&mut self.folder_modes).into_iter().rev() {
-            platform::set_folder_mode(&self.dir, &path, mode)
+        for (path, (id, mode)) in std::mem::take(&mut self.folder_modes).into_iter().rev() {
+            let opened = self.folders.open(&path);
+            opened
+                .and_then(|folder| platform::set_folder_mode(folder, id, mode))
                 .map_err(|error| cannot_write(self.folder.join(&path), error))?;
             self.changed.insert(path);
         }
@@ -437,14 +473,28 @@ impl<'a> Unpacker<'a> {
     }
 
     /// Synchronises the changed folders, so that new names survive a power failure.
-    fn sync(&self) -> Result<(), UnpackError> {
+    fn sync(&mut self) -> Result<(), UnpackError> {
         if self.durability == Durability::Temporary {
             return Ok(());
         }
-        let inside = self.changed.iter().map(|folder| self.folder.join(folder));
-        let above = self.above.iter().map(|folder| (*folder).to_owned());
-        batch::sync_folders(&inside.chain(above).collect::<Vec<_>>())
-            .map_err(|(path, error)| cannot_write(path, error))
+        let mut volumes = Volumes::default();
+        let is_few = self.changed.len() <= MAX_OPEN;
+        for path in &self.changed {
+            let opened = self.folders.open(path);
+            let synced = opened.and_then(|folder| {
+                if is_few {
+                    platform::sync_open_folder(folder)
+                } else {
+                    volumes.add_folder(folder)
+                }
+            });
+            synced.map_err(|error| cannot_write(self.folder.join(path), error))?;
+        }
+        for path in &self.above {
+            platform::sync_folder(path).map_err(|error| cannot_write((*path).to_owned(), error))?;
+        }
+        let synced = volumes.sync();
+        synced.map_err(|error| cannot_write(self.folder.to_owned(), error))
     }
 }
 
@@ -455,10 +505,6 @@ fn cannot_write(path: PathBuf, error: io::Error) -> UnpackError {
         let source = error;
         UnpackError::Write { path, source }
     }
-}
-
-fn parent(path: &EntryPath) -> &str {
-    path.parent().unwrap_or_default()
 }
 
 #[cfg(test)]

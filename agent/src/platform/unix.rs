@@ -23,10 +23,14 @@ use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
 pub(crate) use self::rights::{
-    create_folder, create_private, needs_folder_mode, restrictions, set_folder_mode, set_rights,
+    FileId, Rights, create_folder, create_private, needs_folder_mode, open_same, restrictions,
+    set_folder_mode, set_rights,
 };
 pub(crate) use self::tree::{ProcessTree, held};
-pub(crate) use self::trusted_path::{expect_unchangeable, is_link_of_another_user, open_folder};
+use self::trusted_path::open_again;
+pub(crate) use self::trusted_path::{
+    expect_unchangeable, is_link_of_another_user, open_folder, open_inside,
+};
 pub(crate) use self::volumes::Volumes;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
@@ -81,6 +85,11 @@ fn is_trusted(owner: u32) -> bool {
 /// Makes the renames and removals in a folder survive a power failure.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
+}
+
+/// Makes the renames and removals in an open folder survive a power failure.
+pub(crate) fn sync_open_folder(dir: &Dir) -> io::Result<()> {
+    File::from(open_again(dir)?).sync_all()
 }
 
 /// Does nothing: the new name of a file survives once its folder is synchronised.

@@ -55,6 +55,12 @@ pub(crate) const fn sync_folder(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Does nothing, as [`sync_folder`].
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn sync_open_folder(_dir: &Dir) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes the new name of a file survive a power failure.
 ///
 /// A flush of the file also flushes the log of its volume up to the last change of the file.
@@ -106,31 +112,65 @@ pub(crate) fn create_private(dir: &Dir, path: &str) -> io::Result<File> {
     dir.open_with(path, &options)
 }
 
+/// The identity of a file or folder: none, because access is inherited, and no other user can
+/// replace a file of the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId;
+
+impl FileId {
+    pub(crate) const fn of(_metadata: &Metadata) -> Self {
+        Self
+    }
+
+    /// Does nothing.
+    #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+    #[expect(clippy::unused_self, reason = "other systems compare files")]
+    pub(crate) const fn expect(self, _found: &Metadata) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The rights that a new file gets: those that it inherits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rights;
+
+impl Rights {
+    pub(crate) const fn new(_mode: EntryMode, _replaced: Option<&Metadata>) -> Self {
+        Self
+    }
+}
+
+/// Opens a file to read.
+pub(crate) fn open_same(dir: &Dir, name: &str, _id: FileId) -> io::Result<File> {
+    dir.open(name)
+}
+
 /// Does nothing: a file inherits the access list of its folder.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
 pub(crate) const fn set_rights(
     _dir: &Dir,
-    _folder: &str,
-    _file: &File,
-    _mode: EntryMode,
-    _replaced: Option<&Metadata>,
+    _name: &str,
+    _file: Option<&File>,
+    _id: FileId,
+    _rights: Rights,
 ) -> io::Result<()> {
     Ok(())
 }
 
 /// Returns `None`: a file inherits the access list of its folder.
-#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
-pub(crate) const fn restrictions(
-    _dir: &Dir,
-    _path: &str,
-    _replaced: &Metadata,
-) -> io::Result<Option<EntryMode>> {
-    Ok(None)
+pub(crate) const fn restrictions(_new: &Metadata, _replaced: &Metadata) -> Option<EntryMode> {
+    None
 }
 
 /// Creates a folder, which inherits the access list of the folder above.
-pub(crate) fn create_folder(dir: &Dir, path: &str, _mode: EntryMode) -> io::Result<()> {
-    dir.create_dir(path)
+pub(crate) fn create_folder(dir: &Dir, name: &str, _mode: EntryMode) -> io::Result<Option<FileId>> {
+    dir.create_dir(name)?;
+    Ok(Some(FileId))
+}
+
+/// Opens the folder at `path` inside `dir`. An empty path is `dir` itself.
+pub(crate) fn open_inside(dir: &Dir, path: &str) -> io::Result<Dir> {
+    dir.open_dir(if path.is_empty() { "." } else { path })
 }
 
 /// Returns `false`: Windows has no modes.
@@ -140,7 +180,11 @@ pub(crate) const fn needs_folder_mode(_mode: EntryMode) -> bool {
 
 /// Does nothing: Windows has no modes.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
-pub(crate) const fn set_folder_mode(_dir: &Dir, _path: &str, _mode: EntryMode) -> io::Result<()> {
+pub(crate) const fn set_folder_mode(
+    _folder: &Dir,
+    _id: FileId,
+    _mode: EntryMode,
+) -> io::Result<()> {
     Ok(())
 }
 
@@ -159,7 +203,7 @@ impl Volumes {
     /// Does nothing, as [`sync_folder`].
     #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
     #[expect(clippy::unused_self, reason = "other systems have volumes")]
-    pub(crate) const fn add_folder(&mut self, _path: &Path) -> io::Result<()> {
+    pub(crate) const fn add_folder(&mut self, _dir: &Dir) -> io::Result<()> {
         Ok(())
     }
 

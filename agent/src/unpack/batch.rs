@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
 
-use cap_std::fs::{Dir, File};
+use cap_std::fs::File;
 use packcast_archive::EntryPath;
 
 use super::Durability;
-use crate::platform::{self, Volumes};
+use super::folders::{Folders, split};
+use crate::platform::{self, FileId, Rights, Volumes};
 
 /// The limit of files that wait for their names.
 const MAX_PARTS: usize = 16_384;
@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 128 << 20;
 ///
 /// To synchronise a whole volume also writes the data of other programs, which pays off only for
 /// more files.
-const MAX_OPEN: usize = 8;
+pub(super) const MAX_OPEN: usize = 8;
 
 /// The number of files that are synchronised at a time.
 const AT_ONCE: usize = 8;
@@ -44,14 +44,43 @@ impl BatchSize {
     }
 }
 
+/// A file or a link that was written.
+#[derive(Debug)]
+pub(super) struct NewFile {
+    /// The open file and its length in bytes; `None` for a link.
+    open: Option<(File, u64)>,
+    /// The identity of the file, and the rights that it gets with its name; `None` for a link.
+    ///
+    /// Until then, only the agent's user can read the file, so that no other program uses what an
+    /// interrupted run has left.
+    pub(super) rights: Option<(FileId, Rights)>,
+}
+
+impl NewFile {
+    pub(super) const LINK: Self = Self {
+        open: None,
+        rights: None,
+    };
+
+    /// Describes a file that was written, with its length in bytes.
+    pub(super) fn new(file: File, bytes: u64, rights: Rights) -> io::Result<Self> {
+        let id = FileId::of(&file.metadata()?);
+        Ok(Self {
+            open: Some((file, bytes)),
+            rights: Some((id, rights)),
+        })
+    }
+}
+
 /// A file or a link under a temporary name.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) path: EntryPath,
-    pub(super) name: String,
+struct Part {
+    path: EntryPath,
+    /// The temporary name, in the folder of the path.
+    name: String,
     /// The open file; `None` for a link, and for a file that its volume synchronises.
-    file: Option<File>,
-    is_link: bool,
+    kept: Option<File>,
+    rights: Option<(FileId, Rights)>,
 }
 
 /// The files and links that wait for their names, in the order of the archive.
@@ -78,32 +107,26 @@ impl Batch {
         Some(&self.parts[at].name)
     }
 
-    /// Adds a file with its length in bytes, or a link.
+    /// Adds a file or a link.
     ///
     /// Returns `true` if the batch is full.
-    pub(super) fn add(
-        &mut self,
-        path: EntryPath,
-        name: String,
-        file: Option<(File, u64)>,
-    ) -> io::Result<bool> {
-        let is_link = file.is_none();
-        let bytes = file.as_ref().map_or(0, |(_, bytes)| *bytes);
+    pub(super) fn add(&mut self, path: EntryPath, name: String, file: NewFile) -> io::Result<bool> {
+        let NewFile { open, rights } = file;
+        let bytes = open.as_ref().map_or(0, |(_, bytes)| *bytes);
         let mut kept = None;
-        if let Some((file, _)) = file {
+        if let Some((file, _)) = open {
             let has_volume = self.volumes.add(&file)?;
             self.single += usize::from(!has_volume);
             if !has_volume || self.parts.len() < MAX_OPEN {
                 kept = Some(file);
             }
         }
-        let file = kept;
         self.by_path.insert(path.clone(), self.parts.len());
         self.parts.push(Part {
             path,
             name,
-            file,
-            is_link,
+            kept,
+            rights,
         });
         Ok(self.size.add(bytes) || self.single >= MAX_OPEN)
     }
@@ -119,38 +142,36 @@ impl Batch {
         let files: Vec<&File> = self
             .parts
             .iter()
-            .filter_map(|it| it.file.as_ref())
+            .filter_map(|it| it.kept.as_ref())
             .collect();
         each_at_once(&files, |file| file.sync_all())
     }
 
-    /// Gives each file its name, and calls `named` with the path.
+    /// Gives each file its rights and its name, and calls `named` with the path.
     ///
     /// After an error, the remaining files are removed.
     pub(super) fn rename(
         self,
-        dir: &Dir,
+        folders: &mut Folders,
         durability: Durability,
         mut named: impl FnMut(&EntryPath),
     ) -> Result<(), (EntryPath, io::Error)> {
         let mut renamed = Vec::new();
         let mut parts = self.parts.into_iter();
         let mut result = Ok(());
-        let mut folder = OpenFolder::default();
         for part in parts.by_ref() {
-            if let Err(error) = folder.rename(dir, &part) {
-                // Report the first error, not an error from the removal.
-                let _ = dir.remove_file(&part.name);
+            if let Err(error) = rename(folders, &part) {
+                remove(folders, &part);
                 result = Err((part.path, error));
                 break;
             }
             named(&part.path);
             if durability == Durability::Lasting {
-                renamed.extend(part.file.map(|file| (part.path, file.into_std())));
+                renamed.extend(part.kept.map(|file| (part.path, file.into_std())));
             }
         }
         for left in parts {
-            let _ = dir.remove_file(&left.name);
+            remove(folders, &left);
         }
         for (path, file) in renamed {
             if let Err(error) = platform::sync_renamed(&file) {
@@ -161,56 +182,32 @@ impl Batch {
     }
 
     /// Removes the files.
-    pub(super) fn discard(self, dir: &Dir) {
+    pub(super) fn discard(self, folders: &mut Folders) {
         for part in self.parts {
-            // The next run in the folder removes what is left.
-            let _ = dir.remove_file(&part.name);
+            remove(folders, &part);
         }
     }
 }
 
-/// The folder of the latest file. Most files are in the folder of the file before, which is then not
-/// looked up again.
-#[derive(Debug, Default)]
-struct OpenFolder(Option<(String, Dir)>);
-
-impl OpenFolder {
-    /// Gives a file its name.
-    fn rename(&mut self, dir: &Dir, part: &Part) -> io::Result<()> {
-        let path = part.path.as_str();
-        let (folder, name) = path.rsplit_once('/').unwrap_or((".", path));
-        let part_name = part.name.rsplit('/').next().unwrap_or(&part.name);
-        let dir = match self.0.take() {
-            Some((open, dir)) if open == folder => dir,
-            _ => dir.open_dir(folder)?,
-        };
-        let (_, dir) = self.0.insert((folder.to_owned(), dir));
-        platform::make_replaceable(dir, name)?;
-        dir.rename(part_name, dir, name)?;
-        if part.is_link {
-            // A rename between two hard links to one file does nothing, so both names exist.
-            let _ = dir.remove_file(part_name);
-        }
-        Ok(())
-    }
+fn remove(folders: &mut Folders, part: &Part) {
+    let (folder, _) = split(part.path.as_str());
+    folders.remove_part(folder, &part.name);
 }
 
-/// Synchronises folders, so that new names in them survive a power failure.
-///
-/// # Errors
-/// Names the folder that cannot be synchronised.
-pub(super) fn sync_folders(folders: &[PathBuf]) -> Result<(), (PathBuf, io::Error)> {
-    let mut volumes = Volumes::default();
-    for path in folders {
-        if folders.len() <= MAX_OPEN {
-            platform::sync_folder(path)
-        } else {
-            volumes.add_folder(path)
-        }
-        .map_err(|error| (path.clone(), error))?;
+/// Gives a file its rights and its name.
+fn rename(folders: &mut Folders, part: &Part) -> io::Result<()> {
+    let (folder, name) = split(part.path.as_str());
+    let dir = folders.open(folder)?;
+    if let Some((id, rights)) = part.rights {
+        platform::set_rights(dir, &part.name, part.kept.as_ref(), id, rights)?;
     }
-    let first = folders.first().cloned().unwrap_or_default();
-    volumes.sync().map_err(|error| (first, error))
+    platform::make_replaceable(dir, name)?;
+    dir.rename(&part.name, dir, name)?;
+    if part.rights.is_none() {
+        // A rename between two hard links to one file does nothing, so both names exist.
+        let _ = dir.remove_file(&part.name);
+    }
+    Ok(())
 }
 
 /// Calls `act` for each item, for some items at a time, and returns the first error.

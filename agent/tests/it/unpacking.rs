@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 use std::fs;
-use std::io::Cursor;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown, symlink};
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use packcast_archive::{Limits, Summary};
 use packcast_protocol::ArchiveFormat::TarGz;
 
 use crate::archives::{Tar, gzip};
+use crate::packages::noise;
 
 fn put(archive: Tar, folder: &Path) -> Result<Summary, UnpackError> {
     store(archive, folder).map_err(|unfinished| unfinished.cause)
@@ -19,6 +20,154 @@ fn put(archive: Tar, folder: &Path) -> Result<Summary, UnpackError> {
 fn store(archive: Tar, folder: &Path) -> Result<Summary, Unfinished> {
     let (bytes, limits) = (Cursor::new(archive.gz()), Limits::default());
     unpack(TarGz, bytes, &limits, folder, Durability::Lasting)
+}
+
+/// The id of another user.
+const OTHER: u32 = 65_534;
+
+/// An archive that lets another user act when half of it was read.
+struct Interfered<F> {
+    archive: Cursor<Vec<u8>>,
+    act: Option<F>,
+}
+
+impl<F: FnOnce()> Read for Interfered<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.archive.position() > self.archive.get_ref().len() as u64 / 2
+            && let Some(act) = self.act.take()
+        {
+            act();
+        }
+        // Small reads, so that the unpacker is not ahead of the act.
+        let most = buffer.len().min(4096);
+        self.archive.read(&mut buffer[..most])
+    }
+}
+
+impl<F> Seek for Interfered<F> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.archive.seek(to)
+    }
+}
+
+/// Stores the first entries, lets another user act, and stores the others.
+fn interfered(
+    first: Tar,
+    then: impl FnOnce(Tar) -> Tar,
+    folder: &Path,
+    act: impl FnOnce(),
+) -> Result<Summary, UnpackError> {
+    let archive = Interfered {
+        archive: Cursor::new(then(first.file("between", &noise(1 << 20))).gz()),
+        act: Some(act),
+    };
+    let stored = unpack(
+        TarGz,
+        archive,
+        &Limits::default(),
+        folder,
+        Durability::Lasting,
+    );
+    stored.map_err(|unfinished| unfinished.cause)
+}
+
+/// A folder with a private file and a private folder of the agent, and a folder of another user.
+///
+/// Returns `None` if the test does not run as root, who alone can change owners.
+fn folder_with_a_foreign_folder() -> Option<tempfile::TempDir> {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    fs::write(at("key"), "secret").unwrap();
+    fs::set_permissions(at("key"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::create_dir(at("private")).unwrap();
+    fs::set_permissions(at("private"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::create_dir(at("up")).unwrap();
+    lchown(at("up"), Some(OTHER), None).is_ok().then_some(dir)
+}
+
+/// Puts a link of another user in the place of an entry.
+fn replace_by_link(path: &Path, target: &str) {
+    fs::rename(path, path.with_file_name("away")).unwrap();
+    symlink(target, path).unwrap();
+    lchown(path, Some(OTHER), None).unwrap();
+}
+
+#[test]
+fn the_mode_of_a_new_folder_is_set_on_no_file_in_its_place() {
+    let Some(dir) = folder_with_a_foreign_folder() else {
+        return;
+    };
+    let new = dir.path().join("up/new");
+    for target in ["../key", "../private"] {
+        let folder = Tar::new().entry(tar::EntryType::Directory, "up/new/", "", 0o775, b"");
+        let act = || replace_by_link(&new, target);
+        // The rest of the archive is stored, or an error is reported.
+        let _ = interfered(folder, |rest| rest, dir.path(), act);
+        fs::remove_file(&new).unwrap();
+        fs::remove_dir(dir.path().join("up/away")).unwrap();
+    }
+    assert_eq!(mode(&dir.path().join("key")), 0o600);
+    assert_eq!(mode(&dir.path().join("private")), 0o700);
+}
+
+#[test]
+fn a_link_in_place_of_a_new_folder_is_not_followed() {
+    let Some(dir) = folder_with_a_foreign_folder() else {
+        return;
+    };
+    let first = Tar::new().entry(tar::EntryType::Directory, "up/new/", "", 0o755, b"");
+    let act = || replace_by_link(&dir.path().join("up/new"), "../private");
+    let then = |rest: Tar| rest.file("up/new/x", b"x");
+    let error = interfered(first, then, dir.path(), act).unwrap_err();
+    assert!(
+        matches!(&error, UnpackError::InTheWay { obstacle, .. } if *obstacle == "a link of another user"),
+        "{error:?}"
+    );
+    assert_eq!(fs::read_dir(dir.path().join("private")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_hard_link_leads_to_no_file_that_took_the_place_of_its_target() {
+    let Some(dir) = folder_with_a_foreign_folder() else {
+        return;
+    };
+    let at = |name: &str| dir.path().join(name);
+    let old = |name: &str| {
+        fs::write(at(name), "old").unwrap();
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o600)).unwrap();
+        lchown(at(name), Some(OTHER), None).unwrap();
+    };
+    for name in ["up/b", "other"] {
+        let _ = fs::remove_file(at("up/a"));
+        old("up/b");
+        let act = || {
+            let part = at("up/.packcast.part-0");
+            replace_by_link(&part, "../key");
+        };
+        let then = |rest: Tar| rest.entry(tar::EntryType::Link, name, "up/a", 0o644, b"");
+        interfered(Tar::new().file("up/a", b"new"), then, dir.path(), act).unwrap_err();
+        fs::remove_file(at("up/away")).unwrap();
+    }
+    // The owner of a file can read it.
+    assert_eq!(fs::read(at("up/b")).unwrap(), b"old");
+    assert!(at("other").symlink_metadata().is_err());
+    assert_eq!(fs::metadata(at("key")).unwrap().nlink(), 1);
+}
+
+/// An interrupted run leaves such files, and a web server may serve them.
+#[test]
+fn a_file_without_its_name_is_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut found = Vec::new();
+    let act = || {
+        let parts = fs::read_dir(dir.path()).unwrap().map(Result::unwrap);
+        found.extend(parts.map(|part| mode(&part.path())));
+    };
+    let first = Tar::new().file("a", b"a").program("b", "b");
+    interfered(first, |rest| rest, dir.path(), act).unwrap();
+    assert_eq!(found, [0o600; 3]);
+    assert_eq!(mode(&dir.path().join("a")), 0o644);
+    assert_eq!(mode(&dir.path().join("b")), 0o755);
 }
 
 fn mode(path: &Path) -> u32 {
@@ -137,6 +286,25 @@ fn hard_links_share_one_file() {
         assert_eq!(inode("c"), inode("d/b"));
         assert_ne!(inode("c"), inode("a"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+}
+
+/// A member of the folder's group could have created the file.
+#[test]
+fn a_file_in_a_folder_of_a_group_gets_the_agent_as_its_owner() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("app.conf");
+    fs::write(&path, "old").unwrap();
+    let own = fs::metadata(dir.path()).unwrap().uid();
+    if lchown(&path, Some(OTHER), Some(OTHER)).is_err() {
+        // Only root can change the owner.
+        return;
+    }
+    for (mode, expected) in [(0o755, OTHER), (0o2775, own), (0o757, own)] {
+        lchown(&path, Some(OTHER), Some(OTHER)).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        put(Tar::new().file("app.conf", b"new"), dir.path()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().uid(), expected, "{mode:o}");
     }
 }
 

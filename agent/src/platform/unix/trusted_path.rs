@@ -38,6 +38,8 @@ struct Walk {
     links: usize,
     /// Creates missing folders.
     create: bool,
+    /// Follows no link out of the folder where the walk starts.
+    stays_inside: bool,
 }
 
 /// Opens a folder, and creates it and its missing parents.
@@ -54,9 +56,36 @@ pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
     Ok(Dir::from_std_file(walk.read()?.into()))
 }
 
-/// Returns `true` if the path is a link that another user can replace.
-pub(crate) fn is_link_of_another_user(dir: &Dir, path: &str) -> bool {
-    let found = dir.symlink_metadata(path);
+/// Opens the folder at `path` inside `dir`. An empty path is `dir` itself.
+///
+/// Follows a link only if the link belongs to root or to the agent's user, and leads to a folder
+/// inside `dir`. Other users may replace folders on the path at any time: the walk then ends in the
+/// folder that was there before, or fails. On Linux, the folder cannot be synchronised by this
+/// handle.
+pub(crate) fn open_inside(dir: &Dir, path: &str) -> io::Result<Dir> {
+    let flags = ON_THE_WAY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut walk = Walk {
+        folders: vec![(OsString::new(), openat(dir, ".", flags, Mode::empty())?)],
+        owner: 0,
+        links: 0,
+        create: false,
+        stays_inside: true,
+    };
+    walk.follow(Path::new(path), &|_, _| Ok(()))
+        .map_err(|found| found.error)?;
+    let (_, folder) = walk.folders.pop().expect("the first folder is never left");
+    Ok(Dir::from_std_file(folder.into()))
+}
+
+/// Opens a folder again, to read, synchronise or change the folder itself.
+pub(super) fn open_again(dir: &Dir) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(openat(dir, ".", flags, Mode::empty())?)
+}
+
+/// Returns `true` if the entry is a link that another user can replace.
+pub(crate) fn is_link_of_another_user(dir: &Dir, name: &str) -> bool {
+    let found = dir.symlink_metadata(name);
     found.is_ok_and(|it| it.is_symlink() && !super::is_trusted(it.uid()))
 }
 
@@ -97,6 +126,7 @@ impl Walk {
             owner: stat.st_uid,
             links: 0,
             create,
+            stays_inside: false,
         })
     }
 
@@ -106,6 +136,9 @@ impl Walk {
 
     fn follow(&mut self, path: &Path, check: Check<'_>) -> Result<(), ComponentError> {
         if path.is_absolute() {
+            if self.stays_inside {
+                return Err(self.outside());
+            }
             self.folders.truncate(1);
             self.check_last(check)?;
         }
@@ -113,10 +146,18 @@ impl Walk {
             match component {
                 Component::Normal(name) => self.enter(name, check)?,
                 Component::ParentDir if self.folders.len() > 1 => drop(self.folders.pop()),
+                Component::ParentDir if self.stays_inside => return Err(self.outside()),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    fn outside(&self) -> ComponentError {
+        ComponentError {
+            path: self.path(),
+            error: Errno::XDEV.into(),
+        }
     }
 
     /// Enters a folder, or the target of a link.

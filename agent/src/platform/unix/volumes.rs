@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::Path;
 
-use cap_std::fs::MetadataExt as _;
+use cap_std::fs::{Dir, MetadataExt as _};
+
+use super::trusted_path::open_again;
 
 /// Volumes with changes that are to be synchronised, each by its device number.
 ///
@@ -22,8 +23,8 @@ impl Volumes {
     }
 
     /// Adds the volume of a folder, or synchronises the folder by itself.
-    pub(crate) fn add_folder(&mut self, path: &Path) -> io::Result<()> {
-        let folder = File::open(path)?;
+    pub(crate) fn add_folder(&mut self, dir: &Dir) -> io::Result<()> {
+        let folder = File::from(open_again(dir)?);
         let device = std::os::unix::fs::MetadataExt::dev(&folder.metadata()?);
         if self.add_device(device, || folder.try_clone())? {
             return Ok(());
