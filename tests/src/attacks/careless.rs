@@ -12,7 +12,7 @@ use tar::EntryType;
 use zip::write::SimpleFileOptions;
 
 use super::attacked_system::{AttackResult, AttackedSystem, STOLEN};
-use crate::archives::{Entry, tar_of};
+use crate::archives::{Entry, tar_of, zip};
 
 /// Packs entries compressed, because some are large and contain only zeros.
 fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
@@ -32,6 +32,16 @@ fn unpacked(system: &AttackedSystem, format: ArchiveFormat, archive: &[u8]) -> A
     let package = system.package("tool", &[]);
     system.publish_carelessly(&package, Some((format, archive)), |_| {});
     system.attempt()
+}
+
+/// Assigns an archive of strange entries, which agents store as common programs do, and a program
+/// that succeeds if `check` does.
+///
+/// The check runs in the folder of the package. A file elsewhere counts as harm.
+fn stored(system: &AttackedSystem, check: &str, entries: &[Entry<'_>]) -> AttackResult {
+    let script = format!("#!/bin/sh\n{check}\n");
+    let all = [&[file("run.sh", script.as_bytes())], entries].concat();
+    unpacked(system, TarGz, &tar(&all))
 }
 
 /// Assigns an archive of hostile entries and a program that would record its run.
@@ -105,9 +115,11 @@ pub fn climbing_zip(system: &AttackedSystem) -> AttackResult {
     unpacked(system, Zip, &archive)
 }
 
+/// An absolute path; the file is stored below the folder of the package.
 pub fn absolute_archive(system: &AttackedSystem) -> AttackResult {
     let path = system.world.path(&format!("outside/{STOLEN}"));
-    with(system, &[file(&path, b"x")])
+    let check = format!("test \"$(cat '.{path}')\" = x -a ! -e '{path}'");
+    stored(system, &check, &[file(&path, b"x")])
 }
 
 pub fn link_out_of_the_archive(system: &AttackedSystem) -> AttackResult {
@@ -164,12 +176,23 @@ pub fn setuid_program(system: &AttackedSystem) -> AttackResult {
     system.attempt()
 }
 
+/// A path that only Windows takes as absolute, and refuses. Elsewhere, it is the name of a file.
 pub fn windows_drive(system: &AttackedSystem) -> AttackResult {
-    with(system, &[file(&format!("C:\\{STOLEN}"), b"x")])
+    one_name(system, &format!("C:\\{STOLEN}"))
 }
 
+/// A path that climbs only on Windows, which refuses it. Elsewhere, it is the name of a file.
 pub fn windows_backslashes(system: &AttackedSystem) -> AttackResult {
-    with(system, &[file(&format!("..\\..\\{STOLEN}"), b"x")])
+    one_name(system, &format!("..\\..\\{STOLEN}"))
+}
+
+/// The publisher's answer, too, for a package that Windows devices may get.
+fn one_name(system: &AttackedSystem, name: &str) -> AttackResult {
+    let entries = [file(name, b"x")];
+    // No other entry has a backslash, and no folder was created.
+    let check = format!("test \"$(cat '{name}')\" = x -a \"$(ls -A | wc -l)\" -eq 2");
+    let offered = offered_to_windows(system, &entries);
+    stored(system, &check, &entries).and(offered)
 }
 
 /// Publishes entries for Windows devices.
@@ -200,6 +223,33 @@ pub fn names_equal_on_windows(system: &AttackedSystem) -> AttackResult {
     offered_to_windows(system, &[file("RUN.cmd", b"exit 1")])
 }
 
+/// The later file replaces the earlier one, as in a tar that was updated; the earlier one would
+/// record its run.
 pub fn two_files_of_one_name(system: &AttackedSystem) -> AttackResult {
-    with(system, &[file("run.sh", b"#!/bin/sh\n")])
+    with(
+        system,
+        &[file("run.sh", b"#!/bin/sh\ntest $(ls -A | wc -l) -eq 1\n")],
+    )
+}
+
+/// A zip has each name once, so programs would read different files.
+pub fn two_files_of_one_name_in_a_zip(system: &AttackedSystem) -> AttackResult {
+    let script = system.script("tool");
+    let archive = zip(&[("run.sh", script.as_bytes()), ("run.SH", b"#!/bin/sh\n")]);
+    let (name, twice) = (b"run.SH", b"run.sh");
+    let bytes = archive.windows(name.len()).map(|found| found == name);
+    let places: Vec<usize> = bytes
+        .enumerate()
+        .filter_map(|(at, is)| is.then_some(at))
+        .collect();
+    assert_eq!(
+        places.len(),
+        2,
+        "a local header and an entry of the directory"
+    );
+    let mut archive = archive;
+    for at in places {
+        archive[at..at + twice.len()].copy_from_slice(twice);
+    }
+    unpacked(system, Zip, &archive)
 }
