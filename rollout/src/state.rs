@@ -8,7 +8,7 @@
 //!    [`project_group`], [`project_packages`] and [`project_device`] decide these records.
 //! 4. [`difference`] tells an administrator the differences between any two states.
 //!
-//! [`revert`] and [`removals`] return changes for [`apply`].
+//! [`revert`] and [`AdoptedRemovals`] return changes for [`apply`].
 
 mod adopted;
 mod apply;
@@ -21,7 +21,7 @@ mod revert;
 #[cfg(test)]
 mod samples;
 
-pub use adopted::{AdoptedEntries, removals};
+pub use adopted::{AdoptedEntries, AdoptedRemovals};
 pub use apply::{ChangeOutcome, PlannedState, apply};
 pub use change::{EntryOwner, NewAssignment, StateChange, needed};
 pub use difference::{StateDifference, StateNames, changes_of, difference};

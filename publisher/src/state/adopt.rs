@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{Commit, CommitId, LeafName};
-use packcast_rollout::state::{AdoptedEntries, StateChange, StatePart, removals};
+use packcast_rollout::state::{AdoptedEntries, AdoptedRemovals, StatePart};
 use packcast_store::Records;
 
 use super::error::StateError;
@@ -20,8 +20,8 @@ pub(super) struct Adoption {
     /// The ancestors of the adopted commits.
     pub(super) ancestors: BTreeMap<LeafName, Sha256Digest>,
     pub(super) entries: AdoptedEntries,
-    /// The removals of the adopted commits that the head lacks, each once.
-    pub(super) removals: Vec<StateChange>,
+    /// The removals of the adopted commits that the head lacks.
+    pub(super) removals: AdoptedRemovals,
     /// Commits with unknown removals, because the table has lost a part of them.
     pub(super) unknown: Vec<CommitId>,
 }
@@ -106,14 +106,7 @@ impl Adoption {
         let mut head: StatePart = state.trees.part(records, names).await?;
         let groups = head.named_groups();
         head.extend(state.trees.part(records, groups).await?);
-        for removal in removals(&before, &after, &head)? {
-            if !self.removals.contains(&removal) {
-                self.removals.push(removal);
-            }
-        }
-        // Groups go last: the other removals are of entries and members that a group must have.
-        self.removals
-            .sort_by_key(|change| matches!(change, StateChange::DeleteGroup { .. }));
+        self.removals.add(&before, &after, &head)?;
         Ok(after)
     }
 }

@@ -194,11 +194,12 @@ impl Committer<'_> {
         let Next {
             number, adoption, ..
         } = &next;
-        let changes = [&next.first[..], &adoption.removals, request.changes].concat();
+        let removals = adoption.removals.changes();
+        let changes = [&next.first[..], &removals, request.changes].concat();
         let before = self.load(state, &changes).await?;
         let planned = apply(&before, &changes, *number, &adoption.entries);
         let planned = planned.map_err(StateError::Changes)?;
-        let own = next.first.len() + adoption.removals.len();
+        let own = next.first.len() + removals.len();
         let outcomes = planned.outcomes[own..].to_vec();
         if !planned.needs_commit() {
             let made = Made::already_so(state, outcomes);

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::{DeviceDocument, Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::{
+    DeviceDocument, Entries, GroupDocument, LocationDocument, StateEntry,
+};
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
 
 use super::change::{EntryOwner, NewAssignment, StateChange};
@@ -52,14 +54,77 @@ fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
     groups.chain(devices)
 }
 
-/// Returns the changes that repeat the removals of a lost commit: the packages, memberships, groups
-/// and locations that the commit removed and that the head still has.
+/// Removals of adopted commits: the packages, memberships, groups and locations that the commits
+/// removed and that the head still has.
 ///
-/// `before` and `after` have the leaves that the lost commit changed. `head` has the same leaves, and
-/// the groups that [`StatePart::named_groups`] returns for it. A commit that adopts the lost one
-/// makes these changes first. A removed part that was added again since stays, because the addition
-/// is the later decision.
-pub fn removals(
+/// A removed part that was added again since stays, because the addition is the later decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdoptedRemovals {
+    changes: Vec<StateChange>,
+    locations: BTreeMap<LocationName, AdoptedLocation>,
+}
+
+/// A location that adopted commits have changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct AdoptedLocation {
+    /// The addresses before each of the commits. None of them is newer than the removal.
+    earlier: Vec<LocationDocument>,
+    in_head: Option<LocationDocument>,
+    is_removed: bool,
+}
+
+impl AdoptedRemovals {
+    /// Adds the removals of a commit.
+    ///
+    /// `before` and `after` have the leaves that the commit changed. `head` has the same leaves, and
+    /// the groups that [`StatePart::named_groups`] returns for it. The head is the same in each
+    /// call.
+    pub fn add(
+        &mut self,
+        before: &StatePart,
+        after: &StatePart,
+        head: &StatePart,
+    ) -> Result<(), NotLoaded> {
+        for change in removals(before, after, head)? {
+            if !self.changes.contains(&change) {
+                self.changes.push(change);
+            }
+        }
+        for (name, document) in before.locations() {
+            let in_head = head.location(name)?.cloned();
+            let is_removed = after.location(name)?.is_none();
+            let location = self.locations.entry(name.clone()).or_default();
+            location.earlier.extend(document.cloned());
+            location.in_head = in_head;
+            location.is_removed |= is_removed;
+        }
+        Ok(())
+    }
+
+    /// Returns the changes that repeat the removals, each once. A commit that adopts the others
+    /// makes these changes first.
+    ///
+    /// Groups go last: the other removals are of entries and members that a group must have.
+    pub fn changes(&self) -> Vec<StateChange> {
+        let mut changes = self.changes.clone();
+        let removed = self.locations.iter().filter(|(_, it)| it.is_to_remove());
+        changes.extend(removed.map(|(name, _)| StateChange::RemoveLocation {
+            location: name.clone(),
+        }));
+        changes.sort_by_key(|change| matches!(change, StateChange::DeleteGroup { .. }));
+        changes
+    }
+}
+
+impl AdoptedLocation {
+    fn is_to_remove(&self) -> bool {
+        let in_head = self.in_head.as_ref();
+        self.is_removed && in_head.is_some_and(|address| self.earlier.contains(address))
+    }
+}
+
+/// Returns the changes that repeat the removals of one commit, without locations.
+fn removals(
     before: &StatePart,
     after: &StatePart,
     head: &StatePart,
@@ -97,12 +162,6 @@ pub fn removals(
         group: group.clone(),
         devices,
     }));
-    for (location, document) in before.locations() {
-        let is_same = document.is_some() && head.location(location)? == document;
-        if is_same && after.location(location)?.is_none() {
-            changes.push(remove_location(location));
-        }
-    }
     Ok(changes)
 }
 
@@ -134,7 +193,12 @@ fn removed_entries(
 ) {
     let is_removed =
         |entry: &&StateEntry| after.is_none_or(|after| after.of(entry.package).is_none());
-    let is_in_head = |entry: &&StateEntry| head.of(entry.package) == Some(*entry);
+    // An entry that was added again after the removed one has a higher `seq`. A lower one is older:
+    // another adopted commit may have assigned the package again before this one removed it.
+    let is_in_head = |entry: &&StateEntry| {
+        let in_head = head.of(entry.package);
+        in_head.is_some_and(|in_head| in_head.seq <= entry.seq)
+    };
     let removed = before.as_slice().iter().filter(is_removed);
     changes.extend(
         removed
@@ -159,10 +223,4 @@ fn removed_groups<'a>(
             !after.is_some_and(is_in) && is_in(head)
         })
         .map(|(group, created)| (group, *created))
-}
-
-fn remove_location(location: &LocationName) -> StateChange {
-    StateChange::RemoveLocation {
-        location: location.clone(),
-    }
 }

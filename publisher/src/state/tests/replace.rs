@@ -331,6 +331,24 @@ async fn withdrawals_that_the_lost_key_has_signed_on_this_machine_stay() {
     assert!(!leak.begins(leak.tool) && !leak.begins(leak.wipe));
 }
 
+/// The package was assigned again, to retry its failures, before it was withdrawn.
+#[tokio::test]
+async fn a_withdrawn_package_does_not_come_back_with_its_first_assignment() {
+    let mut leak = Leak::start(339).await;
+    let good = leak.head().await;
+    leak.wipe().await;
+    change(&leak.target, &[assign(leak.tool, false)])
+        .await
+        .unwrap();
+    change(&leak.target, &[unassign(leak.tool)]).await.unwrap();
+    leak.target.warnings.take();
+    leak.replace(KeptState::Of(good.number)).await.unwrap();
+    assert_eq!(leak.packages().await, []);
+    assert_eq!(leak.target.warnings.take(), []);
+    leak.check_in().await;
+    assert!(!leak.begins(leak.tool) && !leak.begins(leak.wipe));
+}
+
 #[tokio::test]
 async fn the_present_state_can_be_kept() {
     let mut leak = Leak::start(333).await;

@@ -218,6 +218,21 @@ async fn withdrawals_that_the_table_still_has_are_made_again() {
 }
 
 #[tokio::test]
+async fn a_withdrawn_package_does_not_come_back_if_it_was_assigned_again_before() {
+    let target = Restored::start(367).await;
+    let restored = target.head().await;
+    let old = target.table.item("HEAD", "HEAD").await;
+    for changes in [assign(target.tool, true), unassign(target.tool)] {
+        change(&target.one, &[changes]).await.unwrap();
+    }
+    target.table.put(&old).await;
+    target.one.warnings.take();
+    sign(&target.one, restored).await.unwrap();
+    assert_eq!(target.packages().await, []);
+    assert_eq!(target.one.warnings.take(), []);
+}
+
+#[tokio::test]
 async fn a_table_that_was_not_restored_keeps_an_unfinished_commit() {
     let target = Restored::start(366).await;
     let head = target.head().await;

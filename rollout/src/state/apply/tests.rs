@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
-    add_location, any_changes, applied, assign, assignment, create, delete, device, devices, empty,
-    group, join, leave, of_device, of_group, reloaded, root, unassign,
+    Meaning, add_location, any_changes, applied, assign, assignment, create, delete, device,
+    devices, empty, group, join, leave, of_device, of_group, reloaded, root, unassign,
 };
-use crate::state::{needed, removals};
+use crate::state::{AdoptedRemovals, needed};
 
 fn plan(before: &StatePart, changes: &[StateChange], number: u64) -> PlannedState {
     apply(before, changes, number, &AdoptedEntries::default()).unwrap()
@@ -268,6 +268,13 @@ fn a_repeated_assignment_of_an_adopted_commit_keeps_its_seq() {
     assert_eq!(again, ChangeOutcome::Assigned { seq: 99, replaced });
 }
 
+/// Returns the removals of one lost commit.
+fn removals(before: &StatePart, lost: &StatePart, head: &StatePart) -> Vec<StateChange> {
+    let mut removals = AdoptedRemovals::default();
+    removals.add(before, lost, head).unwrap();
+    removals.changes()
+}
+
 #[test]
 fn removals_of_a_lost_commit_are_repeated() {
     let setup = [
@@ -295,13 +302,13 @@ fn removals_of_a_lost_commit_are_repeated() {
     // The head has an unrelated change.
     let head = applied(&before, &[assign(of_group("all"), 5)], 30);
 
-    let mut repeated = removals(&before, &lost, &head).unwrap();
+    let mut repeated = removals(&before, &lost, &head);
     assert_eq!(repeated.len(), removed.len());
     repeated.retain(|change| !removed.contains(change));
     assert_eq!(repeated, []);
-    let repeated = removals(&before, &lost, &head).unwrap();
+    let repeated = removals(&before, &lost, &head);
     let adopted = applied(&head, &repeated, 40);
-    assert_eq!(removals(&before, &lost, &adopted).unwrap(), []);
+    assert_eq!(removals(&before, &lost, &adopted), []);
 
     // Later decisions stay: a package that was assigned again, a group that was created again.
     let later = [
@@ -312,12 +319,52 @@ fn removals_of_a_lost_commit_are_repeated() {
         add_location("cdn", "b.example.net"),
     ];
     let later = applied(&head, &later, 31);
-    let repeated = removals(&before, &lost, &later).unwrap();
+    let repeated = removals(&before, &lost, &later);
     assert_eq!(repeated, [unassign(of_device("web01"), 3)]);
     // The devices of a deleted group need no change, and the change would fail.
     let deleted = applied(&head, &[delete("lab"), delete("office")], 31);
-    let repeated = removals(&before, &lost, &deleted).unwrap();
+    let repeated = removals(&before, &lost, &deleted);
     assert!(apply(&deleted, &repeated, 40, &AdoptedEntries::default()).is_ok());
+}
+
+/// The package was assigned again, for example to retry its failures, before it was withdrawn.
+#[test]
+fn a_withdrawn_package_does_not_come_back_with_an_earlier_assignment() {
+    for owner in [of_group("lab"), of_device("web01")] {
+        let head = applied(&empty(), &[create("lab"), assign(owner.clone(), 1)], 10);
+        let again = applied(&head, &[assign(owner.clone(), 1)], 20);
+        let withdrawn = applied(&again, &[unassign(owner.clone(), 1)], 30);
+        let mut removals = AdoptedRemovals::default();
+        removals.add(&head, &again, &head).unwrap();
+        removals.add(&again, &withdrawn, &head).unwrap();
+        assert_eq!(removals.changes(), [unassign(owner.clone(), 1)]);
+        // An assignment after the removed one stays.
+        let later = applied(&head, &[assign(owner, 1)], 25);
+        let mut removals = AdoptedRemovals::default();
+        removals.add(&again, &withdrawn, &later).unwrap();
+        assert_eq!(removals.changes(), []);
+    }
+}
+
+/// The address of the location was changed before the location was removed.
+#[test]
+fn a_removed_location_does_not_come_back_with_an_earlier_address() {
+    let remove = StateChange::RemoveLocation {
+        location: "cdn".parse().unwrap(),
+    };
+    let head = applied(&empty(), &[add_location("cdn", "a.example.net")], 10);
+    let moved = applied(&head, &[add_location("cdn", "b.example.net")], 20);
+    let removed = applied(&moved, std::slice::from_ref(&remove), 30);
+    let all_removals = |head: &StatePart| {
+        let mut removals = AdoptedRemovals::default();
+        removals.add(&moved, &removed, head).unwrap();
+        removals.add(&empty(), &moved, head).unwrap();
+        removals.changes()
+    };
+    assert_eq!(all_removals(&moved), [remove]);
+    assert_eq!(all_removals(&removed), []);
+    let later = applied(&head, &[add_location("cdn", "c.example.net")], 40);
+    assert_eq!(all_removals(&later), []);
 }
 
 proptest! {
@@ -370,4 +417,47 @@ proptest! {
             (whole, of_part) => prop_assert_eq!(whole.unwrap_err(), of_part.unwrap_err()),
         }
     }
+
+    /// The commits after a head are lost, and their removals are made again on the head: the state
+    /// has nothing that the last commit has not.
+    #[test]
+    fn nothing_that_lost_commits_have_removed_comes_back(
+        setup in any_changes(8),
+        lost in any_changes(8),
+        newest_first in any::<bool>(),
+    ) {
+        let head = crate::state::samples::after_commits(&empty(), &setup, 1);
+        let (mut last, mut commits) = (head.clone(), Vec::new());
+        for (change, number) in lost.iter().zip(50..) {
+            let after = crate::state::samples::after_commits(&last, std::slice::from_ref(change), number);
+            commits.push((last, after.clone()));
+            last = after;
+        }
+        if newest_first {
+            commits.reverse();
+        }
+        let mut removals = AdoptedRemovals::default();
+        for (before, after) in &commits {
+            removals.add(before, after, &head).unwrap();
+        }
+        let adopted = Meaning::of(&applied(&head, &removals.changes(), 99));
+        let last = Meaning::of(&last);
+        prop_assert!(adopted.members.is_subset(&last.members));
+        prop_assert!(adopted.locations.keys().all(|name| last.locations.contains_key(name)));
+        for (group, (entries, ..)) in &adopted.groups {
+            let known = last.groups.get(group).map(|(entries, ..)| entries);
+            prop_assert!(group.is_all() || known.is_some());
+            prop_assert!(packages(entries).is_subset(&packages(known.into_iter().flatten())));
+        }
+        for (device, entries) in &adopted.direct {
+            let known = last.direct.get(device).into_iter().flatten();
+            prop_assert!(packages(entries).is_subset(&packages(known)));
+        }
+    }
+}
+
+fn packages<'a>(
+    entries: impl IntoIterator<Item = &'a NewAssignment>,
+) -> BTreeSet<packcast_protocol::PackageId> {
+    entries.into_iter().map(|entry| entry.package).collect()
 }
