@@ -17,6 +17,8 @@ pub(super) const DELETED: &str = "deleted";
 /// The groups of a device, each with its observed revision.
 pub(super) const GROUPS: &str = "groups";
 pub(super) const REVISION: &str = "revision";
+/// The group of a revision.
+pub(super) const GROUP: &str = "group";
 /// The attribute of a group's revision that marks the group as deleted.
 pub(super) const IS_DELETED: &str = "deleted";
 /// The number of the commit that created a group.

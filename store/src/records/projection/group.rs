@@ -11,12 +11,12 @@ use packcast_rollout::GroupState;
 use packcast_rollout::state::{GroupPackages, project_group};
 
 use super::super::commit::Commit;
-use super::super::item;
+use super::super::item::{self, Item};
 use super::super::key::{Key, MEMBER_SHARDS};
-use super::super::names::{CREATED, DOCUMENT, IS_DELETED, REVISION};
+use super::super::names::{CREATED, DOCUMENT, GROUP, IS_DELETED, REVISION};
 use super::super::revision::{UNCHANGED, unchanged};
 use super::super::stored::{self, RevisionItem};
-use super::super::write::{self, ABSENT, Terms};
+use super::super::write::{self, ABSENT, PRESENT, Terms};
 use super::super::{Records, RecordsError};
 
 /// Maximum number of writes in one transaction.
@@ -49,15 +49,23 @@ pub enum GroupProjected {
 }
 
 /// The state and the revision of a group on record.
+///
+/// An unreadable item counts as absent, because everything in it follows from the head.
 #[derive(Debug, Default)]
 struct RecordedGroup {
     revision: Option<RevisionItem>,
+    /// The item of the revision if it is unreadable.
+    unreadable: Option<Item>,
     /// `None` if the group is deleted or was never on record.
     state: Option<GroupState>,
+    is_state_unreadable: bool,
 }
 
 /// The revisions in the two items of a group.
 type Revisions = (Option<u64>, Option<u64>);
+
+/// The attributes of a revision.
+const OF_REVISION: [&str; 5] = [GROUP, REVISION, IS_DELETED, CREATED, DOCUMENT];
 
 impl RecordedGroup {
     fn order(&self) -> u64 {
@@ -68,8 +76,17 @@ impl RecordedGroup {
     /// Returns false if the two items belong to different states of the group.
     fn is_consistent(&self) -> bool {
         let existing = self.revision.as_ref().filter(|revision| !revision.deleted);
-        existing.map(|revision| revision.revision)
-            == self.state.as_ref().map(|state| state.revision)
+        let state = self.state.as_ref();
+        !self.is_state_unreadable
+            && existing.map(|revision| revision.revision) == state.map(|state| state.revision)
+    }
+
+    /// Returns the number of the commit that created the group. `None` if the group is deleted.
+    fn created(&self) -> Option<u64> {
+        let revision = self.revision.as_ref().filter(|revision| !revision.deleted);
+        let of_revision = revision.and_then(|revision| revision.created);
+        let state = self.state.as_ref();
+        state.map_or(of_revision, |state| state.created)
     }
 
     fn revisions(&self) -> Revisions {
@@ -94,7 +111,7 @@ impl Records {
     /// Writes the state of a group, so that it follows from a head.
     ///
     /// After this returns, no package is announced that the group does not have at this head. The
-    /// call may be repeated. A group that was deleted and created again is deleted first, so that a
+    /// call may be repeated. Unreadable items are written again. A group that was deleted and created again is deleted first, so that a
     /// member of the deleted group never gets a package of the new one.
     pub async fn project_group(
         &self,
@@ -121,7 +138,7 @@ impl Records {
                 let left = target.packages.clone();
                 return Ok(ControlFlow::Break(GroupProjected::Written { left }));
             }
-            let created = recorded.state.as_ref().and_then(|state| state.created);
+            let created = recorded.created();
             let is_first = recorded.revision.is_none() && recorded.state.is_none();
             if !is_first && !is_current && created != Some(document.created) {
                 return self.delete_projected(target, &recorded, is_current).await;
@@ -193,7 +210,7 @@ impl Records {
             write::replace(self.table(), stored::group(&state)),
             write::replace(self.table(), stored::catalogued_group(target.group)),
         ];
-        let is_created_again = recorded.revision.is_some() && stored.is_none();
+        let is_created_again = recorded.revision.is_some() && recorded.created().is_none();
         if is_created_again {
             writes.extend(self.without_members(target.group));
         }
@@ -223,10 +240,16 @@ impl Records {
             .await?
         {
             let sk = found.get(item::SK).and_then(|sk| sk.as_s().ok());
-            if sk == Some(&state.sk) {
-                recorded.state = Some(item::read(found)?);
+            let is_state = sk == Some(&state.sk);
+            if is_state {
+                let read = item::read(found);
+                recorded.is_state_unreadable = read.is_err();
+                recorded.state = read.ok();
             } else {
-                recorded.revision = Some(item::read(found)?);
+                match item::read(found.clone()) {
+                    Ok(revision) => recorded.revision = Some(revision),
+                    Err(_) => recorded.unreadable = Some(found),
+                }
             }
         }
         Ok(recorded)
@@ -263,7 +286,10 @@ impl Records {
     ) -> TransactWriteItem {
         let item = stored::group_revision(revision);
         let Some(read) = &recorded.revision else {
-            return write::put(self.table(), item, ABSENT, &Terms::default());
+            let unreadable = recorded.unreadable.as_ref();
+            let (condition, terms) =
+                unreadable.map_or_else(|| (ABSENT.to_owned(), Terms::default()), still_unreadable);
+            return write::put(self.table(), item, &condition, &terms);
         };
         // A group that is created again keeps the order at which it was deleted.
         // The document, too: the order may be forged, and the next head may have the same.
@@ -341,6 +367,23 @@ impl Records {
             &terms,
         )
     }
+}
+
+/// Returns the condition that a revision is unreadable for the same reason.
+fn still_unreadable(read: &Item) -> (String, Terms) {
+    let mut terms = Terms::default();
+    let conditions = OF_REVISION.map(|attribute| {
+        terms = std::mem::take(&mut terms).name(attribute);
+        match read.get(attribute) {
+            None => format!("attribute_not_exists(#{attribute})"),
+            Some(value) => {
+                terms = std::mem::take(&mut terms).value(attribute, value.clone());
+                format!("#{attribute} = :{attribute}")
+            }
+        }
+    });
+    let condition = [&[PRESENT.to_owned()][..], &conditions].concat();
+    (condition.join(" AND "), terms)
 }
 
 fn deleted_revision(target: &GroupTarget<'_>) -> RevisionItem {
