@@ -47,7 +47,8 @@ pub(crate) struct Args {
     /// Write all records again, not only those that commits have changed
     ///
     /// For a table that somebody has changed by hand: 'packcast audit' finds such records. The
-    /// command writes the record of every device.
+    /// command makes two commits, and writes the record of every device after each: somebody may
+    /// have forged those of the first.
     #[arg(long, conflicts_with = "restored")]
     all_records: bool,
     /// Sign the head of a table that you have restored from a back-up

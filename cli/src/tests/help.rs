@@ -1253,7 +1253,8 @@ fn sign() {
               Write all records again, not only those that commits have changed
 
               For a table that somebody has changed by hand: 'packcast audit' finds
-              such records. The command writes the record of every device.
+              such records. The command makes two commits, and writes the record of
+              every device after each: somebody may have forged those of the first.
 
           --restored
               Sign the head of a table that you have restored from a back-up

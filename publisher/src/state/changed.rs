@@ -7,11 +7,11 @@ use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::state::StateChange;
 
 use super::commit::Committed;
-use super::compare::compare;
+use super::compare::{check_lists, compare};
 use super::complete::{Completed, Completing, Scope, complete_locations};
 use super::reader::TargetState;
 use crate::clock::now;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 use crate::progress::Progress;
 use crate::signing::memory_file::MemoryFile;
 use crate::target::Target;
@@ -89,13 +89,15 @@ pub(crate) async fn complete_records(
     complete_after_change(target, Scope::Changed, progress).await
 }
 
-/// Compares the head with the memory of this machine. A target without commits has no records to
+/// Compares the head and the key lists with the memory of this machine. A target without commits has no records to
 /// complete.
 async fn check_head(target: &Target) -> Result<(), Failure> {
     let trust = target.trust()?;
     let mut state = TargetState::read(&target.records, &trust).await?;
     if state.head.is_some() {
         let mut memory = MemoryFile::open(&target.state_memory, &trust).await?;
+        // By an earlier list, the commits of a new key count nowhere.
+        check_lists(&mut memory, &state)?;
         compare(&target.records, &mut memory, &mut state, None, now()).await?;
     }
     Ok(())
@@ -106,7 +108,8 @@ async fn check_head(target: &Target) -> Result<(), Failure> {
 ///
 /// The urgent records come first: afterwards no device is told of a withdrawn package. If the
 /// interface stops the progress from then on, the function returns the records that are written so
-/// far, and warns. The next command that changes the target completes the others.
+/// far, and warns. The next command that changes the target completes the others. With
+/// [`Scope::All`] it returns an error instead: the next command does not know of wrong records.
 pub(super) async fn complete_after_change(
     target: &Target,
     scope: Scope,
@@ -126,11 +129,20 @@ async fn complete_with(
     let urgent = completing.completed();
     tokio::select! {
         completed = completing.rest(progress) => Ok(completed?),
-        () = progress.stopped() => {
-            target.warnings.push(incomplete());
-            Ok(urgent)
+        () = progress.stopped() => match scope {
+            Scope::Changed => {
+                target.warnings.push(incomplete());
+                Ok(urgent)
+            }
+            Scope::All => Err(interrupted()),
         }
     }
+}
+
+fn interrupted() -> Failure {
+    let message = "the commit is made, but the command was interrupted before all records were written again: wrong records may be left";
+    Failure::new(Kind::TryLater, message)
+        .hint("run 'packcast sign --all-records' to write all records again")
 }
 
 fn incomplete() -> Warning {
@@ -149,6 +161,14 @@ mod tests {
         insta::assert_snapshot!(incomplete(), @r"
         warning: interrupted before all records were complete: devices without their record get new packages later
         hint: run the same command again, or any command that changes the target, to complete the records
+        ");
+    }
+
+    #[test]
+    fn an_error_of_records_that_are_not_written_again() {
+        insta::assert_snapshot!(interrupted(), @r"
+        the commit is made, but the command was interrupted before all records were written again: wrong records may be left
+        hint: run 'packcast sign --all-records' to write all records again
         ");
     }
 }

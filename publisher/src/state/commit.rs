@@ -151,6 +151,8 @@ impl Committer<'_> {
             if let (Some(change), Some(newest)) = (change, state.chain.newest())
                 && change.is_made(newest)
             {
+                // The caller completes the records from this head.
+                compare(self.records, self.memory, &mut state, None, now).await?;
                 return Ok(Made::already_so(&state, Vec::new()));
             }
             let keys_expire = state.keys_expire();

@@ -32,7 +32,7 @@ use packcast_store::records::{DeviceProjected, GroupProjected, GroupTarget, Reco
 use packcast_store::{Records, RecordsError};
 use tokio::time::{Instant, sleep};
 
-use self::open::OpenRecords;
+use self::open::{OpenRecords, Urgent};
 pub(super) use self::open::{addresses, groups_of};
 use self::recorded::RecordedUpTo;
 use super::error::StateError;
@@ -227,10 +227,9 @@ impl<'a> Completing<'a> {
         // Records that contradict the same head do not follow from a later one.
         let is_contradicted = earlier.is_some_and(|earlier| earlier.head == head);
         let open = if is_contradicted {
-            OpenRecords::all(records, &mut state, true).await?
+            OpenRecords::all(records, &mut state, &Urgent::All).await?
         } else if source.scope == Scope::All {
-            // An administrator waits for it, and can interrupt it.
-            OpenRecords::all(records, &mut state, false).await?
+            OpenRecords::all_since(records, &mut state, recorded).await?
         } else {
             OpenRecords::read(records, &mut state, recorded).await?
         };

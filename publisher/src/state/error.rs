@@ -166,7 +166,9 @@ impl From<StateError> for Failure {
             StateError::NotConfirmed { .. } => Some(
                 "run 'packcast sign --restored' to see the head and the commits that it leaves out",
             ),
-            StateError::NothingRestored => Some("run 'packcast sign' without --restored"),
+            StateError::NothingRestored => Some(
+                "run 'packcast sign' without --restored; if an earlier 'packcast sign --restored' was interrupted, run 'packcast sign --all-records'",
+            ),
             StateError::UnknownHead { .. } => Some(
                 "run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it",
             ),
@@ -338,7 +340,7 @@ mod tests {
         Conflict: the head of the target is commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, which does not contain the confirmed commit 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70
         hint: run 'packcast sign --restored' to see the head and the commits that it leaves out
         Conflict: the target leaves out no commit that this machine remembers: nothing was restored
-        hint: run 'packcast sign' without --restored
+        hint: run 'packcast sign' without --restored; if an earlier 'packcast sign --restored' was interrupted, run 'packcast sign --all-records'
         Conflict: this machine does not know the head of the target: 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast keys accept-head' to see the commit, compare it with another machine, and confirm it
         ");

@@ -20,7 +20,7 @@ use packcast_store::records::{Head, HeadChange};
 
 use super::adopt::Adoption;
 use super::commit::{ATTEMPTS, Attempt, CommitRequest, Committer, Next};
-use super::compare::contained_of;
+use super::compare::{check_lists, compare, contained_of};
 use super::error::StateError;
 use super::history::{CommitStanding, History, PastCommit};
 use super::key_list::{self, KeyChange, StateKey, names, sign_list};
@@ -61,6 +61,10 @@ impl Committer<'_> {
             let mut history = History::begin(self.records, self.trust).await?;
             let newest = history.state.chain.newest().ok_or(StateError::NoKeyList)?;
             if !names(newest, removal.lost) {
+                // The caller completes the records from this head.
+                let state = &mut history.state;
+                check_lists(self.memory, state)?;
+                compare(self.records, self.memory, state, None, now).await?;
                 let head = history.state.head.ok_or(StateError::NoHead)?;
                 return Ok((head.stored, Vec::new()));
             }

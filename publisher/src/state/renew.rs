@@ -27,7 +27,25 @@ pub struct RenewedState {
 
 /// Signs the state of a target again, for this time in seconds. Reads the key of the signer, and
 /// completes the records of interrupted commands, or all records.
+///
+/// All records are written twice, after a commit each. Somebody who could write to the table may
+/// have forged records of the next commit, because all of its numbers on record are known before.
+/// Such records count as written after the first commit.
 pub async fn renew(
+    target: &Target,
+    signer: &mut Signer,
+    valid_for_s: u64,
+    scope: Scope,
+    progress: &Progress,
+) -> Result<RenewedState, Failure> {
+    let renewed = renew_once(target, signer, valid_for_s, scope, progress).await?;
+    match scope {
+        Scope::Changed => Ok(renewed),
+        Scope::All => renew_once(target, signer, valid_for_s, scope, progress).await,
+    }
+}
+
+async fn renew_once(
     target: &Target,
     signer: &mut Signer,
     valid_for_s: u64,
@@ -43,7 +61,8 @@ pub async fn renew(
 /// Signs a commit on the head of a restored table, and writes all records again.
 ///
 /// The commit contains all commits that the head leaves out, and repeats their removals. A warning
-/// names each commit whose removals the table has lost.
+/// names each commit whose removals the table has lost. As [`renew`] does, the function makes a
+/// second commit: a lost commit may have written records of the same number.
 pub async fn renew_restored(
     target: &Target,
     signer: &mut Signer,
@@ -54,7 +73,8 @@ pub async fn renew_restored(
     let mut state = signer.changer(target).await?.valid_for(valid_for_s);
     let changed = state.restore(restoration, "packcast sign --restored");
     let (changed, validity) = changed.await?;
-    completed(changed, validity, Scope::All, progress).await
+    completed(changed, validity, Scope::All, progress).await?;
+    renew_once(target, signer, valid_for_s, Scope::All, progress).await
 }
 
 async fn completed(

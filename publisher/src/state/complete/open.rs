@@ -34,6 +34,13 @@ pub(super) struct OpenRecords {
     is_all: bool,
 }
 
+/// The devices whose records come first when all records are written again.
+#[derive(Clone, Debug)]
+pub(super) enum Urgent {
+    All,
+    These(BTreeSet<DeviceId>),
+}
+
 /// A device whose records may be incomplete. Devices with equal documents share the values.
 #[derive(Debug)]
 struct OpenDevice {
@@ -61,11 +68,13 @@ impl OpenRecords {
             RecordedUpTo::Head(recorded) if recorded == head => return Ok(None),
             RecordedUpTo::Head(recorded) if recorded.order < head.order => Some(recorded),
             RecordedUpTo::Head(_) | RecordedUpTo::Unknown => {
-                return Self::all(records, state, true).await;
+                return Self::all(records, state, &Urgent::All).await;
             }
         };
         let open = match Self::since(records, &mut state.trees, &head, since).await {
-            Err(error) if is_lost(&error) => return Self::all(records, state, true).await,
+            Err(error) if is_lost(&error) => {
+                return Self::all(records, state, &Urgent::All).await;
+            }
             open => open?,
         };
         Ok(Some(open))
@@ -73,12 +82,10 @@ impl OpenRecords {
 
     /// Takes all records as open: those of every leaf of the head, and all others that are on
     /// record. `None` before the first commit.
-    ///
-    /// If they are urgent, the records of all devices are.
     pub(super) async fn all(
         records: &Records,
         state: &mut TargetState,
-        is_urgent: bool,
+        urgent: &Urgent,
     ) -> Result<Option<Self>, StateError> {
         let Some(head) = state.head.as_ref().map(VerifiedHead::recorded) else {
             return Ok(None);
@@ -92,7 +99,11 @@ impl OpenRecords {
         names.extend(leaves.filter(has_records));
         let mut open = Self::new(records, &mut state.trees, head.order, names.clone()).await?;
         open.is_all = true;
-        let (nothing, unknown) = (BTreeSet::new(), Arc::new(EarlierDevice::unknown(is_urgent)));
+        let nothing = BTreeSet::new();
+        let [first, later] = [true, false].map(|is_urgent| {
+            let unknown = EarlierDevice::unknown(is_urgent);
+            Arc::new(unknown)
+        });
         for name in names {
             match name {
                 LeafName::Group(group) => {
@@ -102,13 +113,36 @@ impl OpenRecords {
                 }
                 LeafName::Device(device) => open.devices.push(OpenDevice {
                     groups: Arc::new(groups_of(&open.part, &device)?),
-                    earlier: Arc::clone(&unknown),
+                    earlier: Arc::clone(if urgent.contains(&device) {
+                        &first
+                    } else {
+                        &later
+                    }),
                     device,
                 }),
                 _ => {}
             }
         }
         Ok(Some(open))
+    }
+
+    /// Takes all records as open. The devices that have lost something since `recorded` come first.
+    pub(super) async fn all_since(
+        records: &Records,
+        state: &mut TargetState,
+        recorded: RecordedUpTo,
+    ) -> Result<Option<Self>, StateError> {
+        let urgent = match Self::read(records, state, recorded).await? {
+            Some(all) if all.is_all => return Ok(Some(all)),
+            changed => changed.map_or_else(BTreeSet::new, |changed| changed.have_lost()),
+        };
+        Self::all(records, state, &Urgent::These(urgent)).await
+    }
+
+    fn have_lost(self) -> BTreeSet<DeviceId> {
+        let devices = self.devices.into_iter();
+        let lost = devices.filter(|open| open.earlier.has_lost);
+        lost.map(|open| open.device).collect()
     }
 
     /// Finds the leaves that the commits since a head have changed, `None` for all commits.
@@ -208,6 +242,15 @@ impl OpenRecords {
             groups: &open.groups,
             earlier: &open.earlier,
         })
+    }
+}
+
+impl Urgent {
+    fn contains(&self, device: &DeviceId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(devices) => devices.contains(device),
+        }
     }
 }
 

@@ -11,8 +11,10 @@ use crate::signing::key::SigningKey;
 use crate::signing::publisher_keys::{ListKeys, revoke, trust, trusted_keys};
 use crate::signing::replace::{KeptState, ReplaceRequest, plan, replace};
 use crate::signing::rotate::rotate;
+use crate::signing::signer::state_signer;
+use crate::state::key_list::{KeyChange, ListChange};
 use crate::state::rotate::rotate as rotate_state;
-use crate::state::{Scope, StateKey};
+use crate::state::{Scope, StateChanger, StateKey};
 use crate::status::of_newest;
 
 async fn read(table: &Table, trust: &TrustedRoots) -> TargetState {
@@ -206,6 +208,43 @@ async fn an_added_publisher_signs_commits_until_its_key_is_revoked() {
     let refused = change_by_other(vec![join([1])]).await.unwrap_err();
     assert!(refused.to_string().contains("is retired"), "{refused}");
     change(&target, &[join([1])]).await.unwrap();
+}
+
+/// The list has the change already, so the command makes no commit.
+#[tokio::test]
+async fn a_repeated_change_of_the_list_compares_the_head() {
+    let table = Table::without_target(325).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    change(&target, &[create_lab()]).await.unwrap();
+    let own = Arc::new(SigningKey::read(&target.key_file, &NoSecrets).unwrap());
+    let sign = state_signer(Arc::clone(&own));
+    let root = StateKey {
+        public: own.public(),
+        sign: &*sign,
+    };
+    let other = another_signing().key;
+    let add = async || {
+        let change = ListChange {
+            root,
+            keys: KeyChange::Add(&other),
+        };
+        let changer = StateChanger::open(&target, root.public, root.sign, false);
+        let mut changer = changer.await.unwrap();
+        changer.change_list(&change, "packcast keys trust").await
+    };
+    add().await.unwrap();
+    let old = table.item("HEAD", "HEAD").await;
+    change(&target, &[join([1])]).await.unwrap();
+    let head = table.records.head().await.unwrap();
+    add().await.unwrap();
+    assert_eq!(table.records.head().await.unwrap(), head);
+    table.put(&old).await;
+    let refused = add().await.unwrap_err();
+    assert!(
+        refused.to_string().contains("leaves out commit"),
+        "{refused}"
+    );
 }
 
 /// A target whose root key is kept apart from the publisher key.

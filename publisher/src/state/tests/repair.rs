@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::complete::{assign_to, delete_lab, leave_lab, of_device, office};
 use super::*;
-use crate::state::Completing;
+use crate::state::{Completing, record_differences};
 
 const RECORDED: (&str, &str) = ("HEAD", "RECORDED");
 
@@ -208,6 +208,32 @@ async fn an_order_of_a_group_above_the_head_is_not_believed() {
 }
 
 #[tokio::test]
+async fn an_unreadable_group_is_written_again() {
+    let target = TestTarget::with_devices(358, 4).await;
+    let machine = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    let items = [&["STATE"][..], &["REVISION"], &["STATE", "REVISION"]];
+    for damaged in items {
+        machine.commit(&[create_lab(), join(0..2)]).await;
+        target.complete().await;
+        let changes = [assign(package, false), unassign(package), delete_lab()];
+        for change in changes {
+            for sk in damaged {
+                target
+                    .forge("GROUP#lab", sk, |item| {
+                        item["created"] = json!({ "S": "yesterday" });
+                    })
+                    .await;
+            }
+            machine.commit(&[change]).await;
+            target.complete().await;
+            target.check_records().await;
+        }
+        assert_eq!(target.table.records.group(&lab()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
 async fn an_unreadable_device_does_not_stop_the_others() {
     let target = TestTarget::with_devices(366, 5).await;
     let machine = target.machine("one");
@@ -304,6 +330,84 @@ async fn locations_follow_the_head() {
     target.complete().await;
     assert_eq!(target.locations().await, [second]);
     target.check_records().await;
+}
+
+#[tokio::test]
+async fn lost_packages_come_first_when_all_records_are_written() {
+    let target = TestTarget::with_devices(359, 4).await;
+    let machine = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    machine
+        .commit(&[create_lab(), join([2]), assign_to(of_device(1), package)])
+        .await;
+    target.complete().await;
+    // A command that withdraws the package and a membership is killed.
+    let unassign = StateChange::Unassign {
+        from: of_device(1),
+        package,
+    };
+    machine.commit(&[unassign, leave_lab([2])]).await;
+    machine.commit(&[StateChange::Renew]).await;
+    let records = &target.table.records;
+    let urgent = Completing::urgent(records, &target.trust, NOW, Scope::All).await;
+    let urgent = urgent.unwrap();
+    let written: Vec<DeviceId> = urgent.completed().devices.keys().cloned().collect();
+    assert_eq!(written, [1, 2].map(|number| device(number).device));
+    let task = target.table.task(&device(1).device, package).await;
+    assert!(task.is_none());
+    assert_eq!(target.size(&lab()).await, 0);
+    let completed = urgent.rest(&Progress::none()).await.unwrap();
+    assert_eq!(completed.devices.len(), 4);
+    target.check_records().await;
+}
+
+/// Everything that a record takes from the next commit is known before: its number of changes, and
+/// the documents that it does not change.
+#[tokio::test]
+async fn records_that_were_forged_for_the_next_commit_are_written_again() {
+    let table = Table::without_target(357).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    table.device(1).await;
+    let [vlc, wipe] = ["vlc", "wipe"].map(|name| table.package(name, 5));
+    let (vlc, wipe) = (vlc.await.id, wipe.await.id);
+    change(&target, &[create_lab(), join([1]), assign(vlc, false)])
+        .await
+        .unwrap();
+    let mut signer = Signer::new(&target, None);
+    let progress = Progress::none();
+    let mut sign = async |scope| {
+        let renewed = renew(&target, &mut signer, 3_600, scope, &progress);
+        renewed.await.unwrap();
+    };
+    sign(Scope::Changed).await;
+    let next = table.records.head().await.unwrap().unwrap().order + 1;
+    for sk in ["STATE", "REVISION"] {
+        let mut item = table.item("GROUP#lab", sk).await;
+        item["revision"]["N"] = next.to_string().into();
+        if sk == "STATE" {
+            item["assignments"]["L"][0]["M"]["package"]["S"] = wipe.to_string().into();
+        }
+        table.put(&item).await;
+    }
+    let mut item = table.item(&own(1), "0#DEVICE").await;
+    item["leaf"]["M"]["order"]["N"] = next.to_string().into();
+    item["groups"]["M"] = json!({});
+    table.put(&item).await;
+    let forged = table.records.group(&lab()).await.unwrap().unwrap();
+    assert!(forged.assignment(wipe).is_some());
+
+    sign(Scope::All).await;
+    let state = table.records.group(&lab()).await.unwrap().unwrap();
+    let packages: Vec<_> = state.assignments.iter().map(|it| it.package).collect();
+    assert_eq!(packages, [vlc]);
+    assert!(state.revision > next);
+    let item = table.item(&own(1), "0#DEVICE").await;
+    assert_eq!(item["groups"]["M"], json!({ "lab": { "N": "0" } }));
+    let trust = target.trust().unwrap();
+    let mut state = TargetState::read(&table.records, &trust).await.unwrap();
+    let differences = record_differences(&table.records, &mut state, NOW, &progress).await;
+    assert_eq!(differences.unwrap(), []);
 }
 
 #[tokio::test]

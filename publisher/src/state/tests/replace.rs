@@ -454,6 +454,45 @@ async fn a_replacement_that_stopped_after_its_commit_is_completed() {
     assert_eq!(leak.packages().await, [leak.tool]);
 }
 
+/// An earlier command has removed the key, so the command makes no commit of its own.
+#[tokio::test]
+async fn a_repeated_replacement_compares_the_head() {
+    let leak = Leak::start(340).await;
+    let good = (*leak.state().await.head.unwrap().commit).clone();
+    let old = Arc::new(SigningKey::read(&leak.target.key_file, &NoSecrets).unwrap());
+    let next = leak.folder.path().join("own").join("prod-next.key");
+    let new = Arc::new(SigningKey::generate(&next, None).unwrap());
+    let [sign_old, sign_new] = [&old, &new].map(|key| state_signer(Arc::clone(key)));
+    let removal = Removal {
+        lost: old.public(),
+        root: StateKey {
+            public: old.public(),
+            sign: &*sign_old,
+        },
+        good: &good,
+    };
+    let changer = async || {
+        let changer = StateChanger::open(&leak.target, new.public(), &*sign_new, false);
+        changer.await.unwrap()
+    };
+    let remove = async || {
+        let mut changer = changer().await;
+        changer.remove_key(&removal, "packcast keys replace").await
+    };
+    let made = remove().await.unwrap();
+    assert_eq!(remove().await.unwrap(), made);
+    let item = leak.table.item("HEAD", "HEAD").await;
+    let mut other = changer().await;
+    let changed = other.change(&[join([1])], "packcast group add lab").await;
+    drop(changed.unwrap().committed);
+    leak.table.put(&item).await;
+    let refused = remove().await.unwrap_err();
+    assert!(
+        refused.to_string().contains("leaves out commit"),
+        "{refused}"
+    );
+}
+
 fn restrict(file: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -9,6 +9,8 @@ use crate::owned_commit::{CommitOwner, OwnedCommit};
 use crate::restore::{RestoredHead, restored_head};
 use crate::signing::replace::{KeptState, ReplaceRequest, plan, replace};
 use crate::signing::rotate::rotate;
+use crate::state::changed::complete_records;
+use crate::state::complete;
 use crate::state::renew::{RenewedState, renew_restored};
 use crate::state::restored::Restoration;
 
@@ -230,6 +232,99 @@ async fn a_withdrawn_package_does_not_come_back_if_it_was_assigned_again_before(
     sign(&target.one, restored).await.unwrap();
     assert_eq!(target.packages().await, []);
     assert_eq!(target.one.warnings.take(), []);
+}
+
+#[tokio::test]
+async fn an_interruption_before_all_records_are_written_is_no_success() {
+    let target = Restored::start(368).await;
+    let device = device(7).device;
+    target.table.device(7).await;
+    let of_device = EntryOwner::Device(device.clone());
+    let StateChange::Assign { assignment, .. } = assign(target.tool, false) else {
+        unreachable!("the change is an assignment");
+    };
+    let direct = StateChange::Assign {
+        to: of_device.clone(),
+        assignment,
+    };
+    change(&target.one, &[direct]).await.unwrap();
+    let restored = target.head().await;
+    let old = target.table.item("HEAD", "HEAD").await;
+    let (records, trust) = (&target.table.records, target.one.trust().unwrap());
+    let now = crate::clock::now();
+    complete(records, &trust, now, &Progress::none())
+        .await
+        .unwrap();
+    let task = async || target.table.task(&device, target.tool).await;
+    assert!(task().await.is_some());
+    let unassign = StateChange::Unassign {
+        from: of_device,
+        package: target.tool,
+    };
+    change(&target.one, &[unassign]).await.unwrap();
+    target.table.put(&old).await;
+
+    let progress = Progress::none();
+    progress.stop();
+    let mut signer = Signer::new(&target.one, None);
+    let restoration = Restoration {
+        confirmed: restored,
+        also: &BTreeSet::new(),
+    };
+    let signed = renew_restored(
+        &target.one,
+        &mut signer,
+        &restoration,
+        90 * 86_400,
+        &progress,
+    );
+    let interrupted = signed.await.unwrap_err();
+    assert!(
+        interrupted
+            .hints()
+            .iter()
+            .any(|hint| hint.contains("'packcast sign --all-records'")),
+        "{interrupted}"
+    );
+    assert!(task().await.is_none(), "the withdrawal came first");
+    let mut signer = Signer::new(&target.one, None);
+    renew(
+        &target.one,
+        &mut signer,
+        90 * 86_400,
+        Scope::All,
+        &Progress::none(),
+    )
+    .await
+    .unwrap();
+    assert!(task().await.is_none());
+}
+
+/// The commands have no change to make, so they only complete the records.
+#[tokio::test]
+async fn records_are_not_completed_from_a_table_that_lacks_a_key_list() {
+    let target = Restored::start(369).await;
+    let request = ReplaceRequest {
+        lost: None,
+        file: None,
+        unencrypted: true,
+        root: None,
+        kept: KeptState::Head,
+    };
+    let planned = plan(&target.one, &request).await.unwrap();
+    let progress = Progress::none();
+    replace(&target.one, &request, &planned, &progress)
+        .await
+        .unwrap();
+    target.restore().await;
+    let recorded = target.table.records.recorded_head().await.unwrap();
+    let refused = complete_records(&target.one, &progress).await.unwrap_err();
+    assert!(
+        refused.to_string().contains("lacks key list 3"),
+        "{refused}"
+    );
+    let unchanged = target.table.records.recorded_head().await.unwrap();
+    assert_eq!(unchanged, recorded);
 }
 
 #[tokio::test]
