@@ -25,18 +25,15 @@ pub struct PauseChange {
 
 /// Pauses a target. An earlier pause stays.
 pub async fn pause(target: &Target) -> Result<PauseChange, Failure> {
-    let records = &target.records;
-    let before = records.pause().await?;
-    let pause = records
-        .begin_pause(&Pause {
-            since: now(),
-            user: target.author.user.clone(),
-            host: target.author.host.clone(),
-        })
-        .await?;
+    let asked = Pause {
+        since: now(),
+        user: target.author.user.clone(),
+        host: target.author.host.clone(),
+    };
+    let pause = target.records.begin_pause(&asked).await?;
     Ok(PauseChange {
+        changed: pause == asked,
         pause: Some(pause),
-        changed: before.is_none(),
         complete_in_s: complete_in_s(target),
     })
 }

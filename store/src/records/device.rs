@@ -201,7 +201,8 @@ impl Records {
         // The writes after an inventory are made once, so the answer must tell if it was this
         // request that wrote. A transaction does, even if its first answer is lost.
         if others.is_empty() && !is_inventory {
-            let updated = self.change(&key, &expression, &condition, &terms).await?;
+            let condition = Some(condition.as_str());
+            let updated = self.change(&key, &expression, condition, &terms).await?;
             return Ok(updated.is_some());
         }
         let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);

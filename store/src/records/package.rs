@@ -136,7 +136,7 @@ impl Records {
             .change(
                 &Key::package(id),
                 "SET #state = :published",
-                "#state = :draft",
+                Some("#state = :draft"),
                 &terms,
             )
             .await?;
@@ -239,7 +239,7 @@ impl Records {
         terms: &Terms,
     ) -> Result<PackageRecord, ActivateError> {
         let changed = self
-            .change(&Key::package(id), update, condition, terms)
+            .change(&Key::package(id), update, Some(condition), terms)
             .await?;
         if let Some(item) = changed {
             return Ok(item::read(item)?);

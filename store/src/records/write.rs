@@ -135,6 +135,17 @@ pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> T
         .build()
 }
 
+/// Returns an update that sets those attributes of an item that it does not have yet.
+pub(super) fn keeping(attributes: Item) -> (String, Terms) {
+    let mut sets = Vec::new();
+    let mut terms = Terms::default();
+    for (name, value) in attributes {
+        sets.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
+        terms = terms.name(&name).value(&name, value);
+    }
+    (format!("SET {}", sets.join(", ")), terms)
+}
+
 impl Records {
     /// Writes an item, and returns the item that it replaces, if there is one.
     pub(super) async fn put(&self, item: Item) -> Result<Option<Item>, RecordsError> {
@@ -160,7 +171,7 @@ impl Records {
         &self,
         key: &Key,
         update: &str,
-        condition: &str,
+        condition: Option<&str>,
         terms: &Terms,
     ) -> Result<Option<Item>, RecordsError> {
         self.persevere(|| async move {
@@ -170,7 +181,7 @@ impl Records {
                 .table_name(self.table())
                 .set_key(Some(key.attributes()))
                 .update_expression(update)
-                .condition_expression(condition)
+                .set_condition_expression(condition.map(str::to_owned))
                 .set_expression_attribute_names(terms.names())
                 .set_expression_attribute_values(terms.values())
                 .return_values(ReturnValue::AllNew)

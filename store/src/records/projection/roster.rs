@@ -71,7 +71,7 @@ impl Records {
                 ),
             };
             let update = "SET #members = :count";
-            let changed = self.change(&key, update, condition, &terms).await?;
+            let changed = self.change(&key, update, Some(condition), &terms).await?;
             Ok(if changed.is_some() {
                 ControlFlow::Break(())
             } else {

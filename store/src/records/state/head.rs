@@ -144,7 +144,7 @@ impl Records {
             .name(COMMIT)
             .value("order", item::number(&head.order))
             .value("commit", item::attribute(&head.commit));
-        let condition = "attribute_not_exists(#order) OR #order < :order";
+        let condition = Some("attribute_not_exists(#order) OR #order < :order");
         let update = "SET #order = :order, #commit = :commit";
         self.change(&Key::recorded_head(), update, condition, &terms)
             .await?;

@@ -3,7 +3,6 @@
 use packcast_protocol::UnixTime;
 use serde::{Deserialize, Serialize};
 
-use super::super::commit::Commit;
 use super::super::item::{self, SK};
 use super::super::key::{HEAD, Key, PAUSE, Range};
 use super::super::write;
@@ -43,13 +42,13 @@ impl Records {
     }
 
     /// Pauses a target. Returns the pause on record: an earlier pause stays.
+    ///
+    /// One request writes and reads, so the returned pause is on record even if another administrator
+    /// ends the earlier pause at this moment.
     pub async fn begin_pause(&self, pause: &Pause) -> Result<Pause, RecordsError> {
-        let create = write::create(self.table(), Key::pause().item(pause));
-        if self.commit(vec![create]).await? == Commit::Done {
-            return Ok(pause.clone());
-        }
-        // It may have ended in the meantime.
-        Ok(self.pause().await?.unwrap_or_else(|| pause.clone()))
+        let (update, terms) = write::keeping(item::attributes(pause));
+        let found = self.change(&Key::pause(), &update, None, &terms).await?;
+        item::read(found.unwrap_or_default())
     }
 
     /// Ends the pause of a target. Nothing happens if there is none.

@@ -11,7 +11,7 @@ use packcast_protocol::state::{
 };
 use packcast_store::Records;
 use packcast_store::records::{
-    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, RecordedHead, ServiceTime,
+    CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, Pause, RecordedHead, ServiceTime,
 };
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
@@ -341,7 +341,28 @@ async fn a_document_with_another_digest_than_its_key_is_an_error(service: Servic
     assert!(error.to_string().contains(&key), "{error}");
 }
 
+async fn the_earliest_pause_stays_and_is_read_with_the_write(service: Service) {
+    let table = Table::without_target_on(service, 215).await;
+    let by = |user: &str| Pause {
+        since: NOW,
+        user: user.to_owned(),
+        host: String::new(),
+    };
+    let (mia, ben) = (by("mia"), by("ben"));
+    let records = &table.records;
+    assert_eq!(records.begin_pause(&mia).await.unwrap(), mia);
+    table.meter.take();
+    assert_eq!(records.begin_pause(&ben).await.unwrap(), mia);
+    // A second request could find that the pause has ended.
+    assert_eq!(table.meter.take().operations, ["UpdateItem"]);
+    records.end_pause().await.unwrap();
+    assert_eq!(records.pause().await.unwrap(), None);
+    assert_eq!(records.begin_pause(&ben).await.unwrap(), ben);
+    assert_eq!(records.pause().await.unwrap(), Some(ben));
+}
+
 packcast_testing::on_each_service! {
+    the_earliest_pause_stays_and_is_read_with_the_write
     of_many_changes_of_one_head_exactly_one_is_made
     commits_are_listed_from_the_newest
     a_head_that_was_put_back_is_recognised_by_its_order
