@@ -12,8 +12,8 @@ use crate::record::{OpenTask, PackageRecord, TaskState};
 #[derive(Clone, Copy, Debug)]
 pub struct BeginRecords<'a> {
     pub device: &'a DeviceId,
-    /// Open tasks of the device.
-    pub tasks: &'a [OpenTask],
+    /// The task of the attempt, from [`announced_task`].
+    pub task: &'a OpenTask,
     /// The package; `None` if it has no record.
     pub package: Option<&'a PackageRecord>,
     pub memberships: &'a Memberships,
@@ -21,20 +21,21 @@ pub struct BeginRecords<'a> {
     pub groups: &'a [GroupState],
 }
 
-/// Returns the reason for which the device does not begin; `None` if it may begin.
-///
-/// The device begins if its attempt is announced, the package is active, and the device itself or one
-/// of its groups still has the package. The device compares the numbers of the assignments with the
-/// signed state, so the records decide on the assignees only.
-pub fn hold(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<HoldWord> {
-    let mut tasks = records.tasks.iter();
-    let announced = tasks.find(|task| {
+/// Returns the announced task of an attempt. A device begins only with such a task.
+pub fn announced_task<'a>(asked: &BeginRequest, tasks: &'a [OpenTask]) -> Option<&'a OpenTask> {
+    tasks.iter().find(|task| {
         let is_announced = matches!(task.state, TaskState::Announced { .. });
         task.package == asked.id && task.attempt == asked.attempt && is_announced
-    });
-    let Some(task) = announced else {
-        return Some(HoldWord::Withdrawn);
-    };
+    })
+}
+
+/// Returns the reason for which the device does not begin with an announced task; `None` if it may
+/// begin.
+///
+/// The device begins if the package is active, and the device itself or one of its groups still has
+/// the package. The device compares the numbers of the assignments with the signed state, so the
+/// records decide on the assignees only.
+pub fn hold(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<HoldWord> {
     let is_active = |package: &PackageRecord| {
         package.active && package.published().is_some() && !package.is_deleted()
     };
@@ -42,12 +43,13 @@ pub fn hold(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<HoldWord
         return Some(HoldWord::Inactive);
     }
     let mut mandates = asked.mandates.as_slice().iter();
-    let is_assigned = mandates.any(|mandate| has(mandate, task, records));
+    let is_assigned = mandates.any(|mandate| has(mandate, records));
     (!is_assigned).then_some(HoldWord::Withdrawn)
 }
 
-/// Returns true if the assignee of a mandate has the package of a task.
-fn has(mandate: &Mandate, task: &OpenTask, records: &BeginRecords<'_>) -> bool {
+/// Returns true if the assignee of a mandate has the package of the task.
+fn has(mandate: &Mandate, records: &BeginRecords<'_>) -> bool {
+    let task = records.task;
     match &mandate.assignee {
         Assignee::Device(agent) => task.direct && *records.device == DeviceId::Agent(agent.clone()),
         Assignee::Group(group) => {
@@ -124,9 +126,12 @@ mod tests {
         package: Option<&PackageRecord>,
         groups: &[GroupState],
     ) -> Option<HoldWord> {
+        let Some(task) = announced_task(asked, tasks) else {
+            return Some(HoldWord::Withdrawn);
+        };
         let records = BeginRecords {
             device: &DeviceId::Agent(agent(1)),
-            tasks,
+            task,
             package,
             memberships: &Memberships::default(),
             groups,

@@ -2,11 +2,12 @@
 //!
 //! The answer costs one Query and no write. Everything else is at most a minute old: the head with the
 //! mark of a paused target, the package, and the groups. So a command that stops something is complete
-//! for devices that were told before when its caches have passed.
+//! for devices that were told before when its caches have passed. A device chooses the text of its
+//! question, so a refusal costs at most one more read of each record in a second.
 
 use packcast_protocol::api::{BeginReply, BeginRequest, HoldWord};
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::begin::{BeginRecords, hold};
+use packcast_rollout::begin::{BeginRecords, announced_task, hold};
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
@@ -53,10 +54,13 @@ async fn reason(
     if let Some(reason) = function.state.hold(records, commit, now).await? {
         return Ok(Some(reason));
     }
+    let Some(task) = announced_task(asked, &device_state.tasks) else {
+        return Ok(Some(HoldWord::Withdrawn));
+    };
     let decide = |package: Option<PackageRecord>, groups: &[GroupState]| {
         let records = BeginRecords {
             device,
-            tasks: &device_state.tasks,
+            task,
             package: package.as_ref(),
             memberships: &device_state.memberships,
             groups,
@@ -70,9 +74,9 @@ async fn reason(
         return Ok(None);
     }
     // Another instance of the function may have announced a package that was assigned or activated
-    // after this one had read it. So no device waits because of a cached record.
-    function.packages.invalidate(asked.id);
-    let package = function.packages.one(records, asked.id, now).await?;
-    let groups = function.groups.current_states(records, memberships, now);
+    // after this one had read it. So no device waits because of a record of an earlier second.
+    let packages = &function.packages;
+    let package = packages.one_within(records, asked.id, 1, now).await?;
+    let groups = function.groups.states_within(records, memberships, 1, now);
     Ok(decide(package, &groups.await?))
 }

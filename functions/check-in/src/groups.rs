@@ -51,7 +51,20 @@ impl Groups {
         memberships: &Memberships,
         now: UnixTime,
     ) -> Result<Vec<GroupState>, RecordsError> {
-        let fresh = self.fresh(memberships, now);
+        self.states_within(records, memberships, self.max_age_s, now)
+            .await
+    }
+
+    /// Returns the states of a device's groups, as [`Self::states`] does. Cached states are used if
+    /// they are younger than `max_age_s` seconds.
+    pub(crate) async fn states_within(
+        &self,
+        records: &Records,
+        memberships: &Memberships,
+        max_age_s: u64,
+        now: UnixTime,
+    ) -> Result<Vec<GroupState>, RecordsError> {
+        let fresh = self.fresh(memberships, max_age_s.min(self.max_age_s), now);
         self.read_missing(records, memberships, fresh, now).await
     }
 
@@ -143,14 +156,14 @@ impl Groups {
         unchanged.collect()
     }
 
-    /// Returns the cached states that are young enough and not older than the observed
-    /// revisions.
-    fn fresh(&self, memberships: &Memberships, now: UnixTime) -> States {
+    /// Returns the cached states that are younger than `max_age_s` seconds, and not older than the
+    /// observed revisions.
+    fn fresh(&self, memberships: &Memberships, max_age_s: u64, now: UnixTime) -> States {
         let cached = self.lock();
         let fresh = memberships.groups().filter_map(|group| {
             let cached = cached.get(&group)?;
             let revision = cached.state.as_ref().map_or(0, |state| state.revision);
-            let is_fresh = now.since(cached.read_at) < self.max_age_s
+            let is_fresh = now.since(cached.read_at) < max_age_s
                 && revision >= memberships.observed_revision(&group);
             is_fresh.then(|| (group, cached.state.clone()))
         });

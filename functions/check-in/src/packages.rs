@@ -47,7 +47,19 @@ impl Packages {
         ids: &[PackageId],
         now: UnixTime,
     ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
-        let mut found = self.fresh(ids, now);
+        self.records_within(records, ids, u64::MAX, now).await
+    }
+
+    /// Returns the records of these packages, as [`Self::records`] does. Cached records are used if
+    /// they are younger than `max_age_s` seconds.
+    async fn records_within(
+        &self,
+        records: &Records,
+        ids: &[PackageId],
+        max_age_s: u64,
+        now: UnixTime,
+    ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
+        let mut found = self.fresh(ids, max_age_s, now);
         let missing: Vec<PackageId> = ids
             .iter()
             .filter(|id| !found.contains_key(id))
@@ -70,6 +82,20 @@ impl Packages {
         Ok(self.records(records, &[id], now).await?.remove(&id))
     }
 
+    /// Returns the record of a package, as [`Self::one`] does. A cached record is used if it is
+    /// younger than `max_age_s` seconds.
+    pub(crate) async fn one_within(
+        &self,
+        records: &Records,
+        id: PackageId,
+        max_age_s: u64,
+        now: UnixTime,
+    ) -> Result<Option<PackageRecord>, RecordsError> {
+        let ids = [id];
+        let found = self.records_within(records, &ids, max_age_s, now);
+        Ok(found.await?.remove(&id))
+    }
+
     /// Returns a record that was read before, however old.
     pub(crate) fn cached(&self, id: PackageId) -> Option<PackageRecord> {
         let cached = self.lock();
@@ -80,16 +106,21 @@ impl Packages {
         self.lock().remove(&id);
     }
 
-    fn fresh(&self, ids: &[PackageId], now: UnixTime) -> HashMap<PackageId, PackageRecord> {
+    fn fresh(
+        &self,
+        ids: &[PackageId],
+        max_age_s: u64,
+        now: UnixTime,
+    ) -> HashMap<PackageId, PackageRecord> {
         let cached = self.lock();
         let fresh = ids.iter().filter_map(|id| {
             let (read_at, package) = cached.get(id)?;
-            let max_age_s = if package.active {
+            let max_state_age_s = if package.active {
                 self.max_active_age_s
             } else {
                 self.max_inactive_age_s
             };
-            (now.since(*read_at) < max_age_s).then(|| (*id, package.clone()))
+            (now.since(*read_at) < max_age_s.min(max_state_age_s)).then(|| (*id, package.clone()))
         });
         fresh.collect()
     }

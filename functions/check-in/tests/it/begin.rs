@@ -170,7 +170,34 @@ async fn an_activation_is_seen_at_once() {
         .activate(told.package.id, &told.package.locations)
         .await
         .unwrap();
-    assert_eq!(told.asked(LATER).await, GO);
+    // The function reads a record at most once a second for refusals.
+    assert_eq!(told.asked(LATER.plus(1)).await, GO);
+}
+
+#[tokio::test]
+async fn a_device_cannot_make_the_function_read_more_often() {
+    let mut told = Told::of_device().await;
+    let (head, own) = (told.head().await, told.package.clone());
+    assert_eq!(told.asked_with(head, NOW).await, GO);
+    let withdrawn = wait(HoldWord::Withdrawn);
+    // A package without an announced task is no reason to read anything.
+    let other = told.system.table.package("other", 5).await;
+    told.system.operations();
+    for package in [&other, &other, &own] {
+        told.package = package.clone();
+        let expected = if package.id == own.id { GO } else { withdrawn };
+        assert_eq!(told.asked_with(head, NOW).await, expected);
+        assert_eq!(told.system.operations(), ["Query"]);
+    }
+    // An announced task with another assignee: one more reading in a second.
+    told.assignee = Assignee::Group(GroupName::all());
+    let next = NOW.plus(1);
+    assert_eq!(told.asked_with(head, next).await, withdrawn);
+    assert!(told.system.operations().len() > 1);
+    for _ in 0..2 {
+        assert_eq!(told.asked_with(head, next).await, withdrawn);
+        assert_eq!(told.system.operations(), ["Query"]);
+    }
 }
 
 #[tokio::test]
