@@ -133,7 +133,7 @@ pub(crate) fn device(id: &str) -> DeviceRecord {
         "inventory_received": null,
         "machine": (id == AGENT).then(|| json!({
             "platform": "linux-x86_64",
-            "id": "hardware:4c4c4544-0042-3510-8051-b4c04f4b3732",
+            "ids": ["hardware:4c4c4544-0042-3510-8051-b4c04f4b3732"],
         })),
     }))
 }

@@ -1,4 +1,4 @@
-//! The machine of a device: its platform, its id, and the difference of its clock.
+//! The machine of a device: its platform, its ids, and the difference of its clock.
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::BoundedText;
@@ -14,14 +14,18 @@ pub const MAX_CLOCK_DIFFERENCE_MIN: u64 = 5;
 /// Time after which another machine with the same identity is forgotten, in days.
 const OTHER_MACHINE_DAYS: u64 = 30;
 
-/// Platform, id and clock of the machine of a Packcast agent.
+/// Largest number of ids on record. Agents know two kinds: `hardware` and `system`.
+const MAX_IDS: usize = 2;
+
+/// Platform, ids and clock of the machine of a Packcast agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineRecord {
     /// Operating system and architecture, such as `linux-x86_64`.
     pub platform: BoundedText<32>,
-    /// Kind and id of the machine. `None` if the agent cannot read an id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub id: Option<BoundedText<64>>,
+    /// Kinds and ids of the machine: the first that the agent has reported of each kind, at most two.
+    /// An agent reports another kind of id while it cannot read the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<BoundedText<64>>,
     /// Another machine with the same identity. `None` if no other was seen for 30 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub other: Option<OtherMachine>,
@@ -49,26 +53,35 @@ pub enum ClockError {
 }
 
 impl MachineRecord {
+    /// Returns the id on record that has the same kind as another id.
+    pub fn same_kind(&self, id: &BoundedText<64>) -> Option<&BoundedText<64>> {
+        same_kind(&self.ids, id)
+    }
+
     /// Returns the record after a check-in, or the same record if nothing has changed.
     pub fn after_check_in(known: Option<&Self>, facts: &MachineFacts, now: UnixTime) -> Self {
-        let known_id = known.and_then(|known| known.id.as_ref());
-        let known_other = known.and_then(|known| known.other.as_ref());
-        let (id, other) = match (known_id, &facts.machine) {
-            // An id stays on record while the agent cannot read it.
-            (known_id, None) => (known_id, recent(known_other, now)),
-            (Some(known_id), Some(id)) if known_id != id && kind(known_id) == kind(id) => {
-                (Some(known_id), Some(seen(known_other, id, now)))
+        let mut ids = known.map_or_else(Vec::new, |known| known.ids.clone());
+        let mut other = recent(known.and_then(|known| known.other.as_ref()), now);
+        if let Some(id) = &facts.machine {
+            // Ids of different kinds show nothing about each other.
+            match same_kind(&ids, id) {
+                Some(known) if known != id => other = Some(seen(other, id, now)),
+                Some(_) => {}
+                None if ids.len() < MAX_IDS => ids.push(id.clone()),
+                None => {}
             }
-            // The agent may read another kind of id than before. Different kinds show nothing.
-            (_, Some(id)) => (Some(id), recent(known_other, now)),
-        };
+        }
         Self {
             platform: facts.platform.clone(),
-            id: id.cloned(),
+            ids,
             other,
             clock: clock_error(known.and_then(|known| known.clock), facts.clock(), now),
         }
     }
+}
+
+fn same_kind<'a>(ids: &'a [BoundedText<64>], id: &BoundedText<64>) -> Option<&'a BoundedText<64>> {
+    ids.iter().find(|known| kind(known) == kind(id))
 }
 
 /// Returns the kind of a machine id, such as `hardware`.
@@ -84,9 +97,9 @@ fn recent(other: Option<&OtherMachine>, now: UnixTime) -> Option<OtherMachine> {
 
 /// Returns the other machine with the time of a check-in. Within a day, the time stays, so that two
 /// machines by turns cause no writes.
-fn seen(known: Option<&OtherMachine>, id: &BoundedText<64>, now: UnixTime) -> OtherMachine {
+fn seen(known: Option<OtherMachine>, id: &BoundedText<64>, now: UnixTime) -> OtherMachine {
     match known {
-        Some(other) if now.since(other.last_seen) < DAY_S => other.clone(),
+        Some(other) if now.since(other.last_seen) < DAY_S => other,
         _ => OtherMachine {
             id: id.clone(),
             last_seen: now,
@@ -147,7 +160,7 @@ mod tests {
         }
         let later = after(Some(&both), COPY, NOW.plus(DAY_S));
         assert_eq!(other(&later), Some((COPY, NOW.plus(DAY_S))));
-        assert_eq!(later.id, first.id);
+        assert_eq!(later.ids, first.ids);
     }
 
     #[test]
@@ -159,12 +172,26 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_different_kinds_are_no_conflict() {
-        let first = after(None, SYSTEM, NOW);
-        let hardware = after(Some(&first), DESK, NOW);
-        assert_eq!(hardware, after(None, DESK, NOW));
-        let none = MachineRecord::after_check_in(Some(&hardware), &facts(None, NOW), NOW);
-        assert_eq!(none, hardware);
+    fn ids_of_different_kinds_are_no_conflict_and_stay_on_record() {
+        let both = after(Some(&after(None, SYSTEM, NOW)), DESK, NOW);
+        let ids: Vec<&str> = both.ids.iter().map(BoundedText::as_str).collect();
+        assert_eq!(
+            (ids.as_slice(), other(&both)),
+            ([SYSTEM, DESK].as_slice(), None)
+        );
+        // Two machines that show different kinds by turns cause no writes.
+        for machine in [
+            Some(SYSTEM),
+            Some(DESK),
+            None,
+            Some("later:1"),
+            Some(SYSTEM),
+        ] {
+            let record = MachineRecord::after_check_in(Some(&both), &facts(machine, NOW), NOW);
+            assert_eq!(record, both, "{machine:?}");
+        }
+        let copy = after(Some(&both), COPY, NOW);
+        assert_eq!((other(&copy), &copy.ids), (Some((COPY, NOW)), &both.ids));
     }
 
     #[test]

@@ -311,7 +311,7 @@ fn log_other_machine(record: &DeviceRecord, known: Option<&DeviceRecord>, facts:
     }
     let of = |id: Option<&BoundedText<64>>| id.map(|id| Excerpt::of(id.as_str()));
     let machine = record.machine.as_ref();
-    let on_record = of(machine.and_then(|machine| machine.id.as_ref()));
+    let on_record = of(machine.and_then(|machine| machine.same_kind(&other.id)));
     tracing::warn!(
         device = %record.device,
         on_record = on_record.as_ref().map(Excerpt::as_str),

@@ -668,7 +668,7 @@ mod tests {
         let mut record = device(packcast_agent());
         record.machine = Some(MachineRecord {
             platform: BoundedText::tail("linux-x86_64"),
-            id: None,
+            ids: Vec::new(),
             other: None,
             clock: Some(ClockError::Ahead),
         });

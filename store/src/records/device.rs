@@ -355,7 +355,7 @@ mod tests {
             inventory_received: None,
             machine: Some(MachineRecord {
                 platform: BoundedText::tail(&"p".repeat(32)),
-                id: Some(id.clone()),
+                ids: vec![id.clone(); 2],
                 other: Some(OtherMachine { id, last_seen: AT }),
                 clock: Some(ClockError::Behind),
             }),

@@ -1,5 +1,6 @@
 //! Texts about the machine of a device.
 
+use packcast_protocol::api::BoundedText;
 use packcast_rollout::{ClockError, MachineRecord};
 
 use crate::output;
@@ -8,9 +9,10 @@ pub(super) fn platform(machine: Option<&MachineRecord>) -> String {
     machine.map_or_else(String::new, |machine| machine.platform.to_string())
 }
 
-pub(super) fn id(machine: Option<&MachineRecord>) -> String {
-    let id = machine.and_then(|machine| machine.id.as_ref());
-    id.map_or_else(String::new, ToString::to_string)
+pub(super) fn ids(machine: Option<&MachineRecord>) -> String {
+    let ids = machine.map_or(&[][..], |machine| &machine.ids);
+    let ids: Vec<&str> = ids.iter().map(BoundedText::as_str).collect();
+    ids.join(", ")
 }
 
 /// Writes the other machine that uses the identity of the device; nothing if there is none.

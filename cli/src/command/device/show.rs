@@ -30,7 +30,7 @@ fn text(details: &DeviceDetails) -> String {
         ("system", device.os.clone()),
         ("agent", device.agent.clone()),
         ("platform", machine::platform(device.machine.as_ref())),
-        ("machine", machine::id(device.machine.as_ref())),
+        ("machine", machine::ids(device.machine.as_ref())),
         ("conflict", machine::conflict(device.machine.as_ref())),
         ("clock", machine::clock(device.machine.as_ref()).to_owned()),
         (
@@ -167,6 +167,8 @@ mod tests {
         host              web01
         system            Debian GNU/Linux 12
         agent             packcast-agent 0.1.0
+        platform          linux-x86_64
+        machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
         last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         groups            lab, office
@@ -177,7 +179,9 @@ mod tests {
         OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
         1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the
                                                    reason
-        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC;
+                                                   waits: the state of the device has
+                                                   expired
         1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18
                                                    11:06:40 UTC
 
@@ -196,6 +200,8 @@ mod tests {
         host              web01
         system            Debian GNU/Linux 12
         agent             packcast-agent 0.1.0
+        platform          linux-x86_64
+        machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
         last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
         groups            lab, office
@@ -205,7 +211,7 @@ mod tests {
 
         OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
         1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
-        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC
+        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC; waits: the state of the device has expired
         1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
 
         FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
@@ -250,7 +256,7 @@ mod tests {
         let mut details = details(AGENT);
         details.device.machine = Some(fixtures::read(json!({
             "platform": "windows-x86_64",
-            "id": "system:0f8fad5b-d9cb-469f-a165-70867728950e",
+            "ids": ["hardware:11111111-0042-3510-8051-b4c04f4b3732", "system:0f8fad5b-d9cb-469f-a165-70867728950e"],
             "other": {
                 "id": "system:7c9e6679-7425-40de-944b-e07fc1f90ae7",
                 "last_seen": fixtures::NOON,
@@ -264,7 +270,7 @@ mod tests {
         });
         assert_snapshot!(lines.collect::<Vec<_>>().join("\n"), @"
         platform          windows-x86_64
-        machine           system:0f8fad5b-d9cb-469f-a165-70867728950e
+        machine           hardware:11111111-0042-3510-8051-b4c04f4b3732, system:0f8fad5b-d9cb-469f-a165-70867728950e
         conflict          two machines use this identity; the other is system:7c9e6679-7425-40de-944b-e07fc1f90ae7, last seen 2026-11-18 11:06:40 UTC
         clock             more than 5 minutes behind the function's clock
         ");

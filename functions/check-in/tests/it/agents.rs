@@ -167,7 +167,7 @@ async fn enrolment_gives_a_pass_that_stays_valid() {
     assert_eq!(record.agent, "packcast-agent/0.1.0");
     let machine = record.machine.unwrap();
     assert_eq!(machine.platform.as_str(), "linux-x86_64");
-    assert_eq!(machine.id.unwrap().as_str(), "hardware:1");
+    assert_eq!(machine.ids, [BoundedText::tail("hardware:1")]);
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn two_machines_with_one_identity_are_on_record() {
     let records = &system.table.records;
     let device_state = records.device_state(&agent.device()).await.unwrap();
     let machine = device_state.device.unwrap().machine.unwrap();
-    assert_eq!(machine.id.unwrap().as_str(), "hardware:1");
+    assert_eq!(machine.ids, [BoundedText::tail("hardware:1")]);
     assert_eq!(machine.other.unwrap().id.as_str(), "hardware:2");
     system.table.meter.take();
     for request in [Agent::asking(), copy] {
