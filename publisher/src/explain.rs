@@ -7,7 +7,7 @@ use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord,
 };
-use packcast_store::records::DeviceState;
+use packcast_store::records::{DeviceState, Pause};
 use serde::Serialize;
 
 use self::sentences::{SentenceSubject, Sentences};
@@ -15,6 +15,7 @@ use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state, warn_of_packages};
+use crate::pause::current;
 use crate::target::Target;
 use crate::text::for_target;
 
@@ -40,6 +41,9 @@ pub struct Explained {
     /// The device is blocked or removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Exclusion>,
+    /// The pause of the target, which stops this package like all others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
     /// The state of the package in one word.
     #[serde(skip)]
     pub state: &'static str,
@@ -82,6 +86,7 @@ pub async fn explain(
     let explanation = packcast_rollout::explain(&read.evidence(target.pace), now());
     let mut explained = read.explained(explanation);
     explained.next = for_target(&explained.next, &target.name);
+    explained.pause = current(target).await?;
     Ok(explained)
 }
 
@@ -197,6 +202,7 @@ impl ExplainRecords {
             ahead: self.ahead(&explanation),
             orders: self.device_state.orders,
             excluded: self.device_state.excluded,
+            pause: None,
             device: self.device,
             explanation,
             result: self.finished,

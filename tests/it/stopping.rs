@@ -128,7 +128,10 @@ fn a_paused_target_stops_devices_until_it_is_resumed() {
     story.world.ok(&["group", "create", "lab"]);
     story.expect_stopped();
     assert_eq!(story.device.announced(), 0);
-    says(&story.world.ok(&["status"]), "the target is paused since");
+    let device = story.device.id().to_owned();
+    for command in [&["status"][..], &["explain", &device, "after@1"]] {
+        says(&story.world.ok(command), "the target is paused since");
+    }
     let audit = story.world.ok(&["audit"]);
     assert!(audit.stdout.contains("\npaused "), "{audit:?}");
     let again = story.world.ok(&["pause", "--all"]);
@@ -137,6 +140,8 @@ fn a_paused_target_stops_devices_until_it_is_resumed() {
     story.world.ok(&["resume", "--all"]);
     assert_eq!(story.device.announced(), 1);
     story.expect_runs(&["slow", "after"]);
-    let status = story.world.ok(&["status"]);
-    assert!(!status.stderr.contains("paused"), "{status:?}");
+    for command in [&["status"][..], &["explain", &device, "after@1"]] {
+        let ran = story.world.ok(command);
+        assert!(!ran.stderr.contains("paused"), "{ran:?}");
+    }
 }

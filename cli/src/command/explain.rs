@@ -7,6 +7,7 @@ use packcast_publisher::explain::{self, Explained};
 use packcast_rollout::{Explanation, OpenTask};
 
 use super::device::{commands, list, show};
+use super::pause;
 use crate::Globals;
 use crate::output;
 
@@ -31,6 +32,9 @@ impl Args {
         let target = globals.open().await?;
         let explained = explain::explain(&target, &self.device, &self.package).await?;
         output::result(globals.format, &explained, text);
+        if let Some(found) = &explained.pause {
+            output::note(&pause::note(found, globals));
+        }
         Ok(())
     }
 }
@@ -150,6 +154,7 @@ mod tests {
             in_history: true,
             last_seen: Some(UnixTime(NOON)),
             excluded: Some(fixtures::blocked()),
+            pause: Some(fixtures::pause()),
             state: "active",
             ahead: vec![Ahead {
                 name: "fonts@2".to_owned(),
@@ -199,6 +204,7 @@ mod tests {
             in_history: false,
             last_seen: None,
             excluded: None,
+            pause: None,
             state: "active",
             ahead: Vec::new(),
             orders: DeviceCommands::default(),
