@@ -275,14 +275,14 @@ fn a_package_with_which_a_packcast_agent_does_not_begin_is_explained() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
     let execute = ["--action", "execute", "--command", "true", "--activate"];
-    for version in ["1", "2"] {
+    // The device begins with the later version, because of its priority.
+    for (version, priority) in [("1", "5"), ("2", "4")] {
         let publish = ["publish", "--name", "tool", "--version", version];
-        world.ok(&[&publish[..], &execute].concat());
+        let publish = [&publish[..], &["--priority", priority], &execute].concat();
+        world.ok(&publish);
+        world.assign(&format!("tool@{version}"), &device);
     }
-    world.assign("tool@2", &device);
-    device.run();
-    world.assign("tool@1", &device);
-    // The first run receives the package, the second one reports the reason.
+    // The first run receives the packages, the second one reports the reason.
     device.run();
     explained(&world, device.id(), "tool@1", "announced");
     device.run();

@@ -171,6 +171,10 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package was deleted
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package
+                                        is for
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later;
+                                        --allow-downgrade goes back
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was
                                         removed
 
@@ -184,6 +188,8 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package was deleted
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade goes back
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
         assert_snapshot!(plain(&text(&shown)), @"

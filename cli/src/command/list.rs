@@ -101,7 +101,28 @@ mod tests {
             expiring(NOON),
             expiring(NOON + 1),
         ];
-        assert_snapshot!(on_terminals(|| text(&shown, UnixTime(NOON))), @"");
+        assert_snapshot!(on_terminals(|| text(&shown, UnixTime(NOON))), @"
+        80:
+        ID          NAME  VERSION  ACTION  SIZE       STATE             CREATED
+        1795327754  vlc   3.0.21   LAUNCH  42.92 MiB  draft             2026-11-18
+                                                                        11:06:40 UTC
+        1795327754  vlc   3.0.21   LAUNCH  42.92 MiB  active            2026-11-18
+                                                                        11:06:40 UTC
+        1795327754  vlc   3.0.21   LAUNCH  42.92 MiB  deleted           2026-11-18
+                                                                        11:06:40 UTC
+        1795327754  vlc   3.0.21   LAUNCH  42.92 MiB  expired           2026-11-18
+                                                      2026-11-18        11:06:40 UTC
+        1795327754  vlc   3.0.21   LAUNCH  42.92 MiB  active until      2026-11-18
+                                                      2026-11-18        11:06:40 UTC
+
+        140:
+        ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE                    CREATED
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft                    2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active                   2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  deleted                  2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  expired 2026-11-18       2026-11-18 11:06:40 UTC
+        1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  active until 2026-11-18  2026-11-18 11:06:40 UTC
+        ");
         assert_snapshot!(plain(&text(&shown, UnixTime(NOON))), @"
         ID          NAME  VERSION  PRIORITY  ACTION  SIZE       STATE                    CREATED
         1795327754  vlc   3.0.21   5         LAUNCH  42.92 MiB  draft                    2026-11-18 11:06:40 UTC

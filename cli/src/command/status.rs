@@ -301,21 +301,25 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  waiting                  blocked since
                                                                  2026-11-18 11:06:40
                                                                  UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  announced; waits: the
+                                        state of the device has
+                                        expired
         key:abcdefghijklmnopqrstuvwxya  withdrawn
         key:abcdefghijklmnopqrstuvwxya  succeeded
         key:abcdefghijklmnopqrstuvwxya  failed
         key:abcdefghijklmnopqrstuvwxya  cancelled
+        key:abcdefghijklmnopqrstuvwxya  not applicable
 
         140:
-        DEVICE                          STATE                                EXCLUDED
+        DEVICE                          STATE                                                  EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting                              blocked since 2026-11-18 11:06:40 UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced
+        key:abcdefghijklmnopqrstuvwxya  waiting                                                blocked since 2026-11-18 11:06:40 UTC: stolen
+        key:abcdefghijklmnopqrstuvwxya  announced; waits: the state of the device has expired
         key:abcdefghijklmnopqrstuvwxya  withdrawn
         key:abcdefghijklmnopqrstuvwxya  succeeded
         key:abcdefghijklmnopqrstuvwxya  failed
         key:abcdefghijklmnopqrstuvwxya  cancelled
+        key:abcdefghijklmnopqrstuvwxya  not applicable
         ");
         assert_snapshot!(plain(&devices_text(&devices)), @"
         DEVICE                          STATE                                                  EXCLUDED
