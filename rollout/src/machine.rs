@@ -66,9 +66,8 @@ impl MachineRecord {
             // Ids of different kinds show nothing about each other.
             match same_kind(&ids, id) {
                 Some(known) if known != id => other = Some(seen(other, id, now)),
-                Some(_) => {}
                 None if ids.len() < MAX_IDS => ids.push(id.clone()),
-                None => {}
+                Some(_) | None => {}
             }
         }
         Self {

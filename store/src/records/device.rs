@@ -326,6 +326,7 @@ mod tests {
                     .map(|(name, value)| 1 + name.len() + bytes(value))
                     .sum::<usize>()
             }
+            AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + bytes(value)).sum::<usize>(),
             other => panic!("unexpected attribute of a device: {other:?}"),
         }
     }
