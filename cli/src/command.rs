@@ -34,3 +34,4 @@ pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod unassign;
 pub(crate) mod verify;
+pub(crate) mod wait;

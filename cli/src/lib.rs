@@ -92,6 +92,7 @@ enum Command {
     List(command::list::Args),
     Show(command::show::Args),
     Status(command::status::Args),
+    Wait(command::wait::Args),
     #[command(subcommand)]
     Device(command::device::Args),
     Token(command::token::Args),
@@ -262,6 +263,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,
+        Command::Wait(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
         Command::Token(args) => args.run(globals),
         Command::AgentConfig(args) => args.run(globals),

@@ -74,6 +74,20 @@ pub(crate) fn data(text: &str) {
     }
 }
 
+/// Writes lines of data in place of the former ones: clears a terminal before, and ends them with an
+/// empty line elsewhere.
+pub(crate) fn data_again(text: &str) {
+    let is_terminal = std::io::stdout().is_terminal();
+    if is_terminal {
+        // Clears the screen, and moves the cursor to its top.
+        let _ = write!(anstream::stdout().lock(), "\u{1b}[2J\u{1b}[H");
+    }
+    data(&for_options(text, &screen::get().target));
+    if !is_terminal {
+        data("");
+    }
+}
+
 /// Returns whether a result could not be written, so that no script mistakes a part for the whole.
 pub(crate) fn is_lost() -> bool {
     IS_LOST.load(Ordering::Relaxed)

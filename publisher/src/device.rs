@@ -3,6 +3,7 @@
 
 mod command;
 pub mod exclusion;
+pub mod list;
 mod pacing;
 pub mod removal;
 pub mod waits;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
@@ -19,32 +21,12 @@ use serde::Serialize;
 
 pub use self::command::{CommandSent, send_command};
 pub use self::pacing::{DevicePacing, pace};
+use crate::clock::now;
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
 use crate::state::warn_of_head;
 use crate::target::Target;
-
-/// The first devices of a target. It serializes as the list of their records.
-#[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub struct Devices {
-    /// In the order of their ids.
-    pub devices: Vec<ListedDevice>,
-    /// The number of devices in the target.
-    #[serde(skip)]
-    pub known: u64,
-}
-
-/// The record of a device, with its exclusion.
-#[derive(Debug, Serialize)]
-pub struct ListedDevice {
-    #[serde(flatten)]
-    pub record: DeviceRecord,
-    /// The device is blocked, or its removal is not complete.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub excluded: Option<Exclusion>,
-}
 
 /// A device with its packages and results.
 #[derive(Debug, Serialize)]
@@ -67,26 +49,13 @@ pub struct DeviceDetails {
     pub names: BTreeMap<PackageId, String>,
 }
 
-/// Returns the first `limit` devices, sorted by id.
-pub async fn list(target: &Target, limit: usize) -> Result<Devices, Failure> {
-    Ok(Devices {
-        devices: target
-            .records
-            .devices(limit)
-            .await?
-            .into_iter()
-            .map(|(record, excluded)| ListedDevice { record, excluded })
-            .collect(),
-        known: target.records.size(&GroupName::all()).await?,
-    })
-}
-
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
-    let (device, device_state) = known(target, &id).await?;
+    let (mut device, device_state) = known(target, &id).await?;
     warn_of_head(target).await?;
     let finished = target.records.finished_tasks(&id).await?;
+    device.last_seen = last_seen(&device, &finished, now());
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;

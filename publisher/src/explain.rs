@@ -3,6 +3,7 @@
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
+use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord,
@@ -197,7 +198,7 @@ impl ExplainRecords {
             says,
             next,
             task: self.task().cloned(),
-            last_seen: record.map(|record| record.last_seen),
+            last_seen: record.map(|record| last_seen(record, &self.finished, now())),
             state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
             orders: self.device_state.orders,

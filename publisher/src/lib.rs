@@ -52,6 +52,7 @@ pub mod text;
 mod text_file;
 pub mod unassign;
 pub mod verify;
+pub mod wait;
 pub mod warning;
 
 pub use packcast_https::proxy_for;

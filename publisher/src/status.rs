@@ -1,6 +1,7 @@
 //! Progress of packages on their devices.
 
 mod devices;
+mod failures;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +11,9 @@ use packcast_rollout::{ExclusionKind, PackageRecord};
 use packcast_store::records::Tally;
 use serde::Serialize;
 
-pub use self::devices::{DeviceProgress, devices};
+pub(crate) use self::devices::states;
+pub use self::devices::{DeviceProgress, DeviceResult, devices};
+pub use self::failures::{ExampleDevice, FailureCause, FailureCauses, MOST_READ};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
@@ -28,6 +31,9 @@ pub struct PackageProgress {
     pub expires: Option<UnixTime>,
     /// The number of devices that were ever assigned the package.
     pub assigned: u64,
+    /// The number of devices of groups that have not checked in since the assignment: an estimate,
+    /// see [`estimated_to_come`].
+    pub to_come: u64,
     /// The number of devices to which the package was not announced yet.
     pub waiting: u64,
     pub announced: u64,
@@ -39,6 +45,9 @@ pub struct PackageProgress {
     pub not_applicable: u64,
     /// The groups that the package is assigned to.
     pub groups: Vec<GroupSize>,
+    /// The failures by their causes. `None` in a list of packages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<FailureCauses>,
 }
 
 /// The number of devices in a group.
@@ -52,8 +61,11 @@ pub struct GroupSize {
 pub async fn of_package(target: &Target, package: &PackageRef) -> Result<PackageProgress, Failure> {
     let package = find(target, package).await?;
     warn_of_packages(target, std::slice::from_ref(&package)).await?;
-    let mut progress = read(target, std::slice::from_ref(&package)).await?;
-    Ok(progress.remove(0))
+    let mut progress = read(target, std::slice::from_ref(&package))
+        .await?
+        .remove(0);
+    progress.failures = Some(failures::causes(target, package.id).await?);
+    Ok(progress)
 }
 
 /// Returns the progress of the newest `limit` packages, the newest last.
@@ -114,12 +126,14 @@ fn progress(
         devices: sizes.get(&group).copied().unwrap_or_default(),
         group,
     });
+    let groups: Vec<GroupSize> = groups.collect();
     PackageProgress {
         package: package.id,
         name: named(package),
         state: state(package, now()),
         expires: package.published().and_then(|published| published.expires),
         assigned: tally.assigned,
+        to_come: estimated_to_come(tally.assigned, &groups),
         waiting: tally.waiting(),
         announced: tally.announced,
         withdrawn: tally.withdrawn,
@@ -127,6 +141,17 @@ fn progress(
         failed: tally.failed,
         cancelled: tally.cancelled,
         not_applicable: tally.not_applicable,
-        groups: groups.collect(),
+        groups,
+        failures: None,
     }
+}
+
+/// Returns the number of devices of groups that are not counted as assigned yet.
+///
+/// This is an estimate from counts, so that its cost does not depend on the number of devices. It is
+/// too high if devices are in several of the groups, or have the package already. It is too low if
+/// the package is assigned to devices that are in none of the groups.
+fn estimated_to_come(assigned: u64, groups: &[GroupSize]) -> u64 {
+    let members: u64 = groups.iter().map(|group| group.devices).sum();
+    members.saturating_sub(assigned)
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::{CommitId, Terms};
 use packcast_protocol::{DeviceId, GroupName, PackageId, Priority, Sha256Digest, WindowsTerms};
-use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
+use packcast_rollout::{FinishedTask, PackageRecord};
+use packcast_store::records::Recorded;
 use packcast_store::{Directory, Objects};
-use packcast_testing::table::{Table, device};
+use packcast_testing::table::{Table, device, result};
 use tempfile::TempDir;
 
 use crate::author::Author;
@@ -131,6 +132,30 @@ impl TestTarget {
         let published = publish(&self.target, &plan, None, &key, &progress).await;
         let id = published.unwrap().package.id;
         self.table.records.package(id).await.unwrap().unwrap()
+    }
+
+    /// Assigns a package to devices, and records the result of each with the end of its output.
+    pub(crate) async fn deploy(
+        &self,
+        devices: &[DeviceId],
+        package: &PackageRecord,
+        code: &str,
+        output: &str,
+    ) {
+        let owners = devices.iter().cloned().map(EntryOwner::Device);
+        let changes: Vec<StateChange> = owners
+            .map(|owner| assign_published(owner, package))
+            .collect();
+        self.change_all(&changes).await;
+        for device in devices {
+            let task = self.table.task(device, package.id).await.unwrap();
+            let finished = FinishedTask {
+                output_tail: Some(output.to_owned()),
+                ..result(&task, code)
+            };
+            let recorded = self.table.records.record_result(device, &task, &finished);
+            assert_eq!(recorded.await.unwrap(), Recorded::Written);
+        }
     }
 
     /// Returns the folder with the objects.

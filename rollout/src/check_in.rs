@@ -4,7 +4,7 @@ use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
 use crate::machine::MachineRecord;
-use crate::record::DeviceRecord;
+use crate::record::{DeviceRecord, FinishedTask};
 use crate::waits::ReportedWaits;
 use crate::write_budget::WriteBudget;
 
@@ -111,6 +111,20 @@ pub fn is_unseen_for(record: &DeviceRecord, days: u16, now: UnixTime) -> bool {
     now.since(record.last_seen) >= (u64::from(days) + 1) * DAY_S
 }
 
+/// Returns the time at which a device was last seen: the later of the daily mark of its check-ins and
+/// the latest of its results.
+///
+/// A result from the future does not count: its device has a wrong clock.
+pub fn last_seen<'a>(
+    record: &DeviceRecord,
+    results: impl IntoIterator<Item = &'a FinishedTask>,
+    now: UnixTime,
+) -> UnixTime {
+    let finished = results.into_iter().map(|result| result.finished_at);
+    let latest = finished.filter(|at| *at <= now).max();
+    latest.map_or(record.last_seen, |at| at.max(record.last_seen))
+}
+
 fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
     DeviceRecord {
         device: device.clone(),
@@ -147,8 +161,10 @@ fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::slice;
 
+    use packcast_protocol::Outcome;
     use packcast_protocol::state::exchange::WaitWord;
 
     use super::*;
@@ -308,6 +324,28 @@ mod tests {
         assert!(!is_unseen_for(&record, 90, NOW.plus(91 * DAY_S - 1)));
         assert!(is_unseen_for(&record, 90, NOW.plus(91 * DAY_S)));
         assert!(!is_unseen_for(&record, 0, NOW));
+    }
+
+    #[test]
+    fn a_device_was_last_seen_at_its_latest_result() {
+        let record = known();
+        let at = |finished_at| FinishedTask {
+            package: task(1, 5).package,
+            attempt: 1,
+            code: "SUCCESS".parse().unwrap(),
+            outcome: Outcome::Succeeded,
+            detail: None,
+            output_tail: None,
+            mandate: None,
+            used: BTreeSet::new(),
+            finished_at,
+        };
+        let now = NOW.plus(DAY_S);
+        assert_eq!(last_seen(&record, [], now), NOW);
+        let results = [at(NOW.plus(60)), at(NOW.plus(5)), at(UnixTime(7))];
+        assert_eq!(last_seen(&record, &results, now), NOW.plus(60));
+        // The clock of the device is wrong.
+        assert_eq!(last_seen(&record, &[at(now.plus(1))], now), NOW);
     }
 
     #[test]

@@ -151,7 +151,10 @@ fn all_fields() -> Fields {
         fields.run(&world, "device show", &[device]);
     }
     fields.run(&world, "status", &[]);
+    fields.run(&world, "wait", &["tool@1", "--timeout", "0"]);
+    fields.run(&world, "status", &["tool@1"]);
     fields.run(&world, "status --devices", &["tool@1"]);
+    fields.run(&world, "status --devices", &["tool@1", "--state", "failed"]);
     fields.run(&world, "status --devices", &["late@1"]);
     fields.run(&world, "group show", &["lab", "--devices"]);
     fields.run(&world, "group list", &[]);

@@ -44,6 +44,8 @@ fn a_reader_sees_everything_and_changes_nothing() {
         &["show", "tool@1"],
         &["status"],
         &["status", "tool@1", "--devices"],
+        &["status", "tool@1"],
+        &["device", "list", "--lacks", "tool@1"],
         &["device", "list"],
         &["device", "show", &host],
         &["device", "show", device.id()],

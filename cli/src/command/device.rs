@@ -31,18 +31,11 @@ pub(crate) enum Args {
         after_help = "\
 Examples:
   packcast device list
+  packcast device list --lacks vlc@3.0.21 --platform linux
+  packcast device list --not-seen 30d --sort last-seen
   packcast device list --excluded"
     )]
-    List {
-        /// List at most this many devices, in the order of their ids
-        ///
-        /// The default is 100 for text; JSON and CSV have all devices.
-        #[arg(long, value_name = "COUNT", conflicts_with = "excluded")]
-        limit: Option<usize>,
-        /// List all blocked and removed devices instead
-        #[arg(long)]
-        excluded: bool,
-    },
+    List(list::Args),
     /// Show a device with its packages and results
     #[command(after_help = "\
 Examples:
@@ -142,10 +135,7 @@ impl Args {
         let target = globals.open().await?;
         let format = globals.format;
         match self {
-            Self::List { excluded: true, .. } => list::print_excluded(&target, format).await,
-            Self::List { limit, .. } => {
-                list::print(&target, globals.limit(limit, list::FOR_PEOPLE), format).await
-            }
+            Self::List(args) => args.run(&target, globals).await,
             Self::Show(one) => show::print(&target, &one.device, format).await,
             Self::Block { devices, reason } => {
                 block::block(&target, &devices.device, reason.as_ref(), format).await

@@ -161,7 +161,7 @@ enum FragmentSizeChoiceError {
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum PlatformChoice {
+pub(crate) enum PlatformChoice {
     #[default]
     Any,
     Linux,

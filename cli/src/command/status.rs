@@ -1,13 +1,17 @@
 //! `packcast status`: shows the progress of packages on their devices.
 
+mod devices;
+mod failures;
+mod watch;
+
+use clap::ValueEnum;
 use packcast_protocol::PackageRef;
-use packcast_publisher::Failure;
-use packcast_publisher::device::waits;
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::pause::current;
-use packcast_publisher::status::{self, DeviceProgress, PackageProgress};
+use packcast_publisher::status::{self, PackageProgress};
+use packcast_publisher::{Failure, Target};
+use packcast_store::records::DeploymentState;
 
-use super::device::list as device_list;
 use super::{list, pause};
 use crate::Globals;
 use crate::output;
@@ -15,12 +19,18 @@ use crate::output;
 /// Show the progress of a package: number of devices in each state
 ///
 /// This command reads the same amount of data for any number of devices. A device of a group is
-/// counted from its first check-in after the assignment.
+/// counted as assigned from its first check-in after the assignment; until then it is to come, which
+/// is an estimate from the sizes of the groups.
+///
+/// The status of one package ends with its failures, grouped by result and last line of output: at
+/// most 1000 failures are read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast status
-  packcast status vlc@3.0.21 --devices")]
+  packcast status vlc@3.0.21
+  packcast status vlc@3.0.21 --devices --state failed
+  packcast status vlc@3.0.21 --watch")]
 pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
     package: Option<PackageRef>,
@@ -35,27 +45,69 @@ pub(crate) struct Args {
     /// Changes from the last few seconds may be missing.
     #[arg(long, requires = "package")]
     devices: bool,
+    /// List only the devices in this state
+    ///
+    /// Devices with an outcome are listed with their results.
+    #[arg(long, value_enum, requires = "devices")]
+    state: Option<StateChoice>,
+    /// Show the status again after each change, until Ctrl-C
+    #[arg(long, conflicts_with = "devices")]
+    watch: bool,
+}
+
+/// The states of devices, as the columns of this command name them.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateChoice {
+    /// Not checked in since the assignment of a group
+    ToCome,
+    /// Not announced yet
+    Waiting,
+    Announced,
+    /// Announced, and unassigned afterwards
+    Withdrawn,
+    Succeeded,
+    Failed,
+    Cancelled,
+    /// The device runs another system
+    NotApplicable,
+}
+
+impl From<StateChoice> for DeploymentState {
+    fn from(choice: StateChoice) -> Self {
+        match choice {
+            StateChoice::ToCome => Self::Unreached,
+            StateChoice::Waiting => Self::Pending,
+            StateChoice::Announced => Self::Announced,
+            StateChoice::Withdrawn => Self::Withdrawn,
+            StateChoice::Succeeded => Self::Succeeded,
+            StateChoice::Failed => Self::Failed,
+            StateChoice::Cancelled => Self::Cancelled,
+            StateChoice::NotApplicable => Self::NotApplicable,
+        }
+    }
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let progress = match &self.package {
-            Some(package) if self.devices => {
-                let devices = status::devices(&target, package).await?;
-                output::result(globals.format, &devices, |devices| devices_text(devices));
-                return Ok(());
-            }
-            Some(package) => vec![status::of_package(&target, package).await?],
-            None => {
-                let limit = globals.limit(self.limit, NEWEST);
-                let newest = status::of_newest(&target, limit).await?;
-                if newest.len() == limit {
-                    output::note(&list::limited(limit));
-                }
-                newest
-            }
-        };
+        if self.watch {
+            watch::check_format(globals.format)?;
+            let read = async || {
+                let progress = self.read(&target, globals).await?;
+                let warnings = target.warnings.take();
+                let warnings = warnings.iter().map(|warning| format!("\n\n{warning}"));
+                Ok(text(&progress) + &warnings.collect::<String>())
+            };
+            return watch::watch(read).await;
+        }
+        if let Some(package) = self.package.as_ref().filter(|_| self.devices) {
+            let state = self.state.map(DeploymentState::from);
+            return devices::print(&target, package, state, globals.format).await;
+        }
+        let progress = self.read(&target, globals).await?;
+        if self.package.is_none() && progress.len() == globals.limit(self.limit, NEWEST) {
+            output::note(&list::limited(progress.len()));
+        }
         output::result(globals.format, &progress, |progress| text(progress));
         let blocked = status::blocked(&target).await?;
         if blocked > 0 {
@@ -65,6 +117,18 @@ impl Args {
             output::note(&pause::note(&found, globals));
         }
         Ok(())
+    }
+
+    /// Reads the progress of the package, or of the newest packages.
+    async fn read(
+        &self,
+        target: &Target,
+        globals: &Globals,
+    ) -> Result<Vec<PackageProgress>, Failure> {
+        match &self.package {
+            Some(package) => Ok(vec![status::of_package(target, package).await?]),
+            None => status::of_newest(target, globals.limit(self.limit, NEWEST)).await,
+        }
     }
 }
 
@@ -78,24 +142,13 @@ fn blocked_note(devices: usize, globals: &Globals) -> String {
     format!("{are_blocked}; run '{command}' to list excluded devices")
 }
 
-fn devices_text(devices: &[DeviceProgress]) -> String {
-    let rows = devices.iter().map(|at| {
-        let excluded = device_list::words(at.excluded.as_ref());
-        let state = match &at.waits {
-            None => at.state.to_string(),
-            Some(waiting) => format!("{}; waits: {}", at.state, waits::words(waiting)),
-        };
-        [at.device.to_string(), state, excluded]
-    });
-    output::table(["DEVICE", "STATE", "EXCLUDED"], rows)
-}
-
 fn text(progress: &[PackageProgress]) -> String {
     let table = output::table(
         [
             "ID",
             "PACKAGE",
             "STATE",
+            "TO COME",
             "ASSIGNED",
             "WAITING",
             "ANNOUNCED",
@@ -109,6 +162,7 @@ fn text(progress: &[PackageProgress]) -> String {
                 p.package.to_string(),
                 p.name.clone(),
                 p.state.to_owned(),
+                p.to_come.to_string(),
                 p.assigned.to_string(),
                 p.waiting.to_string(),
                 p.announced.to_string(),
@@ -124,12 +178,49 @@ fn text(progress: &[PackageProgress]) -> String {
         .filter_map(not_applicable)
         .fold(table, |text, line| format!("{text}\n{line}"));
     let groups: String = progress.iter().filter_map(groups).collect();
-    if groups.is_empty() {
-        return table;
+    let mut parts = vec![table];
+    // Shares and causes are for one package.
+    if let [one] = progress {
+        parts.extend(shares(one));
     }
-    format!(
-        "{table}\n\n{groups}A device of a group is counted from its first check-in after the assignment."
-    )
+    if !groups.is_empty() {
+        parts.push(format!(
+            "{groups}A device of a group is counted as assigned from its first check-in after the assignment."
+        ));
+    }
+    let failures = progress
+        .iter()
+        .filter_map(|one| failures::text(one.failures.as_ref()?, one.failed));
+    parts.extend(failures);
+    parts.join("\n\n")
+}
+
+/// Writes the share of the devices in each state; `None` if there are no devices.
+fn shares(progress: &PackageProgress) -> Option<String> {
+    let open = progress.waiting + progress.announced + progress.withdrawn;
+    let all = progress.assigned + progress.to_come;
+    let parts = [
+        (progress.succeeded, "succeeded"),
+        (progress.failed, "failed"),
+        (progress.cancelled, "cancelled"),
+        (progress.not_applicable, "not applicable"),
+        (open, "open"),
+        (progress.to_come, "to come"),
+    ];
+    let parts = parts.into_iter().filter(|(devices, _)| *devices > 0);
+    let shares: Vec<String> = parts
+        .map(|(devices, name)| format!("{} {name}", percent(devices, all)))
+        .collect();
+    let devices = if all == 1 { "device" } else { "devices" };
+    (all > 0).then(|| format!("{all} {devices}: {}.", shares.join(", ")))
+}
+
+/// Writes a share. `100 %` stands for all, and no part is `0 %`.
+fn percent(part: u64, whole: u64) -> String {
+    match part.saturating_mul(100) / whole.max(1) {
+        0 if part > 0 => "<1 %".to_owned(),
+        share => format!("{share} %"),
+    }
 }
 
 /// Writes a line with the number of devices that run another system; `None` if there are none.
@@ -163,10 +254,9 @@ fn groups(progress: &PackageProgress) -> Option<String> {
 mod tests {
     use insta::assert_snapshot;
     use packcast_publisher::status::GroupSize;
-    use packcast_store::records::DeploymentState;
 
     use super::*;
-    use crate::fixtures::{self, AGENT, plain};
+    use crate::fixtures::{self, plain};
     use crate::output::screen::tests::on_terminals;
 
     fn progress(groups: Vec<GroupSize>) -> PackageProgress {
@@ -175,6 +265,7 @@ mod tests {
             name: "vlc@3.0.21".to_owned(),
             state: "active",
             expires: None,
+            to_come: 0,
             assigned: 21,
             waiting: 6,
             announced: 5,
@@ -184,7 +275,23 @@ mod tests {
             cancelled: 1,
             not_applicable: 0,
             groups,
+            failures: None,
         }
+    }
+
+    #[test]
+    fn shares_add_up_to_all_devices() {
+        let mut one = progress(Vec::new());
+        assert_snapshot!(shares(&one).unwrap(), @"21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.");
+        one.to_come = 979;
+        one.not_applicable = 1;
+        assert_snapshot!(shares(&one).unwrap(), @"1000 devices: <1 % succeeded, <1 % failed, <1 % cancelled, <1 % not applicable, 1 % open, 97 % to come.");
+        let none = PackageProgress {
+            assigned: 0,
+            to_come: 0,
+            ..progress(Vec::new())
+        };
+        assert_eq!(shares(&none), None);
     }
 
     #[test]
@@ -195,6 +302,7 @@ mod tests {
         id         1795327754
         package    vlc@3.0.21
         state      active
+        to come    0
         assigned   21
         waiting    6
         announced  5
@@ -203,13 +311,19 @@ mod tests {
         failed     2
         cancelled  1
 
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
+
         140:
-        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ID          PACKAGE     STATE   TO COME  ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ID          PACKAGE     STATE   TO COME  ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
         ");
     }
 
@@ -220,10 +334,10 @@ mod tests {
             ..progress(Vec::new())
         });
         assert_snapshot!(plain(&text(&progress)), @"
-        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ID          PACKAGE     STATE   TO COME  ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
         vlc@3.0.21 does not apply to 2 devices of another system.
         vlc@3.0.21 does not apply to 1 device of another system.
         ");
@@ -241,6 +355,7 @@ mod tests {
         id         1795327754
         package    vlc@3.0.21
         state      active
+        to come    0
         assigned   21
         waiting    6
         announced  5
@@ -249,22 +364,28 @@ mod tests {
         failed     2
         cancelled  1
 
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
+
         vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
-        A device of a group is counted from its first check-in after the assignment.
+        A device of a group is counted as assigned from its first check-in after the assignment.
 
         140:
-        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ID          PACKAGE     STATE   TO COME  ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
 
         vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
-        A device of a group is counted from its first check-in after the assignment.
+        A device of a group is counted as assigned from its first check-in after the assignment.
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        ID          PACKAGE     STATE   ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
-        1795327754  vlc@3.0.21  active  21        6        5          4          3          2       1
+        ID          PACKAGE     STATE   TO COME  ASSIGNED  WAITING  ANNOUNCED  WITHDRAWN  SUCCEEDED  FAILED  CANCELLED
+        1795327754  vlc@3.0.21  active  0        21        6        5          4          3          2       1
+
+        21 devices: 14 % succeeded, 9 % failed, 4 % cancelled, 71 % open.
 
         vlc@3.0.21 is assigned to lab (12 devices), office (1 device).
-        A device of a group is counted from its first check-in after the assignment.
+        A device of a group is counted as assigned from its first check-in after the assignment.
         ");
     }
 
@@ -273,64 +394,5 @@ mod tests {
         let globals = fixtures::globals();
         assert_snapshot!(blocked_note(1, &globals), @"1 device is blocked; run 'packcast device list --excluded' to list excluded devices");
         assert_snapshot!(blocked_note(2, &globals), @"2 devices are blocked; run 'packcast device list --excluded' to list excluded devices");
-    }
-
-    #[test]
-    fn every_state_of_a_device_has_a_word() {
-        let states = [
-            DeploymentState::Unreached,
-            DeploymentState::Pending,
-            DeploymentState::Announced,
-            DeploymentState::Withdrawn,
-            DeploymentState::Succeeded,
-            DeploymentState::Failed,
-            DeploymentState::Cancelled,
-            DeploymentState::NotApplicable,
-        ];
-        let devices = states.map(|state| DeviceProgress {
-            device: AGENT.parse().unwrap(),
-            state,
-            excluded: (state == DeploymentState::Pending).then(fixtures::blocked),
-            waits: (state == DeploymentState::Announced).then(fixtures::waiting),
-        });
-        assert_snapshot!(on_terminals(|| devices_text(&devices)), @"
-        80:
-        DEVICE                          STATE                    EXCLUDED
-        key:abcdefghijklmnopqrstuvwxya  not checked in since
-                                        the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting                  blocked since
-                                                                 2026-11-18 11:06:40
-                                                                 UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced; waits: the
-                                        state of the device has
-                                        expired
-        key:abcdefghijklmnopqrstuvwxya  withdrawn
-        key:abcdefghijklmnopqrstuvwxya  succeeded
-        key:abcdefghijklmnopqrstuvwxya  failed
-        key:abcdefghijklmnopqrstuvwxya  cancelled
-        key:abcdefghijklmnopqrstuvwxya  not applicable
-
-        140:
-        DEVICE                          STATE                                                  EXCLUDED
-        key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting                                                blocked since 2026-11-18 11:06:40 UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced; waits: the state of the device has expired
-        key:abcdefghijklmnopqrstuvwxya  withdrawn
-        key:abcdefghijklmnopqrstuvwxya  succeeded
-        key:abcdefghijklmnopqrstuvwxya  failed
-        key:abcdefghijklmnopqrstuvwxya  cancelled
-        key:abcdefghijklmnopqrstuvwxya  not applicable
-        ");
-        assert_snapshot!(plain(&devices_text(&devices)), @"
-        DEVICE                          STATE                                                  EXCLUDED
-        key:abcdefghijklmnopqrstuvwxya  not checked in since the assignment
-        key:abcdefghijklmnopqrstuvwxya  waiting                                                blocked since 2026-11-18 11:06:40 UTC: stolen
-        key:abcdefghijklmnopqrstuvwxya  announced; waits: the state of the device has expired
-        key:abcdefghijklmnopqrstuvwxya  withdrawn
-        key:abcdefghijklmnopqrstuvwxya  succeeded
-        key:abcdefghijklmnopqrstuvwxya  failed
-        key:abcdefghijklmnopqrstuvwxya  cancelled
-        key:abcdefghijklmnopqrstuvwxya  not applicable
-        ");
     }
 }

@@ -60,6 +60,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
             column("package", "package"),
             column("name", "name"),
             column("state", "state"),
+            column("to_come", "to_come"),
             column("assigned", "assigned"),
             column("waiting", "waiting"),
             column("announced", "announced"),
@@ -73,8 +74,12 @@ pub(crate) const FORMS: [CsvForm; 9] = [
         command: "status --devices",
         columns: &[
             column("device", "device"),
+            column("host_name", "host_name"),
             column("state", "state"),
             column("excluded", "excluded.kind"),
+            column("code", "code"),
+            column("line", "line"),
+            time("finished_at", "finished_at"),
         ],
     },
     CsvForm {

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 58] = [
+const TESTS: [(&str, fn()); 59] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -82,6 +82,7 @@ const TESTS: [(&str, fn()); 58] = [
     ("list", list),
     ("show", show),
     ("status", status),
+    ("wait", wait),
     ("device", device),
     ("device list", device_list),
     ("device show", device_show),
@@ -189,6 +190,7 @@ fn packcast() {
       list          List packages, newest last [alias: ls]
       show          Show a package: its state, action, archive and locations
       status        Show the progress of a package: number of devices in each state
+      wait          Wait until a package has ended on its devices
       device        List, show, block and remove devices, and send commands to OCS
                     agents
       token         Create an enrolment token for a limited number of devices
@@ -1709,12 +1711,60 @@ fn show() {
 }
 
 #[test]
+fn wait() {
+    assert_snapshot!(help("wait"), @"
+    Wait until a package has ended on its devices
+
+    Devices that run another system do not count. A blocked device, and a device
+    that does not check in, have not finished.
+
+    The exit code is 0 if the package succeeded on all devices, 1 if all devices
+    have finished and the package failed on some or was cancelled, 3 if the package
+    is assigned to none of the devices, and 75 after the timeout.
+
+    Usage: packcast wait [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --device <DEVICE>
+              Wait for this device, by its id or host name (repeatable)
+
+              The default are all devices of the package, with the devices of its
+              groups.
+
+          --group <GROUP>
+              Wait for the devices of this group (repeatable)
+
+          --timeout <DURATION>
+              Give up after this time
+
+              [default: 2h]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast wait vlc@3.0.21
+      packcast wait vlc@3.0.21 --group lab --timeout 30min
+    ");
+}
+
+#[test]
 fn status() {
     assert_snapshot!(help("status"), @"
     Show the progress of a package: number of devices in each state
 
     This command reads the same amount of data for any number of devices. A device
-    of a group is counted from its first check-in after the assignment.
+    of a group is counted as assigned from its first check-in after the assignment;
+    until then it is to come, which is an estimate from the sizes of the groups.
+
+    The status of one package ends with its failures, grouped by result and last
+    line of output: at most 1000 failures are read.
 
     Usage: packcast status [OPTIONS] [PACKAGE]
 
@@ -1735,6 +1785,24 @@ fn status() {
               since the assignment. Changes from the last few seconds may be
               missing.
 
+          --state <STATE>
+              List only the devices in this state
+
+              Devices with an outcome are listed with their results.
+
+              Possible values:
+              - to-come:        Not checked in since the assignment of a group
+              - waiting:        Not announced yet
+              - announced
+              - withdrawn:      Announced, and unassigned afterwards
+              - succeeded
+              - failed
+              - cancelled
+              - not-applicable: The device runs another system
+
+          --watch
+              Show the status again after each change, until Ctrl-C
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1742,7 +1810,9 @@ fn status() {
 
     Examples:
       packcast status
-      packcast status vlc@3.0.21 --devices
+      packcast status vlc@3.0.21
+      packcast status vlc@3.0.21 --devices --state failed
+      packcast status vlc@3.0.21 --watch
     ");
 }
 
@@ -1789,7 +1859,7 @@ fn device_list() {
 
     Options:
           --limit <COUNT>
-              List at most this many devices, in the order of their ids
+              List at most this many devices
 
               The default is 100 for text; JSON and CSV have all devices.
 
@@ -1799,10 +1869,47 @@ fn device_list() {
       -h, --help
               Print help (see a summary with '-h')
 
+    Filters and order:
+          --has <PACKAGE>
+              List only devices on which this package succeeded
+
+          --lacks <PACKAGE>
+              List only devices on which this package has not succeeded
+
+          --group <GROUP>
+              List only devices of this group
+
+          --not-seen <DURATION>
+              List only devices that have not checked in for this time, such as 30d
+
+          --platform <PLATFORM>
+              List only devices that may run packages for this platform
+
+              A device whose system is unknown is listed.
+
+              [possible values: any, linux, windows, macos]
+
+          --agent <TEXT>
+              List only devices whose agent has this text in its name or version
+
+          --sort <SORT>
+              Sort the devices by this
+
+              Possible values:
+              - id
+              - host
+              - system
+              - agent
+              - last-seen: The device that was seen least recently first
+
+              [default: id]
+
     Global options: …
 
     Examples:
       packcast device list
+      packcast device list --lacks vlc@3.0.21 --platform linux
+      packcast device list --not-seen 30d --sort last-seen
       packcast device list --excluded
     ");
 }

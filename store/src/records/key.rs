@@ -105,6 +105,12 @@ impl Key {
         Self::new(device_partition(device), format!("{DONE}{package}"))
     }
 
+    /// Returns the device of the key of a device's item; `None` for other keys.
+    pub(super) fn device_of(item: &Item) -> Option<DeviceId> {
+        let pk = item.get(PK)?.as_s().ok()?;
+        pk.strip_prefix("DEVICE#")?.parse().ok()
+    }
+
     pub(super) fn package(package: PackageId) -> Self {
         Self::new(package_partition(package), "PACKAGE")
     }
@@ -363,7 +369,12 @@ pub(super) fn index_partition(package: PackageId, shard: u16) -> String {
 
 /// Returns the sort key of the index for a device in a state.
 pub(super) fn index_sort(state: &str, device: &DeviceId) -> String {
-    format!("{state}#{device}")
+    format!("{}{device}", index_sort_prefix(state))
+}
+
+/// Returns the beginning of the sort keys of the index for all devices in a state.
+pub(super) fn index_sort_prefix(state: &str) -> String {
+    format!("{state}#")
 }
 
 /// Returns the shard of a device, out of `shards`. It is always the same for a device.

@@ -1,5 +1,7 @@
 //! Recording results: an open task becomes a finished one.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
@@ -37,6 +39,24 @@ impl Records {
         device: &DeviceId,
     ) -> Result<Vec<FinishedTask>, RecordsError> {
         self.all(&Range::finished(device)).await
+    }
+
+    /// Returns the results of these devices' latest finished attempts at a package, in the order of
+    /// the devices' ids. Devices without a result are left out.
+    pub async fn results_of(
+        &self,
+        package: PackageId,
+        devices: &[DeviceId],
+    ) -> Result<BTreeMap<DeviceId, FinishedTask>, RecordsError> {
+        let keys: Vec<Key> = devices
+            .iter()
+            .map(|device| Key::finished(device, package))
+            .collect();
+        let items = self.batch(&keys).await?.into_iter();
+        items
+            .filter_map(|item| Some((Key::device_of(&item)?, item)))
+            .map(|(device, item)| Ok((device, item::read(item)?)))
+            .collect()
     }
 
     /// Ends a task with its result, and counts the result once.

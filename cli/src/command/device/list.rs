@@ -1,28 +1,135 @@
 //! `packcast device list`: lists the devices, or the excluded devices.
 
-use packcast_publisher::device::{self, ListedDevice, exclusion};
+use clap::ValueEnum;
+use packcast_protocol::{GroupName, PackageRef};
+use packcast_publisher::device::exclusion;
+use packcast_publisher::device::list::{
+    self, DeviceFilter, DeviceOrder, ListedDevice, RecordFilter,
+};
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::Exclusion;
+use packcast_rollout::pacing::TimeoutDays;
 use packcast_store::records::ExcludedDevice;
 
+use crate::Globals;
+use crate::command::pacing;
+use crate::command::publish::PlatformChoice;
 use crate::output::{self, Format};
 
 /// The default number of devices in a list for people.
-pub(super) const FOR_PEOPLE: usize = 100;
+const FOR_PEOPLE: usize = 100;
 
-/// Prints the first `limit` devices, in the order of their ids.
-pub(super) async fn print(target: &Target, limit: usize, format: Format) -> Result<(), Failure> {
-    let first = device::list(target, limit).await?;
-    output::result(format, &first, |first| list(&first.devices));
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// List at most this many devices
+    ///
+    /// The default is 100 for text; JSON and CSV have all devices.
+    #[arg(long, value_name = "COUNT", conflicts_with = "excluded")]
+    limit: Option<usize>,
+    /// List all blocked and removed devices instead
+    #[arg(long)]
+    excluded: bool,
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// Sort the devices by this
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        conflicts_with = "excluded",
+        help_heading = "Filters and order"
+    )]
+    sort: OrderChoice,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Filters and order")]
+#[group(id = "filters", multiple = true, conflicts_with = "excluded")]
+struct FilterArgs {
+    /// List only devices on which this package succeeded
+    #[arg(long, value_name = "PACKAGE")]
+    has: Option<PackageRef>,
+    /// List only devices on which this package has not succeeded
+    #[arg(long, value_name = "PACKAGE")]
+    lacks: Option<PackageRef>,
+    /// List only devices of this group
+    #[arg(long)]
+    group: Option<GroupName>,
+    /// List only devices that have not checked in for this time, such as 30d
+    #[arg(long, value_name = "DURATION", value_parser = pacing::days)]
+    not_seen: Option<TimeoutDays>,
+    /// List only devices that may run packages for this platform
+    ///
+    /// A device whose system is unknown is listed.
+    #[arg(long, value_enum)]
+    platform: Option<PlatformChoice>,
+    /// List only devices whose agent has this text in its name or version
+    #[arg(long, value_name = "TEXT")]
+    agent: Option<String>,
+}
+
+/// The orders of a list of devices.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum OrderChoice {
+    #[default]
+    Id,
+    Host,
+    System,
+    Agent,
+    /// The device that was seen least recently first
+    LastSeen,
+}
+
+impl From<OrderChoice> for DeviceOrder {
+    fn from(choice: OrderChoice) -> Self {
+        match choice {
+            OrderChoice::Id => Self::Id,
+            OrderChoice::Host => Self::Host,
+            OrderChoice::System => Self::System,
+            OrderChoice::Agent => Self::Agent,
+            OrderChoice::LastSeen => Self::LastSeen,
+        }
+    }
+}
+
+impl From<FilterArgs> for DeviceFilter {
+    fn from(args: FilterArgs) -> Self {
+        Self {
+            has: args.has,
+            lacks: args.lacks,
+            group: args.group,
+            record: RecordFilter {
+                not_seen: args.not_seen,
+                platform: args.platform.map(Into::into),
+                agent: args.agent,
+            },
+        }
+    }
+}
+
+impl Args {
+    pub(super) async fn run(self, target: &Target, globals: &Globals) -> Result<(), Failure> {
+        if self.excluded {
+            return print_excluded(target, globals.format).await;
+        }
+        let limit = globals.limit(self.limit, FOR_PEOPLE);
+        let found = list::list(target, &self.filter.into(), self.sort.into(), limit).await?;
+        print(&found, globals.format);
+        Ok(())
+    }
+}
+
+/// Prints the first devices of a list, with a note if there are more.
+fn print(first: &list::Devices, format: Format) {
+    output::result(format, first, |first| text(&first.devices));
     let (shown, known) = (first.devices.len(), first.known);
     if known > shown as u64 {
         output::note(&limited(shown, known));
     }
-    Ok(())
 }
 
 /// Prints all blocked and removed devices.
-pub(super) async fn print_excluded(target: &Target, format: Format) -> Result<(), Failure> {
+async fn print_excluded(target: &Target, format: Format) -> Result<(), Failure> {
     let excluded = exclusion::excluded(target).await?;
     output::result(format, &excluded, |excluded| list_excluded(excluded));
     Ok(())
@@ -33,7 +140,7 @@ fn limited(shown: usize, known: u64) -> String {
     format!("showing {shown} of {known} devices; pass a higher --limit for more")
 }
 
-fn list(devices: &[ListedDevice]) -> String {
+fn text(devices: &[ListedDevice]) -> String {
     output::table(
         ["DEVICE", "HOST", "SYSTEM", "AGENT", "LAST SEEN", "EXCLUDED"],
         devices.iter().map(|listed| {
@@ -83,7 +190,7 @@ mod tests {
                 record: fixtures::device(id),
                 excluded,
             });
-        assert_snapshot!(on_terminals(|| list(&devices)), @"
+        assert_snapshot!(on_terminals(|| text(&devices)), @"
         80:
         DEVICE                          HOST   SYSTEM         LAST SEEN     EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  web01  Debian         2026-11-18
@@ -100,7 +207,7 @@ mod tests {
         ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v  2026-11-18 11:06:40 UTC  blocked since 2026-11-18
                                                                     2.10.0                                                11:06:40 UTC: stolen
         ");
-        assert_snapshot!(plain(&list(&devices)), @"
+        assert_snapshot!(plain(&text(&devices)), @"
         DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN                EXCLUDED
         key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
         ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC  blocked since 2026-11-18 11:06:40 UTC: stolen

@@ -1,0 +1,326 @@
+//! Lists of devices, with filters.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::manifest::Platform;
+use packcast_protocol::{DeviceId, GroupName, PackageRef, UnixTime};
+use packcast_rollout::check_in::is_unseen_for;
+use packcast_rollout::pacing::TimeoutDays;
+use packcast_rollout::{DeviceRecord, DeviceSystem, Exclusion};
+use packcast_store::records::DeploymentState;
+use serde::Serialize;
+
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::package::find;
+use crate::target::Target;
+
+/// The number of records in one read.
+const BATCH: usize = 1_000;
+
+/// The number of these reads at a time.
+const READS_AT_ONCE: usize = 4;
+
+/// The first devices of a list. It serializes as the list of their records.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub struct Devices {
+    /// In the order of the list.
+    pub devices: Vec<ListedDevice>,
+    /// The number of devices in the whole list.
+    #[serde(skip)]
+    pub known: u64,
+}
+
+/// The record of a device, with its exclusion.
+#[derive(Debug, Serialize)]
+pub struct ListedDevice {
+    #[serde(flatten)]
+    pub record: DeviceRecord,
+    /// The device is blocked, or its removal is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Exclusion>,
+}
+
+/// Conditions for devices in a list. A device must meet all of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceFilter {
+    /// The latest attempt at this package succeeded.
+    pub has: Option<PackageRef>,
+    /// The device has not succeeded with this package.
+    pub lacks: Option<PackageRef>,
+    pub group: Option<GroupName>,
+    pub record: RecordFilter,
+}
+
+/// Conditions for the record of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordFilter {
+    /// The device has certainly not checked in for this time.
+    pub not_seen: Option<TimeoutDays>,
+    /// The device may run packages for this platform, as far as its record tells.
+    pub platform: Option<Platform>,
+    /// A part of the agent's name and version, in any case.
+    pub agent: Option<String>,
+}
+
+/// The order of a list of devices. Devices that are equal are in the order of their ids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceOrder {
+    #[default]
+    Id,
+    Host,
+    System,
+    Agent,
+    /// The device that was seen least recently first.
+    LastSeen,
+}
+
+impl RecordFilter {
+    fn includes(&self, record: &DeviceRecord, now: UnixTime) -> bool {
+        let is_unseen = |days: TimeoutDays| is_unseen_for(record, days.get(), now);
+        let agent = record.agent.to_lowercase();
+        self.not_seen.is_none_or(is_unseen)
+            && self
+                .platform
+                .is_none_or(|platform| !DeviceSystem::of(record).is_other_than(platform))
+            && self
+                .agent
+                .as_ref()
+                .is_none_or(|part| agent.contains(&part.to_lowercase()))
+    }
+}
+
+impl DeviceOrder {
+    /// Sorts devices, which are in the order of their ids.
+    fn sort(self, devices: &mut [ListedDevice]) {
+        match self {
+            Self::Id => {}
+            Self::Host => devices.sort_by_cached_key(|at| at.record.host_name.to_lowercase()),
+            Self::System => devices.sort_by_cached_key(|at| at.record.os.to_lowercase()),
+            Self::Agent => devices.sort_by_cached_key(|at| at.record.agent.to_lowercase()),
+            Self::LastSeen => devices.sort_by_key(|at| at.record.last_seen),
+        }
+    }
+}
+
+/// Returns the first `limit` devices of a list.
+///
+/// A list of all devices in the order of their ids reads only the devices that it returns. Filters by
+/// package and by group read ids; filters and orders by attributes of the devices read the record of
+/// each device that is left.
+pub async fn list(
+    target: &Target,
+    filter: &DeviceFilter,
+    order: DeviceOrder,
+    limit: usize,
+) -> Result<Devices, Failure> {
+    let reads_all = filter.record != RecordFilter::default() || order != DeviceOrder::Id;
+    if *filter == DeviceFilter::default() && !reads_all {
+        let devices = target.records.devices(limit).await?;
+        return Ok(Devices {
+            devices: devices.into_iter().map(listed).collect(),
+            known: target.records.size(&GroupName::all()).await?,
+        });
+    }
+    let mut ids = candidates(target, filter).await?;
+    let mut known = ids.len();
+    if !reads_all {
+        ids.truncate(limit);
+    }
+    let mut devices = read(target, &ids, &filter.record).await?;
+    if reads_all {
+        known = devices.len();
+        order.sort(&mut devices);
+        devices.truncate(limit);
+    }
+    Ok(Devices {
+        devices,
+        known: known as u64,
+    })
+}
+
+/// Returns the devices that meet the conditions on packages and groups, in the order of their ids.
+async fn candidates(target: &Target, filter: &DeviceFilter) -> Result<Vec<DeviceId>, Failure> {
+    let mut ids = match (&filter.group, &filter.has) {
+        (None, Some(package)) => succeeded(target, package).await?.into_iter().collect(),
+        (group, _) => {
+            let all = GroupName::all();
+            let group = group.as_ref().unwrap_or(&all);
+            target.records.members(group).await?
+        }
+    };
+    if let (Some(_), Some(package)) = (&filter.group, &filter.has) {
+        let have = succeeded(target, package).await?;
+        ids.retain(|device| have.contains(device));
+    }
+    if let Some(package) = &filter.lacks {
+        let have = succeeded(target, package).await?;
+        ids.retain(|device| !have.contains(device));
+    }
+    Ok(ids)
+}
+
+async fn succeeded(target: &Target, package: &PackageRef) -> Result<BTreeSet<DeviceId>, Failure> {
+    let package = find(target, package).await?;
+    let state = DeploymentState::Succeeded;
+    Ok(target.records.devices_in(package.id, state).await?)
+}
+
+/// Reads the records of devices, and returns those that meet the conditions, in the given order.
+async fn read(
+    target: &Target,
+    ids: &[DeviceId],
+    filter: &RecordFilter,
+) -> Result<Vec<ListedDevice>, Failure> {
+    let now = now();
+    let batches = stream::iter(ids.chunks(BATCH)).map(|ids| async move {
+        let found = target.records.device_records(ids).await?.into_iter();
+        let included = found.filter(|(record, _)| filter.includes(record, now));
+        Ok::<_, Failure>(included.map(listed).collect::<Vec<_>>())
+    });
+    batches.buffered(READS_AT_ONCE).try_concat().await
+}
+
+fn listed((record, excluded): (DeviceRecord, Option<Exclusion>)) -> ListedDevice {
+    ListedDevice { record, excluded }
+}
+
+#[cfg(test)]
+mod tests {
+    use packcast_testing::table::device;
+
+    use super::*;
+    use crate::test_target::{TestTarget, create_lab, join};
+
+    /// Returns the numbers of the devices in a list.
+    async fn numbers(target: &TestTarget, filter: &DeviceFilter, order: DeviceOrder) -> String {
+        let found = list(&target.target, filter, order, usize::MAX).await;
+        let found = found.unwrap();
+        assert_eq!(found.known, found.devices.len() as u64);
+        let hosts = found.devices.iter().map(|at| at.record.host_name.as_str());
+        hosts.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Writes six devices: the first has the package, and the last two are in a group.
+    async fn six_devices(target: &TestTarget) -> PackageRef {
+        let tool = target.publish("tool").await;
+        for number in 0..6 {
+            let mut record = device(number);
+            if number == 3 {
+                record.agent = "OCS-NG_WINDOWS_AGENT_v2.9.2.0".to_owned();
+                record.os = "Microsoft Windows 11".to_owned();
+            }
+            let age_s = u64::from(number) * 20 * 86_400;
+            record.last_seen = UnixTime(now().0 - age_s);
+            let written = target.table.records.write_check_in(&record, None).await;
+            written.unwrap();
+        }
+        let first = [device(0).device];
+        target.deploy(&first, &tool, "SUCCESS_0", "").await;
+        let members = [4, 5].map(|number| device(number).device);
+        target.change_all(&[create_lab(), join(members)]).await;
+        PackageRef::Id(tool.id)
+    }
+
+    #[tokio::test]
+    async fn every_filter_selects_its_devices() {
+        let target = TestTarget::start(381).await;
+        let tool = six_devices(&target).await;
+        let by_record = |record| DeviceFilter {
+            record,
+            ..DeviceFilter::default()
+        };
+        let filters = [
+            DeviceFilter::default(),
+            DeviceFilter {
+                has: Some(tool.clone()),
+                ..DeviceFilter::default()
+            },
+            DeviceFilter {
+                lacks: Some(tool.clone()),
+                ..DeviceFilter::default()
+            },
+            DeviceFilter {
+                group: Some("lab".parse().unwrap()),
+                ..DeviceFilter::default()
+            },
+            DeviceFilter {
+                has: Some(tool),
+                group: Some("lab".parse().unwrap()),
+                ..DeviceFilter::default()
+            },
+            by_record(RecordFilter {
+                not_seen: Some(TimeoutDays::new(30).unwrap()),
+                ..RecordFilter::default()
+            }),
+            by_record(RecordFilter {
+                platform: Some(Platform::Windows),
+                ..RecordFilter::default()
+            }),
+            by_record(RecordFilter {
+                agent: Some("v2.9".to_owned()),
+                ..RecordFilter::default()
+            }),
+        ];
+        let mut lines = Vec::new();
+        for filter in filters {
+            lines.push(numbers(&target, &filter, DeviceOrder::Id).await);
+        }
+        insta::assert_snapshot!(lines.join("\n"), @"
+        pc0 pc1 pc2 pc3 pc4 pc5
+        pc0
+        pc1 pc2 pc3 pc4 pc5
+        pc4 pc5
+
+        pc2 pc3 pc4 pc5
+        pc3
+        pc3
+        ");
+    }
+
+    #[tokio::test]
+    async fn a_list_is_sorted_before_it_is_cut() {
+        let target = TestTarget::start(382).await;
+        six_devices(&target).await;
+        let all = DeviceFilter::default();
+        let sorted = [
+            numbers(&target, &all, DeviceOrder::Host).await,
+            numbers(&target, &all, DeviceOrder::System).await,
+            numbers(&target, &all, DeviceOrder::Agent).await,
+            numbers(&target, &all, DeviceOrder::LastSeen).await,
+        ];
+        insta::assert_snapshot!(sorted.join("\n"), @"
+        pc0 pc1 pc2 pc3 pc4 pc5
+        pc0 pc1 pc2 pc4 pc5 pc3
+        pc0 pc1 pc2 pc4 pc5 pc3
+        pc5 pc4 pc3 pc2 pc1 pc0
+        ");
+        let first = list(&target.target, &all, DeviceOrder::LastSeen, 1).await;
+        let first = first.unwrap();
+        assert_eq!(first.known, 6);
+        assert_eq!(first.devices[0].record.host_name, "pc5");
+    }
+
+    #[tokio::test]
+    async fn filters_by_package_read_the_records_of_shown_devices_only() {
+        let target = TestTarget::start(383).await;
+        let tool = target.publish("tool").await;
+        for number in 0..50 {
+            target.table.device(number).await;
+        }
+        let lacks = DeviceFilter {
+            lacks: Some(PackageRef::Id(tool.id)),
+            ..DeviceFilter::default()
+        };
+        let units = async |limit| {
+            target.table.meter.take();
+            let found = list(&target.target, &lacks, DeviceOrder::Id, limit).await;
+            assert_eq!(found.unwrap().known, 50);
+            target.table.meter.take().read_units
+        };
+        let (few, all) = (units(5).await, units(usize::MAX).await);
+        assert!((all - few - 45.0).abs() < 1.0, "{few} and {all} read units");
+    }
+}
