@@ -423,9 +423,10 @@ proptest! {
     #[test]
     fn nothing_that_lost_commits_have_removed_comes_back(
         setup in any_changes(8),
-        lost in any_changes(8),
+        lost in proptest::collection::vec(proptest::sample::select(repeated_changes()), 0..=8),
         newest_first in any::<bool>(),
     ) {
+        let setup = [repeated_changes(), setup].concat();
         let head = crate::state::samples::after_commits(&empty(), &setup, 1);
         let (mut last, mut commits) = (head.clone(), Vec::new());
         for (change, number) in lost.iter().zip(50..) {
@@ -454,6 +455,25 @@ proptest! {
             prop_assert!(packages(entries).is_subset(&packages(known)));
         }
     }
+}
+
+/// Returns a few changes, so that random ones repeat and undo each other.
+fn repeated_changes() -> Vec<StateChange> {
+    vec![
+        create("lab"),
+        unassign(of_group("lab"), 1),
+        assign(of_group("lab"), 1),
+        unassign(of_device("web01"), 1),
+        assign(of_device("web01"), 1),
+        leave("lab", &["web01"]),
+        join("lab", &["web01"]),
+        StateChange::RemoveLocation {
+            location: "cdn".parse().unwrap(),
+        },
+        add_location("cdn", "a.example.net"),
+        add_location("cdn", "b.example.net"),
+        add_location("cdn", "a.example.net"),
+    ]
 }
 
 fn packages<'a>(
