@@ -134,7 +134,7 @@ impl OpenRecords {
     ) -> Result<Option<Self>, StateError> {
         let urgent = match Self::read(records, state, recorded).await? {
             Some(all) if all.is_all => return Ok(Some(all)),
-            changed => changed.map_or_else(BTreeSet::new, |changed| changed.have_lost()),
+            changed => changed.map_or_else(BTreeSet::new, Self::have_lost),
         };
         Self::all(records, state, &Urgent::These(urgent)).await
     }

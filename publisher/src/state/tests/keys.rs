@@ -227,7 +227,7 @@ async fn a_repeated_change_of_the_list_compares_the_head() {
     let add = async || {
         let change = ListChange {
             root,
-            keys: KeyChange::Add(&other),
+            keys: KeyChange::Add(other),
         };
         let changer = StateChanger::open(&target, root.public, root.sign, false);
         let mut changer = changer.await.unwrap();

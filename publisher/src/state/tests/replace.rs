@@ -483,8 +483,8 @@ async fn a_repeated_replacement_compares_the_head() {
     assert_eq!(remove().await.unwrap(), made);
     let item = leak.table.item("HEAD", "HEAD").await;
     let mut other = changer().await;
-    let changed = other.change(&[join([1])], "packcast group add lab").await;
-    drop(changed.unwrap().committed);
+    let joined = other.change(&[join([1])], "packcast group add lab").await;
+    drop(joined.unwrap().committed);
     leak.table.put(&item).await;
     let refused = remove().await.unwrap_err();
     assert!(

@@ -271,14 +271,14 @@ async fn an_interruption_before_all_records_are_written_is_no_success() {
         confirmed: restored,
         also: &BTreeSet::new(),
     };
-    let signed = renew_restored(
+    let stopped = renew_restored(
         &target.one,
         &mut signer,
         &restoration,
         90 * 86_400,
         &progress,
     );
-    let interrupted = signed.await.unwrap_err();
+    let interrupted = stopped.await.unwrap_err();
     assert!(
         interrupted
             .hints()
