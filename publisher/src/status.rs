@@ -32,7 +32,7 @@ pub struct PackageProgress {
     /// The number of devices that were ever assigned the package.
     pub assigned: u64,
     /// The number of devices of groups that have not checked in since the assignment: an estimate,
-    /// see [`estimated_to_come`].
+    /// too high if devices are in several of the groups, or have the package already.
     pub to_come: u64,
     /// The number of devices to which the package was not announced yet.
     pub waiting: u64,
