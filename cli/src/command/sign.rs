@@ -23,7 +23,7 @@ use crate::progress::{Bar, until_interrupted};
 /// A Packcast agent begins nothing under a signed state that has expired: 90 days after the last
 /// change. This command signs the state again, and renews the list of publisher keys if it expires
 /// within 60 days and your key is a root key. Run it once a month. With --root-key it always renews
-/// the list; the first change of a target whose root key is kept apart needs this option.
+/// the list; the first change of a target with an offline root key needs it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

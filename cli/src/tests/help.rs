@@ -1233,7 +1233,7 @@ fn sign() {
     after the last change. This command signs the state again, and renews the list
     of publisher keys if it expires within 60 days and your key is a root key. Run
     it once a month. With --root-key it always renews the list; the first change of
-    a target whose root key is kept apart needs this option.
+    a target with an offline root key needs it.
 
     Usage: packcast sign [OPTIONS]
 

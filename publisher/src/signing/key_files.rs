@@ -18,7 +18,7 @@ pub struct KeyFiles {
     pub public_key: String,
     pub secret_key_file: PathBuf,
     pub public_key_file: PathBuf,
-    /// The file of a new root key, which is kept apart.
+    /// The file of a new offline root key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub root_key_file: Option<PathBuf>,
     /// Target id and present root keys of the target. `None` if this machine does not know them, or if the
@@ -56,8 +56,9 @@ pub struct NewKeys {
 /// Generates keys in new files. They are encrypted with the new passphrase of `secrets`, unless
 /// `unencrypted` is set.
 ///
-/// If there is no file with the target id, the function creates the target id, and the root key of
-/// the target is the key, or the key apart. Of a new target, the function keeps keys that exist.
+/// If there is no file with the target id, the function creates the target id. The root key of the
+/// target is then the offline root key, or else the key itself. Of a new target, the function keeps
+/// keys that exist.
 pub fn generate(new: NewKeys, secrets: &dyn Secrets) -> Result<KeyFiles, Failure> {
     let known = new.memory.as_deref().map(MemoryFile::trust).transpose()?;
     let is_new_target = known == Some(None);

@@ -25,7 +25,7 @@ pub struct Signer {
     secrets: Arc<dyn Secrets>,
     accept_clock: bool,
     unlocked: Option<Unlocked>,
-    /// A root key that is kept apart from the key of the signer.
+    /// An offline root key, another key than the one of the signer.
     root: Option<Unlocked>,
 }
 

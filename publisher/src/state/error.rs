@@ -135,7 +135,7 @@ impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         let hint = match &error {
             StateError::NoKeyList | StateError::NoHead => Some(
-                "make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'",
+                "make the first change of a new target on the machine that has created it; with an offline root key, run 'packcast sign --root-key FILE'",
             ),
             StateError::Head(_) | StateError::BelowList { .. } => Some(COMPARE_TRUST),
             StateError::OtherCommit { .. }
@@ -275,10 +275,10 @@ mod tests {
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
         Failed: the target has no key list that its root keys have signed
-        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
+        hint: make the first change of a new target on the machine that has created it; with an offline root key, run 'packcast sign --root-key FILE'
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the target has no commit yet
-        hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
+        hint: make the first change of a new target on the machine that has created it; with an offline root key, run 'packcast sign --root-key FILE'
         Failed: cannot verify the head of the target: cannot verify the commit: the signature is not by a trusted key
         hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
         Failed: the head of the target is another commit: expected 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50, found 2-cd04a4754498e06db5a13c5f371f1f04ff6d2470f24aa9bd886540e5dce77f70

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::target::Target;
 
 /// Replaces a publisher key by a new key. Returns a trust line with the present root keys, for new
-/// devices. `root` signs the key list; it is the old key itself, unless the root key is kept apart.
+/// devices. `root` signs the key list: the old key itself, or the offline root key.
 ///
 /// If the old key is a root key, two commits have a list each. The old key signs the first list, for
 /// devices whose trust line has the old key; the new key signs the second, for devices with the new

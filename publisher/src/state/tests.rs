@@ -542,7 +542,7 @@ async fn only_the_machine_that_created_a_target_signs_its_first_key_list() {
     let refused = change(&target, &[create_lab()]).await.unwrap_err();
     insta::assert_snapshot!(refused, @r"
     the target has no key list that its root keys have signed
-    hint: make the first change of a new target on the machine that has created it: if the root key is kept apart, run 'packcast sign --root-key FILE'
+    hint: make the first change of a new target on the machine that has created it; with an offline root key, run 'packcast sign --root-key FILE'
     hint: compare the trust lines that 'packcast keys show' prints on this machine and on another one
     ");
     assert_eq!(table.records.head().await.unwrap(), None);

@@ -247,7 +247,7 @@ async fn a_repeated_change_of_the_list_compares_the_head() {
     );
 }
 
-/// A target whose root key is kept apart from the publisher key.
+/// A target with an offline root key.
 #[tokio::test]
 async fn a_root_key_apart_signs_the_key_lists() {
     let table = Table::without_target(324).await;
