@@ -119,11 +119,13 @@ async fn the_engines_agree_on_operations_and_read_units() {
     for (one, other) in embedded.iter().zip(&reference) {
         assert_eq!((one.0, &one.1), (other.0, &other.1));
         // In a batch, AWS and the embedded engine count each requested item, whereas DynamoDB Local
-        // counts only the items that it finds.
-        if one.1.iter().any(|operation| operation == "BatchGetItem") {
-            assert!(one.2 > other.2, "{}: {} and {}", one.0, one.2, other.2);
+        // counts only the items that it finds. It counts nothing for a query without a result, such
+        // as the one for earlier versions of the package.
+        if one.0 == "package" || one.1.iter().any(|it| it == "BatchGetItem") {
+            assert!(one.2 > other.2, "{one:?} and {other:?}");
         } else {
-            assert!((one.2 - other.2).abs() < f64::EPSILON, "{}", one.0);
+            let difference = (one.2 - other.2).abs();
+            assert!(difference < f64::EPSILON, "{one:?} and {other:?}");
         }
     }
     assert_eq!(embedded.len(), reference.len());
