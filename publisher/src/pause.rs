@@ -30,9 +30,11 @@ pub async fn pause(target: &Target) -> Result<PauseChange, Failure> {
         user: target.author.user.clone(),
         host: target.author.host.clone(),
     };
+    let before = target.records.pause().await?;
     let pause = target.records.begin_pause(&asked).await?;
     Ok(PauseChange {
-        changed: pause == asked,
+        // One person can pause a target twice in one second, with equal pauses.
+        changed: before.is_none() && pause == asked,
         pause: Some(pause),
         complete_in_s: complete_in_s(target),
     })
