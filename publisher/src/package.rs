@@ -19,7 +19,7 @@ pub(crate) const PUBLISH_AGAIN_HINT: &str = "publish its content under another v
 const SUGGESTED_FROM: usize = 1_000;
 
 /// The least similarity of a suggested name, from 0 to 1.
-const SIMILAR: f64 = 0.8;
+const SIMILAR: f64 = 0.6;
 
 /// Finds a package for display, deleted packages included. Warns if the package or the signed state
 /// expires soon, or if the key of the package is no longer a publisher key.
@@ -62,7 +62,13 @@ fn not_found(reference: &PackageRef, target: &str, known: &[(String, String)]) -
     };
     let similar = known
         .iter()
-        .map(|(known, version)| (strsim::jaro_winkler(known, &name), known, version))
+        .map(|(known, version)| {
+            (
+                strsim::normalized_damerau_levenshtein(known, &name),
+                known,
+                version,
+            )
+        })
         .filter(|(similarity, ..)| *similarity >= SIMILAR)
         .max_by(|one, other| one.0.total_cmp(&other.0));
     match (versions.last(), similar) {
@@ -170,6 +176,7 @@ mod tests {
             "vlc@4",
             "firefix@140",
             "firefox-esr",
+            "vcl",
             "7zip",
             "1795327754",
         ];
@@ -184,6 +191,9 @@ mod tests {
         hint: run 'packcast list' to see the packages
         Failed: cannot find package firefox-esr in target prod
         hint: a package with a similar name is firefox@140
+        hint: run 'packcast list' to see the packages
+        Failed: cannot find package vcl in target prod
+        hint: a package with a similar name is vlc@3.0.21
         hint: run 'packcast list' to see the packages
         Failed: cannot find package 7zip in target prod
         hint: run 'packcast list' to see the packages

@@ -84,7 +84,7 @@ impl WaitEnd {
                 "cannot wait for {name}: the package is assigned to none of the devices"
             ))
             .hint(format!(
-                "run 'packcast assign {name} --group GROUP' to assign the package"
+                "run 'packcast assign {name} --group GROUP' to assign the package, or 'packcast group add' to add devices to its groups"
             ))),
             WaitVerdict::TimedOut => Err(Failure::new(
                 Kind::TryLater,
@@ -367,7 +367,7 @@ mod tests {
         Failed: vlc@3.0.21 succeeded on 3 of 9 devices
         hint: run 'packcast status vlc@3.0.21' to see the causes
         Conflict: cannot wait for vlc@3.0.21: the package is assigned to none of the devices
-        hint: run 'packcast assign vlc@3.0.21 --group GROUP' to assign the package
+        hint: run 'packcast assign vlc@3.0.21 --group GROUP' to assign the package, or 'packcast group add' to add devices to its groups
         TryLater: 5 of 9 devices have not finished vlc@3.0.21 in time
         hint: run 'packcast status vlc@3.0.21 --devices' to see their states
         Conflict: cannot wait for vlc@3.0.21 on device ocs:web01-2026-03-04-05-06-07: the package is not assigned to the device
