@@ -16,7 +16,7 @@ pub(crate) fn wait(failed: u32, random: u32) -> Duration {
 }
 
 /// Returns the pause in seconds until the next round, after `failed` rounds in a row in which the
-/// function did not answer if a package may begin.
+/// function did not answer the agent's question.
 ///
 /// The pause is a minute, doubled with each such round up to an hour.
 pub(crate) fn round_pause_s(failed: u32) -> u32 {

@@ -111,7 +111,7 @@ pub(crate) struct Agent {
     followed: RefCell<FollowedState>,
     /// The packages with which the agent does not begin, as they are on disk.
     waiting: RefCell<WaitList>,
-    /// The number of rounds in a row in which the function did not answer if a package may begin.
+    /// The number of rounds in a row in which the function did not answer the question.
     unanswered: Cell<u32>,
     observer: Observer,
     stop: CancellationToken,

@@ -99,8 +99,9 @@ impl fmt::Display for Written {
 /// The function creates the folder if it is missing. It replaces each file in one step, so that a
 /// reader sees the old or the new file, with [`Durability::Lasting`] even after a power failure. It
 /// writes nothing outside `folder`: it replaces links, and never follows a link out of the folder.
-/// Neither on the way to `folder` nor inside does it follow a link that another user owns, even if
-/// the link takes the place of a new folder meanwhile.
+/// The function follows no link that another user owns, neither on the way to `folder` nor inside,
+/// even if the link takes the place of a new folder meanwhile.
+///
 /// Files that are not in the archive stay. Files and new folders get the modes of the archive; a
 /// new folder in a folder of another user has no right of its group to write. A file that replaces
 /// another keeps its owner, and its restrictions for group and others. Times are not preserved.

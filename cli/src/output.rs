@@ -74,8 +74,8 @@ pub(crate) fn data(text: &str) {
     }
 }
 
-/// Writes lines of data in place of the former ones: clears a terminal before, and ends them with an
-/// empty line elsewhere.
+/// Writes lines of data that replace earlier lines. Clears the screen of a terminal first.
+/// Elsewhere, an empty line follows.
 pub(crate) fn data_again(text: &str) {
     let is_terminal = std::io::stdout().is_terminal();
     if is_terminal {
@@ -100,8 +100,8 @@ pub(crate) fn for_scripts<T: Serialize>(format: Format, value: &T) {
     }
 }
 
-/// Writes lines to standard error; for scripts, as a line of JSON. A leading `error:`, `warning:` or `hint:` is coloured, on
-/// terminals only, as in [`data`].
+/// Writes lines to standard error; for scripts, as a line of JSON. A leading `error:`, `warning:`
+/// or `hint:` is coloured, on terminals only, as in [`data`].
 pub(crate) fn note(text: &str) {
     let screen = screen::get();
     let text = for_options(text, &screen.target);

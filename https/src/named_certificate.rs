@@ -13,8 +13,8 @@ use crate::tls_failure::is_authority;
 /// Trusts the certificates that the named ones have issued, and the named ones themselves.
 ///
 /// OCS Inventory administrators use self-signed certificates, and most of them are certificates of an
-/// authority, which no server may use. If such a certificate is named, its key is trusted for any
-/// name already. So to accept the certificate for its own names trusts nobody else.
+/// authority, which no server may use. The key of a named authority can issue certificates for any
+/// name. So nobody else is trusted if the authority's certificate itself counts for its own names.
 #[derive(Debug)]
 pub(crate) struct NamedCertificates {
     pub(crate) usual: Arc<WebPkiServerVerifier>,

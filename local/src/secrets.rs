@@ -104,7 +104,7 @@ impl LocalSecrets {
     }
 }
 
-/// Returns the key; `None` for a spoilt one. Everybody could compute passes with a key of zeros.
+/// Returns the key; `None` if it is damaged. Everybody could compute passes with a key of zeros.
 fn decode(key: &Secret) -> Option<[u8; 32]> {
     let bytes = BASE32_LOWER.decode(key.reveal().as_bytes()).ok()?;
     bytes.try_into().ok().filter(|bytes| *bytes != [0; 32])

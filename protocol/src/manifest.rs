@@ -51,8 +51,8 @@ pub struct Manifest {
     pub timeout_s: u32,
     /// True if the agent may run the program again after an interruption.
     pub rerun_after_interruption: bool,
-    /// End of the validity, from which on agents do not act on the package. `None` unless the
-    /// publisher asked for an end: the signed state expires itself.
+    /// End of the validity, from which on agents do not act on the package. `None` if the package
+    /// does not expire; the signed state expires in any case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires: Option<UnixTime>,
     /// Devices that may run the package.

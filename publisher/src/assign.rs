@@ -279,7 +279,7 @@ impl AssignResult {
             count(devices.len() as u64, "device")
         ))
         .hint(if devices.iter().any(DeviceAssigned::is_downgrade) {
-            "pass --allow-downgrade to go back to an earlier package"
+            "pass --allow-downgrade to allow the downgrade"
         } else {
             KNOWN_DEVICES_HINT
         }))

@@ -119,7 +119,7 @@ fn pass_key(text: &str) -> Option<[u8; 32]> {
         let local: LocalPassKey = serde_json::from_str(text).ok()?;
         BASE32_LOWER.decode(local.pass_key.as_bytes()).ok()?
     };
-    // Zeros come from a spoilt file. The function refuses them, too.
+    // Zeros come from a damaged file. The function refuses them, too.
     bytes.try_into().ok().filter(|bytes| *bytes != [0; 32])
 }
 

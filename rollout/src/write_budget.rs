@@ -2,9 +2,9 @@
 //!
 //! Most writes of a check-in follow from a change that an administrator has made: a task is
 //! announced once, and ends once. Three kinds of writes could be repeated without end: a device
-//! reports other facts or other waiting packages, an OCS agent sends an inventory, and a Packcast agent cancels a task that
-//! is still assigned, which begins the next attempt. These writes spend the budget, which is in the
-//! record that each check-in reads anyway.
+//! reports other facts or other waiting packages, an OCS agent sends an inventory, and a Packcast
+//! agent cancels a task that is still assigned, which begins the next attempt. These writes spend
+//! the budget, which is in the record that each check-in reads anyway.
 
 use packcast_protocol::UnixTime;
 use serde::{Deserialize, Serialize};

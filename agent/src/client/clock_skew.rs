@@ -6,8 +6,8 @@ use packcast_protocol::UnixTime;
 
 /// The times of both clocks at one moment.
 ///
-/// The device believes the function's clock only where it makes the device wait: nothing begins
-/// because of it.
+/// The function's clock can only make the device wait. The device begins nothing because of that
+/// clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClockSkew {
     pub(crate) function: UnixTime,

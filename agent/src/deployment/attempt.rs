@@ -161,7 +161,8 @@ impl DeploymentAttempt {
         self.finish(failure.into(), stage, now)
     }
 
-    /// Takes back the journal entry for acting, because the agent did not act.
+    /// Replaces the journal entry for acting with the entry for fetching, because the agent did not
+    /// act.
     fn withdraw(self, reason: WaitReason) -> NextStep {
         let fetching = self.fetching;
         let write = Effect::Write(Journal::Fetching(fetching.paused()));

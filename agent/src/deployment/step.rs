@@ -13,8 +13,9 @@ use crate::target_state::permits::WaitReason;
 /// Decides the next state and effect. An event that does not fit the state changes nothing.
 ///
 /// The journal is on disk before the step that it describes begins. The machine acts only on a
-/// prepared package whose journal entry was acknowledged, and with a permission of the function. A result is on disk before it is
-/// reported, and stays there until the report is accepted or another attempt begins.
+/// prepared package whose journal entry was acknowledged, and with a permission of the function. A
+/// result is on disk before it is reported, and stays there until the report is accepted or another
+/// attempt begins.
 pub(crate) fn step(state: DeploymentState, event: StepEvent) -> NextStep {
     match (state, event) {
         (DeploymentState::Resting(found) | DeploymentState::AwaitingState { found, .. }, event) => {

@@ -109,7 +109,7 @@ fn result(assigned: &AssignOutcome) -> String {
         AssignOutcome::NotPublished => "the package is not published yet".to_owned(),
         AssignOutcome::NotForDevice => "not in the audience of the package".to_owned(),
         AssignOutcome::Downgrade { deployed } => format!(
-            "has version {deployed}, which was published later; --allow-downgrade goes back"
+            "has version {deployed}, which was published later; --allow-downgrade allows this"
         ),
         AssignOutcome::OtherSystem => {
             "the device runs another system than the package is for".to_owned()
@@ -174,7 +174,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package
                                         is for
         key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later;
-                                        --allow-downgrade goes back
+                                        --allow-downgrade allows this
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was
                                         removed
 
@@ -189,7 +189,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
         key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
-        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade goes back
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
         assert_snapshot!(plain(&text(&shown)), @"
@@ -203,7 +203,7 @@ mod tests {
         key:abcdefghijklmnopqrstuvwxya  the package is not published yet
         key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
         key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
-        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade goes back
+        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
         key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
     }

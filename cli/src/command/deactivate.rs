@@ -9,11 +9,12 @@ use crate::{Globals, stopping};
 
 /// Deactivate a package, so that no more devices get it
 ///
-/// Once the command has returned, the package is announced to no more devices, and no Packcast agent
-/// begins with it. If devices were told of the package before, this takes about 85 seconds for a target
-/// in the cloud, and no time for 'packcast local'. Such an agent cancels the package at its next
-/// check-in, unless it has begun to act, and gets the package again when the package is active again.
-/// An OCS agent that was told of the package still deploys the package.
+/// Once the command has returned, the package is announced to no more devices, and no Packcast
+/// agent begins with it. If devices were told of the package before, the command takes about 85
+/// seconds for a target in the cloud, and no time for 'packcast local'. A Packcast agent that was
+/// told of the package cancels it at its next check-in, unless the agent has begun to act. It gets
+/// the package again when the package is active again. An OCS agent that was told of the package
+/// still deploys the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -14,10 +14,11 @@ use crate::{Globals, stopping};
 /// Unassign a package from devices or groups
 ///
 /// Once the command has returned, the package is announced to no more devices. A Packcast agent
-/// that was told of the package asks before it begins, and does not begin any more: for a group of a
-/// target in the cloud, about 85 seconds after the command. It cancels the package at its next check-in,
-/// unless it has begun to act. An OCS agent that was told of the package still deploys it; 'packcast
-/// device drop DEVICE' makes an OCS Unix agent drop the package.
+/// that was told of the package asks the function before it begins, and gets the answer to wait.
+/// For a group of a target in the cloud, this takes effect about 85 seconds after the command. The
+/// agent cancels the package at its next check-in, unless it has begun to act. An OCS agent that
+/// was told of the package still deploys it; 'packcast device drop DEVICE' makes an OCS Unix agent
+/// drop the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

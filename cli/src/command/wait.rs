@@ -29,7 +29,8 @@ pub(crate) struct Args {
     package: PackageRef,
     /// Wait for this device, by its id or host name (repeatable)
     ///
-    /// The default are all devices of the package, with the devices of its groups.
+    /// By default, the command waits for all devices of the package, with the devices of its
+    /// groups.
     #[arg(long, value_name = "DEVICE")]
     device: Vec<DeviceName>,
     /// Wait for the devices of this group (repeatable)

@@ -1,6 +1,6 @@
 //! Tables that fit on the terminal.
 //!
-//! A table that is too wide loses columns that tell nothing, then its texts are wrapped, then it
+//! A table that is too wide loses columns without information, then its texts are wrapped, then it
 //! loses columns of little interest. If that is not enough, each row becomes a block of lines.
 
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets};

@@ -1044,10 +1044,11 @@ fn deactivate() {
 
     Once the command has returned, the package is announced to no more devices, and
     no Packcast agent begins with it. If devices were told of the package before,
-    this takes about 85 seconds for a target in the cloud, and no time for 'packcast
-    local'. Such an agent cancels the package at its next check-in, unless it has
-    begun to act, and gets the package again when the package is active again. An
-    OCS agent that was told of the package still deploys the package.
+    the command takes about 85 seconds for a target in the cloud, and no time for
+    'packcast local'. A Packcast agent that was told of the package cancels it at
+    its next check-in, unless the agent has begun to act. It gets the package again
+    when the package is active again. An OCS agent that was told of the package
+    still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -1131,11 +1132,12 @@ fn unassign() {
     Unassign a package from devices or groups
 
     Once the command has returned, the package is announced to no more devices. A
-    Packcast agent that was told of the package asks before it begins, and does not
-    begin any more: for a group of a target in the cloud, about 85 seconds after the
-    command. It cancels the package at its next check-in, unless it has begun to
-    act. An OCS agent that was told of the package still deploys it; 'packcast
-    device drop DEVICE' makes an OCS Unix agent drop the package.
+    Packcast agent that was told of the package asks the function before it begins,
+    and gets the answer to wait. For a group of a target in the cloud, this takes
+    effect about 85 seconds after the command. The agent cancels the package at its
+    next check-in, unless it has begun to act. An OCS agent that was told of the
+    package still deploys it; 'packcast device drop DEVICE' makes an OCS Unix agent
+    drop the package.
 
     Usage: packcast unassign [OPTIONS] <--device <DEVICE>|--devices-from <FILE>|--group <GROUP>|--all> <PACKAGE>
 
@@ -1732,8 +1734,8 @@ fn wait() {
           --device <DEVICE>
               Wait for this device, by its id or host name (repeatable)
 
-              The default are all devices of the package, with the devices of its
-              groups.
+              By default, the command waits for all devices of the package, with the
+              devices of its groups.
 
           --group <GROUP>
               Wait for the devices of this group (repeatable)

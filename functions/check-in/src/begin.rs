@@ -1,9 +1,10 @@
 //! The answer to a Packcast agent that is about to begin with a package.
 //!
-//! The answer costs one Query and no write. Everything else is at most a minute old: the head with the
-//! mark of a paused target, the package, and the groups. So a command that stops something is complete
-//! for devices that were told before when its caches have passed. A device chooses the text of its
-//! question, so a refusal costs at most one more read of each record in a second.
+//! The answer costs one Query, of the device, and no write. The other records are cached for at
+//! most a minute: the head with the mark of a paused target, the package, and the groups. So a
+//! device that was told of a package may still begin with it until these caches have expired. A
+//! device chooses the text of its question, so a refusal costs at most one more read of each record
+//! in a second.
 
 use packcast_protocol::api::{BeginReply, BeginRequest, HoldWord};
 use packcast_protocol::{DeviceId, UnixTime};
@@ -15,7 +16,7 @@ use packcast_store::records::DeviceState;
 use crate::device_access::{DeviceError, admitted_state};
 use crate::{CheckInFunction, log_name};
 
-/// Answers if a device may begin with a package.
+/// Answers the question of a device that is about to begin with a package.
 pub(crate) async fn answer(
     function: &CheckInFunction,
     device: &DeviceId,

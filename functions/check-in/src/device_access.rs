@@ -54,7 +54,8 @@ pub(crate) async fn admitted_state(
     }
 }
 
-/// Records a check-in, with the changed packages with which the device does not begin. Returns false if another write of the device came first.
+/// Records a check-in, and the packages with which the device does not begin, if they have changed.
+/// Returns false if another write of the device came first.
 ///
 /// # Errors
 /// The device was excluded after its state was read.

@@ -31,7 +31,7 @@ impl PassKey {
 
     /// Parses a key of 64 lower-case hexadecimal digits.
     ///
-    /// Zeros are no key: they come from a spoilt file, and everybody can compute passes with them.
+    /// Zeros are no key: they come from a damaged file, and everybody can compute passes with them.
     pub fn from_hex(text: &str) -> Option<Self> {
         let bytes = HEXLOWER.decode(text.as_bytes()).ok()?;
         let bytes: [u8; 32] = bytes.try_into().ok()?;

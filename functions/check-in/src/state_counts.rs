@@ -1,7 +1,7 @@
 //! Counts about the signed state: devices that refuse it, and the days until it expires.
 //!
-//! Devices are the witnesses against a table whose owner has put an earlier state back, so an
-//! administrator must learn what they refuse.
+//! If the owner of a table puts an earlier state back, only devices notice. So an administrator
+//! must learn that devices refuse the state.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -91,10 +91,10 @@ fn downgrade(
 ) -> Warning {
     let (package, later) = (named(package), named(later));
     Warning::new(format!(
-        "{later} was published later: Packcast agents that have deployed it do not go back to {package}"
+        "{later} was published later: Packcast agents that have deployed it do not downgrade to {package}"
     ))
     .hint(for_target(
-        &format!("run 'packcast assign {package} {to} --allow-downgrade' to let them go back"),
+        &format!("run 'packcast assign {package} {to} --allow-downgrade' to allow the downgrade"),
         target,
     ))
 }
@@ -113,8 +113,8 @@ mod tests {
         };
         let to = AssigneeNames::Groups(vec!["lab".parse().unwrap()]);
         insta::assert_snapshot!(downgrade(&package, &later, &to, "prod"), @"
-        warning: tool@2 was published later: Packcast agents that have deployed it do not go back to tool@1
-        hint: run 'packcast --target prod assign tool@1 --group lab --allow-downgrade' to let them go back
+        warning: tool@2 was published later: Packcast agents that have deployed it do not downgrade to tool@1
+        hint: run 'packcast --target prod assign tool@1 --group lab --allow-downgrade' to allow the downgrade
         ");
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn reason(word: WaitWord, until: Option<UnixTime>) -> String {
         WaitWord::Behind => "a package of higher priority waits for its locations",
         WaitWord::Clock => "the package has expired by the clock of the device, which is wrong",
         WaitWord::Held => "the function does not let the device begin the package",
-        WaitWord::Unanswered => "the function has not answered if the device may begin",
+        WaitWord::Unanswered => "the function has not answered the device's question",
         WaitWord::Other => "the device reports a reason of a later version",
     };
     match until {

@@ -656,7 +656,7 @@ mod tests {
           next: correct the clock of the device
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the function does not let the device begin the package.
           next: run 'packcast status' to see if the target is paused; otherwise wait for the next check-in
-        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the function has not answered if the device may begin.
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the function has not answered the device's question.
           next: no action is needed; the device asks again, with growing pauses
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the device reports a reason of a later version.
           next: run 'packcast-agent status' on the device to see the reason in words

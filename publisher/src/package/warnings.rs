@@ -79,7 +79,7 @@ fn removed_keys(packages: &[PackageRecord], keys: &[PublicKey], target: &str) ->
         let name = named(package);
         (!keys.contains(signer)).then(|| {
             Warning::new(format!(
-                "{name} was signed with {signer}, which is not a publisher key of the target: the package cannot be assigned, and devices that are assigned it still deploy it"
+                "{name} was signed with {signer}, which is not a publisher key of the target: the package cannot be assigned, and devices to which it is assigned still deploy it"
             ))
             .hint(for_target(
                 &format!(
@@ -118,7 +118,7 @@ mod tests {
         let warned = removed_keys(&package, &[other.parse().unwrap()], "prod");
         let warned: Vec<String> = warned.iter().map(ToString::to_string).collect();
         insta::assert_snapshot!(warned.join("\n"), @"
-        warning: tool@1 was signed with RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3, which is not a publisher key of the target: the package cannot be assigned, and devices that are assigned it still deploy it
+        warning: tool@1 was signed with RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3, which is not a publisher key of the target: the package cannot be assigned, and devices to which it is assigned still deploy it
         hint: run 'packcast --target prod deactivate tool@1' to stop the package, or publish its content under another version
         ");
     }

@@ -137,7 +137,7 @@ impl MemoryFile {
     /// new devices. `None` if there is no memory.
     ///
     /// During a rotation, the root keys stay those of the first line until the new root key has
-    /// signed a key list: a device with the new root keys would find no list before.
+    /// signed a key list. Before that, a device with the new root keys would find no list.
     pub fn present_trust(path: &Path) -> Result<Option<TrustedRoots>, MemoryFileError> {
         let Some(trust) = Self::trust(path)? else {
             return Ok(None);

@@ -23,7 +23,7 @@ use crate::warning::Warning;
 pub struct Changed<'a> {
     target: &'a Target,
     pub committed: Committed,
-    /// Locations that the state had already so. Their records may be missing or wrong.
+    /// Locations that the change leaves as they were. Their records may be missing or wrong.
     unchanged: BTreeSet<LocationName>,
 }
 
@@ -89,8 +89,8 @@ pub(crate) async fn complete_records(
     complete_after_change(target, Scope::Changed, progress).await
 }
 
-/// Compares the head and the key lists with the memory of this machine. A target without commits has no records to
-/// complete.
+/// Compares the head and the key lists with the memory of this machine. A target without commits
+/// has no records to complete.
 async fn check_head(target: &Target) -> Result<(), Failure> {
     let trust = target.trust()?;
     let mut state = TargetState::read(&target.records, &trust).await?;
@@ -140,7 +140,7 @@ async fn complete_with(
 }
 
 fn interrupted() -> Failure {
-    let message = "the commit is made, but the command was interrupted before all records were written again: wrong records may be left";
+    let message = "the commit is stored, but the command was interrupted before all records were written again: wrong records may remain";
     Failure::new(Kind::TryLater, message)
         .hint("run 'packcast sign --all-records' to write all records again")
 }
@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn an_error_of_records_that_are_not_written_again() {
         insta::assert_snapshot!(interrupted(), @r"
-        the commit is made, but the command was interrupted before all records were written again: wrong records may be left
+        the commit is stored, but the command was interrupted before all records were written again: wrong records may remain
         hint: run 'packcast sign --all-records' to write all records again
         ");
     }

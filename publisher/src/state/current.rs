@@ -36,9 +36,9 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
 /// Warns a person who reads the records of a target: of a head or a key list that expires soon, and of
 /// incomplete records of the last commits, because the command may show earlier records.
 ///
-/// Returns the signed state. `None` if this machine does not know the root keys of the target, or if
-/// the state does not verify, which is the matter of changing commands and of `audit`. Then the head
-/// is not verified: a forged one has no effect but a wrong warning.
+/// Returns the signed state. `None` if this machine does not know the root keys of the target, or
+/// if the state does not verify: changing commands and `audit` report that error. A forged head can
+/// then cause only a wrong warning.
 pub(crate) async fn warn_of_head(target: &Target) -> Result<Option<TargetState>, Failure> {
     let state = match target.trust() {
         Ok(trust) => TargetState::read(&target.records, &trust).await.ok(),

@@ -33,7 +33,7 @@ impl FailedRecords {
         })
     }
 
-    /// Returns true if other changes have interfered only, so that a later command may succeed.
+    /// Returns true if other changes were the only cause, so that a later command may succeed.
     pub(super) const fn is_retryable(&self) -> bool {
         self.is_retryable
     }

@@ -28,9 +28,9 @@ pub struct RenewedState {
 /// Signs the state of a target again, for this time in seconds. Reads the key of the signer, and
 /// completes the records of interrupted commands, or all records.
 ///
-/// All records are written twice, after a commit each. Somebody who could write to the table may
-/// have forged records of the next commit, because all of its numbers on record are known before.
-/// Such records count as written after the first commit.
+/// To write all records, the function makes two commits, and writes the records after each.
+/// Somebody who could write to the table knows the order of the next commit, and may have forged
+/// records with it. After the first commit, such records count as written.
 pub async fn renew(
     target: &Target,
     signer: &mut Signer,

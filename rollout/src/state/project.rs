@@ -238,7 +238,7 @@ pub fn project_all_packages(
 }
 
 /// Decides the state of a group from its document at the head with this order.
-//////
+///
 /// `stored` is the state on record, or `None` for a group without one. An assignment on record keeps
 /// its `seq`, so that a device that has observed it is not told again. Any other assignment gets
 /// the order, which is above every observed revision. A `seq` above the order was forged, and is

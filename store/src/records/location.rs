@@ -8,7 +8,8 @@ use super::stored;
 use super::{Records, RecordsError};
 
 impl Records {
-    /// Adds a location that the signed state does not have yet. Returns the location of the same name that it replaces, if there is one.
+    /// Adds a location that the signed state does not have yet. Returns the location of the same
+    /// name that it replaces, if there is one.
     pub async fn add_location(
         &self,
         location: &LocationRecord,

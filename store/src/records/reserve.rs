@@ -79,7 +79,8 @@ pub enum ReserveError {
 /// Largest difference between an id and the time of its reservation, in seconds.
 ///
 /// Ids of one name increase, because devices take a lower one for a downgrade. The clocks of
-/// publishers may differ. But nobody who controls the table may make ids leave the present.
+/// publishers may differ. The limit keeps somebody who controls the table from moving ids far into
+/// the future.
 pub const MAX_AHEAD_S: u64 = 6 * 3600;
 
 fn hours_ahead(id: PackageId, now: UnixTime) -> u64 {

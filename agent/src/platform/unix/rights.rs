@@ -32,15 +32,17 @@ impl FileId {
         }
     }
 
-    /// Expects that a file or folder is still this one.
+    /// Checks that a file or folder still has this identity.
     ///
     /// # Errors
-    /// Another user has put another one in its place.
+    /// Another user has replaced the file or folder.
     pub(crate) fn expect(self, found: &Metadata) -> io::Result<()> {
         if self == Self::of(found) {
             return Ok(());
         }
-        Err(io::Error::other("another user has replaced it meanwhile"))
+        Err(io::Error::other(
+            "another user has replaced the file or folder",
+        ))
     }
 }
 
@@ -81,9 +83,9 @@ pub(crate) fn open_same(dir: &Dir, name: &str, id: FileId) -> io::Result<File> {
 
 /// Gives a new file in `dir` its rights. `file` is the open file, if the agent has kept it open.
 ///
-/// The owner and group of a replaced file are kept, and its rights for group and others where they
-/// are stricter. If the agent may not give the file to the owner or the group, the group gets only
-/// the rights of others.
+/// A file that replaces another gets the owner and the group of the replaced file, and gives group
+/// and others no right to read or write that they did not have. If the agent may not give the file
+/// to the owner or the group, the group gets only the rights of others.
 pub(crate) fn set_rights(
     dir: &Dir,
     name: &str,

@@ -17,7 +17,7 @@ use crate::agents::{Agent, parsed};
 use crate::system::{TestSystem, announced, prolog, settings};
 
 const GO: BeginReply = BeginReply::Go;
-/// A minute after [`NOW`], when the caches of the function have passed.
+/// A minute after [`NOW`], when the caches of the function have expired.
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 const fn wait(reason: HoldWord) -> BeginReply {

@@ -71,7 +71,7 @@ pub enum WaitWord {
     Clock,
     /// The function has told the device to wait.
     Held,
-    /// The function has not answered if the device may begin.
+    /// The function has not answered the device's question.
     Unanswered,
     /// A reason of a later version.
     #[serde(other)]

@@ -90,8 +90,8 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> ListError {
 
 /// Returns the mode, without the rights of group and others to write.
 ///
-/// Whether the group may write depends on the umask of the person who created the file, so these
-/// rights would change the bytes of the archive.
+/// These rights depend on the umask of the person who created the file, and would change the bytes
+/// of the archive.
 #[cfg(unix)]
 fn mode(metadata: &Metadata, _default: u32) -> u32 {
     use std::os::unix::fs::PermissionsExt as _;

@@ -111,8 +111,9 @@ impl Records {
     /// Writes the state of a group, so that it follows from a head.
     ///
     /// After this returns, no package is announced that the group does not have at this head. The
-    /// call may be repeated. Unreadable items are written again. A group that was deleted and created again is deleted first, so that a
-    /// member of the deleted group never gets a package of the new one.
+    /// call may be repeated. Unreadable items are written again. A group that was deleted and
+    /// created again is deleted first, so that a member of the deleted group never gets a package
+    /// of the new one.
     pub async fn project_group(
         &self,
         target: &GroupTarget<'_>,

@@ -9,7 +9,7 @@ use super::super::write;
 use super::super::{Records, RecordsError};
 use super::Head;
 
-/// The mark of a paused target. Nobody signs it: it only stops.
+/// The mark of a paused target. It needs no signature, because it can only stop devices.
 ///
 /// It is an item of its own beside the head, so that a pause never competes with a commit, and a
 /// commit keeps the pause. The role of the function cannot write it.
