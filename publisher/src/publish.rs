@@ -251,7 +251,7 @@ mod tests {
             },
             PublicationError::Build(BuildError::Changed { path: "/x".into() }),
             PublicationError::Replaced { id, source: put() },
-            PublicationError::Sign(crate::signing::KeyError::PassphrasesDiffer),
+            PublicationError::Sign(crate::signing::KeyError::EmptyPassphrase),
             PublicationError::PutManifest(put()),
             PublicationError::GetSignature(packcast_store::objects::GetError::TooLarge {
                 path: "p".to_owned(),

@@ -56,11 +56,6 @@ impl Memberships {
         group.is_all() || self.0.contains_key(group)
     }
 
-    /// Returns true if the device was ever reconciled with the group `all`.
-    pub fn has_observed_all(&self) -> bool {
-        self.0.contains_key(&GroupName::all())
-    }
-
     /// Returns the observed revision of a group: the revision up to which the device's tasks are
     /// reconciled. It is 0 for a group with which the device was never reconciled.
     pub fn observed_revision(&self, group: &GroupName) -> u64 {

@@ -17,6 +17,7 @@ use crate::Globals;
 use crate::argument::duration;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
+use crate::prompt;
 
 /// Sign the state of the target again before it expires
 ///
@@ -120,11 +121,7 @@ async fn confirmed(target: &Target, adopt: &BTreeSet<CommitId>) -> Result<Commit
     if !output::is_interactive() {
         return Err(nobody_to_ask(head));
     }
-    let answer = inquire::Confirm::new(QUESTION)
-        .with_default(false)
-        .prompt()
-        .map_err(Failure::failed)?;
-    if answer {
+    if prompt::confirm(QUESTION)? {
         Ok(head)
     } else {
         Err(Failure::failed("the head was not accepted"))

@@ -51,6 +51,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
             column("bytes", "action.archive.bytes"),
             column("state", "state.state"),
             column("active", "active"),
+            time("expires", "state.expires"),
             time("created_at", "created_at"),
         ],
     },
@@ -68,6 +69,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
             column("succeeded", "succeeded"),
             column("failed", "failed"),
             column("cancelled", "cancelled"),
+            column("not_applicable", "not_applicable"),
         ],
     },
     CsvForm {
@@ -80,6 +82,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
             column("code", "code"),
             column("line", "line"),
             time("finished_at", "finished_at"),
+            column("waits", "waits.reason"),
         ],
     },
     CsvForm {

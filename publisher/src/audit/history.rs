@@ -15,12 +15,10 @@ use super::{AuditReport, Findings};
 use crate::failure::Failure;
 use crate::signing::memory_file::MemoryFile;
 use crate::state::{
-    CommitStanding, History, StateError, TargetState, Trees, check_lists, recorded_order,
+    CommitStanding, History, RecordedUpTo, StateError, TargetState, Trees, WARNED_BEFORE_S,
+    check_lists,
 };
 use crate::warning::Warning;
-
-/// Remaining validity below which an audit has a finding, in seconds: 30 days.
-const WARNED_BEFORE_S: u64 = 30 * 86_400;
 
 /// Checks that the newest key list and the head are valid for some time.
 pub(super) fn check_validity(history: &mut History<'_>, now: UnixTime, found: &mut Findings) {
@@ -54,7 +52,7 @@ pub(super) async fn check_commits(
     found: &mut Findings,
 ) -> Result<BTreeSet<LeafName>, StateError> {
     let keys = history.state.keys();
-    let recorded = recorded_order(history.records()).await?;
+    let recorded = RecordedUpTo::read(history.records()).await?.order();
     let mut unwritten = BTreeSet::new();
     while let Some(past) = history.next().await? {
         report.commits += 1;

@@ -11,13 +11,10 @@ use packcast_rollout::PackageRecord;
 use super::{PUBLISH_AGAIN_HINT, named};
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::state::warn_of_head;
+use crate::state::{WARNED_BEFORE_S, warn_of_head};
 use crate::target::Target;
-use crate::text::{for_target, time};
+use crate::text::{count, for_target, time};
 use crate::warning::Warning;
-
-/// Remaining validity below which commands warn, in seconds: 30 days.
-const WARNED_BEFORE_S: u64 = 30 * 86_400;
 
 /// Refuses a package that has expired.
 pub(crate) fn refuse_expired(package: &PackageRecord, now: UnixTime) -> Result<(), Failure> {
@@ -44,7 +41,7 @@ pub(crate) async fn warn_of_packages(
         // Before the first commit, the target has no publisher keys.
         let keys = state.keys();
         if !keys.is_empty() {
-            for warning in removed_keys(packages, &keys, &target.name) {
+            if let Some(warning) = removed_keys(packages, &keys, &target.name, now()) {
                 target.warnings.push(warning);
             }
         }
@@ -72,24 +69,48 @@ fn warnings(packages: &[PackageRecord], now: UnixTime) -> Vec<Warning> {
     expiring.collect()
 }
 
-/// Returns a warning for each published package by a key that is not a publisher key.
-fn removed_keys(packages: &[PackageRecord], keys: &[PublicKey], target: &str) -> Vec<Warning> {
-    let by_others = packages.iter().filter_map(|package| {
-        let signer = &package.published()?.signer;
-        let name = named(package);
-        (!keys.contains(signer)).then(|| {
-            Warning::new(format!(
-                "{name} was signed with {signer}, which is not a publisher key of the target: the package cannot be assigned, and devices to which it is assigned still deploy it"
-            ))
-            .hint(for_target(
-                &format!(
+/// The number of packages that a warning names.
+const NAMED: usize = 3;
+
+/// Returns a warning of packages that are not signed with a publisher key. Devices deploy no expired
+/// package, so there is no warning of one.
+fn removed_keys(
+    packages: &[PackageRecord],
+    keys: &[PublicKey],
+    target: &str,
+    now: UnixTime,
+) -> Option<Warning> {
+    let is_by_other = |package: &&PackageRecord| {
+        let published = package.published();
+        package.expired(now).is_none() && published.is_some_and(|it| !keys.contains(&it.signer))
+    };
+    let by_others: Vec<&PackageRecord> = packages.iter().filter(is_by_other).collect();
+    let (text, hint) = match by_others[..] {
+        [] => return None,
+        [package] => {
+            let (name, signer) = (named(package), &package.published()?.signer);
+            (
+                format!(
+                    "{name} was signed with {signer}, which is not a publisher key of the target: the package cannot be assigned, and devices to which it is assigned still deploy it"
+                ),
+                format!(
                     "run 'packcast deactivate {name}' to stop the package, or publish its content under another version"
                 ),
-                target,
-            ))
-        })
-    });
-    by_others.collect()
+            )
+        }
+        [..] => {
+            let names = by_others.iter().take(NAMED).map(|package| named(package));
+            let names = names.collect::<Vec<_>>().join(", ");
+            let number = count(by_others.len() as u64, "package");
+            (
+                format!(
+                    "{number}, such as {names}, were not signed with a publisher key of the target: they cannot be assigned, and devices to which they are assigned still deploy them"
+                ),
+                "run 'packcast deactivate PACKAGE' to stop a package, or publish its content under another version".to_owned(),
+            )
+        }
+    };
+    Some(Warning::new(text).hint(for_target(&hint, target)))
 }
 
 #[cfg(test)]
@@ -112,14 +133,23 @@ mod tests {
 
     #[test]
     fn a_package_by_a_removed_key_is_a_warning() {
+        let warned = |packages: &[PackageRecord], key: &PublicKey| {
+            let keys = std::slice::from_ref(key);
+            removed_keys(packages, keys, "prod", NOW).map(|it| it.to_string())
+        };
         let package = [expiring(None)];
-        assert_eq!(removed_keys(&package, &[key()], "prod"), []);
+        assert_eq!(warned(&package, &key()), None);
         let other = "RWTg6JXWzv6GDtDphRQ/x7eg0LaWBcTxPZ7i49xEeiqXVcR+r79OZRWM";
-        let warned = removed_keys(&package, &[other.parse().unwrap()], "prod");
-        let warned: Vec<String> = warned.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(warned.join("\n"), @"
+        let other = other.parse().unwrap();
+        assert_eq!(warned(&[expiring(Some(NOW))], &other), None);
+        insta::assert_snapshot!(warned(&package, &other).unwrap(), @"
         warning: tool@1 was signed with RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3, which is not a publisher key of the target: the package cannot be assigned, and devices to which it is assigned still deploy it
         hint: run 'packcast --target prod deactivate tool@1' to stop the package, or publish its content under another version
+        ");
+        let many = [(); 5].map(|()| expiring(None));
+        insta::assert_snapshot!(warned(&many, &other).unwrap(), @"
+        warning: 5 packages, such as tool@1, tool@1, tool@1, were not signed with a publisher key of the target: they cannot be assigned, and devices to which they are assigned still deploy them
+        hint: run 'packcast --target prod deactivate PACKAGE' to stop a package, or publish its content under another version
         ");
     }
 

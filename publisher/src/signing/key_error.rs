@@ -32,8 +32,6 @@ pub enum KeyError {
     WrongPassphrase { from: String },
     #[error("cannot decrypt {from}: there is no terminal to ask for the passphrase")]
     NoPassphrase { from: String },
-    #[error("cannot encrypt the new key: the passphrases differ")]
-    PassphrasesDiffer,
     #[error("cannot encrypt the new key: the passphrase is empty")]
     EmptyPassphrase,
     #[error("cannot use the signing key {}: other users can read the file", path.display())]
@@ -80,7 +78,6 @@ impl From<KeyError> for Failure {
             }
             KeyError::NotText { .. }
             | KeyError::Malformed { .. }
-            | KeyError::PassphrasesDiffer
             | KeyError::File { .. }
             | KeyError::Minisign(_)
             | KeyError::Public(_)
@@ -108,7 +105,6 @@ mod tests {
             KeyError::Malformed { from: from() },
             KeyError::WrongPassphrase { from: from() },
             KeyError::NoPassphrase { from: from() },
-            KeyError::PassphrasesDiffer,
             KeyError::EmptyPassphrase,
             KeyError::ReadByOthers { path: path() },
             KeyError::File {
@@ -138,7 +134,6 @@ mod tests {
           hint: try again; nobody can recover a lost passphrase, so create a new key if the passphrase is lost
         Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
           hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
-        Failed: cannot encrypt the new key: the passphrases differ
         Failed: cannot encrypt the new key: the passphrase is empty
           hint: pass --unencrypted to create a key without a passphrase
         Failed: cannot use the signing key /x.key: other users can read the file

@@ -34,7 +34,7 @@ use tokio::time::{Instant, sleep};
 
 use self::open::{OpenRecords, Urgent};
 pub(super) use self::open::{addresses, groups_of};
-use self::recorded::RecordedUpTo;
+pub(crate) use self::recorded::RecordedUpTo;
 use super::error::StateError;
 use super::failed_records::FailedRecords;
 use super::reader::{TargetState, VerifiedHead};

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::state::{Commit, LeafName};
 use packcast_rollout::state::StatePart;
-use packcast_store::{Records, RecordsError};
+use packcast_store::records::RecordedHead;
 
 use super::commit::Validity;
+use super::complete::RecordedUpTo;
 use super::expiry;
 use super::reader::TargetState;
 use crate::clock::now;
@@ -40,16 +41,17 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
 /// if the state does not verify: changing commands and `audit` report that error. A forged head can
 /// then cause only a wrong warning.
 pub(crate) async fn warn_of_head(target: &Target) -> Result<Option<TargetState>, Failure> {
+    // Before the head, so that a statement about a later head is forged.
+    let recorded = RecordedUpTo::read(&target.records).await?;
     let state = match target.trust() {
         Ok(trust) => TargetState::read(&target.records, &trust).await.ok(),
         Err(_) => None,
     };
-    // Before the head, so that a higher number than that of the head is forged.
-    let recorded = recorded_order(&target.records).await?;
-    let head = target.records.head().await?;
-    if let Some(state) = &state {
+    let stored = if let Some(state) = &state {
         warn_of_state(target, state);
+        state.head.as_ref().map(|head| head.stored.clone())
     } else {
+        let head = target.records.head().await?;
         let text = head.as_ref().map(|head| head.commit.signed.text());
         let commit = text.and_then(|text| serde_json::from_str::<Commit>(text).ok());
         warn_of_validity(
@@ -59,33 +61,29 @@ pub(crate) async fn warn_of_head(target: &Target) -> Result<Option<TargetState>,
                 keys: None,
             },
         );
-    }
-    let order = head.map_or(0, |head| head.order);
-    if recorded > order {
-        target.warnings.push(forged_number(&target.name));
-    } else if recorded < order {
-        let open = order - recorded;
-        target.warnings.push(open_records(open, &target.name));
+        head
+    };
+    if let Some(head) = stored {
+        let head = RecordedHead {
+            order: head.order,
+            commit: head.commit.id,
+        };
+        if recorded.is_forged(&head) {
+            target.warnings.push(forged_statement(&target.name));
+        } else if recorded.order() < head.order {
+            let open = head.order - recorded.order();
+            target.warnings.push(open_records(open, &target.name));
+        }
     }
     Ok(state)
 }
 
-/// Returns the number of changes of the head whose records are complete, as the table says. It is 0
-/// if the statement is unreadable.
-pub(crate) async fn recorded_order(records: &Records) -> Result<u64, RecordsError> {
-    match records.recorded_head().await {
-        Ok(recorded) => Ok(recorded.map_or(0, |head| head.order)),
-        Err(RecordsError::Corrupt { .. }) => Ok(0),
-        Err(error) => Err(error),
-    }
-}
-
-fn forged_number(target: &str) -> Warning {
+fn forged_statement(target: &str) -> Warning {
     Warning::new(
-        "somebody has changed the table: it lists more complete commits than the target has",
+        "somebody has changed the table: its item RECORDED is unreadable, or names a commit that is not the head",
     )
     .hint(for_target(
-        "find out who can write to the table, then run 'packcast sign' to write all records again",
+        "find out who can write to the table, then run 'packcast sign --all-records' to write all records again",
         target,
     ))
 }
@@ -115,14 +113,17 @@ fn open_records(commits: u64, target: &str) -> Warning {
 
 #[cfg(test)]
 mod tests {
+    use packcast_rollout::state::StateChange;
+
     use super::*;
+    use crate::test_target::TestTarget;
 
     #[test]
     fn a_warning_of_open_records() {
         let warnings = [
             open_records(1, "local"),
             open_records(2, "prod"),
-            forged_number("prod"),
+            forged_statement("prod"),
         ];
         let warnings = warnings.map(|warning| warning.to_string());
         insta::assert_snapshot!(warnings.join("\n"), @r"
@@ -130,8 +131,30 @@ mod tests {
         hint: run 'packcast sign', or any command that changes the target, to complete the records
         warning: the records of 2 commits are incomplete: a command is running, or was interrupted
         hint: run 'packcast --target prod sign', or any command that changes the target, to complete the records
-        warning: somebody has changed the table: it lists more complete commits than the target has
-        hint: find out who can write to the table, then run 'packcast --target prod sign' to write all records again
+        warning: somebody has changed the table: its item RECORDED is unreadable, or names a commit that is not the head
+        hint: find out who can write to the table, then run 'packcast --target prod sign --all-records' to write all records again
         ");
+    }
+
+    #[tokio::test]
+    async fn a_forged_statement_about_records_is_a_warning() {
+        let target = TestTarget::start(369).await;
+        target.change_all(&[StateChange::Renew]).await;
+        let target = &target.target;
+        let warned = async || {
+            warn_of_head(target).await.unwrap();
+            let warnings = target.warnings.take();
+            warnings.iter().any(|it| it.text.contains("item RECORDED"))
+        };
+        assert!(!warned().await);
+        let head = target.records.head().await.unwrap().unwrap();
+        let mut forged = RecordedHead {
+            order: head.order,
+            commit: head.commit.id,
+        };
+        forged.commit.number += 1;
+        let replaced = target.records.replace_recorded_head(&forged);
+        replaced.await.unwrap();
+        assert!(warned().await);
     }
 }

@@ -7,7 +7,7 @@ use crate::text;
 use crate::warning::Warning;
 
 /// Remaining validity below which commands warn, in seconds: 30 days.
-const WARNED_BEFORE_S: u64 = 30 * 86_400;
+pub(crate) const WARNED_BEFORE_S: u64 = 30 * 86_400;
 
 /// Returns the warnings of a head or a key list that has expired, or expires soon.
 pub(super) fn warnings(validity: Validity, target: &str, now: UnixTime) -> Vec<Warning> {

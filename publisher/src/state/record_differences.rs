@@ -256,20 +256,13 @@ async fn difference_of_device(
         DifferenceKind::Document
     } else if lacking != DeviceChanges::default() {
         DifferenceKind::Device(Box::new(lacking))
-    } else if leaf.order > order && !has_reached(records, leaf.order).await? {
+    } else if leaf.order > order && !records.has_reached(leaf.order).await? {
         DifferenceKind::Order
     } else {
         return Ok(None);
     };
     let leaf = LeafName::Device(device.clone());
     Ok(Some(RecordDifference { leaf, kind }))
-}
-
-/// Returns true if the head, read now, has reached an order that was read before: a command has
-/// changed the target meanwhile.
-async fn has_reached(records: &Records, order: u64) -> Result<bool, StateError> {
-    let head = records.head().await?;
-    Ok(head.is_some_and(|head| head.order >= order))
 }
 
 fn of_group(group: &GroupName, kind: DifferenceKind) -> RecordDifference {

@@ -123,12 +123,8 @@ async fn waits(
         .iter()
         .filter(|(_, state)| **state == DeploymentState::Announced);
     let announced: Vec<DeviceId> = announced.map(|(device, _)| device.clone()).collect();
-    let found: Vec<_> = stream::iter(announced.chunks(BATCH))
-        .map(|devices| target.records.waits(devices))
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
-    let of_package = found.into_iter().flatten().filter_map(|(device, waits)| {
+    let found = target.records.waits(&announced).await?;
+    let of_package = found.into_iter().filter_map(|(device, waits)| {
         let waiting = waits
             .into_iter()
             .find(|waiting| waiting.package == package)?;

@@ -249,7 +249,7 @@ mod tests {
         let errors = [
             choose(id, &[], &[]).unwrap_err(),
             choose(id, &[at], &moon).unwrap_err(),
-            no_own_key(KeyError::PassphrasesDiffer),
+            no_own_key(KeyError::EmptyPassphrase),
             damaged.conclude().unwrap_err(),
         ];
         insta::assert_snapshot!(failures(errors), @r"
@@ -257,7 +257,7 @@ mod tests {
         hint: run 'packcast activate 1795000000' first, or pass --stored to verify the stored objects
         Usage: cannot verify package 1795000000 at location moon: it was not activated there
         hint: run 'packcast show 1795000000' to see the locations of the package
-        Failed: cannot encrypt the new key: the passphrases differ
+        Failed: cannot encrypt the new key: the passphrase is empty
         hint: use --public-key to pass the publisher's public key, or run 'packcast keys accept-trust LINE' to accept all publishers of the target
         Failed: the verification of the package failed at cdn
         hint: run 'packcast deactivate 1795000000' to stop announcing the package to more devices; Packcast agents refuse damaged objects

@@ -245,11 +245,6 @@ impl WholeState<'_> {
         self.groups.keys().cloned().chain([all]).collect()
     }
 
-    /// Returns the documents of the device's groups.
-    pub const fn group_documents(&self) -> &BTreeMap<GroupName, GroupDocument> {
-        &self.groups
-    }
-
     /// Decides if the device begins with a package. The agent asks before it begins, and again
     /// directly before it acts.
     ///

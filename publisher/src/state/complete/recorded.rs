@@ -5,7 +5,7 @@ use packcast_store::{Records, RecordsError};
 
 /// The head up to which all records are complete, as the table says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecordedUpTo {
+pub(crate) enum RecordedUpTo {
     /// No records were completed so far.
     Nothing,
     Head(RecordedHead),
@@ -14,7 +14,7 @@ pub(super) enum RecordedUpTo {
 }
 
 impl RecordedUpTo {
-    pub(super) async fn read(records: &Records) -> Result<Self, RecordsError> {
+    pub(crate) async fn read(records: &Records) -> Result<Self, RecordsError> {
         match records.recorded_head().await {
             Ok(None) => Ok(Self::Nothing),
             Ok(Some(head)) => Ok(Self::Head(head)),
@@ -23,8 +23,16 @@ impl RecordedUpTo {
         }
     }
 
+    /// Returns the number of changes of the head. It is 0 if the statement is unreadable.
+    pub(crate) const fn order(self) -> u64 {
+        match self {
+            Self::Head(head) => head.order,
+            Self::Nothing | Self::Unknown => 0,
+        }
+    }
+
     /// Returns true if no command can have made the statement. `head` was read after it.
-    pub(super) fn is_forged(self, head: &RecordedHead) -> bool {
+    pub(crate) fn is_forged(self, head: &RecordedHead) -> bool {
         match self {
             Self::Nothing => false,
             Self::Head(recorded) => recorded.order >= head.order && recorded != *head,

@@ -18,7 +18,7 @@ use super::super::{Records, RecordsError};
 
 impl Records {
     /// Returns true if the head, read now, has reached an order that was read before.
-    pub(super) async fn has_reached(&self, order: u64) -> Result<bool, RecordsError> {
+    pub async fn has_reached(&self, order: u64) -> Result<bool, RecordsError> {
         let head = self.head().await?;
         Ok(head.is_some_and(|head| head.order >= order))
     }
