@@ -47,7 +47,9 @@ pub async fn activate_package(
         let probed = probe::probe(&client, package, published, at).await;
         probed.map_err(|error| not_served(error, &named(package), at))?;
     }
-    Ok(target.records.activate(package.id, &locations).await?)
+    let by = target.changed_by();
+    let activated = target.records.activate(package.id, &locations, &by);
+    Ok(activated.await?)
 }
 
 fn not_served(error: ProbeError, package: &str, at: &LocationRecord) -> Failure {

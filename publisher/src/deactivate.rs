@@ -27,7 +27,8 @@ pub struct Deactivated {
 /// told of it before may begin with it for some seconds, see [`Deactivated::complete_in_s`].
 pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<Deactivated, Failure> {
     let package = find(target, reference).await?;
-    let package = target.records.deactivate(package.id).await?;
+    let by = target.changed_by();
+    let package = target.records.deactivate(package.id, &by).await?;
     // After the deactivation: no device is added any more.
     let told = target.records.tally(package.id).await?.told();
     let complete_in_s = if told == 0 { 0 } else { complete_in_s(target) };

@@ -9,7 +9,6 @@ use packcast_store::objects::DeleteError;
 use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::{Failure, Kind, kind};
 use crate::package::{find, named};
@@ -60,7 +59,8 @@ pub async fn delete(
     }
     // The record is deleted before the objects: from here on the package is announced to
     // no device, so no device misses an object.
-    let package = target.records.delete(package.id, now()).await?;
+    let by = target.changed_by();
+    let package = target.records.delete(package.id, &by).await?;
     remove_objects(target, &package).await
 }
 

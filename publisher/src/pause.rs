@@ -6,7 +6,6 @@
 pub use packcast_store::records::Pause;
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::failure::Failure;
 use crate::stopping::complete_in_s;
 use crate::target::Target;
@@ -25,28 +24,20 @@ pub struct PauseChange {
 
 /// Pauses a target. An earlier pause stays.
 pub async fn pause(target: &Target) -> Result<PauseChange, Failure> {
-    let asked = Pause {
-        since: now(),
-        user: target.author.user.clone(),
-        host: target.author.host.clone(),
-    };
-    let before = target.records.pause().await?;
-    let pause = target.records.begin_pause(&asked).await?;
+    let (pause, changed) = target.records.begin_pause(&target.changed_by()).await?;
     Ok(PauseChange {
-        // One person can pause a target twice in one second, with equal pauses.
-        changed: before.is_none() && pause == asked,
         pause: Some(pause),
+        changed,
         complete_in_s: complete_in_s(target),
     })
 }
 
 /// Ends the pause of a target.
 pub async fn resume(target: &Target) -> Result<PauseChange, Failure> {
-    let before = target.records.pause().await?;
-    target.records.end_pause().await?;
+    let changed = target.records.end_pause(&target.changed_by()).await?;
     Ok(PauseChange {
         pause: None,
-        changed: before.is_some(),
+        changed,
         complete_in_s: complete_in_s(target),
     })
 }

@@ -47,6 +47,7 @@ pub(crate) use self::expiry::WARNED_BEFORE_S;
 pub use self::failed_records::FailedRecords;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub(crate) use self::key_list::{StateKey, names};
+pub(crate) use self::names::NeededNames;
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};

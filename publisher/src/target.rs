@@ -9,7 +9,7 @@ use std::sync::Arc;
 use packcast_https::Route;
 use packcast_protocol::ObjectPath;
 use packcast_protocol::state::TrustedRoots;
-use packcast_rollout::Pacing;
+use packcast_rollout::{ChangedBy, Pacing};
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
@@ -17,6 +17,7 @@ use self::config::configured;
 pub use self::name::LOCAL;
 use crate::agent_config::ServerAddress;
 use crate::author::Author;
+use crate::clock::event_time;
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::signing::memory_file::MemoryFile;
@@ -134,6 +135,11 @@ impl Target {
             secrets,
             warnings: Warnings::default(),
         })
+    }
+
+    /// Returns the author of a change that is made now, for its event.
+    pub(crate) fn changed_by(&self) -> ChangedBy {
+        ChangedBy::shortened(&self.author.user, &self.author.host, event_time())
     }
 
     /// Returns target id and root keys, as this machine knows them.

@@ -24,6 +24,7 @@ mod samples;
 pub use adopted::{AdoptedEntries, AdoptedRemovals};
 pub use apply::{ChangeOutcome, PlannedState, apply};
 pub use change::{EntryOwner, NewAssignment, StateChange, needed};
+pub(crate) use difference::{NAMED_DEVICES, settings};
 pub use difference::{StateDifference, StateNames, changes_of, difference};
 pub use error::StateChangeError;
 pub use part::{NotLoaded, StatePart, StatePartError};

@@ -6,7 +6,8 @@ use packcast_protocol::{
     Action, AgentId, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
 };
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published, WriteBudget,
+    ChangedBy, DeviceRecord, EventTime, FinishedTask, LocationRecord, OpenTask, PackageRecord,
+    Published, WriteBudget,
 };
 use packcast_store::records::{Announced, Announcing, Recorded, Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig, RecordsError};
@@ -38,6 +39,16 @@ pub struct Table {
     memory: Option<TempDir>,
     /// The engine that ends with the table; `None` if the service runs on.
     _engine: Option<EmbeddedEngine>,
+}
+
+/// Returns an administrator who changes records at the beginning of a test.
+pub fn mia() -> ChangedBy {
+    mia_at(NOW)
+}
+
+/// Returns an administrator who changes records at a time.
+pub fn mia_at(at: UnixTime) -> ChangedBy {
+    ChangedBy::shortened("mia", "desk", EventTime::of_second(at))
 }
 
 impl Table {
@@ -161,11 +172,11 @@ impl Table {
         let (Reserved::New(package) | Reserved::Resumed(package)) =
             reserved.await.expect("a package can be reserved");
         self.records
-            .publish(package.id, &published(package.id))
+            .publish(package.id, &published(package.id), &mia())
             .await
             .expect("a draft can be published");
         self.records
-            .activate(package.id, &[location()])
+            .activate(package.id, &[location()], &mia())
             .await
             .expect("a published package can be activated")
     }

@@ -186,7 +186,7 @@ fn all_fields() -> Fields {
 /// Runs the commands on the history of a target, and on its keys.
 fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "log", &[]);
-    let commits: Vec<Value> = world.json(&["log"]);
+    let commits: Vec<Value> = world.json(&["log", "--signed"]);
     let oldest = commits.last().unwrap()["number"].to_string();
     fields.run(world, "diff", &[&oldest]);
     fields.run(world, "revert --dry-run", &[&oldest]);

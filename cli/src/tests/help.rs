@@ -2335,20 +2335,26 @@ fn log() {
     assert_snapshot!(help("log"), @"
     List the changes of a target: who changed what, and when
 
-    Each change is a signed commit. The newest commit comes first. Number, time, key
-    and changes of a commit are verified; nobody verifies author and command. The
-    exit code is 3 if a commit does not verify.
+    The newest change comes first. Changes of assignments, groups and locations are
+    signed commits. Number, time, key and changes of a commit are verified; nobody
+    verifies author and command. Other changes, such as 'activate', 'pause' and
+    'device block', are events. They are not signed: somebody who can write to the
+    table can forge and delete them. Creating a token leaves no trace. The exit code
+    is 3 if a commit does not verify, or an event cannot be read.
 
     Usage: packcast log [OPTIONS]
 
     Options:
           --limit <COUNT>
-              List only this many commits
+              List only this many changes
 
-              The default is 20 for text; JSON and CSV have all commits.
+              The default is 20 for text; JSON and CSV have all changes.
 
           --before <NUMBER>
-              List only commits before this number
+              List only commits before this number, and events before this Unix time
+
+          --signed
+              List only commits, which are signed, and no events
 
           --package <PACKAGE>
               List only changes of this package: its id, or name@version
@@ -2368,6 +2374,7 @@ fn log() {
     Examples:
       packcast log
       packcast log --limit 5 --format json
+      packcast log --signed
       packcast log --before 1795327754
       packcast log --group lab --package vlc@3.0.21
       packcast log --device web01

@@ -6,7 +6,6 @@ use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use serde::Serialize;
 
 use super::known;
-use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::target::Target;
@@ -33,7 +32,7 @@ pub async fn send_command(
         .map_err(|why| refusal(&device.device, &device.agent, why))?;
     target
         .records
-        .command_device(&device.device, order, now())
+        .command_device(&device.device, order, &target.changed_by())
         .await?;
     Ok(CommandSent {
         device: device.device,

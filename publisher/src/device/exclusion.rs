@@ -6,7 +6,6 @@ use packcast_rollout::{Exclusion, ExclusionReason};
 use packcast_store::records::{Blocked, ExcludedDevice, Unblocked};
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
@@ -54,21 +53,15 @@ pub async fn block(
     reason: Option<&ExclusionReason>,
 ) -> Result<DevicesChanged, Failure> {
     let devices = find_all(target, names).await?;
-    let changed = stream::iter(devices)
-        .map(|device| async move {
-            let blocked = target.records.block(&device, reason, now()).await?;
-            let result = match blocked {
-                Blocked::New => DeviceResult::Blocked,
-                Blocked::Already => DeviceResult::AlreadyBlocked,
-                Blocked::Removed => DeviceResult::AlreadyRemoved,
-                Blocked::UnknownDevice => DeviceResult::UnknownDevice,
-            };
-            Ok::<_, Failure>(DeviceChanged { device, result })
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(DevicesChanged(changed))
+    let by = target.changed_by();
+    let blocked = target.records.block(&devices, reason, &by).await?;
+    let results = blocked.into_iter().map(|blocked| match blocked {
+        Blocked::New => DeviceResult::Blocked,
+        Blocked::Already => DeviceResult::AlreadyBlocked,
+        Blocked::Removed => DeviceResult::AlreadyRemoved,
+        Blocked::UnknownDevice => DeviceResult::UnknownDevice,
+    });
+    Ok(DevicesChanged::of(devices, results))
 }
 
 /// Lifts the exclusion of blocked and removed devices.
@@ -77,21 +70,16 @@ pub async fn block(
 /// [`DevicesChanged::complete`].
 pub async fn unblock(target: &Target, names: &[DeviceName]) -> Result<DevicesChanged, Failure> {
     let devices = find_all(target, names).await?;
-    let changed = stream::iter(devices)
-        .map(|device| async move {
-            let result = match target.records.unblock(&device).await? {
-                Unblocked::Blocked => DeviceResult::Unblocked,
-                Unblocked::Removed => DeviceResult::MayReturn,
-                Unblocked::HalfRemoved => DeviceResult::HalfRemoved,
-                Unblocked::NotExcluded => DeviceResult::NotBlocked,
-                Unblocked::UnknownDevice => DeviceResult::UnknownDevice,
-            };
-            Ok::<_, Failure>(DeviceChanged { device, result })
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(DevicesChanged(changed))
+    let by = target.changed_by();
+    let unblocked = target.records.unblock(&devices, &by).await?;
+    let results = unblocked.into_iter().map(|unblocked| match unblocked {
+        Unblocked::Blocked => DeviceResult::Unblocked,
+        Unblocked::Removed => DeviceResult::MayReturn,
+        Unblocked::HalfRemoved => DeviceResult::HalfRemoved,
+        Unblocked::NotExcluded => DeviceResult::NotBlocked,
+        Unblocked::UnknownDevice => DeviceResult::UnknownDevice,
+    });
+    Ok(DevicesChanged::of(devices, results))
 }
 
 /// Returns all blocked and removed devices, in the order of their ids.
@@ -125,6 +113,13 @@ pub(super) async fn find_all(
 }
 
 impl DevicesChanged {
+    /// Joins devices with their results, which are in the same order.
+    fn of(devices: Vec<DeviceId>, results: impl IntoIterator<Item = DeviceResult>) -> Self {
+        let changed = devices.into_iter().zip(results);
+        let changed = changed.map(|(device, result)| DeviceChanged { device, result });
+        Self(changed.collect())
+    }
+
     /// Returns an error if a device could not be changed, with a hint for each cause.
     pub fn complete(&self) -> Result<(), Failure> {
         let with = |result| self.0.iter().any(|changed| changed.result == result);

@@ -24,7 +24,8 @@ pub async fn pace(
 ) -> Result<DevicePacing, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;
-    target.records.set_device_pacing(&device, change).await?;
-    let pace = target.records.device_state(&device).await?.pace;
+    let by = target.changed_by();
+    let pace = target.records.set_device_pacing(&device, change, &by);
+    let pace = pace.await?;
     Ok(DevicePacing { device, pace })
 }

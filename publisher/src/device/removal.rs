@@ -89,21 +89,13 @@ pub async fn remove(
         .cloned()
         .collect();
     leave_state(target, to_remove, &mut signer, progress).await?;
-    let seen_again = &seen_again;
-    let begun: Vec<(DeviceId, Removing)> = stream::iter(devices)
-        .map(|found| async move {
-            let device = found.device;
-            let begun = if seen_again.contains(&device) {
-                Removing::SeenAgain
-            } else {
-                let records = &target.records;
-                records.begin_removal(&device, reason, None, now()).await?
-            };
-            Ok::<_, Failure>((device, begun))
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let (left_out, devices): (Vec<DeviceId>, Vec<DeviceId>) = devices
+        .into_iter()
+        .map(|found| found.device)
+        .partition(|device| seen_again.contains(device));
+    let by = target.changed_by();
+    let removing = target.records.begin_removal(&devices, reason, &by).await?;
+    let begun: Vec<(DeviceId, Removing)> = devices.into_iter().zip(removing).collect();
     // A device may have got a group or a package before it was excluded. From now on it gets none.
     let excluded = begun
         .iter()
@@ -111,7 +103,7 @@ pub async fn remove(
     let excluded: BTreeSet<DeviceId> = excluded.map(|(device, _)| device.clone()).collect();
     leave_state(target, excluded, &mut signer, progress).await?;
     progress.begin(Work::Removing, begun.len() as u64);
-    let changed = stream::iter(begun)
+    let removed: Vec<DeviceChanged> = stream::iter(begun)
         .map(|(device, begun)| async move {
             let result = match begun {
                 Removing::Begun { .. } => {
@@ -119,7 +111,6 @@ pub async fn remove(
                     DeviceResult::Removed
                 }
                 Removing::Complete => DeviceResult::AlreadyRemoved,
-                Removing::SeenAgain => DeviceResult::SeenAgain,
                 Removing::UnknownDevice => DeviceResult::UnknownDevice,
             };
             progress.advance(1);
@@ -129,6 +120,12 @@ pub async fn remove(
         .try_collect()
         .await?;
     progress.end();
+    let left_out = left_out.into_iter().map(|device| DeviceChanged {
+        device,
+        result: DeviceResult::SeenAgain,
+    });
+    let mut changed: Vec<DeviceChanged> = removed.into_iter().chain(left_out).collect();
+    changed.sort_by(|one, other| one.device.cmp(&other.device));
     Ok(DevicesChanged(changed))
 }
 

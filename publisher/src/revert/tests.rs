@@ -1,11 +1,10 @@
 //! Reverts of a target on an embedded engine.
 
 use packcast_rollout::state::StateChange;
-use packcast_testing::table::device;
+use packcast_testing::table::{device, mia};
 
 use super::*;
 use crate::audit::audit;
-use crate::clock::now;
 use crate::diff::diff;
 use crate::rendered::failures;
 use crate::test_target::{
@@ -162,7 +161,7 @@ async fn deleted_packages_and_devices_without_a_record_are_left_out() {
         .change(&[remove, unassign, unassign_lab(tool.id)], "packcast")
         .await;
     let records = &target.table.records;
-    records.delete(tool.id, now()).await.unwrap();
+    records.delete(tool.id, &mia()).await.unwrap();
     let plan = planned(&target, earlier, RevertOptions::default()).await;
     insta::assert_snapshot!(plan.lines.join("\n"), @"group lab: pc0 joined");
     let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();

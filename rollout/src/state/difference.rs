@@ -13,6 +13,7 @@ use super::part::{NotLoaded, StatePart};
 use crate::pacing::{PacingChange, PacingOverride};
 
 pub use line::StateNames;
+pub(crate) use line::{NAMED_DEVICES, settings};
 
 /// One difference between two states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, UnixTime};
+use packcast_rollout::event::{self, ChangedBy, ChangedDevices, UnsignedChange};
 use packcast_rollout::exclusion::ExclusionKind;
 use packcast_rollout::{Exclusion, ExclusionReason, ReconcileCount};
 use serde::Deserialize;
@@ -35,6 +37,9 @@ pub(super) fn not_removed(terms: Terms) -> Terms {
 fn removed() -> AttributeValue {
     item::text(ExclusionKind::Removed.as_str())
 }
+
+/// Number of transactions at a time.
+const AT_ONCE: usize = 4;
 
 /// Outcome of blocking a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,25 +99,23 @@ impl Excludable {
 }
 
 impl Records {
-    /// Blocks a device. Its requests are refused until it is unblocked.
+    /// Blocks devices, all of them different. Their requests are refused until they are unblocked.
     ///
-    /// After this returns, no task is announced to the device. A device that was blocked before
-    /// stays blocked since then.
+    /// After this returns, no task is announced to the devices. A device that was blocked before
+    /// stays blocked since then. Returns the outcomes in the order of the devices.
     pub async fn block(
         &self,
-        device: &DeviceId,
+        devices: &[DeviceId],
         reason: Option<&ExclusionReason>,
-        now: UnixTime,
-    ) -> Result<Blocked, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Blocked::UnknownDevice));
+        by: &ChangedBy,
+    ) -> Result<Vec<Blocked>, RecordsError> {
+        let decide = |device: &DeviceId, found: Option<&Excludable>| {
+            let Some(found) = found else {
+                return (Vec::new(), Blocked::UnknownDevice);
             };
             let before = found.joining.excluded.as_ref();
             let (exclusion, outcome) = match before {
-                Some(before) if before.is_removed() => {
-                    return Ok(ControlFlow::Break(Blocked::Removed));
-                }
+                Some(before) if before.is_removed() => return (Vec::new(), Blocked::Removed),
                 Some(before) => (
                     Exclusion {
                         reason: reason.or(before.reason.as_ref()).cloned(),
@@ -123,34 +126,37 @@ impl Records {
                 None => (
                     Exclusion {
                         kind: ExclusionKind::Blocked,
-                        since: now,
+                        since: by.at.second(),
                         reason: reason.cloned(),
                     },
                     Blocked::New,
                 ),
             };
             if before == Some(&exclusion) {
-                return Ok(ControlFlow::Break(outcome));
+                return (Vec::new(), outcome);
             }
-            let writes = self.excluding(device, &found, &exclusion);
-            let is_done = self.commit(writes).await? == Commit::Done;
-            Ok(if is_done {
-                ControlFlow::Break(outcome)
-            } else {
-                ControlFlow::Continue(())
-            })
-        })
-        .await
+            (self.excluding(device, found, &exclusion), outcome)
+        };
+        let change = |devices| UnsignedChange::Blocked {
+            devices,
+            reason: reason.cloned(),
+        };
+        self.change_devices(devices, by, &decide, &change).await
     }
 
-    /// Lifts the exclusion of a device.
-    pub async fn unblock(&self, device: &DeviceId) -> Result<Unblocked, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Unblocked::UnknownDevice));
+    /// Lifts the exclusion of devices, all of them different. Returns the outcomes in the order of the
+    /// devices.
+    pub async fn unblock(
+        &self,
+        devices: &[DeviceId],
+        by: &ChangedBy,
+    ) -> Result<Vec<Unblocked>, RecordsError> {
+        let decide = |device: &DeviceId, found: Option<&Excludable>| {
+            let Some(found) = found else {
+                return (Vec::new(), Unblocked::UnknownDevice);
             };
             let Some(before) = &found.joining.excluded else {
-                return Ok(ControlFlow::Break(Unblocked::NotExcluded));
+                return (Vec::new(), Unblocked::NotExcluded);
             };
             let key = Key::device(device);
             let (condition, terms) = unchanged(Some(before));
@@ -165,14 +171,63 @@ impl Records {
                     let delete = write::delete(self.table(), &key, &condition, &terms);
                     (delete, Unblocked::Removed)
                 }
-                (ExclusionKind::Removed, Some(_)) => {
-                    return Ok(ControlFlow::Break(Unblocked::HalfRemoved));
-                }
+                (ExclusionKind::Removed, Some(_)) => return (Vec::new(), Unblocked::HalfRemoved),
             };
             let entry = write::remove(self.table(), &Key::excluded_device(device));
-            let is_done = self.commit(vec![write, entry]).await? == Commit::Done;
+            (vec![write, entry], outcome)
+        };
+        let change = |devices| UnsignedChange::Unblocked { devices };
+        self.change_devices(devices, by, &decide, &change).await
+    }
+
+    /// Changes the exclusion of devices, each in one transaction with up to [`event::MAX_DEVICES`]
+    /// others and the event of their change.
+    ///
+    /// An event of its own would make the change of each device half as expensive again. `decide`
+    /// returns at most three writes for a device, and its outcome.
+    pub(super) async fn change_devices<T>(
+        &self,
+        devices: &[DeviceId],
+        by: &ChangedBy,
+        decide: &impl Fn(&DeviceId, Option<&Excludable>) -> (Vec<TransactWriteItem>, T),
+        change: &impl Fn(ChangedDevices) -> UnsignedChange,
+    ) -> Result<Vec<T>, RecordsError> {
+        let together = devices.chunks(event::MAX_DEVICES);
+        let changes: Vec<_> = together
+            .map(|together| self.change_together(together, by, decide, change))
+            .collect();
+        stream::iter(changes).buffered(AT_ONCE).try_concat().await
+    }
+
+    async fn change_together<T>(
+        &self,
+        devices: &[DeviceId],
+        by: &ChangedBy,
+        decide: &impl Fn(&DeviceId, Option<&Excludable>) -> (Vec<TransactWriteItem>, T),
+        change: &impl Fn(ChangedDevices) -> UnsignedChange,
+    ) -> Result<Vec<T>, RecordsError> {
+        self.retry_on_conflict((), |()| async move {
+            let all_found = self.excludables(devices).await?;
+            let (mut writes, mut changed) = (Vec::new(), ChangedDevices::default());
+            let mut outcomes = Vec::with_capacity(devices.len());
+            for device in devices {
+                let found = all_found.get(device);
+                let (decided, outcome) = decide(device, found);
+                if !decided.is_empty() {
+                    let host_name = found.and_then(|found| found.host_name.clone());
+                    changed.devices.push(device.clone());
+                    changed.host_names.push(host_name.unwrap_or_default());
+                }
+                writes.extend(decided);
+                outcomes.push(outcome);
+            }
+            if writes.is_empty() {
+                return Ok(ControlFlow::Break(outcomes));
+            }
+            writes.push(self.event(by, change(changed)));
+            let is_done = self.commit(writes).await? == Commit::Done;
             Ok(if is_done {
-                ControlFlow::Break(outcome)
+                ControlFlow::Break(outcomes)
             } else {
                 ControlFlow::Continue(())
             })
@@ -189,6 +244,20 @@ impl Records {
             .into_iter()
             .map(|entry| (entry.device.clone(), entry));
         Ok(by_device.collect())
+    }
+
+    /// Reads the records of these devices, as far as an exclusion depends on them. Unknown devices are left out.
+    pub(super) async fn excludables(
+        &self,
+        devices: &[DeviceId],
+    ) -> Result<BTreeMap<DeviceId, Excludable>, RecordsError> {
+        let keys: Vec<Key> = devices.iter().map(Key::device).collect();
+        let found = self.batch(&keys).await?.into_iter();
+        let found = found.filter_map(|item| {
+            let device = Key::device_of(&item)?;
+            Some(Excludable::new(item).map(|found| (device, found)))
+        });
+        found.collect()
     }
 
     pub(super) async fn excludable(

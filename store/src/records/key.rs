@@ -11,7 +11,7 @@ use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
 };
-use packcast_rollout::DeviceCommand;
+use packcast_rollout::{DeviceCommand, EventTime};
 use serde::Serialize;
 
 use super::item::{self, Item, PK, SK};
@@ -43,6 +43,7 @@ const KEYS: &str = "KEYS";
 pub(super) const HEAD: &str = "HEAD";
 pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
+const EVENT: &str = "EVENT";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -153,6 +154,20 @@ impl Key {
     pub(super) fn commit(name: &CommitName) -> Self {
         let short = HEXLOWER.encode(&name.short());
         Self::new(COMMIT.to_owned(), format!("{:020}-{short}", name.number()))
+    }
+
+    /// Key of an event. The keys of events are in the order of their times; `random` is different for
+    /// each event.
+    pub(super) fn event(at: EventTime, random: u64) -> Self {
+        let sk = format!("{:020}-{random:016x}", at.microseconds());
+        Self::new(EVENT.to_owned(), sk)
+    }
+
+    /// Returns the time of the key of an event; `None` for other keys.
+    pub(super) fn time_of_event(item: &Item) -> Option<EventTime> {
+        let sk = item.get(SK)?.as_s().ok()?;
+        let (at, _) = sk.split_once('-')?;
+        at.parse().ok().map(EventTime::of_microseconds)
     }
 
     /// Key of a page of a tree.
@@ -317,6 +332,16 @@ impl Range {
             first: "0".to_owned(),
             // A commit of number `before` has a longer key, which comes after this one.
             last: format!("{before:020}"),
+        }
+    }
+
+    /// Range of the events before a time.
+    pub(super) fn events(before: EventTime) -> Self {
+        Self {
+            pk: EVENT.to_owned(),
+            first: "0".to_owned(),
+            // An event of the time itself has a longer key, which comes after this one.
+            last: format!("{:020}", before.microseconds()),
         }
     }
 

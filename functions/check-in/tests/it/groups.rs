@@ -7,7 +7,7 @@ use packcast_protocol::{Assignee, DeviceId, GroupName};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, location};
+use packcast_testing::table::{NOW, location, mia};
 
 use crate::agents::Agent;
 use crate::results::report;
@@ -131,11 +131,19 @@ async fn no_warm_function_announces_a_deactivated_package() {
     let other = warmed(&system).await;
     member(&system, 1).await;
     member(&system, 2).await;
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
     assert_eq!(announced(&system.ocs_by(&other, &prolog(2)).await), []);
     let records = &system.table.records;
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     // The function caches an inactive package for a minute.
     let later = NOW.plus(60);
     assert_eq!(
@@ -148,14 +156,22 @@ async fn no_warm_function_announces_a_deactivated_package() {
 async fn a_held_task_of_a_group_is_dropped_once_it_is_unassigned() {
     let system = world_with_lab().await;
     let package = system.table.package("vlc", 5).await;
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     let pc = member(&system, 1).await;
     assign(&system, &lab(), &package).await;
     assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
     assert_eq!(system.tasks(&pc).await.len(), 1);
     unassign(&system, &package).await;
     let records = &system.table.records;
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     for now in [NOW, NOW.plus(60)] {
         assert_eq!(announced(&system.ocs_at(&prolog(1), now).await), []);
     }
@@ -236,7 +252,7 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     system.assign(&agent.device(), &package, false).await;
     assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
     let records = system.table.records.clone();
-    records.deactivate(package.id).await.unwrap();
+    records.deactivate(package.id, &mia()).await.unwrap();
     // A new function, because this one has cached the active package for a minute.
     system.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&system).await;
@@ -246,7 +262,10 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 0));
     assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
 
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     system.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&system).await;
     let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
@@ -427,7 +446,7 @@ async fn a_site_fetches_from_its_preferred_location() {
     };
     let records = &system.table.records;
     records
-        .activate(package.id, &[location(), site.clone()])
+        .activate(package.id, &[location(), site.clone()], &mia())
         .await
         .unwrap();
     member(&system, 1).await;

@@ -19,7 +19,7 @@ use packcast_testing::commits::{key_list, trust};
 use packcast_testing::peer::Peer;
 use packcast_testing::signing::signing;
 use packcast_testing::state_publisher::StatePublisher;
-use packcast_testing::table::{self, NOW, Table, location};
+use packcast_testing::table::{self, NOW, Table, location, mia};
 use serde_json::json;
 
 use crate::agents::{Agent, parsed, refused};
@@ -592,11 +592,17 @@ async fn excluded_devices_get_no_state() {
         assert!(!reply.text().contains("commit"), "{}", reply.text());
         assert_eq!(target.system.operations(), ["Query"]);
     };
-    records.block(&device, None, NOW).await.unwrap();
-    expect_refusal().await;
-    records.unblock(&device).await.unwrap();
     records
-        .begin_removal(&device, None, None, NOW)
+        .block(std::slice::from_ref(&device), None, &mia())
+        .await
+        .unwrap();
+    expect_refusal().await;
+    records
+        .unblock(std::slice::from_ref(&device), &mia())
+        .await
+        .unwrap();
+    records
+        .begin_removal(std::slice::from_ref(&device), None, &mia())
         .await
         .unwrap();
     expect_refusal().await;

@@ -20,7 +20,7 @@ pub trait StateNames {
 }
 
 /// Number of devices that a line names, before it counts the others.
-const NAMED_DEVICES: usize = 5;
+pub(crate) const NAMED_DEVICES: usize = 5;
 
 impl StateDifference {
     /// Returns the difference as one line.
@@ -66,7 +66,10 @@ impl StateDifference {
                 ..
             } => format!("group {group}: prefers no location"),
             Self::Paced { group, pacing, .. } => {
-                format!("group {group}: pacing {}", settings(pacing))
+                format!(
+                    "group {group}: pacing {}",
+                    settings(pacing, "of the target")
+                )
             }
             Self::Left { group, devices } => {
                 format!("group {group}: {} left", listed(devices, names))
@@ -108,7 +111,8 @@ fn listed(devices: &BTreeSet<DeviceId>, names: &impl StateNames) -> String {
     list
 }
 
-fn settings(pacing: &PacingOverride) -> String {
+/// Writes the settings of a pacing, or `otherwise` if there are none.
+pub(crate) fn settings(pacing: &PacingOverride, otherwise: &str) -> String {
     let seconds = |name: &str, pause: Option<u16>| pause.map(|s| format!("{name} pause {s} s"));
     let settings = [
         seconds("fragment", pacing.fragment_pause_s.map(UpTo::get)),
@@ -124,7 +128,7 @@ fn settings(pacing: &PacingOverride) -> String {
     ];
     let settings: Vec<String> = settings.into_iter().flatten().collect();
     if settings.is_empty() {
-        "of the target".to_owned()
+        otherwise.to_owned()
     } else {
         settings.join(", ")
     }

@@ -8,7 +8,7 @@ use packcast_store::records::{Announcing, Recorded};
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, announce};
+use packcast_testing::table::{NOW, Table, announce, mia, mia_at};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
@@ -29,7 +29,7 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     let device = table.device(1).await;
     let records = &table.records;
     for kind in [DeviceCommand::Drop, DeviceCommand::RestartDownload] {
-        records.command_device(&device, kind, NOW).await.unwrap();
+        records.command_device(&device, kind, &mia()).await.unwrap();
     }
     table.meter.take();
     let read = commands(&table, &device).await;
@@ -60,7 +60,7 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
     let records = &table.records;
     for at in [NOW, LATER] {
         let ordered = records
-            .command_device(&device, DeviceCommand::Drop, at)
+            .command_device(&device, DeviceCommand::Drop, &mia_at(at))
             .await;
         ordered.unwrap();
     }

@@ -20,7 +20,7 @@ use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::raw::RawEngine;
 use packcast_testing::service::Service;
-use packcast_testing::table::{NOW, Table, device};
+use packcast_testing::table::{NOW, Table, device, mia};
 use serde_json::{Value, json};
 
 const RATES: FaultRates = FaultRates {
@@ -574,7 +574,10 @@ async fn a_removed_device_loses_and_gets_nothing_more(service: Service) {
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let (records, in_lab) = (&table.records, Leaf::in_groups(&[("lab", 9)]));
     project_one(&table, &one, &in_lab, 2).await;
-    records.begin_removal(&one, None, None, NOW).await.unwrap();
+    records
+        .begin_removal(std::slice::from_ref(&one), None, &mia())
+        .await
+        .unwrap();
     let later = Leaf::new(&[("lab", 9), ("office", 9)], &[(&package, 9)], &[]);
     let nothing = DeviceProjected::Written(DeviceChanges::default());
     assert_eq!(project_one(&table, &one, &later, 3).await, nothing);
