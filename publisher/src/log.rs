@@ -62,7 +62,7 @@ pub struct TargetLog {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum LogEntry {
-    Commit(LoggedCommit),
+    Commit(Box<LoggedCommit>),
     Event(LoggedEvent),
 }
 
@@ -119,7 +119,7 @@ struct LogFilter {
 
 /// A commit or an event of a log, as it was read.
 enum ReadEntry {
-    Commit(ReadCommit),
+    Commit(Box<ReadCommit>),
     Event(EventRecord),
 }
 
@@ -175,7 +175,7 @@ async fn read(
                     changes,
                 };
                 let matching = commit_read.matching(filter);
-                found.extend(matching.map(ReadEntry::Commit));
+                found.extend(matching.map(|it| ReadEntry::Commit(Box::new(it))));
                 commit = next_before(history, request.before).await?;
             }
             later => {
@@ -218,12 +218,13 @@ pub(crate) async fn logged(
     let (mut read, mut loaded) = (Vec::new(), None);
     for commit in commits {
         let changes = changes(history, &commit, &mut loaded).await?;
-        read.push(ReadEntry::Commit(ReadCommit { commit, changes }));
+        let commit_read = ReadCommit { commit, changes };
+        read.push(ReadEntry::Commit(Box::new(commit_read)));
     }
     let described = described(history.records(), read).await?;
     let entries = described.entries.into_iter();
     let commits = entries.filter_map(|entry| match entry {
-        LogEntry::Commit(commit) => Some(commit),
+        LogEntry::Commit(commit) => Some(*commit),
         LogEntry::Event(_) => None,
     });
     Ok(commits.collect())
@@ -288,7 +289,7 @@ async fn described(records: &Records, read: Vec<ReadEntry>) -> Result<TargetLog,
         ReadEntry::Commit(read) => {
             let about = read.commit.commit.as_ref();
             let about = about.and_then(|commit| abouts.get(&commit.about).cloned());
-            LogEntry::Commit(read.logged(about, &names))
+            LogEntry::Commit(Box::new(read.logged(about, &names)))
         }
         ReadEntry::Event(read) => LogEntry::Event(LoggedEvent::of(read, &names)),
     });

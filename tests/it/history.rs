@@ -118,12 +118,15 @@ fn changes_are_logged_compared_and_reverted() {
 /// Returns the lines of `log` without times, numbers, keys and authors.
 fn words(world: &World, arguments: &[&str]) -> Vec<String> {
     let text = world.ok(&[&["log"], arguments].concat()).stdout;
-    let word = |line: &str| match line.split_once(' ') {
+    let short = |line: &str| match line.split_once(' ') {
         Some(("unsigned", _)) => "unsigned".to_owned(),
         Some((number, _)) if number.parse::<u64>().is_ok() => "commit".to_owned(),
         _ => line.to_owned(),
     };
-    text.lines().map(word).filter(|it| !it.is_empty()).collect()
+    text.lines()
+        .map(short)
+        .filter(|it| !it.is_empty())
+        .collect()
 }
 
 #[test]

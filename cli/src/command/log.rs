@@ -248,7 +248,7 @@ mod tests {
         };
         let entries = [
             LogEntry::Event(event),
-            LogEntry::Commit(commit()),
+            LogEntry::Commit(Box::new(commit())),
             LogEntry::Event(hostile),
             LogEntry::Event(unreadable),
         ];

@@ -45,7 +45,7 @@ fn with_events() -> LogRequest {
 fn commits_of(log: &TargetLog) -> Vec<&LoggedCommit> {
     let entries = log.entries.iter();
     let commits = entries.filter_map(|entry| match entry {
-        LogEntry::Commit(commit) => Some(commit),
+        LogEntry::Commit(commit) => Some(&**commit),
         LogEntry::Event(_) => None,
     });
     commits.collect()
