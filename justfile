@@ -56,6 +56,10 @@ state:
 bench-group-add *ARGS:
     cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
 
+# Asks for lists of many devices with each filter, and prints the time and the read units of each; takes `--devices N`, `--smoke`.
+bench-lists *ARGS:
+    cargo bench --quiet -p packcast-tests --bench lists -- {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

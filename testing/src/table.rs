@@ -18,6 +18,7 @@ pub use crate::clock::NOW;
 use crate::commits::trust;
 use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
+use crate::load::load_into;
 use crate::memories;
 use crate::meter::Meter;
 use crate::raw::RawEngine;
@@ -37,7 +38,7 @@ pub struct Table {
     /// The memory of signed commits; `None` if the table has no target.
     memory: Option<TempDir>,
     /// The engine that ends with the table; `None` if the service runs on.
-    _engine: Option<EmbeddedEngine>,
+    engine: Option<EmbeddedEngine>,
 }
 
 impl Table {
@@ -88,7 +89,7 @@ impl Table {
             endpoint,
             name,
             memory: None,
-            _engine: engine,
+            engine,
         }
     }
 
@@ -122,6 +123,13 @@ impl Table {
         RawEngine::at(&self.endpoint)
             .ask("DeleteItem", &question)
             .await;
+    }
+
+    /// Loads records straight into the engine: see [`load`](crate::load::load). Only a table on an
+    /// embedded engine can be loaded.
+    pub async fn load(&self, write: impl AsyncFnOnce(&Records)) {
+        let engine = self.engine.as_ref().expect("the engine is an embedded one");
+        load_into(engine.database(), &self.name, write).await;
     }
 
     /// Records the first check-in of a device with an OCS agent.

@@ -28,6 +28,7 @@ mod interface;
 mod interrupted;
 mod keys;
 mod kill_matrix;
+mod lists;
 mod local_program;
 mod locations;
 mod messages;

@@ -7,6 +7,7 @@ pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kill;
 pub mod killed_commands;
+pub mod lists;
 pub mod ocs;
 pub mod ocs_agent;
 pub mod process;
