@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
-use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
@@ -21,7 +20,6 @@ use serde::Serialize;
 
 pub use self::command::{CommandSent, send_command};
 pub use self::pacing::{DevicePacing, pace};
-use crate::clock::now;
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
@@ -52,10 +50,9 @@ pub struct DeviceDetails {
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
-    let (mut device, device_state) = known(target, &id).await?;
+    let (device, device_state) = known(target, &id).await?;
     warn_of_head(target).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    device.last_seen = last_seen(&device, &finished, now());
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;

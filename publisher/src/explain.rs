@@ -3,7 +3,6 @@
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
-use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord,
@@ -198,7 +197,7 @@ impl ExplainRecords {
             says,
             next,
             task: self.task().cloned(),
-            last_seen: record.map(|record| last_seen(record, &self.finished, now())),
+            last_seen: record.map(|record| record.last_seen),
             state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
             orders: self.device_state.orders,

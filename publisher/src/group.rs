@@ -6,7 +6,7 @@ mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{GroupDocument, LeafName};
-use packcast_protocol::{GroupName, LocationName, PackageId};
+use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
 use packcast_rollout::GroupState;
 use packcast_rollout::state::StateChange;
 use serde::Serialize;
@@ -225,6 +225,15 @@ async fn of_all_or_known(target: &Target, group: &GroupName) -> Result<GroupStat
         return Ok(state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now())));
     }
     known(target, group).await
+}
+
+/// Returns the devices of a group, which must exist, in the order of their ids.
+pub(crate) async fn devices_of(
+    target: &Target,
+    group: &GroupName,
+) -> Result<Vec<DeviceId>, Failure> {
+    of_all_or_known(target, group).await?;
+    Ok(target.records.members(group).await?)
 }
 
 impl From<GroupRefusal> for Failure {

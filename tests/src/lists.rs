@@ -145,6 +145,10 @@ fn commands(devices: u32) -> Vec<(String, usize)> {
             count(Sample::is_member),
         ),
         (
+            format!("device list --package {PACKAGE} --state announced"),
+            count(|it| it.state() == State::Announced),
+        ),
+        (
             "device list --platform windows".to_owned(),
             count(Sample::is_windows),
         ),
@@ -155,7 +159,12 @@ fn commands(devices: u32) -> Vec<(String, usize)> {
         ("device list --sort last-seen --limit 100".to_owned(), limit),
         ("status".to_owned(), 1),
         (of_package(""), 1),
+        (of_package(&format!(" --group {GROUP}")), 1),
         (of_package(" --devices"), all),
+        (
+            of_package(&format!(" --devices --group {GROUP}")),
+            count(Sample::is_member),
+        ),
         (of_package(" --devices --state to-come"), to_come),
     ]
 }

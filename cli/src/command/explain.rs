@@ -169,7 +169,7 @@ mod tests {
         The reason as a sentence.
 
         device           ocs:web01-2026-03-04-05-06-07 web01
-        last seen        2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen        2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         excluded         blocked since 2026-11-18 11:06:40 UTC: stolen
         package          1795327754 vlc@3.0.21, active
         assigned to      the device itself, group lab

@@ -1761,9 +1761,10 @@ fn status() {
     assert_snapshot!(help("status"), @"
     Show the progress of a package: number of devices in each state
 
-    This command reads the same amount of data for any number of devices. A device
-    of a group is counted as assigned from its first check-in after the assignment;
-    until then it is to come, which is an estimate from the sizes of the groups.
+    Without --devices and --group, this command reads the same amount of data for
+    any number of devices. A device of a group is counted as assigned from its first
+    check-in after the assignment; until then it is to come, which is an estimate
+    from the sizes of the groups.
 
     The status of one package ends with its failures, grouped by result and last
     line of output: at most 1000 failures are read.
@@ -1802,6 +1803,13 @@ fn status() {
               - cancelled
               - not-applicable: The device runs another system
 
+          --group <GROUP>
+              Count or list only devices of this group
+
+              Without a package, the packages of the group are shown. The command
+              reads the state of each device of a package, so that its cost grows
+              with their number.
+
           --watch
               Show the status again after each change, until Ctrl-C
 
@@ -1814,6 +1822,7 @@ fn status() {
       packcast status
       packcast status vlc@3.0.21
       packcast status vlc@3.0.21 --devices --state failed
+      packcast status vlc@3.0.21 --group lab
       packcast status vlc@3.0.21 --watch
     ");
 }
@@ -1878,11 +1887,33 @@ fn device_list() {
           --lacks <PACKAGE>
               List only devices on which this package has not succeeded
 
+          --package <PACKAGE>
+              List only devices that have been assigned this package
+
+              Devices of its groups that have not checked in since the assignment
+              are listed, too. Changes from the last few seconds may be missing.
+
+          --state <STATE>
+              List only devices on which the package is in this state
+
+              Possible values:
+              - to-come:        Not checked in since the assignment of a group
+              - waiting:        Not announced yet
+              - announced
+              - withdrawn:      Announced, and unassigned afterwards
+              - succeeded
+              - failed
+              - cancelled
+              - not-applicable: The device runs another system
+
           --group <GROUP>
               List only devices of this group
 
           --not-seen <DURATION>
-              List only devices that have not checked in for this time, such as 30d
+              List only devices that were not seen for this time, such as 30d
+
+              A device is seen at each report and, at least once a day, at a
+              check-in.
 
           --platform <PLATFORM>
               List only devices that may run packages for this platform

@@ -75,10 +75,11 @@ pub(crate) async fn record(
                         let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
                         let records = &function.records;
                         records
-                            .begin_next_attempt(device, &change, before, after)
+                            .begin_next_attempt(device, &change, before, after, now)
                             .await?
                     }
                     None => {
+                        mark_seen(function, device, &device_state, now).await?;
                         function
                             .records
                             .record_result(device, open, &result)
@@ -99,6 +100,21 @@ pub(crate) async fn record(
         .records
         .retry_on_conflict(device_state, attempt)
         .await
+}
+
+/// Records that a device was seen, before its result is recorded: the time is right even if the result
+/// cannot be recorded. Each result ends a task, so a device cannot cause such writes at will.
+async fn mark_seen(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    device_state: &DeviceState,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    let record = device_state.device.as_ref();
+    if record.is_none_or(|record| record.last_seen >= now) {
+        return Ok(());
+    }
+    function.records.mark_seen(device, now).await
 }
 
 /// Returns an excerpt of a code for the log, so that a hostile agent cannot fill the log.

@@ -18,7 +18,7 @@ use super::commit::Commit;
 use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
+use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME, LAST_SEEN};
 use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, WaitsItem, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -208,6 +208,24 @@ impl Records {
         let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
         let writes = std::iter::once(update).chain(others).collect();
         Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    /// Records that a device was seen, unless a later time is on record. Nothing is written for an
+    /// unknown or a removed device.
+    pub async fn mark_seen(&self, device: &DeviceId, now: UnixTime) -> Result<(), RecordsError> {
+        let terms = Terms::default()
+            .name(LAST_SEEN)
+            .value("now", item::number(&now));
+        // The condition does not hold for a record without the attribute, such as a tombstone.
+        let earlier = Some("#last_seen < :now");
+        self.change(
+            &Key::device(device),
+            "SET #last_seen = :now",
+            earlier,
+            &terms,
+        )
+        .await?;
+        Ok(())
     }
 
     /// Records the package history of an OCS agent: at most [`Inventory::MAX_HISTORY`] packages, the

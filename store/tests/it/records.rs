@@ -204,6 +204,23 @@ async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) 
     assert_eq!(read, Some(later));
 }
 
+async fn the_time_at_which_a_device_was_seen_is_only_raised(service: Service) {
+    let table = Table::start_on(service, 15).await;
+    let known = table.device(1).await;
+    let records = &table.records;
+    for (at, expected) in [(50, 50), (20, 50), (50, 50), (60, 60)] {
+        records.mark_seen(&known, NOW.plus(at)).await.unwrap();
+        let device_state = records.device_state(&known).await.unwrap();
+        let last_seen = device_state.device.unwrap().last_seen;
+        assert_eq!(last_seen, NOW.plus(expected));
+    }
+    // A device that is unknown stays unknown.
+    let unknown = device(2).device;
+    records.mark_seen(&unknown, NOW).await.unwrap();
+    let device_state = records.device_state(&unknown).await.unwrap();
+    assert_eq!(device_state.device, None);
+}
+
 async fn devices_are_listed_by_id(service: Service) {
     let table = Table::start_on(service, 9).await;
     for number in [30, 4, 200, 1] {
@@ -294,6 +311,7 @@ packcast_testing::on_each_service! {
     missing_records_are_reported_as_missing
     concurrent_first_check_ins_create_one_device
     a_check_in_keeps_the_fields_that_it_does_not_contain
+    the_time_at_which_a_device_was_seen_is_only_raised
     devices_are_listed_by_id
     a_history_is_written_only_when_it_changed
     a_location_with_a_known_name_is_replaced

@@ -86,7 +86,10 @@ fn text(details: &DeviceDetails) -> String {
 
 /// Writes the time of the last check-in on record.
 pub(crate) fn last_seen(at: UnixTime) -> String {
-    format!("{} (recorded at most once a day)", output::time(at))
+    format!(
+        "{} (a check-in is recorded at most once a day)",
+        output::time(at)
+    )
 }
 
 fn groups(groups: &[GroupName]) -> String {
@@ -170,7 +173,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -203,7 +206,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -230,7 +233,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -297,7 +300,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
 
         140:
         device            ocs:web01-2026-03-04-05-06-07
@@ -306,7 +309,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         ");
         assert_snapshot!(plain(&text(&details)), @"
         device            ocs:web01-2026-03-04-05-06-07
@@ -315,7 +318,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         ");
     }
 }
