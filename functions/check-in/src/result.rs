@@ -67,24 +67,18 @@ pub(crate) async fn record(
             }
             ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                let recorded = match next_attempt(open, &result, now) {
-                    Some(change) => {
-                        let record = device_state.device.as_ref();
-                        let before = record.map_or_else(WriteBudget::default, |one| one.budget);
-                        // A device could cancel the same package again and again.
-                        let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
-                        let records = &function.records;
-                        records
-                            .begin_next_attempt(device, &change, before, after, now)
-                            .await?
-                    }
-                    None => {
-                        mark_seen(function, device, &device_state, now).await?;
-                        function
-                            .records
-                            .record_result(device, open, &result)
-                            .await?
-                    }
+                let records = &function.records;
+                let recorded = if let Some(change) = next_attempt(open, &result, now) {
+                    let record = device_state.device.as_ref();
+                    let before = record.map_or_else(WriteBudget::default, |one| one.budget);
+                    // A device could cancel the same package again and again.
+                    let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
+                    records
+                        .begin_next_attempt(device, &change, before, after, now)
+                        .await?
+                } else {
+                    mark_seen(function, device, &device_state, now).await?;
+                    records.record_result(device, open, &result).await?
                 };
                 if recorded == Recorded::Written {
                     let name = log_name::package(function, result.package);
