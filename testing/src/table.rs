@@ -38,7 +38,7 @@ pub struct Table {
     /// The memory of signed commits; `None` if the table has no target.
     memory: Option<TempDir>,
     /// The engine that ends with the table; `None` if the service runs on.
-    engine: Option<EmbeddedEngine>,
+    engine: Option<Box<EmbeddedEngine>>,
 }
 
 impl Table {
@@ -69,7 +69,7 @@ impl Table {
         let (endpoint, engine) = match service {
             Service::Embedded => {
                 let engine = EmbeddedEngine::start().await;
-                (engine.endpoint(), Some(engine))
+                (engine.endpoint(), Some(Box::new(engine)))
             }
             Service::DynamoDbLocal { endpoint } => (endpoint, None),
         };
