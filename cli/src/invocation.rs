@@ -49,7 +49,11 @@ impl Invocation {
 
     /// Returns the name of the result's form: the path, and the option that changes the form.
     pub(crate) fn form(&self) -> String {
-        for (path, option) in [("status", "devices"), ("device list", "excluded")] {
+        for (path, option) in [
+            ("status", "devices"),
+            ("device list", "excluded"),
+            ("group show", "devices"),
+        ] {
             if self.path == path && self.has(option) {
                 return format!("{path} --{option}");
             }
@@ -81,6 +85,7 @@ impl Invocation {
             "activate" => format!("assign {} --group GROUP", package?),
             "assign" | "unassign" | "deactivate" => format!("status {}", package?),
             "delete" => "list".to_owned(),
+            "resume" => "status".to_owned(),
             "group add" | "group remove" => format!("group show {} --devices", group?),
             "group prefer" | "group pacing" => format!("group show {}", group?),
             "group delete" => "group list".to_owned(),
@@ -135,6 +140,7 @@ mod tests {
             "assign tool@1 --all",
             "unassign tool@1 --group lab",
             "delete tool@1",
+            "resume --all",
             "group add lab --device web01",
             "group remove lab --device web01",
             "group prefer lab --none",
@@ -173,6 +179,8 @@ mod tests {
             status tool@1
         delete tool@1
             list
+        resume --all
+            status
         group add lab --device web01
             group show lab --devices
         group remove lab --device web01

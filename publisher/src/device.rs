@@ -36,11 +36,11 @@ pub struct DeviceDetails {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Exclusion>,
     pub groups: Vec<GroupName>,
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
     /// The device's own pacing, which replaces the pacing of its groups.
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
     /// The slowest pacing of its groups, for each setting.
-    pub pace_of_groups: PacingOverride,
+    pub pacing_of_groups: PacingOverride,
     pub open: Vec<OpenTask>,
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: Vec<WaitingPackage>,
@@ -74,9 +74,9 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         device,
         excluded: device_state.excluded,
         groups: device_state.memberships.joined().cloned().collect(),
-        orders: device_state.orders,
-        pace: device_state.pace,
-        pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
+        commands: device_state.commands,
+        pacing: device_state.pace,
+        pacing_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         open: device_state.tasks,
         waits: device_state.waits,
         finished,

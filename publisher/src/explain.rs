@@ -52,7 +52,7 @@ pub struct Explained {
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
 }
 
 /// A package of a higher priority than the explained package.
@@ -138,7 +138,7 @@ impl ExplainRecords {
             groups: &self.groups,
             tasks: &self.device_state.tasks,
             waits: &self.device_state.waits,
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
@@ -201,7 +201,7 @@ impl ExplainRecords {
             last_seen: record.map(|record| last_seen(record, &self.finished, now())),
             state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             excluded: self.device_state.excluded,
             pause: None,
             device: self.device,

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
 pub use self::pacing::{GroupPacing, pace};
-pub use self::show::{GroupDetails, show};
+pub use self::show::{GroupDetails, GroupMember, GroupPackage, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;

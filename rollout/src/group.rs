@@ -19,7 +19,11 @@ pub struct GroupState {
     /// Location from which the group's devices download first, if a package is active there.
     pub preferred: Option<LocationName>,
     /// Pacing of the group's devices with OCS agents, where it differs from the target's.
-    #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
+    #[serde(
+        rename = "pacing",
+        default,
+        skip_serializing_if = "PacingOverride::is_empty"
+    )]
     pub pace: PacingOverride,
     pub created_at: UnixTime,
     /// Number of the commit that created the group. `None` if the state follows from no commit.

@@ -160,7 +160,7 @@ fn all_fields() -> Fields {
     fields.run(&world, "group list", &[]);
     fields.run(&world, "location list", &[]);
     fields.run(&world, "location check", &[]);
-    fields.run(&world, "list", &[]);
+    fields.run(&world, "list", &["--sort", "size"]);
     fields.run(&world, "show", &["site@1"]);
     fields.run(&world, "show", &["tool@1"]);
     fields.run(&world, "verify", &["tool@1"]);

@@ -34,26 +34,26 @@ fn groups_and_devices_have_their_own_pacing() {
     ]);
     let shown: Value = world.json(&["group", "show", "thin-line"]);
     let expected = json!({ "fragment_pause_s": 2, "cycle_pause_s": 60, "strict": true });
-    assert_eq!(shown["pace"], expected);
+    assert_eq!(shown["pacing"], expected);
 
     world.ok(&["device", "pacing", &id, "--fragment-pause", "1s"]);
     world.ok(&["device", "pacing", &id, "--no-strict"]);
     let shown: Value = world.json(&["device", "show", &id]);
     let own = json!({ "fragment_pause_s": 1, "strict": false });
-    assert_eq!(shown["pace"], own);
+    assert_eq!(shown["pacing"], own);
     let slowest = json!({
         "fragment_pause_s": 2, "cycle_pause_s": 60, "timeout_days": 7, "strict": true
     });
-    assert_eq!(shown["pace_of_groups"], slowest);
+    assert_eq!(shown["pacing_of_groups"], slowest);
     let text = world.ok(&["device", "show", &id]).stdout;
     assert!(text.contains("fragment pause 1s, not strict"), "{text}");
 
     world.ok(&["device", "pacing", &id, "--reset", "--cycle-pause", "9s"]);
     world.ok(&["group", "pacing", "thin-line", "--reset"]);
     let shown: Value = world.json(&["device", "show", &id]);
-    assert_eq!(shown["pace"], json!({ "cycle_pause_s": 9 }));
+    assert_eq!(shown["pacing"], json!({ "cycle_pause_s": 9 }));
     let left = json!({ "cycle_pause_s": 5, "timeout_days": 7 });
-    assert_eq!(shown["pace_of_groups"], left);
+    assert_eq!(shown["pacing_of_groups"], left);
 }
 
 #[test]

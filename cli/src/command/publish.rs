@@ -1,5 +1,6 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
+mod result;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -19,12 +20,12 @@ use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, location, publish};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::pacing::Pacing;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
 use super::key_arg::KeyArg;
-use super::show;
 use crate::Globals;
 use crate::argument::duration::{self, DAY_S};
 use crate::argument::size::{self, SizeError};
@@ -215,15 +216,18 @@ impl Args {
         let key = self.key.load(&target)?;
         let mut publication =
             publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
-        for note in notes(&publication, &target.pace) {
+        if let Some(note) = earlier(&publication) {
             output::note(&note);
+        }
+        if self.windows.has_terms() || target.records.has_ocs_devices().await? {
+            output::note(&pauses(&publication, &target.pace));
         }
         if self.activate {
             publication.package =
                 activate::activate_package(&target, &publication.package, &[]).await?;
         }
         output::result(globals.format, &publication, |publication| {
-            show::text(&publication.package, now())
+            result::text(&publication.package, now())
         });
         Ok(())
     }
@@ -332,30 +336,38 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     }
 }
 
-/// Returns the notes about an earlier run of the publication, and about the pauses of OCS agents.
-fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
+/// Returns the note about an earlier run of the publication.
+fn earlier(publication: &Publication) -> Option<String> {
     let package = &publication.package;
-    let fragments = package
-        .published()
-        .map_or(0, |published| published.fragments);
-    let earlier = match publication.earlier {
+    match publication.earlier {
         Earlier::None => None,
         Earlier::Begun => Some(format!(
-            "resumed package {}: {} of {fragments} fragments ({}) were already uploaded",
+            "resumed package {}: {} of {} fragments ({}) were already uploaded",
             package.id,
             publication.kept.fragments,
+            fragments(package),
             output::bytes(publication.kept.bytes)
         )),
         Earlier::Published => Some(format!(
             "package {} is already published: uploaded nothing",
             package.id
         )),
-    };
-    let pauses = format!(
+    }
+}
+
+/// Returns the note about the pauses of OCS agents.
+fn pauses(publication: &Publication, pacing: &Pacing) -> String {
+    let package = &publication.package;
+    let seconds = pacing.alone_s(package.priority, fragments(package));
+    format!(
         "if an OCS agent has only this package, its pauses add about {} to the download",
-        output::duration(pacing.alone_s(package.priority, fragments))
-    );
-    earlier.into_iter().chain([pauses]).collect()
+        output::duration(seconds)
+    )
+}
+
+fn fragments(package: &PackageRecord) -> u32 {
+    let published = package.published();
+    published.map_or(0, |published| published.fragments)
 }
 
 #[cfg(test)]
@@ -380,16 +392,12 @@ mod tests {
 
     #[test]
     fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
-        let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
-        assert_snapshot!(notes(Earlier::None), @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
-        assert_snapshot!(notes(Earlier::Begun), @"
-        resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded
-        if an OCS agent has only this package, its pauses add about 5 minutes to the download
-        ");
-        assert_snapshot!(notes(Earlier::Published), @"
-        package 1795327754 is already published: uploaded nothing
-        if an OCS agent has only this package, its pauses add about 5 minutes to the download
-        ");
+        let note = |before| earlier(&publication(before));
+        assert_eq!(note(Earlier::None), None);
+        assert_snapshot!(note(Earlier::Begun).unwrap(), @"resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded");
+        assert_snapshot!(note(Earlier::Published).unwrap(), @"package 1795327754 is already published: uploaded nothing");
+        let pauses = pauses(&publication(Earlier::None), &Pacing::default());
+        assert_snapshot!(pauses, @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
     }
 
     #[test]

@@ -252,7 +252,7 @@ fn demo() {
 
     Starts the whole system in a temporary folder, publishes a package, lets an
     agent process deploy it, and prints the time of each step. Nothing is left
-    behind.
+    behind. The exit code is 1 if the package does not succeed.
 
     Usage: packcast demo [OPTIONS] [ARCHIVE]
 
@@ -1673,9 +1673,22 @@ fn list() {
               List deleted packages instead
 
           --limit <COUNT>
-              List only this many of the newest packages
+              List only this many packages: the newest, or the largest
 
               The default is 100 for text; JSON and CSV have all packages.
+
+          --sort <SORT>
+              Sort the packages by this value
+
+              A package is unused if it is assigned to no group, and open on no
+              device.
+
+              Possible values:
+              - created: The newest last
+              - size:    The largest archive first, with a total and a mark for each
+                unused package
+
+              [default: created]
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1684,6 +1697,7 @@ fn list() {
 
     Examples:
       packcast list
+      packcast list --sort size
       packcast list --limit 10 --format json
       packcast list --deleted
     ");

@@ -13,7 +13,7 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct DevicePacing {
     pub device: DeviceId,
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
 }
 
 /// Changes the pacing settings of a device, and returns its settings after the change.
@@ -25,6 +25,6 @@ pub async fn pace(
     let device = name.find(target).await?;
     known(target, &device).await?;
     target.records.set_device_pacing(&device, change).await?;
-    let pace = target.records.device_state(&device).await?.pace;
-    Ok(DevicePacing { device, pace })
+    let pacing = target.records.device_state(&device).await?.pace;
+    Ok(DevicePacing { device, pacing })
 }

@@ -15,7 +15,7 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct GroupPacing {
     pub group: GroupName,
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
 }
 
 /// Changes the pacing settings of a group with one commit, and returns its settings after the
@@ -36,6 +36,6 @@ pub async fn pace(
     signer.change(target, &[pacing], &command, progress).await?;
     Ok(GroupPacing {
         group: group.clone(),
-        pace: of_all_or_known(target, group).await?.pace,
+        pacing: of_all_or_known(target, group).await?.pace,
     })
 }

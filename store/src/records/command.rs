@@ -79,8 +79,8 @@ impl Records {
 pub(super) fn add(commands: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
     let command: CommandRecord = item::read(item)?;
     match command.command {
-        DeviceCommand::RestartDownload => commands.unstick = Some(command),
-        DeviceCommand::Drop => commands.cancel = Some(command),
+        DeviceCommand::RestartDownload => commands.restart_download = Some(command),
+        DeviceCommand::Drop => commands.drop = Some(command),
     }
     Ok(())
 }

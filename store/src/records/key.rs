@@ -81,8 +81,8 @@ impl Key {
 
     pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
         let kind = match command {
-            DeviceCommand::RestartDownload => "unstick",
-            DeviceCommand::Drop => "cancel",
+            DeviceCommand::RestartDownload => "restart-download",
+            DeviceCommand::Drop => "drop",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }
@@ -291,6 +291,16 @@ impl Range {
 
     pub(super) fn catalogued_devices(shard: u16) -> Self {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
+    }
+
+    /// Range of the devices of a shard with an OCS agent.
+    pub(super) fn catalogued_ocs_devices(shard: u16) -> Self {
+        Self {
+            pk: catalogued_devices_partition(shard),
+            first: "DEVICE#ocs:".to_owned(),
+            // `;` is the character after `:`.
+            last: "DEVICE#ocs;".to_owned(),
+        }
     }
 
     pub(super) fn excluded_devices() -> Self {

@@ -43,9 +43,9 @@ fn text(details: &DeviceDetails) -> String {
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
         ("groups", groups(&details.groups)),
-        ("commands", commands::pending(&details.orders)),
-        ("pacing", pacing::words(&details.pace)),
-        ("pacing of groups", pacing::words(&details.pace_of_groups)),
+        ("commands", commands::pending(&details.commands)),
+        ("pacing", pacing::words(&details.pacing)),
+        ("pacing of groups", pacing::words(&details.pacing_of_groups)),
     ]);
     let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
     if !details.open.is_empty() {
@@ -145,12 +145,12 @@ mod tests {
             device: fixtures::device(device),
             excluded: None,
             groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
-            orders: fixtures::read(json!({
-                "unstick": null,
-                "cancel": { "order": "cancel", "asked_at": fixtures::NOON, "told_at": null },
+            commands: fixtures::read(json!({
+                "restart_download": null,
+                "drop": { "command": "drop", "asked_at": fixtures::NOON, "told_at": null },
             })),
-            pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
-            pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
+            pacing: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
+            pacing_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
             open: fixtures::task_states().iter().map(fixtures::task).collect(),
             waits: vec![fixtures::waiting()],
             finished: vec![fixtures::failed(), fixtures::succeeded()],
@@ -281,9 +281,9 @@ mod tests {
         let details = DeviceDetails {
             excluded: Some(fixtures::blocked()),
             groups: Vec::new(),
-            orders: DeviceCommands::default(),
-            pace: PacingOverride::default(),
-            pace_of_groups: PacingOverride::default(),
+            commands: DeviceCommands::default(),
+            pacing: PacingOverride::default(),
+            pacing_of_groups: PacingOverride::default(),
             open: Vec::new(),
             waits: Vec::new(),
             finished: Vec::new(),

@@ -47,11 +47,11 @@ fn nothing_to_change(group: &GroupName) -> Failure {
 }
 
 fn text(changed: &GroupPacing) -> String {
-    let GroupPacing { group, pace } = changed;
-    if pace.is_empty() {
+    let GroupPacing { group, pacing } = changed;
+    if pacing.is_empty() {
         return format!("group {group} uses the pacing of the target");
     }
-    let words = pacing::words(pace);
+    let words = pacing::words(pacing);
     format!("group {group}: {words}; takes effect at the next check-in of each device")
 }
 
@@ -64,9 +64,9 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
-    fn changed(pace: PacingOverride) -> GroupPacing {
+    fn changed(pacing: PacingOverride) -> GroupPacing {
         let group = "lab".parse().unwrap();
-        GroupPacing { group, pace }
+        GroupPacing { group, pacing }
     }
 
     #[test]

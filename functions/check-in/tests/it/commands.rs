@@ -29,7 +29,7 @@ async fn give(system: &TestSystem, device: &DeviceId, command: DeviceCommand) {
 
 async fn open_commands(system: &TestSystem, device: &DeviceId) -> DeviceCommands {
     let device_state = system.table.records.device_state(device).await;
-    device_state.expect("a device can be read").orders
+    device_state.expect("a device can be read").commands
 }
 
 async fn withdraw(system: &TestSystem, device: &DeviceId, package: &PackageRecord) {
