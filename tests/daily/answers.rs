@@ -143,8 +143,10 @@ fn go_back_to_the_old_version(questions: &mut Questions<'_>) {
     let line = format!("packcast wait tool@1.0 --device {real}");
     questions.run(0, &line);
 
-    let before = questions.json("packcast log --limit 1");
-    let before = before[0]["number"].as_u64().expect("a commit has a number");
+    let log = questions.json("packcast log");
+    let changes = log.as_array().expect("the result is a list").iter();
+    let before = changes.filter_map(|change| change["number"].as_u64()).max();
+    let before = before.expect("the target has a commit");
     questions.run(0, "packcast assign vlc@3.0.21 --group office");
     questions.run(0, &format!("packcast revert {before} --yes"));
     let group = questions.json("packcast group show office");
@@ -237,7 +239,7 @@ fn remove_dead_devices(questions: &mut Questions<'_>) {
 
 fn who_did_what(questions: &mut Questions<'_>) {
     questions.ask("Who did what?");
-    let shown = questions.run(0, "packcast log --limit 3");
+    let shown = questions.run(0, "packcast log --group lab --limit 3");
     questions.says(&shown, "mia@");
     questions.says(&shown, "packcast assign vlc-removal@1 --group lab");
     let log = questions.json("packcast log --group lab --package vlc@3.0.21");

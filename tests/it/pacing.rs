@@ -82,3 +82,25 @@ fn invalid_pacing_is_refused() {
     check(2, &["device", "pacing", "pc1"], "device show pc1");
     check(1, &["device", "pacing", "pc1", "--strict"], "pc1");
 }
+
+#[test]
+fn a_publication_mentions_ocs_agents_only_if_there_are_some() {
+    let world = World::start(PROGRAM);
+    world.device("pc");
+    let publish = |name: &str, option: &str| {
+        let action = ["--action", "execute", "--command", "true", option];
+        let named = ["publish", "--name", name, "--version", "1"];
+        world.ok(&[&named[..], &action].concat())
+    };
+    let mentions = |name: &str, option: &str| {
+        let stderr = publish(name, option).stderr;
+        stderr.contains("if an OCS agent has only this package")
+    };
+    assert!(!mentions("one", "--platform=any"));
+    assert!(mentions("two", "--afterwards=reboot"));
+    OcsDevice::new(&world, "old").check_in();
+    assert!(mentions("three", "--platform=any"));
+    let shown = publish("four", "--activate").stdout;
+    assert!(shown.lines().count() < 8, "{shown}");
+    assert!(!shown.contains("sha256"), "{shown}");
+}
