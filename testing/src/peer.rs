@@ -31,7 +31,8 @@ const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 #[derive(Debug)]
 pub struct Peer {
     agent: PeerAgent,
-    names: PeerNames,
+    /// Boxed, because the futures of tests contain many peers.
+    names: Box<PeerNames>,
 }
 
 /// The names that a device reports of itself.
@@ -100,13 +101,13 @@ impl Peer {
         let (host, _) = device_id.split_once('-').expect("a DEVICEID has a stamp");
         Self {
             agent: PeerAgent::Ocs(device_id.to_owned()),
-            names: PeerNames {
+            names: Box::new(PeerNames {
                 host: host.to_owned(),
                 os: os.to_owned(),
                 agent: agent.to_owned(),
                 machine: String::new(),
                 output: String::new(),
-            },
+            }),
         }
     }
 
@@ -132,13 +133,13 @@ impl Peer {
                 pass: OnceLock::new(),
                 followed: Mutex::new(followed),
             })),
-            names: PeerNames {
+            names: Box::new(PeerNames {
                 host: host.to_owned(),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
                 machine: format!("hardware:{number}"),
                 output: String::new(),
-            },
+            }),
         }
     }
 
@@ -159,13 +160,13 @@ impl Peer {
             }
             packcast @ PeerAgent::Packcast(_) => (packcast, "h".repeat(253), "o".repeat(64)),
         };
-        let names = PeerNames {
+        let names = Box::new(PeerNames {
             host,
             os,
             agent: "a".repeat(64),
             machine: "m".repeat(64),
             output: self.names.output,
-        };
+        });
         Self { agent, names }
     }
 
@@ -229,7 +230,7 @@ impl Peer {
         let PeerAgent::Ocs(name) = &self.agent else {
             return None;
         };
-        let PeerNames { host, os, .. } = &self.names;
+        let PeerNames { host, os, .. } = &*self.names;
         Some(self.posted(&format!(
             "<REQUEST><CONTENT><HARDWARE><NAME>{host}</NAME><OSNAME>{os}</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
         )))

@@ -158,7 +158,7 @@ fn watch_and_wait(questions: &mut Questions<'_>) {
     questions.ask("Watch live, wait in a script?");
     questions.run(75, "packcast wait patch@1 --timeout 0");
     let line = "packcast status patch@1 --watch";
-    println!("\n$ {line}");
+    questions.print(format_args!("\n$ {line}"));
     let mut watched = shell(&questions.fleet.world, &format!("exec {line}"));
     let mut watch = Process::start(watched.stdout(Stdio::piped()));
     let lines = BufReader::new(watch.stdout().expect("the output is piped")).lines();
@@ -167,7 +167,7 @@ fn watch_and_wait(questions: &mut Questions<'_>) {
         .filter(|line| line.starts_with("20 devices: "));
     let mut expect = |questions: &mut Questions<'_>, expected: &str| {
         let shown = shares.next().expect("the command runs");
-        println!("{shown}");
+        questions.print(&shown);
         questions.holds("the shares of the states", &shown.as_str(), &expected);
     };
     expect(

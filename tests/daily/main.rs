@@ -23,21 +23,18 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let fleet = Fleet::start(&program);
     fleet.deploy();
-    println!(
+    let mut questions = Questions::new(&fleet);
+    questions.print(format_args!(
         "{DEVICES} devices after {:.1} s",
         begun.elapsed().as_secs_f64()
-    );
-    let mut questions = Questions {
-        fleet: &fleet,
-        wrong: 0,
-    };
+    ));
     answers::all(&mut questions);
-    println!(
-        "\n{:.1} s, wrong: {}",
-        begun.elapsed().as_secs_f64(),
-        questions.wrong
-    );
-    if questions.wrong == 0 {
+    let wrong = questions.wrong;
+    questions.print(format_args!(
+        "\n{:.1} s, wrong: {wrong}",
+        begun.elapsed().as_secs_f64()
+    ));
+    if wrong == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

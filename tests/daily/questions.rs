@@ -1,7 +1,8 @@
 //! Questions with their commands: shows the answers, and compares them with the fleet.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
+use std::io::{self, Stdout, Write as _};
 
 use packcast_tests::process::Ran;
 use serde_json::Value;
@@ -13,20 +14,33 @@ use crate::terminal::{on_terminal, shell};
 pub(super) struct Questions<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) wrong: usize,
+    out: Stdout,
 }
 
-impl Questions<'_> {
-    pub(super) fn ask(&self, question: &str) {
-        println!("\n== {question}");
+impl<'a> Questions<'a> {
+    pub(super) fn new(fleet: &'a Fleet) -> Self {
+        Self {
+            fleet,
+            wrong: 0,
+            out: io::stdout(),
+        }
+    }
+
+    pub(super) fn print(&mut self, text: impl Display) {
+        writeln!(self.out, "{text}").expect("somebody reads the answers");
+    }
+
+    pub(super) fn ask(&mut self, question: &str) {
+        self.print(format_args!("\n== {question}"));
     }
 
     /// Runs a command on a terminal, shows its output, and expects this exit code.
     pub(super) fn run(&mut self, code: i32, line: &str) -> Ran {
-        println!("\n$ {line}");
+        self.print(format_args!("\n$ {line}"));
         let ran = on_terminal(shell(&self.fleet.world, line));
         for part in [&ran.stdout, &ran.stderr] {
             if !part.trim().is_empty() {
-                println!("{}", part.trim_end());
+                self.print(part.trim_end());
             }
         }
         self.holds(&format!("exit code {code}"), &ran.code, &Some(code));
@@ -55,7 +69,9 @@ impl Questions<'_> {
     pub(super) fn holds<T: PartialEq + Debug>(&mut self, rule: &str, found: &T, expected: &T) {
         if found != expected {
             self.wrong += 1;
-            println!("WRONG: {rule}: expected {expected:?}, found {found:?}");
+            self.print(format_args!(
+                "WRONG: {rule}: expected {expected:?}, found {found:?}"
+            ));
         }
     }
 
