@@ -7,6 +7,7 @@ use packcast_publisher::target::LOCAL;
 use packcast_publisher::warning::Warnings;
 use packcast_publisher::{Failure, Target};
 
+use crate::invocation::Invocation;
 use crate::output::Format;
 use crate::secrets::FromPerson;
 use crate::{author, local_target, places};
@@ -28,6 +29,9 @@ pub(crate) struct Globals {
     /// Print results in this format
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// The command of the run.
+    #[arg(skip)]
+    pub(crate) invocation: Invocation,
     /// The warnings of the opened target.
     #[arg(skip)]
     warnings: OnceLock<Warnings>,
@@ -55,6 +59,7 @@ impl Globals {
             target: target.to_owned(),
             config: config.map(PathBuf::from),
             format,
+            invocation: Invocation::default(),
             warnings: OnceLock::new(),
         }
     }

@@ -6,6 +6,7 @@
 mod argument;
 mod author;
 mod command;
+mod confirm;
 #[cfg(test)]
 mod fixtures;
 mod globals;
@@ -282,10 +283,12 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
 
 /// Parses a command line.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Invocation), clap::Error> {
-    let mut matches = cli().try_get_matches_from(arguments)?;
-    let invocation = Invocation::of(&matches);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut matches = cli().try_get_matches_from(&arguments)?;
+    let invocation = Invocation::of(&matches, &arguments);
     let parsed = Cli::from_arg_matches_mut(&mut matches);
-    let parsed = parsed.map_err(|error| error.format(&mut cli()))?;
+    let mut parsed = parsed.map_err(|error| error.format(&mut cli()))?;
+    parsed.globals.invocation = invocation.clone();
     Ok((parsed, invocation))
 }
 

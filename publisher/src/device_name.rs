@@ -1,5 +1,6 @@
 //! Names of devices as an administrator types them: an id, or a host name that only one device has.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -112,6 +113,18 @@ impl DeviceName {
             }
         }
     }
+}
+
+/// Returns the host names of devices. Devices without a record, such as removed ones, are left out.
+pub(crate) async fn host_names(
+    target: &Target,
+    devices: &[DeviceId],
+) -> Result<BTreeMap<DeviceId, String>, RecordsError> {
+    let records = target.records.device_records(devices).await?;
+    let names = records
+        .into_iter()
+        .map(|(record, _)| (record.device, record.host_name));
+    Ok(names.collect())
 }
 
 fn not_found(host_name: &str) -> Failure {

@@ -31,6 +31,7 @@ pub mod log;
 pub mod owned_commit;
 pub mod package;
 pub mod pause;
+pub mod preview;
 mod private_file;
 pub mod probe;
 pub mod progress;
@@ -59,6 +60,7 @@ pub use packcast_https::proxy_for;
 
 pub use self::author::Author;
 pub use self::failure::{Failure, Kind};
+pub use self::preview::Preview;
 pub use self::progress::{Progress, Step, Work};
 pub use self::target::{Places, Target};
 pub use self::warning::Warning;

@@ -3,11 +3,13 @@
 //! The pause is a mark in the table that nobody signs. It only stops, so an attacker who controls the
 //! table gains nothing by it.
 
+use packcast_protocol::GroupName;
 pub use packcast_store::records::Pause;
 use serde::Serialize;
 
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::preview::Preview;
 use crate::stopping::complete_in_s;
 use crate::target::Target;
 use crate::text::time;
@@ -21,6 +23,27 @@ pub struct PauseChange {
     pub changed: bool,
     /// Seconds until every function knows of the change.
     pub complete_in_s: u64,
+}
+
+/// Returns the effect of a pause. It has no devices if the target is paused already.
+pub async fn preview_pause(target: &Target) -> Result<Preview, Failure> {
+    let effect = format!("Pauses target {}", target.name);
+    preview(target, effect, current(target).await?.is_none()).await
+}
+
+/// Returns the effect of the end of a pause. It has no devices if the target is not paused.
+pub async fn preview_resume(target: &Target) -> Result<Preview, Failure> {
+    let effect = format!("Ends the pause of target {}", target.name);
+    preview(target, effect, current(target).await?.is_some()).await
+}
+
+async fn preview(target: &Target, effect: String, changes: bool) -> Result<Preview, Failure> {
+    let preview = Preview::new(effect);
+    if changes {
+        preview.with_groups(target, &[GroupName::all()]).await
+    } else {
+        Ok(preview)
+    }
 }
 
 /// Pauses a target. An earlier pause stays.

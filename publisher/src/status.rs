@@ -81,7 +81,8 @@ pub async fn blocked(target: &Target) -> Result<usize, Failure> {
     Ok(kinds.filter(|kind| *kind == ExclusionKind::Blocked).count())
 }
 
-async fn read(
+/// Reads the progress of packages, without their failures.
+pub(crate) async fn read(
     target: &Target,
     packages: &[PackageRecord],
 ) -> Result<Vec<PackageProgress>, Failure> {

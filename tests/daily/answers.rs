@@ -17,6 +17,7 @@ pub(super) fn all(questions: &mut Questions<'_>) {
     which_have_not_checked_in(questions);
     what_uses_the_most_space(questions);
     a_report_for_somebody_else(questions);
+    what_will_happen(questions);
     stop_everything_now(questions);
     go_back_to_the_old_version(questions);
     watch_and_wait(questions);
@@ -115,6 +116,22 @@ fn a_report_for_somebody_else(questions: &mut Questions<'_>) {
         .first()
         .is_some_and(|line| line.starts_with("device,host_name,state,"));
     questions.holds("the heading names the columns", &begins, &true);
+}
+
+fn what_will_happen(questions: &mut Questions<'_>) {
+    questions.ask("What will happen before I do it?");
+    let line = "packcast assign fonts@7 --group office --group lab --dry-run";
+    let shown = questions.run(0, line);
+    questions.says(&shown, "105 devices");
+    let effect = questions.json(line);
+    questions.holds(
+        "the devices of both groups",
+        &effect["devices"],
+        &105.into(),
+    );
+    let group = questions.json("packcast group show office");
+    let packages = group["assignments"].as_array().map(Vec::len);
+    questions.holds("a dry run assigns nothing", &packages, &Some(1));
 }
 
 fn stop_everything_now(questions: &mut Questions<'_>) {

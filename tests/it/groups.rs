@@ -20,7 +20,10 @@ fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     world.ok(&["group", "create", "lab"]);
     join(&world, "lab", first.id());
     let assigned = world.ok(&["assign", "tool@1", "--group", "lab"]);
-    assert_eq!(assigned.stdout, "GROUP  DEVICES\nlab    1\n");
+    assert_eq!(
+        assigned.stdout,
+        "assigned to lab: 1 device, at its next check-in\n"
+    );
     assert_eq!(first.announced(), 1);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (1, 1));

@@ -138,6 +138,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "location add", &["mirror", "mirror.example.net"]);
     fields.run(&world, "group prefer", &["lab", "--location", "mirror"]);
     let assign = |package: &'static str| [package, "--device", first, "--device", second];
+    fields.run(&world, "assign --dry-run", &assign("tool@1"));
+    fields.run(&world, "assign --dry-run", &["late@1", "--group", "lab"]);
     fields.run(&world, "assign", &assign("tool@1"));
     fields.run(&world, "assign", &["late@1", "--group", "lab"]);
     fields.run(&world, "explain", &[first, "tool@1"]);

@@ -38,6 +38,8 @@ mod pacing;
 mod permissions;
 mod priorities;
 mod publish;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod questions;
 mod restored;
 mod resume;
 mod root_key;

@@ -13,5 +13,7 @@ pub mod process;
 pub mod relay;
 mod server;
 pub mod settings;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod terminal;
 pub mod tree;
 pub mod world;

@@ -11,6 +11,7 @@ use packcast_publisher::{Failure, Target};
 
 use super::key_arg::KeyArg;
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
 
@@ -82,6 +83,8 @@ Examples:
         #[arg(long, conflicts_with = "location")]
         none: bool,
         #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
         key: KeyArg,
     },
     /// Set the pacing of a group's OCS agents
@@ -109,6 +112,8 @@ Examples:
         #[arg(long)]
         force: bool,
         #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
         key: KeyArg,
     },
 }
@@ -119,18 +124,44 @@ impl Args {
         let format = globals.format;
         match self {
             Self::Create { group, key } => create(&target, &group, &key, globals).await,
-            Self::Add(args) => args.add(&target, format).await,
-            Self::Remove(args) => args.remove(&target, format).await,
+            Self::Add(args) => args.add(&target, globals).await,
+            Self::Remove(args) => args.remove(&target, globals).await,
             Self::List => list(&target, format).await,
             Self::Show(args) => args.run(&target, format).await,
             Self::Prefer {
                 group,
                 location,
+                confirm,
                 key,
                 ..
-            } => prefer(&target, &group, location.as_ref(), &key, format).await,
+            } => {
+                let location = location.as_ref();
+                let plan = group::plan_preference(&target, &group, location).await?;
+                if !confirm.is_agreed(globals, plan.preview())? {
+                    return Ok(());
+                }
+                let (signer, bar) = (key.signer(&target), Bar::new());
+                let progress = bar.progress();
+                let work = Box::pin(group::prefer(plan, signer, &progress));
+                let state = until_interrupted("devices", work, &bar).await?;
+                output::for_scripts(format, &state);
+                output::note(&preferred(&group, location));
+                Ok(())
+            }
             Self::Pacing(args) => args.run(&target, globals).await,
-            Self::Delete { group, force, key } => {
+            Self::Delete {
+                group,
+                force,
+                confirm,
+                key,
+            } => {
+                // Without --force, the deletion changes no device, so there is no question.
+                if confirm.is_dry_run() || force {
+                    let plan = group::plan_deletion(&target, &group, force).await?;
+                    if !confirm.is_agreed(globals, plan.preview())? {
+                        return Ok(());
+                    }
+                }
                 delete(&target, &group, force, &key, format).await
             }
         }
@@ -155,22 +186,6 @@ async fn create(
 fn created(globals: &Globals, group: &GroupName) -> String {
     let add = globals.command(&format!("group add {group} --device DEVICE"));
     format!("created group {group}; add devices with '{add}'")
-}
-
-async fn prefer(
-    target: &Target,
-    group: &GroupName,
-    location: Option<&LocationName>,
-    key: &KeyArg,
-    format: Format,
-) -> Result<(), Failure> {
-    let (signer, bar) = (key.signer(target), Bar::new());
-    let progress = bar.progress();
-    let work = Box::pin(group::prefer(target, group, location, signer, &progress));
-    let state = until_interrupted("devices", work, &bar).await?;
-    output::for_scripts(format, &state);
-    output::note(&preferred(group, location));
-    Ok(())
 }
 
 fn preferred(group: &GroupName, location: Option<&LocationName>) -> String {

@@ -4,19 +4,21 @@ mod result;
 mod windows;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
+use packcast_protocol::{
+    FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
+};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::failing_program::failing_program;
-use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest, launch_command};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, location, publish};
@@ -43,6 +45,8 @@ const EXECUTE: &str = "execute  run any command";
 const STORE: &str = "store    unpack the archive into a folder";
 const PROGRAM: &str = "Program at the top of the archive, and its arguments:";
 const COMMAND: &str = "Command:";
+/// The maximum number of programs that a question offers.
+const OFFERED: usize = 100;
 const FOLDER: &str = "Folder on the device:";
 
 /// Publish a package
@@ -205,6 +209,9 @@ impl Args {
             .as_ref()
             .map(|source| publish::inspect(source, size, &progress))
             .transpose()?;
+        if let Some(inspection) = &inspection {
+            self.ask_program(&inspection.contents)?;
+        }
         let plan = self.plan(inspection.as_ref())?;
         // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
@@ -279,7 +286,8 @@ impl Args {
             return Ok(());
         }
         if self.source.is_none() && self.action != Some(ActionChoice::Execute) {
-            self.source = ask_source()?;
+            let is_needed = self.action.is_some();
+            self.source = ask_source(is_needed)?;
         }
         if self.name.is_none() {
             self.name = Some(prompt::value(NAME)?);
@@ -290,25 +298,56 @@ impl Args {
         if self.action.is_none() {
             self.action = Some(ask_action(self.source.is_some())?);
         }
-        if self.command.is_none() && self.action != Some(ActionChoice::Store) {
-            let question = match self.action {
-                Some(ActionChoice::Launch) => PROGRAM,
-                _ => COMMAND,
-            };
-            self.command = Some(prompt::value(question)?);
+        if self.command.is_none() && self.action == Some(ActionChoice::Execute) {
+            self.command = Some(prompt::value(COMMAND)?);
         }
         if self.path.is_none() && self.action == Some(ActionChoice::Store) {
             self.path = Some(prompt::value(FOLDER)?);
         }
         Ok(())
     }
+
+    /// Asks a person at a terminal for the program to launch, and offers the files at the top of the
+    /// archive.
+    fn ask_program(&mut self, contents: &Contents) -> Result<(), Failure> {
+        let is_launch = self.action == Some(ActionChoice::Launch);
+        if !is_launch || self.command.is_some() || !output::is_interactive() {
+            return Ok(());
+        }
+        let platform = self.platform.into();
+        let check = |line: &str| match launch_command(line, platform, contents) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(output::printable(&with_causes(&error))),
+        };
+        let programs = programs(contents, check);
+        self.command = Some(prompt::text(PROGRAM, &programs, check)?);
+        Ok(())
+    }
 }
 
-fn ask_source() -> Result<Option<PathBuf>, Failure> {
-    let answer = prompt::text(SOURCE)?;
-    Ok(Some(answer.trim())
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from))
+/// Returns the files at the top of an archive that can be launched by their name alone, at most
+/// [`OFFERED`].
+fn programs(contents: &Contents, check: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
+    let files = contents.top_files.iter();
+    let can_start = files.filter(|file| check(file).is_ok() && output::printable(file) == **file);
+    can_start.take(OFFERED).cloned().collect()
+}
+
+/// Asks for a source. An empty answer is accepted unless the action needs a source.
+fn ask_source(is_needed: bool) -> Result<Option<PathBuf>, Failure> {
+    let check = move |answer: &str| check_source(answer, is_needed);
+    let answer = prompt::text(SOURCE, &[], check)?;
+    Ok((!answer.is_empty()).then(|| PathBuf::from(answer)))
+}
+
+fn check_source(answer: &str, is_needed: bool) -> Result<(), String> {
+    if answer.is_empty() && is_needed {
+        return Err("the action needs an archive, a directory or another file".to_owned());
+    }
+    if !answer.is_empty() && !Path::new(answer).exists() {
+        return Err(format!("cannot find {}", output::printable(answer)));
+    }
+    Ok(())
 }
 
 fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
@@ -444,6 +483,33 @@ mod tests {
         execute  run any command
         store    unpack the archive into a folder
         ");
+    }
+
+    #[test]
+    fn a_source_must_exist() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        assert_eq!(check_source(here, true), Ok(()));
+        assert_eq!(check_source("", false), Ok(()));
+        let refused = [("", true), ("no/such.zip", false)];
+        let refused = refused.map(|(answer, is_needed)| check_source(answer, is_needed));
+        assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @"
+        the action needs an archive, a directory or another file
+        cannot find no/such.zip
+        ");
+    }
+
+    #[test]
+    fn programs_at_the_top_of_an_archive_are_offered() {
+        let names = ["run.sh", "set up.exe", "evil\u{1b}.sh", "setup.exe"];
+        let contents = Contents {
+            top_files: names.map(ToOwned::to_owned).into(),
+            ..Contents::default()
+        };
+        let check = |line: &str| match line {
+            "set up.exe" => Err("the program is set".to_owned()),
+            _ => Ok(()),
+        };
+        assert_eq!(programs(&contents, check), ["run.sh", "setup.exe"]);
     }
 
     #[test]

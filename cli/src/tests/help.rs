@@ -1026,6 +1026,12 @@ fn activate() {
               Activate at this location only (repeatable; devices try the locations
               in this order)
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1057,6 +1063,12 @@ fn deactivate() {
               Package id, or name@version
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1101,6 +1113,12 @@ fn assign() {
           --allow-downgrade
               Deploy on devices that have a later package of the same name
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1122,7 +1140,7 @@ fn assign() {
       packcast assign vlc@3.0.21 --device web01
       packcast assign vlc@3.0.21 --device web01 --device web02 --force
       packcast assign vlc@3.0.21 --group lab --group office
-      packcast assign vlc@3.0.21 --all
+      packcast assign vlc@3.0.21 --all --dry-run
     ");
 }
 
@@ -1158,6 +1176,12 @@ fn unassign() {
           --all
               All present and future devices
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1191,6 +1215,12 @@ fn pause() {
           --all
               Pause all packages and devices of the target
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1215,6 +1245,12 @@ fn resume() {
     Options:
           --all
               Resume all packages and devices of the target
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1330,6 +1366,12 @@ fn delete() {
               First unassign the package from all groups, and from all devices that
               have not finished it
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1431,6 +1473,12 @@ fn group_add() {
           --from <FILE>
               File with one device per line; '-' reads standard input
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1468,6 +1516,12 @@ fn group_remove() {
 
           --from <FILE>
               File with one device per line; '-' reads standard input
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1548,6 +1602,12 @@ fn group_prefer() {
           --none
               Prefer no location
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1611,6 +1671,12 @@ fn group_pacing() {
           --reset
               Remove the group's other pacing settings
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1643,6 +1709,12 @@ fn group_delete() {
     Options:
           --force
               First unassign the group's packages and remove its devices
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1978,6 +2050,12 @@ fn device_block() {
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -2006,6 +2084,12 @@ fn device_unblock() {
               other device has
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -2045,7 +2129,7 @@ fn device_remove() {
               Only list the devices that would be removed
 
           --yes
-              Remove the devices without a question
+              Remove several devices without a question
 
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::exclusion::{DeviceChanged, DeviceResult, DevicesChanged, find_all};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::device_name::DeviceName;
+use crate::device_name::{DeviceName, host_names};
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
@@ -27,7 +27,7 @@ use crate::text::count;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToRemove {
     pub device: DeviceId,
-    /// Host name; `None` if the device was named by its id.
+    /// Host name; `None` if the device has no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<String>,
     /// Time of the last check-in on record. If it is given and the device has checked in since,
@@ -38,10 +38,11 @@ pub struct ToRemove {
 
 /// Finds the devices with these names.
 pub async fn named(target: &Target, names: &[DeviceName]) -> Result<Vec<ToRemove>, Failure> {
-    let devices = find_all(target, names).await?.into_iter();
-    let to_remove = devices.map(|device| ToRemove {
+    let devices = find_all(target, names).await?;
+    let mut host_names = host_names(target, &devices).await?;
+    let to_remove = devices.into_iter().map(|device| ToRemove {
+        host_name: host_names.remove(&device),
         device,
-        host_name: None,
         last_seen: None,
     });
     Ok(to_remove.collect())
@@ -70,6 +71,24 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
     Ok(to_remove.collect())
 }
 
+/// Returns the error that the removal of these devices will have, because one has never checked in.
+pub async fn check(target: &Target, devices: &[ToRemove]) -> Result<(), Failure> {
+    let expected: Vec<DeviceChanged> = stream::iter(devices)
+        .map(|found| async move {
+            let is_known = target.records.is_removable(&found.device).await?;
+            let result = if is_known {
+                DeviceResult::Removed
+            } else {
+                DeviceResult::UnknownDevice
+            };
+            Ok::<_, Failure>(found.changed(result))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    DevicesChanged(expected).complete()
+}
+
 /// Removes devices from the signed state with one commit, and then from groups, tallies, lists and
 /// the index of host names.
 ///
@@ -90,16 +109,16 @@ pub async fn remove(
         .collect();
     leave_state(target, to_remove, &mut signer, progress).await?;
     let seen_again = &seen_again;
-    let begun: Vec<(DeviceId, Removing)> = stream::iter(devices)
+    let begun: Vec<(ToRemove, Removing)> = stream::iter(devices)
         .map(|found| async move {
-            let device = found.device;
-            let begun = if seen_again.contains(&device) {
+            let device = &found.device;
+            let begun = if seen_again.contains(device) {
                 Removing::SeenAgain
             } else {
                 let records = &target.records;
-                records.begin_removal(&device, reason, None, now()).await?
+                records.begin_removal(device, reason, None, now()).await?
             };
-            Ok::<_, Failure>((device, begun))
+            Ok::<_, Failure>((found, begun))
         })
         .buffered(AT_ONCE)
         .try_collect()
@@ -108,14 +127,14 @@ pub async fn remove(
     let excluded = begun
         .iter()
         .filter(|(_, begun)| matches!(begun, Removing::Begun { .. }));
-    let excluded: BTreeSet<DeviceId> = excluded.map(|(device, _)| device.clone()).collect();
+    let excluded = excluded.map(|(found, _)| found.device.clone()).collect();
     leave_state(target, excluded, &mut signer, progress).await?;
     progress.begin(Work::Removing, begun.len() as u64);
     let changed = stream::iter(begun)
-        .map(|(device, begun)| async move {
+        .map(|(found, begun)| async move {
             let result = match begun {
                 Removing::Begun { .. } => {
-                    target.records.erase(&device).await?;
+                    target.records.erase(&found.device).await?;
                     DeviceResult::Removed
                 }
                 Removing::Complete => DeviceResult::AlreadyRemoved,
@@ -123,13 +142,23 @@ pub async fn remove(
                 Removing::UnknownDevice => DeviceResult::UnknownDevice,
             };
             progress.advance(1);
-            Ok::<_, Failure>(DeviceChanged { device, result })
+            Ok::<_, Failure>(found.changed(result))
         })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
     progress.end();
     Ok(DevicesChanged(changed))
+}
+
+impl ToRemove {
+    fn changed(&self, result: DeviceResult) -> DeviceChanged {
+        DeviceChanged {
+            device: self.device.clone(),
+            host_name: self.host_name.clone().unwrap_or_default(),
+            result,
+        }
+    }
 }
 
 /// Removes devices from the signed state with one commit, and completes the records: afterwards the

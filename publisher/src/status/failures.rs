@@ -46,7 +46,7 @@ pub struct FailureCause {
 }
 
 /// A device that stands for others.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExampleDevice {
     pub device: DeviceId,
     /// Empty if the device reports none.

@@ -93,7 +93,41 @@ impl Excludable {
     }
 }
 
+/// Decides the outcome of blocking a device.
+fn block_outcome(found: Option<&Excludable>) -> Blocked {
+    match found.map(|found| &found.joining.excluded) {
+        None => Blocked::UnknownDevice,
+        Some(None) => Blocked::New,
+        Some(Some(before)) if before.is_removed() => Blocked::Removed,
+        Some(Some(_)) => Blocked::Already,
+    }
+}
+
+/// Decides the outcome of unblocking a device.
+fn unblock_outcome(found: Option<&Excludable>) -> Unblocked {
+    let Some(found) = found else {
+        return Unblocked::UnknownDevice;
+    };
+    let kind = found.joining.excluded.as_ref().map(|before| before.kind);
+    match (kind, &found.host_name) {
+        (None, _) => Unblocked::NotExcluded,
+        (Some(ExclusionKind::Blocked), _) => Unblocked::Blocked,
+        (Some(ExclusionKind::Removed), None) => Unblocked::Removed,
+        (Some(ExclusionKind::Removed), Some(_)) => Unblocked::HalfRemoved,
+    }
+}
+
 impl Records {
+    /// Returns the outcome that blocking a device would have now.
+    pub async fn block_outcome(&self, device: &DeviceId) -> Result<Blocked, RecordsError> {
+        Ok(block_outcome(self.excludable(device).await?.as_ref()))
+    }
+
+    /// Returns the outcome that unblocking a device would have now.
+    pub async fn unblock_outcome(&self, device: &DeviceId) -> Result<Unblocked, RecordsError> {
+        Ok(unblock_outcome(self.excludable(device).await?.as_ref()))
+    }
+
     /// Blocks a device. Its requests are refused until it is unblocked.
     ///
     /// After this returns, no task is announced to the device. A device that was blocked before
@@ -105,29 +139,22 @@ impl Records {
         now: UnixTime,
     ) -> Result<Blocked, RecordsError> {
         self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Blocked::UnknownDevice));
+            let found = self.excludable(device).await?;
+            let outcome = block_outcome(found.as_ref());
+            let Some(found) = found.filter(|_| outcome != Blocked::Removed) else {
+                return Ok(ControlFlow::Break(outcome));
             };
             let before = found.joining.excluded.as_ref();
-            let (exclusion, outcome) = match before {
-                Some(before) if before.is_removed() => {
-                    return Ok(ControlFlow::Break(Blocked::Removed));
-                }
-                Some(before) => (
-                    Exclusion {
-                        reason: reason.or(before.reason.as_ref()).cloned(),
-                        ..before.clone()
-                    },
-                    Blocked::Already,
-                ),
-                None => (
-                    Exclusion {
-                        kind: ExclusionKind::Blocked,
-                        since: now,
-                        reason: reason.cloned(),
-                    },
-                    Blocked::New,
-                ),
+            let exclusion = match before {
+                Some(before) => Exclusion {
+                    reason: reason.or(before.reason.as_ref()).cloned(),
+                    ..before.clone()
+                },
+                None => Exclusion {
+                    kind: ExclusionKind::Blocked,
+                    since: now,
+                    reason: reason.cloned(),
+                },
             };
             if before == Some(&exclusion) {
                 return Ok(ControlFlow::Break(outcome));
@@ -146,27 +173,19 @@ impl Records {
     /// Lifts the exclusion of a device.
     pub async fn unblock(&self, device: &DeviceId) -> Result<Unblocked, RecordsError> {
         self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Unblocked::UnknownDevice));
-            };
-            let Some(before) = &found.joining.excluded else {
-                return Ok(ControlFlow::Break(Unblocked::NotExcluded));
-            };
+            let found = self.excludable(device).await?;
+            let outcome = unblock_outcome(found.as_ref());
+            let before = found.and_then(|found| found.joining.excluded);
             let key = Key::device(device);
-            let (condition, terms) = unchanged(Some(before));
-            let (write, outcome) = match (before.kind, &found.host_name) {
-                (ExclusionKind::Blocked, _) => {
+            let (condition, terms) = unchanged(before.as_ref());
+            let write = match outcome {
+                Unblocked::Blocked => {
                     let expression = "REMOVE #excluded";
-                    let update =
-                        write::update(self.table(), &key, expression, Some(&condition), &terms);
-                    (update, Unblocked::Blocked)
+                    write::update(self.table(), &key, expression, Some(&condition), &terms)
                 }
-                (ExclusionKind::Removed, None) => {
-                    let delete = write::delete(self.table(), &key, &condition, &terms);
-                    (delete, Unblocked::Removed)
-                }
-                (ExclusionKind::Removed, Some(_)) => {
-                    return Ok(ControlFlow::Break(Unblocked::HalfRemoved));
+                Unblocked::Removed => write::delete(self.table(), &key, &condition, &terms),
+                Unblocked::HalfRemoved | Unblocked::NotExcluded | Unblocked::UnknownDevice => {
+                    return Ok(ControlFlow::Break(outcome));
                 }
             };
             let entry = write::remove(self.table(), &Key::excluded_device(device));

@@ -39,6 +39,11 @@ pub enum Removing {
 }
 
 impl Records {
+    /// Returns true if a device has checked in once, so that it can be removed, or was removed.
+    pub async fn is_removable(&self, device: &DeviceId) -> Result<bool, RecordsError> {
+        Ok(self.excludable(device).await?.is_some())
+    }
+
     /// Begins the removal of a device, or continues an interrupted one.
     ///
     /// After this returns, no task is announced to the device, and none is added to it. If

@@ -6,6 +6,7 @@ use packcast_publisher::{Failure, Target};
 
 use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
+use crate::confirm::ConfirmArgs;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output};
 
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     #[arg(long)]
     reset: bool,
     #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
     key: KeyArg,
 }
 
@@ -30,7 +33,11 @@ impl Args {
         };
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(group::pace(target, group, &change, signer, &progress));
+        let plan = group::plan_pacing(target, group, &change).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return Ok(());
+        }
+        let work = Box::pin(group::pace(plan, signer, &progress));
         let changed = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &changed, text);
         Ok(())
