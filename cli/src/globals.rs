@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use packcast_publisher::target::LOCAL;
 use packcast_publisher::warning::Warnings;
-use packcast_publisher::{Failure, Target};
+use packcast_publisher::{Failure, Places, Target};
 
 use crate::output::Format;
 use crate::secrets::FromPerson;
@@ -37,7 +37,7 @@ impl Globals {
     /// Opens the target that the command works on.
     pub(crate) async fn open(&self) -> Result<Target, Failure> {
         let (config, places) = (self.config.as_deref(), places::find()?);
-        let secrets = Arc::new(FromPerson);
+        let secrets = Arc::new(self.secrets(&places)?);
         let mut target = if self.target == LOCAL {
             local_target::open(&places.local(), secrets).await?
         } else {
@@ -47,6 +47,14 @@ impl Globals {
         // A command opens one target.
         let _ = self.warnings.set(target.warnings.clone());
         Ok(target)
+    }
+
+    /// Returns the secrets of the target. Its configuration can name a file with the passphrase.
+    pub(crate) fn secrets(&self, places: &Places) -> Result<FromPerson, Failure> {
+        let config = self.config.as_deref();
+        Ok(FromPerson {
+            passphrase_file: Target::passphrase_file(&self.target, config, places)?,
+        })
     }
 
     #[cfg(test)]

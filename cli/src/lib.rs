@@ -10,6 +10,7 @@ mod command;
 mod fixtures;
 mod globals;
 mod invocation;
+mod keyring;
 mod local_target;
 mod output;
 mod places;
@@ -73,6 +74,8 @@ enum Command {
     Local(command::local::Args),
     #[command(subcommand)]
     Keys(command::keys::Args),
+    Unlock(command::unlock::Args),
+    Lock(command::lock::Args),
     #[command(subcommand)]
     Location(command::location::Args),
     Publish(Box<command::publish::Args>),
@@ -250,6 +253,8 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Publish(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
         Command::Keys(args) => Box::pin(args.run(globals)).await,
+        Command::Unlock(args) => args.run(globals),
+        Command::Lock(args) => args.run(globals),
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
         Command::Deactivate(args) => args.run(globals).await,

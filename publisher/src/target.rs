@@ -165,6 +165,19 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
+    /// Returns the file with the passphrase of a target's signing key; `None` if the configuration
+    /// names none. The target need not be reachable.
+    pub fn passphrase_file(
+        name: &str,
+        config: Option<&Path>,
+        places: &Places,
+    ) -> Result<Option<PathBuf>, Failure> {
+        if name == LOCAL {
+            return Ok(None);
+        }
+        Ok(configured(name, config, &places.config_file())?.passphrase_file)
+    }
+
     /// Returns target id and present root keys of a target, for new devices. The target need not be
     /// reachable.
     pub fn present_trust(name: &str, places: &Places) -> Result<TrustedRoots, Failure> {

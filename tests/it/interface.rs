@@ -197,6 +197,8 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "agent-config", &[]);
     fields.run(world, "keys show", &[]);
     fields.run(world, "keys list", &[]);
+    fields.run(world, "unlock", &["--status"]);
+    fields.run(world, "lock", &[]);
     fields.run(world, "keys trust", &[OTHER_KEY]);
     fields.run(world, "keys revoke", &[OTHER_KEY]);
     fields.run(world, "keys rotate", &["--unencrypted"]);

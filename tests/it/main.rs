@@ -50,6 +50,7 @@ mod stopping;
 mod tampering;
 mod targets;
 mod template;
+mod unlock;
 mod windows_terms;
 
 /// The program that the stories run.

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 59] = [
+const TESTS: [(&str, fn()); 61] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -55,6 +55,8 @@ const TESTS: [(&str, fn()); 59] = [
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
     ("keys list", keys_list),
+    ("unlock", unlock),
+    ("lock", lock),
     ("location", location),
     ("location add", location_add),
     ("location remove", location_remove),
@@ -175,6 +177,8 @@ fn packcast() {
       demo          Deploy a package to a device on this machine, and show each step
       local         Run the whole system on this machine until Ctrl-C
       keys          Manage the signing key, and the keys of other publishers
+      unlock        Sign for a while without the passphrase
+      lock          Ask for the passphrase again, after 'packcast unlock'
       location      Manage the locations that serve packages
       publish       Publish a package
       verify        Download a package and check every byte of it
@@ -667,6 +671,65 @@ fn keys_list() {
               Print help (see a summary with '-h')
 
     Global options: …
+    ");
+}
+
+#[test]
+fn unlock() {
+    assert_snapshot!(help("unlock"), @"
+    Sign for a while without the passphrase
+
+    Asks for the passphrase once, and keeps the decrypted key of the target in the
+    kernel's keyring of this login session. Commands of the same session sign with
+    it until the time ends, 'packcast lock' runs, or the session ends. The key is
+    never written to disk, but any program of this session can read it. Root keys in
+    files of their own are never unlocked.
+
+    Only Linux has such a keyring. Elsewhere, and for jobs without a terminal,
+    packcast.toml can name a file with the passphrase.
+
+    Usage: packcast unlock [OPTIONS]
+
+    Options:
+          --for <DURATION>
+              Lock the key again after this time, such as 2h
+
+              [default: 30min]
+
+          --status
+              Only show until when the key is unlocked
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast unlock --target production
+      packcast unlock --for 2h
+      packcast unlock --status
+      packcast lock
+    ");
+}
+
+#[test]
+fn lock() {
+    assert_snapshot!(help("lock"), @"
+    Ask for the passphrase again, after 'packcast unlock'
+
+    Removes the key of the target from the keyring of this login session.
+
+    Usage: packcast lock [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast lock
+      packcast lock --target production
     ");
 }
 

@@ -46,6 +46,8 @@ pub(super) struct TargetConfig {
     period_pause_s: Option<PauseS>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+    /// The file with the passphrase of the signing key.
+    pub(super) passphrase_file: Option<PathBuf>,
     /// The address at which devices check in.
     pub(super) server: Option<ServerAddress>,
 }
