@@ -57,7 +57,7 @@ impl Globals {
         })
     }
 
-    #[cfg(test)]
+    /// Creates the options of a command line that was not parsed.
     pub(crate) fn new(target: &str, config: Option<&str>, format: Format) -> Self {
         Self {
             target: target.to_owned(),

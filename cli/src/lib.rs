@@ -6,6 +6,7 @@
 mod argument;
 mod author;
 mod command;
+mod completion;
 #[cfg(test)]
 mod fixtures;
 mod globals;
@@ -117,6 +118,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(agent) => packcast_agent::command::run(&agent),
             Err(error) => usage(&error),
         };
+    }
+    if completion::answer(&arguments, cli) {
+        return ExitCode::SUCCESS;
     }
     let wants_json = wants_json(&arguments);
     let (cli, invocation) = match parse(arguments) {
@@ -277,10 +281,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Diff(args) => args.run(globals).await,
         Command::Revert(args) => args.run(globals).await,
         Command::Audit(args) => args.run(globals).await,
-        Command::Completions(args) => {
-            args.run(&mut cli(), NAME);
-            Ok(())
-        }
+        Command::Completions(args) => args.run(NAME),
         Command::Man(args) => args.run(cli()),
     }
 }

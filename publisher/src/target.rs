@@ -165,6 +165,13 @@ impl Target {
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
     }
 
+    /// Returns the names of all targets.
+    pub fn names(config: Option<&Path>, places: &Places) -> Result<Vec<String>, Failure> {
+        let mut names = config::names(config, &places.config_file())?;
+        names.push(LOCAL.to_owned());
+        Ok(names)
+    }
+
     /// Returns the file with the passphrase of a target's signing key; `None` if the configuration
     /// names none. The target need not be reachable.
     pub fn passphrase_file(

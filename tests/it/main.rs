@@ -13,6 +13,7 @@ mod budget;
 mod cancel;
 mod commands;
 mod commits;
+mod completion;
 mod delete;
 mod demo;
 mod enrolled_agent;

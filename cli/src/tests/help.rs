@@ -2342,8 +2342,14 @@ fn explain() {
 
 #[test]
 fn completions() {
-    assert_snapshot!(help("completions"), @r"
+    assert_snapshot!(help("completions"), @r#"
     Print the completion script for a shell
+
+    The script runs 'packcast' for candidates: commands, options, and the names of
+    packages, groups, devices, locations and targets. For names it reads at most 200
+    records of the table, the newest packages and the devices with the first ids,
+    and waits at most two seconds. Load the script at each start of the shell,
+    because another version of packcast can need another script.
 
     Usage: packcast completions [OPTIONS] <SHELL>
 
@@ -2360,11 +2366,11 @@ fn completions() {
     Global options: …
 
     Examples:
-      packcast completions bash \
-          > ~/.local/share/bash-completion/completions/packcast
-      packcast completions zsh > ~/.zfunc/_packcast
-      packcast completions fish > ~/.config/fish/completions/packcast.fish
-    ");
+      echo 'source <(packcast completions bash)' >> ~/.bashrc
+      echo 'source <(packcast completions zsh)' >> ~/.zshrc
+      echo 'packcast completions fish | source' \
+          > ~/.config/fish/completions/packcast.fish
+    "#);
 }
 
 #[test]

@@ -145,6 +145,12 @@ pub(super) fn configured(
     })
 }
 
+/// Returns the names of the targets in `config`, or in `usual` if `config` is `None`.
+pub(super) fn names(config: Option<&Path>, usual: &Path) -> Result<Vec<String>, TargetError> {
+    let targets = read_config(config.unwrap_or(usual))?.target;
+    Ok(targets.into_keys().collect())
+}
+
 /// Reads the configuration. A missing file is an empty configuration.
 fn read_config(path: &Path) -> Result<ConfigFile, TargetError> {
     let text = match text_file::read(path) {
