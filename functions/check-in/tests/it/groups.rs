@@ -3,7 +3,7 @@
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::state::Mandate;
 use packcast_protocol::state::exchange::UsedMandates;
-use packcast_protocol::{Assignee, DeviceId, GroupName};
+use packcast_protocol::{Assignee, DeviceId, GroupName, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::signing::signing;
@@ -417,8 +417,8 @@ async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
     assert_eq!(system.tasks(&pc).await.len(), 70);
 }
 
-#[tokio::test]
-async fn a_site_fetches_from_its_preferred_location() {
+/// Creates a world whose device 1 is in `lab`, which has a package and prefers its site.
+async fn world_with_a_site() -> TestSystem {
     let system = world_with_lab().await;
     let package = system.table.package("vlc", 5).await;
     let site = packcast_rollout::LocationRecord {
@@ -436,7 +436,35 @@ async fn a_site_fetches_from_its_preferred_location() {
         .await
         .unwrap();
     assign(&system, &lab(), &package).await;
-    let reply = system.ocs(&prolog(1)).await;
+    system
+}
+
+/// Returns true if device 1 is told to fetch its package from the site.
+async fn fetches_from_site(system: &TestSystem, now: UnixTime) -> bool {
+    let reply = system.ocs_at(&prolog(1), now).await;
     let place = attribute(packs(&reply)[0], "PACK_LOC").unwrap();
-    assert!(place.starts_with("oslo.example.net/"), "{place}");
+    place.starts_with("oslo.example.net/")
+}
+
+#[tokio::test]
+async fn a_site_fetches_from_its_preferred_location() {
+    let system = world_with_a_site().await;
+    assert!(fetches_from_site(&system, NOW).await);
+}
+
+#[tokio::test]
+async fn a_forged_group_with_the_revision_of_the_true_one_is_read_again_after_ten_minutes() {
+    let system = world_with_a_site().await;
+    let true_state = system.table.item("GROUP#lab", "STATE").await;
+    let mut forged = true_state.clone();
+    let attributes = forged.as_object_mut().unwrap();
+    let known = attributes.len();
+    attributes.retain(|_, value| value["S"] != "oslo");
+    assert_eq!(attributes.len(), known - 1, "{true_state}");
+    system.table.put(&forged).await;
+    assert!(!fetches_from_site(&system, NOW).await);
+    system.table.put(&true_state).await;
+    // Only the revision is read, and it has not changed.
+    assert!(!fetches_from_site(&system, NOW.plus(9 * 60)).await);
+    assert!(fetches_from_site(&system, NOW.plus(10 * 60)).await);
 }
