@@ -422,19 +422,17 @@ async fn world_with_a_site() -> TestSystem {
     let system = world_with_lab().await;
     let package = system.table.package("vlc", 5).await;
     let site = packcast_rollout::LocationRecord {
-        name: "oslo".parse().unwrap(),
-        location: "oslo.example.net".parse().unwrap(),
+        name: "oslo".parse().expect("a location's name"),
+        location: "oslo.example.net".parse().expect("a location"),
     };
     let records = &system.table.records;
-    records
+    let active = records
         .activate(package.id, &[location(), site.clone()])
-        .await
-        .unwrap();
+        .await;
+    active.expect("a published package can be activated");
     member(&system, 1).await;
-    records
-        .prefer(&lab(), Some(&site.name), signing())
-        .await
-        .unwrap();
+    let preferred = records.prefer(&lab(), Some(&site.name), signing()).await;
+    preferred.expect("a group can prefer a location");
     assign(&system, &lab(), &package).await;
     system
 }
@@ -442,19 +440,19 @@ async fn world_with_a_site() -> TestSystem {
 /// Returns true if device 1 is told to fetch its package from the site.
 async fn fetches_from_site(system: &TestSystem, now: UnixTime) -> bool {
     let reply = system.ocs_at(&prolog(1), now).await;
-    let place = attribute(packs(&reply)[0], "PACK_LOC").unwrap();
+    let place = attribute(packs(&reply)[0], "PACK_LOC").expect("the reply names a location");
     place.starts_with("oslo.example.net/")
 }
 
 #[tokio::test]
 async fn a_site_fetches_from_its_preferred_location() {
-    let system = world_with_a_site().await;
+    let system = Box::pin(world_with_a_site()).await;
     assert!(fetches_from_site(&system, NOW).await);
 }
 
 #[tokio::test]
 async fn a_forged_group_with_the_revision_of_the_true_one_is_read_again_after_ten_minutes() {
-    let system = world_with_a_site().await;
+    let system = Box::pin(world_with_a_site()).await;
     let true_state = system.table.item("GROUP#lab", "STATE").await;
     let mut forged = true_state.clone();
     let attributes = forged.as_object_mut().unwrap();
