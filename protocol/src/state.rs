@@ -23,7 +23,7 @@ pub mod trie;
 pub use commit::{Commit, CommitFields, CommitId, SignedCommit, VerifiedCommit};
 pub use document::{
     AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
-    LocationDocument, StateEntry, Terms,
+    LocationDocument, RolloutDocument, RolloutSeed, Slot, StateEntry, Terms, Wave, WaveNumber,
 };
 pub use exchange::{DigestPrefix, HeldState, StateReply, StateText};
 pub use held::{

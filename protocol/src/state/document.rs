@@ -10,6 +10,7 @@ mod entry;
 mod group;
 mod location;
 mod plain_text;
+mod rollout;
 mod terms;
 
 use std::borrow::Cow;
@@ -27,6 +28,11 @@ pub use entry::{Entries, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, StateEntr
 pub use group::GroupDocument;
 pub use location::LocationDocument;
 pub use plain_text::{PlainText, PlainTextError};
+pub use rollout::{
+    MAX_ROLLOUT_GROUPS, MAX_WAVES, RolloutDocument, RolloutGroups, RolloutGroupsError, RolloutSeed,
+    RolloutSeedError, SLOTS, Slot, SlotError, Wave, WaveDevices, WaveNumber, WaveNumberError,
+    Waves, WavesError,
+};
 pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, Terms, VOCABULARY};
 
 /// Largest text of a document, in bytes. Every valid value fits.
