@@ -20,6 +20,7 @@ pub mod memory;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;
+pub mod rollout;
 pub mod state;
 pub mod system;
 pub mod unassign;
