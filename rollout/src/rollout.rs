@@ -23,19 +23,27 @@
 mod begin;
 mod change;
 mod control;
+mod defaults;
 mod gate;
 mod health;
 mod limits;
+mod pace;
+mod plan;
 mod settling;
 mod status;
 mod wave;
+mod weekdays;
 
 pub use begin::{BeginDecision, GateRead, Place, begin, closed};
 pub use change::{GateChange, GateCondition, GateNumber, GateUpdate};
 pub use control::{ControlError, end, pause, promote, resume};
+pub use defaults::{WaveShares, default_limits, default_shares};
 pub use gate::{Closed, DeviceFailure, Gate, GateState, MAX_EVIDENCE};
 pub use health::{PlacedFailure, failed, faults_package, healthy};
 pub use limits::{GateLimits, GateLimitsError, LimitValues};
+pub use pace::{CheckInRhythm, wave_duration_s};
+pub use plan::{OpeningTimes, PlanRequest, PlannedDevice, PlannedWave, RolloutPlan, plan};
 pub use settling::{Settling, settling};
 pub use status::{GateStatus, status};
 pub use wave::{NotGood, NotNext, next_wave};
+pub use weekdays::{Weekdays, WeekdaysError};
