@@ -35,8 +35,8 @@ pub enum NotGood {
 /// table from which the gate was read.
 ///
 /// The change begins a round. It requires that nothing has changed since the gate was read: state
-/// running, and the same round, wave, and numbers of devices that have begun, are healthy and have
-/// failed.
+/// running, and the same round, wave, time of the latest opening or resume, and numbers of devices that
+/// have begun, are healthy and have failed.
 pub fn next_wave(
     gate: &Gate,
     table: &str,
@@ -57,6 +57,8 @@ pub fn next_wave(
         GateCondition::State(GateState::Running),
         GateCondition::Is(GateNumber::Round, gate.round.into()),
         GateCondition::Wave(gate.wave),
+        // A pause and a resume in the meantime begin no round.
+        GateCondition::Is(GateNumber::Since, gate.since.0),
         GateCondition::Is(GateNumber::Begun, gate.begun.into()),
         GateCondition::Is(GateNumber::Healthy, gate.healthy.into()),
         GateCondition::Is(GateNumber::Failed, gate.failed.into()),
@@ -213,6 +215,10 @@ mod tests {
         for mut now in [
             Gate {
                 state: GateState::Paused,
+                ..good()
+            },
+            Gate {
+                since: LATE,
                 ..good()
             },
             Gate { round: 2, ..good() },
