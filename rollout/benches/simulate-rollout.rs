@@ -71,12 +71,18 @@ fn main() -> ExitCode {
             .into(),
         (_, None) => RUNS.into(),
     };
+    println!(
+        "reached: most machines of a seed; bound: by its plan; halted, all: seeds that halted, that reached all"
+    );
+    println!(
+        "stopped: most programs that began with a valid permission after a pause or halt; no go: without one"
+    );
     let mut is_broken = false;
     for (devices, seeds) in runs {
         println!("{devices} devices, {seeds} seeds");
         println!(
             "  {:<16} {:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>9}  hours until 90 % of each wave are healthy",
-            "package", "lids", "reached", "bound", "halted", "done", "stopped", "no go", "events"
+            "package", "lids", "reached", "bound", "halted", "all", "stopped", "no go", "events"
         );
         for (name, kind) in KINDS {
             for lids in [false, true] {
@@ -145,7 +151,10 @@ fn line(outcomes: &[(u64, Outcome)]) -> String {
     let most = outcomes
         .iter()
         .max_by_key(|it| it.reached)
-        .map_or((0, 0), |it| (it.reached, it.bound));
+        .map_or((0, None), |it| (it.reached, it.bound));
+    let bound = most
+        .1
+        .map_or_else(|| "-".to_owned(), |bound| bound.to_string());
     let percent = |holds: &dyn Fn(&Outcome) -> bool| {
         let count = outcomes.iter().filter(|it| holds(it)).count();
         format!("{} %", count * 100 / outcomes.len().max(1))
@@ -161,11 +170,11 @@ fn line(outcomes: &[(u64, Outcome)]) -> String {
     let hours: Vec<String> = (0..waves)
         .map(|wave| median_hours(&outcomes, wave))
         .collect();
-    let (halted, done) = (percent(&|it| it.halts > 0), percent(&|it| it.is_complete));
+    let (halted, done) = (percent(&|it| it.halts > 0), percent(&|it| it.reaches_all));
     format!(
         "{:>9} {:>7} {halted:>7} {done:>7} {after_stop:>8} {without_go:>9} {events:>9}  {}",
         most.0,
-        most.1,
+        bound,
         hours.join(", ")
     )
 }

@@ -19,8 +19,8 @@ pub struct Place {
 #[derive(Clone, Copy, Debug)]
 pub struct GateRead<'a> {
     pub gate: &'a Gate,
-    /// The gate was read for this request, after the request had arrived. If false, the gate is
-    /// cached, and may be a minute old.
+    /// The gate was read for this request, with a consistent read after the request had arrived. If
+    /// false, the gate is cached, and may be a minute old.
     pub is_fresh: bool,
 }
 

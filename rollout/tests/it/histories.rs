@@ -61,7 +61,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Pause),
         3 => any::<bool>().prop_map(|after_halt| Event::Resume { after_halt }),
         1 => Just(Event::Promote),
-        1 => Just(Event::BackUp),
+        2 => Just(Event::BackUp),
         1 => Just(Event::Restore),
         1 => (any::<usize>(), any::<bool>()).prop_map(|(device, is_member)| Event::Member(device, is_member)),
     ]

@@ -28,6 +28,10 @@ const HORIZON_S: u64 = 60 * 24 * 3600;
 /// Devices of each later wave that check in while they wait.
 const SCOUTS: usize = 20;
 
+/// Events of a person, in place of the number of a device.
+const PAUSE: u32 = u32::MAX;
+const RESUME: u32 = u32::MAX - 1;
+
 /// Functions that serve the devices by turns.
 const FUNCTIONS: usize = 3;
 
@@ -56,14 +60,15 @@ pub(crate) struct Scenario {
 pub(crate) struct Outcome {
     /// Machines on which the program has begun.
     pub(crate) reached: u32,
-    /// Most machines by the plan, for a package that fails everywhere: with the resumes of the
-    /// simulation.
-    pub(crate) bound: u32,
+    /// Most machines by the plan, with the resumes and promotions of the simulation. `None` for a
+    /// package that is good on some machines.
+    pub(crate) bound: Option<u32>,
     /// Programs that have begun while the gate did not run: without and with a valid permission.
     pub(crate) without_go: u32,
     pub(crate) after_stop: u32,
     pub(crate) halts: u32,
-    pub(crate) is_complete: bool,
+    /// The program has begun on every machine.
+    pub(crate) reaches_all: bool,
     /// Hours from the opening of each wave until 90 % of its devices are healthy.
     pub(crate) wave_hours: Vec<Option<f64>>,
     pub(crate) events: u64,
@@ -189,6 +194,13 @@ impl Simulation {
                 simulation.contact(device);
             }
         }
+        // In some rollouts, a person pauses for some hours.
+        if simulation.rng.u8(..4) == 0 {
+            let pause = START.plus(simulation.rng.u64(..5 * 24 * 3600));
+            simulation.push(PAUSE, pause);
+            let paused_s = simulation.rng.u64(60..30 * 3600);
+            simulation.push(RESUME, pause.plus(paused_s));
+        }
         simulation
     }
 
@@ -225,7 +237,13 @@ impl Simulation {
                 self.events += 1;
                 let gate = self.world.gate();
                 let before = (gate.state, gate.round, gate.healthy);
-                self.event(device);
+                match device {
+                    PAUSE => self.world.pause(),
+                    RESUME => {
+                        self.world.resume(false);
+                    }
+                    _ => self.event(device),
+                }
                 self.follow(before);
                 if self.world.truth.broken.is_some() {
                     return;
@@ -355,10 +373,17 @@ impl Simulation {
         let is_stuck = self.busy == 0 && {
             let (waves, table) = (&self.world.waves, &gate.table);
             let status = status(gate, table, waves, self.scenario.devices, self.world.now);
-            let is_moving = matches!(status, GateStatus::Running | GateStatus::Opens { .. });
-            !is_moving
+            matches!(
+                status,
+                GateStatus::Full { .. }
+                    | GateStatus::Unhealthy { .. }
+                    | GateStatus::NothingBegun { .. }
+            )
         };
-        if gate.state != GateState::Running || is_stuck {
+        // A device whose answer was lost may have the last place.
+        let place = self.world.row(device as usize).place;
+        let has_place = place.is_some_and(|place| place.round == gate.round);
+        if gate.state != GateState::Running || (is_stuck && !has_place) {
             self.parked.push(device);
         } else {
             self.contact(device);
@@ -422,22 +447,33 @@ impl Simulation {
         let gate = self.world.gate();
         let healthy: u32 = self.healthy.iter().sum();
         let is_good = self.scenario.kind == PackageKind::Good;
+        let is_hopeless = matches!(
+            self.scenario.kind,
+            PackageKind::FailsEverywhere | PackageKind::KillsEverywhere
+        );
+        let bound = self.plan.reaches(truth.person_rounds);
         let mut broken = truth.broken.clone();
+        if is_hopeless && truth.reached > bound {
+            let reached = truth.reached;
+            broken = broken.or_else(|| Some(format!("{reached} machines exceed {bound}")));
+        }
         if is_good && gate.state != GateState::Running {
             broken = broken.or_else(|| Some(format!("a good package is {:?}", gate.state)));
         }
-        let is_complete = healthy == self.scenario.devices;
-        if is_good && !is_complete {
-            let devices = self.scenario.devices;
-            broken = broken.or_else(|| Some(format!("{healthy} of {devices} devices are healthy")));
+        if is_good && healthy < self.scenario.devices {
+            let last = (0..self.scenario.devices as usize)
+                .map(|device| (self.world.row(device), &self.world.devices[device]))
+                .find(|(row, _)| row.state != RowState::Finished || row.settling.is_some());
+            broken =
+                broken.or_else(|| Some(format!("{healthy} are healthy: {last:?} at {gate:?}")));
         }
         Outcome {
             reached: truth.reached,
-            bound: self.plan.reaches(truth.person_rounds),
+            bound: is_hopeless.then_some(bound),
             without_go: truth.without_go,
             after_stop: truth.after_stop,
             halts: self.halts,
-            is_complete,
+            reaches_all: truth.reached == self.scenario.devices,
             wave_hours: self.wave_hours,
             events: self.events,
             broken,

@@ -239,6 +239,12 @@ impl Truth {
     /// The next wave opens without a person. `before` are the counts of the round before.
     pub(crate) fn opened(&mut self, before: Counts, gate: &Gate, waves: &Waves, now: UnixTime) {
         let values = *self.limits.values();
+        self.check(gate.state == GateState::Running, |_| {
+            format!(
+                "wave {} opens, although the gate is {:?}",
+                gate.wave, gate.state
+            )
+        });
         let opens = |wave| waves.get(wave).and_then(|wave| wave.from);
         self.check(opens(gate.wave).is_some_and(|from| from <= now), |_| {
             format!("wave {} opens before its time", gate.wave)
