@@ -77,12 +77,23 @@ fn main() -> ExitCode {
     println!(
         "stopped: most programs that began with a valid permission after a pause or halt; no go: without one"
     );
+    println!("ask, write: questions, and transactions with the gate, for each device");
     let mut is_broken = false;
     for (devices, seeds) in runs {
         println!("{devices} devices, {seeds} seeds");
         println!(
-            "  {:<16} {:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>9}  hours until 90 % of each wave are healthy",
-            "package", "lids", "reached", "bound", "halted", "all", "stopped", "no go", "events"
+            "  {:<16} {:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>9} {:>5} {:>5}  hours until 90 % of each wave are healthy",
+            "package",
+            "lids",
+            "reached",
+            "bound",
+            "halted",
+            "all",
+            "stopped",
+            "no go",
+            "events",
+            "ask",
+            "write"
         );
         for (name, kind) in KINDS {
             for lids in [false, true] {
@@ -159,6 +170,10 @@ fn line(outcomes: &[(u64, Outcome)]) -> String {
         let count = outcomes.iter().filter(|it| holds(it)).count();
         format!("{} %", count * 100 / outcomes.len().max(1))
     };
+    let mean = |of: &dyn Fn(&Outcome) -> f64| {
+        let sum: f64 = outcomes.iter().map(|it| of(it)).sum();
+        sum / outcomes.iter().map(|_| 1.0).sum::<f64>().max(1.0)
+    };
     let after_stop = outcomes.iter().map(|it| it.after_stop).max().unwrap_or(0);
     let without_go: u32 = outcomes.iter().map(|it| it.without_go).sum();
     let events: u64 = outcomes.iter().map(|it| it.events).sum();
@@ -172,9 +187,11 @@ fn line(outcomes: &[(u64, Outcome)]) -> String {
         .collect();
     let (halted, done) = (percent(&|it| it.halts > 0), percent(&|it| it.reaches_all));
     format!(
-        "{:>9} {:>7} {halted:>7} {done:>7} {after_stop:>8} {without_go:>9} {events:>9}  {}",
+        "{:>9} {:>7} {halted:>7} {done:>7} {after_stop:>8} {without_go:>9} {events:>9} {:>5.1} {:>5.1}  {}",
         most.0,
         bound,
+        mean(&|it| it.questions),
+        mean(&|it| it.transactions),
         hours.join(", ")
     )
 }

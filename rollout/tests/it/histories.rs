@@ -266,37 +266,119 @@ proptest! {
     }
 }
 
-/// A function that has read the gate before a pause and a resume knows neither.
-#[test]
-fn a_resume_delays_the_next_wave_for_a_cached_gate() {
+/// Returns a rollout of devices in these waves. The waves are open, and each lasts at least 50 seconds.
+fn small(halt_at: u32, behaviour: Behaviour, numbers: &[usize]) -> Setting {
     let values = LimitValues {
-        halt_at: 1,
+        halt_at,
         tolerate: 0,
-        at_once: 1,
+        at_once: halt_at,
         settle_s: 30,
         first_settle_s: 30,
         wait_s: 50,
     };
-    let devices = [1, 2].map(|number| Device::new(wave(number), Behaviour::Good));
-    let setting = Setting {
+    let device = |number: &usize| Device::new(wave(*number), behaviour);
+    Setting {
         limits: values.try_into().expect("the limits are valid"),
         openings: vec![Some(0), Some(0), Some(0)],
-        devices: devices.into(),
-    };
-    let step = Event::Step(0, 0, Faults::default());
-    let resume = Event::Resume { after_halt: false };
-    let waiting = Event::CheckIn(1, 1, Faults::default());
-    let history = [
-        // The first device checks in, asks, begins, reports, and is healthy.
-        [step, step, step, step, Event::Pass(40), step].as_slice(),
-        // The function reads the gate, ten seconds before the next wave.
-        &[waiting, Event::Pause, resume, Event::Pass(10), waiting],
-    ]
-    .concat();
-    let mut world = check(&setting, &history).expect("the promises hold");
-    assert_eq!(world.gate().wave, wave(1));
-    for event in [Event::Pass(40), waiting] {
-        happen(&mut world, event);
+        devices: numbers.iter().map(device).collect(),
     }
-    assert_eq!((world.gate().wave, &world.truth.broken), (wave(2), &None));
+}
+
+const fn next(device: usize) -> Event {
+    Event::Step(device, 0, NO_FAULTS)
+}
+
+const NO_FAULTS: Faults = Faults {
+    loses_answer: false,
+    conflicts: 0,
+};
+
+const RESUME: Event = Event::Resume { after_halt: false };
+
+/// The first device checks in, asks, begins, reports and is healthy. After 40 seconds, function 1 reads
+/// the gate for a device of the second wave.
+const FIRST_WAVE: [Event; 7] = [
+    next(0),
+    next(0),
+    next(0),
+    next(0),
+    Event::Pass(40),
+    next(0),
+    WAITING,
+];
+
+const WAITING: Event = Event::CheckIn(1, 1, NO_FAULTS);
+
+/// Checks the latest open wave after each of these events.
+fn opens(events: &[(Event, usize)]) {
+    let mut world = check(&small(1, Behaviour::Good, &[1, 2]), &FIRST_WAVE).expect("all is well");
+    for (event, expected) in events {
+        happen(&mut world, *event);
+        assert_eq!(world.truth.broken, None, "{event:?}");
+        assert_eq!(world.gate().wave, wave(*expected), "{event:?}");
+    }
+}
+
+/// A function that has read the gate before a pause and a resume knows neither.
+#[test]
+fn a_resume_delays_the_next_wave_for_a_cached_gate() {
+    opens(&[
+        (Event::Pause, 1),
+        (RESUME, 1),
+        (Event::Pass(10), 1),
+        (WAITING, 1),
+        (Event::Pass(40), 1),
+        (WAITING, 2),
+    ]);
+}
+
+#[test]
+fn a_paused_rollout_opens_no_wave_for_a_cached_gate() {
+    opens(&[
+        (Event::Pause, 1),
+        (Event::Pass(10), 1),
+        (WAITING, 1),
+        (RESUME, 1),
+        (Event::Pass(60), 1),
+        (WAITING, 2),
+    ]);
+}
+
+/// Returns the machines that a package reaches that fails everywhere, after these events and after three
+/// steps of each device in between.
+fn reached(events: &[Event]) -> (u32, u32) {
+    let numbers = [1; 12];
+    let mut world = world(&small(2, Behaviour::Fails, &numbers));
+    for event in events {
+        happen(&mut world, *event);
+        for turn in 0..4 * numbers.len() {
+            step(&mut world, turn % numbers.len(), turn % 3, NO_FAULTS);
+        }
+        // No function has an old gate.
+        world.now = world.now.plus(60);
+    }
+    assert_eq!(world.truth.broken, None);
+    (world.truth.reached, world.truth.person_rounds)
+}
+
+#[test]
+fn each_resume_reaches_as_many_machines_again() {
+    let after_halt = Event::Resume { after_halt: true };
+    let nothing = Event::Pass(1);
+    assert_eq!(reached(&[nothing]), (2, 0));
+    assert_eq!(reached(&[nothing, RESUME, Event::Pause]), (2, 0));
+    assert_eq!(reached(&[nothing, after_halt]), (4, 1));
+    assert_eq!(reached(&[nothing, after_halt, after_halt]), (6, 2));
+}
+
+#[test]
+fn a_restored_rollout_reaches_machines_only_after_a_resume() {
+    let (restore, nothing) = (Event::Restore, Event::Pass(1));
+    assert_eq!(reached(&[Event::BackUp, restore, nothing]), (2, 0));
+    assert_eq!(reached(&[Event::BackUp, restore, RESUME]), (4, 1));
+    // The table was backed up while the rollout was paused.
+    let paused = [Event::Pause, Event::BackUp, RESUME];
+    let reached_after = |more: &[Event]| reached(&[&paused, more].concat());
+    assert_eq!(reached_after(&[restore, nothing]), (2, 0));
+    assert_eq!(reached_after(&[restore, RESUME]), (4, 1));
 }

@@ -13,6 +13,10 @@ fn outcome(devices: u32, kind: PackageKind, lids: bool, seed: u64) -> Outcome {
     assert_eq!(outcome.broken, None, "{scenario:?}");
     assert_eq!(outcome.without_go, 0, "{scenario:?}");
     assert!(outcome.after_stop <= outcome.reached && outcome.events > 0);
+    assert!(
+        outcome.questions < 6.0 && outcome.transactions < 6.0,
+        "{outcome:?}"
+    );
     outcome
 }
 

@@ -72,6 +72,9 @@ pub(crate) struct Outcome {
     /// Hours from the opening of each wave until 90 % of its devices are healthy.
     pub(crate) wave_hours: Vec<Option<f64>>,
     pub(crate) events: u64,
+    /// Questions before a program begins, and transactions that change the gate, for each device.
+    pub(crate) questions: f64,
+    pub(crate) transactions: f64,
     /// The first promise that was broken.
     pub(crate) broken: Option<String>,
 }
@@ -447,6 +450,10 @@ impl Simulation {
         let gate = self.world.gate();
         let healthy: u32 = self.healthy.iter().sum();
         let is_good = self.scenario.kind == PackageKind::Good;
+        let per_device = |count: u64| {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            f64::from(count) / f64::from(self.scenario.devices)
+        };
         let is_hopeless = matches!(
             self.scenario.kind,
             PackageKind::FailsEverywhere | PackageKind::KillsEverywhere
@@ -476,6 +483,8 @@ impl Simulation {
             reaches_all: truth.reached == self.scenario.devices,
             wave_hours: self.wave_hours,
             events: self.events,
+            questions: per_device(self.world.questions),
+            transactions: per_device(self.world.transactions),
             broken,
         }
     }

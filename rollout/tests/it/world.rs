@@ -68,6 +68,10 @@ pub(crate) struct World {
     pub(crate) waves: Waves,
     pub(crate) devices: Vec<Device>,
     pub(crate) truth: Truth,
+    /// Questions of devices before they begin.
+    pub(crate) questions: u64,
+    /// Transactions that change the gate, with those that are refused.
+    pub(crate) transactions: u64,
     /// The name of the present table. Another table is in use after a restore.
     table: String,
     store: Store,
@@ -101,6 +105,8 @@ impl World {
             now,
             waves,
             truth: Truth::new(&devices, limits, now),
+            questions: 0,
+            transactions: 0,
             table,
             store: Store {
                 gate,
@@ -150,6 +156,7 @@ impl World {
 
     /// Sends the question of a device before it begins. Returns false if the device gets no answer.
     pub(crate) fn ask(&mut self, device: usize, function: usize, mut faults: Faults) -> bool {
+        self.questions += 1;
         let row = &self.store.rows[device];
         let may = row.state == RowState::Announced
             && row.is_member
@@ -378,6 +385,7 @@ impl World {
         let Some(change) = change else {
             return true;
         };
+        self.transactions += 1;
         let is_written = change.apply(&mut self.store.gate);
         self.truth.follow(&self.store.gate);
         is_written
