@@ -4,8 +4,9 @@
 //! was broken.
 
 #![expect(
+    clippy::disallowed_methods,
     clippy::print_stdout,
-    reason = "the program prints; only the crate itself is pure"
+    reason = "the program reads its arguments and prints; only the crate itself is pure"
 )]
 
 #[path = "../tests/it/device.rs"]
@@ -27,7 +28,6 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use clap::Parser;
 use simulation::{Outcome, PackageKind, Scenario, simulate};
 
 const KINDS: [(&str, PackageKind); 4] = [
@@ -40,36 +40,50 @@ const KINDS: [(&str, PackageKind); 4] = [
 /// Sizes of fleets, with the number of seeds for each.
 const RUNS: [(u32, u64); 3] = [(100, 10_000), (10_000, 100), (1_000_000, 1)];
 
-/// Simulate rollouts, and compare each with the bound of its plan
-#[derive(Parser)]
-#[command(bin_name = "just simulate-rollout")]
+/// Arguments of the program. The crate has no parser of arguments, because it is no program itself.
+#[derive(Default)]
 struct Args {
-    /// Number of devices; by default 100, 10,000 and 1,000,000
-    #[arg(long, requires = "seeds")]
+    /// Number of devices; by default 100, 10,000 and 1,000,000.
     devices: Option<u32>,
-    /// Number of seeds; by default 10,000, 100 and 1
-    #[arg(long)]
+    /// Number of seeds; by default 10,000, 100 and 1.
     seeds: Option<u64>,
-    /// First seed
-    #[arg(long, default_value_t = 0)]
+    /// First seed.
     seed: u64,
-    /// Only a few seeds of small fleets
-    #[arg(long)]
+    /// Only a few seeds of small fleets.
     smoke: bool,
-    /// Passed by Cargo to every benchmark
-    #[arg(long, hide = true)]
-    bench: bool,
+}
+
+const USAGE: &str = "usage: just simulate-rollout [--smoke] [--devices N] [--seeds N] [--seed N]";
+
+fn parse(mut words: impl Iterator<Item = String>) -> Option<Args> {
+    let mut args = Args::default();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            // Cargo passes this argument to every benchmark.
+            "--bench" => {}
+            "--smoke" => args.smoke = true,
+            "--devices" => args.devices = Some(words.next()?.parse().ok()?),
+            "--seeds" => args.seeds = Some(words.next()?.parse().ok()?),
+            "--seed" => args.seed = words.next()?.parse().ok()?,
+            _ => return None,
+        }
+    }
+    Some(args)
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let Some(args) = parse(std::env::args().skip(1)) else {
+        println!("{USAGE}");
+        return ExitCode::from(2);
+    };
     let runs: Vec<(u32, u64)> = match (args.devices, args.seeds) {
         _ if args.smoke => vec![(100, 20), (2_000, 1)],
         (Some(devices), Some(seeds)) => vec![(devices, seeds)],
         (None, Some(seeds)) => RUNS
             .map(|(devices, most)| (devices, most.min(seeds)))
             .into(),
-        (_, None) => RUNS.into(),
+        (Some(devices), None) => vec![(devices, 1)],
+        (None, None) => RUNS.into(),
     };
     println!(
         "reached: most machines of a seed; bound: by its plan; halted, all: seeds that halted, that reached all"
