@@ -33,7 +33,7 @@ pub use rollout::{
     RolloutSeedError, SLOTS, Slot, SlotError, Wave, WaveDevices, WaveNumber, WaveNumberError,
     Waves, WavesError,
 };
-pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, Terms, VOCABULARY};
+pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, ROLLOUT, Terms, VOCABULARY};
 
 /// Largest text of a document, in bytes. Every valid value fits.
 pub const MAX_TEXT_BYTES: usize = 256 << 10;
