@@ -40,10 +40,10 @@ pub(crate) async fn warn_of_packages(
     if let Some(state) = warn_of_head(target).await? {
         // Before the first commit, the target has no publisher keys.
         let keys = state.keys();
-        if !keys.is_empty() {
-            if let Some(warning) = removed_keys(packages, &keys, &target.name, now()) {
-                target.warnings.push(warning);
-            }
+        if !keys.is_empty()
+            && let Some(warning) = removed_keys(packages, &keys, &target.name, now())
+        {
+            target.warnings.push(warning);
         }
     }
     Ok(())
