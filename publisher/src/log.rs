@@ -300,6 +300,8 @@ fn package(change: &StateDifference) -> Option<PackageId> {
         StateDifference::Assigned { entry, .. } | StateDifference::Unassigned { entry, .. } => {
             Some(entry.package)
         }
+        StateDifference::RolloutSet { document, .. }
+        | StateDifference::RolloutRemoved { document, .. } => Some(document.package),
         _ => None,
     }
 }

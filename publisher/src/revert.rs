@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::CommitId;
+use packcast_protocol::state::{CommitId, RolloutId};
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{
@@ -74,13 +74,17 @@ pub async fn plan(
     let mut earlier_trees = Trees::of(Some(&earlier.commit));
     let trees = (&mut current_trees, &mut earlier_trees);
     let mut states = load(records, trees, options).await?;
-    let Reverted { changes, left_out } =
-        reverting_changes(&states.before, &states.after, options).map_err(StateError::from)?;
+    let Reverted {
+        changes,
+        left_out,
+        ended_rollouts,
+    } = reverting_changes(&states.before, &states.after, options).map_err(StateError::from)?;
     let recreated = recreated(&states, &left_out);
     let (changes, mut warnings) = without_lost(records, changes).await?;
     if !options.members {
         warnings.extend(recreated.into_iter().map(|group| without_devices(&group)));
     }
+    warnings.extend(ended_rollouts.into_iter().map(ended_since));
     let changes = withdrawals_first(changes);
     let documents = applied(records, &mut current_trees, &mut states.before, &changes);
     let documents = documents.await?;
@@ -200,12 +204,20 @@ fn without_devices(group: &GroupName) -> Warning {
     .hint("pass --members to add the earlier devices again")
 }
 
+fn ended_since(rollout: RolloutId) -> Warning {
+    Warning::new(format!(
+        "rollout {rollout} was ended or finished since: the revert does not begin it again, and leaves its package as it is"
+    ))
+    .hint("to deploy the package in waves, start a new rollout")
+}
+
 /// Sorts the changes so that withdrawals come first: they are in the first commit.
 fn withdrawals_first(changes: Vec<StateChange>) -> Vec<StateChange> {
     let is_withdrawal = |change: &StateChange| {
         matches!(
             change,
             StateChange::Unassign { .. }
+                | StateChange::EndRollout { .. }
                 | StateChange::Leave { .. }
                 | StateChange::DeleteGroup { .. }
         )

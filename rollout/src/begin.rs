@@ -115,6 +115,7 @@ mod tests {
             seq: 3,
             force: false,
             mandate: Some(7),
+            rollout: None,
             assigned_at: NOW,
         }));
         state

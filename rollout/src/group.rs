@@ -1,5 +1,6 @@
 //! The state of a group, as the records have it.
 
+use packcast_protocol::state::RolloutId;
 use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub struct GroupAssignment {
     /// package. `None` if the assignment follows from no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// The rollout by which devices begin with the package. `None` if devices begin at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
     pub assigned_at: UnixTime,
 }
 
@@ -108,6 +112,7 @@ pub(crate) mod tests {
                 seq: next.revision,
                 force,
                 mandate: None,
+                rollout: None,
                 assigned_at: NOW,
             };
             let index = next.position(package.id).unwrap_err();

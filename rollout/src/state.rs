@@ -23,9 +23,9 @@ mod samples;
 
 pub use adopted::{AdoptedEntries, AdoptedRemovals};
 pub use apply::{ChangeOutcome, PlannedState, apply};
-pub use change::{EntryOwner, NewAssignment, StateChange, needed};
+pub use change::{EntryOwner, NewAssignment, StateChange, needed, needs_all_rollouts};
 pub use difference::{StateDifference, StateNames, changes_of, difference};
-pub use error::StateChangeError;
+pub use error::{MAX_ROLLOUTS, StateChangeError};
 pub use part::{NotLoaded, StatePart, StatePartError};
 pub use project::{
     DeviceLeaf, DeviceProjection, EarlierDevice, EarlierDocuments, GroupPackages, RecordedDevice,

@@ -395,6 +395,8 @@ def documents():
         ("group", changed(empty, packages=packages, prefer="main", pace=pace), []),
         ("group", changed(empty, packages=waiting), ["1795000001"]),
         ("group", changed(empty, packages=long), ["1795000001"]),
+        ("group", changed(empty, packages=[entry(1795000001, 5, rollout=target(3))]), []),
+        ("group", changed(empty, packages=[entry(1795000001, 5, rollout="3")]), ["1795000001"]),
         ("device", {"schema": 2, "groups": {}, "packages": []}, []),
         ("device", device, []),
         ("location", location, []),

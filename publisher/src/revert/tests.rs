@@ -242,3 +242,12 @@ fn commands_name_the_options_and_the_step() {
         "packcast revert 7 --force (2 of 3)"
     );
 }
+
+#[test]
+fn a_warning_of_a_rollout_that_does_not_begin_again() {
+    let rollout = RolloutId::from_bytes([7; 16]);
+    insta::assert_snapshot!(ended_since(rollout), @"
+    warning: rollout a4dqobyha4dqobyha4dqobyha4 was ended or finished since: the revert does not begin it again, and leaves its package as it is
+    hint: to deploy the package in waves, start a new rollout
+    ");
+}

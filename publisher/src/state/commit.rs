@@ -21,7 +21,9 @@ use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::memory::{
     HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine, SignedList,
 };
-use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed};
+use packcast_rollout::state::{
+    ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed, needs_all_rollouts,
+};
 use packcast_store::Records;
 use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
 
@@ -375,7 +377,11 @@ impl Committer<'_> {
         state: &mut TargetState,
         changes: &[StateChange],
     ) -> Result<StatePart, StateError> {
-        let mut loaded = StatePart::default();
+        let mut loaded = if needs_all_rollouts(changes) {
+            state.trees.all_rollouts(self.records).await?
+        } else {
+            StatePart::default()
+        };
         loop {
             let names = needed(changes, &loaded);
             if names.is_empty() {

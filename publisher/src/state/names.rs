@@ -35,6 +35,10 @@ impl RecordedNames {
                         devices.insert(device.clone());
                     }
                 }
+                StateDifference::RolloutSet { document, .. }
+                | StateDifference::RolloutRemoved { document, .. } => {
+                    packages.insert(document.package);
+                }
                 StateDifference::Joined { devices: some, .. }
                 | StateDifference::Left { devices: some, .. } => {
                     devices.extend(some.iter().take(NAMED_DEVICES).cloned());

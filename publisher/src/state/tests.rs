@@ -5,6 +5,7 @@ mod keys;
 mod repair;
 mod replace;
 mod restored;
+mod rollouts;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -130,11 +130,28 @@ impl Trees {
 
     /// Returns the documents of all groups.
     pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        let is_group = |name: &LeafName| matches!(name, LeafName::Group(_));
+        self.all_of_groups(records, is_group).await
+    }
+
+    /// Returns the documents of all rollouts.
+    pub async fn all_rollouts(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        let is_rollout = |name: &LeafName| matches!(name, LeafName::Rollout(_));
+        let part = self.all_of_groups(records, is_rollout).await?;
+        Ok(part.with_all_rollouts())
+    }
+
+    /// Returns the documents of some names in the tree of groups, of which it loads every page.
+    async fn all_of_groups(
+        &mut self,
+        records: &Records,
+        is_wanted: fn(&LeafName) -> bool,
+    ) -> Result<StatePart, StateError> {
         self.load_all(records, |trees| &mut trees.groups).await?;
         let names = self.groups.tree().leaves().map(|(name, _)| name);
-        let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
-        let groups = groups.cloned().collect();
-        self.part(records, groups).await
+        let wanted = names.filter(|name| is_wanted(name));
+        let wanted = wanted.cloned().collect();
+        self.part(records, wanted).await
     }
 
     /// Loads hidden parts that decide on the result of a change.

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::{
-    DeviceDocument, Entries, GroupDocument, LocationDocument, StateEntry,
+    DeviceDocument, Entries, GroupDocument, LocationDocument, RolloutDocument, RolloutId,
+    StateEntry,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
 
@@ -54,8 +55,8 @@ fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
     groups.chain(devices)
 }
 
-/// Removals of adopted commits: the packages, memberships, groups and locations that the commits
-/// removed and that the head still has.
+/// Removals of adopted commits: the packages, memberships, groups, rollouts and locations that the
+/// commits removed and that the head still has.
 ///
 /// A removed part that was added again since stays, because the addition is the later decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,7 +163,37 @@ fn removals(
         group: group.clone(),
         devices,
     }));
+    for (rollout, document) in before.rollouts() {
+        if let Some(document) = document
+            && after.rollout(rollout)?.is_none()
+            && head.rollout(rollout)?.is_some()
+            && !is_finished(rollout, document, before, after)
+        {
+            changes.push(StateChange::EndRollout { rollout });
+        }
+    }
     Ok(changes)
+}
+
+/// Returns true if a commit has finished a rollout, so that its entries are plain assignments.
+///
+/// A finished rollout goes on in a head that leaves the commit out: the devices that began at once
+/// do not act again, and the others wait for their waves.
+fn is_finished(
+    rollout: RolloutId,
+    document: &RolloutDocument,
+    before: &StatePart,
+    after: &StatePart,
+) -> bool {
+    let entry = |state: &'_ StatePart, group: &GroupName| {
+        let document_of_group = state.group(group).ok().flatten()?;
+        document_of_group.packages.of(document.package).cloned()
+    };
+    document.groups.as_set().iter().any(|group| {
+        let named = entry(before, group).filter(|it| it.terms.rollout() == Some(rollout));
+        let later = entry(after, group);
+        named.is_some_and(|named| later.is_some_and(|later| later.seq == named.seq))
+    })
 }
 
 fn removed_from_group(

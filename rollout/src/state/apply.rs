@@ -1,6 +1,7 @@
 //! Applies changes to the documents of a state.
 
 mod devices;
+mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,6 +171,14 @@ impl StateEditor<'_> {
                 self.change_location(location, Some(document))
             }
             StateChange::RemoveLocation { location } => self.change_location(location, None),
+            StateChange::SetRollout { rollout, document } => self.set_rollout(*rollout, document),
+            StateChange::OpenWave {
+                rollout,
+                wave,
+                from,
+            } => self.open_wave(*rollout, *wave, *from),
+            StateChange::EndRollout { rollout } => self.end_rollout(*rollout),
+            StateChange::FinishRollout { rollout } => self.finish_rollout(*rollout),
             StateChange::Renew => Ok(ChangeOutcome::Changed),
         };
         made.map_err(|error| vec![error])
@@ -227,6 +236,7 @@ impl StateEditor<'_> {
         if replaced == Some(&entry) {
             return Ok(ChangeOutcome::AlreadySo);
         }
+        self.check_rollout(to, &entry, replaced)?;
         let replaced = replaced.map(|entry| entry.seq);
         let mut entries = others(&before, entry.package);
         entries.push(entry);

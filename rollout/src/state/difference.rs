@@ -4,7 +4,7 @@ mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::{Entries, GroupDocument, RolloutDocument, RolloutId, StateEntry};
 use packcast_protocol::{DeviceId, GroupName, Location, LocationName};
 use serde::Serialize;
 
@@ -23,6 +23,17 @@ pub enum StateDifference {
         url: Location,
         /// The earlier address, or `None` for a new location.
         before: Option<Location>,
+    },
+    /// The rollout was ended or finished.
+    RolloutRemoved {
+        rollout: RolloutId,
+        document: RolloutDocument,
+    },
+    RolloutSet {
+        rollout: RolloutId,
+        document: RolloutDocument,
+        /// The earlier calendar, or `None` for a new rollout.
+        before: Option<RolloutDocument>,
     },
     Unassigned {
         from: EntryOwner,
@@ -66,6 +77,26 @@ pub enum StateDifference {
     },
 }
 
+impl StateDifference {
+    /// Returns the rollout that an entry has left without a new assignment, because the rollout was
+    /// finished.
+    pub(super) fn finished_rollout(&self) -> Option<RolloutId> {
+        let Self::Assigned {
+            entry,
+            replaced: Some(replaced),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let finished = StateEntry {
+            terms: replaced.terms.without_rollout(),
+            ..replaced.clone()
+        };
+        replaced.terms.rollout().filter(|_| *entry == finished)
+    }
+}
+
 /// Returns the differences that lead from one state to another, in an order in which they can be
 /// made.
 ///
@@ -87,6 +118,27 @@ pub fn difference(
                 location: location.clone(),
                 url: document.url.clone(),
                 before: earlier.map(|document| document.url.clone()),
+            });
+        }
+    }
+    // Before the new rollouts: a package has at most one.
+    for (rollout, document) in after.rollouts() {
+        if let (Some(earlier), None) = (before.rollout(rollout)?, document) {
+            found.push(StateDifference::RolloutRemoved {
+                rollout,
+                document: earlier.clone(),
+            });
+        }
+    }
+    for (rollout, document) in after.rollouts() {
+        let earlier = before.rollout(rollout)?;
+        if let Some(document) = document
+            && earlier != Some(document)
+        {
+            found.push(StateDifference::RolloutSet {
+                rollout,
+                document: document.clone(),
+                before: earlier.cloned(),
             });
         }
     }
@@ -118,14 +170,55 @@ pub fn difference(
 /// So a commit of another machine is adopted: its differences are made in the head, with its
 /// entries as [`AdoptedEntries`](super::AdoptedEntries).
 pub fn changes_of(differences: &[StateDifference]) -> Vec<StateChange> {
-    differences.iter().map(change_of).collect()
+    let finished = differences.iter();
+    let finished = finished
+        .filter_map(StateDifference::finished_rollout)
+        .collect();
+    let differences = differences.iter();
+    differences
+        .flat_map(|it| {
+            first_change_of(it)
+                .into_iter()
+                .chain([change_of(it, &finished)])
+        })
+        .collect()
 }
 
-fn change_of(difference: &StateDifference) -> StateChange {
+/// Returns the change that goes before the change of a difference: an entry of a rollout is never
+/// replaced, so it is removed first.
+fn first_change_of(difference: &StateDifference) -> Option<StateChange> {
+    let StateDifference::Assigned {
+        to,
+        entry,
+        replaced,
+    } = difference
+    else {
+        return None;
+    };
+    let left = replaced.as_ref()?.terms.rollout()?;
+    let is_left = entry.terms.rollout() != Some(left) && difference.finished_rollout().is_none();
+    is_left.then(|| StateChange::Unassign {
+        from: to.clone(),
+        package: entry.package,
+    })
+}
+
+/// `finished` are the rollouts that some entry has left without a new assignment.
+fn change_of(difference: &StateDifference, finished: &BTreeSet<RolloutId>) -> StateChange {
+    if let Some(rollout) = difference.finished_rollout() {
+        return StateChange::FinishRollout { rollout };
+    }
     match difference.clone() {
         StateDifference::LocationSet { location, url, .. } => {
             StateChange::AddLocation { location, url }
         }
+        StateDifference::RolloutSet {
+            rollout, document, ..
+        } => StateChange::SetRollout { rollout, document },
+        StateDifference::RolloutRemoved { rollout, .. } if finished.contains(&rollout) => {
+            StateChange::FinishRollout { rollout }
+        }
+        StateDifference::RolloutRemoved { rollout, .. } => StateChange::EndRollout { rollout },
         StateDifference::Unassigned { from, entry } => StateChange::Unassign {
             from,
             package: entry.package,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use packcast_protocol::state::document::StateDocument;
 use packcast_protocol::state::{
     DeviceDocument, Document, DocumentText, GroupDocument, LeafName, LocationDocument,
+    RolloutDocument, RolloutId,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, Sha256Digest};
 
@@ -18,6 +19,9 @@ pub struct StatePart {
     groups: Leaves<GroupName, GroupDocument>,
     devices: Leaves<DeviceId, DeviceDocument>,
     locations: Leaves<LocationName, LocationDocument>,
+    rollouts: Leaves<RolloutId, RolloutDocument>,
+    /// The part has every rollout of the state.
+    has_all_rollouts: bool,
 }
 
 /// Documents by their owners. `None` if the state has no such leaf.
@@ -60,6 +64,7 @@ impl StatePart {
         let mut part = Self::default();
         let (mut groups, mut devices) = (DocumentReader::new(texts), DocumentReader::new(texts));
         let mut locations = DocumentReader::new(texts);
+        let mut rollouts = DocumentReader::new(texts);
         for (name, digest) in leaves {
             match &name {
                 LeafName::Group(group) => {
@@ -74,6 +79,10 @@ impl StatePart {
                     let document = locations.read(&name, digest)?;
                     part.locations.insert(location.clone(), document);
                 }
+                LeafName::Rollout(rollout) => {
+                    let document = rollouts.read(&name, digest)?;
+                    part.rollouts.insert(*rollout, document);
+                }
                 _ => return Err(StatePartError::NoDocument { name }),
             }
         }
@@ -85,6 +94,17 @@ impl StatePart {
         self.groups.extend(other.groups);
         self.devices.extend(other.devices);
         self.locations.extend(other.locations);
+        self.rollouts.extend(other.rollouts);
+        self.has_all_rollouts |= other.has_all_rollouts;
+    }
+
+    /// Marks the part as one that has every rollout of the state.
+    #[must_use]
+    pub fn with_all_rollouts(self) -> Self {
+        Self {
+            has_all_rollouts: true,
+            ..self
+        }
     }
 
     pub fn is_loaded(&self, name: &LeafName) -> bool {
@@ -92,6 +112,7 @@ impl StatePart {
             LeafName::Group(group) => self.groups.contains_key(group),
             LeafName::Device(device) => self.devices.contains_key(device),
             LeafName::Location(location) => self.locations.contains_key(location),
+            LeafName::Rollout(rollout) => self.rollouts.contains_key(rollout),
             _ => false,
         }
     }
@@ -141,7 +162,13 @@ impl StatePart {
         let locations = self.locations.iter();
         let locations =
             locations.map(|(name, it)| (LeafName::Location(name.clone()), digest(it.as_ref())));
-        groups.chain(devices).chain(locations).collect()
+        let rollouts = self.rollouts.iter();
+        let rollouts = rollouts.map(|(id, it)| (LeafName::Rollout(*id), digest(it.as_ref())));
+        groups
+            .chain(devices)
+            .chain(locations)
+            .chain(rollouts)
+            .collect()
     }
 
     /// Returns the text of a loaded leaf, or `None` if the leaf is not loaded or absent.
@@ -150,6 +177,7 @@ impl StatePart {
             LeafName::Group(group) => text(self.groups.get(group)),
             LeafName::Device(device) => text(self.devices.get(device)),
             LeafName::Location(location) => text(self.locations.get(location)),
+            LeafName::Rollout(rollout) => text(self.rollouts.get(rollout)),
             _ => None,
         }
     }
@@ -177,6 +205,29 @@ impl StatePart {
             name: LeafName::Location(location.clone()),
         })?;
         Ok(document.as_deref().map(|document| &**document))
+    }
+
+    /// Returns the document of a rollout, or `None` if the rollout does not exist.
+    pub fn rollout(&self, rollout: RolloutId) -> Result<Option<&RolloutDocument>, NotLoaded> {
+        let document = self.rollouts.get(&rollout).ok_or(NotLoaded {
+            name: LeafName::Rollout(rollout),
+        })?;
+        Ok(document.as_deref().map(|document| &**document))
+    }
+
+    /// Returns the loaded rollouts in the order of their ids.
+    pub fn rollouts(&self) -> impl Iterator<Item = (RolloutId, Option<&RolloutDocument>)> {
+        let rollouts = self.rollouts.iter();
+        rollouts.map(|(id, document)| (*id, document.as_deref().map(|document| &**document)))
+    }
+
+    /// Returns every rollout of the state, or `None` if some may not be loaded.
+    pub(super) fn all_rollouts(
+        &self,
+    ) -> Option<impl Iterator<Item = (RolloutId, &RolloutDocument)>> {
+        let rollouts = self.rollouts();
+        let existing = rollouts.filter_map(|(id, document)| Some((id, document?)));
+        self.has_all_rollouts.then_some(existing)
     }
 
     /// Returns the loaded groups in the order of their names.
@@ -236,6 +287,10 @@ impl StatePart {
         document: Option<LocationDocument>,
     ) {
         self.locations.insert(location, document.map(share));
+    }
+
+    pub(super) fn set_rollout(&mut self, rollout: RolloutId, document: Option<RolloutDocument>) {
+        self.rollouts.insert(rollout, document.map(share));
     }
 }
 

@@ -269,6 +269,7 @@ pub fn project_group(
             seq: same.map_or(order, |same| same.seq.min(order)),
             force: entry.force,
             mandate: Some(entry.seq),
+            rollout: entry.terms.rollout(),
             // The number of a commit is the time at which it was signed, or shortly after it.
             assigned_at: UnixTime(entry.seq),
         }

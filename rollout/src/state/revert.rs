@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::{Entries, GroupDocument, RolloutId, StateEntry};
 use packcast_protocol::{DeviceId, GroupName};
 
 use super::change::{EntryOwner, NewAssignment, StateChange};
@@ -28,6 +28,9 @@ pub struct Reverted {
     /// Devices that the earlier state had in groups which were deleted since, and that do not
     /// return to the groups of these names.
     pub left_out: BTreeMap<GroupName, BTreeSet<DeviceId>>,
+    /// Rollouts of the earlier state that were ended or finished since, and do not begin again. The
+    /// packages of their entries stay as they are.
+    pub ended_rollouts: BTreeSet<RolloutId>,
 }
 
 /// Returns the changes that revert a state to an earlier one.
@@ -39,6 +42,9 @@ pub struct Reverted {
 /// A group that was deleted since is created again, without its devices unless
 /// [`RevertOptions::members`] is set. If it was deleted and created again, its packages and
 /// settings are restored in the present group.
+///
+/// A rollout that has begun since is ended. A rollout that was ended or finished since does not begin
+/// again: the packages of its entries stay as they are.
 pub fn revert(
     current: &StatePart,
     earlier: &StatePart,
@@ -63,9 +69,10 @@ pub fn revert(
             _ => {}
         }
     }
+    revert_rollouts(current, earlier, &mut reverted)?;
     for (group, document) in earlier.groups() {
         let now = current.group(group)?;
-        revert_group(group, now, document, options, &mut reverted.changes);
+        revert_group(group, now, document, options, &mut reverted);
     }
     revert_members(current, earlier, options, &mut reverted)?;
     for (device, document) in earlier.devices() {
@@ -74,10 +81,36 @@ pub fn revert(
         let owner = EntryOwner::Device(device.clone());
         let now = now.map_or(&none, |document| &document.packages);
         let then = document.map_or(&none, |document| &document.packages);
-        revert_entries(&owner, now, then, options, &mut reverted.changes);
+        revert_entries(&owner, now, then, options, &mut reverted);
     }
     reverted.changes.extend(removed_locations);
     Ok(reverted)
+}
+
+/// Ends the rollouts that have begun since, and restores the times of the others.
+///
+/// A rollout that was removed since stays removed, because an id is never used again.
+fn revert_rollouts(
+    current: &StatePart,
+    earlier: &StatePart,
+    reverted: &mut Reverted,
+) -> Result<(), NotLoaded> {
+    for (rollout, document) in earlier.rollouts() {
+        match (current.rollout(rollout)?, document) {
+            (Some(now), Some(then)) if now != then => {
+                reverted.changes.push(StateChange::SetRollout {
+                    rollout,
+                    document: then.clone(),
+                });
+            }
+            (Some(_), None) => reverted.changes.push(StateChange::EndRollout { rollout }),
+            (None, Some(_)) => {
+                reverted.ended_rollouts.insert(rollout);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn revert_group(
@@ -85,8 +118,9 @@ fn revert_group(
     current: Option<&GroupDocument>,
     earlier: Option<&GroupDocument>,
     options: RevertOptions,
-    changes: &mut Vec<StateChange>,
+    reverted: &mut Reverted,
 ) {
+    let changes = &mut reverted.changes;
     let nothing = GroupDocument::empty(0, 0);
     if !group.is_all() {
         let group = group.clone();
@@ -99,7 +133,8 @@ fn revert_group(
     let (current, earlier) = (current.unwrap_or(&nothing), earlier.unwrap_or(&nothing));
     let owner = EntryOwner::Group(group.clone());
     let (now, then) = (&current.packages, &earlier.packages);
-    revert_entries(&owner, now, then, options, changes);
+    revert_entries(&owner, now, then, options, reverted);
+    let changes = &mut reverted.changes;
     if current.prefer != earlier.prefer {
         changes.push(StateChange::Prefer {
             group: group.clone(),
@@ -119,8 +154,13 @@ fn revert_entries(
     current: &Entries,
     earlier: &Entries,
     options: RevertOptions,
-    changes: &mut Vec<StateChange>,
+    reverted: &mut Reverted,
 ) {
+    let Reverted {
+        changes,
+        ended_rollouts,
+        ..
+    } = reverted;
     for entry in current.as_slice() {
         if earlier.of(entry.package).is_none() {
             changes.push(StateChange::Unassign {
@@ -130,12 +170,24 @@ fn revert_entries(
         }
     }
     for entry in earlier.as_slice() {
+        let rollout = entry.terms.rollout();
+        // Without its rollout, the entry would let every device begin at once.
+        if rollout.is_some_and(|rollout| ended_rollouts.contains(&rollout)) {
+            continue;
+        }
         let now = current.of(entry.package);
         if !now.is_some_and(|now| is_restored(now, entry, options)) {
             let assignment = NewAssignment {
                 force: entry.force && options.force,
                 ..NewAssignment::of(entry)
             };
+            let present = now.and_then(|now| now.terms.rollout());
+            if present.is_some() && present != rollout {
+                changes.push(StateChange::Unassign {
+                    from: owner.clone(),
+                    package: entry.package,
+                });
+            }
             let to = owner.clone();
             changes.push(StateChange::Assign { to, assignment });
         }

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use packcast_protocol::state::document::{RolloutGroups, WaveDevices, Waves};
 use packcast_protocol::state::{
-    DocumentText, Entries, LeafChange, LeafName, NodeHash, PartialTree, Terms,
+    DocumentText, Entries, LeafChange, LeafName, NodeHash, PartialTree, RolloutDocument, RolloutId,
+    RolloutSeed, Terms, Wave,
 };
-use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest};
+use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest, UnixTime};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -16,6 +18,7 @@ use crate::record::tests::id;
 const GROUPS: [&str; 3] = ["all", "lab", "office"];
 const HOSTS: [&str; 3] = ["web01", "web02", "web03"];
 const LOCATIONS: [&str; 2] = ["cdn", "mirror"];
+const ROLLOUTS: [u8; 3] = [0, 1, 2];
 
 pub(super) fn group(name: &str) -> GroupName {
     name.parse().unwrap()
@@ -87,14 +90,92 @@ pub(super) fn add_location(name: &str, url: &str) -> StateChange {
     }
 }
 
+/// Returns the id of a rollout.
+pub(super) const fn rollout_id(n: u8) -> RolloutId {
+    RolloutId::from_bytes([n; 16])
+}
+
+/// Returns a rollout of a package to some groups with a pilot wave and a wave of all devices.
+pub(super) fn rollout(n: u32, groups: &[&str], from: [Option<u64>; 2]) -> RolloutDocument {
+    let names = |names: &[&str]| {
+        let names = names.iter().map(|name| group(name));
+        RolloutGroups::new(names.collect()).unwrap()
+    };
+    let [pilot, all] = from.map(|from| from.map(UnixTime));
+    let waves = vec![
+        Wave {
+            devices: WaveDevices::Groups(names(&["office"])),
+            from: pilot,
+        },
+        Wave {
+            devices: WaveDevices::UpTo(10_000),
+            from: all,
+        },
+    ];
+    let seed = RolloutSeed::from_bytes([7; 16]);
+    let assignment = assignment(n);
+    RolloutDocument::new(
+        assignment.package,
+        assignment.manifest,
+        names(groups),
+        seed,
+        Waves::new(waves).unwrap(),
+    )
+}
+
+pub(super) fn set_rollout(id: u8, document: RolloutDocument) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::SetRollout { rollout, document }
+}
+
+/// Assigns a package to a group by a rollout.
+pub(super) fn assign_by(id: u8, name: &str, n: u32) -> StateChange {
+    let plain = assignment(n);
+    let terms = plain.terms.with_rollout(rollout_id(id)).unwrap();
+    let to = of_group(name);
+    let assignment = NewAssignment { terms, ..plain };
+    StateChange::Assign { to, assignment }
+}
+
+/// Returns the changes that start a rollout.
+pub(super) fn start(id: u8, n: u32, groups: &[&str], from: [Option<u64>; 2]) -> Vec<StateChange> {
+    let set = set_rollout(id, rollout(n, groups, from));
+    let assigned = groups.iter().map(|name| assign_by(id, name, n));
+    [set].into_iter().chain(assigned).collect()
+}
+
+pub(super) const fn end(id: u8) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::EndRollout { rollout }
+}
+
+pub(super) const fn finish(id: u8) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::FinishRollout { rollout }
+}
+
+pub(super) fn open_wave(id: u8, wave: u8, from: u64) -> StateChange {
+    StateChange::OpenWave {
+        rollout: rollout_id(id),
+        wave: wave.try_into().unwrap(),
+        from: UnixTime(from),
+    }
+}
+
 /// Returns a state without leaves, in which the leaves of these tests are loaded.
 pub(super) fn empty() -> StatePart {
     let groups = GROUPS.map(|name| LeafName::Group(group(name)));
     let devices = HOSTS.map(|host| LeafName::Device(device(host)));
     let locations = LOCATIONS.map(|name| LeafName::Location(name.parse().unwrap()));
-    let names = groups.into_iter().chain(devices).chain(locations);
+    let rollouts = ROLLOUTS.map(|id| LeafName::Rollout(rollout_id(id)));
+    let names = groups
+        .into_iter()
+        .chain(devices)
+        .chain(locations)
+        .chain(rollouts);
     let leaves = names.map(|name| (name, None));
-    StatePart::read(leaves, &BTreeMap::new()).unwrap()
+    let part = StatePart::read(leaves, &BTreeMap::new()).unwrap();
+    part.with_all_rollouts()
 }
 
 /// Makes changes that succeed.
@@ -154,6 +235,7 @@ pub(super) struct Meaning {
     pub(super) members: BTreeSet<(DeviceId, GroupName)>,
     pub(super) direct: BTreeMap<DeviceId, Vec<NewAssignment>>,
     pub(super) locations: BTreeMap<LocationName, String>,
+    pub(super) rollouts: BTreeMap<RolloutId, RolloutDocument>,
 }
 
 impl Meaning {
@@ -188,6 +270,10 @@ impl Meaning {
             members: members.collect(),
             direct: direct.collect(),
             locations: locations.collect(),
+            rollouts: state
+                .rollouts()
+                .filter_map(|(id, document)| Some((id, document?.clone())))
+                .collect(),
         }
     }
 
@@ -248,6 +334,31 @@ fn any_pacing() -> impl Strategy<Value = PacingChange> {
 
 pub(super) fn any_package() -> impl Strategy<Value = PackageId> {
     (0_u32..3).prop_map(id)
+}
+
+/// Returns changes of the small state, with rollouts. Some of them fail.
+///
+/// Each package has one rollout, which may be started several times with other times.
+pub(super) fn any_changes_with_rollouts(most: usize) -> impl Strategy<Value = Vec<StateChange>> {
+    const ROLLED_OUT: [&[&str]; 3] = [&["lab"], &["lab", "office"], &["all", "office"]];
+    let from = || proptest::option::of(1_u64..5);
+    let started = (0_u8..3, from()).prop_map(|(id, from)| {
+        let groups = ROLLED_OUT[usize::from(id)];
+        start(id, id.into(), groups, [from, None])
+    });
+    let single = prop_oneof![
+        (0_u8..3, 1_u8..4, 1_u64..9).prop_map(|(id, wave, from)| open_wave(id, wave, from)),
+        (0_u8..3).prop_map(end),
+        (0_u8..3).prop_map(finish),
+        (0_u8..3, select(&GROUPS[..])).prop_map(|(id, name)| assign_by(id, name, id.into())),
+    ];
+    let changes = prop_oneof![
+        3 => any_changes(3),
+        2 => started,
+        2 => single.prop_map(|change| vec![change]),
+    ];
+    let changes = proptest::collection::vec(changes, 0..=most);
+    changes.prop_map(|changes| changes.into_iter().flatten().collect())
 }
 
 /// Returns changes of the small state. Some of them fail.

@@ -18,7 +18,7 @@ use crate::state::partial::{Lookup, PartialTree};
 ///
 /// A target has at most as many. The limit holds also for a publisher that makes more of them:
 /// otherwise the paths to their documents could fill the place of all other paths.
-pub(super) const MAX_HELD_ROLLOUTS: usize = 64;
+pub const MAX_HELD_ROLLOUTS: usize = 64;
 
 /// The documents of one commit that concern a device, as far as the device holds them.
 #[derive(Debug, Default)]

@@ -320,7 +320,7 @@ impl WholeState<'_> {
                 continue;
             }
             let checked = check_entry(entry, announced, facts);
-            let checked = checked.and_then(|()| self.check_rollout(&mandate.assignee, entry));
+            let checked = checked.and_then(|()| self.check_rollout(entry));
             match checked {
                 Ok(()) => {
                     permitted = true;
@@ -347,13 +347,17 @@ impl WholeState<'_> {
     }
 
     /// Checks that the calendar of an entry's rollout lets the device begin.
-    fn check_rollout(&self, assignee: &Assignee, entry: &StateEntry) -> Result<(), Waiting> {
-        let rollout = entry.terms.rollout();
-        rollout.map_or(Ok(()), |rollout| {
-            let groups = self.groups();
-            self.rollouts
-                .check(rollout, assignee, entry, self.device, &groups)
-        })
+    fn check_rollout(&self, entry: &StateEntry) -> Result<(), Waiting> {
+        let Some(rollout) = entry.terms.rollout() else {
+            return Ok(());
+        };
+        // By the present names of the groups: a mandate may have another one.
+        let owners = self.groups.iter().filter_map(|(group, document)| {
+            let is_owner = document.packages.of(entry.package) == Some(entry);
+            is_owner.then_some(group)
+        });
+        self.rollouts
+            .check(rollout, entry, owners, self.device, &self.groups())
     }
 
     /// Returns all mandates for a package in this state.

@@ -4,10 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
-    Meaning, add_location, any_changes, applied, assign, assignment, create, delete, device,
-    devices, empty, group, join, leave, of_device, of_group, reloaded, root, unassign,
+    Meaning, add_location, any_changes, any_changes_with_rollouts, applied, assign, assignment,
+    create, delete, device, devices, empty, group, join, leave, of_device, of_group, reloaded,
+    root, unassign,
 };
-use crate::state::{AdoptedRemovals, needed};
+use crate::state::{AdoptedRemovals, needed, needs_all_rollouts};
 
 fn plan(before: &StatePart, changes: &[StateChange], number: u64) -> PlannedState {
     apply(before, changes, number, &AdoptedEntries::default()).unwrap()
@@ -370,8 +371,8 @@ fn a_removed_location_does_not_come_back_with_an_earlier_address() {
 proptest! {
     #[test]
     fn one_call_and_many_calls_make_the_same_state(
-        setup in any_changes(8),
-        changes in any_changes(8),
+        setup in any_changes_with_rollouts(8),
+        changes in any_changes_with_rollouts(6),
     ) {
         let none = AdoptedEntries::default();
         let before = crate::state::samples::after_commits(&empty(), &setup, 1);
@@ -396,10 +397,21 @@ proptest! {
     }
 
     #[test]
-    fn needed_leaves_are_enough(setup in any_changes(8), changes in any_changes(4)) {
+    fn needed_leaves_are_enough(
+        setup in any_changes_with_rollouts(8),
+        changes in any_changes_with_rollouts(3),
+    ) {
         let none = AdoptedEntries::default();
         let before = crate::state::samples::after_commits(&empty(), &setup, 1);
-        let part = reloaded(&before, needed(&changes, &StatePart::default()));
+        let mut part = StatePart::default();
+        if needs_all_rollouts(&changes) {
+            let names = before.leaves().into_keys();
+            let rollouts = names.filter(|name| matches!(name, LeafName::Rollout(_)));
+            part = reloaded(&before, rollouts).with_all_rollouts();
+        }
+        for _ in 0..2 {
+            part.extend(reloaded(&before, needed(&changes, &part)));
+        }
         prop_assert!(needed(&changes, &part).is_empty());
         let (whole, of_part) = (apply(&before, &changes, 50, &none), apply(&part, &changes, 50, &none));
         match (whole, of_part) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use packcast_protocol::state::StateEntry;
+use packcast_protocol::state::{RolloutDocument, StateEntry, Wave, WaveNumber};
 use packcast_protocol::{DeviceId, PackageId};
 
 use super::StateDifference;
@@ -38,6 +38,27 @@ impl StateDifference {
             } => format!("location {location}: address changed from {before} to {url}"),
             Self::LocationRemoved { location, url } => {
                 format!("location {location}: removed, address {url}")
+            }
+            Self::RolloutSet {
+                rollout,
+                document,
+                before,
+            } => {
+                let package = names.package(document.package);
+                let change = match before {
+                    None => "started for",
+                    Some(_) => "other times for",
+                };
+                let waves = calendar(document);
+                format!("rollout {rollout}: {change} {package}, {waves}")
+            }
+            Self::RolloutRemoved { rollout, document } => {
+                let package = names.package(document.package);
+                format!("rollout {rollout}: removed, of {package}")
+            }
+            Self::Assigned { to, entry, .. } if self.finished_rollout().is_some() => {
+                let package = names.package(entry.package);
+                format!("{}: {package} leaves its rollout", owner(to, names))
             }
             Self::Unassigned { from, entry } => {
                 let package = names.package(entry.package);
@@ -76,6 +97,16 @@ impl StateDifference {
             }
         }
     }
+}
+
+/// Writes the times of the waves, such as `wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 closed`.
+fn calendar(rollout: &RolloutDocument) -> String {
+    let wave = |(number, wave): (WaveNumber, &Wave)| match wave.from {
+        Some(from) => format!("wave {number} opens {}", from.utc()),
+        None => format!("wave {number} closed"),
+    };
+    let waves: Vec<String> = rollout.waves.numbered().map(wave).collect();
+    waves.join(", ")
 }
 
 fn owner(owner: &EntryOwner, names: &impl StateNames) -> String {

@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
-    Meaning, add_location, after_commits, any_changes, applied, assign, assignment, create, delete,
-    device, empty, group, join, leave, of_device, of_group, unassign,
+    Meaning, add_location, after_commits, any_changes_with_rollouts, applied, assign, assignment,
+    create, delete, device, empty, end, finish, group, join, leave, of_device, of_group, open_wave,
+    start, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -114,6 +115,39 @@ fn lines_of_each_difference() {
 }
 
 #[test]
+fn lines_of_rollouts() {
+    let setup = [create("lab"), create("office"), assign(of_group("lab"), 1)];
+    let before = applied(&empty(), &setup, 10);
+    let changes = start(1, 1, &["lab", "office"], [Some(1_795_000_000), None]);
+    let started = applied(&before, &changes, 20);
+    let promoted = applied(&started, &[open_wave(1, 2, 1_795_086_400)], 30);
+    let finished = applied(&promoted, &[finish(1)], 40);
+    let ended = applied(&promoted, &[end(1)], 40);
+    insta::assert_snapshot!(lines(&before, &started), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: started for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 closed
+    group lab: assigned tool@1 again (rollout)
+    group office: assigned tool@1 (rollout)
+    ");
+    insta::assert_snapshot!(lines(&started, &promoted), @"rollout aeaqcaibaeaqcaibaeaqcaibae: other times for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 opens 2026-11-19 11:06:40 UTC");
+    insta::assert_snapshot!(lines(&promoted, &finished), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1
+    group lab: tool@1 leaves its rollout
+    group office: tool@1 leaves its rollout
+    ");
+    insta::assert_snapshot!(lines(&promoted, &ended), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1
+    group lab: unassigned tool@1
+    group office: unassigned tool@1
+    ");
+    // The differences of a finished rollout keep the mandates in another state, too.
+    let differences = difference(&promoted, &finished).unwrap();
+    let made = applied(&started, &changes_of(&differences), 50);
+    let lab = made.group(&group("lab")).unwrap().unwrap();
+    let entry = &lab.packages.as_slice()[0];
+    assert_eq!((entry.seq, entry.terms.rollout()), (20, None));
+}
+
+#[test]
 fn a_group_that_was_created_again_is_a_new_group() {
     let setup = [
         create("lab"),
@@ -206,8 +240,8 @@ fn a_commit_of_another_machine_is_adopted_with_its_seq() {
 proptest! {
     #[test]
     fn differences_lead_from_any_state_to_any_other(
-        first in any_changes(10),
-        second in any_changes(10),
+        first in any_changes_with_rollouts(8),
+        second in any_changes_with_rollouts(8),
     ) {
         let one = after_commits(&empty(), &first, 1);
         let descendant = after_commits(&one, &second, 20);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::samples::{
     Meaning, after_commits, any_changes, applied, assign, assignment, create, delete, devices,
-    empty, group, join, leave, of_group, unassign,
+    empty, end, finish, group, join, leave, of_group, open_wave, rollout_id, start, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -70,6 +70,33 @@ fn devices_of_a_deleted_group_return_only_with_the_option() {
     let join_lab = join("lab", &["web01"]);
     assert_eq!(of_again.changes, [leave_lab, leave_office, join_lab]);
     assert!(of_again.left_out.is_empty());
+}
+
+#[test]
+fn a_rollout_that_was_removed_since_does_not_begin_again() {
+    let created = applied(&empty(), &[create("lab")], 10);
+    let earlier = applied(&created, &start(1, 1, &["lab"], [Some(100), None]), 20);
+    for change in [end(1), finish(1)] {
+        let current = applied(&earlier, &[change], 30);
+        let back = revert(&current, &earlier, WHOLE).unwrap();
+        assert_eq!(back.changes, []);
+        assert_eq!(back.ended_rollouts, [rollout_id(1)].into());
+    }
+    // A rollout of both states gets its earlier times, and a later one ends.
+    let opened = applied(&earlier, &[open_wave(1, 2, 150)], 30);
+    assert_eq!(reverted(&opened, &earlier, WHOLE), earlier);
+    let plain = applied(&created, &[assign(of_group("lab"), 1)], 15);
+    let later = applied(&plain, &start(1, 1, &["lab"], [None, None]), 30);
+    let back = reverted(&later, &plain, WHOLE);
+    assert_eq!(Meaning::of(&back), Meaning::of(&plain));
+    let left = [unassign(of_group("lab"), 1), assign(of_group("lab"), 1)];
+    let replaced = applied(&earlier, &left, 30);
+    let back = reverted(&replaced, &earlier, WHOLE);
+    assert_eq!(Meaning::of(&back), Meaning::of(&earlier));
+    assert_eq!(
+        reverted(&earlier, &replaced, WHOLE),
+        applied(&earlier, &left, 90)
+    );
 }
 
 proptest! {

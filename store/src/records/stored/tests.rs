@@ -69,6 +69,7 @@ fn group_state() -> GroupState {
         seq: 2,
         force: false,
         mandate: Some(AT.0),
+        rollout: None,
         assigned_at: AT,
     };
     GroupState {

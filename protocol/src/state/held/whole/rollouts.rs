@@ -5,7 +5,6 @@ use std::mem;
 
 use super::super::survey::Survey;
 use super::Waiting;
-use crate::assignee::Assignee;
 use crate::causes::with_causes;
 use crate::device::{AgentId, DeviceId};
 use crate::group::GroupName;
@@ -44,25 +43,26 @@ impl HeldRollouts {
         }
     }
 
-    /// Checks that an entry which names a rollout lets the device begin.
+    /// Checks that an entry which names a rollout lets the device begin. `owners` are the groups whose
+    /// document has the entry, and `groups` all groups of the device.
     ///
     /// The document must be for this entry: otherwise the owner of the records could choose among the
     /// calendars of several rollouts.
     ///
     /// # Errors
     /// The error is the reason to wait.
-    pub(super) fn check(
+    pub(super) fn check<'a>(
         &self,
         rollout: RolloutId,
-        assignee: &Assignee,
         entry: &StateEntry,
+        mut owners: impl Iterator<Item = &'a GroupName>,
         device: &AgentId,
         groups: &BTreeSet<GroupName>,
     ) -> Result<(), Waiting> {
         let document = self.document(rollout)?;
         let is_for_entry = document.package == entry.package
             && document.manifest == entry.manifest
-            && matches!(assignee, Assignee::Group(group) if document.groups.as_set().contains(group));
+            && owners.any(|group| document.groups.as_set().contains(group));
         let wave = document.wave_of(&DeviceId::Agent(device.clone()), groups);
         let Some(wave) = wave.filter(|_| is_for_entry) else {
             let number = self.number;

@@ -20,7 +20,7 @@ const ROLLOUT: RolloutId = RolloutId::from_bytes([1; 16]);
 
 fn named(names: &[&str]) -> RolloutGroups {
     let names = names.iter().map(|name| group(name));
-    RolloutGroups::new(names.collect()).unwrap()
+    RolloutGroups::new(names.collect()).expect("a few groups")
 }
 
 /// Returns a rollout of the package `WIPE` to the group `lab`: a pilot group, then half of the
@@ -42,7 +42,7 @@ fn rollout(from: [Option<u64>; 3]) -> RolloutDocument {
         manifest.manifest,
         named(&["lab"]),
         seed(false),
-        Waves::new(waves).unwrap(),
+        Waves::new(waves).expect("the waves are in order"),
     )
 }
 
@@ -51,18 +51,23 @@ fn seed(in_first_half: bool) -> RolloutSeed {
     let own = DeviceId::Agent(device(1));
     let seeds = (0..=u8::MAX).map(|n| RolloutSeed::from_bytes([n; 16]));
     let mut seeds = seeds.filter(|seed| (Slot::of(*seed, &own).get() < 5_000) == in_first_half);
-    seeds.next().unwrap()
+    seeds.next().expect("half of the seeds")
 }
 
-fn in_rollout(entry: StateEntry) -> StateEntry {
-    let terms = entry.terms.with_rollout(ROLLOUT).unwrap();
-    StateEntry { terms, ..entry }
+/// Returns an entry of the rollout for the package `WIPE`.
+fn in_rollout(seq: u64) -> StateEntry {
+    let plain = entry(WIPE, seq);
+    let terms = plain.terms.with_rollout(ROLLOUT);
+    StateEntry {
+        terms: terms.expect("the terms fit"),
+        ..plain
+    }
 }
 
 /// Returns content in which device 1 is in these groups, and its group `lab` has the rollout.
 /// Another package is assigned plainly.
 fn with_rollout(groups: &[&str], document: RolloutDocument) -> Content {
-    let entries = [in_rollout(entry(WIPE, NOW.0)), entry(OTHER, NOW.0)];
+    let entries = [in_rollout(NOW.0), entry(OTHER, NOW.0)];
     let mut content = content()
         .with_group("pilot", &[])
         .with_group("lab", &entries)
@@ -82,7 +87,7 @@ fn holding(content: Content) -> (VerifiedState, TestCommit) {
 /// Checks that only the package of the rollout waits, and returns the reason.
 fn waits(state: &VerifiedState, clock: UnixTime) -> Waiting {
     assert!(begin(state, OTHER, clock).is_ok());
-    begin(state, WIPE, clock).unwrap_err()
+    begin(state, WIPE, clock).expect_err("the package waits")
 }
 
 #[test]
@@ -218,7 +223,7 @@ fn a_calendar_for_another_assignment_does_not_count() {
         assert_eq!(waiting.word(), WaitWord::NoRollout);
     }
     // An entry of the device itself belongs to no rollout.
-    let own = [in_rollout(entry(WIPE, NOW.0 + 1))];
+    let own = [in_rollout(NOW.0 + 1)];
     let content = with_rollout(&["lab"], open()).with_own(&own);
     let content = content.with_group("lab", &[entry(OTHER, NOW.0)]);
     let (state, _) = holding(content);
