@@ -1,5 +1,7 @@
 //! The signed state in the replies to Packcast agents that follow it.
 
+mod rollouts;
+
 use std::collections::BTreeSet;
 
 use http::StatusCode;
