@@ -83,6 +83,7 @@ impl Invocation {
             "delete" => "list".to_owned(),
             "group add" | "group remove" => format!("group show {} --devices", group?),
             "group prefer" | "group pacing" => format!("group show {}", group?),
+            "group rename" => format!("group show {}", word("to")?),
             "group delete" => "group list".to_owned(),
             "location add" => format!("location check {}", word("name")?),
             "location remove" => "location list".to_owned(),
@@ -139,6 +140,7 @@ mod tests {
             "group remove lab --device web01",
             "group prefer lab --none",
             "group pacing lab --strict",
+            "group rename lab laboratory",
             "group delete lab",
             "location add cdn cdn.example.net",
             "location remove cdn",
@@ -181,6 +183,8 @@ mod tests {
             group show lab
         group pacing lab --strict
             group show lab
+        group rename lab laboratory
+            group show laboratory
         group delete lab
             group list
         location add cdn cdn.example.net

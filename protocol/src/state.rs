@@ -22,7 +22,7 @@ pub mod trie;
 
 pub use commit::{Commit, CommitFields, CommitId, SignedCommit, VerifiedCommit};
 pub use document::{
-    AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
+    AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument, GroupOrigin,
     LocationDocument, StateEntry, Terms,
 };
 pub use exchange::{DigestPrefix, HeldState, StateReply, StateText};

@@ -2,6 +2,7 @@
 
 mod members;
 mod pacing;
+mod rename;
 mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use self::members::{MembersChanged, add, remove};
 pub use self::pacing::{GroupPacing, pace};
+pub use self::rename::{GroupRenamed, rename};
 pub use self::show::{GroupDetails, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;

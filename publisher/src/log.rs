@@ -284,10 +284,7 @@ impl LogFilter {
 
     fn matches(&self, change: &StateDifference) -> bool {
         self.package.is_none_or(|it| package(change) == Some(it))
-            && self
-                .group
-                .as_ref()
-                .is_none_or(|it| group(change) == Some(it))
+            && self.group.as_ref().is_none_or(|it| is_of_group(change, it))
             && self
                 .device
                 .as_ref()
@@ -301,6 +298,13 @@ fn package(change: &StateDifference) -> Option<PackageId> {
             Some(entry.package)
         }
         _ => None,
+    }
+}
+
+fn is_of_group(change: &StateDifference, name: &GroupName) -> bool {
+    match change {
+        StateDifference::GroupRenamed { group, to } => name == group || name == to,
+        change => group(change) == Some(name),
     }
 }
 

@@ -2,6 +2,7 @@
 //! once, on an embedded engine.
 
 mod packages;
+mod renames;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +16,7 @@ use packcast_protocol::{
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange, StatePart};
 use packcast_rollout::unassign::Unassigned;
-use packcast_rollout::{LocationRecord, PackageRecord};
+use packcast_rollout::{GroupState, LocationRecord, PackageRecord};
 use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 

@@ -1,6 +1,9 @@
 //! The state of a group, as the records have it.
 
-use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
+use packcast_protocol::state::{GroupOrigin, Mandate};
+use packcast_protocol::{
+    Assignee, GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::pacing::PacingOverride;
@@ -22,9 +25,13 @@ pub struct GroupState {
     #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
     pub pace: PacingOverride,
     pub created_at: UnixTime,
-    /// Number of the commit that created the group. `None` if the state follows from no commit.
+    /// Number of the commit that created the group, or gave it its present name. `None` if the
+    /// state follows from no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<u64>,
+    /// First name of a group that was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<GroupOrigin>,
     /// Digest of the group's document in the tree from which the state follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Sha256Digest>,
@@ -46,6 +53,9 @@ pub struct GroupAssignment {
     /// package. `None` if the assignment follows from no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// Name of the group when the package was assigned. `None` if the group still has this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<GroupName>,
     pub assigned_at: UnixTime,
 }
 
@@ -60,6 +70,7 @@ impl GroupState {
             pace: PacingOverride::default(),
             created_at: now,
             created: None,
+            origin: None,
             document: None,
         }
     }
@@ -68,6 +79,30 @@ impl GroupState {
         self.position(package)
             .ok()
             .map(|index| &self.assignments[index])
+    }
+
+    /// Returns the origin of the group. `None` if the state follows from no commit.
+    pub fn origin(&self) -> Option<GroupOrigin> {
+        let created = self.created?;
+        let present = || GroupOrigin {
+            name: self.group.clone(),
+            created,
+        };
+        Some(self.origin.clone().unwrap_or_else(present))
+    }
+
+    /// Returns the mandate that an assignment gives to the devices of the group. `None` if the
+    /// assignment follows from no commit.
+    pub fn mandate(&self, assignment: &GroupAssignment) -> Option<Mandate> {
+        Some(Mandate {
+            assignee: Assignee::Group(self.assignee(assignment).clone()),
+            seq: assignment.mandate?,
+        })
+    }
+
+    /// Returns the name that the group had when the package was assigned.
+    pub fn assignee<'a>(&'a self, assignment: &'a GroupAssignment) -> &'a GroupName {
+        assignment.assignee.as_ref().unwrap_or(&self.group)
     }
 
     fn position(&self, package: PackageId) -> Result<usize, usize> {
@@ -108,6 +143,7 @@ pub(crate) mod tests {
                 seq: next.revision,
                 force,
                 mandate: None,
+                assignee: None,
                 assigned_at: NOW,
             };
             let index = next.position(package.id).unwrap_err();

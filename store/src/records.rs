@@ -54,8 +54,8 @@ pub use exclusion::{Blocked, Unblocked};
 pub use index::DeploymentState;
 pub use package::{ActivateError, PublishError};
 pub use projection::{
-    DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget, ProjectedDevice,
-    RecordedLeaves,
+    DeviceChanges, DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget,
+    ProjectedDevice, RecordedLeaves,
 };
 pub use removal::Removing;
 pub use report::Recorded;

@@ -176,7 +176,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "device unblock", &[second]);
     fields.run(&world, "device remove", &[third]);
     fields.run(&world, "group remove", &["lab", "--device", first]);
-    fields.run(&world, "group delete", &["lab", "--force"]);
+    fields.run(&world, "group rename", &["lab", "hall", "--force"]);
+    fields.run(&world, "group delete", &["hall", "--force"]);
     fields.run(&world, "location remove", &["mirror"]);
     fields.run(&world, "delete", &["audience@1"]);
     run_on_history_and_keys(&world, &mut fields);

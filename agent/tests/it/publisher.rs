@@ -77,6 +77,7 @@ impl Content {
             package: task.id,
             manifest: task.manifest_sha256,
             seq: task.attempt.into(),
+            assignee: None,
             force,
             terms: Terms::default(),
         });

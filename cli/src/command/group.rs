@@ -6,7 +6,7 @@ mod show;
 
 use clap::Subcommand;
 use packcast_protocol::{GroupName, LocationName};
-use packcast_publisher::group::{self, GroupDeleted, GroupSummary};
+use packcast_publisher::group::{self, GroupDeleted, GroupRenamed, GroupSummary};
 use packcast_publisher::{Failure, Target};
 
 use super::key_arg::KeyArg;
@@ -26,6 +26,7 @@ Examples:
   packcast group add lab --from lab.txt
   packcast group prefer lab --location site-berlin
   packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+  packcast group rename lab laboratory
   packcast assign vlc@3.0.21 --group lab")]
 pub(crate) enum Args {
     /// Create a group
@@ -97,6 +98,30 @@ Examples:
   packcast group pacing lab --strict
   packcast group pacing lab --reset")]
     Pacing(pacing::Args),
+    /// Give a group another name
+    ///
+    /// Devices stay in the group, and packages, pacing and preferred location stay as they are. No
+    /// device deploys a package again because of the new name. If the command is interrupted, run it
+    /// again.
+    ///
+    /// A package that was published with '--only-for-group' names the group in its signed manifest.
+    /// If such a package is assigned, the group is renamed only with '--force'.
+    #[command(after_help = "\
+Examples:
+  packcast group rename lab laboratory")]
+    Rename {
+        /// Present name of the group
+        group: GroupName,
+        /// New name: up to 48 lower-case letters, digits, '.', '_' and '-'
+        #[arg(value_name = "NEW-NAME")]
+        to: GroupName,
+        /// Rename the group although assigned packages are only for its present name: devices that
+        /// have not deployed them wait
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        key: KeyArg,
+    },
     /// Delete a group that has neither devices nor packages
     #[command(after_help = "\
 Examples:
@@ -130,6 +155,12 @@ impl Args {
                 ..
             } => prefer(&target, &group, location.as_ref(), &key, format).await,
             Self::Pacing(args) => args.run(&target, globals).await,
+            Self::Rename {
+                group,
+                to,
+                force,
+                key,
+            } => rename(&target, (&group, &to), force, &key, format).await,
             Self::Delete { group, force, key } => {
                 delete(&target, &group, force, &key, format).await
             }
@@ -203,6 +234,29 @@ fn row(group: &GroupSummary) -> [String; 4] {
         group.packages.to_string(),
         preferred.map_or_else(String::new, ToString::to_string),
     ]
+}
+
+async fn rename(
+    target: &Target,
+    (group, to): (&GroupName, &GroupName),
+    force: bool,
+    key: &KeyArg,
+    format: Format,
+) -> Result<(), Failure> {
+    let (signer, bar) = (key.signer(target), Bar::new());
+    let progress = bar.progress();
+    let work = Box::pin(group::rename(target, group, to, force, signer, &progress));
+    let renamed = until_interrupted("devices", work, &bar).await?;
+    output::result(format, &renamed, renamed_text);
+    Ok(())
+}
+
+fn renamed_text(renamed: &GroupRenamed) -> String {
+    output::fields([
+        ("renamed", renamed.group.to_string()),
+        ("new name", renamed.to.to_string()),
+        ("devices", renamed.devices.to_string()),
+    ])
 }
 
 async fn delete(
@@ -280,5 +334,16 @@ mod tests {
             commit: None,
         };
         assert_snapshot!(deleted_text(&deleted), @"deleted  lab");
+        let renamed = GroupRenamed {
+            group: lab(),
+            to: "laboratory".parse().unwrap(),
+            devices: 12,
+            commit: Some(1_795_000_000),
+        };
+        assert_snapshot!(renamed_text(&renamed), @"
+        renamed   lab
+        new name  laboratory
+        devices   12
+        ");
     }
 }

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 59] = [
+const TESTS: [(&str, fn()); 60] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -78,6 +78,7 @@ const TESTS: [(&str, fn()); 59] = [
     ("group show", group_show),
     ("group prefer", group_prefer),
     ("group pacing", group_pacing),
+    ("group rename", group_rename),
     ("group delete", group_delete),
     ("list", list),
     ("show", show),
@@ -1365,6 +1366,7 @@ fn group() {
       show    Show a group with its packages
       prefer  Set the location that a group's devices download from first
       pacing  Set the pacing of a group's OCS agents
+      rename  Give a group another name
       delete  Delete a group that has neither devices nor packages
       help    Print this message or the help of the given subcommand(s)
 
@@ -1380,6 +1382,7 @@ fn group() {
       packcast group add lab --from lab.txt
       packcast group prefer lab --location site-berlin
       packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+      packcast group rename lab laboratory
       packcast assign vlc@3.0.21 --group lab
     ");
 }
@@ -1626,6 +1629,49 @@ fn group_pacing() {
       packcast group pacing berlin --fragment-pause 2s --cycle-pause 5s
       packcast group pacing lab --strict
       packcast group pacing lab --reset
+    ");
+}
+
+#[test]
+fn group_rename() {
+    assert_snapshot!(help("group rename"), @"
+    Give a group another name
+
+    Devices stay in the group, and packages, pacing and preferred location stay as
+    they are. No device deploys a package again because of the new name. If the
+    command is interrupted, run it again.
+
+    A package that was published with '--only-for-group' names the group in its
+    signed manifest. If such a package is assigned, the group is renamed only with
+    '--force'.
+
+    Usage: packcast group rename [OPTIONS] <GROUP> <NEW-NAME>
+
+    Arguments:
+      <GROUP>
+              Present name of the group
+
+      <NEW-NAME>
+              New name: up to 48 lower-case letters, digits, '.', '_' and '-'
+
+    Options:
+          --force
+              Rename the group although assigned packages are only for its present
+              name: devices that have not deployed them wait
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group rename lab laboratory
     ");
 }
 

@@ -24,7 +24,7 @@ use crate::digest::Sha256Digest;
 pub use about::AboutDocument;
 pub use device::{DeviceDocument, DeviceGroups, DeviceGroupsError, MAX_DEVICE_GROUPS};
 pub use entry::{Entries, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, StateEntry};
-pub use group::GroupDocument;
+pub use group::{GroupDocument, GroupOrigin};
 pub use location::LocationDocument;
 pub use plain_text::{PlainText, PlainTextError};
 pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, Terms, VOCABULARY};

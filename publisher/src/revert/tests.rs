@@ -79,8 +79,8 @@ async fn one_commit_restores_the_state_and_its_records() {
     let plan = planned(&target, earlier, RevertOptions::default()).await;
     insta::assert_snapshot!(plan.lines.join("\n"), @"
     location cdn: address changed from b.example.net to a.example.net
-    group lab: assigned tool@1
     group office: deleted
+    group lab: assigned tool@1
     group lab: pc2 left
     group lab: pc1 joined
     device pc0: unassigned own@1

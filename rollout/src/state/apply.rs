@@ -1,6 +1,7 @@
 //! Applies changes to the documents of a state.
 
 mod devices;
+mod rename;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +40,7 @@ pub enum ChangeOutcome {
         /// The `seq` of the entry that this one replaces.
         replaced: Option<u64>,
     },
-    /// Devices joined or left a group, or were removed.
+    /// Devices joined or left a group, or were removed, or their group was renamed.
     Devices {
         changed: BTreeSet<DeviceId>,
         /// Devices that were in the group already, or not in it, or had no leaf.
@@ -151,6 +152,7 @@ impl StateEditor<'_> {
         let made = match change {
             StateChange::Join { group, devices } => return self.join(group, devices),
             StateChange::Leave { group, devices } => return self.leave(group, devices),
+            StateChange::RenameGroup { group, to } => return self.rename_group(group, to),
             StateChange::RemoveDevices { devices } => self.remove_devices(devices),
             StateChange::Assign { to, assignment } => self.assign(to, assignment),
             StateChange::Unassign { from, package } => self.unassign(from, *package),

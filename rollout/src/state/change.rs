@@ -40,6 +40,12 @@ pub enum StateChange {
     DeleteGroup {
         group: GroupName,
     },
+    /// Gives a group another name. Its devices stay members, and its assignments keep their
+    /// mandates, so that no device acts on one of them again.
+    RenameGroup {
+        group: GroupName,
+        to: GroupName,
+    },
     /// Sets the location that a group's devices try first, or removes this setting. A location that
     /// does not exist has no effect: locations are removed without a look at all groups.
     Prefer {
@@ -111,6 +117,7 @@ impl NewAssignment {
             package: self.package,
             manifest: self.manifest,
             seq,
+            assignee: None,
             force: self.force,
             terms: self.terms.clone(),
         }
@@ -150,6 +157,9 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             | StateChange::Pace { group, .. } => {
                 names.insert(LeafName::Group(group.clone()));
             }
+            StateChange::RenameGroup { group, to } => {
+                names.extend([group, to].map(|group| LeafName::Group(group.clone())));
+            }
             StateChange::AddLocation { location, .. }
             | StateChange::RemoveLocation { location } => {
                 names.insert(LeafName::Location(location.clone()));
@@ -176,4 +186,17 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
     }
     names.retain(|name| !loaded.is_loaded(name));
     names
+}
+
+/// Returns the groups whose members are to load, too, before [`apply`](super::apply) can decide.
+///
+/// [`StatePart::add_members`] adds them. They follow from the documents of all devices, because the
+/// records may hide a member.
+pub fn needed_members(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<GroupName> {
+    let renamed = changes.iter().filter_map(|change| match change {
+        StateChange::RenameGroup { group, .. } => Some(group),
+        _ => None,
+    });
+    let missing = renamed.filter(|group| !loaded.has_members_of(group));
+    missing.cloned().collect()
 }

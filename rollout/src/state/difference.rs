@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::change::{EntryOwner, NewAssignment, StateChange};
 use super::part::{NotLoaded, StatePart};
+use super::project::renamed_groups;
 use crate::pacing::{PacingChange, PacingOverride};
 
 pub use line::StateNames;
@@ -30,6 +31,12 @@ pub enum StateDifference {
     },
     GroupDeleted {
         group: GroupName,
+    },
+    GroupRenamed {
+        /// The earlier name.
+        group: GroupName,
+        #[serde(rename = "new_name")]
+        to: GroupName,
     },
     GroupCreated {
         group: GroupName,
@@ -90,8 +97,32 @@ pub fn difference(
             });
         }
     }
+    let renamed = renames(before, after)?;
+    for (group, document) in before.groups() {
+        let is_renamed = renamed.iter().any(|(from, _)| from == group);
+        if let Some(document) = document.filter(|_| !is_renamed && !group.is_all()) {
+            let same = after
+                .group(group)?
+                .filter(|it| is_same(group, document, it));
+            if same.is_none() {
+                deleted_difference(group, document, &mut found);
+            }
+        }
+    }
+    found.extend(renamed.iter().map(|(group, to)| {
+        let (group, to) = (group.clone(), to.clone());
+        StateDifference::GroupRenamed { group, to }
+    }));
     for (group, document) in after.groups() {
-        group_difference(group, before.group(group)?, document, &mut found);
+        let from = renamed.iter().find(|(_, to)| to == group);
+        let from = from.map_or(group, |(from, _)| from);
+        let earlier = before.group(from)?;
+        let earlier = earlier.map(|earlier| {
+            // The entries are too large only if the later document has other ones.
+            let renamed = earlier.renamed(from, group, earlier.created);
+            renamed.unwrap_or_else(|_| earlier.clone())
+        });
+        group_difference(group, earlier.as_ref(), document, &mut found);
     }
     members_difference(before, after, &mut found)?;
     for (device, document) in after.devices() {
@@ -131,6 +162,7 @@ fn change_of(difference: &StateDifference) -> StateChange {
             package: entry.package,
         },
         StateDifference::GroupDeleted { group } => StateChange::DeleteGroup { group },
+        StateDifference::GroupRenamed { group, to } => StateChange::RenameGroup { group, to },
         StateDifference::GroupCreated { group, .. } => StateChange::CreateGroup { group },
         StateDifference::Assigned { to, entry, .. } => StateChange::Assign {
             to,
@@ -151,6 +183,32 @@ fn change_of(difference: &StateDifference) -> StateChange {
     }
 }
 
+/// Returns the groups that the later state has under another name, with both names, in an order in
+/// which they can be renamed.
+pub(super) fn renames(
+    before: &StatePart,
+    after: &StatePart,
+) -> Result<Vec<(GroupName, GroupName)>, NotLoaded> {
+    let origins = before.groups().filter_map(|(group, document)| {
+        let origin = document?.origin(group);
+        Some((group.clone(), origin))
+    });
+    renamed_groups(after, &origins.collect())
+}
+
+/// Returns true if two documents of one name are of the same group.
+fn is_same(group: &GroupName, one: &GroupDocument, other: &GroupDocument) -> bool {
+    one.origin(group) == other.origin(group)
+}
+
+fn deleted_difference(group: &GroupName, before: &GroupDocument, found: &mut Vec<StateDifference>) {
+    let owner = EntryOwner::Group(group.clone());
+    entries_difference(&owner, &before.packages, &Entries::default(), found);
+    found.push(StateDifference::GroupDeleted {
+        group: group.clone(),
+    });
+}
+
 fn group_difference(
     group: &GroupName,
     before: Option<&GroupDocument>,
@@ -160,24 +218,18 @@ fn group_difference(
     let owner = EntryOwner::Group(group.clone());
     let nothing = GroupDocument::empty(0, 0);
     // The group `all` always exists, with or without a document.
-    let same = group.is_all()
-        || before.map(|document| document.created) == after.map(|document| document.created);
-    let mut before = before;
-    if let Some(earlier) = before.filter(|_| !same) {
-        entries_difference(&owner, &earlier.packages, &nothing.packages, found);
-        found.push(StateDifference::GroupDeleted {
-            group: group.clone(),
-        });
-        before = None;
+    if after.is_none() && !group.is_all() {
+        return;
     }
-    if let Some(document) = after.filter(|_| !same) {
+    let before = before.filter(|before| {
+        let is_same = |after| is_same(group, before, after);
+        group.is_all() || after.is_some_and(is_same)
+    });
+    if let Some(document) = after.filter(|_| before.is_none() && !group.is_all()) {
         found.push(StateDifference::GroupCreated {
             group: group.clone(),
             created: document.created,
         });
-    }
-    if after.is_none() && !same {
-        return;
     }
     let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));
     entries_difference(&owner, &before.packages, &after.packages, found);
@@ -232,16 +284,17 @@ fn members_difference(
 ) -> Result<(), NotLoaded> {
     let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
     let mut joined = left.clone();
+    let present = after.by_origin();
     for (device, _) in after.devices() {
-        let (earlier, later) = (before.groups_of(device)?, after.groups_of(device)?);
-        for (group, created) in &earlier {
-            let exists = after.group(group)?.map(|document| document.created) == Some(*created);
-            if exists && !later.contains_key(group) {
+        let (earlier, later) = (before.origins_of(device)?, after.origins_of(device)?);
+        for origin in earlier.keys().filter(|it| !later.contains_key(*it)) {
+            // The devices of a deleted group have not left the group.
+            if let Some(group) = present.get(origin) {
                 left.entry(group).or_default().insert(device.clone());
             }
         }
-        for (group, created) in later {
-            if earlier.get(group) != Some(&created) {
+        for (origin, group) in later {
+            if !earlier.contains_key(&origin) {
                 joined.entry(group).or_default().insert(device.clone());
             }
         }

@@ -1,7 +1,7 @@
 //! Errors from changing a state.
 
 use packcast_protocol::state::document::{DeviceGroupsError, MAX_DEVICE_GROUPS, MAX_ENTRIES};
-use packcast_protocol::{DeviceId, GroupName};
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 
 use super::change::EntryOwner;
 use super::part::NotLoaded;
@@ -15,6 +15,17 @@ pub enum StateChangeError {
     MembersOfAll,
     #[error("the group all cannot be deleted: unassign its packages instead")]
     DeleteAll,
+    #[error("the group all cannot be renamed: create another group, and add devices to it")]
+    RenameAll,
+    #[error(
+        "package {package} of group {group} is in a rollout, which names the group: end the rollout before you rename the group"
+    )]
+    InRollout {
+        group: GroupName,
+        package: PackageId,
+    },
+    #[error("group {group} exists already: choose another name, or delete the group first")]
+    Exists { group: GroupName },
     #[error(
         "{device} is in {MAX_DEVICE_GROUPS} groups, which is the limit: remove it from one with 'packcast group remove'"
     )]
@@ -40,6 +51,7 @@ mod tests {
     use packcast_protocol::state::LeafName;
 
     use super::*;
+    use crate::record::tests::id;
     use crate::state::samples::{device, group, of_group};
 
     #[test]
@@ -50,6 +62,14 @@ mod tests {
             },
             StateChangeError::MembersOfAll,
             StateChangeError::DeleteAll,
+            StateChangeError::RenameAll,
+            StateChangeError::InRollout {
+                group: group("lab"),
+                package: id(1),
+            },
+            StateChangeError::Exists {
+                group: group("office"),
+            },
             StateChangeError::TooManyGroups {
                 device: device("web01"),
             },
@@ -72,6 +92,9 @@ mod tests {
         group lab does not exist: create it with 'packcast group create lab'
         the group all contains every device: a device neither joins nor leaves it
         the group all cannot be deleted: unassign its packages instead
+        the group all cannot be renamed: create another group, and add devices to it
+        package 1790000001 of group lab is in a rollout, which names the group: end the rollout before you rename the group
+        group office exists already: choose another name, or delete the group first
         ocs:web01-2026-03-04-05-06-07 is in 40 groups, which is the limit: remove it from one with 'packcast group remove'
         group lab has 1000 packages, which is the limit: unassign one, or use another group
         cannot change the groups of ocs:web01-2026-03-04-05-06-07: a device does not name the group all: every device is in it

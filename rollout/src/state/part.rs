@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use packcast_protocol::state::document::StateDocument;
 use packcast_protocol::state::{
-    DeviceDocument, Document, DocumentText, GroupDocument, LeafName, LocationDocument,
+    DeviceDocument, Document, DocumentText, GroupDocument, GroupOrigin, LeafName, LocationDocument,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, Sha256Digest};
 
@@ -18,6 +18,8 @@ pub struct StatePart {
     groups: Leaves<GroupName, GroupDocument>,
     devices: Leaves<DeviceId, DeviceDocument>,
     locations: Leaves<LocationName, LocationDocument>,
+    /// Groups whose members are all loaded.
+    whole: BTreeSet<GroupName>,
 }
 
 /// Documents by their owners. `None` if the state has no such leaf.
@@ -85,6 +87,35 @@ impl StatePart {
         self.groups.extend(other.groups);
         self.devices.extend(other.devices);
         self.locations.extend(other.locations);
+        self.whole.extend(other.whole);
+    }
+
+    /// Adds all devices of the same state that name a group.
+    pub fn add_members(&mut self, group: GroupName, members: Self) {
+        self.extend(members);
+        self.set_whole(group);
+    }
+
+    /// Returns the loaded devices that name a group, with no other leaf.
+    #[must_use]
+    pub fn naming(mut self, group: &GroupName) -> Self {
+        self.devices.retain(|_, document| {
+            let groups = document.as_ref().map(|document| document.groups.as_map());
+            groups.is_some_and(|groups| groups.contains_key(group))
+        });
+        Self {
+            devices: self.devices,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if all devices that name the group are loaded.
+    pub fn has_members_of(&self, group: &GroupName) -> bool {
+        self.whole.contains(group)
+    }
+
+    pub(super) fn set_whole(&mut self, group: GroupName) {
+        self.whole.insert(group);
     }
 
     pub fn is_loaded(&self, name: &LeafName) -> bool {
@@ -129,6 +160,38 @@ impl StatePart {
             }
         }
         Ok(groups)
+    }
+
+    /// Returns the groups of a device as [`StatePart::groups_of`] does, by their origins. So a group
+    /// is the same one under any name.
+    pub(super) fn origins_of(
+        &self,
+        device: &DeviceId,
+    ) -> Result<BTreeMap<GroupOrigin, &GroupName>, NotLoaded> {
+        let mut origins = BTreeMap::new();
+        for group in self.groups_of(device)?.into_keys() {
+            if let Some(document) = self.group(group)? {
+                origins.insert(document.origin(group), group);
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Returns the loaded groups by their origins. The group `all` is one of them, with a document
+    /// or without.
+    pub(super) fn by_origin(&self) -> BTreeMap<GroupOrigin, &GroupName> {
+        let origin = |(group, document): (&'_ GroupName, Option<&GroupDocument>)| match document {
+            Some(document) => Some(document.origin(group)),
+            None if group.is_all() => Some(GroupOrigin {
+                name: group.clone(),
+                created: 0,
+            }),
+            None => None,
+        };
+        let groups = self.groups();
+        groups
+            .filter_map(|(group, document)| Some((origin((group, document))?, group)))
+            .collect()
     }
 
     /// Returns the names of the loaded leaves with the digests of their documents, sorted. `None`

@@ -1,11 +1,16 @@
 //! Reverts a state to an earlier one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::number::MAX_NUMBER;
+use packcast_protocol::state::{Entries, GroupDocument, LeafName, StateEntry};
 use packcast_protocol::{DeviceId, GroupName};
 
+use super::adopted::AdoptedEntries;
+use super::apply::apply;
 use super::change::{EntryOwner, NewAssignment, StateChange};
+use super::difference::renames;
+use super::error::StateChangeError;
 use super::part::{NotLoaded, StatePart};
 use crate::pacing::PacingChange;
 
@@ -36,7 +41,8 @@ pub struct Reverted {
 /// [`StatePart::named_groups`] returns for either part. A package that both states have stays as it
 /// is. A package that was assigned again since with the same manifest, force and terms stays, too.
 ///
-/// A group that was deleted since is created again, without its devices unless
+/// A group that was renamed since gets its earlier name again, and a group of another origin with
+/// that name is deleted before. A group that was deleted since is created again, without its devices unless
 /// [`RevertOptions::members`] is set. If it was deleted and created again, its packages and
 /// settings are restored in the present group.
 pub fn revert(
@@ -45,7 +51,12 @@ pub fn revert(
     options: RevertOptions,
 ) -> Result<Reverted, NotLoaded> {
     current.all_loaded_in(earlier)?;
-    let mut reverted = Reverted::default();
+    let changes = renaming(current, earlier)?;
+    let current = &with_names(current, &changes)?;
+    let mut reverted = Reverted {
+        changes,
+        ..Reverted::default()
+    };
     let mut removed_locations = Vec::new();
     for (location, document) in earlier.locations() {
         let now = current.location(location)?;
@@ -78,6 +89,77 @@ pub fn revert(
     }
     reverted.changes.extend(removed_locations);
     Ok(reverted)
+}
+
+/// Returns the changes that give groups their earlier names.
+///
+/// Of groups that have exchanged their names, one gets a free name in between.
+fn renaming(current: &StatePart, earlier: &StatePart) -> Result<Vec<StateChange>, NotLoaded> {
+    let mut left: VecDeque<(GroupName, GroupName)> = renames(current, earlier)?.into();
+    let mut taken: BTreeSet<GroupName> = current
+        .groups()
+        .filter(|(_, document)| document.is_some())
+        .map(|(group, _)| group.clone())
+        .collect();
+    let mut changes = Vec::new();
+    while let Some((group, to)) = left.pop_front() {
+        if taken.remove(&to) {
+            let group = to.clone();
+            changes.push(
+                if let Some((from, _)) = left.iter_mut().find(|(from, _)| *from == to) {
+                    let free = free_name(&taken, earlier);
+                    taken.insert(free.clone());
+                    from.clone_from(&free);
+                    StateChange::RenameGroup { group, to: free }
+                } else {
+                    StateChange::DeleteGroup { group }
+                },
+            );
+        }
+        taken.remove(&group);
+        taken.insert(to.clone());
+        changes.push(StateChange::RenameGroup { group, to });
+    }
+    Ok(changes)
+}
+
+/// Returns a name that no group has.
+fn free_name(taken: &BTreeSet<GroupName>, earlier: &StatePart) -> GroupName {
+    let names = (1_u32..).map(|n| format!("renamed-{n}"));
+    let mut names = names.filter_map(|name| name.parse::<GroupName>().ok());
+    let is_free = |name: &GroupName| {
+        let in_earlier = earlier.group(name).ok().flatten();
+        in_earlier.is_none() && !taken.contains(name)
+    };
+    names
+        .find(is_free)
+        .expect("a state has fewer groups than names")
+}
+
+/// Returns a state with the earlier names of its groups.
+fn with_names(current: &StatePart, changes: &[StateChange]) -> Result<StatePart, NotLoaded> {
+    let mut loaded = current.clone();
+    for change in changes {
+        if let StateChange::RenameGroup { group, to } = change {
+            // The document of a device that names the group differs, so it is loaded.
+            loaded.set_whole(group.clone());
+            if !loaded.is_loaded(&LeafName::Group(to.clone())) {
+                loaded.set_group(to.clone(), None);
+            }
+        }
+    }
+    match apply(&loaded, changes, MAX_NUMBER, &AdoptedEntries::default()) {
+        Ok(planned) => Ok(planned.documents),
+        Err(errors) => {
+            let mut errors = errors.into_iter();
+            let missing = errors.find_map(|error| match error {
+                StateChangeError::NotLoaded(missing) => Some(missing),
+                _ => None,
+            });
+            // Any other error is also the error of the commit.
+            missing.map_or(Ok(loaded), Err)
+        }
+    }
 }
 
 fn revert_group(
@@ -165,13 +247,14 @@ fn revert_members(
                 left.entry(group).or_default().insert(device.clone());
             }
         }
-        for (group, created) in then {
+        for group in then.into_keys() {
             if now.contains_key(group) {
                 continue;
             }
-            let is_same = current
-                .group(group)?
-                .is_some_and(|it| it.created == created);
+            let origin = |part: &StatePart| -> Result<_, NotLoaded> {
+                Ok(part.group(group)?.map(|it| it.origin(group)))
+            };
+            let is_same = origin(current)? == origin(earlier)?;
             if is_same || options.members {
                 joined.entry(group).or_default().insert(device.clone());
             } else {

@@ -13,7 +13,7 @@ use super::*;
 use crate::pacing::{PacingChange, PacingOverride};
 use crate::record::tests::id;
 
-const GROUPS: [&str; 3] = ["all", "lab", "office"];
+const GROUPS: [&str; 4] = ["all", "lab", "office", "hall"];
 const HOSTS: [&str; 3] = ["web01", "web02", "web03"];
 const LOCATIONS: [&str; 2] = ["cdn", "mirror"];
 
@@ -56,6 +56,11 @@ pub(super) fn delete(name: &str) -> StateChange {
     StateChange::DeleteGroup { group }
 }
 
+pub(super) fn rename(name: &str, to: &str) -> StateChange {
+    let (group, to) = (group(name), group(to));
+    StateChange::RenameGroup { group, to }
+}
+
 pub(super) fn join(name: &str, hosts: &[&str]) -> StateChange {
     StateChange::Join {
         group: group(name),
@@ -89,12 +94,18 @@ pub(super) fn add_location(name: &str, url: &str) -> StateChange {
 
 /// Returns a state without leaves, in which the leaves of these tests are loaded.
 pub(super) fn empty() -> StatePart {
-    let groups = GROUPS.map(|name| LeafName::Group(group(name)));
+    // A revert can need the last name for a while.
+    let names = GROUPS.into_iter().chain(["renamed-1"]);
+    let groups = names.map(|name| LeafName::Group(group(name)));
     let devices = HOSTS.map(|host| LeafName::Device(device(host)));
     let locations = LOCATIONS.map(|name| LeafName::Location(name.parse().unwrap()));
-    let names = groups.into_iter().chain(devices).chain(locations);
+    let names = groups.chain(devices).chain(locations);
     let leaves = names.map(|name| (name, None));
-    StatePart::read(leaves, &BTreeMap::new()).unwrap()
+    let mut state = StatePart::read(leaves, &BTreeMap::new()).unwrap();
+    for name in GROUPS {
+        state.set_whole(group(name));
+    }
+    state
 }
 
 /// Makes changes that succeed.
@@ -264,6 +275,8 @@ pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>
         1 => any_devices().prop_map(|devices| StateChange::RemoveDevices { devices }),
         4 => any_group().prop_map(|group| StateChange::CreateGroup { group }),
         2 => any_group().prop_map(|group| StateChange::DeleteGroup { group }),
+        4 => (any_group(), any_group())
+            .prop_map(|(group, to)| StateChange::RenameGroup { group, to }),
         1 => (any_group(), proptest::option::of(any_location()))
             .prop_map(|(group, location)| StateChange::Prefer { group, location }),
         1 => (any_group(), any_pacing())

@@ -109,6 +109,7 @@ fn groups(package: &PackageRecord, seq: u64) -> BTreeMap<LeafName, DocumentText>
         package: package.id,
         manifest: published.manifest,
         seq,
+        assignee: None,
         force: true,
         terms: Terms::default(),
     };

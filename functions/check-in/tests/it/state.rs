@@ -47,6 +47,7 @@ fn group(group: &str, revision: u64, entries: u32) -> Change {
         package: PackageId::try_from(1_500_000_000 + number).expect("a package id"),
         manifest: Sha256Digest::of(&number.to_be_bytes()),
         seq: revision,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     };

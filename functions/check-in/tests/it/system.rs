@@ -134,7 +134,17 @@ impl TestSystem {
     }
 
     pub(crate) async fn send(&self, request: Request<Bytes>, now: UnixTime) -> Reply {
-        let response = self.function.handle(request, now).await;
+        self.send_to(&self.function, request, now).await
+    }
+
+    /// Sends a request to another function over the same records.
+    pub(crate) async fn send_to(
+        &self,
+        function: &CheckInFunction,
+        request: Request<Bytes>,
+        now: UnixTime,
+    ) -> Reply {
+        let response = function.handle(request, now).await;
         let header = response.headers().get(CONTENT_TYPE);
         let content_type = header.and_then(|header| header.to_str().ok());
         Reply {

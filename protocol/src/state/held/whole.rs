@@ -341,16 +341,16 @@ impl WholeState<'_> {
     fn entries(&self, package: PackageId) -> BTreeMap<Mandate, &StateEntry> {
         let own = self.own.iter();
         let own = own.filter(|entry| entry.package == package);
-        let own = own.map(|entry| (Assignee::Device(self.device.clone()), entry));
-        let of_groups = self.groups.iter().filter_map(|(group, document)| {
-            let entry = document.packages.of(package)?;
-            Some((Assignee::Group(group.clone()), entry))
-        });
-        let entries = own.chain(of_groups).map(|(assignee, entry)| {
+        let own = own.map(|entry| {
+            let assignee = Assignee::Device(self.device.clone());
             let seq = entry.seq;
             (Mandate { assignee, seq }, entry)
         });
-        entries.collect()
+        let of_groups = self.groups.iter().filter_map(|(group, document)| {
+            let entry = document.packages.of(package)?;
+            Some((entry.group_mandate(group), entry))
+        });
+        own.chain(of_groups).collect()
     }
 }
 

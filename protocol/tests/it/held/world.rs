@@ -82,6 +82,7 @@ pub(crate) fn entry(number: u32, seq: u64) -> StateEntry {
         package: id,
         manifest,
         seq,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     }
@@ -211,15 +212,37 @@ impl Content {
             let content = self.groups.get(&group)?;
             Some((group, content))
         });
+        let own = own.map(|(assignee, entry)| {
+            let seq = entry.seq;
+            (Mandate { assignee, seq }, entry)
+        });
         let groups = groups.flat_map(|(group, content)| {
             let entries = content.packages.iter();
-            entries.map(move |entry| (Assignee::Group(group.clone()), entry))
+            entries.map(move |entry| (entry.group_mandate(&group), entry))
         });
-        let mandate = |(assignee, entry): (Assignee, &StateEntry)| {
-            let seq = entry.seq;
-            ((entry.package, Mandate { assignee, seq }), entry.clone())
+        own.chain(groups)
+            .map(|(mandate, entry)| ((entry.package, mandate), entry.clone()))
+            .collect()
+    }
+
+    /// Returns the present owner of the entry that gives a device a mandate.
+    pub(crate) fn owner(&self, agent: &AgentId, package: PackageId, mandate: &Mandate) -> Assignee {
+        let gives = |(group, content): &(&GroupName, &GroupContent)| {
+            let mut entries = content.packages.iter();
+            entries.any(|entry| entry.package == package && entry.group_mandate(group) == *mandate)
         };
-        own.chain(groups).map(mandate).collect()
+        let named = self.groups_of(agent);
+        let mut groups = self
+            .groups
+            .iter()
+            .filter(|(group, _)| named.contains(*group));
+        match &mandate.assignee {
+            Assignee::Device(_) => mandate.assignee.clone(),
+            Assignee::Group(_) => {
+                let (group, _) = groups.find(gives).expect("a group gives the mandate");
+                Assignee::Group(group.clone())
+            }
+        }
     }
 
     fn leaves(&self) -> Leaves {

@@ -1,13 +1,13 @@
 use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
-use packcast_protocol::state::{PartialTree, Terms};
+use packcast_protocol::state::{GroupOrigin, Mandate, PartialTree, Terms};
 use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
     Meaning, add_location, any_changes, applied, assign, assignment, create, delete, device,
-    devices, empty, group, join, leave, of_device, of_group, reloaded, root, unassign,
+    devices, empty, group, join, leave, of_device, of_group, reloaded, rename, root, unassign,
 };
-use crate::state::{AdoptedRemovals, needed};
+use crate::state::{AdoptedRemovals, needed, needed_members};
 
 fn plan(before: &StatePart, changes: &[StateChange], number: u64) -> PlannedState {
     apply(before, changes, number, &AdoptedEntries::default()).unwrap()
@@ -37,6 +37,107 @@ fn devices_of_one_group_share_one_document() {
         left.changed_devices().into_values().collect::<Vec<_>>(),
         [None]
     );
+}
+
+#[test]
+fn a_renamed_group_keeps_its_devices_and_its_packages() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        join("lab", &["web01", "web02"]),
+        join("office", &["web02"]),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    // The device was in an earlier group of this name.
+    let left = [create("hall"), join("hall", &["web03"]), delete("hall")];
+    let state = left
+        .iter()
+        .zip(11..)
+        .fold(state, |state, (change, number)| {
+            applied(&state, std::slice::from_ref(change), number)
+        });
+    let planned = plan(&state, &[rename("lab", "hall")], 20);
+    assert_eq!(planned.changed_groups().len(), 2);
+    let texts: Vec<&str> = planned.new_documents().map(DocumentText::as_str).collect();
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    {"schema":2,"groups":{"hall":20},"packages":[]}
+    {"schema":2,"created":20,"origin":{"name":"lab","created":10},"revision":20,"packages":[{"package":"1790000001","manifest":"b40711a88c7039756fb8a73827eabe2c0fe5a0346ca7e0a104adc0fc764f528d","seq":10,"assignee":"lab","force":false,"terms":{}}],"prefer":null,"pace":{}}
+    {"schema":2,"groups":{"hall":20,"office":10},"packages":[]}
+    "#);
+    let members = |state: &StatePart, name: &str| {
+        let hosts = ["web01", "web02", "web03"].map(device);
+        let is_member = |it: &DeviceId| state.groups_of(it).unwrap().contains_key(&group(name));
+        hosts.into_iter().filter(is_member).collect::<BTreeSet<_>>()
+    };
+    let renamed = planned.documents;
+    assert_eq!(members(&renamed, "hall"), devices(&["web01", "web02"]));
+    assert_eq!(members(&renamed, "office"), devices(&["web02"]));
+    // A package that is assigned under the new name has the mandate of this name.
+    let again = applied(&renamed, &[assign(of_group("hall"), 1)], 21);
+    let entry = again
+        .group(&group("hall"))
+        .unwrap()
+        .unwrap()
+        .packages
+        .as_slice()[0]
+        .clone();
+    assert_eq!((entry.seq, entry.assignee), (21, None));
+
+    let back = applied(&renamed, &[rename("hall", "lab")], 22);
+    let entries = |state: &StatePart| {
+        state
+            .group(&group("lab"))
+            .unwrap()
+            .unwrap()
+            .packages
+            .clone()
+    };
+    assert_eq!(entries(&back), entries(&state));
+    assert_eq!(members(&back, "lab"), devices(&["web01", "web02"]));
+    // A new group under the old name has no members.
+    let new = applied(&renamed, &[create("lab"), assign(of_group("lab"), 1)], 23);
+    assert_eq!(members(&new, "lab"), BTreeSet::new());
+}
+
+#[test]
+fn a_rename_that_was_made_already_changes_nothing() {
+    let state = applied(&empty(), &[create("lab"), create("office")], 10);
+    let renamed = applied(&state, &[rename("lab", "hall")], 11);
+    assert_eq!(
+        outcome(&renamed, &rename("lab", "hall")),
+        ChangeOutcome::AlreadySo
+    );
+    assert_eq!(
+        outcome(&renamed, &rename("hall", "hall")),
+        ChangeOutcome::AlreadySo
+    );
+    let wrong = [
+        rename("lab", "office"),
+        rename("hall", "office"),
+        rename("hall", "all"),
+        rename("all", "lab"),
+    ];
+    insta::assert_snapshot!(errors(&renamed, &wrong), @r"
+    group lab does not exist: create it with 'packcast group create lab'
+    group office exists already: choose another name, or delete the group first
+    group all exists already: choose another name, or delete the group first
+    the group all cannot be renamed: create another group, and add devices to it
+    ");
+    let terms = BTreeMap::from([("rollout".parse().unwrap(), "aaaa".into())]);
+    let in_rollout = StateChange::Assign {
+        to: of_group("hall"),
+        assignment: NewAssignment {
+            terms: Terms::new(terms).unwrap(),
+            ..assignment(1)
+        },
+    };
+    let rolling = applied(&renamed, &[in_rollout], 12);
+    insta::assert_snapshot!(errors(&rolling, &[rename("hall", "lab")]), @"package 1790000001 of group hall is in a rollout, which names the group: end the rollout before you rename the group");
+    let mut without_members = StatePart::default();
+    let names = [group("hall"), group("lab")].map(LeafName::Group);
+    without_members.extend(reloaded(&renamed, names));
+    insta::assert_snapshot!(errors(&without_members, &[rename("hall", "lab")]), @"the decision needs group/hall, which was not loaded");
 }
 
 #[test]
@@ -399,8 +500,13 @@ proptest! {
     fn needed_leaves_are_enough(setup in any_changes(8), changes in any_changes(4)) {
         let none = AdoptedEntries::default();
         let before = crate::state::samples::after_commits(&empty(), &setup, 1);
-        let part = reloaded(&before, needed(&changes, &StatePart::default()));
+        let mut part = reloaded(&before, needed(&changes, &StatePart::default()));
+        for group in needed_members(&changes, &part) {
+            let members = before.clone().naming(&group);
+            part.add_members(group, members);
+        }
         prop_assert!(needed(&changes, &part).is_empty());
+        prop_assert!(needed_members(&changes, &part).is_empty());
         let (whole, of_part) = (apply(&before, &changes, 50, &none), apply(&part, &changes, 50, &none));
         match (whole, of_part) {
             (Ok(whole), Ok(of_part)) => {
@@ -415,6 +521,21 @@ proptest! {
                 prop_assert_eq!(updated.root(), root(&whole.documents));
             }
             (whole, of_part) => prop_assert_eq!(whole.unwrap_err(), of_part.unwrap_err()),
+        }
+    }
+
+    /// An agent acts once under each mandate, so it acts on nothing because of a new name.
+    #[test]
+    fn a_new_name_changes_no_mandate(
+        changes in any_changes(12),
+        more in any_changes(6),
+    ) {
+        let before = crate::state::samples::after_commits(&empty(), &changes, 1);
+        let mut state = crate::state::samples::after_commits(&before, &more, 20);
+        for (name, to) in [("lab", "office"), ("office", "hall"), ("hall", "lab"), ("lab", "hall")] {
+            let renamed = crate::state::samples::after_commits(&state, &[rename(name, to)], 50);
+            prop_assert_eq!(mandates(&renamed), mandates(&state));
+            state = renamed;
         }
     }
 
@@ -441,20 +562,55 @@ proptest! {
         for (before, after) in &commits {
             removals.add(before, after, &head).unwrap();
         }
-        let adopted = Meaning::of(&applied(&head, &removals.changes(), 99));
-        let last = Meaning::of(&last);
-        prop_assert!(adopted.members.is_subset(&last.members));
-        prop_assert!(adopted.locations.keys().all(|name| last.locations.contains_key(name)));
-        for (group, (entries, ..)) in &adopted.groups {
-            let known = last.groups.get(group).map(|(entries, ..)| entries);
-            prop_assert!(group.is_all() || known.is_some());
-            prop_assert!(packages(entries).is_subset(&packages(known.into_iter().flatten())));
+        let adopted = applied(&head, &removals.changes(), 99);
+        // The lost commits may have renamed a group.
+        let (groups, known) = (packages_of_groups(&adopted), packages_of_groups(&last));
+        for (origin, packages) in &groups {
+            prop_assert!(known.get(origin).is_some_and(|known| packages.is_subset(known)));
         }
+        prop_assert!(members(&adopted).is_subset(&members(&last)));
+        let (adopted, last) = (Meaning::of(&adopted), Meaning::of(&last));
+        prop_assert!(adopted.locations.keys().all(|name| last.locations.contains_key(name)));
         for (device, entries) in &adopted.direct {
             let known = last.direct.get(device).into_iter().flatten();
             prop_assert!(packages(entries).is_subset(&packages(known)));
         }
     }
+}
+
+fn packages_of_groups(state: &StatePart) -> BTreeMap<GroupOrigin, BTreeSet<PackageId>> {
+    let groups = state.by_origin().into_iter();
+    let packages = groups.map(|(origin, group)| {
+        let document = state.group(group).unwrap();
+        let entries = document.map_or(&[][..], |document| document.packages.as_slice());
+        (origin, entries.iter().map(|entry| entry.package).collect())
+    });
+    packages.collect()
+}
+
+fn members(state: &StatePart) -> BTreeSet<(DeviceId, GroupOrigin)> {
+    let devices = state.devices();
+    let members = devices.flat_map(|(device, _)| {
+        let groups = state.origins_of(device).unwrap().into_keys();
+        groups.map(|origin| (device.clone(), origin))
+    });
+    members.collect()
+}
+
+/// Returns the mandates of each device for each package.
+fn mandates(state: &StatePart) -> BTreeSet<(DeviceId, PackageId, Mandate)> {
+    let mut found = BTreeSet::new();
+    for (device, _) in state.devices() {
+        for group in state.groups_of(device).unwrap().into_keys() {
+            let document = state.group(group).unwrap().unwrap();
+            for entry in document.packages.as_slice() {
+                let mandate = entry.group_mandate(group);
+                let is_new = found.insert((device.clone(), entry.package, mandate));
+                assert!(is_new, "two groups give the same mandate");
+            }
+        }
+    }
+    found
 }
 
 /// Returns a few changes, so that random ones repeat and undo each other.
@@ -467,6 +623,10 @@ fn repeated_changes() -> Vec<StateChange> {
         assign(of_device("web01"), 1),
         leave("lab", &["web01"]),
         join("lab", &["web01"]),
+        rename("lab", "hall"),
+        rename("hall", "lab"),
+        unassign(of_group("hall"), 1),
+        delete("hall"),
         StateChange::RemoveLocation {
             location: "cdn".parse().unwrap(),
         },

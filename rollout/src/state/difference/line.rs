@@ -55,6 +55,7 @@ impl StateDifference {
             }
             Self::GroupCreated { group, .. } => format!("group {group}: created"),
             Self::GroupDeleted { group } => format!("group {group}: deleted"),
+            Self::GroupRenamed { group, to } => format!("group {group}: renamed to {to}"),
             Self::Preferred {
                 group,
                 location: Some(location),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::samples::{
     Meaning, add_location, after_commits, any_changes, applied, assign, assignment, create, delete,
-    device, empty, group, join, leave, of_device, of_group, unassign,
+    device, empty, group, join, leave, of_device, of_group, rename, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -85,12 +85,12 @@ fn lines_of_each_difference() {
     let (before, after) = states();
     insta::assert_snapshot!(lines(&before, &after), @r"
     location cdn: address changed from a.example.net to b.example.net
+    group office: unassigned tool@1
+    group office: deleted
     group lab: unassigned tool@3
     group lab: assigned tool@2 again
     group lab: prefers location cdn
     group lab: pacing cycle pause 5 s, strict true
-    group office: unassigned tool@1
-    group office: deleted
     group lab: web01 left
     group lab: web02, web03 joined
     device web01: assigned tool@4 (force, downgrade)
@@ -150,6 +150,45 @@ fn a_line_names_only_some_of_many_devices() {
     group lab: web00, web01, web02, web03, web04 and 1 other device joined
     group lab: web00, web01, web02, web03, web04 and 15 other devices joined
     ");
+}
+
+#[test]
+fn a_renamed_group_is_one_difference() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        assign(of_group("lab"), 2),
+        join("lab", &["web01", "web02"]),
+    ];
+    let before = applied(&empty(), &setup, 10);
+    let renamed = applied(&before, &[rename("lab", "hall")], 11);
+    insta::assert_snapshot!(lines(&before, &renamed), @"group lab: renamed to hall");
+    insta::assert_snapshot!(lines(&renamed, &before), @"group hall: renamed to lab");
+    let changes = [
+        assign(of_group("hall"), 3),
+        unassign(of_group("hall"), 2),
+        leave("hall", &["web02"]),
+        join("hall", &["web03"]),
+        create("lab"),
+        join("lab", &["web01"]),
+        delete("office"),
+        rename("lab", "office"),
+    ];
+    let later = applied(&renamed, &changes, 12);
+    insta::assert_snapshot!(lines(&before, &later), @r"
+    group office: deleted
+    group lab: renamed to hall
+    group hall: unassigned tool@2
+    group hall: assigned tool@3
+    group office: created
+    group hall: web02 left
+    group hall: web03 joined
+    group office: web01 joined
+    ");
+    let differences = difference(&before, &renamed).unwrap();
+    let json = serde_json::to_string(&differences).unwrap();
+    insta::assert_snapshot!(json, @r#"[{"change":"group-renamed","group":"lab","new_name":"hall"}]"#);
 }
 
 #[test]
@@ -217,6 +256,10 @@ proptest! {
             (&descendant, &one),
             (&one, &unrelated),
         ] {
+            // Groups that have exchanged their names need a third name.
+            let renames = renames(before, after).unwrap();
+            let is_taken = |n: usize| renames[n..].iter().any(|(from, _)| *from == renames[n].1);
+            prop_assume!(!(0..renames.len()).any(is_taken));
             let changes = changes_of(&difference(before, after).unwrap());
             let made = apply(before, &changes, 50, &AdoptedEntries::default());
             prop_assert!(made.is_ok(), "{made:?}");

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::state::samples::{
     Meaning, after_commits, any_changes, applied, assign, assignment, create, delete, devices,
-    empty, group, join, leave, of_group, unassign,
+    empty, group, join, leave, of_group, rename, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -70,6 +70,50 @@ fn devices_of_a_deleted_group_return_only_with_the_option() {
     let join_lab = join("lab", &["web01"]);
     assert_eq!(of_again.changes, [leave_lab, leave_office, join_lab]);
     assert!(of_again.left_out.is_empty());
+}
+
+#[test]
+fn a_revert_gives_groups_their_earlier_names() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        join("lab", &["web01"]),
+    ];
+    let earlier = applied(&empty(), &setup, 10);
+    let renamed = applied(&earlier, &[rename("lab", "hall")], 11);
+    let changes = revert(&renamed, &earlier, RevertOptions::default()).unwrap();
+    assert_eq!(changes.changes, [rename("hall", "lab")]);
+    assert!(changes.left_out.is_empty());
+    let state = applied(&renamed, &changes.changes, 90);
+    assert_eq!(
+        revert(&state, &earlier, RevertOptions::default()).unwrap(),
+        Reverted::default()
+    );
+    // A device does not act on the package again.
+    let entries = |state: &StatePart| {
+        state
+            .group(&group("lab"))
+            .unwrap()
+            .unwrap()
+            .packages
+            .clone()
+    };
+    assert_eq!(entries(&state), entries(&earlier));
+
+    let taken = applied(&renamed, &[create("lab"), join("lab", &["web02"])], 12);
+    let changes = revert(&taken, &earlier, RevertOptions::default()).unwrap();
+    assert_eq!(changes.changes, [delete("lab"), rename("hall", "lab")]);
+
+    let exchanged = [
+        rename("lab", "hall"),
+        rename("office", "lab"),
+        rename("hall", "office"),
+    ];
+    let exchanged = applied(&earlier, &exchanged, 13);
+    let state = reverted(&exchanged, &earlier, RevertOptions::default());
+    assert_eq!(Meaning::of(&state), Meaning::of(&earlier));
+    assert_eq!(entries(&state), entries(&earlier));
 }
 
 proptest! {
