@@ -62,6 +62,16 @@ impl Preview {
         })
     }
 
+    /// Returns the preview of a change that any device of the target can notice.
+    pub(crate) async fn of_any_device(target: &Target, effect: String) -> Result<Self, Failure> {
+        let preview = Self::new(effect);
+        let preview = preview.with_groups(target, &[GroupName::all()]).await?;
+        Ok(Self {
+            at_most: true,
+            ..preview
+        })
+    }
+
     /// Names the packages, as `name@version`.
     #[must_use]
     pub(crate) fn with_packages(mut self, packages: impl IntoIterator<Item = String>) -> Self {

@@ -124,6 +124,9 @@ fn a_dry_run_needs_no_permission_to_write_and_no_key() {
         (&["group", "delete", "lab", "--force"], 2),
         (&["device", "block", first, second], 2),
         (&["device", "unblock", first], 0),
+        (&["location", "add", "mirror", "mirror.example.net"], 0),
+        (&["location", "add", "local", "mirror.example.net"], 2),
+        (&["location", "remove", "local"], 2),
         (&["pause", "--all"], 2),
         (&["resume", "--all"], 0),
     ] {
@@ -152,6 +155,7 @@ fn a_dry_run_needs_no_permission_to_write_and_no_key() {
         (&["group", "add", "all", "--device", first], 2),
         (&["group", "delete", "lab"], 3),
         (&["delete", "tool@1"], 3),
+        (&["location", "remove", "mirror"], 1),
         (&["device", "block", unknown], 1),
         (&["device", "remove", unknown], 1),
     ] {

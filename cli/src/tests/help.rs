@@ -718,6 +718,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -750,6 +756,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
