@@ -6,7 +6,8 @@ use packcast_rollout::PackageRecord;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::package::find;
+use crate::package::{find, named};
+use crate::preview::Preview;
 use crate::stopping::complete_in_s;
 use crate::target::Target;
 
@@ -21,19 +22,46 @@ pub struct Deactivated {
     pub complete_in_s: u64,
 }
 
-/// Deactivates a package.
-///
-/// Once this function has returned, the package is announced to no more devices. Devices that were
-/// told of it before may begin with it for some seconds, see [`Deactivated::complete_in_s`].
-pub async fn deactivate(target: &Target, reference: &PackageRef) -> Result<Deactivated, Failure> {
+/// A deactivation whose package was found. Nothing is changed yet.
+#[derive(Debug)]
+pub struct DeactivatePlan<'a> {
+    target: &'a Target,
+    package: PackageRecord,
+}
+
+/// Plans to deactivate a package. Nothing is changed yet.
+pub async fn plan<'a>(
+    target: &'a Target,
+    reference: &PackageRef,
+) -> Result<DeactivatePlan<'a>, Failure> {
     let package = find(target, reference).await?;
-    let package = target.records.deactivate(package.id).await?;
-    // After the deactivation: no device is added any more.
-    let told = target.records.tally(package.id).await?.told();
-    let complete_in_s = if told == 0 { 0 } else { complete_in_s(target) };
-    Ok(Deactivated {
-        package,
-        told,
-        complete_in_s,
-    })
+    Ok(DeactivatePlan { target, package })
+}
+
+impl DeactivatePlan<'_> {
+    /// Returns the effect of the deactivation: the devices that do not get the package, or that
+    /// cancel it.
+    pub async fn preview(&self) -> Result<Preview, Failure> {
+        let effect = format!("Deactivates {}", named(&self.package));
+        Preview::of_package(self.target, &self.package, effect).await
+    }
+
+    /// Deactivates the package.
+    ///
+    /// Once this function has returned, the package is announced to no more devices. Devices that
+    /// were told of it before may begin with it for some seconds, see
+    /// [`Deactivated::complete_in_s`].
+    pub async fn perform(self) -> Result<Deactivated, Failure> {
+        let target = self.target;
+        let by = target.changed_by();
+        let package = target.records.deactivate(self.package.id, &by).await?;
+        // After the deactivation: no device is added any more.
+        let told = target.records.tally(package.id).await?.told();
+        let complete_in_s = if told == 0 { 0 } else { complete_in_s(target) };
+        Ok(Deactivated {
+            package,
+            told,
+            complete_in_s,
+        })
+    }
 }

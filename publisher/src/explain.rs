@@ -3,7 +3,6 @@
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
-use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord,
@@ -52,7 +51,7 @@ pub struct Explained {
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
 }
 
 /// A package of a higher priority than the explained package.
@@ -138,7 +137,7 @@ impl ExplainRecords {
             groups: &self.groups,
             tasks: &self.device_state.tasks,
             waits: &self.device_state.waits,
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
@@ -198,10 +197,10 @@ impl ExplainRecords {
             says,
             next,
             task: self.task().cloned(),
-            last_seen: record.map(|record| last_seen(record, &self.finished, now())),
+            last_seen: record.map(|record| record.last_seen),
             state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             excluded: self.device_state.excluded,
             pause: None,
             device: self.device,

@@ -1,5 +1,6 @@
 //! Finds packages of a target, and writes their names and states.
 
+pub mod space;
 mod warnings;
 
 use packcast_protocol::{PackageId, PackageRef, UnixTime};

@@ -53,9 +53,13 @@ fn has(mandate: &Mandate, records: &BeginRecords<'_>) -> bool {
     match &mandate.assignee {
         Assignee::Device(agent) => task.direct && *records.device == DeviceId::Agent(agent.clone()),
         Assignee::Group(group) => {
-            let mut groups = records.groups.iter();
-            records.memberships.includes(group)
-                && groups.any(|it| it.group == *group && it.assignment(task.package).is_some())
+            let groups = records.groups.iter();
+            let mut groups = groups.filter(|it| records.memberships.includes(&it.group));
+            // A mandate names the group as it was called when the package was assigned.
+            groups.any(|it| {
+                let assignment = it.assignment(task.package);
+                assignment.is_some_and(|assignment| it.assignee(assignment) == group)
+            })
         }
     }
 }
@@ -115,6 +119,8 @@ mod tests {
             seq: 3,
             force: false,
             mandate: Some(7),
+            rollout: None,
+            assignee: None,
             assigned_at: NOW,
         }));
         state
@@ -171,6 +177,30 @@ mod tests {
             ..active.clone()
         };
         check(&[announced(true)], Some(&deactivated), inactive);
+    }
+
+    #[test]
+    fn a_mandate_names_a_renamed_group_as_it_was_called() {
+        let mut hall = group("hall".parse().unwrap(), true);
+        hall.assignments[0].assignee = Some("lab".parse().unwrap());
+        let (device, package) = (DeviceId::Agent(agent(1)), package(1));
+        let held = |group: &str, memberships: &Memberships| {
+            let records = BeginRecords {
+                device: &device,
+                task: &announced(false),
+                package: Some(&package),
+                memberships,
+                groups: std::slice::from_ref(&hall),
+            };
+            hold(&asked(1, &[of_group(group)]), &records)
+        };
+        let member = Memberships::from_iter([(hall.group.clone(), 3)]);
+        assert_eq!(held("lab", &member), None);
+        assert_eq!(held("hall", &member), Some(HoldWord::Withdrawn));
+        assert_eq!(
+            held("lab", &Memberships::default()),
+            Some(HoldWord::Withdrawn)
+        );
     }
 
     #[test]

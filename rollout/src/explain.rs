@@ -37,7 +37,7 @@ pub struct ExplainInputs<'a> {
     pub tasks: &'a [OpenTask],
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: &'a [WaitingPackage],
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
     pub others: &'a [PackageRecord],
@@ -297,7 +297,7 @@ fn of_open(
         TaskState::Pending => obstacle(inputs.package, announcement).unwrap_or(Reason::Pending),
         TaskState::Withdrawn { announced_at } => Reason::Withdrawn {
             announced_at,
-            told_to_drop: inputs.orders.told_to_drop(open),
+            told_to_drop: inputs.commands.told_to_drop(open),
         },
         // An OCS agent does not read the manifest, so an expired one does not stop it.
         TaskState::Announced { announced_at } => obstacle(inputs.package, announcement)

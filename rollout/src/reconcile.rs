@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::state::Mandate;
-use packcast_protocol::{Assignee, DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 
 use crate::assign::{AssignmentRequest, PackageOnDevice, assign};
 use crate::change::TaskChange;
@@ -109,10 +109,7 @@ pub fn reconcile<'a>(
     for state in joined(reconciling) {
         let mut from = reconciling.memberships.observed_revision(&state.group);
         for assignment in new_assignments(reconciling, state) {
-            let mandate = assignment.mandate.map(|seq| Mandate {
-                assignee: Assignee::Group(state.group.clone()),
-                seq,
-            });
+            let mandate = state.mandate(assignment);
             let on_device = on_device(assignment.package);
             // The device has left the group since, and has joined it again.
             let is_used = used_up(&on_device, mandate.as_ref());

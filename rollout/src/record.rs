@@ -27,7 +27,8 @@ pub struct DeviceRecord {
     /// Operating system, as the agent reports it; empty if the agent reports none.
     pub os: String,
     pub first_seen: UnixTime,
-    /// Time of the latest check-in; written at most daily, or with another change.
+    /// Time of the latest check-in or report. That of a check-in is written at most daily, or with
+    /// another change; that of each report is written.
     pub last_seen: UnixTime,
     /// Time of the latest request for an inventory (OCS agents only).
     pub inventory_asked: Option<UnixTime>,

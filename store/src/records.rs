@@ -13,6 +13,7 @@ mod commit;
 mod connect;
 mod device;
 mod error;
+mod event;
 mod exclusion;
 mod group;
 mod host;
@@ -50,12 +51,13 @@ pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::{CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
+pub use event::{EventCursor, EventRecord};
 pub use exclusion::{Blocked, Unblocked};
 pub use index::DeploymentState;
 pub use package::{ActivateError, PublishError};
 pub use projection::{
-    DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget, ProjectedDevice,
-    RecordedLeaves,
+    DeviceChanges, DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget,
+    ProjectedDevice, RecordedLeaves,
 };
 pub use removal::Removing;
 pub use report::Recorded;

@@ -138,6 +138,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "location add", &["mirror", "mirror.example.net"]);
     fields.run(&world, "group prefer", &["lab", "--location", "mirror"]);
     let assign = |package: &'static str| [package, "--device", first, "--device", second];
+    fields.run(&world, "assign --dry-run", &assign("tool@1"));
+    fields.run(&world, "assign --dry-run", &["late@1", "--group", "lab"]);
     fields.run(&world, "assign", &assign("tool@1"));
     fields.run(&world, "assign", &["late@1", "--group", "lab"]);
     fields.run(&world, "explain", &[first, "tool@1"]);
@@ -160,7 +162,7 @@ fn all_fields() -> Fields {
     fields.run(&world, "group list", &[]);
     fields.run(&world, "location list", &[]);
     fields.run(&world, "location check", &[]);
-    fields.run(&world, "list", &[]);
+    fields.run(&world, "list", &["--sort", "size"]);
     fields.run(&world, "show", &["site@1"]);
     fields.run(&world, "show", &["tool@1"]);
     fields.run(&world, "verify", &["tool@1"]);
@@ -176,7 +178,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "device unblock", &[second]);
     fields.run(&world, "device remove", &[third]);
     fields.run(&world, "group remove", &["lab", "--device", first]);
-    fields.run(&world, "group delete", &["lab", "--force"]);
+    fields.run(&world, "group rename", &["lab", "hall", "--force"]);
+    fields.run(&world, "group delete", &["hall", "--force"]);
     fields.run(&world, "location remove", &["mirror"]);
     fields.run(&world, "delete", &["audience@1"]);
     run_on_history_and_keys(&world, &mut fields);
@@ -186,7 +189,7 @@ fn all_fields() -> Fields {
 /// Runs the commands on the history of a target, and on its keys.
 fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "log", &[]);
-    let commits: Vec<Value> = world.json(&["log"]);
+    let commits: Vec<Value> = world.json(&["log", "--signed"]);
     let oldest = commits.last().unwrap()["number"].to_string();
     fields.run(world, "diff", &[&oldest]);
     fields.run(world, "revert --dry-run", &[&oldest]);
@@ -197,6 +200,8 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "agent-config", &[]);
     fields.run(world, "keys show", &[]);
     fields.run(world, "keys list", &[]);
+    fields.run(world, "unlock", &["--status"]);
+    fields.run(world, "lock", &[]);
     fields.run(world, "keys trust", &[OTHER_KEY]);
     fields.run(world, "keys revoke", &[OTHER_KEY]);
     fields.run(world, "keys rotate", &["--unencrypted"]);

@@ -55,28 +55,21 @@ pub(crate) fn permission(reply: BeginReply, go: Go) -> Result<Go, WaitReason> {
             }
         },
     };
-    Err(WaitReason {
-        reason: WaitWord::Held,
-        detail: detail.to_owned(),
-    })
+    Err(WaitReason::new(WaitWord::Held, detail.to_owned()))
 }
 
 /// Returns the reason to wait of a device without an answer.
 pub(crate) fn unanswered(cause: &str) -> WaitReason {
-    WaitReason {
-        reason: WaitWord::Unanswered,
-        detail: format!("cannot ask the server if the package may begin: {cause}"),
-    }
+    let detail = format!("cannot ask the server if the package may begin: {cause}");
+    WaitReason::new(WaitWord::Unanswered, detail)
 }
 
 /// Returns the reason to wait of a device whose permission has expired before it acted.
 pub(crate) fn expired() -> WaitReason {
-    WaitReason {
-        reason: WaitWord::Unanswered,
-        detail: format!(
-            "the permission to begin was not used within {GO_VALID_S} s: the device asks again"
-        ),
-    }
+    let detail = format!(
+        "the permission to begin was not used within {GO_VALID_S} s: the device asks again"
+    );
+    WaitReason::new(WaitWord::Unanswered, detail)
 }
 
 #[cfg(test)]

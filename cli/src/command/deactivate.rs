@@ -4,6 +4,7 @@ use packcast_protocol::PackageRef;
 use packcast_publisher::{Failure, deactivate};
 
 use super::show;
+use crate::confirm::ConfirmArgs;
 use crate::output::{self, Format};
 use crate::{Globals, stopping};
 
@@ -22,12 +23,18 @@ Examples:
 pub(crate) struct Args {
     /// Package id, or name@version
     package: PackageRef,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let done = deactivate::deactivate(&target, &self.package).await?;
+        let plan = deactivate::plan(&target, &self.package).await?;
+        if !self.confirm.is_agreed(globals, &plan.preview().await?)? {
+            return Ok(());
+        }
+        let done = plan.perform().await?;
         stopping::wait(done.complete_in_s).await?;
         match globals.format {
             Format::Text => show::print(globals.format, &done.package),

@@ -10,10 +10,12 @@ pub(super) mod show;
 
 use clap::Subcommand;
 use packcast_publisher::Failure;
+use packcast_publisher::device::exclusion::ExclusionChange;
 use packcast_publisher::device_name::DeviceName;
 use packcast_rollout::{DeviceCommand, ExclusionReason};
 
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 
 /// List, show, block and remove devices, and send commands to OCS agents
 #[derive(Debug, Subcommand)]
@@ -61,6 +63,8 @@ Examples:
         /// Reason to show to administrators: at most 120 bytes
         #[arg(long, value_name = "TEXT")]
         reason: Option<ExclusionReason>,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
     },
     /// Admit blocked or removed devices again
     ///
@@ -73,6 +77,8 @@ Examples:
     Unblock {
         #[command(flatten)]
         devices: SomeDevices,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
     },
     /// Remove devices that no longer exist
     ///
@@ -137,10 +143,18 @@ impl Args {
         match self {
             Self::List(args) => args.run(&target, globals).await,
             Self::Show(one) => show::print(&target, &one.device, format).await,
-            Self::Block { devices, reason } => {
-                block::block(&target, &devices.device, reason.as_ref(), format).await
+            Self::Block {
+                devices,
+                reason,
+                confirm,
+            } => {
+                let change = ExclusionChange::Block { reason };
+                block::change(&target, &devices.device, change, confirm, globals).await
             }
-            Self::Unblock { devices } => block::unblock(&target, &devices.device, format).await,
+            Self::Unblock { devices, confirm } => {
+                let change = ExclusionChange::Unblock;
+                block::change(&target, &devices.device, change, confirm, globals).await
+            }
             Self::Remove(args) => args.run(&target, format).await,
             Self::RestartDownload(one) => {
                 let command = DeviceCommand::RestartDownload;

@@ -5,7 +5,7 @@ mod failures;
 mod watch;
 
 use clap::ValueEnum;
-use packcast_protocol::PackageRef;
+use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::pause::current;
 use packcast_publisher::status::{self, PackageProgress};
@@ -18,7 +18,7 @@ use crate::output;
 
 /// Show the progress of a package: number of devices in each state
 ///
-/// This command reads the same amount of data for any number of devices. A device of a group is
+/// Without --devices and --group, this command reads the same amount of data for any number of devices. A device of a group is
 /// counted as assigned from its first check-in after the assignment; until then it is to come, which
 /// is an estimate from the sizes of the groups.
 ///
@@ -30,6 +30,7 @@ Examples:
   packcast status
   packcast status vlc@3.0.21
   packcast status vlc@3.0.21 --devices --state failed
+  packcast status vlc@3.0.21 --group lab
   packcast status vlc@3.0.21 --watch")]
 pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
@@ -50,6 +51,13 @@ pub(crate) struct Args {
     /// Devices with an outcome are listed with their results.
     #[arg(long, value_enum, requires = "devices")]
     state: Option<StateChoice>,
+    /// Count or list only devices of this group
+    ///
+    /// Without a package, the packages of the group are shown. The command reads the state of each
+    /// device of a package, so that its cost grows with their number.
+    #[arg(long)]
+    group: Option<GroupName>,
+
     /// Show the status again after each change, until Ctrl-C
     #[arg(long, conflicts_with = "devices")]
     watch: bool,
@@ -57,7 +65,7 @@ pub(crate) struct Args {
 
 /// The states of devices, as the columns of this command name them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum StateChoice {
+pub(crate) enum StateChoice {
     /// Not checked in since the assignment of a group
     ToCome,
     /// Not announced yet
@@ -102,7 +110,9 @@ impl Args {
         }
         if let Some(package) = self.package.as_ref().filter(|_| self.devices) {
             let state = self.state.map(DeploymentState::from);
-            return devices::print(&target, package, state, globals.format).await;
+            let devices = status::devices(&target, package, state, self.group.as_ref()).await?;
+            devices::print(&devices, state, globals.format);
+            return Ok(());
         }
         let progress = self.read(&target, globals).await?;
         if self.package.is_none() && progress.len() == globals.limit(self.limit, NEWEST) {
@@ -125,9 +135,14 @@ impl Args {
         target: &Target,
         globals: &Globals,
     ) -> Result<Vec<PackageProgress>, Failure> {
-        match &self.package {
-            Some(package) => Ok(vec![status::of_package(target, package).await?]),
-            None => status::of_newest(target, globals.limit(self.limit, NEWEST)).await,
+        let limit = globals.limit(self.limit, NEWEST);
+        match (&self.package, &self.group) {
+            (Some(package), None) => Ok(vec![status::of_package(target, package).await?]),
+            (Some(package), Some(group)) => {
+                Ok(vec![status::of_package_in(target, package, group).await?])
+            }
+            (None, None) => status::of_newest(target, limit).await,
+            (None, Some(group)) => status::of_group(target, group, limit).await,
         }
     }
 }

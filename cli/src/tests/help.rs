@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 59] = [
+const TESTS: [(&str, fn()); 62] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -55,6 +55,8 @@ const TESTS: [(&str, fn()); 59] = [
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
     ("keys list", keys_list),
+    ("unlock", unlock),
+    ("lock", lock),
     ("location", location),
     ("location add", location_add),
     ("location remove", location_remove),
@@ -78,6 +80,7 @@ const TESTS: [(&str, fn()); 59] = [
     ("group show", group_show),
     ("group prefer", group_prefer),
     ("group pacing", group_pacing),
+    ("group rename", group_rename),
     ("group delete", group_delete),
     ("list", list),
     ("show", show),
@@ -175,6 +178,8 @@ fn packcast() {
       demo          Deploy a package to a device on this machine, and show each step
       local         Run the whole system on this machine until Ctrl-C
       keys          Manage the signing key, and the keys of other publishers
+      unlock        Sign for a while without the passphrase
+      lock          Ask for the passphrase again, after 'packcast unlock'
       location      Manage the locations that serve packages
       publish       Publish a package
       verify        Download a package and check every byte of it
@@ -252,7 +257,7 @@ fn demo() {
 
     Starts the whole system in a temporary folder, publishes a package, lets an
     agent process deploy it, and prints the time of each step. Nothing is left
-    behind.
+    behind. The exit code is 1 if the package does not succeed.
 
     Usage: packcast demo [OPTIONS] [ARCHIVE]
 
@@ -671,6 +676,65 @@ fn keys_list() {
 }
 
 #[test]
+fn unlock() {
+    assert_snapshot!(help("unlock"), @"
+    Sign for a while without the passphrase
+
+    Asks for the passphrase once, and keeps the decrypted key of the target in the
+    kernel's keyring of this login session. Commands of the same session sign with
+    it until the time ends, 'packcast lock' runs, or the session ends. The key is
+    never written to disk, but any program of this session can read it. Root keys in
+    files of their own are never unlocked.
+
+    Only Linux has such a keyring. Elsewhere, and for jobs without a terminal,
+    packcast.toml can name a file with the passphrase.
+
+    Usage: packcast unlock [OPTIONS]
+
+    Options:
+          --for <DURATION>
+              Lock the key again after this time, such as 2h
+
+              [default: 30min]
+
+          --status
+              Only show until when the key is unlocked
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast unlock --target production
+      packcast unlock --for 2h
+      packcast unlock --status
+      packcast lock
+    ");
+}
+
+#[test]
+fn lock() {
+    assert_snapshot!(help("lock"), @"
+    Ask for the passphrase again, after 'packcast unlock'
+
+    Removes the key of the target from the keyring of this login session.
+
+    Usage: packcast lock [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast lock
+      packcast lock --target production
+    ");
+}
+
+#[test]
 fn location() {
     assert_snapshot!(help("location"), @"
     Manage the locations that serve packages
@@ -718,6 +782,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -750,6 +820,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1026,6 +1102,12 @@ fn activate() {
               Activate at this location only (repeatable; devices try the locations
               in this order)
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1057,6 +1139,12 @@ fn deactivate() {
               Package id, or name@version
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1101,6 +1189,12 @@ fn assign() {
           --allow-downgrade
               Deploy on devices that have a later package of the same name
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1122,7 +1216,7 @@ fn assign() {
       packcast assign vlc@3.0.21 --device web01
       packcast assign vlc@3.0.21 --device web01 --device web02 --force
       packcast assign vlc@3.0.21 --group lab --group office
-      packcast assign vlc@3.0.21 --all
+      packcast assign vlc@3.0.21 --all --dry-run
     ");
 }
 
@@ -1158,6 +1252,12 @@ fn unassign() {
           --all
               All present and future devices
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1191,6 +1291,12 @@ fn pause() {
           --all
               Pause all packages and devices of the target
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1215,6 +1321,12 @@ fn resume() {
     Options:
           --all
               Resume all packages and devices of the target
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1330,6 +1442,12 @@ fn delete() {
               First unassign the package from all groups, and from all devices that
               have not finished it
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1365,6 +1483,7 @@ fn group() {
       show    Show a group with its packages
       prefer  Set the location that a group's devices download from first
       pacing  Set the pacing of a group's OCS agents
+      rename  Give a group another name
       delete  Delete a group that has neither devices nor packages
       help    Print this message or the help of the given subcommand(s)
 
@@ -1380,6 +1499,7 @@ fn group() {
       packcast group add lab --from lab.txt
       packcast group prefer lab --location site-berlin
       packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+      packcast group rename lab laboratory
       packcast assign vlc@3.0.21 --group lab
     ");
 }
@@ -1431,6 +1551,12 @@ fn group_add() {
           --from <FILE>
               File with one device per line; '-' reads standard input
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1468,6 +1594,12 @@ fn group_remove() {
 
           --from <FILE>
               File with one device per line; '-' reads standard input
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1548,6 +1680,12 @@ fn group_prefer() {
           --none
               Prefer no location
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1611,6 +1749,12 @@ fn group_pacing() {
           --reset
               Remove the group's other pacing settings
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1630,6 +1774,55 @@ fn group_pacing() {
 }
 
 #[test]
+fn group_rename() {
+    assert_snapshot!(help("group rename"), @"
+    Give a group another name
+
+    Devices stay in the group, and packages, pacing and preferred location stay as
+    they are. No device deploys a package again because of the new name. If the
+    command is interrupted, run it again.
+
+    A package that was published with '--only-for-group' names the group in its
+    signed manifest. If such a package is assigned, the group is renamed only with
+    '--force'.
+
+    Usage: packcast group rename [OPTIONS] <GROUP> <NEW-NAME>
+
+    Arguments:
+      <GROUP>
+              Present name of the group
+
+      <NEW-NAME>
+              New name: up to 48 lower-case letters, digits, '.', '_' and '-'
+
+    Options:
+          --force
+              Rename the group although assigned packages are only for its present
+              name: devices that have not deployed them wait
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group rename lab laboratory
+    ");
+}
+
+#[test]
 fn group_delete() {
     assert_snapshot!(help("group delete"), @"
     Delete a group that has neither devices nor packages
@@ -1643,6 +1836,12 @@ fn group_delete() {
     Options:
           --force
               First unassign the group's packages and remove its devices
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1673,9 +1872,22 @@ fn list() {
               List deleted packages instead
 
           --limit <COUNT>
-              List only this many of the newest packages
+              List only this many packages: the newest, or the largest
 
               The default is 100 for text; JSON and CSV have all packages.
+
+          --sort <SORT>
+              Sort the packages by this value
+
+              A package is unused if it is assigned to no group, and open on no
+              device.
+
+              Possible values:
+              - created: The newest last
+              - size:    The largest archive first, with a total and a mark for each
+                unused package
+
+              [default: created]
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1684,6 +1896,7 @@ fn list() {
 
     Examples:
       packcast list
+      packcast list --sort size
       packcast list --limit 10 --format json
       packcast list --deleted
     ");
@@ -1761,9 +1974,10 @@ fn status() {
     assert_snapshot!(help("status"), @"
     Show the progress of a package: number of devices in each state
 
-    This command reads the same amount of data for any number of devices. A device
-    of a group is counted as assigned from its first check-in after the assignment;
-    until then it is to come, which is an estimate from the sizes of the groups.
+    Without --devices and --group, this command reads the same amount of data for
+    any number of devices. A device of a group is counted as assigned from its first
+    check-in after the assignment; until then it is to come, which is an estimate
+    from the sizes of the groups.
 
     The status of one package ends with its failures, grouped by result and last
     line of output: at most 1000 failures are read.
@@ -1802,6 +2016,13 @@ fn status() {
               - cancelled
               - not-applicable: The device runs another system
 
+          --group <GROUP>
+              Count or list only devices of this group
+
+              Without a package, the packages of the group are shown. The command
+              reads the state of each device of a package, so that its cost grows
+              with their number.
+
           --watch
               Show the status again after each change, until Ctrl-C
 
@@ -1814,6 +2035,7 @@ fn status() {
       packcast status
       packcast status vlc@3.0.21
       packcast status vlc@3.0.21 --devices --state failed
+      packcast status vlc@3.0.21 --group lab
       packcast status vlc@3.0.21 --watch
     ");
 }
@@ -1878,11 +2100,33 @@ fn device_list() {
           --lacks <PACKAGE>
               List only devices on which this package has not succeeded
 
+          --package <PACKAGE>
+              List only devices that have been assigned this package
+
+              Devices of its groups that have not checked in since the assignment
+              are listed, too. Changes from the last few seconds may be missing.
+
+          --state <STATE>
+              List only devices on which the package is in this state
+
+              Possible values:
+              - to-come:        Not checked in since the assignment of a group
+              - waiting:        Not announced yet
+              - announced
+              - withdrawn:      Announced, and unassigned afterwards
+              - succeeded
+              - failed
+              - cancelled
+              - not-applicable: The device runs another system
+
           --group <GROUP>
               List only devices of this group
 
           --not-seen <DURATION>
-              List only devices that have not checked in for this time, such as 30d
+              List only devices that were not seen for this time, such as 30d
+
+              A device is seen at each report and, at least once a day, at a
+              check-in.
 
           --platform <PLATFORM>
               List only devices that may run packages for this platform
@@ -1964,6 +2208,12 @@ fn device_block() {
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1992,6 +2242,12 @@ fn device_unblock() {
               other device has
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -2031,7 +2287,7 @@ fn device_remove() {
               Only list the devices that would be removed
 
           --yes
-              Remove the devices without a question
+              Remove several devices without a question
 
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes
@@ -2279,8 +2535,14 @@ fn explain() {
 
 #[test]
 fn completions() {
-    assert_snapshot!(help("completions"), @r"
+    assert_snapshot!(help("completions"), @r#"
     Print the completion script for a shell
+
+    The script runs 'packcast' for candidates: commands, options, and the names of
+    packages, groups, devices, locations and targets. For names it reads at most 200
+    records of the table, the newest packages and the devices with the first ids,
+    and waits at most two seconds. Load the script at each start of the shell,
+    because another version of packcast can need another script.
 
     Usage: packcast completions [OPTIONS] <SHELL>
 
@@ -2297,11 +2559,11 @@ fn completions() {
     Global options: …
 
     Examples:
-      packcast completions bash \
-          > ~/.local/share/bash-completion/completions/packcast
-      packcast completions zsh > ~/.zfunc/_packcast
-      packcast completions fish > ~/.config/fish/completions/packcast.fish
-    ");
+      echo 'source <(packcast completions bash)' >> ~/.bashrc
+      echo 'source <(packcast completions zsh)' >> ~/.zshrc
+      echo 'packcast completions fish | source' \
+          > ~/.config/fish/completions/packcast.fish
+    "#);
 }
 
 #[test]
@@ -2335,20 +2597,26 @@ fn log() {
     assert_snapshot!(help("log"), @"
     List the changes of a target: who changed what, and when
 
-    Each change is a signed commit. The newest commit comes first. Number, time, key
-    and changes of a commit are verified; nobody verifies author and command. The
-    exit code is 3 if a commit does not verify.
+    The newest change comes first. Changes of assignments, groups and locations are
+    signed commits. Number, time, key and changes of a commit are verified; nobody
+    verifies author and command. Other changes, such as 'activate', 'pause' and
+    'device block', are events. They are not signed: somebody who can write to the
+    table can forge and delete them. Creating a token leaves no trace. The exit code
+    is 3 if a commit does not verify, or an event cannot be read.
 
     Usage: packcast log [OPTIONS]
 
     Options:
           --limit <COUNT>
-              List only this many commits
+              List only this many changes
 
-              The default is 20 for text; JSON and CSV have all commits.
+              The default is 20 for text; JSON and CSV have all changes.
 
           --before <NUMBER>
-              List only commits before this number
+              List only commits before this number, and events before this Unix time
+
+          --signed
+              List only commits, which are signed, and no events
 
           --package <PACKAGE>
               List only changes of this package: its id, or name@version
@@ -2368,6 +2636,7 @@ fn log() {
     Examples:
       packcast log
       packcast log --limit 5 --format json
+      packcast log --signed
       packcast log --before 1795327754
       packcast log --group lab --package vlc@3.0.21
       packcast log --device web01

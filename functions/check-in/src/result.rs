@@ -67,23 +67,18 @@ pub(crate) async fn record(
             }
             ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
-                let recorded = match next_attempt(open, &result, now) {
-                    Some(change) => {
-                        let record = device_state.device.as_ref();
-                        let before = record.map_or_else(WriteBudget::default, |one| one.budget);
-                        // A device could cancel the same package again and again.
-                        let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
-                        let records = &function.records;
-                        records
-                            .begin_next_attempt(device, &change, before, after)
-                            .await?
-                    }
-                    None => {
-                        function
-                            .records
-                            .record_result(device, open, &result)
-                            .await?
-                    }
+                let records = &function.records;
+                let recorded = if let Some(change) = next_attempt(open, &result, now) {
+                    let record = device_state.device.as_ref();
+                    let before = record.map_or_else(WriteBudget::default, |one| one.budget);
+                    // A device could cancel the same package again and again.
+                    let after = before.spend(now).ok_or(DeviceError::OverBudget)?;
+                    records
+                        .begin_next_attempt(device, &change, before, after, now)
+                        .await?
+                } else {
+                    mark_seen(function, device, &device_state, now).await?;
+                    records.record_result(device, open, &result).await?
                 };
                 if recorded == Recorded::Written {
                     let name = log_name::package(function, result.package);
@@ -99,6 +94,21 @@ pub(crate) async fn record(
         .records
         .retry_on_conflict(device_state, attempt)
         .await
+}
+
+/// Records that a device was seen, before its result is recorded: the time is right even if the result
+/// cannot be recorded. Each result ends a task, so a device cannot cause such writes at will.
+async fn mark_seen(
+    function: &CheckInFunction,
+    device: &DeviceId,
+    device_state: &DeviceState,
+    now: UnixTime,
+) -> Result<(), RecordsError> {
+    let record = device_state.device.as_ref();
+    if record.is_none_or(|record| record.last_seen >= now) {
+        return Ok(());
+    }
+    function.records.mark_seen(device, now).await
 }
 
 /// Returns an excerpt of a code for the log, so that a hostile agent cannot fill the log.

@@ -64,7 +64,9 @@ pub(crate) async fn announce_tasks(
         tries_left -= 1;
         let device_now = reconciled(function, device, device_state, now).await?;
         let pacing = device_now.pacing(function.settings.pace);
-        let DeviceState { tasks, orders, .. } = &device_now.device_state;
+        let DeviceState {
+            tasks, commands, ..
+        } = &device_now.device_state;
         let rules = Rules {
             strict: pacing.strict,
             is_ocs_agent: matches!(device, DeviceId::Ocs(_)),
@@ -73,7 +75,7 @@ pub(crate) async fn announce_tasks(
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
-        tasks.retain(|task| !orders.told_to_drop(task));
+        tasks.retain(|task| !commands.told_to_drop(task));
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
         let packages = function
             .packages

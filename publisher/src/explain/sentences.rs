@@ -294,7 +294,7 @@ impl Words<'_> {
             WaitWord::NoCommit | WaitWord::Incomplete | WaitWord::NotAssigned => {
                 "wait for the next check-in; if the reason stays, run 'packcast audit'".to_owned()
             }
-            WaitWord::OtherManifest => "run 'packcast audit' to find the difference".to_owned(),
+            WaitWord::OtherManifest | WaitWord::NoRollout => "run 'packcast audit' to find the difference".to_owned(),
             WaitWord::Unreadable | WaitWord::UnknownTerm => {
                 "update the Packcast agent on the device".to_owned()
             }
@@ -319,7 +319,10 @@ impl Words<'_> {
             WaitWord::Unanswered => {
                 "no action is needed; the device asks again, with growing pauses".to_owned()
             }
-            WaitWord::Term => "no action is needed; the device begins on its own".to_owned(),
+            WaitWord::Term | WaitWord::WaveNotOpen => {
+                "no action is needed; the device begins on its own".to_owned()
+            }
+            WaitWord::WaveClosed => "open the wave of the rollout to let the device begin".to_owned(),
             WaitWord::Other => {
                 "run 'packcast-agent status' on the device to see the reason in words".to_owned()
             }
@@ -606,6 +609,9 @@ mod tests {
             WaitWord::OtherManifest,
             WaitWord::UnknownTerm,
             WaitWord::Term,
+            WaitWord::WaveNotOpen,
+            WaitWord::WaveClosed,
+            WaitWord::NoRollout,
             WaitWord::Downgrade,
             WaitWord::OtherAudience,
             WaitWord::Unreachable,
@@ -644,6 +650,12 @@ mod tests {
           next: update the Packcast agent on the device
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a term of the assignment is not met yet.
           next: no action is needed; the device begins on its own
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the wave of the device in its rollout is not open yet.
+          next: no action is needed; the device begins on its own
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the wave of the device in its rollout stays closed until an administrator opens it.
+          next: open the wave of the rollout to let the device begin
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the state of the device has no calendar for the rollout.
+          next: run 'packcast audit' to find the difference
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a later package of the same name is deployed on the device.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --allow-downgrade' to allow the downgrade
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the package is for other devices.

@@ -28,7 +28,7 @@ struct Case {
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
     waits: Vec<WaitingPackage>,
-    orders: DeviceCommands,
+    commands: DeviceCommands,
     package: PackageRecord,
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
@@ -54,7 +54,7 @@ fn unassigned() -> Case {
         groups: Vec::new(),
         tasks: Vec::new(),
         waits: Vec::new(),
-        orders: DeviceCommands::default(),
+        commands: DeviceCommands::default(),
         package: package(1),
         others: Vec::new(),
         finished: None,
@@ -138,7 +138,7 @@ impl Case {
             groups: &self.groups,
             tasks: &self.tasks,
             waits: &self.waits,
-            orders: self.orders,
+            commands: self.commands,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
@@ -326,7 +326,7 @@ fn a_withdrawn_task_shows_the_command_to_drop() {
     check(&open(WITHDRAWN).deleted(), &withdrawn(false));
     let dropped = open(WITHDRAWN).with(|case| {
         case.device = ocs_device();
-        case.orders.cancel = Some(CommandRecord {
+        case.commands.drop = Some(CommandRecord {
             command: DeviceCommand::Drop,
             asked_at: EARLIER,
             told_at: Some(NOW),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::{
-    DeviceDocument, Entries, GroupDocument, LocationDocument, StateEntry,
+    Entries, GroupOrigin, LocationDocument, RolloutDocument, RolloutId, StateEntry,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
 
@@ -54,8 +54,8 @@ fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
     groups.chain(devices)
 }
 
-/// Removals of adopted commits: the packages, memberships, groups and locations that the commits
-/// removed and that the head still has.
+/// Removals of adopted commits: the packages, memberships, groups, rollouts and locations that the
+/// commits removed and that the head still has.
 ///
 /// A removed part that was added again since stays, because the addition is the later decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,9 +76,9 @@ struct AdoptedLocation {
 impl AdoptedRemovals {
     /// Adds the removals of a commit.
     ///
-    /// `before` and `after` have the leaves that the commit changed. `head` has the same leaves, and
-    /// the groups that [`StatePart::named_groups`] returns for it. The head is the same in each
-    /// call.
+    /// `before` and `after` have the leaves that the commit changed, and `head` has the same leaves.
+    /// All have the groups that [`StatePart::named_groups`] returns for any of them, and the head has
+    /// all groups if one of them has another name there. The head is the same in each call.
     pub fn add(
         &mut self,
         before: &StatePart,
@@ -124,35 +124,59 @@ impl AdoptedLocation {
 }
 
 /// Returns the changes that repeat the removals of one commit, without locations.
+///
+/// A group is the same one under any name: the commit, or the head, may have another name for it.
 fn removals(
     before: &StatePart,
     after: &StatePart,
     head: &StatePart,
 ) -> Result<Vec<StateChange>, NotLoaded> {
     let mut changes = Vec::new();
-    for (group, document) in before.groups() {
-        if let (Some(before), Some(head)) = (document, head.group(group)?)
-            && before.created == head.created
-        {
-            removed_from_group(group, before, after.group(group)?, head, &mut changes);
+    let (later, in_head) = (after.by_origin(), head.by_origin());
+    for (origin, group) in before.by_origin() {
+        let Some(name) = in_head.get(&origin) else {
+            continue;
+        };
+        let (before, head) = (before.group(group)?, head.group(name)?);
+        let (Some(before), Some(head)) = (before, head) else {
+            continue;
+        };
+        let after = match later.get(&origin) {
+            Some(group) => after.group(group)?,
+            None => None,
+        };
+        let group = (*name).clone();
+        if after.is_some() || group.is_all() {
+            let owner = EntryOwner::Group(group);
+            let after = after.map(|document| &document.packages);
+            removed_entries(
+                &owner,
+                &before.packages,
+                after,
+                &head.packages,
+                &mut changes,
+            );
+        } else {
+            changes.push(StateChange::DeleteGroup { group });
         }
     }
     let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
     for (device, document) in before.devices() {
-        let (Some(before), Some(head_device)) = (document, head.device(device)?) else {
+        let (Some(document), Some(head_device)) = (document, head.device(device)?) else {
             continue;
         };
-        let after = after.device(device)?;
-        for (group, created) in removed_groups(before, after, head_device) {
-            if head.group(group)?.is_some_and(|it| it.created == created) {
+        let groups = head.origins_of(device)?;
+        let later = after.origins_of(device)?;
+        for origin in before.origins_of(device)?.keys() {
+            if let Some(group) = groups.get(origin).filter(|_| !later.contains_key(origin)) {
                 left.entry(group).or_default().insert(device.clone());
             }
         }
         let owner = EntryOwner::Device(device.clone());
-        let after = after.map(|document| &document.packages);
+        let after = after.device(device)?.map(|document| &document.packages);
         removed_entries(
             &owner,
-            &before.packages,
+            &document.packages,
             after,
             &head_device.packages,
             &mut changes,
@@ -162,26 +186,41 @@ fn removals(
         group: group.clone(),
         devices,
     }));
+    for (rollout, document) in before.rollouts() {
+        if let Some(document) = document
+            && after.rollout(rollout)?.is_none()
+            && head.rollout(rollout)?.is_some()
+            && !is_finished(rollout, document, before, &later, after)
+        {
+            changes.push(StateChange::EndRollout { rollout });
+        }
+    }
     Ok(changes)
 }
 
-fn removed_from_group(
-    group: &GroupName,
-    before: &GroupDocument,
-    after: Option<&GroupDocument>,
-    head: &GroupDocument,
-    changes: &mut Vec<StateChange>,
-) {
-    match after {
-        Some(after) if after.created == before.created => {
-            let owner = EntryOwner::Group(group.clone());
-            let after = Some(&after.packages);
-            removed_entries(&owner, &before.packages, after, &head.packages, changes);
-        }
-        _ => changes.push(StateChange::DeleteGroup {
-            group: group.clone(),
-        }),
-    }
+/// Returns true if a commit has finished a rollout, so that its entries are plain assignments.
+///
+/// A finished rollout goes on in a head that leaves the commit out: the devices that began at once
+/// do not act again, and the others wait for their waves.
+fn is_finished(
+    rollout: RolloutId,
+    document: &RolloutDocument,
+    before: &StatePart,
+    later: &BTreeMap<GroupOrigin, &GroupName>,
+    after: &StatePart,
+) -> bool {
+    let entry = |state: &'_ StatePart, group: &GroupName| {
+        let document_of_group = state.group(group).ok().flatten()?;
+        document_of_group.packages.of(document.package).cloned()
+    };
+    document.groups.as_set().iter().any(|group| {
+        let named = entry(before, group).filter(|it| it.terms.rollout() == Some(rollout));
+        let of_group = before.group(group).ok().flatten();
+        // The commit may also have renamed the group.
+        let name = of_group.and_then(|it| later.get(&it.origin(group)));
+        let later = name.and_then(|name| entry(after, name));
+        named.is_some_and(|named| later.is_some_and(|later| later.seq == named.seq))
+    })
 }
 
 fn removed_entries(
@@ -208,19 +247,4 @@ fn removed_entries(
                 package: entry.package,
             }),
     );
-}
-
-fn removed_groups<'a>(
-    before: &'a DeviceDocument,
-    after: Option<&'a DeviceDocument>,
-    head: &'a DeviceDocument,
-) -> impl Iterator<Item = (&'a GroupName, u64)> {
-    let groups = before.groups.as_map().iter();
-    groups
-        .filter(move |(group, created)| {
-            let is_in =
-                |document: &DeviceDocument| document.groups.as_map().get(*group) == Some(*created);
-            !after.is_some_and(is_in) && is_in(head)
-        })
-        .map(|(group, created)| (group, *created))
 }

@@ -1,6 +1,8 @@
 //! Applies changes to the documents of a state.
 
 mod devices;
+mod rename;
+mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,8 @@ use super::adopted::AdoptedEntries;
 use super::change::{EntryOwner, NewAssignment, StateChange};
 use super::error::StateChangeError;
 use super::part::{Shared, StatePart, share};
+
+pub use rename::check_rename;
 
 /// The documents after some changes, with the effect of each change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub enum ChangeOutcome {
         /// The `seq` of the entry that this one replaces.
         replaced: Option<u64>,
     },
-    /// Devices joined or left a group, or were removed.
+    /// Devices joined or left a group, or were removed, or their group was renamed.
     Devices {
         changed: BTreeSet<DeviceId>,
         /// Devices that were in the group already, or not in it, or had no leaf.
@@ -151,6 +155,7 @@ impl StateEditor<'_> {
         let made = match change {
             StateChange::Join { group, devices } => return self.join(group, devices),
             StateChange::Leave { group, devices } => return self.leave(group, devices),
+            StateChange::RenameGroup { group, to } => return self.rename_group(group, to),
             StateChange::RemoveDevices { devices } => self.remove_devices(devices),
             StateChange::Assign { to, assignment } => self.assign(to, assignment),
             StateChange::Unassign { from, package } => self.unassign(from, *package),
@@ -170,6 +175,14 @@ impl StateEditor<'_> {
                 self.change_location(location, Some(document))
             }
             StateChange::RemoveLocation { location } => self.change_location(location, None),
+            StateChange::SetRollout { rollout, document } => self.set_rollout(*rollout, document),
+            StateChange::OpenWave {
+                rollout,
+                wave,
+                from,
+            } => self.open_wave(*rollout, *wave, *from),
+            StateChange::EndRollout { rollout } => self.end_rollout(*rollout),
+            StateChange::FinishRollout { rollout } => self.finish_rollout(*rollout),
             StateChange::Renew => Ok(ChangeOutcome::Changed),
         };
         made.map_err(|error| vec![error])
@@ -227,6 +240,7 @@ impl StateEditor<'_> {
         if replaced == Some(&entry) {
             return Ok(ChangeOutcome::AlreadySo);
         }
+        self.check_rollout(to, &entry, replaced)?;
         let replaced = replaced.map(|entry| entry.seq);
         let mut entries = others(&before, entry.package);
         entries.push(entry);

@@ -11,7 +11,7 @@ use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
 };
-use packcast_rollout::DeviceCommand;
+use packcast_rollout::{DeviceCommand, EventTime};
 use serde::Serialize;
 
 use super::item::{self, Item, PK, SK};
@@ -43,6 +43,7 @@ const KEYS: &str = "KEYS";
 pub(super) const HEAD: &str = "HEAD";
 pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
+const EVENT: &str = "EVENT";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,8 +82,8 @@ impl Key {
 
     pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
         let kind = match command {
-            DeviceCommand::RestartDownload => "unstick",
-            DeviceCommand::Drop => "cancel",
+            DeviceCommand::RestartDownload => "restart-download",
+            DeviceCommand::Drop => "drop",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }
@@ -153,6 +154,20 @@ impl Key {
     pub(super) fn commit(name: &CommitName) -> Self {
         let short = HEXLOWER.encode(&name.short());
         Self::new(COMMIT.to_owned(), format!("{:020}-{short}", name.number()))
+    }
+
+    /// Key of an event. The keys of events are in the order of their times; `random` is different for
+    /// each event.
+    pub(super) fn event(at: EventTime, random: u64) -> Self {
+        let sk = format!("{:020}-{random:016x}", at.microseconds());
+        Self::new(EVENT.to_owned(), sk)
+    }
+
+    /// Returns the time of the key of an event; `None` for other keys.
+    pub(super) fn time_of_event(item: &Item) -> Option<EventTime> {
+        let sk = item.get(SK)?.as_s().ok()?;
+        let (at, _) = sk.split_once('-')?;
+        at.parse().ok().map(EventTime::of_microseconds)
     }
 
     /// Key of a page of a tree.
@@ -293,6 +308,16 @@ impl Range {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
     }
 
+    /// Range of the devices of a shard with an OCS agent.
+    pub(super) fn catalogued_ocs_devices(shard: u16) -> Self {
+        Self {
+            pk: catalogued_devices_partition(shard),
+            first: "DEVICE#ocs:".to_owned(),
+            // `;` is the character after `:`.
+            last: "DEVICE#ocs;".to_owned(),
+        }
+    }
+
     pub(super) fn excluded_devices() -> Self {
         Self::prefix(CATALOG.to_owned(), "EXCLUDED")
     }
@@ -317,6 +342,16 @@ impl Range {
             first: "0".to_owned(),
             // A commit of number `before` has a longer key, which comes after this one.
             last: format!("{before:020}"),
+        }
+    }
+
+    /// Range of the events before a time.
+    pub(super) fn events(before: EventTime) -> Self {
+        Self {
+            pk: EVENT.to_owned(),
+            first: "0".to_owned(),
+            // An event of the time itself has a longer key, which comes after this one.
+            last: format!("{:020}", before.microseconds()),
         }
     }
 

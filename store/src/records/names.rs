@@ -23,6 +23,8 @@ pub(super) const GROUP: &str = "group";
 pub(super) const IS_DELETED: &str = "deleted";
 /// The number of the commit that created a group.
 pub(super) const CREATED: &str = "created";
+/// The first name of a group that was renamed.
+pub(super) const ORIGIN: &str = "origin";
 /// The leaf from which the records of a device follow.
 pub(super) const LEAF: &str = "leaf";
 /// The digest of the document of a leaf.

@@ -7,13 +7,15 @@
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::{DeviceId, GroupName, UnixTime};
+use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::exclusion::ExclusionKind;
 use packcast_rollout::{
-    DeviceCommand, Exclusion, ExclusionReason, FinishedTask, OpenTask, TaskState,
+    ChangedBy, DeviceCommand, Exclusion, ExclusionReason, FinishedTask, OpenTask, TaskState,
+    UnsignedChange,
 };
 
 use super::commit::Commit;
+use super::exclusion::Excludable;
 use super::item::{self, Item};
 use super::key::{INDEX_PK, Key, Range};
 use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, EXCLUDED, HOST_NAME, STATE, WITHDRAWN};
@@ -32,50 +34,53 @@ pub enum Removing {
     Begun { groups: Vec<GroupName> },
     /// The device was removed before.
     Complete,
-    /// The device has checked in since it was found to be unseen.
-    SeenAgain,
     /// No device with this id has ever checked in.
     UnknownDevice,
 }
 
 impl Records {
-    /// Begins the removal of a device, or continues an interrupted one.
+    /// Returns true if a device has checked in once, so that it can be removed, or was removed.
+    pub async fn is_removable(&self, device: &DeviceId) -> Result<bool, RecordsError> {
+        Ok(self.excludable(device).await?.is_some())
+    }
+
+    /// Begins the removal of devices, all of them different, or continues an interrupted one.
     ///
-    /// After this returns, no task is announced to the device, and none is added to it. If
-    /// `last_seen` is given and the device has checked in since, nothing changes.
+    /// After this returns, no task is announced to the devices, and none is added to them. Returns
+    /// the state of each removal, in the order of the devices.
     pub async fn begin_removal(
         &self,
-        device: &DeviceId,
+        devices: &[DeviceId],
         reason: Option<&ExclusionReason>,
-        last_seen: Option<UnixTime>,
-        now: UnixTime,
-    ) -> Result<Removing, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Removing::UnknownDevice));
-            };
-            if found.host_name.is_none() {
-                return Ok(ControlFlow::Break(Removing::Complete));
-            }
-            let groups = found.joining.groups.joined().cloned().collect();
-            if found.joining.is_removed() {
-                return Ok(ControlFlow::Break(Removing::Begun { groups }));
-            }
-            if last_seen.is_some() && found.last_seen != last_seen {
-                return Ok(ControlFlow::Break(Removing::SeenAgain));
-            }
-            let exclusion = Exclusion {
-                kind: ExclusionKind::Removed,
-                since: now,
-                reason: reason.cloned(),
-            };
-            let writes = self.excluding(device, &found, &exclusion);
-            // The next attempt reads the groups again, also after another change came first. From the
-            // exclusion on, the device joins no group.
-            self.commit(writes).await?;
-            Ok(ControlFlow::Continue(()))
-        })
-        .await
+        by: &ChangedBy,
+    ) -> Result<Vec<Removing>, RecordsError> {
+        let exclusion = Exclusion {
+            kind: ExclusionKind::Removed,
+            since: by.at.second(),
+            reason: reason.cloned(),
+        };
+        let decide = |device: &DeviceId, found: Option<&Excludable>| {
+            let present = found.filter(|it| it.host_name.is_some() && !it.joining.is_removed());
+            let writes = present.map(|found| self.excluding(device, found, &exclusion));
+            (writes.unwrap_or_default(), ())
+        };
+        let change = |devices| UnsignedChange::Removed {
+            devices,
+            reason: reason.cloned(),
+        };
+        self.change_devices(devices, by, &decide, &change).await?;
+        // The groups are read again: from the exclusion on, a device joins no group.
+        let found = self.excludables(devices).await?;
+        let removing = devices.iter().map(|device| match found.get(device) {
+            Some(found) if found.joining.is_removed() => match found.host_name {
+                None => Removing::Complete,
+                Some(_) => Removing::Begun {
+                    groups: found.joining.groups.joined().cloned().collect(),
+                },
+            },
+            _ => Removing::UnknownDevice,
+        });
+        Ok(removing.collect())
     }
 
     /// Erases a device whose removal has begun, and which is in no group any more.

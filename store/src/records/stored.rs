@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use packcast_protocol::state::GroupOrigin;
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::{
@@ -64,12 +65,33 @@ pub(super) struct RevisionItem {
     pub(super) revision: u64,
     #[serde(default)]
     pub(super) deleted: bool,
-    /// Number of the commit that created the group. `None` for a deleted group.
+    /// Number of the commit that created the group, or gave it its present name. `None` for a
+    /// deleted group, and while the members of a renamed group move to its present name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created: Option<u64>,
+    /// First name of a group that was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<GroupOrigin>,
     /// Digest of the group's document. `None` for a deleted group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) document: Option<Sha256Digest>,
+}
+
+impl RevisionItem {
+    /// Returns the origin of the group. `None` for a deleted group.
+    pub(super) fn origin(&self) -> Option<GroupOrigin> {
+        let present = |created| GroupOrigin {
+            name: self.group.clone(),
+            created,
+        };
+        let origin = self.origin.clone().or_else(|| self.created.map(present));
+        origin.filter(|_| !self.deleted)
+    }
+
+    /// Returns true while the members of a renamed group move to its present name.
+    pub(super) const fn is_moving(&self) -> bool {
+        !self.deleted && self.created.is_none() && self.origin.is_some()
+    }
 }
 
 /// The leaf of a device from which its records follow.

@@ -41,7 +41,7 @@ pub(super) async fn record(
         let open = tasks.find(|task| task.package == package);
         // A package that the agent dropped because of a device command has not failed: its task
         // becomes pending again, with the same attempt.
-        let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
+        let back = open.and_then(|task| reopen(&device_state.commands, task, &reported.code));
         let Some(back) = back else {
             result::record(function, device, device_state, reported, now).await?;
             return Ok(ControlFlow::Break(()));

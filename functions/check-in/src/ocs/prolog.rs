@@ -95,14 +95,14 @@ async fn apply_commands(
     mut device_state: DeviceState,
     now: UnixTime,
 ) -> Result<(DeviceState, Instruction), DeviceError> {
-    if !device_state.orders.is_empty() {
+    if !device_state.commands.is_empty() {
         // Reconciling first withdraws the tasks that no group wants, so that the drop covers
         // them.
         device_state = reconciled(function, device, device_state, now)
             .await?
             .device_state;
     }
-    let instruction = instruct(&device_state.orders, &device_state.tasks, now);
+    let instruction = instruct(&device_state.commands, &device_state.tasks, now);
     let host = log_name::host(&device_state);
     for progress in &instruction.progress {
         function

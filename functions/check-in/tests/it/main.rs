@@ -18,6 +18,7 @@ mod pacing;
 mod paused;
 mod platform;
 mod prolog;
+mod renames;
 mod results;
 mod state;
 mod system;

@@ -122,7 +122,7 @@ impl StateEditor<'_> {
     /// Changes the groups of devices; `edit` returns `None` for groups that stay as they are.
     ///
     /// Devices with equal documents are decided once.
-    fn edit_devices(
+    pub(super) fn edit_devices(
         &mut self,
         devices: &BTreeSet<DeviceId>,
         edit: impl Fn(&Self, &GroupNumbers) -> Result<Option<GroupNumbers>, NotLoaded>,

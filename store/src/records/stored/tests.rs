@@ -69,6 +69,8 @@ fn group_state() -> GroupState {
         seq: 2,
         force: false,
         mandate: Some(AT.0),
+        rollout: None,
+        assignee: None,
         assigned_at: AT,
     };
     GroupState {
@@ -296,6 +298,7 @@ fn every_key_and_item_of_a_group() {
         revision: 2,
         deleted: false,
         created: Some(AT.0),
+        origin: None,
         document: Some(Sha256Digest::from_bytes([0x33; 32])),
     };
     let items = [
