@@ -118,6 +118,7 @@ impl Invocation {
             "device block" | "device unblock" | "device remove" => {
                 "device list --excluded".to_owned()
             }
+            "device replace" => format!("device show {}", word("new")?),
             "device restart-download" | "device drop" | "device pacing" => {
                 format!("device show {}", device?)
             }
@@ -191,6 +192,7 @@ mod tests {
             "device block web01",
             "device unblock web01",
             "device remove web01",
+            "device replace web01 ocs:web01-2026-11-20-08-30-00",
             "device restart-download web01",
             "device drop web01",
             "device pacing web01 --reset",
@@ -243,6 +245,8 @@ mod tests {
             device list --excluded
         device remove web01
             device list --excluded
+        device replace web01 ocs:web01-2026-11-20-08-30-00
+            device show ocs:web01-2026-11-20-08-30-00
         device restart-download web01
             device show web01
         device drop web01

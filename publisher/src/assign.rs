@@ -190,6 +190,31 @@ pub async fn assign(
     plan.perform(signer, progress).await
 }
 
+/// The outcome that an assignment would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The device needs a new entry in the signed state.
+    pub(crate) is_new: bool,
+    /// The outcome in a word, for scripts.
+    pub(crate) result: &'static str,
+}
+
+/// Decides on an assignment to one device, without a change.
+pub(crate) async fn expected(
+    target: &Target,
+    package: &PackageRecord,
+    assignment: &NewAssignment,
+    device: &DeviceId,
+) -> Result<Expected, Failure> {
+    let (devices, progress) = (vec![device.clone()], Progress::none());
+    let decided = decide::decide(target, package, assignment, devices, &progress).await?;
+    let decided = decided.first();
+    Ok(Expected {
+        is_new: decided.is_some_and(|decided| decided.plan == Plan::Commit),
+        result: word(decided.map_or(&AssignOutcome::UnknownDevice, |decided| &decided.outcome)),
+    })
+}
+
 impl AssignPlan<'_> {
     /// Returns the effect of the assignment.
     pub const fn preview(&self) -> &Preview {
@@ -418,6 +443,22 @@ const fn is_refused(outcome: &AssignOutcome) -> bool {
     )
 }
 
+/// Returns an outcome in a word, for scripts.
+const fn word(outcome: &AssignOutcome) -> &'static str {
+    match outcome {
+        AssignOutcome::New { .. } => "assigned",
+        AssignOutcome::AlreadyOpen { .. } => "already-open",
+        AssignOutcome::AlreadyDone(_) => "already-done",
+        AssignOutcome::InHistory => "in-history",
+        AssignOutcome::Deleted => "deleted",
+        AssignOutcome::NotPublished => "not-published",
+        AssignOutcome::NotForDevice => "not-for-device",
+        AssignOutcome::OtherSystem => "not-applicable",
+        AssignOutcome::Downgrade { .. } => "downgrade",
+        AssignOutcome::UnknownDevice => "unknown-device",
+    }
+}
+
 impl DeviceAssigned {
     fn new(
         device: DeviceId,
@@ -425,22 +466,17 @@ impl DeviceAssigned {
         outcome: AssignOutcome,
         commit: Option<u64>,
     ) -> Self {
-        let (result, attempt) = match &outcome {
-            AssignOutcome::New { attempt } => ("assigned", Some(*attempt)),
-            AssignOutcome::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
-            AssignOutcome::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
-            AssignOutcome::InHistory => ("in-history", None),
-            AssignOutcome::Deleted => ("deleted", None),
-            AssignOutcome::NotPublished => ("not-published", None),
-            AssignOutcome::NotForDevice => ("not-for-device", None),
-            AssignOutcome::OtherSystem => ("not-applicable", None),
-            AssignOutcome::Downgrade { .. } => ("downgrade", None),
-            AssignOutcome::UnknownDevice => ("unknown-device", None),
+        let attempt = match &outcome {
+            AssignOutcome::New { attempt } | AssignOutcome::AlreadyOpen { attempt } => {
+                Some(*attempt)
+            }
+            AssignOutcome::AlreadyDone(finished) => Some(finished.attempt),
+            _ => None,
         };
         Self {
             device,
             host_name,
-            result,
+            result: word(&outcome),
             attempt,
             commit,
             outcome,

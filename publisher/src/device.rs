@@ -6,6 +6,7 @@ pub mod exclusion;
 pub mod list;
 mod pacing;
 pub mod removal;
+pub mod replacement;
 pub mod waits;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use packcast_protocol::device::DeviceIdError;
 use packcast_protocol::{DeviceId, UnixTime};
+use packcast_rollout::DeviceRecord;
+use packcast_rollout::replacement::find_replacement;
 use packcast_store::RecordsError;
 
 use crate::failure::Failure;
@@ -107,9 +109,13 @@ impl DeviceName {
             DeviceMatch::None => Err(not_found(&self.to_string())),
             DeviceMatch::Several(several) => {
                 let records = target.records.device_records(&several).await?;
+                let admitted = records.iter().filter(|(_, excluded)| excluded.is_none());
+                let admitted: Vec<DeviceRecord> =
+                    admitted.map(|(record, _)| record.clone()).collect();
                 let records = records.into_iter().map(|(record, _)| record);
                 let several = records.map(|record| (record.device, record.last_seen));
-                Err(ambiguous(&self.to_string(), several.collect()))
+                let replacement = find_replacement(&admitted);
+                Err(ambiguous(&self.to_string(), several.collect(), replacement))
             }
         }
     }
@@ -132,7 +138,13 @@ fn not_found(host_name: &str) -> Failure {
 }
 
 /// Returns the error for a host name of several devices, the one that was seen last first.
-fn ambiguous(host_name: &str, mut devices: Vec<(DeviceId, UnixTime)>) -> Failure {
+///
+/// `replacement` names a device and the one that may take its place.
+fn ambiguous(
+    host_name: &str,
+    mut devices: Vec<(DeviceId, UnixTime)>,
+    replacement: Option<(&DeviceId, &DeviceId)>,
+) -> Failure {
     devices.sort_by_key(|(_, last_seen)| std::cmp::Reverse(*last_seen));
     let shown = devices.iter().take(SHOWN);
     let list: String = shown
@@ -143,11 +155,17 @@ fn ambiguous(host_name: &str, mut devices: Vec<(DeviceId, UnixTime)>) -> Failure
     } else {
         ""
     };
-    Failure::failed(format!(
+    let failure = Failure::failed(format!(
         "several devices have the host name {host_name:?}:{list}{more}"
     ))
-    .hint("name the device by its id instead of its host name")
-    .hint("run 'packcast device remove DEVICE' to remove a device that was installed again")
+    .hint("name the device by its id instead of its host name");
+    match replacement {
+        Some((old, new)) => failure.hint(format!(
+            "run 'packcast device replace {old} {new}' to let the newer device of this machine take the place of the older"
+        )),
+        None => failure
+            .hint("run 'packcast device remove DEVICE' to remove a device that was installed again"),
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +199,8 @@ mod tests {
                 (id, UnixTime(1_795_000_000 + day))
             })
             .collect();
-        let found = [&devices[..2], &devices].map(|devices| ambiguous("pc", devices.to_vec()));
+        let found =
+            [&devices[..2], &devices].map(|devices| ambiguous("pc", devices.to_vec(), None));
         insta::assert_snapshot!(failures(found), @r#"
         Failed: several devices have the host name "pc":
           ocs:pc-2026-03-11-05-06-07, last seen 2026-11-18 11:06:51 UTC
@@ -202,6 +221,15 @@ mod tests {
           and more
         hint: name the device by its id instead of its host name
         hint: run 'packcast device remove DEVICE' to remove a device that was installed again
+        "#);
+        let (old, new) = (&devices[0].0, &devices[1].0);
+        let found = ambiguous("pc", devices[..2].to_vec(), Some((old, new)));
+        insta::assert_snapshot!(failures([found]), @r#"
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-11-05-06-07, last seen 2026-11-18 11:06:51 UTC
+          ocs:pc-2026-03-10-05-06-07, last seen 2026-11-18 11:06:50 UTC
+        hint: name the device by its id instead of its host name
+        hint: run 'packcast device replace ocs:pc-2026-03-10-05-06-07 ocs:pc-2026-03-11-05-06-07' to let the newer device of this machine take the place of the older
         "#);
     }
 

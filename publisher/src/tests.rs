@@ -3,6 +3,7 @@
 
 mod packages;
 mod renames;
+mod replacement;
 
 use std::collections::BTreeSet;
 use std::path::Path;

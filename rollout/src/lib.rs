@@ -21,6 +21,7 @@ pub mod memory;
 pub mod pacing;
 pub mod reconcile;
 pub mod record;
+pub mod replacement;
 pub mod rollout;
 pub mod state;
 pub mod system;

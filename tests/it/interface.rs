@@ -176,7 +176,7 @@ fn all_fields() -> Fields {
     );
     fields.run(&world, "unassign", &["late@1", "--group", "lab"]);
     fields.run(&world, "device unblock", &[second]);
-    fields.run(&world, "device remove", &[third]);
+    run_on_new_installation(&world, &mut fields, third);
     fields.run(&world, "group remove", &["lab", "--device", first]);
     fields.run(&world, "group rename", &["lab", "hall", "--force"]);
     fields.run(&world, "group delete", &["hall", "--force"]);
@@ -228,4 +228,13 @@ fn every_field_of_a_result_is_documented() {
         missing.is_empty(),
         "docs/interface.md does not explain {missing:?}"
     );
+}
+
+/// Replaces a device by one that was installed again on the same machine, and removes the new one.
+fn run_on_new_installation(world: &World, fields: &mut Fields, old: &str) {
+    world.ok(&["group", "add", "lab", "--device", old]);
+    world.ok(&["assign", "late@1", "--device", old]);
+    let new = world.device("web04");
+    fields.run(world, "device replace", &[old, new.id()]);
+    fields.run(world, "device remove", &[new.id()]);
 }

@@ -6,6 +6,7 @@ pub(super) mod list;
 mod machine;
 mod pacing;
 mod remove;
+mod replace;
 pub(super) mod show;
 
 use clap::Subcommand;
@@ -95,6 +96,22 @@ Examples:
   packcast device remove --not-seen 90d --yes"
     )]
     Remove(remove::Args),
+    /// Let a device take the place of another one, after a new installation
+    ///
+    /// A machine that was installed again checks in as a new device with the same host name. The new
+    /// device joins the groups of the old one, and is assigned the packages that were assigned to the
+    /// old one itself and that it has not finished. The old device is removed as with 'packcast
+    /// device remove'. If the command is interrupted, run it again.
+    ///
+    /// Both devices must have the same host name. If both agents have reported the id of the hardware,
+    /// it must be the same, too. The old device must not have checked in since the first check-in of
+    /// the new one.
+    #[command(after_help = "\
+Examples:
+  packcast device replace ocs:pc-2026-03-04-05-06-07 \\
+    ocs:pc-2026-11-20-08-30-00 --dry-run
+  packcast device replace ocs:pc-2026-03-04-05-06-07 ocs:pc-2026-11-20-08-30-00")]
+    Replace(replace::Args),
     /// Restart the downloads of an OCS Unix agent
     ///
     /// Helps if the agent has stopped downloading, or waits for a command that does not end. At its
@@ -156,6 +173,7 @@ impl Args {
                 block::change(&target, &devices.device, change, confirm, globals).await
             }
             Self::Remove(args) => args.run(&target, format).await,
+            Self::Replace(args) => args.run(&target, globals).await,
             Self::RestartDownload(one) => {
                 let command = DeviceCommand::RestartDownload;
                 commands::send(globals, &target, &one.device, command).await

@@ -302,6 +302,8 @@ mod tests {
          device block device
          device unblock device
          device remove device
+         device replace old
+         device replace new
          device restart-download device
          device drop device
          device pacing device

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 62] = [
+const TESTS: [(&str, fn()); 63] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -92,6 +92,7 @@ const TESTS: [(&str, fn()); 62] = [
     ("device block", device_block),
     ("device unblock", device_unblock),
     ("device remove", device_remove),
+    ("device replace", device_replace),
     ("device restart-download", device_restart_download),
     ("device drop", device_drop),
     ("device pacing", device_pacing),
@@ -2053,6 +2054,8 @@ fn device() {
       block             Refuse the requests of devices until they are unblocked
       unblock           Admit blocked or removed devices again
       remove            Remove devices that no longer exist [alias: rm]
+      replace           Let a device take the place of another one, after a new
+                        installation
       restart-download  Restart the downloads of an OCS Unix agent
       drop              Make an OCS Unix agent drop the packages that it has not
                         begun to deploy
@@ -2307,6 +2310,56 @@ fn device_remove() {
       packcast device remove web01
       packcast device remove --not-seen 90d --dry-run
       packcast device remove --not-seen 90d --yes
+    ");
+}
+
+#[test]
+fn device_replace() {
+    assert_snapshot!(help("device replace"), @r"
+    Let a device take the place of another one, after a new installation
+
+    A machine that was installed again checks in as a new device with the same host
+    name. The new device joins the groups of the old one, and is assigned the
+    packages that were assigned to the old one itself and that it has not finished.
+    The old device is removed as with 'packcast device remove'. If the command is
+    interrupted, run it again.
+
+    Both devices must have the same host name. If both agents have reported the id
+    of the hardware, it must be the same, too. The old device must not have checked
+    in since the first check-in of the new one.
+
+    Usage: packcast device replace [OPTIONS] <OLD> <NEW>
+
+    Arguments:
+      <OLD>
+              The device from before the new installation: its id (key:<agent id> or
+              ocs:<DEVICEID>)
+
+      <NEW>
+              The device that takes its place: its id
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device replace ocs:pc-2026-03-04-05-06-07 \
+        ocs:pc-2026-11-20-08-30-00 --dry-run
+      packcast device replace ocs:pc-2026-03-04-05-06-07 ocs:pc-2026-11-20-08-30-00
     ");
 }
 

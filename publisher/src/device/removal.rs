@@ -178,7 +178,10 @@ async fn leave_state(
 /// Returns the devices that have checked in since they were found to be unseen.
 ///
 /// A check-in after this read comes too late: the commit decides.
-async fn seen_again(target: &Target, devices: &[ToRemove]) -> Result<BTreeSet<DeviceId>, Failure> {
+pub(super) async fn seen_again(
+    target: &Target,
+    devices: &[ToRemove],
+) -> Result<BTreeSet<DeviceId>, Failure> {
     let unseen = devices.iter().filter_map(|found| {
         let last_seen = found.last_seen?;
         Some((found.device.clone(), last_seen))

@@ -157,6 +157,9 @@ impl StateEditor<'_> {
             StateChange::Leave { group, devices } => return self.leave(group, devices),
             StateChange::RenameGroup { group, to } => return self.rename_group(group, to),
             StateChange::RemoveDevices { devices } => self.remove_devices(devices),
+            StateChange::ReplaceDevice { old, new, packages } => {
+                return self.replace_device(old, new, packages);
+            }
             StateChange::Assign { to, assignment } => self.assign(to, assignment),
             StateChange::Unassign { from, package } => self.unassign(from, *package),
             StateChange::CreateGroup { group } => self.create_group(group),

@@ -77,6 +77,13 @@ pub enum StateChange {
     RemoveDevices {
         devices: BTreeSet<DeviceId>,
     },
+    /// Lets a device take the place of another one, which leaves the state: the new device joins its
+    /// groups, and is assigned those of its own packages that are named here.
+    ReplaceDevice {
+        old: DeviceId,
+        new: DeviceId,
+        packages: BTreeSet<PackageId>,
+    },
     /// Adds the calendar of a rollout, or sets other times in it. Entries name the rollout by
     /// [`Terms::rollout`]. A package has at most one rollout at a time.
     SetRollout {
@@ -168,7 +175,8 @@ impl NewAssignment {
 /// loaded.
 ///
 /// A caller loads them and asks again, until the set is empty. Two rounds are enough: devices that
-/// are in many groups need a second one, and so do the groups of rollouts.
+/// are in many groups need a second one, and so do the groups of rollouts and those of a device that
+/// is replaced.
 /// [`needs_all_rollouts`](super::needs_all_rollouts) tells if all rollouts are needed, too.
 pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName> {
     let mut names = BTreeSet::new();
@@ -197,6 +205,15 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             }
             StateChange::RemoveDevices { devices } => {
                 names.extend(devices.iter().cloned().map(LeafName::Device));
+            }
+            StateChange::ReplaceDevice { old, new, .. } => {
+                names.extend([old, new].map(|device| LeafName::Device(device.clone())));
+                // The groups of the old device are known in the second round.
+                if let Ok(Some(document)) = loaded.device(old) {
+                    let groups = document.groups.as_map();
+                    names.extend(groups.keys().cloned().map(LeafName::Group));
+                    *joins.entry(new).or_default() += groups.len();
+                }
             }
             StateChange::SetRollout { .. }
             | StateChange::OpenWave { .. }

@@ -426,6 +426,13 @@ pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>
         2 => (any_group(), any_devices())
             .prop_map(|(group, devices)| StateChange::Leave { group, devices }),
         1 => any_devices().prop_map(|devices| StateChange::RemoveDevices { devices }),
+        2 => (select(&HOSTS[..]), select(&HOSTS[..]), any_package()).prop_map(|(old, new, package)| {
+            StateChange::ReplaceDevice {
+                old: device(old),
+                new: device(new),
+                packages: [package].into(),
+            }
+        }),
         4 => any_group().prop_map(|group| StateChange::CreateGroup { group }),
         2 => any_group().prop_map(|group| StateChange::DeleteGroup { group }),
         4 => (any_group(), any_group())

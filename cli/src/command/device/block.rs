@@ -36,7 +36,7 @@ pub(super) fn text(changed: &DevicesChanged) -> String {
     output::table(["HOST", "DEVICE", "RESULT"], rows)
 }
 
-const fn words(result: DeviceResult) -> &'static str {
+pub(super) const fn words(result: DeviceResult) -> &'static str {
     match result {
         DeviceResult::Blocked => "blocked",
         DeviceResult::AlreadyBlocked => "blocked before",

@@ -193,6 +193,43 @@ fn a_removed_device_leaves_no_leaf() {
 }
 
 #[test]
+fn a_device_takes_the_place_of_another_one() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        create("hall"),
+        join("lab", &["web01", "web02"]),
+        join("office", &["web01"]),
+        join("hall", &["web01"]),
+        assign(of_device("web01"), 1),
+        assign(of_device("web01"), 2),
+        assign(of_device("web02"), 3),
+        delete("hall"),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    let replace = [StateChange::ReplaceDevice {
+        old: device("web01"),
+        new: device("web02"),
+        packages: [1, 3].map(|n| assignment(n).package).into(),
+    }];
+    let loaded = BTreeSet::from(["web01", "web02"].map(|it| LeafName::Device(device(it))));
+    assert_eq!(needed(&replace, &StatePart::default()), loaded);
+    let planned = plan(&state, &replace, 11);
+    let after = &planned.documents;
+    assert_eq!(after.device(&device("web01")).unwrap(), None);
+    let new = after.device(&device("web02")).unwrap().unwrap();
+    let groups: Vec<&GroupName> = new.groups.as_map().keys().collect();
+    assert_eq!(groups, [&group("lab"), &group("office")]);
+    let entries = new.packages.as_slice().iter();
+    let entries: Vec<(PackageId, u64)> = entries.map(|it| (it.package, it.seq)).collect();
+    let expected = [(1, 11), (3, 10)].map(|(n, seq)| (assignment(n).package, seq));
+    assert_eq!(entries, expected);
+    let again = plan(after, &replace, 12);
+    assert!(!again.needs_commit());
+    assert_eq!(again.outcomes, [ChangeOutcome::AlreadySo]);
+}
+
+#[test]
 fn a_change_that_is_already_so_needs_no_commit() {
     let setup = [
         create("lab"),
