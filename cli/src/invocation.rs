@@ -79,8 +79,8 @@ impl Invocation {
         }
     }
 
-    /// Returns the command that makes the change of a dry run, and the next useful command after it,
-    /// without the name of the program. Nothing if the command is no dry run.
+    /// Returns the command that makes the change of a dry run, and the next useful command after
+    /// it, without the name of the program. Empty if the command is no dry run.
     pub(crate) fn after_dry_run(&self) -> Vec<String> {
         if !self.has("dry_run") {
             return Vec::new();

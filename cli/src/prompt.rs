@@ -18,7 +18,7 @@ pub(crate) fn is_interrupted() -> bool {
     IS_INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Asks for a confirmation; the default is no, and so is the Escape key.
+/// Asks for a confirmation. The default is no, and the Escape key means no, too.
 pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
     let answer = Confirm::new(question)
         .with_default(false)

@@ -169,8 +169,8 @@ fn run(
     outcomes
 }
 
-/// Returns the columns of a table for outcomes: for reached machines and the bound those of the seed with
-/// the most, otherwise sums, shares and medians.
+/// Returns the columns of a table for outcomes. The reached machines and the bound are those of the
+/// seed that reached the most machines. The other columns are sums, shares and medians.
 fn line(outcomes: &[(u64, Outcome)]) -> String {
     let outcomes: Vec<&Outcome> = outcomes.iter().map(|(_, outcome)| outcome).collect();
     let most = outcomes

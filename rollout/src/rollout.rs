@@ -1,7 +1,7 @@
 //! Rollouts: the gate in front of a package that many devices are to get in waves.
 //!
 //! The signed document of a rollout has the calendar, which devices enforce. The gate is a record,
-//! which the function asks when a program is about to begin. Its rule:
+//! which the function checks when a program is about to begin. Its rule:
 //!
 //! > A place is taken when a program may begin, and is released only when the device is healthy.
 //! > In a round: `begun − healthy ≤ halt_at + min(healthy, at_once − halt_at)`.

@@ -41,8 +41,9 @@ pub async fn load(file: &Path, table: &str, write: impl AsyncFnOnce(&Records)) {
 
 /// Loads the records that `write` writes.
 ///
-/// The store that it gets performs only changes that are one transaction and read nothing, such as the
-/// first check-in of a device. All conditions of the transactions are taken to hold.
+/// The store that `write` gets performs only changes that are one transaction and read nothing,
+/// such as the first check-in of a device. The loader assumes that all conditions of the
+/// transactions hold.
 ///
 /// # Panics
 /// If `write` reads, or makes any other change.
@@ -94,7 +95,7 @@ impl Loader {
         inserted.expect("an engine takes the items of the store");
     }
 
-    /// Performs the writes of a transaction, whose conditions are taken to hold.
+    /// Performs the writes of a transaction. It assumes that the conditions hold.
     fn perform(&self, writes: &[Value]) {
         let mut items = self.items();
         for write in writes {

@@ -18,9 +18,9 @@ use crate::output;
 
 /// Show the progress of a package: number of devices in each state
 ///
-/// Without --devices and --group, this command reads the same amount of data for any number of devices. A device of a group is
-/// counted as assigned from its first check-in after the assignment; until then it is to come, which
-/// is an estimate from the sizes of the groups.
+/// Without --devices and --group, this command reads the same amount of data for any number of
+/// devices. A device of a group is counted as assigned from its first check-in after the
+/// assignment; until then it is to come, which is an estimate from the sizes of the groups.
 ///
 /// The status of one package ends with its failures, grouped by result and last line of output: at
 /// most 1000 failures are read.

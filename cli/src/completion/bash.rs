@@ -1,5 +1,5 @@
-//! The script for bash. The one of `clap_complete` knows no words with `@` or `:`, at which bash breaks
-//! words, and inserts candidates unquoted.
+//! The script for bash. Bash breaks words at `@` and `:`. The script of `clap_complete` does not
+//! join such words, and inserts candidates without quotation marks.
 
 use std::ffi::OsString;
 use std::io::{self, Write};

@@ -32,7 +32,7 @@ pub struct GroupRenamed {
     pub to: GroupName,
     /// The number of devices in the group.
     pub devices: usize,
-    /// Number of the commit; `None` if the group has had the name already.
+    /// Number of the commit; `None` if the group had the name already.
     pub commit: Option<u64>,
 }
 

@@ -99,8 +99,8 @@ impl<'a> PastEvents<'a> {
         }
     }
 
-    /// Returns the newest event that was not taken and that matches a filter. `None` after the oldest
-    /// one.
+    /// Returns the newest event that was not taken yet and that matches a filter. `None` if there
+    /// is none.
     pub(super) async fn newest(
         &mut self,
         filter: &LogFilter,

@@ -110,7 +110,7 @@ impl SigningKey {
     /// is damaged.
     fn of_unlocked(unlocked: &UnlockedKey, text: &str) -> Option<Self> {
         let secret = SecretKey::from_bytes(unlocked.key_of(text)?).ok()?;
-        // The library takes a key whose checksum is wrong for an encrypted one.
+        // The library reports a key with a wrong checksum as encrypted.
         if secret.is_encrypted() {
             return None;
         }
@@ -472,7 +472,7 @@ mod tests {
         };
         let load = |file: &Path| SigningKey::load(None, file, &keyring);
         assert_eq!(load(&file).unwrap().public(), key.public());
-        // Root keys are read so, and never from the keyring.
+        // Root keys are read in this way, which never uses the keyring.
         assert!(matches!(
             SigningKey::read(&file, &keyring),
             Err(KeyError::NoPassphrase { .. })

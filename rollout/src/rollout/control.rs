@@ -23,7 +23,8 @@ pub enum ControlError {
     LastWave { wave: WaveNumber },
 }
 
-/// Decides how a person pauses a rollout. `None` if it is paused or halted already.
+/// Decides how the gate changes when a person pauses the rollout. `None` if it is paused or halted
+/// already.
 ///
 /// The change requires the state running.
 pub fn pause(gate: &Gate) -> Result<Option<GateChange>, ControlError> {
@@ -37,14 +38,15 @@ pub fn pause(gate: &Gate) -> Result<Option<GateChange>, ControlError> {
     }
 }
 
-/// Decides how a person resumes a rollout, in the table that the gate is read from. `None` if it runs
-/// and has free places.
+/// Decides how the gate changes when a person resumes the rollout. `table` is the table from which
+/// the gate was read. `None` if the rollout runs and has free places.
 ///
-/// After a halt, of a full gate, and in a restored table, a round begins: all places are free again.
-/// The other devices of a restored table are unknown, so that its counters are too low. A paused gate
-/// continues its round.
+/// After a halt, with a full gate, and in a restored table, a round begins: all places are free
+/// again. A restored table lacks the devices that have begun since the back-up, so its counters are
+/// too low. A paused gate continues its round.
 ///
-/// The change requires the same state, table and round, and of a full gate, no free place.
+/// The change requires the same state, table and round. If the gate is full, it also requires that
+/// no place is free.
 pub fn resume(
     gate: &Gate,
     table: &str,
@@ -85,8 +87,9 @@ pub fn resume(
     Ok(Some(change))
 }
 
-/// Decides how a person opens the next wave now, whatever the wave before it does. The signed document
-/// must have a time for this wave that has come, before the change is written.
+/// Decides how the gate changes when a person opens the next wave now, even if the wave before it
+/// has not gone well. Before the change is written, the signed document must have a time for the
+/// next wave that has come.
 ///
 /// The change begins a round. It requires the same round and the state running.
 pub fn promote(
@@ -111,10 +114,11 @@ pub fn promote(
     Ok(change)
 }
 
-/// Decides how a person ends or finishes a rollout. `None` if it has ended already.
+/// Decides how the gate changes when a person ends or finishes the rollout. `None` if it has ended
+/// already.
 ///
-/// No condition is needed, because the state is final. Finishing removes the rollout from the signed
-/// entries first, so that no device asks the ended gate.
+/// No condition is needed, because the state is final. Finishing removes the rollout from the
+/// signed entries first, so that no device depends on the ended gate.
 pub fn end(gate: &Gate) -> Option<GateChange> {
     (gate.state != GateState::Ended).then(|| GateChange {
         conditions: Vec::new(),

@@ -14,7 +14,7 @@ pub enum WaveShares {
     UpTo(Vec<u16>),
 }
 
-/// Returns the default waves for so many devices.
+/// Returns the default waves for this number of devices.
 pub fn default_shares(devices: u32) -> WaveShares {
     let bounds: &[u16] = match devices {
         0..30 => return WaveShares::OneThenAll,
@@ -25,7 +25,7 @@ pub fn default_shares(devices: u32) -> WaveShares {
     WaveShares::UpTo(bounds.to_vec())
 }
 
-/// Returns the default limits for so many devices.
+/// Returns the default limits for this number of devices.
 pub fn default_limits(devices: u32) -> LimitValues {
     let halt_at = match devices {
         0..30 => 1,

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::GateLimits;
 
-/// Most failures that a gate names.
+/// Maximum number of failures that a gate names.
 pub const MAX_EVIDENCE: usize = 3;
 
-/// Largest size of the failures that a gate names: their devices and codes, in bytes.
+/// Maximum size of the failures that a gate names: their devices and codes, in bytes.
 const MAX_EVIDENCE_BYTES: usize = 320;
 
 /// Gate of a rollout: one item of at most 1 KiB, which the function may write.

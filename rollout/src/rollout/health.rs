@@ -27,9 +27,9 @@ pub fn faults_package(code: &ResultCode) -> bool {
 /// Only a device with a place can fail a rollout. Without a place, a fault of the package itself
 /// counts in the current round. The place stays taken.
 ///
-/// The change of the current round requires this round and the same number of failures, and if it
-/// halts, the same state and so few healthy devices. A change of an earlier round requires another
-/// round, and changes only the total.
+/// The change of the current round requires this round and the same number of failures. If it
+/// halts, it also requires the same state, and too few healthy devices to tolerate the failures. A
+/// change of an earlier round requires another round, and changes only the total.
 pub fn failed(gate: &Gate, report: &PlacedFailure) -> Option<GateChange> {
     let round = match report.place {
         Some(place) if place.rollout == gate.rollout => place.round,

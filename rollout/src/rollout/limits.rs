@@ -15,14 +15,14 @@ pub struct LimitValues {
     pub halt_at: u32,
     /// Further failures that a round tolerates, in percent of its healthy devices, up to 100.
     pub tolerate: u8,
-    /// Most devices that have begun and are not healthy, from `halt_at` to
+    /// Maximum number of devices that have begun and are not healthy, from `halt_at` to
     /// [`LimitValues::MAX_AT_ONCE`].
     pub at_once: u32,
     /// Time from a success to the check-in that shows a healthy device, in seconds.
     pub settle_s: u32,
     /// The same time in the first wave.
     pub first_settle_s: u32,
-    /// Least time from the opening of a wave to the next opening, in seconds.
+    /// Minimum time from the opening of a wave to the next opening, in seconds.
     pub wait_s: u32,
 }
 
@@ -44,10 +44,10 @@ pub enum GateLimitsError {
 const DAY_S: u32 = 24 * 3600;
 
 impl LimitValues {
-    /// Most failures that halt a round in which no device is healthy.
+    /// Upper bound of [`LimitValues::halt_at`].
     pub const MAX_HALT_AT: u32 = 1_000;
 
-    /// Most devices that have begun and are not healthy.
+    /// Upper bound of [`LimitValues::at_once`].
     pub const MAX_AT_ONCE: u32 = 20_000;
 }
 
@@ -100,7 +100,7 @@ impl GateLimits {
         &self.0
     }
 
-    /// Returns the most devices of a round that have begun and are not healthy.
+    /// Returns the maximum number of devices of a round that have begun and are not healthy.
     pub fn places(&self, healthy: u32) -> u32 {
         self.0.halt_at + healthy.min(self.growing_until())
     }
@@ -110,14 +110,14 @@ impl GateLimits {
         self.0.at_once - self.0.halt_at
     }
 
-    /// Returns true if so many failures halt a round with so many healthy devices.
+    /// Returns true if this number of failures halts a round with this number of healthy devices.
     pub fn halts(&self, failed: u32, healthy: u32) -> bool {
         self.enough_healthy(failed)
             .is_none_or(|enough| healthy < enough)
     }
 
-    /// Returns the least number of healthy devices with which so many failures do not halt a round.
-    /// `None` if they halt each round.
+    /// Returns the minimum number of healthy devices with which this number of failures does not
+    /// halt a round. `None` if these failures halt each round.
     ///
     /// The limit of failures is `halt_at + healthy × tolerate / 100`, rounded down.
     pub fn enough_healthy(&self, failed: u32) -> Option<u32> {
@@ -131,8 +131,8 @@ impl GateLimits {
         u32::try_from(enough).ok()
     }
 
-    /// Returns the devices that may be not healthy when the next wave opens, of those that have begun
-    /// in the round: the tolerated share, and one.
+    /// Returns the number of devices that may be unhealthy when the next wave opens. `begun` is the
+    /// number of devices that have begun in the round. The result is the tolerated share, and one.
     pub fn left_behind(&self, begun: u32) -> u32 {
         let share = u64::from(begun) * u64::from(self.0.tolerate) / 100;
         u32::try_from(share).unwrap_or(u32::MAX).saturating_add(1)

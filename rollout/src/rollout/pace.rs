@@ -1,4 +1,4 @@
-//! The duration of a wave, as `packcast rollout start` prints it.
+//! The estimated duration of a wave.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::limits::GateLimits;
 /// Steps of the estimate between two check-ins of a device, in which the devices take turns.
 const SHIFTS: u32 = 60;
 
-/// Longest duration that the estimate returns, in check-ins of a device.
+/// Maximum duration that the estimate returns, in check-ins of a device.
 const MAX_CHECK_INS: u64 = 10_000;
 
 /// Rhythm of the devices of a wave. All check in, and each succeeds at once.

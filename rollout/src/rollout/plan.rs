@@ -12,7 +12,7 @@ use super::weekdays::Weekdays;
 
 const DAY_S: u64 = 24 * 3600;
 
-/// Most seeds that are drawn until no wave is empty.
+/// Maximum number of seeds that are drawn until no wave is empty.
 const MAX_DRAWS: u32 = 1_000;
 
 /// Request for the plan of a rollout.
@@ -68,14 +68,15 @@ pub struct PlannedWave {
     pub devices: WaveDevices,
     /// Number of the devices that are members now.
     pub members: u32,
-    /// Number of the devices of this wave and of those before it: the most that the owner of the cloud
-    /// account can reach before the next wave's time.
+    /// Number of devices in this wave and in the waves before it. Before the next wave's time, the
+    /// owner of the cloud account can reach at most this number of devices.
     pub reached: u32,
     /// Time from which the wave is open, by the calendar.
     pub from: Option<UnixTime>,
-    /// Most devices of the wave that have begun and are not healthy, at any time.
+    /// Maximum number of devices of the wave that have begun and are not healthy, at any time.
     pub at_once: u32,
-    /// Most of its devices that are not healthy when the next wave opens without a person.
+    /// Maximum number of its devices that are not healthy when the next wave opens without a
+    /// person.
     pub left_behind: u32,
 }
 
@@ -149,8 +150,9 @@ pub fn plan(
 }
 
 impl RolloutPlan {
-    /// Returns the most machines on which a package begins that fails on every machine, or after which
-    /// no machine is heard from within `settle`. `rounds` is the number of resumes and promotions.
+    /// Returns the maximum number of machines on which a bad package begins: a package that fails
+    /// on every machine, or after which no machine reports within `settle`. `rounds` is the number
+    /// of resumes and promotions.
     pub fn reaches(&self, rounds: u32) -> u32 {
         let halt_at = self.limits.values().halt_at;
         halt_at.saturating_mul(rounds.saturating_add(1))

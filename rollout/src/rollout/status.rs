@@ -1,4 +1,4 @@
-//! The reason in the first line of `packcast rollout show`.
+//! The state of a rollout, for the display to an administrator.
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::state::WaveNumber;
@@ -20,12 +20,12 @@ pub enum GateStatus {
     /// No device of this open wave has begun, although it is time for the next wave.
     NothingBegun { wave: WaveNumber },
     /// It is time for the next wave, and too many devices are not healthy: `failed` of them have
-    /// failed, and `silent` are still to be heard from.
+    /// failed, and `silent` have not reported yet.
     Unhealthy { failed: u32, silent: u32 },
-    /// Each place is taken: by `failed` devices that have failed, and by `silent` ones that are still
-    /// to be heard from.
+    /// Each place is taken: by `failed` devices that have failed, and by `silent` devices that have
+    /// not reported yet.
     Full { failed: u32, silent: u32 },
-    /// So many failures have halted the rollout.
+    /// This number of failures has halted the rollout.
     Halted { failed: u32 },
     /// A person has paused the rollout.
     Paused,

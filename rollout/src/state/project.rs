@@ -240,12 +240,11 @@ pub fn project_all_packages(
 
 /// Decides the state of a group from its document at the head with this order.
 ///
-/// `stored` is the state on record, under this name or an earlier one, or `None` for a group without
-/// one. An assignment on record keeps
-/// its `seq`, so that a device that has observed it is not told again. Any other assignment gets
-/// the order, which is above every observed revision. A `seq` above the order was forged, and is
-/// replaced by the order. `priority` returns the priority of a package
-/// on record; a package without a record has the default.
+/// `stored` is the state on record, under this name or an earlier one, or `None` for a group
+/// without one. An assignment on record keeps its `seq`, so that a device that has observed it is
+/// not told again. Any other assignment gets the order, which is above every observed revision. A
+/// `seq` above the order was forged, and is replaced by the order. `priority` returns the priority
+/// of a package on record; a package without a record has the default.
 pub fn project_group(
     group: &GroupName,
     document: &Document<GroupDocument>,

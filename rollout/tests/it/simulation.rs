@@ -60,8 +60,8 @@ pub(crate) struct Scenario {
 pub(crate) struct Outcome {
     /// Machines on which the program has begun.
     pub(crate) reached: u32,
-    /// Most machines by the plan, with the resumes and promotions of the simulation. `None` for a
-    /// package that is good on some machines.
+    /// Maximum number of machines by the plan, with the resumes and promotions of the simulation.
+    /// `None` for a package that is good on some machines.
     pub(crate) bound: Option<u32>,
     /// Programs that have begun while the gate did not run: without and with a valid permission.
     pub(crate) without_go: u32,

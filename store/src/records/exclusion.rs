@@ -216,8 +216,8 @@ impl Records {
     /// Changes the exclusion of devices, each in one transaction with up to [`event::MAX_DEVICES`]
     /// others and the event of their change.
     ///
-    /// An event of its own would make the change of each device half as expensive again. `decide`
-    /// returns at most three writes for a device, and its outcome.
+    /// With an event for each device, each change would cost about 50 % more. `decide` returns at
+    /// most three writes for a device, and its outcome.
     pub(super) async fn change_devices<T>(
         &self,
         devices: &[DeviceId],
@@ -279,7 +279,8 @@ impl Records {
         Ok(by_device.collect())
     }
 
-    /// Reads the records of these devices, as far as an exclusion depends on them. Unknown devices are left out.
+    /// Reads the records of these devices, as far as an exclusion depends on them. Unknown devices
+    /// are left out.
     pub(super) async fn excludables(
         &self,
         devices: &[DeviceId],

@@ -16,8 +16,8 @@ use crate::state::partial::{Lookup, PartialTree};
 
 /// Largest number of rollouts whose documents a device keeps.
 ///
-/// A target has at most as many. The limit holds also for a publisher that makes more of them:
-/// otherwise the paths to their documents could fill the place of all other paths.
+/// A target has at most this number. The device also keeps the limit if a publisher creates more:
+/// otherwise the paths to these documents could take the space of all other paths.
 pub const MAX_HELD_ROLLOUTS: usize = 64;
 
 /// The documents of one commit that concern a device, as far as the device holds them.

@@ -63,7 +63,8 @@ impl BothNames {
     /// Returns the records from which the next state under the present name follows.
     ///
     /// Both names are on record if the command was interrupted, or if the group gets back the name
-    /// from which its members are still moving. Then the name whose members do not move counts.
+    /// from which its members are still moving. Then the records of the name whose members do not
+    /// move are the latest.
     fn latest(&self, origin: &GroupOrigin) -> &RecordedGroup {
         let rank = |recorded: &RecordedGroup| (!is_moving(recorded), recorded.order());
         let is_later = has_origin(&self.to, origin) && rank(&self.to) >= rank(&self.from);

@@ -129,7 +129,7 @@ fn a_package_has_one_rollout_at_a_time() {
         let state = applied(&ended, &second(), 40);
         assert_eq!(state.rollout(rollout_id(1)).unwrap(), None);
     }
-    // Without a look at all rollouts, nobody knows.
+    // The part does not have all rollouts of the state.
     let part = crate::state::samples::reloaded(&empty(), empty().leaves().into_keys());
     let text = errors(&part, &[set_rollout(1, rollout(1, &["all"], [None, None]))]);
     insta::assert_snapshot!(text, @"the decision needs rollout/aeaqcaibaeaqcaibaeaqcaibae, which was not loaded");
