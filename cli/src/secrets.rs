@@ -101,7 +101,7 @@ const DIFFERENT: &str = "the passphrases differ: type the same passphrase twice"
 const WRONG: &str = "the passphrase is wrong: try again, or press Ctrl-C";
 
 fn wrong_in(file: &Path) -> String {
-    format!("the passphrase is from {}", file.display())
+    format!("wrong passphrase in {}", file.display())
 }
 
 fn question(key: &str) -> String {
@@ -134,7 +134,7 @@ mod tests {
         the passphrase is empty: type at least one character
         the passphrases differ: type the same passphrase twice
         the passphrase is wrong: try again, or press Ctrl-C
-        the passphrase is from /home/ada/.config/packcast/production.passphrase
+        wrong passphrase in /home/ada/.config/packcast/production.passphrase
         ");
         assert_snapshot!(questions.join("\n"), @"
         Passphrase of /home/ada/.config/packcast/production.key:

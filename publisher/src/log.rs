@@ -472,7 +472,7 @@ fn unverified(wrong: usize, of: usize) -> Failure {
 
 fn unreadable(wrong: usize, of: usize) -> Failure {
     Failure::conflict(format!(
-        "cannot read {wrong} of {}: somebody else has written to the table",
+        "cannot read {wrong} of {}: the records are invalid",
         count(of as u64, "event")
     ))
     .hint(

@@ -147,7 +147,7 @@ fn a_passphrase_file_is_for_the_signing_key_of_its_target_only() {
 
     fs::write(&file, "wrong\n").unwrap();
     let refusal = world.refused(1, &["group", "delete", "lab", "--target", "prod"]);
-    assert!(refusal.contains("the passphrase is from "), "{refusal}");
+    assert!(refusal.contains("wrong passphrase in "), "{refusal}");
     // The environment comes first.
     let mut delete = world.command(&["group", "delete", "lab", "--target", "prod"]);
     let _ = Ran::of(delete.env(PASSPHRASE_VARIABLE, PASSPHRASE)).expect_code(0);

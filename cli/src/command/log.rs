@@ -16,8 +16,8 @@ const SHOWN_CHANGES: usize = 10;
 /// List the changes of a target: who changed what, and when
 ///
 /// The newest change comes first. Changes of assignments, groups and locations are signed commits.
-/// Number, time, key and changes of a commit are verified; nobody verifies author and command.
-/// Other changes, such as 'activate', 'pause' and 'device block', are events. They are not signed:
+/// Number, time, key and changes of a commit are verified; author and command are not.
+/// Other changes, such as 'activate', 'pause --all' and 'device block', are events. They are not signed:
 /// somebody who can write to the table can forge and delete them. Creating a token leaves no trace.
 /// The exit code is 3 if a commit does not verify, or an event cannot be read.
 #[derive(Debug, clap::Args)]

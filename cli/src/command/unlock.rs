@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Lock the key again after this time, such as 2h
     #[arg(long, value_name = "DURATION", default_value = "30min", value_parser = duration::seconds(1, 12 * HOUR_S))]
     r#for: u64,
-    /// Only show until when the key is unlocked
+    /// Show only the time at which the key is locked again
     #[arg(long, conflicts_with = "for")]
     status: bool,
 }

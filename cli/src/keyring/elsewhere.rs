@@ -2,7 +2,7 @@
 
 /// The error of each operation.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("only Linux has one")]
+#[error("only Linux has a keyring of the kernel")]
 pub(crate) struct SystemError;
 
 pub(super) fn store(_name: &str, _secret: &[u8], _for_s: u64) -> Result<(), SystemError> {
@@ -21,6 +21,6 @@ pub(super) fn remove(_name: &str) -> Result<bool, SystemError> {
 mod tests {
     #[test]
     fn error_messages() {
-        insta::assert_snapshot!(super::SystemError, @"only Linux has one");
+        insta::assert_snapshot!(super::SystemError, @"only Linux has a keyring of the kernel");
     }
 }

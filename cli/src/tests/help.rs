@@ -698,7 +698,7 @@ fn unlock() {
               [default: 30min]
 
           --status
-              Only show until when the key is unlocked
+              Show only the time at which the key is locked again
 
       -h, --help
               Print help (see a summary with '-h')
@@ -2599,7 +2599,7 @@ fn log() {
 
     The newest change comes first. Changes of assignments, groups and locations are
     signed commits. Number, time, key and changes of a commit are verified; nobody
-    verifies author and command. Other changes, such as 'activate', 'pause' and
+    verifies author and command. Other changes, such as 'activate', 'pause --all' and
     'device block', are events. They are not signed: somebody who can write to the
     table can forge and delete them. Creating a token leaves no trace. The exit code
     is 3 if a commit does not verify, or an event cannot be read.

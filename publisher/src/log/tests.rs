@@ -393,7 +393,7 @@ async fn an_event_that_cannot_be_read_is_a_problem() {
     assert_eq!(log.entries.len(), 2);
     let problem = failures([log.conclude().unwrap_err()]);
     insta::assert_snapshot!(problem, @"
-    Conflict: cannot read 1 of 2 events: somebody else has written to the table
+    Conflict: cannot read 1 of 2 events: the records are invalid
     hint: run 'packcast log --signed' to see the commits only: nobody can forge them without a key
     ");
     let LogEntry::Event(event) = &log.entries[0] else {
@@ -412,7 +412,7 @@ fn messages() {
     hint: run 'packcast audit' to check the whole target
     Conflict: cannot verify 2 of 5 commits
     hint: run 'packcast audit' to check the whole target
-    Conflict: cannot read 1 of 2 events: somebody else has written to the table
+    Conflict: cannot read 1 of 2 events: the records are invalid
     hint: run 'packcast log --signed' to see the commits only: nobody can forge them without a key
     ");
 }

@@ -33,10 +33,13 @@ impl UnsignedChange {
             }
             Self::Commanded { device, command } => {
                 let command = match command {
-                    DeviceCommand::RestartDownload => "restart the download",
-                    DeviceCommand::Drop => "drop the packages",
+                    DeviceCommand::RestartDownload => "restart-download",
+                    DeviceCommand::Drop => "drop",
                 };
-                format!("device {}: told to {command}", names.device(device))
+                format!(
+                    "sent the command {command} to device {}",
+                    names.device(device)
+                )
             }
             Self::DevicePaced { device, pacing } => {
                 let (device, pacing) = (names.device(device), settings(pacing, "of the groups"));
@@ -171,8 +174,8 @@ mod tests {
         unblocked devices pc1, pc2, pc3, pc4, pc5 and 1 other
         unblocked devices ocs:pc1-2026-03-04-05-06-07, pc\u{1b}[2J\n, ocs:pc3-2026-03-04-05-06-07
         removed devices pc1, pc2, pc3, pc4, pc5 and 20 others
-        device name of ocs:pc1-2026-03-04-05-06-07: told to drop the packages
-        device name of ocs:pc1-2026-03-04-05-06-07: told to restart the download
+        sent the command drop to device name of ocs:pc1-2026-03-04-05-06-07
+        sent the command restart-download to device name of ocs:pc1-2026-03-04-05-06-07
         device name of ocs:pc1-2026-03-04-05-06-07: pacing cycle pause 5 s
         device name of ocs:pc1-2026-03-04-05-06-07: pacing of the groups
         ");

@@ -21,7 +21,7 @@ pub enum StateChangeError {
     MembersOfAll,
     #[error("the group all cannot be deleted: unassign its packages instead")]
     DeleteAll,
-    #[error("the group all cannot be renamed: create another group, and add devices to it")]
+    #[error("the group all cannot be renamed: every device is in it")]
     RenameAll,
     #[error(
         "group {group} cannot be renamed to {to}: rollout {rollout} names group {named}; finish or end the rollout first"
@@ -51,7 +51,7 @@ pub enum StateChangeError {
     },
     #[error("rollout {rollout} does not exist: it was ended or finished")]
     NoRollout { rollout: RolloutId },
-    #[error("rollout {rollout} exists already, and is another one")]
+    #[error("rollout {rollout} exists already, for another package or other groups")]
     OtherRollout { rollout: RolloutId },
     #[error(
         "package {package} has rollout {rollout} already: a package has at most one rollout at a time"
@@ -156,14 +156,14 @@ mod tests {
         group lab does not exist: create it with 'packcast group create lab'
         the group all contains every device: a device neither joins nor leaves it
         the group all cannot be deleted: unassign its packages instead
-        the group all cannot be renamed: create another group, and add devices to it
+        the group all cannot be renamed: every device is in it
         group lab cannot be renamed to office: rollout a4dqobyha4dqobyha4dqobyha4 names group office; finish or end the rollout first
         group office exists already: choose another name, or delete the group first
         ocs:web01-2026-03-04-05-06-07 is in 40 groups, which is the limit: remove it from one with 'packcast group remove'
         group lab has 1000 packages, which is the limit: unassign one, or use another group
         cannot change the groups of ocs:web01-2026-03-04-05-06-07: a device does not name the group all: every device is in it
         rollout a4dqobyha4dqobyha4dqobyha4 does not exist: it was ended or finished
-        rollout a4dqobyha4dqobyha4dqobyha4 exists already, and is another one
+        rollout a4dqobyha4dqobyha4dqobyha4 exists already, for another package or other groups
         package 1790000001 has rollout a4dqobyha4dqobyha4dqobyha4 already: a package has at most one rollout at a time
         the target has 64 rollouts, which is the limit: finish or end one
         group lab has package 1790000001 by rollout a4dqobyha4dqobyha4dqobyha4: finish or end the rollout first

@@ -63,7 +63,7 @@ fn total(total: &SpaceTotal) -> String {
     let unused = match total.unused {
         0 => String::new(),
         unused => format!(
-            "; {} in {} that no group has and no device is still to deploy",
+            "; {} in {} unused",
             output::bytes(total.unused_bytes),
             number(unused)
         ),
@@ -106,7 +106,7 @@ mod tests {
         42.92 MiB  vlc   3.0.21   expired 2026-11-18  unused  2026-11-18 11:06:40 UTC
         42.92 MiB  vlc   3.0.21   draft                       2026-11-18 11:06:40 UTC
 
-        128.75 MiB in 3 packages; 42.92 MiB in 1 package that no group has and no device is still to deploy.
+        128.75 MiB in 3 packages; 42.92 MiB in 1 package unused.
 
         140:
         SIZE       NAME  VERSION  STATE               USE     CREATED
@@ -114,7 +114,7 @@ mod tests {
         42.92 MiB  vlc   3.0.21   expired 2026-11-18  unused  2026-11-18 11:06:40 UTC
         42.92 MiB  vlc   3.0.21   draft                       2026-11-18 11:06:40 UTC
 
-        128.75 MiB in 3 packages; 42.92 MiB in 1 package that no group has and no device is still to deploy.
+        128.75 MiB in 3 packages; 42.92 MiB in 1 package unused.
         ");
         assert_snapshot!(next(&space.packages[1]), @"hint: run 'packcast delete vlc@3.0.21' to delete an unused package");
         assert_snapshot!(limited(100, 240), @"showing the largest 100 of 240 packages; pass a higher --limit for more");

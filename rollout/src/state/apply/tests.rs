@@ -123,7 +123,7 @@ fn a_rename_that_was_made_already_changes_nothing() {
     group lab does not exist: create it with 'packcast group create lab'
     group office exists already: choose another name, or delete the group first
     group all exists already: choose another name, or delete the group first
-    the group all cannot be renamed: create another group, and add devices to it
+    the group all cannot be renamed: every device is in it
     ");
     let names = [group("hall"), group("lab")].map(LeafName::Group);
     let mut part = reloaded(&renamed, names).with_all_rollouts();

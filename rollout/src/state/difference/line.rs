@@ -47,7 +47,7 @@ impl StateDifference {
                 let package = names.package(document.package);
                 let change = match before {
                     None => "started for",
-                    Some(_) => "other times for",
+                    Some(_) => "new times for",
                 };
                 let waves = calendar(document);
                 format!("rollout {rollout}: {change} {package}, {waves}")
@@ -58,7 +58,10 @@ impl StateDifference {
             }
             Self::Assigned { to, entry, .. } if self.finished_rollout().is_some() => {
                 let package = names.package(entry.package);
-                format!("{}: {package} leaves its rollout", owner(to, names))
+                format!(
+                    "{}: {package} assigned without its rollout",
+                    owner(to, names)
+                )
             }
             Self::Unassigned { from, entry } => {
                 let package = names.package(entry.package);

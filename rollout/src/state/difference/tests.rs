@@ -128,11 +128,11 @@ fn lines_of_rollouts() {
     group lab: assigned tool@1 again (rollout)
     group office: assigned tool@1 (rollout)
     ");
-    insta::assert_snapshot!(lines(&started, &promoted), @"rollout aeaqcaibaeaqcaibaeaqcaibae: other times for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 opens 2026-11-19 11:06:40 UTC");
+    insta::assert_snapshot!(lines(&started, &promoted), @"rollout aeaqcaibaeaqcaibaeaqcaibae: new times for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 opens 2026-11-19 11:06:40 UTC");
     insta::assert_snapshot!(lines(&promoted, &finished), @"
     rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1
-    group lab: tool@1 leaves its rollout
-    group office: tool@1 leaves its rollout
+    group lab: tool@1 assigned without its rollout
+    group office: tool@1 assigned without its rollout
     ");
     insta::assert_snapshot!(lines(&promoted, &ended), @"
     rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1

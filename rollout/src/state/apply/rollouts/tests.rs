@@ -150,7 +150,7 @@ fn a_rollout_stays_the_same_but_for_its_times() {
     for other in others {
         let text = errors(&state, &[set_rollout(1, other)]);
         assert!(
-            text.ends_with("exists already, and is another one"),
+            text.ends_with("exists already, for another package or other groups"),
             "{text}"
         );
     }
