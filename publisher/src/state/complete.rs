@@ -307,7 +307,7 @@ impl<'a> Completing<'a> {
 
     /// Moves the records of renamed groups to their present names, one after the other: a present
     /// name may be the earlier name of another group. Returns both names of each group that could not
-    /// be moved.
+    /// be moved, or whose names another such group has.
     async fn move_groups(&mut self) -> Result<BTreeSet<GroupName>, StateError> {
         let mut stuck = BTreeSet::new();
         let Some(open) = &self.open else {
@@ -331,6 +331,11 @@ impl<'a> Completing<'a> {
             let Some(target) = target else {
                 continue;
             };
+            // Moving to this name would remove the records that could not be moved away from it.
+            if stuck.contains(&from) || stuck.contains(&to) {
+                stuck.extend([from, to]);
+                continue;
+            }
             match single(records.move_group(&from, &target).await.map_err(Into::into))? {
                 Ok(GroupMoved::Done) => {}
                 Ok(GroupMoved::Superseded) => {

@@ -2,6 +2,7 @@
 
 mod complete;
 mod keys;
+mod renames;
 mod repair;
 mod replace;
 mod restored;
