@@ -30,7 +30,7 @@ use packcast_protocol::state::{LeafName, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, LocationName, UnixTime};
 use packcast_rollout::state::GroupPackages;
 use packcast_store::records::{
-    DeviceProjected, GroupMoved, GroupProjected, GroupTarget, RecordedHead,
+    DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget, RecordedHead,
 };
 use packcast_store::{Records, RecordsError};
 use tokio::time::{Instant, sleep};
@@ -81,8 +81,8 @@ pub struct Completing<'a> {
     /// Errors of single groups and devices.
     failed: BTreeMap<LeafName, RecordsError>,
     is_overtaken: bool,
-    /// The members of a renamed group could not be moved to its present name.
-    is_stuck: bool,
+    /// Both names of each renamed group that could not be moved to its present name.
+    stuck: BTreeSet<GroupName>,
     completed: Completed,
     /// The records that were completed for an earlier head.
     earlier: Completed,
@@ -246,7 +246,7 @@ impl<'a> Completing<'a> {
             groups: BTreeMap::new(),
             failed: BTreeMap::new(),
             is_overtaken: false,
-            is_stuck: false,
+            stuck: BTreeSet::new(),
             completed: Completed {
                 order: head.map_or(0, |head| head.order),
                 ..Completed::default()
@@ -301,7 +301,7 @@ impl<'a> Completing<'a> {
             self.completed.groups.insert(group.clone());
             self.groups.insert(group, rest);
         }
-        self.is_stuck = !stuck.is_empty();
+        self.stuck = stuck;
         self.write_devices(true, &Progress::none()).await
     }
 
@@ -356,8 +356,8 @@ impl<'a> Completing<'a> {
         // The devices are attempted again.
         self.failed
             .retain(|name, _| matches!(name, LeafName::Group(_)));
-        let Some(open) = self.open.as_ref().filter(|_| !self.is_stuck) else {
-            return Ok(self.open.is_none());
+        let Some(open) = &self.open else {
+            return Ok(true);
         };
         let done = self.completed.devices.len();
         let total = open.devices().count().saturating_sub(done);
@@ -389,7 +389,9 @@ impl<'a> Completing<'a> {
 
     /// Corrects the lists of members if all records are written.
     async fn correct_members(&self) -> Result<(), StateError> {
-        let Some(open) = self.open.as_ref().filter(|open| open.is_all()) else {
+        // Without the devices of a stuck group, the members of its other groups are not known.
+        let is_correctable = |open: &&OpenRecords| open.is_all() && self.stuck.is_empty();
+        let Some(open) = self.open.as_ref().filter(is_correctable) else {
             return Ok(());
         };
         let mut members: BTreeMap<&GroupName, BTreeSet<&DeviceId>> = open
@@ -420,15 +422,17 @@ impl<'a> Completing<'a> {
         only_urgent: bool,
         progress: &Progress,
     ) -> Result<(), StateError> {
-        // A device must not join a group under its present name before it has moved: it would count
-        // as a new member.
-        let Some(open) = self.open.as_ref().filter(|_| !self.is_stuck) else {
+        let Some(open) = &self.open else {
             return Ok(());
         };
         let done = &self.completed.devices;
+        // A device must not join a group under its present name before it has moved: it would count
+        // as a new member. A device that has left the group is written, under any of its names.
+        let is_stuck =
+            |target: &DeviceTarget<'_>| target.groups.keys().any(|it| self.stuck.contains(it));
         let targets: Vec<_> = open
             .devices()
-            .filter(|target| !done.contains_key(target.device))
+            .filter(|target| !done.contains_key(target.device) && !is_stuck(target))
             .filter(|target| !only_urgent || target.earlier.has_lost)
             .collect();
         let advance = |devices: usize| progress.advance(devices.try_into().unwrap_or(u64::MAX));
