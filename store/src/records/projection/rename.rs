@@ -22,9 +22,9 @@ use packcast_rollout::state::project_group;
 
 use super::super::commit::Commit;
 use super::super::item;
-use super::super::key::{Key, MEMBER_SHARDS, Range};
+use super::super::key::{Key, MEMBER_SHARDS};
 use super::super::names::{GROUPS, ROUND};
-use super::super::stored::{self, CataloguedDevice, RevisionItem};
+use super::super::stored::{self, RevisionItem};
 use super::super::write::{self, PRESENT, Terms};
 use super::super::{Records, RecordsError};
 use super::group::{GroupTarget, MAX_WRITES, RecordedGroup, Revisions, deleted_revision};
@@ -199,15 +199,25 @@ impl Records {
             write::replace(self.table(), stored::catalogued_group(target.group)),
             write::remove(self.table(), &Key::catalogued_group(from)),
         ];
-        let checks = writes.len();
-        if names.to.state.is_none() {
-            writes.extend(self.without_members(target.group));
+        if names.to.state.is_some() {
+            self.commit(writes).await?;
+            return Ok(());
         }
+        let checks = writes.len();
+        let begin = writes.clone();
+        writes.extend(self.without_members(target.group));
         if let Commit::Refused(failed) = self.commit(writes).await?
             && failed[checks..].contains(&true)
         {
-            // Members of an earlier group of the present name are left.
-            self.remove_members(target.group, names.to.order()).await?;
+            if self.lists_no_member(target.group).await? {
+                // No device is in the group under this name, and none can join: the counts are
+                // wrong.
+                let writes = begin.into_iter().chain(self.without_counts(target.group));
+                self.commit(writes.collect()).await?;
+            } else {
+                // Members of an earlier group of the present name are left.
+                self.remove_members(target.group, names.to.order()).await?;
+            }
         }
         Ok(())
     }
@@ -220,12 +230,20 @@ impl Records {
         order: u64,
         recorded: &RecordedGroup,
     ) -> Result<bool, RecordsError> {
-        let mut writes = vec![
+        let end = [
             self.replacing_revision(recorded, &deleted_revision(from, order)),
             write::remove(self.table(), &Key::group_state(from)),
         ];
-        writes.extend(self.without_members(from));
-        Ok(self.commit(writes).await? == Commit::Done)
+        let writes = end.iter().cloned().chain(self.without_members(from));
+        match self.commit(writes.collect()).await? {
+            Commit::Done => Ok(true),
+            Commit::Refused(failed) if !failed[0] && self.lists_no_member(from).await? => {
+                // All members have moved, and none can join: the counts are wrong.
+                let writes = end.into_iter().chain(self.without_counts(from));
+                Ok(self.commit(writes.collect()).await? == Commit::Done)
+            }
+            Commit::Refused(_) => Ok(false),
+        }
     }
 
     /// Moves all members of a group to another name. Returns false if one of the names follows from
@@ -249,11 +267,16 @@ impl Records {
     ) -> Result<bool, RecordsError> {
         // After a refused batch, each member alone: the record of one may lack the group.
         self.retry_on_conflict(BATCH, |batch| async move {
-            let members: Vec<CataloguedDevice> = self.all(&Range::members(from, shard)).await?;
+            // An entry of the list may be unreadable: it is written again under the other name.
+            let members: Vec<DeviceId> = self
+                .listed_members(from, shard)
+                .await?
+                .into_iter()
+                .collect();
             for members in members.chunks(batch) {
                 let mut writes: Vec<TransactWriteItem> = members
                     .iter()
-                    .flat_map(|member| self.moving_member(from, to, &member.device))
+                    .flat_map(|member| self.moving_member(from, to, member))
                     .collect();
                 let count = i8::try_from(members.len()).expect("a batch is small");
                 writes.push(self.counting_at(&Key::member_count(from, shard), -count));
@@ -266,8 +289,7 @@ impl Records {
                         return Ok(ControlFlow::Break(false));
                     }
                     Commit::Refused(failed) if batch == 1 && failed[0] => {
-                        self.correct_member(from, to, &members[0].device, order)
-                            .await?;
+                        self.correct_member(from, to, &members[0], order).await?;
                     }
                     Commit::Refused(_) => return Ok(ControlFlow::Continue(1)),
                 }

@@ -756,6 +756,52 @@ async fn a_renamed_group_is_moved_after_any_interruption(service: Service) {
     }
 }
 
+/// Somebody has changed the counts of both names, and an entry of the list.
+async fn a_renamed_group_with_wrong_counts_is_moved(service: Service) {
+    let table = Table::without_target_on(service, 415).await;
+    with_head(&table).await;
+    let devices: Vec<DeviceId> = (0..3).map(|number| device(number).device).collect();
+    for number in 0..3 {
+        table.device(number).await;
+    }
+    let before = group_document(9, &[]);
+    assert_eq!(
+        project_group(&table, "lab", Some(&before), 1).await,
+        WRITTEN
+    );
+    project(&table, &devices, &Leaf::in_groups(&[("lab", 9)]), 2).await;
+    let mut unreadable = 0;
+    for (name, shard) in [lab(), hall()]
+        .iter()
+        .flat_map(|name| (0..16).map(move |n| (name, n)))
+    {
+        let pk = format!("GROUP#{name}#{shard:02}");
+        table
+            .put(&json!({
+                "pk": { "S": pk },
+                "sk": { "S": "COUNT" },
+                "members": { "N": "7" },
+            }))
+            .await;
+        let mut entry = table.item(&pk, &format!("DEVICE#{}", devices[0])).await;
+        if !entry.is_null() {
+            entry["device"] = json!({ "S": "nobody" });
+            table.put(&entry).await;
+            unreadable += 1;
+        }
+    }
+    assert_eq!(unreadable, 1);
+    let document = Document::new(before.renamed(&lab(), &hall(), 12).unwrap());
+    let (name, none) = (hall(), GroupPackages::default());
+    let target = renamed(&name, &document, &none, 4);
+    let moved = table.records.move_group(&lab(), &target).await;
+    assert_eq!(moved.unwrap(), GroupMoved::Done);
+    assert_eq!(members(&table, "hall").await, devices);
+    assert_eq!(members(&table, "lab").await, []);
+    let size = async |name: &GroupName| table.records.size(name).await.unwrap();
+    assert_eq!((size(&lab()).await, size(&hall()).await), (0, 3));
+}
+
 /// Refusals name the items of a transaction by their position.
 async fn each_item_of_a_refused_transaction_has_a_reason(service: Service) {
     let table = Table::without_target_on(service, 412).await;
@@ -805,4 +851,5 @@ packcast_testing::on_each_service! {
     each_item_of_a_refused_transaction_has_a_reason
     members_of_a_renamed_group_keep_their_observed_revisions
     a_renamed_group_is_moved_after_any_interruption
+    a_renamed_group_with_wrong_counts_is_moved
 }
