@@ -42,11 +42,26 @@ pub struct RenamePlan<'a> {
     target: &'a Target,
     group: GroupName,
     to: GroupName,
-    /// The packages that are assigned and only for this group.
-    only_for: Vec<PackageRecord>,
+    affected: AffectedPackages,
     /// The command for the document about the commit.
     command: String,
     preview: Preview,
+}
+
+/// The assigned packages whose devices change with the name, because their signed manifests name
+/// groups.
+#[derive(Debug, Default)]
+struct AffectedPackages {
+    /// Packages for the present name only: devices in the group no longer begin with them.
+    waiting: Vec<PackageRecord>,
+    /// Packages for the new name only: devices in the group may begin with them.
+    beginning: Vec<PackageRecord>,
+}
+
+impl AffectedPackages {
+    const fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.beginning.is_empty()
+    }
 }
 
 impl RenamePlan<'_> {
@@ -59,11 +74,12 @@ impl RenamePlan<'_> {
 /// Plans to give a group another name.
 ///
 /// A package that only devices in this group may deploy names the group in its signed manifest. If
-/// such a package is assigned, devices in the renamed group do not begin with it.
+/// such a package is assigned, devices in the renamed group do not begin with it. If the manifest of
+/// an assigned package names the new name, they begin with that package.
 ///
 /// # Errors
 /// The group does not exist, another group has the name, a rollout names one of both groups, or
-/// without `force` a package that is assigned is only for this group.
+/// without `force` a package that is assigned is only for one of both names.
 pub async fn plan_rename<'a>(
     target: &'a Target,
     group: &GroupName,
@@ -88,26 +104,27 @@ pub async fn plan_rename<'a>(
         let group = to.clone();
         return Err(GroupRefusal::Exists { group }.into());
     }
-    let only_for = if is_renamed {
-        Vec::new()
+    let affected = if is_renamed {
+        AffectedPackages::default()
     } else {
         check_rename(&state, group, to).map_err(Failure::conflict)?;
-        assigned_only_for(target, group, &state).await?
+        affected_packages(target, group, to, &state).await?
     };
-    if !only_for.is_empty() && !force {
-        return Err(only_for_group(group, to, &only_for));
+    if !affected.is_empty() && !force {
+        return Err(refused(group, to, &affected));
     }
     let options = if force { " --force" } else { "" };
     let sized = if is_renamed { to } else { group };
     let preview = Preview::new(format!("Renames group {group} to {to}"))
-        .with_packages(only_for.iter().map(named))
+        .with_packages(affected.waiting.iter().map(named))
+        .with_packages(affected.beginning.iter().map(named))
         .with_groups(target, std::slice::from_ref(sized))
         .await?;
     Ok(RenamePlan {
         target,
         group: group.clone(),
         to: to.clone(),
-        only_for,
+        affected,
         command: format!("packcast group rename {group} {to}{options}"),
         preview,
     })
@@ -130,8 +147,11 @@ pub async fn rename(
     let done = signer
         .change(target, &[change], &plan.command, progress)
         .await?;
-    for package in &plan.only_for {
+    for package in &plan.affected.waiting {
         target.warnings.push(waits(&group, &to, package));
+    }
+    for package in &plan.affected.beginning {
+        target.warnings.push(begins(&group, &to, package));
     }
     let devices = match done.committed.outcomes() {
         [ChangeOutcome::Devices { changed, .. }] => changed.len(),
@@ -145,28 +165,36 @@ pub async fn rename(
     })
 }
 
-/// Returns the packages that are assigned, and that are only for devices in some groups, one of
-/// which is this one.
-async fn assigned_only_for(
+/// Returns the packages that are assigned, and that are only for devices in some groups, with one
+/// of the two names among them.
+async fn affected_packages(
     target: &Target,
     group: &GroupName,
+    to: &GroupName,
     state: &StatePart,
-) -> Result<Vec<PackageRecord>, Failure> {
+) -> Result<AffectedPackages, Failure> {
     let documents = state.groups().filter_map(|(_, document)| document);
     let entries = documents.flat_map(|document| document.packages.as_slice());
     let of_groups: BTreeSet<PackageId> = entries.map(|entry| entry.package).collect();
-    let mut found = Vec::new();
+    let mut affected = AffectedPackages::default();
     for package in target.records.packages(usize::MAX).await? {
-        let is_only_for =
-            matches!(&package.audience, Audience::Groups(audience) if audience.contains(group));
-        if !is_only_for || package.is_deleted() {
+        let Audience::Groups(audience) = &package.audience else {
+            continue;
+        };
+        let of_kind = match (audience.contains(group), audience.contains(to)) {
+            (true, false) => &mut affected.waiting,
+            (false, true) => &mut affected.beginning,
+            // The devices stay among those of the package, or outside.
+            (true, true) | (false, false) => continue,
+        };
+        if package.is_deleted() {
             continue;
         }
         if of_groups.contains(&package.id) || is_open(&target.records.tally(package.id).await?) {
-            found.push(package);
+            of_kind.push(package);
         }
     }
-    Ok(found)
+    Ok(affected)
 }
 
 /// Returns true if a device has a task for the package, also one of its own.
@@ -174,18 +202,42 @@ const fn is_open(tally: &Tally) -> bool {
     tally.waiting() > 0 || tally.announced > 0
 }
 
-fn only_for_group(group: &GroupName, to: &GroupName, packages: &[PackageRecord]) -> Failure {
+fn refused(group: &GroupName, to: &GroupName, affected: &AffectedPackages) -> Failure {
+    let AffectedPackages { waiting, beginning } = affected;
+    let mut reasons = Vec::new();
+    if !waiting.is_empty() {
+        reasons.push(format!(
+            "these packages are assigned, and their signed manifests allow only devices in group {group}: {}",
+            first_names(waiting)
+        ));
+    }
+    if !beginning.is_empty() {
+        reasons.push(format!(
+            "these packages are assigned for devices in group {to}, so devices in the renamed group would begin with them: {}",
+            first_names(beginning)
+        ));
+    }
+    let hint = if waiting.is_empty() {
+        format!(
+            "unassign these packages, or choose another name, or run 'packcast group rename {group} {to} --force': devices then begin with them"
+        )
+    } else {
+        format!(
+            "publish new versions with '--only-for-group {to}' and unassign these packages, or run 'packcast group rename {group} {to} --force': devices that have not deployed them then wait"
+        )
+    };
+    Failure::conflict(format!(
+        "cannot rename group {group}: {}",
+        reasons.join("; ")
+    ))
+    .hint(hint)
+}
+
+fn first_names(packages: &[PackageRecord]) -> String {
     let names: Vec<String> = packages.iter().take(NAMED).map(named).collect();
     let others = packages.len() - names.len();
     let others = (others > 0).then(|| format!(" and {others} more"));
-    Failure::conflict(format!(
-        "cannot rename group {group}: these packages are assigned, and their signed manifests allow only devices in group {group}: {}{}",
-        names.join(", "),
-        others.unwrap_or_default()
-    ))
-    .hint(format!(
-        "publish new versions with '--only-for-group {to}' and unassign these packages, or run 'packcast group rename {group} {to} --force': devices that have not deployed them then wait"
-    ))
+    format!("{}{}", names.join(", "), others.unwrap_or_default())
 }
 
 fn waits(group: &GroupName, to: &GroupName, package: &PackageRecord) -> Warning {
@@ -198,6 +250,14 @@ fn waits(group: &GroupName, to: &GroupName, package: &PackageRecord) -> Warning 
     ))
 }
 
+fn begins(group: &GroupName, to: &GroupName, package: &PackageRecord) -> Warning {
+    let name = named(package);
+    Warning::new(format!(
+        "package {name} is for devices in group {to}: devices that were in group {group} may begin with it"
+    ))
+    .hint(format!("if they must not begin with it, unassign {name}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,17 +268,34 @@ mod tests {
     #[test]
     fn a_refusal_names_the_packages_for_the_group() {
         let (group, to) = ("lab".parse().unwrap(), "office".parse().unwrap());
-        let packages: Vec<PackageRecord> = (1..=6)
-            .map(|_| package_record(PackageState::Draft))
-            .collect();
-        let failure = only_for_group(&group, &to, &packages);
-        insta::assert_snapshot!(failures([failure]), @"
+        let packages = |number: usize| -> Vec<PackageRecord> {
+            (0..number)
+                .map(|_| package_record(PackageState::Draft))
+                .collect()
+        };
+        let refused = |waiting, beginning| {
+            let affected = AffectedPackages {
+                waiting: packages(waiting),
+                beginning: packages(beginning),
+            };
+            refused(&group, &to, &affected)
+        };
+        insta::assert_snapshot!(failures([refused(6, 0), refused(0, 1), refused(1, 1)]), @"
         Conflict: cannot rename group lab: these packages are assigned, and their signed manifests allow only devices in group lab: tool@1, tool@1, tool@1, tool@1, tool@1 and 1 more
         hint: publish new versions with '--only-for-group office' and unassign these packages, or run 'packcast group rename lab office --force': devices that have not deployed them then wait
+        Conflict: cannot rename group lab: these packages are assigned for devices in group office, so devices in the renamed group would begin with them: tool@1
+        hint: unassign these packages, or choose another name, or run 'packcast group rename lab office --force': devices then begin with them
+        Conflict: cannot rename group lab: these packages are assigned, and their signed manifests allow only devices in group lab: tool@1; these packages are assigned for devices in group office, so devices in the renamed group would begin with them: tool@1
+        hint: publish new versions with '--only-for-group office' and unassign these packages, or run 'packcast group rename lab office --force': devices that have not deployed them then wait
         ");
-        insta::assert_snapshot!(waits(&group, &to, &packages[0]), @"
+        let package = package_record(PackageState::Draft);
+        insta::assert_snapshot!(waits(&group, &to, &package), @"
         warning: package tool@1 is only for devices in group lab: devices that have not deployed it wait
         hint: publish a new version with '--only-for-group office', and unassign tool@1
+        ");
+        insta::assert_snapshot!(begins(&group, &to, &package), @"
+        warning: package tool@1 is for devices in group office: devices that were in group lab may begin with it
+        hint: if they must not begin with it, unassign tool@1
         ");
     }
 }

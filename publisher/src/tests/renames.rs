@@ -116,6 +116,43 @@ async fn a_package_that_is_only_for_the_group_needs_force() {
 }
 
 #[tokio::test]
+async fn a_package_that_is_only_for_the_new_name_needs_force() {
+    let fixture = Fixture::start(427).await;
+    let published = async |name: &str, audience: &[GroupName]| {
+        let mut request = Fixture::request(name);
+        request.terms.audience = Audience::Groups(audience.iter().cloned().collect());
+        fixture.published(request, UnixTime(1_790_000_000)).await
+    };
+    let package = published("tool", &[hall()]).await;
+    let of_both = published("both", &[lab(), hall()]).await;
+    let devices = fixture.devices(1).await;
+    fixture.create_lab().await.unwrap();
+    fixture.add(&devices).await;
+    for package in [&package, &of_both] {
+        let to = AssigneeNames::Groups(vec![lab()]);
+        fixture.assign(package, to).await.unwrap();
+    }
+    fixture.target.warnings.take();
+    let refused = fixture.rename("lab", "hall", false).await.unwrap_err();
+    insta::assert_snapshot!(failures([refused]), @"
+    Conflict: cannot rename group lab: these packages are assigned for devices in group hall, so devices in the renamed group would begin with them: tool@1
+    hint: unassign these packages, or choose another name, or run 'packcast group rename lab hall --force': devices then begin with them
+    ");
+    assert_eq!(fixture.members(&lab()).await.len(), 1);
+    fixture.rename("lab", "hall", true).await.unwrap();
+    let warnings = fixture.target.warnings.take();
+    let texts: Vec<&str> = warnings.iter().map(|it| &*it.text).collect();
+    assert!(
+        texts.contains(&"package tool@1 is for devices in group hall: devices that were in group lab may begin with it"),
+        "{texts:?}"
+    );
+    assert!(
+        !texts.iter().any(|text| text.contains("both@1")),
+        "{texts:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_group_that_a_rollout_names_keeps_its_name() {
     let fixture = Fixture::start(426).await;
     let package = fixture.package("tool").await;
