@@ -16,40 +16,80 @@ use super::part::{NotLoaded, StatePart};
 
 /// Entries that adopted commits have added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AdoptedEntries(BTreeMap<(EntryOwner, PackageId), Vec<StateEntry>>);
+pub struct AdoptedEntries(BTreeMap<PackageId, Vec<AdoptedEntry>>);
+
+/// An entry that an adopted commit has added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AdoptedEntry {
+    /// The owner after that commit.
+    owner: EntryOwner,
+    /// `None` for an entry of a device.
+    origin: Option<GroupOrigin>,
+    entry: StateEntry,
+}
 
 impl AdoptedEntries {
     /// Adds the entries that the commit with this number has added.
     ///
     /// `after` has the documents of the leaves that the commit has changed.
     pub fn add(&mut self, number: u64, after: &StatePart) {
-        for (owner, entries) in owners(after) {
+        for (owner, origin, entries) in owners(after) {
             for entry in entries.as_slice().iter().filter(|it| it.seq == number) {
-                let key = (owner.clone(), entry.package);
-                self.0.entry(key).or_default().push(entry.clone());
+                self.0.entry(entry.package).or_default().push(AdoptedEntry {
+                    owner: owner.clone(),
+                    origin: origin.clone(),
+                    entry: entry.clone(),
+                });
             }
         }
     }
 
-    /// Returns the highest `seq` of an entry with the same assignment, or `None` if there is none.
+    /// Returns the entry with the same assignment and the highest `seq`, as this owner has it, or
+    /// `None` if there is none.
     ///
     /// Devices that have acted on the entry do not act again. An assignment with other terms, or
-    /// with another `force`, is a new one.
-    pub(super) fn seq(&self, owner: &EntryOwner, assignment: &NewAssignment) -> Option<u64> {
-        let entries = self.0.get(&(owner.clone(), assignment.package))?;
+    /// with another `force`, is a new one. `state` has the owner: a group is recognised under a later
+    /// name. A group that the state does not have may have been created again by its name.
+    pub(super) fn entry(
+        &self,
+        owner: &EntryOwner,
+        state: &StatePart,
+        assignment: &NewAssignment,
+    ) -> Option<StateEntry> {
+        let entries = self.0.get(&assignment.package)?.iter();
+        let groups = state.by_origin();
+        let is_of_owner = |it: &&AdoptedEntry| {
+            let present = it.origin.as_ref().and_then(|origin| groups.get(origin));
+            match (present, owner) {
+                (Some(present), EntryOwner::Group(group)) => *present == group,
+                _ => it.owner == *owner,
+            }
+        };
         let repeated = entries
-            .iter()
-            .filter(|entry| NewAssignment::of(entry) == *assignment);
-        repeated.map(|entry| entry.seq).max()
+            .filter(is_of_owner)
+            .filter(|it| NewAssignment::of(&it.entry) == *assignment);
+        let latest = repeated.max_by_key(|it| it.entry.seq)?;
+        Some(match (&latest.owner, owner) {
+            (EntryOwner::Group(from), EntryOwner::Group(to)) => latest.entry.renamed(from, to),
+            _ => latest.entry.clone(),
+        })
     }
 }
 
-fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
+/// Returns the owners of entries, each with its origin if it is a group.
+fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, Option<GroupOrigin>, &Entries)> {
     let groups = part.groups().filter_map(|(group, document)| {
-        Some((EntryOwner::Group(group.clone()), &document?.packages))
+        let document = document?;
+        let origin = document.origin(group);
+        let owner = EntryOwner::Group(group.clone());
+        Some((owner, Some(origin), &document.packages))
     });
     let devices = part.devices().filter_map(|(device, document)| {
-        Some((EntryOwner::Device(device.clone()), &document?.packages))
+        Some((
+            EntryOwner::Device(device.clone()),
+            None,
+            &document?.packages,
+        ))
     });
     groups.chain(devices)
 }

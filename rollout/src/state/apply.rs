@@ -93,7 +93,7 @@ impl PlannedState {
 /// Applies changes, one after the other, in the commit with this number.
 ///
 /// `before` has all leaves that [`needed`](super::needed) names. An assignment that repeats an
-/// entry of an adopted commit keeps the `seq` of that entry.
+/// entry of an adopted commit keeps the mandate of that entry.
 ///
 /// Equal arguments give equal bytes. One call with all changes gives the same documents as one call
 /// for each change.
@@ -233,8 +233,9 @@ impl StateEditor<'_> {
     }
 
     fn assign(&mut self, to: &EntryOwner, assignment: &NewAssignment) -> Made {
-        let seq = self.adopted.seq(to, assignment).unwrap_or(self.number);
-        let entry = assignment.entry(seq);
+        let adopted = self.adopted.entry(to, &self.documents, assignment);
+        let entry = adopted.unwrap_or_else(|| assignment.entry(self.number));
+        let seq = entry.seq;
         let before = self.entries(to)?;
         let replaced = before.of(entry.package);
         if replaced == Some(&entry) {

@@ -395,6 +395,44 @@ fn a_repeated_assignment_of_an_adopted_commit_keeps_its_seq() {
     assert_eq!(again, ChangeOutcome::Assigned { seq: 99, replaced });
 }
 
+#[test]
+fn a_repeated_assignment_follows_its_group_to_another_name() {
+    let base = applied(&empty(), &[create("lab")], 10);
+    let lost = applied(&base, &[assign(of_group("lab"), 1)], 20);
+    let mandate = |state: &StatePart, group: &str| {
+        let group = group.parse().unwrap();
+        let document = state.group(&group).unwrap().unwrap();
+        document.packages.as_slice()[0].group_mandate(&group)
+    };
+    let repeated = |head: &StatePart, lost: &StatePart, group: &str| {
+        let mut adopted = AdoptedEntries::default();
+        adopted.add(20, lost);
+        let change = assign(of_group(group), 1);
+        let after = apply(head, &[change], 30, &adopted).unwrap().documents;
+        mandate(&after, group)
+    };
+    let head = applied(&base, &[rename("lab", "hall")], 21);
+    assert_eq!(repeated(&head, &lost, "hall"), mandate(&lost, "lab"));
+    // Another group has the earlier name.
+    let head_with_both = applied(&head, &[create("lab")], 22);
+    assert_eq!(repeated(&head_with_both, &lost, "lab").seq, 30);
+    // Both names were changed: the lost commit has given the group another one.
+    let renamed = applied(
+        &base,
+        &[assign(of_group("lab"), 1), rename("lab", "office")],
+        20,
+    );
+    assert_eq!(
+        repeated(&head, &renamed, "hall"),
+        mandate(&renamed, "office")
+    );
+    // The lost commit has created the group, and the head has created it again.
+    let created = [create("office"), assign(of_group("office"), 1)];
+    let lost = applied(&base, &created, 20);
+    let head = applied(&base, &[create("office")], 21);
+    assert_eq!(repeated(&head, &lost, "office"), mandate(&lost, "office"));
+}
+
 /// Returns the removals of one lost commit.
 fn removals(before: &StatePart, lost: &StatePart, head: &StatePart) -> Vec<StateChange> {
     let mut removals = AdoptedRemovals::default();
