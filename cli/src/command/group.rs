@@ -107,8 +107,9 @@ Examples:
     /// device deploys a package again because of the new name. If the command is interrupted, run it
     /// again.
     ///
-    /// A package that was published with '--only-for-group' names the group in its signed manifest.
-    /// If such a package is assigned, the group is renamed only with '--force'.
+    /// A package that was published with '--only-for-group' names groups in its signed manifest. If
+    /// such a package is assigned and only for one of both names, the group is renamed only with
+    /// '--force'.
     #[command(after_help = "\
 Examples:
   packcast group rename lab laboratory")]
@@ -118,8 +119,8 @@ Examples:
         /// New name: up to 48 lower-case letters, digits, '.', '_' and '-'
         #[arg(value_name = "NEW-NAME")]
         to: GroupName,
-        /// Rename the group although assigned packages are only for its present name: devices that
-        /// have not deployed them wait
+        /// Rename the group although assigned packages are only for one of both names: devices wait
+        /// with those of the present name, and begin with those of the new one
         #[arg(long)]
         force: bool,
         #[command(flatten)]

@@ -1782,9 +1782,9 @@ fn group_rename() {
     they are. No device deploys a package again because of the new name. If the
     command is interrupted, run it again.
 
-    A package that was published with '--only-for-group' names the group in its
-    signed manifest. If such a package is assigned, the group is renamed only with
-    '--force'.
+    A package that was published with '--only-for-group' names groups in its signed
+    manifest. If such a package is assigned and only for one of both names, the
+    group is renamed only with '--force'.
 
     Usage: packcast group rename [OPTIONS] <GROUP> <NEW-NAME>
 
@@ -1797,8 +1797,9 @@ fn group_rename() {
 
     Options:
           --force
-              Rename the group although assigned packages are only for its present
-              name: devices that have not deployed them wait
+              Rename the group although assigned packages are only for one of both
+              names: devices wait with those of the present name, and begin with
+              those of the new one
 
           --dry-run
               Only show the effect of the command: change nothing, and read no key
