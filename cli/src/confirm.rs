@@ -51,11 +51,42 @@ impl ConfirmArgs {
             output::result(globals.format, &result, |result| text(result.preview));
             return Ok(false);
         }
-        let asks = !self.yes && preview.devices > 1 && output::is_interactive();
-        if asks && !prompt::confirm(&question(preview))? {
-            return Err(declined());
+        if self.may_ask() && preview.devices > 1 {
+            ask(&question(preview))?;
         }
         Ok(true)
+    }
+
+    /// Returns true if the command is to make the change, as [`Self::is_agreed`] does, for a command
+    /// that stops something in an emergency.
+    ///
+    /// The preview is read only for a dry run or a question. If it cannot be read, the question is
+    /// asked without the number of devices.
+    ///
+    /// # Errors
+    /// The person answered no, or pressed Ctrl-C, or the preview of a dry run cannot be read.
+    pub(crate) async fn is_agreed_to_stop(
+        self,
+        globals: &Globals,
+        effect: &str,
+        preview: impl Future<Output = Result<Preview, Failure>>,
+    ) -> Result<bool, Failure> {
+        if self.dry_run {
+            return self.is_agreed(globals, &preview.await?);
+        }
+        if !self.may_ask() {
+            return Ok(true);
+        }
+        if let Ok(preview) = preview.await {
+            return self.is_agreed(globals, &preview);
+        }
+        ask(&question_without_number(effect))?;
+        Ok(true)
+    }
+
+    /// Returns true if a person can be asked, and wants to be.
+    fn may_ask(self) -> bool {
+        !self.yes && output::is_interactive()
     }
 
     /// Returns true if the command is only to show its effect.
@@ -67,6 +98,20 @@ impl ConfirmArgs {
 /// Returns the error after the answer no to a question.
 pub(crate) fn declined() -> Failure {
     Failure::failed("nothing was changed: the answer was no")
+}
+
+/// Asks a person for an agreement. The answer no is an error.
+fn ask(question: &str) -> Result<(), Failure> {
+    if prompt::confirm(question)? {
+        Ok(())
+    } else {
+        Err(declined())
+    }
+}
+
+fn question_without_number(effect: &str) -> String {
+    let effect = output::printable(effect);
+    format!("{effect}: an unknown number of devices. Continue?")
 }
 
 fn question(preview: &Preview) -> String {
@@ -127,7 +172,7 @@ mod tests {
     use packcast_publisher::status::GroupSize;
 
     use super::*;
-    use crate::fixtures::{AGENT, OCS};
+    use crate::fixtures::{self, AGENT, OCS};
 
     fn preview() -> Preview {
         Preview {
@@ -172,10 +217,31 @@ mod tests {
         Assigns 7zip@26.0: 2 devices (web01, key:abcdefghijklmnopqrstuvwxya). Continue?
         Assigns 7zip@26.0: 1,000 devices, such as web01, key:abcdefghijklmnopqrstuvwxya. Continue?
         ");
+        assert_snapshot!(question_without_number("Pauses target prod"), @"Pauses target prod: an unknown number of devices. Continue?");
         assert_snapshot!(declined(), @"
         nothing was changed: the answer was no
         ");
         assert_eq!(counted(1), "1 device");
+    }
+
+    #[tokio::test]
+    async fn a_stop_depends_on_no_preview() {
+        let globals = fixtures::globals();
+        let yes = ConfirmArgs {
+            dry_run: false,
+            yes: true,
+        };
+        let unread = async { panic!("a stop without a question reads no preview") };
+        let agreed = yes.is_agreed_to_stop(&globals, "Pauses target prod", unread);
+        assert!(agreed.await.unwrap());
+
+        let dry_run = ConfirmArgs {
+            dry_run: true,
+            yes: true,
+        };
+        let broken = async { Err(Failure::failed("cannot read a count")) };
+        let shown = dry_run.is_agreed_to_stop(&globals, "Pauses target prod", broken);
+        assert_snapshot!(shown.await.unwrap_err(), @"cannot read a count");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use crate::target::Target;
 pub struct Deactivated {
     #[serde(flatten)]
     pub package: PackageRecord,
-    /// Number of devices that were told of the package, and have not reported.
-    pub told: u64,
+    /// Number of devices that were told of the package, and have not reported; `None` if it cannot
+    /// be read.
+    pub told: Option<u64>,
     /// Seconds until no Packcast agent begins with the package; 0 if no device was told of it.
     pub complete_in_s: u64,
 }
@@ -39,11 +40,15 @@ pub async fn plan<'a>(
 }
 
 impl DeactivatePlan<'_> {
+    /// Returns the effect of the deactivation in words.
+    pub fn effect(&self) -> String {
+        format!("Deactivates {}", named(&self.package))
+    }
+
     /// Returns the effect of the deactivation: the devices that do not get the package, or that
     /// cancel it.
     pub async fn preview(&self) -> Result<Preview, Failure> {
-        let effect = format!("Deactivates {}", named(&self.package));
-        Preview::of_package(self.target, &self.package, effect).await
+        Preview::of_package(self.target, &self.package, self.effect()).await
     }
 
     /// Deactivates the package.
@@ -56,12 +61,46 @@ impl DeactivatePlan<'_> {
         let by = target.changed_by();
         let package = target.records.deactivate(self.package.id, &by).await?;
         // After the deactivation: no device is added any more.
-        let told = target.records.tally(package.id).await?.told();
-        let complete_in_s = if told == 0 { 0 } else { complete_in_s(target) };
+        // A count that cannot be read makes no failure of a deactivation that is done.
+        let tally = target.records.tally(package.id).await.ok();
+        let told = tally.map(|tally| tally.told());
+        let complete_in_s = if told == Some(0) {
+            0
+        } else {
+            complete_in_s(target)
+        };
         Ok(Deactivated {
             package,
             told,
             complete_in_s,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::test_target::TestTarget;
+
+    #[tokio::test]
+    async fn a_deactivation_needs_no_count_of_devices() {
+        let target = TestTarget::start(392).await;
+        let package = target.table.package("vlc", 5).await;
+        assert!(package.active);
+        let tally = json!({
+            "pk": { "S": format!("TALLY#{}#00", package.id) },
+            "sk": { "S": "TALLY" },
+            "assigned": { "S": "many" },
+        });
+        target.table.put(&tally).await;
+        let plan = plan(&target.target, &PackageRef::Id(package.id))
+            .await
+            .unwrap();
+        plan.preview().await.unwrap_err();
+        let done = plan.perform().await.unwrap();
+        assert!(!done.package.active);
+        assert_eq!((done.told, done.complete_in_s), (None, 85));
     }
 }

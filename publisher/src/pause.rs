@@ -26,8 +26,12 @@ pub struct PauseChange {
 
 /// Returns the effect of a pause. It has no devices if the target is paused already.
 pub async fn preview_pause(target: &Target) -> Result<Preview, Failure> {
-    let effect = format!("Pauses target {}", target.name);
-    preview(target, effect, current(target).await?.is_none()).await
+    preview(target, effect(target), current(target).await?.is_none()).await
+}
+
+/// Returns the effect of a pause in words.
+pub fn effect(target: &Target) -> String {
+    format!("Pauses target {}", target.name)
 }
 
 /// Returns the effect of the end of a pause. It has no devices if the target is not paused.
@@ -84,8 +88,25 @@ pub fn words(pause: &Pause) -> String {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::UnixTime;
+    use serde_json::json;
 
     use super::*;
+    use crate::test_target::TestTarget;
+
+    #[tokio::test]
+    async fn a_pause_needs_no_count_of_devices() {
+        let target = TestTarget::start(391).await;
+        let count = json!({
+            "pk": { "S": "DEVICES#00" },
+            "sk": { "S": "COUNT" },
+            "members": { "S": "many" },
+        });
+        target.table.put(&count).await;
+        let target = &target.target;
+        preview_pause(target).await.unwrap_err();
+        assert!(pause(target).await.unwrap().changed);
+        assert!(current(target).await.unwrap().is_some());
+    }
 
     #[test]
     fn a_pause_names_its_time_and_author() {

@@ -31,7 +31,9 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let plan = deactivate::plan(&target, &self.package).await?;
-        if !self.confirm.is_agreed(globals, &plan.preview().await?)? {
+        let (effect, preview) = (plan.effect(), plan.preview());
+        let is_agreed = self.confirm.is_agreed_to_stop(globals, &effect, preview);
+        if !is_agreed.await? {
             return Ok(());
         }
         let done = plan.perform().await?;
@@ -40,8 +42,13 @@ impl Args {
             Format::Text => show::print(globals.format, &done.package),
             format @ (Format::Json | Format::Csv) => output::for_scripts(format, &done),
         }
-        if let Some(note) = stopping::told(done.told, 0) {
-            output::note(&note);
+        match done.told {
+            None => output::note("cannot read how many devices were told of the package before"),
+            Some(told) => {
+                if let Some(note) = stopping::told(told, 0) {
+                    output::note(&note);
+                }
+            }
         }
         Ok(())
     }

@@ -26,8 +26,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let preview = pause::preview_pause(&target).await?;
-        if !self.confirm.is_agreed(globals, &preview)? {
+        let (effect, preview) = (pause::effect(&target), pause::preview_pause(&target));
+        let is_agreed = self.confirm.is_agreed_to_stop(globals, &effect, preview);
+        if !is_agreed.await? {
             return Ok(());
         }
         let paused = pause::pause(&target).await?;
