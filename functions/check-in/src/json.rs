@@ -357,6 +357,8 @@ async fn record_all(
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
     let device_state = admitted_state(function, device).await?;
+    let last_seen = device_state.device.as_ref().map(|record| record.last_seen);
+    let mut is_marked = false;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -371,7 +373,14 @@ async fn record_all(
             finished_at: report.finished,
         };
         match result::record(function, device, device_state.clone(), &reported, now).await {
-            Ok(()) => accepted.push(report.id),
+            Ok(ends_task) => {
+                accepted.push(report.id);
+                if ends_task && !is_marked {
+                    // Once for all results of the request, even if it fails.
+                    is_marked = true;
+                    result::mark_seen(function, device, last_seen, now).await;
+                }
+            }
             // The agent keeps the result, and sends it again later.
             Err(DeviceError::OverBudget) => {}
             Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::{DeviceState, Recorded};
 
 use crate::device_access::{DeviceError, admitted_state};
-use crate::{CheckInFunction, log_name};
+use crate::{CheckInFunction, answer, log_name};
 
 /// A reported result, from either kind of agent.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct Reported {
     pub(crate) finished_at: UnixTime,
 }
 
-/// Applies a result to the records.
+/// Applies a result to the records. Returns true if the result has ended a task.
 ///
 /// The device always learns that the result arrived, even if the result changes nothing.
 pub(crate) async fn record(
@@ -39,7 +39,7 @@ pub(crate) async fn record(
     device_state: DeviceState,
     reported: &Reported,
     now: UnixTime,
-) -> Result<(), DeviceError> {
+) -> Result<bool, DeviceError> {
     let attempt = |device_state: DeviceState| async move {
         let open = device_state
             .tasks
@@ -63,12 +63,14 @@ pub(crate) async fn record(
                         tracing::debug!(%host, %name, %device, package = %reported.package, %code, ?reason, "ignored a report that changes nothing");
                     }
                 }
-                return Ok(ControlFlow::Break(()));
+                return Ok(ControlFlow::Break(false));
             }
             ReportDecision::Record(open) => {
                 let result = finished_task(function, open, reported, now).await?;
                 let records = &function.records;
-                let recorded = if let Some(change) = next_attempt(open, &result, now) {
+                let next = next_attempt(open, &result, now);
+                let ends_task = next.is_none();
+                let recorded = if let Some(change) = next {
                     let record = device_state.device.as_ref();
                     let before = record.map_or_else(WriteBudget::default, |one| one.budget);
                     // A device could cancel the same package again and again.
@@ -77,13 +79,12 @@ pub(crate) async fn record(
                         .begin_next_attempt(device, &change, before, after, now)
                         .await?
                 } else {
-                    mark_seen(function, device, &device_state, now).await?;
                     records.record_result(device, open, &result).await?
                 };
                 if recorded == Recorded::Written {
                     let name = log_name::package(function, result.package);
                     tracing::info!(%host, %name, %device, package = %result.package, attempt = result.attempt, code = %shown(&result.code), "recorded a result");
-                    return Ok(ControlFlow::Break(()));
+                    return Ok(ControlFlow::Break(ends_task));
                 }
             }
         }
@@ -96,19 +97,22 @@ pub(crate) async fn record(
         .await
 }
 
-/// Records that a device was seen, before its result is recorded: the time is right even if the result
-/// cannot be recorded. Each result ends a task, so a device cannot cause such writes at will.
-async fn mark_seen(
+/// Records that a device was seen, after a result of its request has ended a task. So a device cannot
+/// cause such writes at will. `last_seen` is the time on record; `None` for an unknown device.
+///
+/// A failure only goes to the log, because the result is on record already.
+pub(crate) async fn mark_seen(
     function: &CheckInFunction,
     device: &DeviceId,
-    device_state: &DeviceState,
+    last_seen: Option<UnixTime>,
     now: UnixTime,
-) -> Result<(), RecordsError> {
-    let record = device_state.device.as_ref();
-    if record.is_none_or(|record| record.last_seen >= now) {
-        return Ok(());
+) {
+    if last_seen.is_none_or(|last_seen| last_seen >= now) {
+        return;
     }
-    function.records.mark_seen(device, now).await
+    if let Err(error) = function.records.mark_seen(device, now).await {
+        answer::log_records_error(&error);
+    }
 }
 
 /// Returns an excerpt of a code for the log, so that a hostile agent cannot fill the log.

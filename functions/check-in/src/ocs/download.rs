@@ -43,7 +43,10 @@ pub(super) async fn record(
         // becomes pending again, with the same attempt.
         let back = open.and_then(|task| reopen(&device_state.commands, task, &reported.code));
         let Some(back) = back else {
-            result::record(function, device, device_state, reported, now).await?;
+            let last_seen = device_state.device.as_ref().map(|record| record.last_seen);
+            if result::record(function, device, device_state, reported, now).await? {
+                result::mark_seen(function, device, last_seen, now).await;
+            }
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {
