@@ -1,5 +1,7 @@
 //! Previews: the effect of a command, before the command changes anything.
 
+use std::collections::BTreeMap;
+
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::PackageRecord;
 use serde::Serialize;
@@ -103,19 +105,29 @@ impl Preview {
 
     /// Adds devices, and names some of them.
     pub(crate) async fn with_devices(
-        mut self,
+        self,
         target: &Target,
         devices: &[DeviceId],
     ) -> Result<Self, Failure> {
-        self.devices += devices.len() as u64;
         let examples = &devices[..devices.len().min(EXAMPLES)];
-        let mut names = host_names(target, examples).await?;
-        let examples = examples.iter().map(|device| ExampleDevice {
+        let names = host_names(target, examples).await?;
+        Ok(self.with_named_devices(devices, &names))
+    }
+
+    /// Adds devices, and names some of them by these host names.
+    #[must_use]
+    pub(crate) fn with_named_devices(
+        mut self,
+        devices: &[DeviceId],
+        names: &BTreeMap<DeviceId, String>,
+    ) -> Self {
+        self.devices += devices.len() as u64;
+        let examples = devices.iter().take(EXAMPLES).map(|device| ExampleDevice {
             device: device.clone(),
-            host_name: names.remove(device).unwrap_or_default(),
+            host_name: names.get(device).cloned().unwrap_or_default(),
         });
         self.examples.extend(examples);
-        Ok(self)
+        self
     }
 }
 

@@ -39,6 +39,8 @@ pub enum DeviceResult {
     /// The removal of the device must be completed before the device can be unblocked.
     HalfRemoved,
     UnknownDevice,
+    /// The record of the device cannot be read. The device has not changed.
+    Unreadable,
 }
 
 /// Changed devices, in the order of their names.
@@ -75,7 +77,8 @@ pub async fn plan<'a>(
     change: ExclusionChange,
 ) -> Result<ExclusionPlan<'a>, Failure> {
     let devices = find_all(target, names).await?;
-    let mut host_names = host_names(target, &devices).await?;
+    // Names only serve the eye: a record that cannot be read must not stop the change.
+    let mut host_names = host_names(target, &devices).await.unwrap_or_default();
     let records = &target.records;
     let results: Vec<DeviceResult> = match change {
         ExclusionChange::Block { .. } => {
@@ -94,6 +97,7 @@ pub async fn plan<'a>(
         ExclusionChange::Block { .. } => "Blocks devices",
         ExclusionChange::Unblock => "Unblocks devices",
     };
+    let preview = Preview::new(effect).with_named_devices(&changed, &host_names);
     let expected = decided.into_iter().map(|(device, result)| DeviceChanged {
         host_name: host_names.remove(&device).unwrap_or_default(),
         device,
@@ -103,7 +107,7 @@ pub async fn plan<'a>(
         target,
         change,
         expected: DevicesChanged(expected.collect()),
-        preview: Preview::new(effect).with_devices(target, &changed).await?,
+        preview,
     })
 }
 
@@ -148,6 +152,7 @@ impl From<Blocked> for DeviceResult {
             Blocked::Already => Self::AlreadyBlocked,
             Blocked::Removed => Self::AlreadyRemoved,
             Blocked::UnknownDevice => Self::UnknownDevice,
+            Blocked::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -160,6 +165,7 @@ impl From<Unblocked> for DeviceResult {
             Unblocked::HalfRemoved => Self::HalfRemoved,
             Unblocked::NotExcluded => Self::NotBlocked,
             Unblocked::UnknownDevice => Self::UnknownDevice,
+            Unblocked::Unreadable => Self::Unreadable,
         }
     }
 }
@@ -171,7 +177,10 @@ impl DeviceResult {
     }
 
     const fn is_refusal(self) -> bool {
-        matches!(self, Self::UnknownDevice | Self::HalfRemoved)
+        matches!(
+            self,
+            Self::UnknownDevice | Self::HalfRemoved | Self::Unreadable
+        )
     }
 }
 
@@ -240,6 +249,27 @@ mod tests {
 
     use super::*;
     use crate::rendered::failures;
+    use crate::test_target::TestTarget;
+
+    #[tokio::test]
+    async fn an_unreadable_record_does_not_stop_the_block_of_others() {
+        let target = TestTarget::start(393).await;
+        let devices = [target.table.device(1).await, target.table.device(2).await];
+        let pk = format!("DEVICE#{}", devices[0]);
+        let mut broken = target.table.item(&pk, "0#DEVICE").await;
+        broken["last_seen"] = serde_json::json!({ "S": "long ago" });
+        target.table.put(&broken).await;
+        let names = devices.each_ref().map(|it| DeviceName::Id(it.clone()));
+        let change = ExclusionChange::Block { reason: None };
+        let plan = plan(&target.target, &names, change).await.unwrap();
+        assert_eq!(plan.preview().devices, 1);
+        let changed = plan.perform().await.unwrap();
+        let results: Vec<_> = changed.0.iter().map(|it| it.result).collect();
+        assert_eq!(results, [DeviceResult::Unreadable, DeviceResult::Blocked]);
+        insta::assert_snapshot!(failures([changed.complete().unwrap_err()]), @"Failed: cannot change 1 of 2 devices");
+        let excluded = target.target.records.excluded_devices().await.unwrap();
+        assert_eq!(excluded.keys().collect::<Vec<_>>(), [&devices[1]]);
+    }
 
     #[test]
     fn refused_devices_have_next_steps() {

@@ -131,6 +131,7 @@ pub async fn remove(
                 }
                 Removing::Complete => DeviceResult::AlreadyRemoved,
                 Removing::UnknownDevice => DeviceResult::UnknownDevice,
+                Removing::Unreadable => DeviceResult::Unreadable,
             };
             progress.advance(1);
             Ok::<_, Failure>(found.changed(result))

@@ -51,6 +51,8 @@ pub enum Blocked {
     Removed,
     /// No device with this id has ever checked in.
     UnknownDevice,
+    /// The record of the device cannot be read. It has not changed.
+    Unreadable,
 }
 
 /// Outcome of unblocking a device.
@@ -66,6 +68,8 @@ pub enum Unblocked {
     NotExcluded,
     /// No device with this id has ever checked in.
     UnknownDevice,
+    /// The record of the device cannot be read. It has not changed.
+    Unreadable,
 }
 
 /// The parts of a device's record that an exclusion depends on.
@@ -75,6 +79,28 @@ pub(super) struct Excludable {
     pub(super) host_name: Option<String>,
     /// `None` for a tombstone.
     pub(super) last_seen: Option<UnixTime>,
+}
+
+/// A device without an [`Excludable`].
+#[derive(Clone, Copy)]
+pub(super) enum NoExcludable {
+    /// There is no record.
+    Unknown,
+    /// The record cannot be read. It must not stop the change of other devices.
+    Unreadable,
+}
+
+/// The records of devices, as far as an exclusion depends on them.
+pub(super) struct Excludables(BTreeMap<DeviceId, Option<Excludable>>);
+
+impl Excludables {
+    pub(super) fn of(&self, device: &DeviceId) -> Result<&Excludable, NoExcludable> {
+        match self.0.get(device) {
+            None => Err(NoExcludable::Unknown),
+            Some(None) => Err(NoExcludable::Unreadable),
+            Some(Some(found)) => Ok(found),
+        }
+    }
 }
 
 /// The attributes of a device's record that a tombstone lacks.
@@ -99,19 +125,22 @@ impl Excludable {
 }
 
 /// Decides the outcome of blocking a device.
-fn block_outcome(found: Option<&Excludable>) -> Blocked {
+fn block_outcome(found: Result<&Excludable, NoExcludable>) -> Blocked {
     match found.map(|found| &found.joining.excluded) {
-        None => Blocked::UnknownDevice,
-        Some(None) => Blocked::New,
-        Some(Some(before)) if before.is_removed() => Blocked::Removed,
-        Some(Some(_)) => Blocked::Already,
+        Err(NoExcludable::Unknown) => Blocked::UnknownDevice,
+        Err(NoExcludable::Unreadable) => Blocked::Unreadable,
+        Ok(None) => Blocked::New,
+        Ok(Some(before)) if before.is_removed() => Blocked::Removed,
+        Ok(Some(_)) => Blocked::Already,
     }
 }
 
 /// Decides the outcome of unblocking a device.
-fn unblock_outcome(found: Option<&Excludable>) -> Unblocked {
-    let Some(found) = found else {
-        return Unblocked::UnknownDevice;
+fn unblock_outcome(found: Result<&Excludable, NoExcludable>) -> Unblocked {
+    let found = match found {
+        Ok(found) => found,
+        Err(NoExcludable::Unknown) => return Unblocked::UnknownDevice,
+        Err(NoExcludable::Unreadable) => return Unblocked::Unreadable,
     };
     let kind = found.joining.excluded.as_ref().map(|before| before.kind);
     match (kind, &found.host_name) {
@@ -126,9 +155,7 @@ impl Records {
     /// Returns the outcomes that blocking these devices would have now, in the order of the devices.
     pub async fn block_outcomes(&self, devices: &[DeviceId]) -> Result<Vec<Blocked>, RecordsError> {
         let found = self.excludables(devices).await?;
-        let outcomes = devices
-            .iter()
-            .map(|device| block_outcome(found.get(device)));
+        let outcomes = devices.iter().map(|device| block_outcome(found.of(device)));
         Ok(outcomes.collect())
     }
 
@@ -141,7 +168,7 @@ impl Records {
         let found = self.excludables(devices).await?;
         let outcomes = devices
             .iter()
-            .map(|device| unblock_outcome(found.get(device)));
+            .map(|device| unblock_outcome(found.of(device)));
         Ok(outcomes.collect())
     }
 
@@ -155,9 +182,9 @@ impl Records {
         reason: Option<&ExclusionReason>,
         by: &ChangedBy,
     ) -> Result<Vec<Blocked>, RecordsError> {
-        let decide = |device: &DeviceId, found: Option<&Excludable>| {
+        let decide = |device: &DeviceId, found: Result<&Excludable, NoExcludable>| {
             let outcome = block_outcome(found);
-            let Some(found) = found.filter(|_| outcome != Blocked::Removed) else {
+            let Some(found) = found.ok().filter(|_| outcome != Blocked::Removed) else {
                 return (Vec::new(), outcome);
             };
             let before = found.joining.excluded.as_ref();
@@ -191,9 +218,9 @@ impl Records {
         devices: &[DeviceId],
         by: &ChangedBy,
     ) -> Result<Vec<Unblocked>, RecordsError> {
-        let decide = |device: &DeviceId, found: Option<&Excludable>| {
+        let decide = |device: &DeviceId, found: Result<&Excludable, NoExcludable>| {
             let outcome = unblock_outcome(found);
-            let before = found.and_then(|found| found.joining.excluded.as_ref());
+            let before = found.ok().and_then(|found| found.joining.excluded.as_ref());
             let key = Key::device(device);
             let (condition, terms) = unchanged(before);
             let write = match outcome {
@@ -202,9 +229,10 @@ impl Records {
                     write::update(self.table(), &key, expression, Some(&condition), &terms)
                 }
                 Unblocked::Removed => write::delete(self.table(), &key, &condition, &terms),
-                Unblocked::HalfRemoved | Unblocked::NotExcluded | Unblocked::UnknownDevice => {
-                    return (Vec::new(), outcome);
-                }
+                Unblocked::HalfRemoved
+                | Unblocked::NotExcluded
+                | Unblocked::UnknownDevice
+                | Unblocked::Unreadable => return (Vec::new(), outcome),
             };
             let entry = write::remove(self.table(), &Key::excluded_device(device));
             (vec![write, entry], outcome)
@@ -222,7 +250,7 @@ impl Records {
         &self,
         devices: &[DeviceId],
         by: &ChangedBy,
-        decide: &impl Fn(&DeviceId, Option<&Excludable>) -> (Vec<TransactWriteItem>, T),
+        decide: &impl Fn(&DeviceId, Result<&Excludable, NoExcludable>) -> (Vec<TransactWriteItem>, T),
         change: &impl Fn(ChangedDevices) -> UnsignedChange,
     ) -> Result<Vec<T>, RecordsError> {
         let together = devices.chunks(event::MAX_DEVICES);
@@ -236,7 +264,7 @@ impl Records {
         &self,
         devices: &[DeviceId],
         by: &ChangedBy,
-        decide: &impl Fn(&DeviceId, Option<&Excludable>) -> (Vec<TransactWriteItem>, T),
+        decide: &impl Fn(&DeviceId, Result<&Excludable, NoExcludable>) -> (Vec<TransactWriteItem>, T),
         change: &impl Fn(ChangedDevices) -> UnsignedChange,
     ) -> Result<Vec<T>, RecordsError> {
         self.retry_on_conflict((), |()| async move {
@@ -244,10 +272,10 @@ impl Records {
             let (mut writes, mut changed) = (Vec::new(), ChangedDevices::default());
             let mut outcomes = Vec::with_capacity(devices.len());
             for device in devices {
-                let found = all_found.get(device);
+                let found = all_found.of(device);
                 let (decided, outcome) = decide(device, found);
                 if !decided.is_empty() {
-                    let host_name = found.and_then(|found| found.host_name.clone());
+                    let host_name = found.ok().and_then(|found| found.host_name.clone());
                     changed.devices.push(device.clone());
                     changed.host_names.push(host_name.unwrap_or_default());
                 }
@@ -279,19 +307,18 @@ impl Records {
         Ok(by_device.collect())
     }
 
-    /// Reads the records of these devices, as far as an exclusion depends on them. Unknown devices
-    /// are left out.
+    /// Reads the records of these devices, as far as an exclusion depends on them.
     pub(super) async fn excludables(
         &self,
         devices: &[DeviceId],
-    ) -> Result<BTreeMap<DeviceId, Excludable>, RecordsError> {
+    ) -> Result<Excludables, RecordsError> {
         let keys: Vec<Key> = devices.iter().map(Key::device).collect();
         let found = self.batch(&keys).await?.into_iter();
         let found = found.filter_map(|item| {
             let device = Key::device_of(&item)?;
-            Some(Excludable::new(item).map(|found| (device, found)))
+            Some((device, Excludable::new(item).ok()))
         });
-        found.collect()
+        Ok(Excludables(found.collect()))
     }
 
     pub(super) async fn excludable(

@@ -15,7 +15,7 @@ use packcast_rollout::{
 };
 
 use super::commit::Commit;
-use super::exclusion::Excludable;
+use super::exclusion::{Excludable, NoExcludable};
 use super::item::{self, Item};
 use super::key::{INDEX_PK, Key, Range};
 use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, EXCLUDED, HOST_NAME, STATE, WITHDRAWN};
@@ -36,6 +36,8 @@ pub enum Removing {
     Complete,
     /// No device with this id has ever checked in.
     UnknownDevice,
+    /// The record of the device cannot be read, so the device is not excluded.
+    Unreadable,
 }
 
 impl Records {
@@ -59,8 +61,10 @@ impl Records {
             since: by.at.second(),
             reason: reason.cloned(),
         };
-        let decide = |device: &DeviceId, found: Option<&Excludable>| {
-            let present = found.filter(|it| it.host_name.is_some() && !it.joining.is_removed());
+        let decide = |device: &DeviceId, found: Result<&Excludable, NoExcludable>| {
+            let present = found
+                .ok()
+                .filter(|it| it.host_name.is_some() && !it.joining.is_removed());
             let writes = present.map(|found| self.excluding(device, found, &exclusion));
             (writes.unwrap_or_default(), ())
         };
@@ -71,14 +75,15 @@ impl Records {
         self.change_devices(devices, by, &decide, &change).await?;
         // The groups are read again: from the exclusion on, a device joins no group.
         let found = self.excludables(devices).await?;
-        let removing = devices.iter().map(|device| match found.get(device) {
-            Some(found) if found.joining.is_removed() => match found.host_name {
+        let removing = devices.iter().map(|device| match found.of(device) {
+            Ok(found) if found.joining.is_removed() => match found.host_name {
                 None => Removing::Complete,
                 Some(_) => Removing::Begun {
                     groups: found.joining.groups.joined().cloned().collect(),
                 },
             },
-            _ => Removing::UnknownDevice,
+            Err(NoExcludable::Unreadable) => Removing::Unreadable,
+            Ok(_) | Err(NoExcludable::Unknown) => Removing::UnknownDevice,
         });
         Ok(removing.collect())
     }

@@ -48,6 +48,7 @@ const fn words(result: DeviceResult) -> &'static str {
         DeviceResult::MayReturn => "may come back as a new device, without groups and packages",
         DeviceResult::HalfRemoved => "not unblocked: the removal was interrupted",
         DeviceResult::UnknownDevice => "unknown: the device has never checked in",
+        DeviceResult::Unreadable => "failed: its record cannot be read",
     }
 }
 
@@ -73,6 +74,7 @@ mod tests {
             DeviceResult::MayReturn,
             DeviceResult::HalfRemoved,
             DeviceResult::UnknownDevice,
+            DeviceResult::Unreadable,
         ];
         let changed = results.map(|result| DeviceChanged {
             device: OCS.parse().unwrap(),
@@ -95,6 +97,7 @@ mod tests {
                                               groups and packages
         web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
         web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
 
         140:
         HOST   DEVICE                         RESULT
@@ -108,6 +111,7 @@ mod tests {
         web01  ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
         web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
         web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
         ");
         assert_snapshot!(plain(&text(&shown)), @"
         HOST   DEVICE                         RESULT
@@ -121,6 +125,7 @@ mod tests {
         web01  ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
         web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
         web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
         ");
     }
 }

@@ -12,6 +12,7 @@ use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table, device, mia, mia_at, result};
+use serde_json::json;
 
 const RATES: FaultRates = FaultRates {
     conflicts: 150,
@@ -344,6 +345,29 @@ async fn a_half_removed_device_is_not_unblocked(service: Service) {
     assert_eq!(blocked.unwrap(), [Blocked::UnknownDevice]);
 }
 
+async fn an_unreadable_record_stops_only_its_device(service: Service) {
+    let table = Table::start_on(service, 125).await;
+    let (records, devices) = (
+        &table.records,
+        [table.device(1).await, table.device(2).await],
+    );
+    let mut broken = table
+        .item(&format!("DEVICE#{}", devices[0]), "0#DEVICE")
+        .await;
+    broken["last_seen"] = json!({ "S": "long ago" });
+    table.put(&broken).await;
+    let expected = [Blocked::Unreadable, Blocked::New];
+    assert_eq!(records.block_outcomes(&devices).await.unwrap(), expected);
+    let blocked = records.block(&devices, None, &mia()).await.unwrap();
+    assert_eq!(blocked, expected);
+    let expected = [Unblocked::Unreadable, Unblocked::Blocked];
+    assert_eq!(records.unblock_outcomes(&devices).await.unwrap(), expected);
+    assert_eq!(records.unblock(&devices, &mia()).await.unwrap(), expected);
+    let begun = records.begin_removal(&devices, None, &mia()).await.unwrap();
+    let groups = Vec::new();
+    assert_eq!(begun, [Removing::Unreadable, Removing::Begun { groups }]);
+}
+
 packcast_testing::on_each_service! {
     nothing_is_announced_to_a_blocked_device
     an_announcement_races_with_a_block
@@ -351,4 +375,5 @@ packcast_testing::on_each_service! {
     an_interrupted_removal_is_completed
     removals_race_with_everything_else
     a_half_removed_device_is_not_unblocked
+    an_unreadable_record_stops_only_its_device
 }
