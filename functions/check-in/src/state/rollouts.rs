@@ -14,8 +14,8 @@ impl StateCache {
     /// Returns the digests of the documents of these rollouts, as of the last minute. Rollouts that
     /// the state does not have are left out.
     ///
-    /// A warm function looks up each rollout once for each head, so an idle check-in costs no more
-    /// reads with a rollout than without one.
+    /// A warm function reads the head once a minute, and looks up each rollout once for each head. All
+    /// other idle check-ins cost no more reads with a rollout than without one.
     pub(crate) async fn rollout_documents(
         &self,
         records: &Records,
