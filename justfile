@@ -56,6 +56,14 @@ state:
 bench-group-add *ARGS:
     cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
 
+# Asks for lists of many devices with each filter, and prints the time and the read units of each; takes `--devices N`, `--smoke`.
+bench-lists *ARGS:
+    cargo bench --quiet -p packcast-tests --bench lists -- {{ ARGS }}
+
+# Simulates rollouts on 100 to 1,000,000 devices with the real rules, and compares each with the bound of its plan; takes `--devices N`, `--seeds N`, `--seed N`, `--smoke`.
+simulate-rollout *ARGS:
+    cargo bench --quiet -p packcast-rollout --bench simulate-rollout -- {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

@@ -61,6 +61,9 @@ pub(crate) struct ActResult {
     pub(crate) output_tail: Option<BoundedText<TAIL_BYTES>>,
     /// The files that STORE wrote to its folder.
     pub(crate) stored: Option<Summary>,
+    /// Id of the boot in which the program ran; `None` without a program, and if the system has no
+    /// such id.
+    pub(crate) boot: Option<BoundedText<64>>,
 }
 
 /// Prepares an action. Blocks the thread.
@@ -204,7 +207,10 @@ impl HeldProgram {
     /// Runs the program until it ends, or until its time limit.
     pub(crate) async fn run(self) -> Result<ActResult, DeploymentFailure> {
         let ended = self.held.run(self.timeout).await.map_err(failure)?;
-        Ok(self.rules.judge(ended, self.timeout))
+        Ok(ActResult {
+            boot: platform::boot_id().as_deref().map(BoundedText::tail),
+            ..self.rules.judge(ended, self.timeout)
+        })
     }
 }
 
@@ -240,6 +246,7 @@ impl ExitRules {
             detail: detail.as_deref().map(BoundedText::tail),
             output_tail: (!ended.output.as_str().is_empty()).then_some(ended.output),
             stored: None,
+            boot: None,
         }
     }
 }
@@ -264,6 +271,7 @@ pub(crate) fn store(
         detail: None,
         output_tail: None,
         stored: Some(summary),
+        boot: None,
     })
 }
 

@@ -20,6 +20,9 @@ mod platform;
 mod retry;
 mod run;
 mod signals;
+#[cfg(all(test, unix))]
+#[path = "../../testing/src/skip.rs"]
+pub mod skip;
 mod stage;
 mod state;
 mod status;

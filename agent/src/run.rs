@@ -376,14 +376,13 @@ fn finished(state: &DeploymentState, attempt: u32) -> Option<&Finished> {
 fn wait_reason(state: DeploymentState, blocked: bool) -> Option<WaitReason> {
     match state {
         DeploymentState::AwaitingState { reason, .. } => Some(reason),
-        DeploymentState::Waiting { reason, .. } => Some(WaitReason {
-            reason: WaitWord::Unreachable,
-            detail: reason,
-        }),
-        _ if blocked => Some(WaitReason {
-            reason: WaitWord::Behind,
-            detail: "a package of higher priority waits for its locations".to_owned(),
-        }),
+        DeploymentState::Waiting { reason, .. } => {
+            Some(WaitReason::new(WaitWord::Unreachable, reason))
+        }
+        _ if blocked => Some(WaitReason::new(
+            WaitWord::Behind,
+            "a package of higher priority waits for its locations".to_owned(),
+        )),
         _ => None,
     }
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod duration;
 pub(crate) mod local_time;
+pub(crate) mod shares;
 pub(crate) mod size;

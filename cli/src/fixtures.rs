@@ -210,7 +210,7 @@ pub(crate) fn group() -> GroupState {
             "assigned_at": NOON,
         }],
         "preferred": "site-berlin",
-        "pace": { "fragment_pause_s": 2, "cycle_pause_s": 5 },
+        "pacing": { "fragment_pause_s": 2, "cycle_pause_s": 5 },
         "created_at": NOON - 86_400,
         "seal": {
             "issued": NOON,

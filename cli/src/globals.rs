@@ -5,8 +5,9 @@ use std::sync::{Arc, OnceLock};
 
 use packcast_publisher::target::LOCAL;
 use packcast_publisher::warning::Warnings;
-use packcast_publisher::{Failure, Target};
+use packcast_publisher::{Failure, Places, Target};
 
+use crate::invocation::Invocation;
 use crate::output::Format;
 use crate::secrets::FromPerson;
 use crate::{author, local_target, places};
@@ -28,6 +29,9 @@ pub(crate) struct Globals {
     /// Print results in this format
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) format: Format,
+    /// The command of the run.
+    #[arg(skip)]
+    pub(crate) invocation: Invocation,
     /// The warnings of the opened target.
     #[arg(skip)]
     warnings: OnceLock<Warnings>,
@@ -37,7 +41,7 @@ impl Globals {
     /// Opens the target that the command works on.
     pub(crate) async fn open(&self) -> Result<Target, Failure> {
         let (config, places) = (self.config.as_deref(), places::find()?);
-        let secrets = Arc::new(FromPerson);
+        let secrets = Arc::new(self.secrets(&places)?);
         let mut target = if self.target == LOCAL {
             local_target::open(&places.local(), secrets).await?
         } else {
@@ -49,12 +53,21 @@ impl Globals {
         Ok(target)
     }
 
-    #[cfg(test)]
+    /// Returns the secrets of the target. Its configuration can name a file with the passphrase.
+    pub(crate) fn secrets(&self, places: &Places) -> Result<FromPerson, Failure> {
+        let config = self.config.as_deref();
+        Ok(FromPerson {
+            passphrase_file: Target::passphrase_file(&self.target, config, places)?,
+        })
+    }
+
+    /// Creates the options of a command line that was not parsed.
     pub(crate) fn new(target: &str, config: Option<&str>, format: Format) -> Self {
         Self {
             target: target.to_owned(),
             config: config.map(PathBuf::from),
             format,
+            invocation: Invocation::default(),
             warnings: OnceLock::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! The command of a run with the values of its arguments, for hints and for the format of results.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -12,10 +13,12 @@ pub(crate) struct Invocation {
     pub(crate) path: String,
     /// The values of the arguments on the command line, by the names of the arguments.
     values: BTreeMap<String, Vec<String>>,
+    /// The arguments without those that name the target or the format.
+    words: Vec<String>,
 }
 
 impl Invocation {
-    pub(crate) fn of(matches: &ArgMatches) -> Self {
+    pub(crate) fn of(matches: &ArgMatches, arguments: &[OsString]) -> Self {
         let mut path = Vec::new();
         let mut matches = matches;
         while let Some((name, below)) = matches.subcommand() {
@@ -34,6 +37,7 @@ impl Invocation {
         Self {
             path: path.join(" "),
             values: values.collect(),
+            words: words(arguments),
         }
     }
 
@@ -49,7 +53,11 @@ impl Invocation {
 
     /// Returns the name of the result's form: the path, and the option that changes the form.
     pub(crate) fn form(&self) -> String {
-        for (path, option) in [("status", "devices"), ("device list", "excluded")] {
+        for (path, option) in [
+            ("status", "devices"),
+            ("device list", "excluded"),
+            ("group show", "devices"),
+        ] {
             if self.path == path && self.has(option) {
                 return format!("{path} --{option}");
             }
@@ -65,6 +73,25 @@ impl Invocation {
     /// Returns the next useful command after a change, without the name of the program; `None` if
     /// the command changes nothing, or names the next command itself.
     pub(crate) fn next(&self) -> Option<String> {
+        match self.after_dry_run().into_iter().next() {
+            Some(change) => Some(change),
+            None => self.next_after_change(),
+        }
+    }
+
+    /// Returns the command that makes the change of a dry run, and the next useful command after
+    /// it, without the name of the program. Empty if the command is no dry run.
+    pub(crate) fn after_dry_run(&self) -> Vec<String> {
+        if !self.has("dry_run") {
+            return Vec::new();
+        }
+        let words = self.words.iter().filter(|word| *word != "--dry-run");
+        let change = words.map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+        let next = self.next_after_change();
+        [Some(change), next].into_iter().flatten().collect()
+    }
+
+    fn next_after_change(&self) -> Option<String> {
         let word = |name: &str| self.value(name).map(quoted);
         let package = word("package");
         let group = word("group");
@@ -79,27 +106,54 @@ impl Invocation {
                 }
             }
             "activate" => format!("assign {} --group GROUP", package?),
-            "assign" | "unassign" | "deactivate" => format!("status {}", package?),
+            "assign" | "unassign" | "deactivate" | "rollout finish" => {
+                format!("status {}", package?)
+            }
+            "rollout start" | "rollout resume" | "rollout promote" => {
+                format!("rollout watch {}", package?)
+            }
+            "rollout pause" => format!("rollout show {}", package?),
+            "rollout end" => "rollout list".to_owned(),
             "delete" => "list".to_owned(),
+            "resume" => "status".to_owned(),
             "group add" | "group remove" => format!("group show {} --devices", group?),
             "group prefer" | "group pacing" => format!("group show {}", group?),
+            "group rename" => format!("group show {}", word("to")?),
             "group delete" => "group list".to_owned(),
             "location add" => format!("location check {}", word("name")?),
             "location remove" => "location list".to_owned(),
-            "device block" | "device unblock" | "device remove" if !self.has("dry_run") => {
+            "device block" | "device unblock" | "device remove" => {
                 "device list --excluded".to_owned()
             }
+            "device replace" => format!("device show {}", word("new")?),
             "device restart-download" | "device drop" | "device pacing" => {
                 format!("device show {}", device?)
             }
             "keys rotate" | "keys trust" | "keys revoke" | "keys replace" => "keys list".to_owned(),
             "keys accept-head" => "audit".to_owned(),
-            "sign" => "log --limit 1".to_owned(),
-            "revert" if !self.has("dry_run") => "log --limit 1".to_owned(),
+            "sign" | "revert" => "log --limit 1".to_owned(),
             "token" => "agent-config".to_owned(),
             _ => return None,
         })
     }
+}
+
+/// Returns the words of a command line after the name of the program, without the options that name
+/// the target or the format.
+fn words(arguments: &[OsString]) -> Vec<String> {
+    const GLOBAL: [&str; 3] = ["--target", "--config", "--format"];
+    let mut arguments = arguments.iter().skip(1).map(|it| it.to_string_lossy());
+    let mut words = Vec::new();
+    while let Some(word) = arguments.next() {
+        let name = word.split('=').next().unwrap_or_default();
+        if !GLOBAL.contains(&name) {
+            words.push(word.into_owned());
+        } else if name == word {
+            // The value is the next word.
+            arguments.next();
+        }
+    }
+    words
 }
 
 /// Quotes a word for a shell, if it is necessary. The command is between single quotes already.
@@ -114,15 +168,48 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use insta::assert_snapshot;
 
     use super::*;
 
     fn invocation(line: &str) -> Invocation {
-        let words = line.split_whitespace().map(OsString::from);
-        Invocation::of(&crate::cli().try_get_matches_from(words).unwrap())
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        Invocation::of(&crate::cli().try_get_matches_from(&words).unwrap(), &words)
+    }
+
+    /// Returns each command line with the next one.
+    fn next_commands(lines: &[&str]) -> String {
+        let next = lines.iter().map(|line| {
+            let next = invocation(&format!("packcast {line}")).next().unwrap();
+            format!("{line}\n    {next}")
+        });
+        next.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn each_change_of_a_rollout_has_a_next_command() {
+        let lines = [
+            "rollout start tool@1 --group lab",
+            "rollout pause tool@1",
+            "rollout resume tool@1",
+            "rollout promote tool@1",
+            "rollout end tool@1",
+            "rollout finish tool@1",
+        ];
+        assert_snapshot!(next_commands(&lines), @"
+        rollout start tool@1 --group lab
+            rollout watch tool@1
+        rollout pause tool@1
+            rollout show tool@1
+        rollout resume tool@1
+            rollout watch tool@1
+        rollout promote tool@1
+            rollout watch tool@1
+        rollout end tool@1
+            rollout list
+        rollout finish tool@1
+            status tool@1
+        ");
     }
 
     #[test]
@@ -135,16 +222,19 @@ mod tests {
             "assign tool@1 --all",
             "unassign tool@1 --group lab",
             "delete tool@1",
+            "resume --all",
             "group add lab --device web01",
             "group remove lab --device web01",
             "group prefer lab --none",
             "group pacing lab --strict",
+            "group rename lab laboratory",
             "group delete lab",
             "location add cdn cdn.example.net",
             "location remove cdn",
             "device block web01",
             "device unblock web01",
             "device remove web01",
+            "device replace web01 ocs:web01-2026-11-20-08-30-00",
             "device restart-download web01",
             "device drop web01",
             "device pacing web01 --reset",
@@ -154,11 +244,7 @@ mod tests {
             "revert 5",
             "token --devices 1",
         ];
-        let next = lines.map(|line| {
-            let next = invocation(&format!("packcast {line}")).next().unwrap();
-            format!("{line}\n    {next}")
-        });
-        assert_snapshot!(next.join("\n"), @"
+        assert_snapshot!(next_commands(&lines), @"
         publish tool.zip --name tool --version 1
             activate tool@1
         publish tool.zip --name tool --version 1 --activate
@@ -173,6 +259,8 @@ mod tests {
             status tool@1
         delete tool@1
             list
+        resume --all
+            status
         group add lab --device web01
             group show lab --devices
         group remove lab --device web01
@@ -181,6 +269,8 @@ mod tests {
             group show lab
         group pacing lab --strict
             group show lab
+        group rename lab laboratory
+            group show laboratory
         group delete lab
             group list
         location add cdn cdn.example.net
@@ -193,6 +283,8 @@ mod tests {
             device list --excluded
         device remove web01
             device list --excluded
+        device replace web01 ocs:web01-2026-11-20-08-30-00
+            device show ocs:web01-2026-11-20-08-30-00
         device restart-download web01
             device show web01
         device drop web01
@@ -210,16 +302,31 @@ mod tests {
         token --devices 1
             agent-config
         ");
-        for line in [
-            "list",
-            "status",
-            "device remove web01 --dry-run",
-            "revert 5 --dry-run",
-            "man",
-        ] {
+        for line in ["list", "status", "man"] {
             let invocation = invocation(&format!("packcast {line}"));
             assert_eq!(invocation.next(), None, "{line}");
         }
+    }
+
+    #[test]
+    fn a_dry_run_is_followed_by_the_change() {
+        let lines = [
+            "packcast assign tool@1 --dry-run --group lab --target prod --format=json",
+            "packcast --config x.toml device remove --not-seen 90d --dry-run",
+            "packcast revert 5 --dry-run",
+        ];
+        let next = lines.map(|line| invocation(line).after_dry_run().join("\n"));
+        assert_snapshot!(next.join("\n"), @"
+        assign tool@1 --group lab
+        status tool@1
+        device remove --not-seen 90d
+        device list --excluded
+        revert 5
+        log --limit 1
+        ");
+        let dry_run = invocation(lines[2]);
+        assert_eq!(dry_run.next().as_deref(), Some("revert 5"));
+        assert_eq!(invocation("packcast revert 5").after_dry_run(), [""; 0]);
     }
 
     #[test]

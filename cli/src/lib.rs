@@ -6,10 +6,14 @@
 mod argument;
 mod author;
 mod command;
+mod completion;
+mod confirm;
 #[cfg(test)]
 mod fixtures;
 mod globals;
 mod invocation;
+mod keyring;
+mod local_clock;
 mod local_target;
 mod output;
 mod places;
@@ -73,6 +77,8 @@ enum Command {
     Local(command::local::Args),
     #[command(subcommand)]
     Keys(command::keys::Args),
+    Unlock(command::unlock::Args),
+    Lock(command::lock::Args),
     #[command(subcommand)]
     Location(command::location::Args),
     Publish(Box<command::publish::Args>),
@@ -81,6 +87,8 @@ enum Command {
     Deactivate(command::deactivate::Args),
     Assign(command::assign::Args),
     Unassign(command::unassign::Args),
+    #[command(subcommand)]
+    Rollout(command::rollout::Args),
     Pause(command::pause::Args),
     Resume(command::resume::Args),
     Sign(command::sign::Args),
@@ -114,6 +122,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Ok(agent) => packcast_agent::command::run(&agent),
             Err(error) => usage(&error),
         };
+    }
+    if completion::answer(&arguments, cli) {
+        return ExitCode::SUCCESS;
     }
     let wants_json = wants_json(&arguments);
     let (cli, invocation) = match parse(arguments) {
@@ -250,11 +261,14 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Publish(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
         Command::Keys(args) => Box::pin(args.run(globals)).await,
+        Command::Unlock(args) => args.run(globals),
+        Command::Lock(args) => args.run(globals),
         Command::Location(args) => args.run(globals).await,
         Command::Activate(args) => args.run(globals).await,
         Command::Deactivate(args) => args.run(globals).await,
         Command::Assign(args) => args.run(globals).await,
         Command::Unassign(args) => args.run(globals).await,
+        Command::Rollout(args) => args.run(globals).await,
         Command::Pause(args) => args.run(globals).await,
         Command::Resume(args) => args.run(globals).await,
         Command::Sign(args) => args.run(globals).await,
@@ -272,20 +286,19 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Diff(args) => args.run(globals).await,
         Command::Revert(args) => args.run(globals).await,
         Command::Audit(args) => args.run(globals).await,
-        Command::Completions(args) => {
-            args.run(&mut cli(), NAME);
-            Ok(())
-        }
+        Command::Completions(args) => args.run(NAME),
         Command::Man(args) => args.run(cli()),
     }
 }
 
 /// Parses a command line.
 fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<(Cli, Invocation), clap::Error> {
-    let mut matches = cli().try_get_matches_from(arguments)?;
-    let invocation = Invocation::of(&matches);
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut matches = cli().try_get_matches_from(&arguments)?;
+    let invocation = Invocation::of(&matches, &arguments);
     let parsed = Cli::from_arg_matches_mut(&mut matches);
-    let parsed = parsed.map_err(|error| error.format(&mut cli()))?;
+    let mut parsed = parsed.map_err(|error| error.format(&mut cli()))?;
+    parsed.globals.invocation = invocation.clone();
     Ok((parsed, invocation))
 }
 

@@ -19,7 +19,6 @@ use packcast_publisher::text::for_options;
 pub(crate) use packcast_publisher::text::{outcome, time};
 use packcast_publisher::{Failure, Kind, Warning};
 use serde::Serialize;
-use serde_json::Value;
 
 /// The format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -44,12 +43,8 @@ pub(crate) fn result<T: Serialize>(format: Format, value: &T, text: impl FnOnce(
 
 /// Writes a list as CSV. Only commands with a CSV form run with this format.
 fn csv_document<T: Serialize>(value: &T, command: &str) -> String {
-    let rows = match serde_json::to_value(value) {
-        Ok(Value::Array(rows)) => rows,
-        Ok(row) => vec![row],
-        Err(_) => Vec::new(),
-    };
-    csv::form(command).map_or_else(String::new, |form| csv::document(form, &rows))
+    let result = serde_json::to_value(value).expect("results have string keys only");
+    csv::form(command).map_or_else(String::new, |form| csv::document(form, &form.rows(result)))
 }
 
 /// Writes a value as a JSON document, without control characters of texts from outside.

@@ -18,27 +18,52 @@ pub(crate) fn is_interrupted() -> bool {
     IS_INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Asks for a confirmation; the default is no.
+/// Asks for a confirmation. The default is no, and the Escape key means no, too.
 pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
-    let answer = Confirm::new(question).with_default(false).prompt();
-    answered(answer).map_err(Failure::failed)
-}
-
-/// Asks for a text, which may be empty.
-pub(crate) fn text(question: &str) -> Result<String, Failure> {
-    answered(Text::new(question).prompt()).map_err(Failure::usage)
+    let answer = Confirm::new(question)
+        .with_default(false)
+        .prompt_skippable();
+    Ok(answered(answer).map_err(Failure::failed)?.unwrap_or(false))
 }
 
 /// Asks for a value until the answer is valid. An invalid answer stays for editing, with the rule.
 pub(crate) fn value<T: FromStr<Err: Display>>(question: &str) -> Result<T, Failure> {
-    let check = |answer: &str| {
-        Ok(match rule::<T>(answer) {
-            Ok(_) => Validation::Valid,
+    let answer = text(question, &[], |answer| rule::<T>(answer).map(|_| ()))?;
+    rule::<T>(&answer).map_err(Failure::usage)
+}
+
+/// Asks for a text until `check` accepts the answer. An invalid answer stays for editing, with the
+/// rule that `check` returns.
+///
+/// While a person types, the question offers the choices that contain the typed text. The answer is
+/// without surrounding blanks, and need not be a choice.
+pub(crate) fn text(
+    question: &str,
+    choices: &[String],
+    check: impl Fn(&str) -> Result<(), String> + Clone,
+) -> Result<String, Failure> {
+    let check = move |answer: &str| {
+        Ok(match check(answer.trim()) {
+            Ok(()) => Validation::Valid,
             Err(rule) => Validation::Invalid(rule.into()),
         })
     };
-    let answer = answered(Text::new(question).with_validator(check).prompt());
-    rule::<T>(&answer.map_err(Failure::usage)?).map_err(Failure::usage)
+    let question = Text::new(question).with_validator(check);
+    let answer = if choices.is_empty() {
+        question.prompt()
+    } else {
+        let offered = |typed: &str| Ok(offered(choices, typed));
+        question.with_autocomplete(offered).prompt()
+    };
+    let answer = answered(answer).map_err(Failure::usage)?;
+    Ok(answer.trim().to_owned())
+}
+
+/// Returns the choices that contain a text; case does not matter.
+fn offered(choices: &[String], typed: &str) -> Vec<String> {
+    let typed = typed.trim().to_lowercase();
+    let fits = |choice: &&String| choice.to_lowercase().contains(&typed);
+    choices.iter().filter(fits).cloned().collect()
 }
 
 /// Reads an answer, or returns the rule that it breaks.
@@ -74,6 +99,14 @@ mod tests {
     use packcast_protocol::{PackageName, PackageVersion};
 
     use super::*;
+
+    #[test]
+    fn choices_that_contain_the_typed_text_are_offered() {
+        let choices = ["Setup.exe", "run.sh", "unsetup.cmd"].map(ToOwned::to_owned);
+        assert_eq!(offered(&choices, ""), choices);
+        assert_eq!(offered(&choices, " SET"), ["Setup.exe", "unsetup.cmd"]);
+        assert_eq!(offered(&choices, "run.sh --all"), [""; 0]);
+    }
 
     #[test]
     fn an_invalid_answer_is_met_with_the_rule() {

@@ -1,24 +1,36 @@
 //! Secrets from the environment, or from a person at the terminal.
 
 use std::env::VarError;
+use std::path::{Path, PathBuf};
 
-use packcast_publisher::signing::Secrets;
-use packcast_publisher::signing::{KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE};
+use packcast_publisher::signing::{
+    KEY_VARIABLE, KeyError, PASSPHRASE_VARIABLE, Secrets, UnlockedKey, passphrase_file,
+};
 
+use crate::keyring;
 use crate::output::{self, is_interactive};
 use crate::prompt;
 
-/// Reads secrets from environment variables, and asks a person for passphrases on a terminal.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FromPerson;
+/// Reads secrets from environment variables, from the keyring and from the passphrase file, and asks
+/// a person for other passphrases on a terminal.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FromPerson {
+    /// The file with the passphrase of the target's signing key.
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
 
 impl Secrets for FromPerson {
     fn key(&self) -> Result<Option<String>, KeyError> {
         variable(KEY_VARIABLE)
     }
 
+    fn unlocked(&self, file: &Path) -> Option<UnlockedKey> {
+        // Without a keyring, the person is asked for the passphrase.
+        keyring::unlocked(file).ok().flatten()
+    }
+
     fn passphrase(&self, from: &str) -> Result<String, KeyError> {
-        if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
+        if let Some(passphrase) = self.given()? {
             return Ok(passphrase);
         }
         if !is_interactive() {
@@ -30,7 +42,7 @@ impl Secrets for FromPerson {
     }
 
     fn new_passphrase(&self) -> Result<String, KeyError> {
-        if let Some(passphrase) = variable(PASSPHRASE_VARIABLE)? {
+        if let Some(passphrase) = self.given()? {
             return if passphrase.is_empty() {
                 Err(KeyError::EmptyPassphrase)
             } else {
@@ -56,11 +68,29 @@ impl Secrets for FromPerson {
     }
 
     fn asks_again(&self) -> bool {
-        let asks = is_interactive() && std::env::var_os(PASSPHRASE_VARIABLE).is_none();
+        if std::env::var_os(PASSPHRASE_VARIABLE).is_some() {
+            return false;
+        }
+        if let Some(file) = &self.passphrase_file {
+            output::note(&wrong_in(file));
+            return false;
+        }
+        let asks = is_interactive();
         if asks {
             output::note(WRONG);
         }
         asks
+    }
+}
+
+impl FromPerson {
+    /// Returns the passphrase that needs no question: from the environment, or from the file.
+    fn given(&self) -> Result<Option<String>, KeyError> {
+        match (variable(PASSPHRASE_VARIABLE)?, &self.passphrase_file) {
+            (Some(passphrase), _) => Ok(Some(passphrase)),
+            (None, Some(file)) => passphrase_file::read(file).map(Some),
+            (None, None) => Ok(None),
+        }
     }
 }
 
@@ -69,6 +99,10 @@ const REPEAT: &str = "Repeat the passphrase:";
 const EMPTY: &str = "the passphrase is empty: type at least one character";
 const DIFFERENT: &str = "the passphrases differ: type the same passphrase twice";
 const WRONG: &str = "the passphrase is wrong: try again, or press Ctrl-C";
+
+fn wrong_in(file: &Path) -> String {
+    format!("wrong passphrase in {}", file.display())
+}
 
 fn question(key: &str) -> String {
     format!("Passphrase of {key}:")
@@ -92,11 +126,15 @@ mod tests {
     fn questions_name_the_key() {
         let file = "/home/ada/.config/packcast/production.key";
         let questions = [&question(file), &question(NEW_KEY), REPEAT];
-        let answers = [EMPTY, DIFFERENT, WRONG];
+        let from_file = wrong_in(Path::new(
+            "/home/ada/.config/packcast/production.passphrase",
+        ));
+        let answers = [EMPTY, DIFFERENT, WRONG, &from_file];
         assert_snapshot!(answers.join("\n"), @"
         the passphrase is empty: type at least one character
         the passphrases differ: type the same passphrase twice
         the passphrase is wrong: try again, or press Ctrl-C
+        wrong passphrase in /home/ada/.config/packcast/production.passphrase
         ");
         assert_snapshot!(questions.join("\n"), @"
         Passphrase of /home/ada/.config/packcast/production.key:

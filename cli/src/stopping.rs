@@ -28,12 +28,22 @@ pub(crate) fn told(devices: u64, may_begin_s: u64) -> Option<String> {
 /// # Errors
 /// The wait was interrupted.
 pub(crate) async fn wait(seconds: u64) -> Result<(), Failure> {
+    wait_until(seconds, "every function has read the change").await
+}
+
+/// Waits until the permissions of a rollout have expired, in the same way.
+///
+/// # Errors
+/// The wait was interrupted.
+pub(crate) async fn wait_for_permissions(seconds: u64) -> Result<(), Failure> {
+    wait_until(seconds, "the permissions of devices to begin have expired").await
+}
+
+async fn wait_until(seconds: u64, event: &str) -> Result<(), Failure> {
     if seconds == 0 {
         return Ok(());
     }
-    output::note(&format!(
-        "waiting {seconds} s, until every function has read the change"
-    ));
+    output::note(&format!("waiting {seconds} s, until {event}"));
     tokio::select! {
         () = tokio::time::sleep(Duration::from_secs(seconds)) => Ok(()),
         _ = tokio::signal::ctrl_c() => Err(interrupted(seconds)),

@@ -22,8 +22,8 @@ pub mod trie;
 
 pub use commit::{Commit, CommitFields, CommitId, SignedCommit, VerifiedCommit};
 pub use document::{
-    AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
-    LocationDocument, StateEntry, Terms,
+    AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument, GroupOrigin,
+    LocationDocument, RolloutDocument, RolloutSeed, Slot, StateEntry, Terms, Wave, WaveNumber,
 };
 pub use exchange::{DigestPrefix, HeldState, StateReply, StateText};
 pub use held::{

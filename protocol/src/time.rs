@@ -28,12 +28,19 @@ impl UnixTime {
     /// Returns the day in UTC as `2026-11-23`, or the number of seconds if no calendar reaches
     /// the time.
     pub fn day(self) -> String {
+        self.in_form("%Y-%m-%d")
+    }
+
+    /// Returns the time in UTC as `2026-11-23 09:00:00 UTC`, or the number of seconds if no calendar
+    /// reaches the time.
+    pub fn utc(self) -> String {
+        self.in_form("%Y-%m-%d %H:%M:%S UTC")
+    }
+
+    fn in_form(self, form: &str) -> String {
         let seconds = i64::try_from(self.0).ok();
         let time = seconds.and_then(|seconds| Timestamp::from_second(seconds).ok());
-        time.map_or_else(
-            || self.to_string(),
-            |time| time.strftime("%Y-%m-%d").to_string(),
-        )
+        time.map_or_else(|| self.to_string(), |time| time.strftime(form).to_string())
     }
 }
 
@@ -76,5 +83,7 @@ mod tests {
         assert_eq!(UnixTime(1_795_391_999).day(), "2026-11-22");
         assert_eq!(UnixTime(1_795_392_000).day(), "2026-11-23");
         assert_eq!(UnixTime(u64::MAX).day(), "18446744073709551615");
+        assert_eq!(UnixTime(1_795_391_999).utc(), "2026-11-22 23:59:59 UTC");
+        assert_eq!(UnixTime(u64::MAX).utc(), "18446744073709551615");
     }
 }

@@ -1,6 +1,7 @@
 //! Activates a package: from then on the check-in function announces it to its devices.
 
 use packcast_protocol::{LocationName, PackageRef};
+use packcast_rollout::record::Published;
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::records::ActivateError;
 
@@ -8,46 +9,94 @@ use crate::clock::now;
 use crate::failure::{Failure, kind};
 use crate::location::choose;
 use crate::package::{find_kept, named, refuse_expired, warn_of_expiry};
+use crate::preview::Preview;
 use crate::probe::{self, ProbeError};
 use crate::publish::info::{self, InfoPublishError};
 use crate::target::Target;
 
-/// Activates a package at the named locations, or at all locations if none is named.
-///
-/// Devices try the locations in this order.
-pub async fn activate(
-    target: &Target,
-    reference: &PackageRef,
-    names: &[LocationName],
-) -> Result<PackageRecord, Failure> {
-    let package = find_kept(target, reference).await?;
-    activate_package(target, &package, names).await
+/// An activation whose package and locations were found. Nothing is changed yet.
+#[derive(Debug)]
+pub struct ActivatePlan<'a> {
+    target: &'a Target,
+    package: PackageRecord,
+    published: Published,
+    locations: Vec<LocationRecord>,
 }
 
-/// Activates a package whose record was just read or written, as [`activate`] does.
+/// Plans to activate a package at the named locations, or at all locations if none is named.
 ///
-/// The function publishes `info` for each location, and probes the location through its public
-/// name. It records the package as active only after all probes have succeeded. It refuses an
-/// expired package.
+/// Devices try the locations in this order. Nothing is changed yet.
+///
+/// # Errors
+/// The package has expired, or is not published.
+pub async fn plan<'a>(
+    target: &'a Target,
+    reference: &PackageRef,
+    names: &[LocationName],
+) -> Result<ActivatePlan<'a>, Failure> {
+    let package = find_kept(target, reference).await?;
+    plan_of(target, package, names).await
+}
+
+/// Activates a package whose record was just read or written, at the named locations, or at all
+/// locations if none is named.
 pub async fn activate_package(
     target: &Target,
     package: &PackageRecord,
     names: &[LocationName],
 ) -> Result<PackageRecord, Failure> {
-    refuse_expired(package, now())?;
-    warn_of_expiry(target, std::slice::from_ref(package));
+    let plan = plan_of(target, package.clone(), names).await?;
+    plan.perform().await
+}
+
+async fn plan_of<'a>(
+    target: &'a Target,
+    package: PackageRecord,
+    names: &[LocationName],
+) -> Result<ActivatePlan<'a>, Failure> {
+    refuse_expired(&package, now())?;
+    warn_of_expiry(target, std::slice::from_ref(&package));
     let locations = choose(target, names).await?;
-    let Some(published) = package.published() else {
+    let Some(published) = package.published().cloned() else {
         return Err(ActivateError::NotPublished { id: package.id }.into());
     };
-    let client = probe::client(target.ca_file.as_deref(), target.route());
-    let client = client.map_err(Failure::failed)?;
-    for at in &locations {
-        info::publish(&target.objects, package, published, at).await?;
-        let probed = probe::probe(&client, package, published, at).await;
-        probed.map_err(|error| not_served(error, &named(package), at))?;
+    Ok(ActivatePlan {
+        target,
+        package,
+        published,
+        locations,
+    })
+}
+
+impl ActivatePlan<'_> {
+    /// Returns the effect of the activation: the devices that are to get the package.
+    pub async fn preview(&self) -> Result<Preview, Failure> {
+        let names: Vec<String> = self
+            .locations
+            .iter()
+            .map(|at| at.name.to_string())
+            .collect();
+        let effect = format!("Activates {} at {}", named(&self.package), names.join(", "));
+        Preview::of_package(self.target, &self.package, effect).await
     }
-    Ok(target.records.activate(package.id, &locations).await?)
+
+    /// Activates the package.
+    ///
+    /// The function publishes `info` for each location, and probes the location through its public
+    /// name. It records the package as active only after all probes have succeeded.
+    pub async fn perform(self) -> Result<PackageRecord, Failure> {
+        let (target, package) = (self.target, &self.package);
+        let client = probe::client(target.ca_file.as_deref(), target.route());
+        let client = client.map_err(Failure::failed)?;
+        for at in &self.locations {
+            info::publish(&target.objects, package, &self.published, at).await?;
+            let probed = probe::probe(&client, package, &self.published, at).await;
+            probed.map_err(|error| not_served(error, &named(package), at))?;
+        }
+        let by = target.changed_by();
+        let activated = target.records.activate(package.id, &self.locations, &by);
+        Ok(activated.await?)
+    }
 }
 
 fn not_served(error: ProbeError, package: &str, at: &LocationRecord) -> Failure {

@@ -3,9 +3,10 @@
 //! The signed state gets all assignments of a command in one commit. The records follow. If they
 //! are incomplete, because the command was interrupted, the same command completes them.
 
-mod audience;
 mod decide;
 mod downgrade;
+
+use std::collections::BTreeMap;
 
 use packcast_protocol::state::Terms;
 use packcast_protocol::{DeviceId, GroupName, PackageRef};
@@ -18,11 +19,14 @@ use serde::Serialize;
 use self::decide::{Decided, Plan};
 use self::downgrade::LaterPackages;
 use crate::assignees::{AssigneeNames, Assignees};
+use crate::audience;
 use crate::clock::now;
-use crate::device_name::KNOWN_DEVICES_HINT;
+use crate::device_name::{KNOWN_DEVICES_HINT, host_names};
 use crate::failure::Failure;
 use crate::package::{find_kept, named, published, refuse_expired, warn_of_expiry};
+use crate::preview::{Preview, named_groups};
 use crate::progress::{Progress, Work};
+use crate::rollout::warn_of_live;
 use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
 use crate::state::{Completed, complete_records};
@@ -51,8 +55,6 @@ pub struct AssignResult {
     /// The check-in function announces the package only while it is active.
     #[serde(skip)]
     pub is_active: bool,
-    #[serde(skip)]
-    pub warnings: Vec<Warning>,
 }
 
 /// The assignees of an assignment, each with its result.
@@ -67,6 +69,8 @@ pub enum AssignedTo {
 #[derive(Debug, Serialize)]
 pub struct DeviceAssigned {
     pub device: DeviceId,
+    /// Empty if the device has no record, or reports none.
+    pub host_name: String,
     /// The outcome in a word, for scripts.
     pub result: &'static str,
     pub attempt: Option<u32>,
@@ -86,65 +90,192 @@ pub struct GroupAssigned {
     pub commit: Option<u64>,
 }
 
-/// Assigns a package to devices or groups, with one commit.
-///
-/// The function reads the key of `signer` unless every device has finished the package, or cannot be
-/// assigned it. A device that cannot be assigned the package does not stop the other assignments;
-/// see [`AssignResult::complete`].
-pub async fn assign(
-    target: &Target,
-    request: &AssignRequest,
-    mut signer: Signer,
+/// An assignment that is decided. Nothing is changed yet.
+#[derive(Debug)]
+pub struct AssignPlan<'a> {
+    assigning: Assigning<'a>,
+    decided: DecidedAssignees,
+    preview: Preview,
+    warnings: Vec<Warning>,
+}
+
+/// The assignees of an assignment with the decision on each.
+#[derive(Debug)]
+enum DecidedAssignees {
+    Devices {
+        decided: Vec<Decided>,
+        host_names: BTreeMap<DeviceId, String>,
+    },
+    Groups {
+        groups: Vec<GroupName>,
+        plans: BTreeMap<GroupName, Plan>,
+    },
+}
+
+/// Decides on an assignment. Nothing is changed yet, and no key is read.
+pub async fn plan<'a>(
+    target: &'a Target,
+    request: &'a AssignRequest,
     progress: &Progress,
-) -> Result<AssignResult, Failure> {
+) -> Result<AssignPlan<'a>, Failure> {
     let package = find_kept(target, &request.package).await?;
     refuse_expired(&package, now())?;
     warn_of_expiry(target, std::slice::from_ref(&package));
-    let assignment = NewAssignment {
-        package: package.id,
-        manifest: published(&package)?.manifest,
-        force: request.force,
-        terms: if request.allow_downgrade {
-            Terms::allowing_downgrade()
-        } else {
-            Terms::default()
-        },
-    };
+    let name = named(&package);
+    let live = warn_of_live(target, &package).await?;
     let assigning = Assigning {
         target,
-        package: &package,
-        assignment,
+        assignment: NewAssignment {
+            package: package.id,
+            manifest: published(&package)?.manifest,
+            force: request.force,
+            terms: if request.allow_downgrade {
+                Terms::allowing_downgrade()
+            } else {
+                Terms::default()
+            },
+        },
+        package,
         also_accept: &request.also_accept,
-        command: format!("packcast assign {} {}", named(&package), request.to),
+        command: format!("packcast assign {name} {}", request.to),
     };
-    let (assigned, warnings) = match request.to.find(target).await? {
+    let (decided, preview, mut warnings) = match request.to.find(target).await? {
         Assignees::Devices(devices) => {
-            let warnings = audience::warn_of_devices(target, &package, &devices).await?;
-            let assigned = assigning.to_devices(devices, &mut signer, progress).await?;
-            (AssignedTo::Devices(assigned), warnings)
+            let warnings = audience::warn_of_devices(target, &assigning.package, &devices).await?;
+            let host_names = host_names(target, &devices).await?;
+            let decided = assigning.decide(devices, progress).await?;
+            let changed = decided.iter().filter(|it| it.plan != Plan::Nothing);
+            let changed: Vec<DeviceId> = changed.map(|it| it.device.clone()).collect();
+            let preview = Preview::new(format!("Assigns {name}"));
+            let preview = preview.with_devices(target, &changed).await?;
+            let decided = DecidedAssignees::Devices {
+                decided,
+                host_names,
+            };
+            (decided, preview, warnings)
         }
         Assignees::Groups(groups) => {
-            let mut warnings = audience::warn_of_groups(&package, &groups);
+            let package = &assigning.package;
+            let mut warnings = audience::warn_of_groups(package, &groups);
             if !request.allow_downgrade {
-                let later = LaterPackages::find(target, &package).await?;
-                let warning = later.warn_of_groups(target, &package, &groups, &request.to);
+                let later = LaterPackages::find(target, package).await?;
+                let warning = later.warn_of_groups(target, package, &groups, &request.to);
                 warnings.extend(warning.await?);
             }
-            let assigned = assigning.to_groups(&groups, &mut signer, progress).await?;
-            (AssignedTo::Groups(assigned), warnings)
+            let plans = decide::decide_groups(target, &assigning.assignment, &groups).await?;
+            let effect = format!("Assigns {name} to {}", named_groups(&groups));
+            let preview = Preview::new(effect).with_groups(target, &groups).await?;
+            (
+                DecidedAssignees::Groups { groups, plans },
+                preview,
+                warnings,
+            )
         }
     };
-    Ok(AssignResult {
-        assigned,
-        is_active: package.active,
+    warnings.extend(live);
+    Ok(AssignPlan {
+        assigning,
+        decided,
+        preview: preview.with_packages([name]),
         warnings,
     })
 }
 
+/// Assigns a package to devices or groups, with one commit: decides with [`plan`], and makes the
+/// change.
+pub async fn assign(
+    target: &Target,
+    request: &AssignRequest,
+    signer: Signer,
+    progress: &Progress,
+) -> Result<AssignResult, Failure> {
+    let plan = plan(target, request, progress).await?;
+    plan.perform(signer, progress).await
+}
+
+/// The outcome that an assignment would have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Expected {
+    /// The device needs a new entry in the signed state.
+    pub(crate) is_new: bool,
+    /// The outcome in a word, for scripts.
+    pub(crate) result: &'static str,
+}
+
+/// Decides on an assignment to one device, without a change.
+pub(crate) async fn expected(
+    target: &Target,
+    package: &PackageRecord,
+    assignment: &NewAssignment,
+    device: &DeviceId,
+) -> Result<Expected, Failure> {
+    let (devices, progress) = (vec![device.clone()], Progress::none());
+    let decided = decide::decide(target, package, assignment, devices, &progress).await?;
+    let decided = decided.first();
+    Ok(Expected {
+        is_new: decided.is_some_and(|decided| decided.plan == Plan::Commit),
+        result: word(decided.map_or(&AssignOutcome::UnknownDevice, |decided| &decided.outcome)),
+    })
+}
+
+impl AssignPlan<'_> {
+    /// Returns the effect of the assignment.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Returns warnings about the assignment.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// Returns the error that the assignment will have if a device cannot be assigned the package.
+    pub fn check(&self) -> Result<(), Failure> {
+        match &self.decided {
+            DecidedAssignees::Devices { decided, .. } => {
+                complete(decided.iter().map(|decided| &decided.outcome))
+            }
+            DecidedAssignees::Groups { .. } => Ok(()),
+        }
+    }
+
+    /// Makes the change with one commit.
+    ///
+    /// The function reads the key of `signer` unless every device has finished the package, or
+    /// cannot be assigned it. A device that cannot be assigned the package does not stop the other
+    /// assignments; see [`AssignResult::complete`].
+    pub async fn perform(
+        self,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<AssignResult, Failure> {
+        let assigning = self.assigning;
+        let is_active = assigning.package.active;
+        let assigned = match self.decided {
+            DecidedAssignees::Devices {
+                decided,
+                host_names,
+            } => {
+                let work = assigning.to_devices(decided, host_names, &mut signer, progress);
+                AssignedTo::Devices(work.await?)
+            }
+            DecidedAssignees::Groups { groups, plans } => {
+                let work = assigning.to_groups(&groups, &plans, &mut signer, progress);
+                AssignedTo::Groups(work.await?)
+            }
+        };
+        Ok(AssignResult {
+            assigned,
+            is_active,
+        })
+    }
+}
+
 /// An assignment whose package was found.
+#[derive(Debug)]
 struct Assigning<'a> {
     target: &'a Target,
-    package: &'a PackageRecord,
+    package: PackageRecord,
     assignment: NewAssignment,
     also_accept: &'a AlsoAccept,
     /// The command for the document about the commit.
@@ -155,10 +286,10 @@ impl Assigning<'_> {
     async fn to_groups(
         &self,
         groups: &[GroupName],
+        plans: &BTreeMap<GroupName, Plan>,
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<Vec<GroupAssigned>, Failure> {
-        let plans = decide::decide_groups(self.target, &self.assignment, groups).await?;
         let is_new = |group: &&GroupName| plans.get(*group) == Some(&Plan::Commit);
         let owners: Vec<EntryOwner> = groups
             .iter()
@@ -181,30 +312,35 @@ impl Assigning<'_> {
         Ok(assigned)
     }
 
-    async fn to_devices(
+    /// Decides on the assignment to each of these devices.
+    async fn decide(
         &self,
         devices: Vec<DeviceId>,
+        progress: &Progress,
+    ) -> Result<Vec<Decided>, Failure> {
+        progress.begin(Work::Assigning, devices.len() as u64);
+        let (package, assignment) = (&self.package, &self.assignment);
+        let decided = decide::decide(self.target, package, assignment, devices, progress).await?;
+        progress.end();
+        Ok(decided)
+    }
+
+    async fn to_devices(
+        &self,
+        decided: Vec<Decided>,
+        mut host_names: BTreeMap<DeviceId, String>,
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<Vec<DeviceAssigned>, Failure> {
-        progress.begin(Work::Assigning, devices.len() as u64);
-        let decided = decide::decide(
-            self.target,
-            self.package,
-            &self.assignment,
-            devices,
-            progress,
-        );
-        let decided = decided.await?;
-        progress.end();
         let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
         let owners: Vec<EntryOwner> = to_commit
             .map(|decided| EntryOwner::Device(decided.device.clone()))
             .collect();
         let (commit, completed) = self.change(owners, signer, progress).await?;
-        let assigned = decided
-            .into_iter()
-            .map(|decided| self.assigned(decided, commit, &completed));
+        let assigned = decided.into_iter().map(|decided| {
+            let host_name = host_names.remove(&decided.device).unwrap_or_default();
+            self.assigned(decided, host_name, commit, &completed)
+        });
         Ok(assigned.collect())
     }
 
@@ -213,6 +349,7 @@ impl Assigning<'_> {
     fn assigned(
         &self,
         decided: Decided,
+        host_name: String,
         commit: Option<u64>,
         completed: &Completed,
     ) -> DeviceAssigned {
@@ -222,7 +359,7 @@ impl Assigning<'_> {
             plan,
         } = decided;
         if plan == Plan::Nothing {
-            return DeviceAssigned::new(device, outcome, None);
+            return DeviceAssigned::new(device, host_name, outcome, None);
         }
         let outcome = match completed.devices.get(&device) {
             Some(DeviceProjected::Written(changes)) => {
@@ -233,7 +370,7 @@ impl Assigning<'_> {
             _ => outcome,
         };
         let commit = commit.filter(|_| plan == Plan::Commit);
-        DeviceAssigned::new(device, outcome, commit)
+        DeviceAssigned::new(device, host_name, outcome, commit)
     }
 
     /// Makes the commit, after the manifest of the package was verified, and completes the records.
@@ -244,7 +381,7 @@ impl Assigning<'_> {
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<(Option<u64>, Completed), Failure> {
-        let (target, package) = (self.target, self.package);
+        let (target, package) = (self.target, &self.package);
         if owners.is_empty() {
             return Ok((None, complete_records(target, progress).await?));
         }
@@ -267,62 +404,86 @@ impl Assigning<'_> {
 impl AssignResult {
     /// Returns an error if a device cannot be assigned the package.
     pub fn complete(&self) -> Result<(), Failure> {
-        let AssignedTo::Devices(devices) = &self.assigned else {
-            return Ok(());
-        };
-        let refused = devices.iter().filter(|device| device.is_refused()).count();
-        if refused == 0 {
-            return Ok(());
+        match &self.assigned {
+            AssignedTo::Devices(devices) => complete(devices.iter().map(|device| &device.outcome)),
+            AssignedTo::Groups(_) => Ok(()),
         }
-        Err(Failure::failed(format!(
-            "cannot assign the package to {refused} of {}",
-            count(devices.len() as u64, "device")
-        ))
-        .hint(if devices.iter().any(DeviceAssigned::is_downgrade) {
-            "pass --allow-downgrade to allow the downgrade"
-        } else {
-            KNOWN_DEVICES_HINT
-        }))
+    }
+}
+
+/// Returns an error if one of the outcomes is a refusal.
+fn complete<'a>(outcomes: impl Iterator<Item = &'a AssignOutcome>) -> Result<(), Failure> {
+    let outcomes: Vec<&AssignOutcome> = outcomes.collect();
+    let refused = outcomes
+        .iter()
+        .filter(|outcome| is_refused(outcome))
+        .count();
+    if refused == 0 {
+        return Ok(());
+    }
+    let is_downgrade =
+        |outcome: &&AssignOutcome| matches!(outcome, AssignOutcome::Downgrade { .. });
+    Err(Failure::failed(format!(
+        "cannot assign the package to {refused} of {}",
+        count(outcomes.len() as u64, "device")
+    ))
+    .hint(if outcomes.iter().any(is_downgrade) {
+        "pass --allow-downgrade to allow the downgrade"
+    } else {
+        KNOWN_DEVICES_HINT
+    }))
+}
+
+const fn is_refused(outcome: &AssignOutcome) -> bool {
+    matches!(
+        outcome,
+        AssignOutcome::UnknownDevice
+            | AssignOutcome::NotForDevice
+            | AssignOutcome::OtherSystem
+            | AssignOutcome::Downgrade { .. }
+            | AssignOutcome::NotPublished
+            | AssignOutcome::Deleted
+    )
+}
+
+/// Returns an outcome in a word, for scripts.
+const fn word(outcome: &AssignOutcome) -> &'static str {
+    match outcome {
+        AssignOutcome::New { .. } => "assigned",
+        AssignOutcome::AlreadyOpen { .. } => "already-open",
+        AssignOutcome::AlreadyDone(_) => "already-done",
+        AssignOutcome::InHistory => "in-history",
+        AssignOutcome::Deleted => "deleted",
+        AssignOutcome::NotPublished => "not-published",
+        AssignOutcome::NotForDevice => "not-for-device",
+        AssignOutcome::OtherSystem => "not-applicable",
+        AssignOutcome::Downgrade { .. } => "downgrade",
+        AssignOutcome::UnknownDevice => "unknown-device",
     }
 }
 
 impl DeviceAssigned {
-    fn new(device: DeviceId, outcome: AssignOutcome, commit: Option<u64>) -> Self {
-        let (result, attempt) = match &outcome {
-            AssignOutcome::New { attempt } => ("assigned", Some(*attempt)),
-            AssignOutcome::AlreadyOpen { attempt } => ("already-open", Some(*attempt)),
-            AssignOutcome::AlreadyDone(finished) => ("already-done", Some(finished.attempt)),
-            AssignOutcome::InHistory => ("in-history", None),
-            AssignOutcome::Deleted => ("deleted", None),
-            AssignOutcome::NotPublished => ("not-published", None),
-            AssignOutcome::NotForDevice => ("not-for-device", None),
-            AssignOutcome::OtherSystem => ("not-applicable", None),
-            AssignOutcome::Downgrade { .. } => ("downgrade", None),
-            AssignOutcome::UnknownDevice => ("unknown-device", None),
+    fn new(
+        device: DeviceId,
+        host_name: String,
+        outcome: AssignOutcome,
+        commit: Option<u64>,
+    ) -> Self {
+        let attempt = match &outcome {
+            AssignOutcome::New { attempt } | AssignOutcome::AlreadyOpen { attempt } => {
+                Some(*attempt)
+            }
+            AssignOutcome::AlreadyDone(finished) => Some(finished.attempt),
+            _ => None,
         };
         Self {
             device,
-            result,
+            host_name,
+            result: word(&outcome),
             attempt,
             commit,
             outcome,
         }
-    }
-
-    fn is_downgrade(&self) -> bool {
-        matches!(self.outcome, AssignOutcome::Downgrade { .. })
-    }
-
-    fn is_refused(&self) -> bool {
-        matches!(
-            self.outcome,
-            AssignOutcome::UnknownDevice
-                | AssignOutcome::NotForDevice
-                | AssignOutcome::OtherSystem
-                | AssignOutcome::Downgrade { .. }
-                | AssignOutcome::NotPublished
-                | AssignOutcome::Deleted
-        )
     }
 }
 
@@ -338,11 +499,10 @@ mod tests {
             AssignOutcome::UnknownDevice,
             AssignOutcome::New { attempt: 1 },
         ]
-        .map(|outcome| DeviceAssigned::new(device.clone(), outcome, None));
+        .map(|outcome| DeviceAssigned::new(device.clone(), "web01".to_owned(), outcome, None));
         let result = AssignResult {
             assigned: AssignedTo::Devices(assigned.into()),
             is_active: true,
-            warnings: Vec::new(),
         };
         let failure = result.complete().unwrap_err();
         insta::assert_snapshot!(failures([failure]), @r"

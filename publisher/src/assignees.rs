@@ -9,7 +9,7 @@ use crate::concurrency::AT_ONCE;
 use crate::device_name::DeviceName;
 use crate::distinct::distinct;
 use crate::failure::Failure;
-use crate::group::GroupRefusal;
+use crate::known_group::GroupRefusal;
 use crate::target::Target;
 
 /// Assignees by the names that an administrator gives.

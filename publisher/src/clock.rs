@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use packcast_protocol::UnixTime;
+use packcast_rollout::EventTime;
 
 /// A time before this version of the program was built.
 ///
@@ -12,4 +13,11 @@ pub(crate) const BEFORE_BUILD: UnixTime = UnixTime(1_793_491_200); // 2026-11-01
 /// Returns the current time.
 pub fn now() -> UnixTime {
     SystemTime::now().into()
+}
+
+/// Returns the current time of an event.
+pub(crate) fn event_time() -> EventTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let microseconds = since.map_or(0, |since| since.as_micros());
+    EventTime::of_microseconds(microseconds.try_into().unwrap_or(u64::MAX))
 }

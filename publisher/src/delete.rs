@@ -9,10 +9,10 @@ use packcast_store::objects::DeleteError;
 use packcast_store::records::DeploymentState;
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::{Failure, Kind, kind};
 use crate::package::{find, named};
+use crate::preview::Preview;
 use crate::progress::{Progress, Work};
 use crate::signing::signer::Signer;
 use crate::state::{complete_records, current_groups};
@@ -37,31 +37,85 @@ struct OpenAssignments {
     devices: u64,
 }
 
-/// Deletes a package and its objects. A package that is still assigned is a conflict.
+/// A deletion whose package and assignments were found. Nothing is changed yet.
+#[derive(Debug)]
+pub struct DeletePlan<'a> {
+    target: &'a Target,
+    package: PackageRecord,
+    /// The assignments to withdraw first; `None` if the package must have none.
+    withdrawal: Option<Withdrawal>,
+    preview: Preview,
+}
+
+/// The assignments of a package that a deletion withdraws first.
+#[derive(Debug)]
+struct Withdrawal {
+    groups: Vec<GroupName>,
+    /// The devices that have not finished the package.
+    devices: Vec<DeviceId>,
+}
+
+/// Plans to delete a package and its objects. Nothing is changed yet, and no key is read.
 ///
-/// With `unassign`, the function first withdraws the package from all groups, and from all devices
-/// that have not finished it, with one commit. It reads the key of `signer` if there is such a group
-/// or device. A second call completes an interrupted deletion.
+/// With `unassign`, the deletion first withdraws the package from all groups, and from all devices
+/// that have not finished it. The signed state decides on the groups, and the tally on the devices.
 ///
-/// The signed state decides on the groups, and the tally on the devices.
-pub async fn delete(
-    target: &Target,
+/// # Errors
+/// Without `unassign`, a package that is still assigned is a conflict.
+pub async fn plan<'a>(
+    target: &'a Target,
     reference: &PackageRef,
     unassign: bool,
-    signer: Signer,
-    progress: &Progress,
-) -> Result<Deleted, Failure> {
+) -> Result<DeletePlan<'a>, Failure> {
     let package = find(target, reference).await?;
-    if unassign {
-        withdraw(target, &package, signer, progress).await?;
+    let name = named(&package);
+    let preview = Preview::new(format!("Deletes {name}")).with_packages([name]);
+    let (withdrawal, preview) = if unassign {
+        let found = Withdrawal::find(target, package.id).await?;
+        let preview = preview.with_groups(target, &found.groups).await?;
+        let has_groups = !found.groups.is_empty();
+        let mut preview = preview.with_devices(target, &found.devices).await?;
+        // The devices may be members of the groups.
+        preview.at_most |= has_groups;
+        (Some(found), preview)
+    } else {
+        if !package.is_deleted() {
+            refuse_assigned(target, &package, unassign).await?;
+        }
+        (None, preview)
+    };
+    Ok(DeletePlan {
+        target,
+        package,
+        withdrawal,
+        preview,
+    })
+}
+
+impl DeletePlan<'_> {
+    /// Returns the effect of the deletion: the devices and groups that lose the package.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
     }
-    if !package.is_deleted() {
-        refuse_assigned(target, &package, unassign).await?;
+
+    /// Deletes the package and its objects, after it was withdrawn with one commit.
+    ///
+    /// The function reads the key of `signer` if there is an assignment to withdraw. A second call
+    /// completes an interrupted deletion.
+    pub async fn perform(self, signer: Signer, progress: &Progress) -> Result<Deleted, Failure> {
+        let (target, package) = (self.target, &self.package);
+        if let Some(withdrawal) = self.withdrawal {
+            withdrawal.make(target, package, signer, progress).await?;
+            if !package.is_deleted() {
+                refuse_assigned(target, package, true).await?;
+            }
+        }
+        // The record is deleted before the objects: from here on the package is announced to
+        // no device, so no device misses an object.
+        let by = target.changed_by();
+        let package = target.records.delete(package.id, &by).await?;
+        remove_objects(target, &package).await
     }
-    // The record is deleted before the objects: from here on the package is announced to
-    // no device, so no device misses an object.
-    let package = target.records.delete(package.id, now()).await?;
-    remove_objects(target, &package).await
 }
 
 /// Returns a warning if a deleted package was announced to devices that have not reported.
@@ -149,47 +203,56 @@ async fn with(target: &Target, package: PackageId) -> Result<Vec<GroupName>, Fai
     Ok(groups.map(|(group, _)| group.clone()).collect())
 }
 
-/// Withdraws a package from its groups, and from every device with an open task, with one commit.
-async fn withdraw(
-    target: &Target,
-    package: &PackageRecord,
-    mut signer: Signer,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    let records = &target.records;
-    let states = records.devices_of(package.id).await?;
-    let open: Vec<DeviceId> = states
-        .into_iter()
-        .filter(|(_, state)| matches!(state, DeploymentState::Pending | DeploymentState::Announced))
-        .map(|(device, _)| device)
-        .collect();
-    let groups = with(target, package.id).await?.into_iter();
-    let devices = open.iter().cloned().map(EntryOwner::Device);
-    let owners = groups.map(EntryOwner::Group).chain(devices);
-    let changes: Vec<StateChange> = owners
-        .map(|from| StateChange::Unassign {
-            from,
-            package: package.id,
+impl Withdrawal {
+    /// Finds the groups of a package, and every device with an open task.
+    async fn find(target: &Target, package: PackageId) -> Result<Self, Failure> {
+        let states = target.records.devices_of(package).await?;
+        let is_open =
+            |state| matches!(state, DeploymentState::Pending | DeploymentState::Announced);
+        let open = states.into_iter().filter(|(_, state)| is_open(*state));
+        Ok(Self {
+            groups: with(target, package).await?,
+            devices: open.map(|(device, _)| device).collect(),
         })
-        .collect();
-    if changes.is_empty() {
-        complete_records(target, progress).await?;
-        return Ok(());
     }
-    let command = format!("packcast delete {} --unassign", named(package));
-    signer.change(target, &changes, &command, progress).await?;
-    // Tasks that devices had through their groups would stay until the next check-in.
-    progress.begin(Work::Unassigning, open.len() as u64);
-    stream::iter(&open)
-        .map(|device| records.withdraw_task(device, package.id))
-        .buffer_unordered(AT_ONCE)
-        .try_for_each(|()| {
-            progress.advance(1);
-            std::future::ready(Ok(()))
-        })
-        .await?;
-    progress.end();
-    Ok(())
+
+    /// Withdraws the package, with one commit.
+    async fn make(
+        self,
+        target: &Target,
+        package: &PackageRecord,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let (records, open) = (&target.records, self.devices);
+        let devices = open.iter().cloned().map(EntryOwner::Device);
+        let groups = self.groups.into_iter().map(EntryOwner::Group);
+        let changes: Vec<StateChange> = groups
+            .chain(devices)
+            .map(|from| StateChange::Unassign {
+                from,
+                package: package.id,
+            })
+            .collect();
+        if changes.is_empty() {
+            complete_records(target, progress).await?;
+            return Ok(());
+        }
+        let command = format!("packcast delete {} --unassign", named(package));
+        signer.change(target, &changes, &command, progress).await?;
+        // Tasks that devices had through their groups would stay until the next check-in.
+        progress.begin(Work::Unassigning, open.len() as u64);
+        stream::iter(&open)
+            .map(|device| records.withdraw_task(device, package.id))
+            .buffer_unordered(AT_ONCE)
+            .try_for_each(|()| {
+                progress.advance(1);
+                std::future::ready(Ok(()))
+            })
+            .await?;
+        progress.end();
+        Ok(())
+    }
 }
 
 async fn remove_objects(target: &Target, package: &PackageRecord) -> Result<Deleted, Failure> {

@@ -6,13 +6,13 @@ pub mod exclusion;
 pub mod list;
 mod pacing;
 pub mod removal;
+pub mod replacement;
 pub mod waits;
 
 use std::collections::BTreeMap;
 
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
-use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
 };
@@ -21,7 +21,6 @@ use serde::Serialize;
 
 pub use self::command::{CommandSent, send_command};
 pub use self::pacing::{DevicePacing, pace};
-use crate::clock::now;
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
 use crate::failure::Failure;
 use crate::package::named;
@@ -36,11 +35,11 @@ pub struct DeviceDetails {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Exclusion>,
     pub groups: Vec<GroupName>,
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
     /// The device's own pacing, which replaces the pacing of its groups.
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
     /// The slowest pacing of its groups, for each setting.
-    pub pace_of_groups: PacingOverride,
+    pub pacing_of_groups: PacingOverride,
     pub open: Vec<OpenTask>,
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: Vec<WaitingPackage>,
@@ -52,10 +51,9 @@ pub struct DeviceDetails {
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
     let id = name.find(target).await?;
-    let (mut device, device_state) = known(target, &id).await?;
+    let (device, device_state) = known(target, &id).await?;
     warn_of_head(target).await?;
     let finished = target.records.finished_tasks(&id).await?;
-    device.last_seen = last_seen(&device, &finished, now());
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
@@ -74,9 +72,9 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         device,
         excluded: device_state.excluded,
         groups: device_state.memberships.joined().cloned().collect(),
-        orders: device_state.orders,
-        pace: device_state.pace,
-        pace_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
+        commands: device_state.commands,
+        pacing: device_state.pace,
+        pacing_of_groups: PacingOverride::slowest(states.iter().map(|state| &state.pace)),
         open: device_state.tasks,
         waits: device_state.waits,
         finished,

@@ -1,14 +1,18 @@
 //! Names of devices as an administrator types them: an id, or a host name that only one device has.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use packcast_protocol::DeviceId;
 use packcast_protocol::device::DeviceIdError;
+use packcast_protocol::{DeviceId, UnixTime};
+use packcast_rollout::DeviceRecord;
+use packcast_rollout::replacement::find_replacement;
 use packcast_store::RecordsError;
 
 use crate::failure::Failure;
 use crate::target::Target;
+use crate::text::time;
 
 /// The number of devices with the same host name that an error lists.
 const SHOWN: usize = 10;
@@ -103,27 +107,65 @@ impl DeviceName {
         match self.look_up(target).await? {
             DeviceMatch::One(device) => Ok(device),
             DeviceMatch::None => Err(not_found(&self.to_string())),
-            DeviceMatch::Several(several) => Err(ambiguous(&self.to_string(), &several)),
+            DeviceMatch::Several(several) => {
+                let records = target.records.device_records(&several).await?;
+                let admitted = records.iter().filter(|(_, excluded)| excluded.is_none());
+                let admitted: Vec<DeviceRecord> =
+                    admitted.map(|(record, _)| record.clone()).collect();
+                let records = records.into_iter().map(|(record, _)| record);
+                let several = records.map(|record| (record.device, record.last_seen));
+                let replacement = find_replacement(&admitted);
+                Err(ambiguous(&self.to_string(), several.collect(), replacement))
+            }
         }
     }
+}
+
+/// Returns the host names of devices. Devices without a record, such as removed ones, are left out.
+pub(crate) async fn host_names(
+    target: &Target,
+    devices: &[DeviceId],
+) -> Result<BTreeMap<DeviceId, String>, RecordsError> {
+    let records = target.records.device_records(devices).await?;
+    let names = records
+        .into_iter()
+        .map(|(record, _)| (record.device, record.host_name));
+    Ok(names.collect())
 }
 
 fn not_found(host_name: &str) -> Failure {
     Failure::failed(format!("no device has the host name {host_name:?}")).hint(KNOWN_DEVICES_HINT)
 }
 
-fn ambiguous(host_name: &str, devices: &[DeviceId]) -> Failure {
+/// Returns the error for a host name of several devices, the one that was seen last first.
+///
+/// `replacement` names a device and the one that may take its place.
+fn ambiguous(
+    host_name: &str,
+    mut devices: Vec<(DeviceId, UnixTime)>,
+    replacement: Option<(&DeviceId, &DeviceId)>,
+) -> Failure {
+    devices.sort_by_key(|(_, last_seen)| std::cmp::Reverse(*last_seen));
     let shown = devices.iter().take(SHOWN);
-    let list: String = shown.map(|device| format!("\n  {device}")).collect();
+    let list: String = shown
+        .map(|(device, last_seen)| format!("\n  {device}, last seen {}", time(*last_seen)))
+        .collect();
     let more = if devices.len() > SHOWN {
         "\n  and more"
     } else {
         ""
     };
-    Failure::failed(format!(
+    let failure = Failure::failed(format!(
         "several devices have the host name {host_name:?}:{list}{more}"
     ))
-    .hint("name the device by its id instead of its host name")
+    .hint("name the device by its id instead of its host name");
+    match replacement {
+        Some((old, new)) => failure.hint(format!(
+            "run 'packcast device replace {old} {new}' to let the newer device of this machine take the place of the older"
+        )),
+        None => failure
+            .hint("run 'packcast device remove DEVICE' to remove a device that was installed again"),
+    }
 }
 
 #[cfg(test)]
@@ -151,28 +193,43 @@ mod tests {
 
     #[test]
     fn an_ambiguous_host_name_lists_at_most_ten_devices() {
-        let devices: Vec<DeviceId> = (10..21)
-            .map(|day| format!("ocs:pc-2026-03-{day}-05-06-07").parse().unwrap())
+        let devices: Vec<(DeviceId, UnixTime)> = (10..21)
+            .map(|day| {
+                let id = format!("ocs:pc-2026-03-{day}-05-06-07").parse().unwrap();
+                (id, UnixTime(1_795_000_000 + day))
+            })
             .collect();
-        let found = [&devices[..2], &devices].map(|devices| ambiguous("pc", devices));
+        let found =
+            [&devices[..2], &devices].map(|devices| ambiguous("pc", devices.to_vec(), None));
         insta::assert_snapshot!(failures(found), @r#"
         Failed: several devices have the host name "pc":
-          ocs:pc-2026-03-10-05-06-07
-          ocs:pc-2026-03-11-05-06-07
+          ocs:pc-2026-03-11-05-06-07, last seen 2026-11-18 11:06:51 UTC
+          ocs:pc-2026-03-10-05-06-07, last seen 2026-11-18 11:06:50 UTC
         hint: name the device by its id instead of its host name
+        hint: run 'packcast device remove DEVICE' to remove a device that was installed again
         Failed: several devices have the host name "pc":
-          ocs:pc-2026-03-10-05-06-07
-          ocs:pc-2026-03-11-05-06-07
-          ocs:pc-2026-03-12-05-06-07
-          ocs:pc-2026-03-13-05-06-07
-          ocs:pc-2026-03-14-05-06-07
-          ocs:pc-2026-03-15-05-06-07
-          ocs:pc-2026-03-16-05-06-07
-          ocs:pc-2026-03-17-05-06-07
-          ocs:pc-2026-03-18-05-06-07
-          ocs:pc-2026-03-19-05-06-07
+          ocs:pc-2026-03-20-05-06-07, last seen 2026-11-18 11:07:00 UTC
+          ocs:pc-2026-03-19-05-06-07, last seen 2026-11-18 11:06:59 UTC
+          ocs:pc-2026-03-18-05-06-07, last seen 2026-11-18 11:06:58 UTC
+          ocs:pc-2026-03-17-05-06-07, last seen 2026-11-18 11:06:57 UTC
+          ocs:pc-2026-03-16-05-06-07, last seen 2026-11-18 11:06:56 UTC
+          ocs:pc-2026-03-15-05-06-07, last seen 2026-11-18 11:06:55 UTC
+          ocs:pc-2026-03-14-05-06-07, last seen 2026-11-18 11:06:54 UTC
+          ocs:pc-2026-03-13-05-06-07, last seen 2026-11-18 11:06:53 UTC
+          ocs:pc-2026-03-12-05-06-07, last seen 2026-11-18 11:06:52 UTC
+          ocs:pc-2026-03-11-05-06-07, last seen 2026-11-18 11:06:51 UTC
           and more
         hint: name the device by its id instead of its host name
+        hint: run 'packcast device remove DEVICE' to remove a device that was installed again
+        "#);
+        let (old, new) = (&devices[0].0, &devices[1].0);
+        let found = ambiguous("pc", devices[..2].to_vec(), Some((old, new)));
+        insta::assert_snapshot!(failures([found]), @r#"
+        Failed: several devices have the host name "pc":
+          ocs:pc-2026-03-11-05-06-07, last seen 2026-11-18 11:06:51 UTC
+          ocs:pc-2026-03-10-05-06-07, last seen 2026-11-18 11:06:50 UTC
+        hint: name the device by its id instead of its host name
+        hint: run 'packcast device replace ocs:pc-2026-03-10-05-06-07 ocs:pc-2026-03-11-05-06-07' to let the newer device of this machine take the place of the older
         "#);
     }
 

@@ -1,12 +1,12 @@
 //! Explanations why a device has a package, or does not have it.
 
+mod rollout;
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
-use packcast_rollout::check_in::last_seen;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
-    OpenTask, Pacing, PackageRecord,
+    OpenTask, Pacing, PackageRecord, RolloutWait,
 };
 use packcast_store::records::{DeviceState, Pause};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub struct Explained {
     #[serde(skip)]
     pub ahead: Vec<Ahead>,
     #[serde(skip)]
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
 }
 
 /// A package of a higher priority than the explained package.
@@ -72,6 +72,7 @@ struct ExplainRecords {
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
     in_history: bool,
+    rollout: Option<RolloutWait>,
 }
 
 /// Explains why a device has a package, or does not have it. The function changes nothing.
@@ -110,8 +111,10 @@ async fn read(
         // Packcast agents send no package history.
         DeviceId::Agent(_) => false,
     };
+    let groups = records.group_states(&groups).await?;
     Ok(ExplainRecords {
-        groups: records.group_states(&groups).await?,
+        rollout: rollout::wait(target, &device, &device_state, &groups, package.id).await?,
+        groups,
         others: records.packages_of(&others).await?,
         finished: records.finished(&device, package.id).await?,
         in_history,
@@ -138,12 +141,13 @@ impl ExplainRecords {
             groups: &self.groups,
             tasks: &self.device_state.tasks,
             waits: &self.device_state.waits,
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
             in_history: self.in_history,
             strict: pace.strict,
+            rollout: self.rollout,
         }
     }
 
@@ -198,10 +202,10 @@ impl ExplainRecords {
             says,
             next,
             task: self.task().cloned(),
-            last_seen: record.map(|record| last_seen(record, &self.finished, now())),
+            last_seen: record.map(|record| record.last_seen),
             state: state(&self.package, now()),
             ahead: self.ahead(&explanation),
-            orders: self.device_state.orders,
+            commands: self.device_state.commands,
             excluded: self.device_state.excluded,
             pause: None,
             device: self.device,

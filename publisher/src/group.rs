@@ -2,6 +2,7 @@
 
 mod members;
 mod pacing;
+mod rename;
 mod show;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -11,13 +12,17 @@ use packcast_rollout::GroupState;
 use packcast_rollout::state::StateChange;
 use serde::Serialize;
 
-pub use self::members::{MembersChanged, add, remove};
-pub use self::pacing::{GroupPacing, pace};
-pub use self::show::{GroupDetails, show};
+pub use self::members::{MembersChanged, MembersPlan, add, plan_addition, plan_removal, remove};
+pub use self::pacing::{GroupPacing, pace, plan_pacing};
+pub use self::rename::{GroupRenamed, RenamePlan, plan_rename, rename};
+pub use self::show::{GroupDetails, GroupMember, GroupPackage, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
+use crate::known_group::{GroupRefusal, known, not_unknown, of_all_or_known, unknown};
 use crate::location::choose;
+use crate::package::named;
+use crate::preview::Preview;
 use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::state::{complete_records, current_part};
@@ -39,20 +44,6 @@ pub struct GroupDeleted {
     pub group: GroupName,
     /// Number of the commit; `None` if only the record of the group was left.
     pub commit: Option<u64>,
-}
-
-/// Errors of commands on groups.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GroupRefusal {
-    #[error("group {group} does not exist")]
-    NoGroup { group: GroupName },
-    #[error("group {group} already exists")]
-    Exists { group: GroupName },
-    #[error("group {group} does not have package {package}")]
-    NotAssigned {
-        group: GroupName,
-        package: PackageId,
-    },
 }
 
 /// Creates a group without devices and packages, with one commit.
@@ -86,29 +77,80 @@ pub async fn create(
     known(target, group).await
 }
 
-/// Sets the location that the devices of a group try first; `None` removes the preference. The
-/// change is one commit.
-pub async fn prefer(
-    target: &Target,
+/// A change of a group whose conditions hold. Nothing is changed yet.
+#[derive(Debug)]
+pub struct GroupPlan<'a> {
+    target: &'a Target,
+    group: GroupName,
+    change: StateChange,
+    /// The command for the document about the commit.
+    command: String,
+    preview: Preview,
+}
+
+impl GroupPlan<'_> {
+    /// Returns the effect of the change.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Makes the change with one commit. Returns the number of the commit; `None` if the signed
+    /// state has not changed.
+    async fn perform(
+        &self,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<Option<u64>, Failure> {
+        let changes = std::slice::from_ref(&self.change);
+        let done = signer
+            .change(self.target, changes, &self.command, progress)
+            .await?;
+        Ok(done.committed.number())
+    }
+}
+
+/// Plans to set the location that the devices of a group try first; `None` removes the preference.
+pub async fn plan_preference<'a>(
+    target: &'a Target,
     group: &GroupName,
     location: Option<&LocationName>,
-    mut signer: Signer,
-    progress: &Progress,
-) -> Result<GroupState, Failure> {
-    let command = match location {
+) -> Result<GroupPlan<'a>, Failure> {
+    let (command, effect) = match location {
         Some(name) => {
             choose(target, std::slice::from_ref(name)).await?;
-            format!("packcast group prefer {group} --location {name}")
+            (
+                format!("packcast group prefer {group} --location {name}"),
+                format!("Lets group {group} download from {name} first"),
+            )
         }
-        None => format!("packcast group prefer {group} --none"),
+        None => (
+            format!("packcast group prefer {group} --none"),
+            format!("Removes the preferred location of group {group}"),
+        ),
     };
     not_unknown(target, group).await?;
-    let change = StateChange::Prefer {
+    Ok(GroupPlan {
+        target,
         group: group.clone(),
-        location: location.cloned(),
-    };
-    signer.change(target, &[change], &command, progress).await?;
-    of_all_or_known(target, group).await
+        change: StateChange::Prefer {
+            group: group.clone(),
+            location: location.cloned(),
+        },
+        command,
+        preview: Preview::new(effect)
+            .with_groups(target, std::slice::from_ref(group))
+            .await?,
+    })
+}
+
+/// Sets the preferred location of a group, as [`plan_preference`] has planned.
+pub async fn prefer(
+    plan: GroupPlan<'_>,
+    signer: Signer,
+    progress: &Progress,
+) -> Result<GroupState, Failure> {
+    plan.perform(signer, progress).await?;
+    of_all_or_known(plan.target, &plan.group).await
 }
 
 /// Lists the groups with their sizes. The group `all` always exists.
@@ -131,44 +173,76 @@ pub async fn list(target: &Target) -> Result<Vec<GroupSummary>, Failure> {
         .await
 }
 
-/// Deletes a group, with one commit. If `force` is set, its packages are withdrawn and its devices
-/// removed.
+/// Plans to delete a group. If `force` is set, its packages are withdrawn and its devices removed.
 ///
 /// # Errors
 /// Without `force`, a group that has devices or packages is a conflict.
+pub async fn plan_deletion<'a>(
+    target: &'a Target,
+    group: &GroupName,
+    force: bool,
+) -> Result<GroupPlan<'a>, Failure> {
+    let document = to_delete(target, group).await?;
+    deletion(target, group, document.as_ref(), force).await
+}
+
+/// Finds a group to delete: its document, or `None` if only the record of the group is left.
+async fn to_delete(target: &Target, group: &GroupName) -> Result<Option<GroupDocument>, Failure> {
+    not_all(group)?;
+    let document = committed(target, group).await?;
+    let record = target.records.group(group).await?;
+    if document.is_none() && record.is_none() {
+        return Err(unknown(group));
+    }
+    Ok(document)
+}
+
+/// Decides on the deletion of a group.
+async fn deletion<'a>(
+    target: &'a Target,
+    group: &GroupName,
+    document: Option<&GroupDocument>,
+    force: bool,
+) -> Result<GroupPlan<'a>, Failure> {
+    let entries = document.into_iter().flat_map(|it| it.packages.as_slice());
+    let packages: Vec<PackageId> = entries.map(|entry| entry.package).collect();
+    let preview = Preview::new(format!("Deletes group {group}"));
+    let preview = preview
+        .with_groups(target, std::slice::from_ref(group))
+        .await?;
+    if !force && (preview.devices > 0 || !packages.is_empty()) {
+        return Err(not_empty(group, preview.devices, packages.len() as u64));
+    }
+    let options = if force { " --force" } else { "" };
+    let records = target.records.packages_of(&packages).await?;
+    Ok(GroupPlan {
+        target,
+        group: group.clone(),
+        change: StateChange::DeleteGroup {
+            group: group.clone(),
+        },
+        command: format!("packcast group delete {group}{options}"),
+        preview: preview.with_packages(records.iter().map(named)),
+    })
+}
+
+/// Deletes a group, with one commit: decides with [`plan_deletion`], and makes the change.
 pub async fn delete(
     target: &Target,
     group: &GroupName,
     force: bool,
-    mut signer: Signer,
+    signer: Signer,
     progress: &Progress,
 ) -> Result<GroupDeleted, Failure> {
-    not_all(group)?;
-    let (document, record) = (
-        committed(target, group).await?,
-        target.records.group(group).await?,
-    );
-    if document.is_none() && record.is_none() {
-        return Err(unknown(group));
-    }
+    let document = to_delete(target, group).await?;
     if !force {
         // Devices of an interrupted command are counted, too.
         complete_records(target, progress).await?;
-        let packages = document.map_or(0, |document| document.packages.as_slice().len()) as u64;
-        let devices = target.records.size(group).await?;
-        if packages > 0 || devices > 0 {
-            return Err(not_empty(group, devices, packages));
-        }
     }
-    let change = StateChange::DeleteGroup {
-        group: group.clone(),
-    };
-    let options = if force { " --force" } else { "" };
-    let command = format!("packcast group delete {group}{options}");
-    let done = signer.change(target, &[change], &command, progress).await?;
+    let plan = deletion(target, group, document.as_ref(), force).await?;
     Ok(GroupDeleted {
-        group: group.clone(),
-        commit: done.committed.number(),
+        commit: plan.perform(signer, progress).await?,
+        group: plan.group,
     })
 }
 
@@ -199,70 +273,16 @@ fn not_all(group: &GroupName) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a group that does not exist. The group `all` always exists.
-async fn not_unknown(target: &Target, group: &GroupName) -> Result<(), Failure> {
-    if !group.is_all() {
-        known(target, group).await?;
-    }
-    Ok(())
-}
-
-/// Reads a group, which must exist.
-async fn known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
-    let state = target.records.group(group).await?;
-    state.ok_or_else(|| unknown(group))
-}
-
-fn unknown(group: &GroupName) -> Failure {
-    let group = group.clone();
-    GroupRefusal::NoGroup { group }.into()
-}
-
-/// Reads a group. The group `all` may have no record.
-async fn of_all_or_known(target: &Target, group: &GroupName) -> Result<GroupState, Failure> {
-    if group.is_all() {
-        let state = target.records.group(group).await?;
-        return Ok(state.unwrap_or_else(|| GroupState::new(group.clone(), 0, now())));
-    }
-    known(target, group).await
-}
-
-impl From<GroupRefusal> for Failure {
-    fn from(error: GroupRefusal) -> Self {
-        match error {
-            GroupRefusal::NoGroup { .. } => {
-                Self::failed(error).hint("run 'packcast group list' to see the groups")
-            }
-            GroupRefusal::Exists { .. } => Self::conflict(error),
-            GroupRefusal::NotAssigned { .. } => Self::failed(error),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::rendered::failures;
 
     #[test]
-    fn errors_of_groups_have_next_steps() {
-        let (group, package) = (|| "lab".parse().unwrap(), "1795000000".parse().unwrap());
-        let errors = [
-            GroupRefusal::NoGroup { group: group() },
-            GroupRefusal::Exists { group: group() },
-            GroupRefusal::NotAssigned {
-                group: group(),
-                package,
-            },
-        ];
-        insta::assert_snapshot!(failures(errors.map(Failure::from)), @r"
-        Failed: group lab does not exist
-        hint: run 'packcast group list' to see the groups
-        Conflict: group lab already exists
-        Failed: group lab does not have package 1795000000
-        ");
+    fn refused_changes_of_groups_have_next_steps() {
         let all = not_all(&GroupName::all()).unwrap_err();
-        insta::assert_snapshot!(failures([all, not_empty(&group(), 1, 2)]), @r"
+        let group: GroupName = "lab".parse().unwrap();
+        insta::assert_snapshot!(failures([all, not_empty(&group, 1, 2)]), @r"
         Usage: cannot change group all: every device is in the group 'all'
         Conflict: cannot delete group lab: the group has 1 device and 2 packages
         hint: run 'packcast group delete lab --force' to unassign its packages and remove its devices first

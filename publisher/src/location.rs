@@ -10,6 +10,7 @@ use packcast_rollout::state::StateChange;
 pub use self::check::{CheckedLocation, check, conclude};
 use crate::distinct::distinct;
 use crate::failure::Failure;
+use crate::preview::Preview;
 use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::state::current_part;
@@ -29,50 +30,148 @@ fn no_locations(target: &str) -> Failure {
         .hint("run 'packcast location add NAME ADDRESS' to add a location")
 }
 
-/// Adds a location, with one commit. If a location of the same name existed, the function replaces
-/// it and returns the earlier record.
-///
-/// The function reads the key of `signer` unless the target has this location already.
-pub async fn add(
-    target: &Target,
-    location: &LocationRecord,
-    mut signer: Signer,
-    progress: &Progress,
-) -> Result<Option<LocationRecord>, Failure> {
-    let LocationRecord { name, location: at } = location;
-    let recorded = recorded(target, name).await?;
-    if recorded.as_ref() == Some(location)
-        && committed(target, name).await?.as_ref() == Some(location)
-    {
-        return Ok(None);
-    }
-    let change = StateChange::AddLocation {
-        location: name.clone(),
-        url: at.clone(),
-    };
-    let command = format!("packcast location add {name} {at}");
-    signer.change(target, &[change], &command, progress).await?;
-    Ok(recorded.filter(|replaced| replaced != location))
+/// The addition of a location. Nothing is changed yet.
+#[derive(Debug)]
+pub struct AdditionPlan<'a> {
+    target: &'a Target,
+    location: LocationRecord,
+    /// The location that has the name now, with another address.
+    replaced: Option<LocationRecord>,
+    is_known: bool,
+    preview: Preview,
 }
 
-/// Removes a location, with one commit. Packages that are active at the location stay active there.
-pub async fn remove(
-    target: &Target,
+/// The removal of a location. Nothing is changed yet.
+#[derive(Debug)]
+pub struct RemovalPlan<'a> {
+    target: &'a Target,
+    location: LocationRecord,
+    preview: Preview,
+}
+
+/// Plans to add a location. If a location of the same name exists, its address is replaced.
+pub async fn plan_addition<'a>(
+    target: &'a Target,
+    location: &LocationRecord,
+) -> Result<AdditionPlan<'a>, Failure> {
+    let LocationRecord { name, location: at } = location;
+    let recorded = recorded(target, name).await?;
+    let is_known = recorded.as_ref() == Some(location)
+        && committed(target, name).await?.as_ref() == Some(location);
+    let replaced = recorded.filter(|replaced| replaced != location);
+    let preview = match &replaced {
+        None => Preview::new(format!("Adds location {name} ({at})")),
+        Some(old) => {
+            let old = &old.location;
+            let effect = format!("Replaces address {old} of location {name} with {at}");
+            Preview::of_any_device(target, effect).await?
+        }
+    };
+    Ok(AdditionPlan {
+        target,
+        location: location.clone(),
+        replaced,
+        is_known,
+        preview,
+    })
+}
+
+/// Plans to remove a location.
+///
+/// # Errors
+/// The target has no location of this name.
+pub async fn plan_removal<'a>(
+    target: &'a Target,
     name: &LocationName,
-    mut signer: Signer,
-    progress: &Progress,
-) -> Result<LocationRecord, Failure> {
+) -> Result<RemovalPlan<'a>, Failure> {
     let known = match recorded(target, name).await? {
         Some(known) => Some(known),
         None => committed(target, name).await?,
     };
     let known = known.ok_or_else(|| Failure::failed(no_location(name)).hint(LOCATIONS_HINT))?;
-    let change = StateChange::RemoveLocation {
-        location: name.clone(),
-    };
-    let command = format!("packcast location remove {name}");
-    signer.change(target, &[change], &command, progress).await?;
-    Ok(known)
+    let effect = format!("Removes location {name} ({})", known.location);
+    Ok(RemovalPlan {
+        target,
+        location: known,
+        preview: Preview::of_any_device(target, effect).await?,
+    })
+}
+
+/// Adds a location, with one commit: decides with [`plan_addition`], and makes the change.
+pub async fn add(
+    target: &Target,
+    location: &LocationRecord,
+    signer: Signer,
+    progress: &Progress,
+) -> Result<Option<LocationRecord>, Failure> {
+    let plan = plan_addition(target, location).await?;
+    plan.perform(signer, progress).await
+}
+
+/// Removes a location, with one commit: decides with [`plan_removal`], and makes the change.
+pub async fn remove(
+    target: &Target,
+    name: &LocationName,
+    signer: Signer,
+    progress: &Progress,
+) -> Result<LocationRecord, Failure> {
+    let plan = plan_removal(target, name).await?;
+    plan.perform(signer, progress).await
+}
+
+impl AdditionPlan<'_> {
+    /// Returns the effect of the addition. A new location changes no device.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Adds the location, with one commit. Returns the location that was replaced.
+    ///
+    /// The function reads the key of `signer` unless the target has this location already.
+    pub async fn perform(
+        self,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<Option<LocationRecord>, Failure> {
+        if self.is_known {
+            return Ok(None);
+        }
+        let LocationRecord { name, location } = self.location;
+        let command = format!("packcast location add {name} {location}");
+        let change = StateChange::AddLocation {
+            location: name,
+            url: location,
+        };
+        signer
+            .change(self.target, &[change], &command, progress)
+            .await?;
+        Ok(self.replaced)
+    }
+}
+
+impl RemovalPlan<'_> {
+    /// Returns the effect of the removal.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Removes the location, with one commit. Packages that are active at the location stay active
+    /// there.
+    pub async fn perform(
+        self,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<LocationRecord, Failure> {
+        let name = &self.location.name;
+        let change = StateChange::RemoveLocation {
+            location: name.clone(),
+        };
+        let command = format!("packcast location remove {name}");
+        signer
+            .change(self.target, &[change], &command, progress)
+            .await?;
+        Ok(self.location)
+    }
 }
 
 async fn recorded(target: &Target, name: &LocationName) -> Result<Option<LocationRecord>, Failure> {

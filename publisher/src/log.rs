@@ -1,7 +1,10 @@
 //! The log of a target: who changed what, and when.
 //!
-//! The changes are computed from the trees of the commits. The document about a commit tells what
-//! its author says; nothing depends on it.
+//! The changes of a commit are computed from its trees. The document about a commit tells what its
+//! author says; nothing depends on it. Changes that are not part of the signed state are events, which
+//! nothing verifies.
+
+mod events;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,28 +15,34 @@ use packcast_protocol::{
 };
 use packcast_rollout::state::{EntryOwner, StateDifference};
 use packcast_store::Records;
+use packcast_store::records::EventRecord;
 use serde::Serialize;
+
+use self::events::PastEvents;
+pub use self::events::{EventStanding, LoggedEvent};
 
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::find;
 use crate::state::{
-    CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError, Trees,
-    warn_of_state,
+    CommitStanding, ComparedStates, History, NeededNames, PastCommit, RecordedNames, StateError,
+    Trees, warn_of_state,
 };
 use crate::target::Target;
 use crate::text::count;
 
-/// The default number of commits in a log.
-pub const NEWEST_COMMITS: usize = 20;
+/// The default number of commits and events in a log.
+pub const NEWEST_CHANGES: usize = 20;
 
 /// The parameters of [`log`].
 #[derive(Clone, Debug)]
 pub struct LogRequest {
-    /// Maximum number of commits.
+    /// Maximum number of commits and events.
     pub limit: usize,
-    /// Leave out commits with this number and greater ones.
+    /// Leave out commits with this number and greater ones, and events from this second on.
     pub before: Option<u64>,
+    /// Leave out events, which are not signed.
+    pub is_signed_only: bool,
     /// Only changes of this package.
     pub package: Option<PackageRef>,
     /// Only changes of this group.
@@ -42,11 +51,19 @@ pub struct LogRequest {
     pub device: Option<DeviceName>,
 }
 
-/// Some commits of a target, the newest first. It serializes as their list.
+/// Some commits and events of a target, the newest first. It serializes as their list.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub struct CommitLog {
-    pub commits: Vec<LoggedCommit>,
+pub struct TargetLog {
+    pub entries: Vec<LogEntry>,
+}
+
+/// A commit or an event in a log.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum LogEntry {
+    Commit(Box<LoggedCommit>),
+    Event(LoggedEvent),
 }
 
 /// A commit in a log.
@@ -100,16 +117,22 @@ struct LogFilter {
     device: Option<DeviceId>,
 }
 
+/// A commit or an event of a log, as it was read.
+enum ReadEntry {
+    Commit(Box<ReadCommit>),
+    Event(EventRecord),
+}
+
 /// A commit with its changes, or the reason why they are unknown.
 struct ReadCommit {
     commit: PastCommit,
     changes: Result<Vec<StateDifference>, String>,
 }
 
-/// Returns the newest commits of a target with their changes.
+/// Returns the newest commits and events of a target with their changes.
 ///
-/// A commit that does not verify does not stop the others; see [`CommitLog::conclude`].
-pub async fn log(target: &Target, request: &LogRequest) -> Result<CommitLog, Failure> {
+/// A commit that does not verify does not stop the others; see [`TargetLog::conclude`].
+pub async fn log(target: &Target, request: &LogRequest) -> Result<TargetLog, Failure> {
     let trust = target.trust()?;
     let package = match &request.package {
         Some(package) => Some(find(target, package).await?.id),
@@ -130,40 +153,81 @@ pub async fn log(target: &Target, request: &LogRequest) -> Result<CommitLog, Fai
     Ok(described(&target.records, read).await?)
 }
 
+/// Reads commits and events in the order of their times.
 async fn read(
     history: &mut History<'_>,
     request: &LogRequest,
     filter: &LogFilter,
-) -> Result<Vec<ReadCommit>, StateError> {
-    let mut found = Vec::new();
-    let mut loaded = None;
+) -> Result<Vec<ReadEntry>, StateError> {
+    let mut events = PastEvents::new(history.records(), request);
+    let (mut found, mut loaded) = (Vec::new(), None);
+    let mut commit = next_before(history, request.before).await?;
     while found.len() < request.limit {
-        let Some(commit) = history.next().await? else {
-            break;
-        };
-        if request
-            .before
-            .is_none_or(|before| commit.id.number < before)
-        {
-            let changes = changes(history, &commit, &mut loaded).await?;
-            let read = ReadCommit { commit, changes };
-            found.extend(read.matching(filter));
+        let event = events.newest(filter).await?;
+        let event_at = event.map(|event| event.at.second());
+        match commit.take() {
+            // A commit of the same second is shown as the newer one: packages are published before
+            // they are assigned.
+            Some(next) if event_at.is_none_or(|at| at <= issued(&next)) => {
+                let changes = changes(history, &next, &mut loaded).await?;
+                let commit_read = ReadCommit {
+                    commit: next,
+                    changes,
+                };
+                let matching = commit_read.matching(filter);
+                found.extend(matching.map(|it| ReadEntry::Commit(Box::new(it))));
+                commit = next_before(history, request.before).await?;
+            }
+            later => {
+                commit = later;
+                let Some(event) = events.take() else {
+                    break;
+                };
+                found.push(ReadEntry::Event(event));
+            }
         }
     }
     Ok(found)
+}
+
+/// Returns the next commit with a number below `before`.
+async fn next_before(
+    history: &mut History<'_>,
+    before: Option<u64>,
+) -> Result<Option<PastCommit>, StateError> {
+    loop {
+        let next = history.next().await?;
+        let is_later = |it: &PastCommit| before.is_some_and(|before| it.id.number >= before);
+        if !next.as_ref().is_some_and(is_later) {
+            return Ok(next);
+        }
+    }
+}
+
+/// Returns the time of a commit. The number of a commit is a time, too.
+fn issued(commit: &PastCommit) -> UnixTime {
+    let fields = commit.commit.as_ref();
+    fields.map_or(UnixTime(commit.id.number), |fields| fields.issued)
 }
 
 /// Returns commits of a history with their changes.
 pub(crate) async fn logged(
     history: &History<'_>,
     commits: Vec<PastCommit>,
-) -> Result<CommitLog, StateError> {
+) -> Result<Vec<LoggedCommit>, StateError> {
     let (mut read, mut loaded) = (Vec::new(), None);
     for commit in commits {
         let changes = changes(history, &commit, &mut loaded).await?;
-        read.push(ReadCommit { commit, changes });
+        let commit_read = ReadCommit { commit, changes };
+        read.push(ReadEntry::Commit(Box::new(commit_read)));
     }
-    described(history.records(), read).await
+    let described = described(history.records(), read).await?;
+    let entries = described.entries.into_iter();
+    let commits = entries.filter_map(|entry| match entry {
+        LogEntry::Commit(commit) => Some(*commit),
+        LogEntry::Event(_) => None,
+    });
+    Ok(commits.collect())
 }
 
 /// Returns the changes of a commit since its parent, or the reason why they are unknown.
@@ -197,12 +261,21 @@ async fn changes(
     }
 }
 
-async fn described(records: &Records, read: Vec<ReadCommit>) -> Result<CommitLog, StateError> {
-    let changes = read.iter().filter_map(|it| it.changes.as_ref().ok());
-    let names = RecordedNames::read(records, changes.flatten()).await?;
-    let commits = read.iter().filter_map(|it| it.commit.commit.as_ref());
+async fn described(records: &Records, read: Vec<ReadEntry>) -> Result<TargetLog, StateError> {
+    let mut names = NeededNames::default();
     // Commits of the same command can have the same document.
-    let abouts: BTreeSet<Sha256Digest> = commits.map(|commit| commit.about).collect();
+    let mut abouts: BTreeSet<Sha256Digest> = BTreeSet::new();
+    for entry in &read {
+        match entry {
+            ReadEntry::Commit(read) => {
+                let changes = read.changes.iter().flatten();
+                changes.for_each(|change| names.add_difference(change));
+                abouts.extend(read.commit.commit.as_ref().map(|commit| commit.about));
+            }
+            ReadEntry::Event(read) => read.event.iter().for_each(|it| names.add_event(&it.change)),
+        }
+    }
+    let names = names.read(records).await?;
     let abouts: Vec<Sha256Digest> = abouts.into_iter().collect();
     let abouts = records.documents(&abouts).await?;
     let abouts: BTreeMap<Sha256Digest, CommitAbout> = abouts
@@ -212,13 +285,16 @@ async fn described(records: &Records, read: Vec<ReadCommit>) -> Result<CommitLog
             Some((text.digest(), CommitAbout::of(&about)))
         })
         .collect();
-    let commits = read.into_iter().map(|read| {
-        let about = read.commit.commit.as_ref();
-        let about = about.and_then(|commit| abouts.get(&commit.about).cloned());
-        read.logged(about, &names)
+    let entries = read.into_iter().map(|entry| match entry {
+        ReadEntry::Commit(read) => {
+            let about = read.commit.commit.as_ref();
+            let about = about.and_then(|commit| abouts.get(&commit.about).cloned());
+            LogEntry::Commit(Box::new(read.logged(about, &names)))
+        }
+        ReadEntry::Event(read) => LogEntry::Event(LoggedEvent::of(read, &names)),
     });
-    Ok(CommitLog {
-        commits: commits.collect(),
+    Ok(TargetLog {
+        entries: entries.collect(),
     })
 }
 
@@ -282,12 +358,23 @@ impl LogFilter {
         self.package.is_none() && self.group.is_none() && self.device.is_none()
     }
 
+    /// An event that cannot be read may have changed anything.
+    fn matches_event(&self, event: &EventRecord) -> bool {
+        let Ok(event) = &event.event else {
+            return true;
+        };
+        let package = event.change.package();
+        self.group.is_none()
+            && self.package.is_none_or(|it| package == Some(it))
+            && self
+                .device
+                .as_ref()
+                .is_none_or(|it| event.change.devices().contains(&it))
+    }
+
     fn matches(&self, change: &StateDifference) -> bool {
         self.package.is_none_or(|it| package(change) == Some(it))
-            && self
-                .group
-                .as_ref()
-                .is_none_or(|it| group(change) == Some(it))
+            && self.group.as_ref().is_none_or(|it| is_of_group(change, it))
             && self
                 .device
                 .as_ref()
@@ -300,7 +387,16 @@ fn package(change: &StateDifference) -> Option<PackageId> {
         StateDifference::Assigned { entry, .. } | StateDifference::Unassigned { entry, .. } => {
             Some(entry.package)
         }
+        StateDifference::RolloutSet { document, .. }
+        | StateDifference::RolloutRemoved { document, .. } => Some(document.package),
         _ => None,
+    }
+}
+
+fn is_of_group(change: &StateDifference, name: &GroupName) -> bool {
+    match change {
+        StateDifference::GroupRenamed { group, to } => name == group || name == to,
+        change => group(change) == Some(name),
     }
 }
 
@@ -341,13 +437,27 @@ fn is_of_device(change: &StateDifference, device: &DeviceId) -> bool {
     }
 }
 
-impl CommitLog {
-    /// Returns an error if a commit does not verify, or if its changes are unknown.
+impl TargetLog {
+    /// Returns an error if a commit does not verify, if its changes are unknown, or if an event
+    /// cannot be read.
     pub fn conclude(&self) -> Result<(), Failure> {
-        let wrong = self.commits.iter().filter(|it| it.problem.is_some());
-        match wrong.count() {
+        let commits = self.entries.iter().filter_map(|entry| match entry {
+            LogEntry::Commit(commit) => Some(&commit.problem),
+            LogEntry::Event(_) => None,
+        });
+        let commits: Vec<_> = commits.collect();
+        let wrong = commits.iter().filter(|problem| problem.is_some()).count();
+        if wrong > 0 {
+            return Err(unverified(wrong, commits.len()));
+        }
+        let events = self.entries.iter().filter_map(|entry| match entry {
+            LogEntry::Event(event) => Some(&event.problem),
+            LogEntry::Commit(_) => None,
+        });
+        let events: Vec<_> = events.collect();
+        match events.iter().filter(|problem| problem.is_some()).count() {
             0 => Ok(()),
-            wrong => Err(unverified(wrong, self.commits.len())),
+            wrong => Err(unreadable(wrong, events.len())),
         }
     }
 }
@@ -358,6 +468,16 @@ fn unverified(wrong: usize, of: usize) -> Failure {
         count(of as u64, "commit")
     ))
     .hint("run 'packcast audit' to check the whole target")
+}
+
+fn unreadable(wrong: usize, of: usize) -> Failure {
+    Failure::conflict(format!(
+        "cannot read {wrong} of {}: the records are invalid",
+        count(of as u64, "event")
+    ))
+    .hint(
+        "run 'packcast log --signed' to see the commits only: nobody can forge them without a key",
+    )
 }
 
 #[cfg(test)]

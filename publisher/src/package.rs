@@ -1,5 +1,6 @@
 //! Finds packages of a target, and writes their names and states.
 
+pub mod space;
 mod warnings;
 
 use packcast_protocol::{PackageId, PackageRef, UnixTime};
@@ -97,7 +98,7 @@ pub async fn find_kept(target: &Target, reference: &PackageRef) -> Result<Packag
     Ok(package)
 }
 
-fn deleted_package(id: PackageId, name: &str) -> Failure {
+pub(crate) fn deleted_package(id: PackageId, name: &str) -> Failure {
     Failure::conflict(format!("package {id} {name} was deleted"))
         .hint("publish the package under another version")
 }

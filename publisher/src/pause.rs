@@ -3,11 +3,12 @@
 //! The pause is a mark in the table that nobody signs. It only stops, so an attacker who controls the
 //! table gains nothing by it.
 
+use packcast_protocol::GroupName;
 pub use packcast_store::records::Pause;
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::failure::Failure;
+use crate::preview::Preview;
 use crate::stopping::complete_in_s;
 use crate::target::Target;
 use crate::text::time;
@@ -23,30 +24,47 @@ pub struct PauseChange {
     pub complete_in_s: u64,
 }
 
+/// Returns the effect of a pause. It has no devices if the target is paused already.
+pub async fn preview_pause(target: &Target) -> Result<Preview, Failure> {
+    preview(target, effect(target), current(target).await?.is_none()).await
+}
+
+/// Returns the effect of a pause in words.
+pub fn effect(target: &Target) -> String {
+    format!("Pauses target {}", target.name)
+}
+
+/// Returns the effect of the end of a pause. It has no devices if the target is not paused.
+pub async fn preview_resume(target: &Target) -> Result<Preview, Failure> {
+    let effect = format!("Ends the pause of target {}", target.name);
+    preview(target, effect, current(target).await?.is_some()).await
+}
+
+async fn preview(target: &Target, effect: String, changes: bool) -> Result<Preview, Failure> {
+    let preview = Preview::new(effect);
+    if changes {
+        preview.with_groups(target, &[GroupName::all()]).await
+    } else {
+        Ok(preview)
+    }
+}
+
 /// Pauses a target. An earlier pause stays.
 pub async fn pause(target: &Target) -> Result<PauseChange, Failure> {
-    let asked = Pause {
-        since: now(),
-        user: target.author.user.clone(),
-        host: target.author.host.clone(),
-    };
-    let before = target.records.pause().await?;
-    let pause = target.records.begin_pause(&asked).await?;
+    let (pause, changed) = target.records.begin_pause(&target.changed_by()).await?;
     Ok(PauseChange {
-        // One person can pause a target twice in one second, with equal pauses.
-        changed: before.is_none() && pause == asked,
         pause: Some(pause),
+        changed,
         complete_in_s: complete_in_s(target),
     })
 }
 
 /// Ends the pause of a target.
 pub async fn resume(target: &Target) -> Result<PauseChange, Failure> {
-    let before = target.records.pause().await?;
-    target.records.end_pause().await?;
+    let changed = target.records.end_pause(&target.changed_by()).await?;
     Ok(PauseChange {
         pause: None,
-        changed: before.is_some(),
+        changed,
         complete_in_s: complete_in_s(target),
     })
 }
@@ -70,8 +88,25 @@ pub fn words(pause: &Pause) -> String {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::UnixTime;
+    use serde_json::json;
 
     use super::*;
+    use crate::test_target::TestTarget;
+
+    #[tokio::test]
+    async fn a_pause_needs_no_count_of_devices() {
+        let target = TestTarget::start(391).await;
+        let count = json!({
+            "pk": { "S": "DEVICES#00" },
+            "sk": { "S": "COUNT" },
+            "members": { "S": "many" },
+        });
+        target.table.put(&count).await;
+        let target = &target.target;
+        preview_pause(target).await.unwrap_err();
+        assert!(pause(target).await.unwrap().changed);
+        assert!(current(target).await.unwrap().is_some());
+    }
 
     #[test]
     fn a_pause_names_its_time_and_author() {

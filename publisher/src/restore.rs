@@ -45,7 +45,7 @@ pub async fn restored_head(
     if left_out.is_empty() {
         return Err(StateError::NothingRestored.into());
     }
-    let commits = logged(&history, left_out.commits).await?.commits;
+    let commits = logged(&history, left_out.commits).await?;
     Ok(RestoredHead {
         head,
         left_out: OwnedCommit::all(commits, memory),

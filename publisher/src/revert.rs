@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::CommitId;
+use packcast_protocol::state::{CommitId, GroupDocument, RolloutId};
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{
     AdoptedEntries, EntryOwner, NewAssignment, Reverted, StateChange, StateDifference, StatePart,
-    apply, difference, needed, revert as reverting_changes,
+    apply, difference, revert as reverting_changes,
 };
 use packcast_store::Records;
 use packcast_store::records::HeadChange;
@@ -74,13 +74,17 @@ pub async fn plan(
     let mut earlier_trees = Trees::of(Some(&earlier.commit));
     let trees = (&mut current_trees, &mut earlier_trees);
     let mut states = load(records, trees, options).await?;
-    let Reverted { changes, left_out } =
-        reverting_changes(&states.before, &states.after, options).map_err(StateError::from)?;
+    let Reverted {
+        changes,
+        left_out,
+        ended_rollouts,
+    } = reverting_changes(&states.before, &states.after, options).map_err(StateError::from)?;
     let recreated = recreated(&states, &left_out);
     let (changes, mut warnings) = without_lost(records, changes).await?;
     if !options.members {
         warnings.extend(recreated.into_iter().map(|group| without_devices(&group)));
     }
+    warnings.extend(ended_rollouts.into_iter().map(ended_since));
     let changes = withdrawals_first(changes);
     let documents = applied(records, &mut current_trees, &mut states.before, &changes);
     let documents = documents.await?;
@@ -119,8 +123,11 @@ fn recreated(
     left_out: &BTreeMap<GroupName, BTreeSet<DeviceId>>,
 ) -> BTreeSet<GroupName> {
     let deleted = states.after.groups().filter_map(|(group, document)| {
-        let (earlier, now) = (document?, states.before.group(group).ok()?);
-        let is_same = now.is_some_and(|now| now.created == earlier.created);
+        let earlier = document?;
+        let is_present =
+            |name: &GroupName, now: &GroupDocument| now.origin(name) == earlier.origin(group);
+        let mut present = states.before.groups();
+        let is_same = present.any(|(name, now)| now.is_some_and(|now| is_present(name, now)));
         (!is_same && !group.is_all()).then(|| group.clone())
     });
     deleted.chain(left_out.keys().cloned()).collect()
@@ -200,18 +207,35 @@ fn without_devices(group: &GroupName) -> Warning {
     .hint("pass --members to add the earlier devices again")
 }
 
+fn ended_since(rollout: RolloutId) -> Warning {
+    Warning::new(format!(
+        "rollout {rollout} was ended or finished since: the revert does not begin it again, and leaves its package as it is"
+    ))
+    .hint("to deploy the package in waves, start a new rollout")
+}
+
 /// Sorts the changes so that withdrawals come first: they are in the first commit.
-fn withdrawals_first(changes: Vec<StateChange>) -> Vec<StateChange> {
+///
+/// Before them, rollouts that have begun since end, and groups get their earlier names: the
+/// withdrawals use these names.
+fn withdrawals_first(mut changes: Vec<StateChange>) -> Vec<StateChange> {
+    let is_rename = |change: &StateChange| matches!(change, StateChange::RenameGroup { .. });
+    let named = changes
+        .iter()
+        .rposition(is_rename)
+        .map_or(0, |last| last + 1);
+    let then = changes.split_off(named);
     let is_withdrawal = |change: &StateChange| {
         matches!(
             change,
             StateChange::Unassign { .. }
+                | StateChange::EndRollout { .. }
                 | StateChange::Leave { .. }
                 | StateChange::DeleteGroup { .. }
         )
     };
-    let (first, then): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_withdrawal);
-    first.into_iter().chain(then).collect()
+    let (first, then): (Vec<_>, Vec<_>) = then.into_iter().partition(is_withdrawal);
+    changes.into_iter().chain(first).chain(then).collect()
 }
 
 /// Returns the documents after the changes. Documents that the changes need are loaded.
@@ -221,13 +245,7 @@ async fn applied(
     current: &mut StatePart,
     changes: &[StateChange],
 ) -> Result<StatePart, StateError> {
-    loop {
-        let names = needed(changes, current);
-        if names.is_empty() {
-            break;
-        }
-        current.extend(trees.part(records, names).await?);
-    }
+    trees.load_needed(records, changes, current).await?;
     // The number of the commit does not matter here: no difference contains it.
     let planned = apply(
         current,

@@ -41,12 +41,16 @@ pub use self::commit::{CommitRequest, Committed, Committer};
 pub(crate) use self::compare::check_lists;
 pub(crate) use self::complete::RecordedUpTo;
 pub use self::complete::{Completed, Completing, Scope, complete};
-pub(crate) use self::current::{current_groups, current_part, warn_of_head, warn_of_state};
+pub(crate) use self::current::{
+    current_groups, current_groups_and_rollouts, current_part, current_rollouts, warn_of_head,
+    warn_of_state,
+};
 pub use self::error::StateError;
 pub(crate) use self::expiry::WARNED_BEFORE_S;
 pub use self::failed_records::FailedRecords;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
 pub(crate) use self::key_list::{StateKey, names};
+pub(crate) use self::names::NeededNames;
 pub use self::names::RecordedNames;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};

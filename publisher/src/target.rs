@@ -9,7 +9,7 @@ use std::sync::Arc;
 use packcast_https::Route;
 use packcast_protocol::ObjectPath;
 use packcast_protocol::state::TrustedRoots;
-use packcast_rollout::Pacing;
+use packcast_rollout::{ChangedBy, Pacing};
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
@@ -17,6 +17,7 @@ use self::config::configured;
 pub use self::name::LOCAL;
 use crate::agent_config::ServerAddress;
 use crate::author::Author;
+use crate::clock::event_time;
 use crate::failure::Failure;
 use crate::signing::Secrets;
 use crate::signing::memory_file::MemoryFile;
@@ -136,6 +137,11 @@ impl Target {
         })
     }
 
+    /// Returns the author of a change that is made now, for its event.
+    pub(crate) fn changed_by(&self) -> ChangedBy {
+        ChangedBy::shortened(&self.author.user, &self.author.host, event_time())
+    }
+
     /// Returns target id and root keys, as this machine knows them.
     ///
     /// The table is never asked for them.
@@ -163,6 +169,26 @@ impl Target {
         }
         let named = configured(name, config, &places.config_file())?.key_file;
         Ok(named.unwrap_or_else(|| places.default_key_file(name)))
+    }
+
+    /// Returns the names of all targets.
+    pub fn names(config: Option<&Path>, places: &Places) -> Result<Vec<String>, Failure> {
+        let mut names = config::names(config, &places.config_file())?;
+        names.push(LOCAL.to_owned());
+        Ok(names)
+    }
+
+    /// Returns the file with the passphrase of a target's signing key; `None` if the configuration
+    /// names none. The target need not be reachable.
+    pub fn passphrase_file(
+        name: &str,
+        config: Option<&Path>,
+        places: &Places,
+    ) -> Result<Option<PathBuf>, Failure> {
+        if name == LOCAL {
+            return Ok(None);
+        }
+        Ok(configured(name, config, &places.config_file())?.passphrase_file)
     }
 
     /// Returns target id and present root keys of a target, for new devices. The target need not be

@@ -2,6 +2,8 @@
 //! once, on an embedded engine.
 
 mod packages;
+mod renames;
+mod replacement;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,7 +17,7 @@ use packcast_protocol::{
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange, StatePart};
 use packcast_rollout::unassign::Unassigned;
-use packcast_rollout::{LocationRecord, PackageRecord};
+use packcast_rollout::{GroupState, LocationRecord, PackageRecord};
 use packcast_testing::table::{NOW, Table, device};
 use tempfile::TempDir;
 
@@ -33,7 +35,7 @@ use crate::signing::{NoSecrets, Signer, SigningKey};
 use crate::state::accept::{accept_head, shown_head};
 use crate::state::{TargetState, current_part};
 use crate::test_target::target_in;
-use crate::unassign::{UnassignedFrom, unassign};
+use crate::unassign::{self, UnassignedFrom};
 use crate::{Failure, Progress, Target, delete, local, location};
 
 /// A target on an embedded engine, as its first machine sees it.
@@ -196,7 +198,8 @@ impl Fixture {
         from: AssigneeNames,
     ) -> Result<UnassignedFrom, Failure> {
         let (package, progress) = (PackageRef::Id(package.id), Progress::none());
-        unassign(&self.target, &package, &from, self.signer(), &progress).await
+        let plan = unassign::plan(&self.target, &package, &from).await?;
+        plan.perform(self.signer(), &progress).await
     }
 
     /// Unassigns a package from a device.
@@ -463,7 +466,8 @@ async fn a_package_that_only_the_state_assigns_is_not_deleted() {
         .await;
     let delete = async |unassign| {
         let package = PackageRef::Id(package.id);
-        delete::delete(target, &package, unassign, fixture.signer(), &progress).await
+        let plan = delete::plan(target, &package, unassign).await?;
+        plan.perform(fixture.signer(), &progress).await
     };
     let refused = delete(false).await.unwrap_err();
     assert!(refused.to_string().contains("to group lab"), "{refused}");
@@ -529,9 +533,8 @@ async fn a_command_that_is_stopped_after_the_urgent_records_returns_its_result()
     // The record of a device that has lost a package is urgent.
     let (from, progress) = (of_devices(&devices[..1]), stopped());
     let reference = PackageRef::Id(package.id);
-    unassign(target, &reference, &from, fixture.signer(), &progress)
-        .await
-        .unwrap();
+    let plan = unassign::plan(target, &reference, &from).await.unwrap();
+    plan.perform(fixture.signer(), &progress).await.unwrap();
     assert_eq!(fixture.recorded(&devices[0]).await, []);
     assert_eq!(target.warnings.take().len(), 1);
 

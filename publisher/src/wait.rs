@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::device_name::DeviceName;
 use crate::failure::{Failure, Kind};
+use crate::known_group::devices_of;
 use crate::package::{find, named};
 use crate::status::states;
 use crate::target::{LOCAL, Target};
@@ -250,7 +251,7 @@ async fn chosen(target: &Target, request: &WaitRequest) -> Result<Option<ChosenD
         chosen.named.insert(name.find(target).await?);
     }
     for group in &request.groups {
-        let members = target.records.members(group).await?;
+        let members = devices_of(target, group).await?;
         chosen.members.extend(members);
     }
     Ok(Some(chosen))

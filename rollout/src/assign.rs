@@ -109,6 +109,7 @@ pub fn assign(
             .finished
             .as_ref()
             .map_or_else(BTreeSet::new, |done| done.used.clone()),
+        place: None,
         assigned_at: now,
     };
     let before = on_device.finished.clone();

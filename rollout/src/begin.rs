@@ -1,7 +1,7 @@
 //! The answer to a device that is about to begin with a package, by the records.
 
 use packcast_protocol::api::{BeginRequest, HoldWord};
-use packcast_protocol::state::Mandate;
+use packcast_protocol::state::{Mandate, RolloutId};
 use packcast_protocol::{Assignee, DeviceId};
 
 use crate::group::GroupState;
@@ -43,19 +43,47 @@ pub fn hold(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<HoldWord
         return Some(HoldWord::Inactive);
     }
     let mut mandates = asked.mandates.as_slice().iter();
-    let is_assigned = mandates.any(|mandate| has(mandate, records));
+    let is_assigned = mandates.any(|mandate| entry(mandate, records).is_some());
     (!is_assigned).then_some(HoldWord::Withdrawn)
 }
 
-/// Returns true if the assignee of a mandate has the package of the task.
-fn has(mandate: &Mandate, records: &BeginRecords<'_>) -> bool {
+/// Returns the rollout by which the device begins with an announced task; `None` if it begins at
+/// once.
+///
+/// The device begins at once by its own assignment, and by one of a group without a rollout. Of
+/// several rollouts, the one that was assigned last counts.
+pub fn rollout(asked: &BeginRequest, records: &BeginRecords<'_>) -> Option<RolloutId> {
+    let mandates = asked.mandates.as_slice().iter();
+    mandates
+        .filter_map(|mandate| Some((mandate.seq, entry(mandate, records)?.rollout)))
+        .max_by_key(|(seq, rollout)| (rollout.is_none(), *seq))
+        .and_then(|(_, rollout)| rollout)
+}
+
+/// An assignment on record of the package of a task.
+#[derive(Clone, Copy, Debug)]
+struct RecordedEntry {
+    rollout: Option<RolloutId>,
+}
+
+/// Returns the assignment of the package of the task to the assignee of a mandate.
+fn entry(mandate: &Mandate, records: &BeginRecords<'_>) -> Option<RecordedEntry> {
     let task = records.task;
     match &mandate.assignee {
-        Assignee::Device(agent) => task.direct && *records.device == DeviceId::Agent(agent.clone()),
+        Assignee::Device(agent) => {
+            let is_own = task.direct && *records.device == DeviceId::Agent(agent.clone());
+            is_own.then_some(RecordedEntry { rollout: None })
+        }
         Assignee::Group(group) => {
-            let mut groups = records.groups.iter();
-            records.memberships.includes(group)
-                && groups.any(|it| it.group == *group && it.assignment(task.package).is_some())
+            let groups = records.groups.iter();
+            let mut groups = groups.filter(|it| records.memberships.includes(&it.group));
+            // A mandate names the group as it was called when the package was assigned.
+            groups.find_map(|it| {
+                let assignment = it.assignment(task.package);
+                let assignment = assignment.filter(|one| it.assignee(one) == group)?;
+                let rollout = assignment.rollout;
+                Some(RecordedEntry { rollout })
+            })
         }
     }
 }
@@ -115,6 +143,8 @@ mod tests {
             seq: 3,
             force: false,
             mandate: Some(7),
+            rollout: None,
+            assignee: None,
             assigned_at: NOW,
         }));
         state
@@ -171,6 +201,73 @@ mod tests {
             ..active.clone()
         };
         check(&[announced(true)], Some(&deactivated), inactive);
+    }
+
+    #[test]
+    fn a_device_begins_at_once_or_by_the_latest_rollout() {
+        let active = package(1);
+        let of = |name: &str, rollout: Option<u8>| {
+            let mut state = group(name.parse().unwrap(), true);
+            state.assignments[0].rollout = rollout.map(|byte| RolloutId::from_bytes([byte; 16]));
+            state
+        };
+        let groups = [of("all", Some(1)), of("late", Some(2)), of("plain", None)];
+        let joined = ["late", "plain"].map(|name| (name.parse().unwrap(), 1));
+        let memberships: Memberships = joined.into_iter().collect();
+        let task = announced(true);
+        let records = BeginRecords {
+            device: &DeviceId::Agent(agent(1)),
+            task: &task,
+            package: Some(&active),
+            memberships: &memberships,
+            groups: &groups,
+        };
+        let own = Assignee::Device(agent(1));
+        for (assignees, expected) in [
+            (&[of_group("all")][..], Some(1)),
+            (&[of_group("all"), of_group("late")], Some(2)),
+            (&[of_group("late"), of_group("all")], Some(2)),
+            (&[of_group("all"), of_group("plain")], None),
+            (&[of_group("all"), own], None),
+        ] {
+            let mut asked = asked(1, assignees);
+            let mandate = |(seq, assignee): (u64, &Assignee)| Mandate {
+                assignee: assignee.clone(),
+                seq: if *assignee == of_group("late") {
+                    9
+                } else {
+                    seq
+                },
+            };
+            asked.mandates = UsedMandates::first((1..).zip(assignees).map(mandate));
+            assert_eq!(hold(&asked, &records), None);
+            let expected = expected.map(|byte| RolloutId::from_bytes([byte; 16]));
+            assert_eq!(rollout(&asked, &records), expected, "{assignees:?}");
+        }
+    }
+
+    #[test]
+    fn a_mandate_names_a_renamed_group_as_it_was_called() {
+        let mut hall = group("hall".parse().unwrap(), true);
+        hall.assignments[0].assignee = Some("lab".parse().unwrap());
+        let (device, package) = (DeviceId::Agent(agent(1)), package(1));
+        let held = |group: &str, memberships: &Memberships| {
+            let records = BeginRecords {
+                device: &device,
+                task: &announced(false),
+                package: Some(&package),
+                memberships,
+                groups: std::slice::from_ref(&hall),
+            };
+            hold(&asked(1, &[of_group(group)]), &records)
+        };
+        let member = Memberships::from_iter([(hall.group.clone(), 3)]);
+        assert_eq!(held("lab", &member), None);
+        assert_eq!(held("hall", &member), Some(HoldWord::Withdrawn));
+        assert_eq!(
+            held("lab", &Memberships::default()),
+            Some(HoldWord::Withdrawn)
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
 use crate::machine::MachineRecord;
-use crate::record::{DeviceRecord, FinishedTask};
+use crate::record::DeviceRecord;
 use crate::waits::ReportedWaits;
 use crate::write_budget::WriteBudget;
 
@@ -103,26 +103,12 @@ pub fn check_in_effect(
     }
 }
 
-/// Returns true if a device has certainly not checked in for `days` days.
+/// Returns true if a device has certainly neither checked in nor reported a result for `days` days.
 ///
 /// The time of the latest check-in is recorded at most daily, so a device that checks in every
 /// hour may look like one that was last seen a day ago.
 pub fn is_unseen_for(record: &DeviceRecord, days: u16, now: UnixTime) -> bool {
     now.since(record.last_seen) >= (u64::from(days) + 1) * DAY_S
-}
-
-/// Returns the time at which a device was last seen: the later of the daily mark of its check-ins and
-/// the latest of its results.
-///
-/// A result from the future does not count: its device has a wrong clock.
-pub fn last_seen<'a>(
-    record: &DeviceRecord,
-    results: impl IntoIterator<Item = &'a FinishedTask>,
-    now: UnixTime,
-) -> UnixTime {
-    let finished = results.into_iter().map(|result| result.finished_at);
-    let latest = finished.filter(|at| *at <= now).max();
-    latest.map_or(record.last_seen, |at| at.max(record.last_seen))
 }
 
 fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
@@ -161,10 +147,8 @@ fn week_of(device: &DeviceId, at: UnixTime) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::slice;
 
-    use packcast_protocol::Outcome;
     use packcast_protocol::state::exchange::WaitWord;
 
     use super::*;
@@ -324,28 +308,6 @@ mod tests {
         assert!(!is_unseen_for(&record, 90, NOW.plus(91 * DAY_S - 1)));
         assert!(is_unseen_for(&record, 90, NOW.plus(91 * DAY_S)));
         assert!(!is_unseen_for(&record, 0, NOW));
-    }
-
-    #[test]
-    fn a_device_was_last_seen_at_its_latest_result() {
-        let record = known();
-        let at = |finished_at| FinishedTask {
-            package: task(1, 5).package,
-            attempt: 1,
-            code: "SUCCESS".parse().unwrap(),
-            outcome: Outcome::Succeeded,
-            detail: None,
-            output_tail: None,
-            mandate: None,
-            used: BTreeSet::new(),
-            finished_at,
-        };
-        let now = NOW.plus(DAY_S);
-        assert_eq!(last_seen(&record, [], now), NOW);
-        let results = [at(NOW.plus(60)), at(NOW.plus(5)), at(UnixTime(7))];
-        assert_eq!(last_seen(&record, &results, now), NOW.plus(60));
-        // The clock of the device is wrong.
-        assert_eq!(last_seen(&record, &[at(now.plus(1))], now), NOW);
     }
 
     #[test]

@@ -31,21 +31,18 @@ use crate::record::{OpenTask, TaskState};
 
 /// Kind of a device command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DeviceCommand {
     /// Restart the download process: kill it at the next check-in, and resume at the check-in
     /// after that.
-    #[serde(rename = "unstick")]
     RestartDownload,
     /// Drop every announced package that the device has not begun to deploy.
-    #[serde(rename = "cancel")]
     Drop,
 }
 
 /// A device command, with its progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRecord {
-    #[serde(rename = "order")]
     pub command: DeviceCommand,
     pub asked_at: UnixTime,
     /// Time at which a reply first carried the command. `None` before the next check-in.
@@ -55,8 +52,8 @@ pub struct CommandRecord {
 /// Device commands for one device, at most one of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceCommands {
-    pub unstick: Option<CommandRecord>,
-    pub cancel: Option<CommandRecord>,
+    pub restart_download: Option<CommandRecord>,
+    pub drop: Option<CommandRecord>,
 }
 
 /// Reason for refusing a device command.
@@ -108,7 +105,7 @@ pub const PATIENCE_S: u64 = 3_600;
 
 impl DeviceCommands {
     pub const fn is_empty(&self) -> bool {
-        self.unstick.is_none() && self.cancel.is_none()
+        self.restart_download.is_none() && self.drop.is_none()
     }
 
     /// Returns true if the device was commanded to drop this task and the task is withdrawn.
@@ -126,7 +123,7 @@ impl DeviceCommands {
         else {
             return false;
         };
-        let told_at = self.cancel.and_then(|cancel| cancel.told_at);
+        let told_at = self.drop.and_then(|drop| drop.told_at);
         told_at.is_some_and(|told_at| announced_at <= told_at)
     }
 }
@@ -152,25 +149,25 @@ pub fn instruct(commands: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) ->
         let told_at = Some(now);
         CommandProgress::Announced(CommandRecord { told_at, ..command })
     };
-    if let Some(unstick) = commands.unstick {
-        if unstick.told_at.is_none() {
+    if let Some(restart) = commands.restart_download {
+        if restart.told_at.is_none() {
             return Instruction {
                 mode: Mode::Stop,
                 ask_inventory: true,
-                progress: vec![announced(unstick)],
+                progress: vec![announced(restart)],
             };
         }
-        progress.push(CommandProgress::Done(unstick));
+        progress.push(CommandProgress::Done(restart));
     }
-    let Some(cancel) = commands.cancel else {
+    let Some(drop) = commands.drop else {
         return Instruction {
             mode: Mode::Work,
             ask_inventory: false,
             progress,
         };
     };
-    let Some(told_at) = cancel.told_at else {
-        progress.push(announced(cancel));
+    let Some(told_at) = drop.told_at else {
+        progress.push(announced(drop));
         return Instruction {
             mode: Mode::Drop,
             ask_inventory: true,
@@ -184,7 +181,7 @@ pub fn instruct(commands: &DeviceCommands, tasks: &[OpenTask], now: UnixTime) ->
         Mode::Work
     };
     if mode == Mode::Work && !tasks.iter().any(|task| commands.told_to_drop(task)) {
-        progress.push(CommandProgress::Done(cancel));
+        progress.push(CommandProgress::Done(drop));
     }
     Instruction {
         mode,
@@ -242,10 +239,10 @@ mod tests {
         }
     }
 
-    fn cancel(told_at: Option<UnixTime>) -> DeviceCommands {
+    fn drop_command(told_at: Option<UnixTime>) -> DeviceCommands {
         DeviceCommands {
-            cancel: Some(record(DeviceCommand::Drop, told_at)),
-            unstick: None,
+            drop: Some(record(DeviceCommand::Drop, told_at)),
+            restart_download: None,
         }
     }
 
@@ -288,27 +285,27 @@ mod tests {
 
     #[test]
     fn a_device_is_stopped_once_and_works_at_its_next_check_in() {
-        let unstick = |told_at| DeviceCommands {
-            unstick: Some(record(DeviceCommand::RestartDownload, told_at)),
-            cancel: None,
+        let restart = |told_at| DeviceCommands {
+            restart_download: Some(record(DeviceCommand::RestartDownload, told_at)),
+            drop: None,
         };
         let sent = record(DeviceCommand::RestartDownload, Some(ANNOUNCED));
         let stop = (Mode::Stop, true, vec![CommandProgress::Announced(sent)]);
-        assert_eq!(effect(&unstick(None), &[announced(ASKED)], ANNOUNCED), stop);
+        assert_eq!(effect(&restart(None), &[announced(ASKED)], ANNOUNCED), stop);
         let work = (Mode::Work, false, vec![CommandProgress::Done(sent)]);
         assert_eq!(
-            effect(&unstick(Some(ANNOUNCED)), &[announced(ASKED)], SOON),
+            effect(&restart(Some(ANNOUNCED)), &[announced(ASKED)], SOON),
             work
         );
     }
 
     #[test]
     fn with_both_commands_the_device_stops_first_and_drops_afterwards() {
-        let mut commands = cancel(None);
-        commands.unstick = Some(record(DeviceCommand::RestartDownload, None));
+        let mut commands = drop_command(None);
+        commands.restart_download = Some(record(DeviceCommand::RestartDownload, None));
         assert_eq!(instruct(&commands, &[], ANNOUNCED).mode, Mode::Stop);
         let stopped = record(DeviceCommand::RestartDownload, Some(ANNOUNCED));
-        commands.unstick = Some(stopped);
+        commands.restart_download = Some(stopped);
         let sent = record(DeviceCommand::Drop, Some(SOON));
         let progress = vec![
             CommandProgress::Done(stopped),
@@ -321,8 +318,8 @@ mod tests {
     fn the_command_to_drop_is_repeated_until_all_tasks_have_reports() {
         let sent = CommandProgress::Announced(record(DeviceCommand::Drop, Some(ANNOUNCED)));
         let first = (Mode::Drop, true, vec![sent]);
-        assert_eq!(effect(&cancel(None), &[], ANNOUNCED), first);
-        let commands = cancel(Some(ANNOUNCED));
+        assert_eq!(effect(&drop_command(None), &[], ANNOUNCED), first);
+        let commands = drop_command(Some(ANNOUNCED));
         for expected in [announced(ASKED), withdrawn(ANNOUNCED)] {
             let again = (Mode::Drop, false, Vec::new());
             assert_eq!(effect(&commands, &[expected, task(3, 5)], SOON), again);
@@ -330,7 +327,7 @@ mod tests {
         let done = (
             Mode::Work,
             false,
-            vec![CommandProgress::Done(commands.cancel.unwrap())],
+            vec![CommandProgress::Done(commands.drop.unwrap())],
         );
         assert_eq!(effect(&commands, &[task(3, 5)], SOON), done);
         assert_eq!(effect(&commands, &[announced(SOON)], SOON), done);
@@ -338,11 +335,11 @@ mod tests {
 
     #[test]
     fn waiting_for_reports_of_dropped_tasks_ends() {
-        let commands = cancel(Some(ANNOUNCED));
+        let commands = drop_command(Some(ANNOUNCED));
         let done = (
             Mode::Work,
             false,
-            vec![CommandProgress::Done(commands.cancel.unwrap())],
+            vec![CommandProgress::Done(commands.drop.unwrap())],
         );
         assert_eq!(effect(&commands, &[announced(ASKED)], LATE), done);
         // The command stays as long as it keeps a withdrawn task from being announced again.
@@ -351,14 +348,14 @@ mod tests {
         assert!(commands.told_to_drop(&withdrawn(ASKED)));
         assert!(!commands.told_to_drop(&withdrawn(SOON)));
         assert!(!commands.told_to_drop(&announced(ASKED)));
-        assert!(!cancel(None).told_to_drop(&withdrawn(ASKED)));
+        assert!(!drop_command(None).told_to_drop(&withdrawn(ASKED)));
     }
 
     #[test]
     fn a_timeout_by_command_is_no_failure() {
         let timeout = ResultCode::from(NamedCode::Timeout);
         let build = ResultCode::from(NamedCode::Build);
-        let commands = cancel(Some(ANNOUNCED));
+        let commands = drop_command(Some(ANNOUNCED));
         let task = announced(ASKED);
         let Some(TaskChange::Alter { from, to }) = reopen(&commands, &task, &timeout) else {
             panic!("the task is still assigned");
@@ -370,7 +367,7 @@ mod tests {
             (commands, announced(ASKED), &build),
             (commands, announced(SOON), &timeout),
             (commands, withdrawn(ASKED), &timeout),
-            (cancel(None), announced(ASKED), &timeout),
+            (drop_command(None), announced(ASKED), &timeout),
             (DeviceCommands::default(), announced(ASKED), &timeout),
         ] {
             assert_eq!(reopen(&commands, &task, code), None, "{task:?} {code}");

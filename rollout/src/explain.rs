@@ -6,6 +6,7 @@
 use std::slice;
 
 use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
+use packcast_protocol::state::{RolloutId, WaveNumber};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
@@ -18,6 +19,7 @@ use crate::group::{GroupAssignment, GroupState};
 use crate::membership::Memberships;
 use crate::reconcile::{Reconciling, group_with, reconcile};
 use crate::record::{FinishedTask, OpenTask, PackageRecord, PackageState, TaskState};
+use crate::rollout::Closed;
 use crate::system::DeviceSystem;
 use crate::waits::wait_of;
 
@@ -37,7 +39,7 @@ pub struct ExplainInputs<'a> {
     pub tasks: &'a [OpenTask],
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: &'a [WaitingPackage],
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
     pub package: &'a PackageRecord,
     /// The packages of the other open tasks.
     pub others: &'a [PackageRecord],
@@ -47,6 +49,23 @@ pub struct ExplainInputs<'a> {
     pub in_history: bool,
     /// Tasks are announced to the device one priority at a time.
     pub strict: bool,
+    /// The wait of the package for its rollout. `None` if the package has no rollout for the device,
+    /// or if the rollout lets the device begin.
+    pub rollout: Option<RolloutWait>,
+}
+
+/// The wait of a package for its rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RolloutWait {
+    pub rollout: RolloutId,
+    pub closed: Closed,
+    /// The wave of the device. `None` if the device is in no wave.
+    pub wave: Option<WaveNumber>,
+    /// Time from which the wave is open by the calendar. `None` if it stays closed.
+    pub opens: Option<UnixTime>,
+    /// The wave is open by the calendar. The gate may open it later.
+    #[serde(skip)]
+    pub is_calendar_open: bool,
 }
 
 /// Explanation for the state of a package on a device.
@@ -126,6 +145,8 @@ pub enum Reason {
         /// Time from which the device may begin, if the state names one.
         until: Option<UnixTime>,
     },
+    /// The rollout of the package does not let the device begin now.
+    Rollout(RolloutWait),
     /// The task was announced, the package is no longer active, and the device has not reported
     /// yet that it cancelled the task.
     Cancelling {
@@ -183,7 +204,7 @@ pub fn explain(inputs: &ExplainInputs<'_>, now: UnixTime) -> Explanation {
     };
     let finished = inputs.finished.map(|finished| finished.attempt);
     Explanation {
-        reason,
+        reason: by_rollout(inputs, open, reason),
         attempt: next.or(open).map(|task| task.attempt).or(finished),
         direct: open.is_some_and(|task| task.direct),
         groups: inputs
@@ -297,7 +318,7 @@ fn of_open(
         TaskState::Pending => obstacle(inputs.package, announcement).unwrap_or(Reason::Pending),
         TaskState::Withdrawn { announced_at } => Reason::Withdrawn {
             announced_at,
-            told_to_drop: inputs.orders.told_to_drop(open),
+            told_to_drop: inputs.commands.told_to_drop(open),
         },
         // An OCS agent does not read the manifest, so an expired one does not stop it.
         TaskState::Announced { announced_at } => obstacle(inputs.package, announcement)
@@ -308,6 +329,23 @@ fn of_open(
             .or_else(|| expired(inputs.package, now).filter(|_| !runs_ocs_agent(inputs.device)))
             .or_else(|| waits(inputs, open, announced_at))
             .unwrap_or(Reason::Announced { announced_at }),
+    }
+}
+
+/// Replaces the reason of a task with which the device has not begun, if its rollout is closed.
+///
+/// A device with a place has begun, or may begin once its rollout runs.
+fn by_rollout(inputs: &ExplainInputs<'_>, open: Option<&OpenTask>, reason: Reason) -> Reason {
+    let has_place = open.is_some_and(|open| open.place.is_some());
+    let has_not_begun = match reason {
+        Reason::Pending => true,
+        Reason::Announced { .. } => !has_place,
+        Reason::Waits { wait, .. } => wait == WaitWord::Held,
+        _ => false,
+    };
+    match inputs.rollout {
+        Some(wait) if has_not_begun => Reason::Rollout(wait),
+        Some(_) | None => reason,
     }
 }
 

@@ -1,6 +1,9 @@
 //! The state of a group, as the records have it.
 
-use packcast_protocol::{GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime};
+use packcast_protocol::state::{GroupOrigin, Mandate, RolloutId};
+use packcast_protocol::{
+    Assignee, GroupName, LocationName, PackageId, Priority, Sha256Digest, UnixTime,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::pacing::PacingOverride;
@@ -19,12 +22,20 @@ pub struct GroupState {
     /// Location from which the group's devices download first, if a package is active there.
     pub preferred: Option<LocationName>,
     /// Pacing of the group's devices with OCS agents, where it differs from the target's.
-    #[serde(default, skip_serializing_if = "PacingOverride::is_empty")]
+    #[serde(
+        rename = "pacing",
+        default,
+        skip_serializing_if = "PacingOverride::is_empty"
+    )]
     pub pace: PacingOverride,
     pub created_at: UnixTime,
-    /// Number of the commit that created the group. `None` if the state follows from no commit.
+    /// Number of the commit that created the group, or gave it its present name. `None` if the
+    /// state follows from no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<u64>,
+    /// First name of a group that was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<GroupOrigin>,
     /// Digest of the group's document in the tree from which the state follows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub document: Option<Sha256Digest>,
@@ -46,6 +57,12 @@ pub struct GroupAssignment {
     /// package. `None` if the assignment follows from no commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mandate: Option<u64>,
+    /// The rollout by which devices begin with the package. `None` if devices begin at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutId>,
+    /// Name of the group when the package was assigned. `None` if the group still has this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<GroupName>,
     pub assigned_at: UnixTime,
 }
 
@@ -60,6 +77,7 @@ impl GroupState {
             pace: PacingOverride::default(),
             created_at: now,
             created: None,
+            origin: None,
             document: None,
         }
     }
@@ -68,6 +86,30 @@ impl GroupState {
         self.position(package)
             .ok()
             .map(|index| &self.assignments[index])
+    }
+
+    /// Returns the origin of the group. `None` if the state follows from no commit.
+    pub fn origin(&self) -> Option<GroupOrigin> {
+        let created = self.created?;
+        let present = || GroupOrigin {
+            name: self.group.clone(),
+            created,
+        };
+        Some(self.origin.clone().unwrap_or_else(present))
+    }
+
+    /// Returns the mandate that an assignment gives to the devices of the group. `None` if the
+    /// assignment follows from no commit.
+    pub fn mandate(&self, assignment: &GroupAssignment) -> Option<Mandate> {
+        Some(Mandate {
+            assignee: Assignee::Group(self.assignee(assignment).clone()),
+            seq: assignment.mandate?,
+        })
+    }
+
+    /// Returns the name that the group had when the package was assigned.
+    pub fn assignee<'a>(&'a self, assignment: &'a GroupAssignment) -> &'a GroupName {
+        assignment.assignee.as_ref().unwrap_or(&self.group)
     }
 
     fn position(&self, package: PackageId) -> Result<usize, usize> {
@@ -108,6 +150,8 @@ pub(crate) mod tests {
                 seq: next.revision,
                 force,
                 mandate: None,
+                rollout: None,
+                assignee: None,
                 assigned_at: NOW,
             };
             let index = next.position(package.id).unwrap_err();

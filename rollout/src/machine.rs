@@ -58,6 +58,18 @@ impl MachineRecord {
         same_kind(&self.ids, id)
     }
 
+    /// Compares the ids of two machines. `None` if the ids show nothing.
+    ///
+    /// The id of the hardware decides. Without one, equal ids of the system show one machine;
+    /// different ones show nothing, because a new installation changes the id of the system.
+    pub fn is_same_machine(&self, other: &Self) -> Option<bool> {
+        let is_same = |wanted: &str| {
+            let id = self.ids.iter().find(|id| kind(id) == wanted)?;
+            Some(other.same_kind(id)? == id)
+        };
+        is_same("hardware").or_else(|| is_same("system").filter(|is_same| *is_same))
+    }
+
     /// Returns the record after a check-in, or the same record if nothing has changed.
     pub fn after_check_in(known: Option<&Self>, facts: &MachineFacts, now: UnixTime) -> Self {
         let mut ids = known.map_or_else(Vec::new, |known| known.ids.clone());

@@ -4,10 +4,11 @@
 //! An assignment above the observed revision creates a task. An assignment that is gone ends its
 //! task, at any observed revision.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
-use packcast_protocol::state::Mandate;
-use packcast_protocol::{Assignee, DeviceId, GroupName, PackageId, UnixTime};
+use packcast_protocol::state::{Mandate, RolloutId};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 
 use crate::assign::{AssignmentRequest, PackageOnDevice, assign};
 use crate::change::TaskChange;
@@ -67,6 +68,23 @@ pub fn group_with<'a>(
         .find(|state| state.assignment(package).is_some())
 }
 
+/// Returns the group through which a package is announced, and the rollout by which the device
+/// begins. `None` if no group of the device has the package.
+///
+/// A group without a rollout comes first: its devices begin at once. Of several rollouts, the one
+/// that was assigned last counts.
+pub fn announcing_group<'a>(
+    memberships: &Memberships,
+    states: impl IntoIterator<Item = &'a GroupState>,
+    package: PackageId,
+) -> Option<(&'a GroupState, Option<RolloutId>)> {
+    let states = states.into_iter();
+    let own = states.filter(|state| memberships.includes(&state.group));
+    own.filter_map(|state| Some((state, state.assignment(package)?)))
+        .max_by_key(|(state, it)| (it.rollout.is_none(), it.mandate, Reverse(&state.group)))
+        .map(|(state, assignment)| (state, assignment.rollout))
+}
+
 /// Returns the packages whose records [`reconcile`] needs. The set is empty if no task changes.
 pub fn candidates(reconciling: &Reconciling<'_>) -> BTreeSet<PackageId> {
     let new = joined(reconciling)
@@ -109,10 +127,7 @@ pub fn reconcile<'a>(
     for state in joined(reconciling) {
         let mut from = reconciling.memberships.observed_revision(&state.group);
         for assignment in new_assignments(reconciling, state) {
-            let mandate = assignment.mandate.map(|seq| Mandate {
-                assignee: Assignee::Group(state.group.clone()),
-                seq,
-            });
+            let mandate = state.mandate(assignment);
             let on_device = on_device(assignment.package);
             // The device has left the group since, and has joined it again.
             let is_used = used_up(&on_device, mandate.as_ref());

@@ -13,6 +13,7 @@ use packcast_protocol::{
 use serde::{Deserialize, Serialize};
 
 use crate::machine::MachineRecord;
+use crate::rollout::Place;
 use crate::write_budget::WriteBudget;
 
 /// Record of a device.
@@ -27,7 +28,8 @@ pub struct DeviceRecord {
     /// Operating system, as the agent reports it; empty if the agent reports none.
     pub os: String,
     pub first_seen: UnixTime,
-    /// Time of the latest check-in; written at most daily, or with another change.
+    /// Time of the latest check-in or report. That of a check-in is written at most daily, or with
+    /// another change; that of each report is written.
     pub last_seen: UnixTime,
     /// Time of the latest request for an inventory (OCS agents only).
     pub inventory_asked: Option<UnixTime>,
@@ -65,6 +67,10 @@ pub struct OpenTask {
     /// Mandates of groups that earlier attempts have used up.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub used: BTreeSet<Mandate>,
+    /// The place of the device in a rollout. `None` if the device has not begun, or begins without
+    /// a rollout.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     pub assigned_at: UnixTime,
 }
 
@@ -229,6 +235,7 @@ pub(crate) mod tests {
             mandate: None,
             group_mandate: None,
             used: BTreeSet::new(),
+            place: None,
             assigned_at: UnixTime(1_790_000_000),
         }
     }

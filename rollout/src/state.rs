@@ -22,14 +22,17 @@ mod revert;
 mod samples;
 
 pub use adopted::{AdoptedEntries, AdoptedRemovals};
-pub use apply::{ChangeOutcome, PlannedState, apply};
-pub use change::{EntryOwner, NewAssignment, StateChange, needed};
+pub use apply::{ChangeOutcome, PlannedState, apply, check_rename};
+pub use change::{
+    EntryOwner, NewAssignment, StateChange, needed, needed_members, needs_all_rollouts,
+};
+pub(crate) use difference::{NAMED_DEVICES, settings};
 pub use difference::{StateDifference, StateNames, changes_of, difference};
-pub use error::StateChangeError;
+pub use error::{MAX_ROLLOUTS, StateChangeError};
 pub use part::{NotLoaded, StatePart, StatePartError};
 pub use project::{
     DeviceLeaf, DeviceProjection, EarlierDevice, EarlierDocuments, GroupPackages, RecordedDevice,
     has_records, names_to_project, project_all_packages, project_device, project_group,
-    project_packages,
+    project_packages, renamed_groups,
 };
 pub use revert::{RevertOptions, Reverted, revert};

@@ -13,6 +13,7 @@ mod commit;
 mod connect;
 mod device;
 mod error;
+mod event;
 mod exclusion;
 mod group;
 mod host;
@@ -34,6 +35,7 @@ mod report;
 mod reserve;
 mod retry;
 mod revision;
+mod rollout;
 
 mod signing;
 mod state;
@@ -50,16 +52,18 @@ pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::{CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
+pub use event::{EventCursor, EventRecord};
 pub use exclusion::{Blocked, Unblocked};
 pub use index::DeploymentState;
 pub use package::{ActivateError, PublishError};
 pub use projection::{
-    DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected, GroupTarget, ProjectedDevice,
-    RecordedLeaves,
+    DeviceChanges, DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget,
+    ProjectedDevice, RecordedLeaves,
 };
 pub use removal::Removing;
 pub use report::Recorded;
 pub use reserve::{MAX_AHEAD_S, Reservation, ReserveError, Reserved};
+pub use rollout::{GateControlError, PlaceTaken};
 pub use signing::{Sign, SignError};
 pub use state::{
     CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, Pause, RecordedHead, ServiceTime,

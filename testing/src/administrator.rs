@@ -131,6 +131,14 @@ pub trait Administrator {
         signing: Signing,
     ) -> Result<GroupState, ChangeError>;
 
+    /// Gives a group another name.
+    async fn rename_group(
+        &self,
+        group: &GroupName,
+        to: &GroupName,
+        signing: Signing,
+    ) -> Result<GroupState, ChangeError>;
+
     /// Deletes a group. Returns false, without deleting, if it has packages or devices on record.
     async fn delete_group(&self, group: &GroupName) -> Result<bool, ChangeError>;
 }
@@ -291,6 +299,20 @@ impl Administrator for Records {
         group_record(self, &group).await
     }
 
+    async fn rename_group(
+        &self,
+        group: &GroupName,
+        to: &GroupName,
+        signing: Signing,
+    ) -> Result<GroupState, ChangeError> {
+        let change = StateChange::RenameGroup {
+            group: group.clone(),
+            to: to.clone(),
+        };
+        make(self, &change, signing).await?;
+        group_record(self, to).await
+    }
+
     async fn delete_group(&self, group: &GroupName) -> Result<bool, ChangeError> {
         let state = group_record(self, group).await?;
         if !state.assignments.is_empty() || self.size(group).await? > 0 {
@@ -345,6 +367,19 @@ async fn make(
 pub async fn commit_only(records: &Records, change: &StateChange, signing: Signing) {
     let made = Box::pin(commit(records, change, signing)).await;
     made.expect("the change is made");
+}
+
+/// Completes all records. Returns false if the table denies a request.
+///
+/// # Panics
+/// The records cannot be completed for another reason.
+pub async fn may_complete(records: &Records, now: UnixTime) -> bool {
+    let (trust, progress) = (trust(), Progress::none());
+    match Box::pin(complete(records, &trust, now, &progress)).await {
+        Ok(_) => true,
+        Err(StateError::Records(error)) if !error.is_retryable() => false,
+        Err(error) => panic!("the records cannot be completed: {error:?}"),
+    }
 }
 
 /// Completes all records.

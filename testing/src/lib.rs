@@ -12,6 +12,7 @@ mod copies;
 mod engine;
 pub mod fault;
 mod layer;
+pub mod load;
 mod memories;
 pub mod meter;
 pub mod peer;

@@ -43,6 +43,17 @@ impl Usage {
         let same = |name: &&String| *name == operation;
         self.operations.iter().filter(same).count()
     }
+
+    /// Adds an operation, with the capacity that its answer names.
+    pub fn note(&mut self, operation: String, answer: &[u8]) {
+        let units = consumed_units(answer);
+        if reads(&operation) {
+            self.read_units += units;
+        } else {
+            self.write_units += units;
+        }
+        self.operations.push(operation);
+    }
 }
 
 impl Meter {
@@ -89,14 +100,8 @@ impl Layer for Meter {
 
 impl Noted {
     fn note(&mut self, operation: String, answer: &[u8]) {
-        let units = consumed_units(answer);
-        if reads(&operation) {
-            self.usage.read_units += units;
-        } else {
-            self.usage.write_units += units;
-        }
         self.scans += usize::from(operation == "Scan");
-        self.usage.operations.push(operation);
+        self.usage.note(operation, answer);
     }
 }
 

@@ -14,7 +14,7 @@ use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_protocol::state::exchange::{MachineFacts, UsedMandates, WaitingPackages};
 use packcast_protocol::state::held::Refusal;
-use packcast_protocol::state::{HeldState, VerifiedState};
+use packcast_protocol::state::{HeldState, TrustedRoots, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
 
 use crate::commits::trust;
@@ -31,7 +31,8 @@ const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
 #[derive(Debug)]
 pub struct Peer {
     agent: PeerAgent,
-    names: PeerNames,
+    /// Boxed, because the futures of tests contain many peers.
+    names: Box<PeerNames>,
 }
 
 /// The names that a device reports of itself.
@@ -42,6 +43,8 @@ struct PeerNames {
     agent: String,
     /// The id of the machine (Packcast agents only).
     machine: String,
+    /// The end of the output of each program (Packcast agents only); empty if there is none.
+    output: String,
 }
 
 #[derive(Debug)]
@@ -90,26 +93,37 @@ pub struct PeerResult {
 impl Peer {
     /// Returns a device with an OCS agent.
     pub fn ocs(number: u32) -> Self {
-        let host = format!("pc{number}");
+        Self::ocs_on(&format!("pc{number}{STAMP}"), "Debian", UNIX_AGENT)
+    }
+
+    /// Returns a device with this OCS agent, and a DEVICEID whose host name has no hyphen.
+    pub fn ocs_on(device_id: &str, os: &str, agent: &str) -> Self {
+        let (host, _) = device_id.split_once('-').expect("a DEVICEID has a stamp");
         Self {
-            agent: PeerAgent::Ocs(format!("{host}{STAMP}")),
-            names: PeerNames {
-                host,
-                os: "Debian".to_owned(),
-                agent: UNIX_AGENT.to_owned(),
+            agent: PeerAgent::Ocs(device_id.to_owned()),
+            names: Box::new(PeerNames {
+                host: host.to_owned(),
+                os: os.to_owned(),
+                agent: agent.to_owned(),
                 machine: String::new(),
-            },
+                output: String::new(),
+            }),
         }
     }
 
     /// Returns a device with a Packcast agent, which follows the signed state of the test target; its
     /// key depends on the number only.
     pub fn packcast(number: u32) -> Self {
+        Self::packcast_on(number, &format!("pc{number}"), trust())
+    }
+
+    /// Returns a device with this host name, which follows the signed state of any target.
+    pub fn packcast_on(number: u32, host: &str, trust: TrustedRoots) -> Self {
         let mut seed = [7; 32];
         seed[..4].copy_from_slice(&number.to_be_bytes());
         let key = DeviceKey::from_seed(&seed).expect("any bytes are a seed");
         let followed = FollowedState {
-            verified: VerifiedState::new(key.id(), trust(), UnixTime(0), []),
+            verified: VerifiedState::new(key.id(), trust, UnixTime(0), []),
             locations: BTreeSet::new(),
             more: false,
         };
@@ -119,13 +133,21 @@ impl Peer {
                 pass: OnceLock::new(),
                 followed: Mutex::new(followed),
             })),
-            names: PeerNames {
-                host: format!("pc{number}"),
+            names: Box::new(PeerNames {
+                host: host.to_owned(),
                 os: "linux".to_owned(),
                 agent: "packcast-agent/0.1.0".to_owned(),
                 machine: format!("hardware:{number}"),
-            },
+                output: String::new(),
+            }),
         }
+    }
+
+    /// Lets all programs on a device with a Packcast agent print this text.
+    #[must_use]
+    pub fn printing(mut self, output: &str) -> Self {
+        output.clone_into(&mut self.names.output);
+        self
     }
 
     /// Gives a device that has not checked in yet the longest names that the function accepts.
@@ -138,13 +160,18 @@ impl Peer {
             }
             packcast @ PeerAgent::Packcast(_) => (packcast, "h".repeat(253), "o".repeat(64)),
         };
-        let names = PeerNames {
+        let names = Box::new(PeerNames {
             host,
             os,
             agent: "a".repeat(64),
             machine: "m".repeat(64),
-        };
+            output: self.names.output,
+        });
         Self { agent, names }
+    }
+
+    pub fn host_name(&self) -> &str {
+        &self.names.host
     }
 
     pub const fn is_ocs(&self) -> bool {
@@ -189,7 +216,7 @@ impl Peer {
                 let asking = CheckInRequest {
                     facts: self.facts(),
                     machine: self.machine(now),
-                    results: results.iter().map(|result| report(result, now)).collect(),
+                    results: results.iter().map(|it| self.report(it, now)).collect(),
                     waits: WaitingPackages::default(),
                     holds: lock(&packcast.followed).summary(),
                 };
@@ -203,7 +230,7 @@ impl Peer {
         let PeerAgent::Ocs(name) = &self.agent else {
             return None;
         };
-        let PeerNames { host, os, .. } = &self.names;
+        let PeerNames { host, os, .. } = &*self.names;
         Some(self.posted(&format!(
             "<REQUEST><CONTENT><HARDWARE><NAME>{host}</NAME><OSNAME>{os}</OSNAME></HARDWARE></CONTENT><DEVICEID>{name}</DEVICEID><QUERY>INVENTORY</QUERY></REQUEST>"
         )))
@@ -221,7 +248,7 @@ impl Peer {
                 })
                 .collect(),
             PeerAgent::Packcast(packcast) => {
-                let results = results.iter().map(|result| report(result, now)).collect();
+                let results = results.iter().map(|it| self.report(it, now)).collect();
                 let sent = ReportRequest { results };
                 vec![packcast.signed(REPORT_PATH, &sent, now)]
             }
@@ -283,6 +310,20 @@ impl Peer {
                 let reply: ReportReply = serde_json::from_slice(reply).expect("a reply in JSON");
                 Some(reply.accepted)
             }
+        }
+    }
+
+    fn report(&self, result: &PeerResult, now: UnixTime) -> Report {
+        let output = &self.names.output;
+        Report {
+            id: result.package,
+            attempt: result.attempt,
+            code: result.code.parse().expect("a result code"),
+            detail: None,
+            output_tail: (!output.is_empty()).then(|| BoundedText::tail(output)),
+            finished: now,
+            boot: None,
+            mandates: UsedMandates::default(),
         }
     }
 
@@ -355,18 +396,6 @@ const fn is_late(refusal: &Refusal) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn report(result: &PeerResult, now: UnixTime) -> Report {
-    Report {
-        id: result.package,
-        attempt: result.attempt,
-        code: result.code.parse().expect("a result code"),
-        detail: None,
-        output_tail: None,
-        finished: now,
-        mandates: UsedMandates::default(),
-    }
 }
 
 /// Returns the ids of the announced packages, in their order.

@@ -160,6 +160,8 @@ mod tests {
             ("dynamodb:PutItem", "KEYS"),
             ("dynamodb:PutItem", "HEAD"),
             ("dynamodb:PutItem", "COMMIT"),
+            ("dynamodb:PutItem", "EVENT"),
+            ("dynamodb:Query", "EVENT"),
             ("dynamodb:PutItem", "PAGE#00"),
             ("dynamodb:PutItem", "DOC#00"),
             ("dynamodb:Scan", "DEVICE#ocs:pc1"),

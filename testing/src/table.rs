@@ -6,7 +6,8 @@ use packcast_protocol::{
     Action, AgentId, DeviceId, Outcome, PackageId, Priority, ResultCode, Sha256Digest, UnixTime,
 };
 use packcast_rollout::{
-    DeviceRecord, FinishedTask, LocationRecord, OpenTask, PackageRecord, Published, WriteBudget,
+    ChangedBy, DeviceRecord, EventTime, FinishedTask, LocationRecord, OpenTask, PackageRecord,
+    Published, WriteBudget,
 };
 use packcast_store::records::{Announced, Announcing, Recorded, Reservation, Reserved};
 use packcast_store::{Records, RecordsConfig, RecordsError};
@@ -18,6 +19,7 @@ pub use crate::clock::NOW;
 use crate::commits::trust;
 use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
+use crate::load::load_into;
 use crate::memories;
 use crate::meter::Meter;
 use crate::raw::RawEngine;
@@ -37,7 +39,17 @@ pub struct Table {
     /// The memory of signed commits; `None` if the table has no target.
     memory: Option<TempDir>,
     /// The engine that ends with the table; `None` if the service runs on.
-    _engine: Option<EmbeddedEngine>,
+    engine: Option<Box<EmbeddedEngine>>,
+}
+
+/// Returns an administrator who changes records at the beginning of a test.
+pub fn mia() -> ChangedBy {
+    mia_at(NOW)
+}
+
+/// Returns an administrator who changes records at a time.
+pub fn mia_at(at: UnixTime) -> ChangedBy {
+    ChangedBy::shortened("mia", "desk", EventTime::of_second(at))
 }
 
 impl Table {
@@ -68,7 +80,7 @@ impl Table {
         let (endpoint, engine) = match service {
             Service::Embedded => {
                 let engine = EmbeddedEngine::start().await;
-                (engine.endpoint(), Some(engine))
+                (engine.endpoint(), Some(Box::new(engine)))
             }
             Service::DynamoDbLocal { endpoint } => (endpoint, None),
         };
@@ -88,7 +100,7 @@ impl Table {
             endpoint,
             name,
             memory: None,
-            _engine: engine,
+            engine,
         }
     }
 
@@ -122,6 +134,13 @@ impl Table {
         RawEngine::at(&self.endpoint)
             .ask("DeleteItem", &question)
             .await;
+    }
+
+    /// Loads records straight into the engine: see [`load`](crate::load::load). Only a table on an
+    /// embedded engine can be loaded.
+    pub async fn load(&self, write: impl AsyncFnOnce(&Records)) {
+        let engine = self.engine.as_ref().expect("the engine is an embedded one");
+        load_into(engine.database(), &self.name, write).await;
     }
 
     /// Records the first check-in of a device with an OCS agent.
@@ -161,11 +180,11 @@ impl Table {
         let (Reserved::New(package) | Reserved::Resumed(package)) =
             reserved.await.expect("a package can be reserved");
         self.records
-            .publish(package.id, &published(package.id))
+            .publish(package.id, &published(package.id), &mia())
             .await
             .expect("a draft can be published");
         self.records
-            .activate(package.id, &[location()])
+            .activate(package.id, &[location()], &mia())
             .await
             .expect("a published package can be activated")
     }

@@ -3,16 +3,14 @@
 //! A second command is killed when half of its records are complete, and started again.
 
 use std::io::{self, Write as _};
-use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use clap::Parser;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{DeviceId, GroupName};
-use packcast_store::{Records, RecordsConfig};
+use packcast_protocol::GroupName;
+use packcast_store::Records;
 use packcast_testing::table::device;
-use packcast_tests::process::{Process, eventually, text};
+use packcast_tests::process::{Process, eventually};
 use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
 use tokio::runtime::Runtime;
@@ -21,9 +19,6 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
 /// Goal for the number of devices in a second.
 const GOAL: u32 = 2_000;
-
-/// Number of check-ins at a time that create the devices.
-const CHECK_INS: usize = 32;
 
 /// Add many devices to a group with one command, on the engine of packcast local
 ///
@@ -40,7 +35,7 @@ struct Args {
     bench: bool,
 }
 
-/// A system whose devices have all checked in.
+/// A system with the records of devices that have all checked in.
 struct Fleet {
     world: World,
     runtime: Runtime,
@@ -110,23 +105,21 @@ fn print(out: &mut impl io::Write, fleet: &Fleet, name: &str, added: &Added) -> 
 
 impl Fleet {
     fn start(devices: u32) -> Self {
-        let world = World::start(PROGRAM);
+        let mut world = World::start(PROGRAM);
+        world.load(async |records| {
+            for number in 0..devices {
+                let written = records.write_check_in(&device(number), None).await;
+                written.expect("devices can check in");
+            }
+        });
         let runtime = Runtime::new().expect("a runtime can be created");
-        let state = world.state();
-        let records = runtime.block_on(Records::connect(RecordsConfig {
-            table: state.table.clone(),
-            endpoint: Some(state.endpoint.clone()),
-            ..RecordsConfig::default()
-        }));
-        let checked_in = stream::iter(0..devices)
-            .map(|number| check_in(&records, number))
-            .buffered(CHECK_INS)
-            .try_collect::<Vec<DeviceId>>();
-        let ids = runtime.block_on(checked_in).expect("devices can check in");
-        let lines: String = ids.iter().map(|id| format!("{id}\n")).collect();
+        let records = runtime.block_on(world.records());
+        let lines: String = (0..devices)
+            .map(|number| format!("{}\n", device(number).device))
+            .collect();
         let ids = world.file("devices.txt", lines.as_bytes());
         // The commands reach the engine without the proxy of the tests.
-        world.configure(&configuration(&world));
+        world.configure(&world.target_at("direct", &world.state().endpoint));
         Self {
             world,
             runtime,
@@ -202,26 +195,4 @@ impl Fleet {
         let size = self.runtime.block_on(self.records.size(&group));
         size.expect("a size can be read")
     }
-}
-
-async fn check_in(
-    records: &Records,
-    number: u32,
-) -> Result<DeviceId, packcast_store::RecordsError> {
-    let record = device(number);
-    records.write_check_in(&record, None).await?;
-    Ok(record.device)
-}
-
-fn configuration(world: &World) -> String {
-    let state = world.state();
-    let folder = world.local_dir();
-    let path = |path: &Path| format!("{:?}", text(path));
-    format!(
-        "[target.direct]\ntable = {:?}\nendpoint = {:?}\ndirectory = {}\nkey_file = {}\n",
-        state.table,
-        state.endpoint,
-        path(&state.objects_dir),
-        path(&folder.join("packcast.key")),
-    )
 }

@@ -55,10 +55,7 @@ fn judged_by(judge: &str, arguments: &[&str], content: &str) -> Option<Ran> {
 fn completions_are_valid_scripts_of_their_shells() {
     for shell in ["bash", "zsh", "fish"] {
         let script = alone(&["completions", shell], &[]).expect_code(0).stdout;
-        assert!(
-            script.contains("verify") && script.contains("public-key"),
-            "{shell}"
-        );
+        assert!(script.contains("PACKCAST_COMPLETE"), "{shell}: {script}");
         if let Some(ran) = judged_by(shell, &["-n"], &script) {
             let ran = ran.expect_code(0);
             assert_eq!(ran.stderr, "", "{shell}");

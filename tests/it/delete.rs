@@ -4,7 +4,7 @@ use std::fs;
 
 use packcast_protocol::{ObjectPath, PackageId};
 use packcast_store::records::{PublishError, ReserveError, Reserved};
-use packcast_testing::table::{NOW, Table, published, reservation};
+use packcast_testing::table::{NOW, Table, mia, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
@@ -168,12 +168,12 @@ async fn a_deleted_draft_cannot_be_published() {
         panic!("the name is free");
     };
     for _ in 0..2 {
-        let deleted = table.records.delete(package.id, NOW).await.unwrap();
+        let deleted = table.records.delete(package.id, &mia()).await.unwrap();
         assert!(deleted.is_deleted());
     }
     let refused = table
         .records
-        .publish(package.id, &published(package.id))
+        .publish(package.id, &published(package.id), &mia())
         .await;
     assert!(
         matches!(refused, Err(PublishError::Deleted { .. })),

@@ -11,6 +11,11 @@ use crate::PROGRAM;
 
 /// Runs the demo in a folder with nothing but `files`, and returns its output.
 fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
+    demo_ending(0, files, arguments)
+}
+
+/// Runs the demo like [`demo`], and expects this exit code.
+fn demo_ending(code: i32, files: &[(&str, &[u8])], arguments: &[&str]) -> String {
     let place = tempfile::tempdir().unwrap();
     for (name, content) in files {
         let path = place.path().join(name);
@@ -21,7 +26,7 @@ fn demo(files: &[(&str, &[u8])], arguments: &[&str]) -> String {
     fs::create_dir(&temporary).unwrap();
     let mut command = clean(Path::new(PROGRAM), place.path());
     command.arg("demo").args(arguments);
-    let shown = Ran::of(&mut command).expect_code(0).stdout;
+    let shown = Ran::of(&mut command).expect_code(code).stdout;
     assert_eq!(
         fs::read_dir(&temporary).unwrap().count(),
         0,
@@ -62,7 +67,7 @@ fn a_users_zip_is_stored() {
 fn the_exit_code_of_a_launched_program_is_shown() {
     let archive = tar_gz(&[("run.sh", b"#!/bin/sh\necho seven\nexit 7\n")]);
     let arguments = ["x.tar.gz", "--action", "launch", "--command", "run.sh"];
-    let shown = demo(&[("x.tar.gz", &archive)], &arguments);
+    let shown = demo_ending(1, &[("x.tar.gz", &archive)], &arguments);
     assert!(shown.contains("failed: ran, exit code 7"), "{shown}");
     assert!(shown.contains("| seven"), "{shown}");
 }

@@ -198,3 +198,53 @@ fn a_removal_that_cannot_be_signed_leaves_the_device_as_it_is() {
     device.run();
     assert_eq!(world.result(&device).outcome, Outcome::Succeeded);
 }
+
+#[test]
+fn a_machine_that_was_installed_again_takes_the_place_of_its_old_device() {
+    let world = World::start(PROGRAM);
+    world.ok(&["group", "create", "lab"]);
+    world.execute("tool", "true");
+    world.execute("extra", "true");
+    world.ok(&["assign", "tool@1", "--group", "lab"]);
+    let old = world.device("old");
+    world.ok(&["group", "add", "lab", "--device", old.id()]);
+    old.run();
+    world.assign("extra@1", &old);
+    last_seen(&world, old.id(), 1);
+    // The disk is erased, and the agent enrols again under the same host name.
+    let new = world.device("new");
+    let host_name = world.device_state(&new).device.host_name;
+    let ambiguous = world.refused(1, &["device", "show", &host_name]);
+    assert!(ambiguous.contains(old.id()), "{ambiguous}");
+
+    let replace = ["device", "replace", old.id(), new.id()];
+    let swapped = world.refused(3, &["device", "replace", new.id(), old.id()]);
+    assert!(swapped.contains("both are in use"), "{swapped}");
+    let preview: Value = world.json(&[&replace[..], &["--dry-run"]].concat());
+    assert_eq!(preview["packages"], json!(["extra@1"]));
+    assert_eq!(preview["groups"], json!([{ "group": "lab", "devices": 1 }]));
+    assert_eq!(new.announced(), 0);
+    let replaced: Value = world.json(&replace);
+    assert_eq!(replaced["groups"], json!(["lab"]));
+    assert_eq!(replaced["result"], "removed");
+
+    refused(&old, "this device was removed");
+    new.run();
+    for package in ["tool@1", "extra@1"] {
+        let progress = world.progress(package);
+        assert_eq!((progress.assigned, progress.succeeded), (1, 1), "{package}");
+    }
+    let shown = world.ok(&["device", "show", &host_name]).stdout;
+    assert!(shown.contains(new.id()), "{shown}");
+    let logged = world.ok(&["log"]).stdout;
+    assert!(logged.contains("device replace"), "{logged}");
+    assert!(
+        logged.contains(&format!("replaced by {}", new.id())),
+        "{logged}"
+    );
+    let again: Value = world.json(&replace);
+    assert_eq!(
+        (&again["result"], &again["commit"]),
+        (&json!("already-removed"), &Value::Null)
+    );
+}

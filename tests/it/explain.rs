@@ -5,7 +5,7 @@ use packcast_rollout::PackageRecord;
 use packcast_store::records::Reserved;
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::raw::RawEngine;
-use packcast_testing::table::{location, published, reservation};
+use packcast_testing::table::{location, mia, published, reservation};
 use packcast_tests::ocs::OcsDevice;
 use packcast_tests::process::text;
 use packcast_tests::tree::Tree;
@@ -122,8 +122,14 @@ fn written(world: &World, name: &str, expires: Option<UnixTime>) -> PackageRecor
         if let Some(expires) = expires {
             let mut published = published(package.id);
             published.expires = Some(expires);
-            records.publish(package.id, &published).await.unwrap();
-            records.activate(package.id, &[location()]).await.unwrap();
+            records
+                .publish(package.id, &published, &mia())
+                .await
+                .unwrap();
+            records
+                .activate(package.id, &[location()], &mia())
+                .await
+                .unwrap();
         }
         package
     })

@@ -20,7 +20,10 @@ fn a_device_that_joins_a_group_gets_its_current_packages_only() {
     world.ok(&["group", "create", "lab"]);
     join(&world, "lab", first.id());
     let assigned = world.ok(&["assign", "tool@1", "--group", "lab"]);
-    assert_eq!(assigned.stdout, "GROUP  DEVICES\nlab    1\n");
+    assert_eq!(
+        assigned.stdout,
+        "assigned to lab: 1 device, at its next check-in\n"
+    );
     assert_eq!(first.announced(), 1);
     let progress = world.progress("tool@1");
     assert_eq!((progress.assigned, progress.succeeded), (1, 1));
@@ -164,4 +167,106 @@ fn assigning_to_others_than_the_audience_causes_a_warning_and_the_package_waits(
     world.ok(&["group", "add", "lab", "--device", outside.id()]);
     outside.run();
     assert_eq!(world.result(&outside).code.to_string(), "SUCCESS");
+}
+
+#[test]
+fn a_renamed_group_runs_nothing_again() {
+    let world = World::start(PROGRAM);
+    let (device, late) = (world.device("pc"), world.device("late"));
+    let runs = world.path("runs");
+    let ran = || std::fs::read_to_string(&runs).unwrap_or_default();
+    let publish = |name: &str, end: &str, options: &[&str]| {
+        let command = format!("echo {name} >> '{runs}'{end}");
+        let action = ["--action", "execute", "--command", &command, "--activate"];
+        world.publish(name, &[&action[..], options].concat());
+        world.ok(&["assign", &format!("{name}@1"), "--group", "lab"]);
+    };
+    world.ok(&["group", "create", "lab"]);
+    for device in [&device, &late] {
+        join(&world, "lab", device.id());
+    }
+    publish("good", "", &[]);
+    publish("bad", "; exit 9", &[]);
+    // Only a later name of the group is in the audience of this package.
+    publish("open", "", &["--only-for-group", "hall"]);
+    device.run();
+    assert_eq!(ran(), "good\nbad\n");
+    let open = |device| -> Vec<(bool, u32)> {
+        let open = world.device_state(device).open;
+        let task = |task: &packcast_rollout::OpenTask| {
+            let is_announced = matches!(task.state, packcast_rollout::TaskState::Announced { .. });
+            (is_announced, task.attempt)
+        };
+        open.iter().map(task).collect()
+    };
+    assert_eq!(open(&device), [(true, 1)]);
+    let progress = ["good@1", "bad@1", "open@1"].map(|name| world.progress(name));
+
+    // The manifest of this package keeps the earlier name.
+    publish("kept", "", &["--only-for-group", "lab"]);
+    let rename = ["group", "rename", "lab", "hall"];
+    let refused = world.refused(3, &rename);
+    assert!(
+        refused.contains("kept@1") && refused.contains("--force"),
+        "{refused}"
+    );
+    let renamed = world.ok(&[&rename[..], &["--force"]].concat());
+    assert!(renamed.stdout.contains("devices   2"), "{renamed:?}");
+    assert!(
+        renamed
+            .stderr
+            .contains("kept@1 is only for devices in group lab"),
+        "{renamed:?}"
+    );
+    world.refused(1, &["group", "show", "lab"]);
+    let hall: Value = world.json(&["group", "show", "hall"]);
+    assert_eq!(hall["size"], 2);
+    let after = ["good@1", "bad@1", "open@1"].map(|name| world.progress(name));
+    assert_eq!(after, progress);
+
+    // The open package continues with the same attempt, and no other runs. The agent that has lost
+    // the signed state has only its history.
+    device.forget_state();
+    device.run();
+    device.run();
+    assert_eq!(ran(), "good\nbad\nopen\n");
+    assert_eq!(open(&device), [(true, 1)], "the kept package waits");
+    assert_eq!(device.announced(), 1);
+    assert_eq!(ran(), "good\nbad\nopen\n");
+
+    // A device that has not checked in since gets everything.
+    late.run();
+    let mut of_late: Vec<String> = ran().lines().skip(3).map(str::to_owned).collect();
+    of_late.sort_unstable();
+    assert_eq!(of_late, ["bad", "good", "open"]);
+
+    let runs_before = ran();
+    world.ok(&["unassign", "kept@1", "--group", "hall"]);
+    for device in [&device, &late] {
+        device.run();
+        assert_eq!(world.device_state(device).open, []);
+    }
+    let log = world.ok(&["log", "--group", "lab"]).stdout;
+    assert!(log.contains("group lab: renamed to hall"), "{log}");
+    let head: Value = world.json(&["log", "--limit", "20"]);
+    let commits = head.as_array().unwrap();
+    let is_rename = |it: &&Value| it.to_string().contains("group-renamed");
+    let position = commits
+        .iter()
+        .position(|it| is_rename(&it))
+        .expect("the log has the commit");
+    let earlier = commits[position + 1]["number"].to_string();
+    let plan = world.ok(&["revert", &earlier, "--dry-run"]).stdout;
+    assert!(plan.contains("group hall: renamed to lab"), "{plan}");
+    world.ok(&["revert", &earlier, "--yes"]);
+    world.ok(&["audit"]);
+    for device in [&device, &late] {
+        device.run();
+    }
+    let again: Vec<String> = ran().lines().map(str::to_owned).collect();
+    assert_eq!(again.len(), runs_before.lines().count() + 2, "{again:?}");
+    assert!(
+        again.ends_with(&["kept".to_owned(), "kept".to_owned()]),
+        "{again:?}"
+    );
 }

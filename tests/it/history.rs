@@ -1,9 +1,12 @@
 //! The history of changes: log, diff, revert and audit.
 
+use std::process::Stdio;
+
 use packcast_protocol::PackageId;
 use packcast_store::ObjectKey;
 use packcast_testing::raw::RawEngine;
-use packcast_tests::process::Ran;
+use packcast_tests::front::{HeldWrite, Hold};
+use packcast_tests::process::{Process, Ran, eventually};
 use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
 use serde::Deserialize;
@@ -33,7 +36,7 @@ struct AuditOutput {
 }
 
 fn log(world: &World) -> Vec<LoggedCommit> {
-    world.json(&["log"])
+    world.json(&["log", "--signed"])
 }
 
 /// Runs a command with a result that needs attention.
@@ -78,7 +81,7 @@ fn changes_are_logged_compared_and_reverted() {
         numbers.is_sorted_by(|newer, older| newer > older),
         "{numbers:?}"
     );
-    let of_other: Vec<LoggedCommit> = world.json(&["log", "--package", "other@1"]);
+    let of_other: Vec<LoggedCommit> = world.json(&["log", "--package", "other@1", "--signed"]);
     assert_eq!(of_other.len(), 1);
     let text = world.ok(&["log", "--limit", "1"]).stdout;
     assert!(text.contains("  group lab: unassigned tool@1\n"), "{text}");
@@ -110,6 +113,148 @@ fn changes_are_logged_compared_and_reverted() {
     assert_eq!(world.progress("other@1").assigned, 0);
     let again = world.ok(&["revert", &good, "--yes"]).stdout;
     assert!(again.contains("already"), "{again}");
+}
+
+/// Returns the lines of `log` without times, numbers, keys and authors, and without the commit that
+/// the local system has made: it can have the time of the first publication.
+fn words(world: &World, arguments: &[&str]) -> Vec<String> {
+    let text = world.ok(&[&["log"], arguments].concat()).stdout;
+    let short = |line: &str| match line.split_once(' ') {
+        Some(("unsigned", _)) => "unsigned".to_owned(),
+        Some((number, _)) if number.parse::<u64>().is_ok() => "commit".to_owned(),
+        _ => line.to_owned(),
+    };
+    let entries = text.split("\n\n");
+    entries
+        .filter(|entry| !entry.contains("packcast location add local"))
+        .flat_map(|entry| entry.lines().map(short))
+        .collect()
+}
+
+#[test]
+fn changes_outside_the_signed_state_are_logged_as_unsigned() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let id = device.id();
+    let host = world.device_state(&device).device.host_name;
+    world.ok(&[
+        "publish",
+        "--name=tool",
+        "--version=1",
+        "--action=execute",
+        "--command=true",
+    ]);
+    for command in [
+        &["activate", "tool@1"][..],
+        &["activate", "tool@1"],
+        &["deactivate", "tool@1"],
+        &["deactivate", "tool@1"],
+        &["device", "block", id, "--reason", "stolen"],
+        &["device", "unblock", id],
+        &["pause", "--all"],
+        &["resume", "--all"],
+        &["assign", "tool@1", "--device", id],
+    ] {
+        world.ok(command);
+    }
+    // The second of two equal commands has changed nothing.
+    let expected = [
+        "commit",
+        &format!("    packcast assign tool@1 --device {id}"),
+        &format!("  device {host}: assigned tool@1"),
+        "unsigned",
+        "  resumed the target",
+        "unsigned",
+        "  paused the target",
+        "unsigned",
+        &format!("  unblocked device {host}"),
+        "unsigned",
+        &format!("  blocked device {host}: stolen"),
+        "unsigned",
+        "  deactivated tool@1",
+        "unsigned",
+        "  activated tool@1 at local",
+        "unsigned",
+        "  published tool@1",
+    ];
+    assert_eq!(words(&world, &[]), expected);
+    // Within one second, the commit of the local system would be listed above the events.
+    assert_eq!(words(&world, &["--limit", "1"]), expected[..3]);
+    let of_device = words(&world, &["--device", id]);
+    assert_eq!(of_device, [&expected[..3], &expected[7..11]].concat());
+    let of_package = words(&world, &["--package", "tool@1"]);
+    assert_eq!(of_package, [&expected[..3], &expected[11..]].concat());
+    assert_eq!(words(&world, &["--signed"]), expected[..3]);
+    let entries: Vec<Value> = world.json(&["log"]);
+    let mut entries = entries.iter();
+    let resumed = entries.find(|it| it["changes"][0]["change"] == "resumed");
+    assert_eq!(
+        resumed.expect("the event is listed")["standing"],
+        "unsigned"
+    );
+    let csv = world.ok(&["log", "--format", "csv"]).stdout;
+    let resumed = csv.lines().find(|line| line.contains("resumed"));
+    let resumed = resumed.expect("the event is listed");
+    assert!(resumed.starts_with(','), "{resumed}");
+    assert!(
+        resumed.ends_with(",unsigned,resumed the target"),
+        "{resumed}"
+    );
+}
+
+/// Kills commands directly before and after their only write to the table. The change and its event
+/// are both on record, or neither is.
+#[test]
+fn a_killed_command_leaves_no_change_without_its_event() {
+    let world = World::start(PROGRAM);
+    let device = world.device("pc");
+    let id = device.id();
+    world.execute("tool", "true");
+    let is_active = || world.packages()[0].active;
+    let is_blocked = || {
+        let excluded: Vec<Value> = world.json(&["device", "list", "--excluded"]);
+        !excluded.is_empty()
+    };
+    for (command, undo, is_performed) in [
+        (
+            ["deactivate", "tool@1", "--format=json"],
+            ["activate", "tool@1", "--format=json"],
+            false,
+        ),
+        (
+            ["deactivate", "tool@1", "--format=json"],
+            ["activate", "tool@1", "--format=json"],
+            true,
+        ),
+        (["device", "block", id], ["device", "unblock", id], false),
+        (["device", "block", id], ["device", "unblock", id], true),
+    ] {
+        let state = || (is_active(), is_blocked());
+        let (before, events) = (state(), words(&world, &[]).len());
+        kill_at_first_write(&world, &command, is_performed);
+        assert_eq!(state() != before, is_performed, "{command:?}");
+        let expected = if is_performed { events + 2 } else { events };
+        assert_eq!(words(&world, &[]).len(), expected, "{command:?}");
+        world.ok(&undo);
+    }
+}
+
+/// Starts a command, and kills it at its first write to the table.
+fn kill_at_first_write(world: &World, command: &[&str], is_performed: bool) {
+    let table = world.table();
+    table.hold(Hold {
+        write: HeldWrite::Number(1),
+        is_performed,
+    });
+    let process = Process::start(
+        world
+            .command(command)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null()),
+    );
+    eventually("the command is held", || table.is_holding().then_some(()));
+    process.kill();
+    table.release();
 }
 
 /// Changes the manifest of a package, and returns its content before.
@@ -161,7 +306,7 @@ fn an_audit_finds_damaged_packages_and_forged_commits() {
     let report: AuditOutput = serde_json::from_str(&found.stdout).unwrap();
     let parts: Vec<&Value> = report.findings.iter().map(|it| &it["part"]).collect();
     assert_eq!(parts, ["history", "packages"]);
-    let shown = alarming(&world, &["log", "--format", "json"]);
+    let shown = alarming(&world, &["log", "--signed", "--format", "json"]);
     let shown: Vec<LoggedCommit> = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(shown.last().unwrap().standing, "unverified");
     let number = commits.last().unwrap().number.to_string();

@@ -138,6 +138,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "location add", &["mirror", "mirror.example.net"]);
     fields.run(&world, "group prefer", &["lab", "--location", "mirror"]);
     let assign = |package: &'static str| [package, "--device", first, "--device", second];
+    fields.run(&world, "assign --dry-run", &assign("tool@1"));
+    fields.run(&world, "assign --dry-run", &["late@1", "--group", "lab"]);
     fields.run(&world, "assign", &assign("tool@1"));
     fields.run(&world, "assign", &["late@1", "--group", "lab"]);
     fields.run(&world, "explain", &[first, "tool@1"]);
@@ -160,7 +162,7 @@ fn all_fields() -> Fields {
     fields.run(&world, "group list", &[]);
     fields.run(&world, "location list", &[]);
     fields.run(&world, "location check", &[]);
-    fields.run(&world, "list", &[]);
+    fields.run(&world, "list", &["--sort", "size"]);
     fields.run(&world, "show", &["site@1"]);
     fields.run(&world, "show", &["tool@1"]);
     fields.run(&world, "verify", &["tool@1"]);
@@ -173,20 +175,35 @@ fn all_fields() -> Fields {
         &["tool@1", "--device", first, "--device", second],
     );
     fields.run(&world, "unassign", &["late@1", "--group", "lab"]);
+    run_on_rollouts(&world, &mut fields);
     fields.run(&world, "device unblock", &[second]);
-    fields.run(&world, "device remove", &[third]);
+    run_on_new_installation(&world, &mut fields, third);
     fields.run(&world, "group remove", &["lab", "--device", first]);
-    fields.run(&world, "group delete", &["lab", "--force"]);
+    fields.run(&world, "group rename", &["lab", "hall", "--force"]);
+    fields.run(&world, "group delete", &["hall", "--force"]);
     fields.run(&world, "location remove", &["mirror"]);
     fields.run(&world, "delete", &["audience@1"]);
     run_on_history_and_keys(&world, &mut fields);
     fields
 }
 
+/// Runs the commands on a rollout to the group of a world.
+fn run_on_rollouts(world: &World, fields: &mut Fields) {
+    let start = ["late@1", "--group", "lab", "--pilot", "lab", "--manual"];
+    fields.run(world, "rollout start --dry-run", &start);
+    fields.run(world, "rollout start", &start);
+    fields.run(world, "rollout list", &[]);
+    fields.run(world, "rollout show", &["late@1"]);
+    fields.run(world, "rollout pause --dry-run", &["late@1"]);
+    fields.run(world, "rollout resume", &["late@1"]);
+    fields.run(world, "rollout promote", &["late@1"]);
+    fields.run(world, "rollout finish", &["late@1"]);
+}
+
 /// Runs the commands on the history of a target, and on its keys.
 fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "log", &[]);
-    let commits: Vec<Value> = world.json(&["log"]);
+    let commits: Vec<Value> = world.json(&["log", "--signed"]);
     let oldest = commits.last().unwrap()["number"].to_string();
     fields.run(world, "diff", &[&oldest]);
     fields.run(world, "revert --dry-run", &[&oldest]);
@@ -197,6 +214,8 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "agent-config", &[]);
     fields.run(world, "keys show", &[]);
     fields.run(world, "keys list", &[]);
+    fields.run(world, "unlock", &["--status"]);
+    fields.run(world, "lock", &[]);
     fields.run(world, "keys trust", &[OTHER_KEY]);
     fields.run(world, "keys revoke", &[OTHER_KEY]);
     fields.run(world, "keys rotate", &["--unencrypted"]);
@@ -223,4 +242,13 @@ fn every_field_of_a_result_is_documented() {
         missing.is_empty(),
         "docs/interface.md does not explain {missing:?}"
     );
+}
+
+/// Replaces a device by one that was installed again on the same machine, and removes the new one.
+fn run_on_new_installation(world: &World, fields: &mut Fields, old: &str) {
+    world.ok(&["group", "add", "lab", "--device", old]);
+    world.ok(&["assign", "late@1", "--device", old]);
+    let new = world.device("web04");
+    fields.run(world, "device replace", &[old, new.id()]);
+    fields.run(world, "device remove", &[new.id()]);
 }

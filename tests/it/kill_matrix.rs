@@ -46,7 +46,11 @@ fn a_killed_agent_runs_nothing_twice_and_loses_nothing() {
 fn a_killed_command_leaves_a_whole_state_and_the_next_one_completes_the_records() {
     use packcast_tests::killed_commands::{self, KilledCommand};
 
-    let commands = [KilledCommand::UnassignFromGroup, KilledCommand::GroupAdd];
+    let commands = [
+        KilledCommand::UnassignFromGroup,
+        KilledCommand::GroupAdd,
+        KilledCommand::GroupRename,
+    ];
     let report = killed_commands::run(crate::PROGRAM, &commands, 4, 2);
     assert!(report.is_good(), "{report:#?}");
 }

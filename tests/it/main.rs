@@ -13,6 +13,7 @@ mod budget;
 mod cancel;
 mod commands;
 mod commits;
+mod completion;
 mod delete;
 mod demo;
 mod enrolled_agent;
@@ -28,6 +29,7 @@ mod interface;
 mod interrupted;
 mod keys;
 mod kill_matrix;
+mod lists;
 mod local_program;
 mod locations;
 mod messages;
@@ -38,8 +40,11 @@ mod pacing;
 mod permissions;
 mod priorities;
 mod publish;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod questions;
 mod restored;
 mod resume;
+mod rollouts;
 mod root_key;
 mod s3;
 mod second_machine;
@@ -50,6 +55,7 @@ mod stopping;
 mod tampering;
 mod targets;
 mod template;
+mod unlock;
 mod windows_terms;
 
 /// The program that the stories run.

@@ -34,26 +34,26 @@ fn groups_and_devices_have_their_own_pacing() {
     ]);
     let shown: Value = world.json(&["group", "show", "thin-line"]);
     let expected = json!({ "fragment_pause_s": 2, "cycle_pause_s": 60, "strict": true });
-    assert_eq!(shown["pace"], expected);
+    assert_eq!(shown["pacing"], expected);
 
     world.ok(&["device", "pacing", &id, "--fragment-pause", "1s"]);
     world.ok(&["device", "pacing", &id, "--no-strict"]);
     let shown: Value = world.json(&["device", "show", &id]);
     let own = json!({ "fragment_pause_s": 1, "strict": false });
-    assert_eq!(shown["pace"], own);
+    assert_eq!(shown["pacing"], own);
     let slowest = json!({
         "fragment_pause_s": 2, "cycle_pause_s": 60, "timeout_days": 7, "strict": true
     });
-    assert_eq!(shown["pace_of_groups"], slowest);
+    assert_eq!(shown["pacing_of_groups"], slowest);
     let text = world.ok(&["device", "show", &id]).stdout;
     assert!(text.contains("fragment pause 1s, not strict"), "{text}");
 
     world.ok(&["device", "pacing", &id, "--reset", "--cycle-pause", "9s"]);
     world.ok(&["group", "pacing", "thin-line", "--reset"]);
     let shown: Value = world.json(&["device", "show", &id]);
-    assert_eq!(shown["pace"], json!({ "cycle_pause_s": 9 }));
+    assert_eq!(shown["pacing"], json!({ "cycle_pause_s": 9 }));
     let left = json!({ "cycle_pause_s": 5, "timeout_days": 7 });
-    assert_eq!(shown["pace_of_groups"], left);
+    assert_eq!(shown["pacing_of_groups"], left);
 }
 
 #[test]
@@ -81,4 +81,26 @@ fn invalid_pacing_is_refused() {
     );
     check(2, &["device", "pacing", "pc1"], "device show pc1");
     check(1, &["device", "pacing", "pc1", "--strict"], "pc1");
+}
+
+#[test]
+fn a_publication_mentions_ocs_agents_only_if_there_are_some() {
+    let world = World::start(PROGRAM);
+    world.device("pc");
+    let publish = |name: &str, option: &str| {
+        let action = ["--action", "execute", "--command", "true", option];
+        let named = ["publish", "--name", name, "--version", "1"];
+        world.ok(&[&named[..], &action].concat())
+    };
+    let mentions = |name: &str, option: &str| {
+        let stderr = publish(name, option).stderr;
+        stderr.contains("if an OCS agent has only this package")
+    };
+    assert!(!mentions("one", "--platform=any"));
+    assert!(mentions("two", "--afterwards=reboot"));
+    OcsDevice::new(&world, "old").check_in();
+    assert!(mentions("three", "--platform=any"));
+    let shown = publish("four", "--activate").stdout;
+    assert!(shown.lines().count() < 8, "{shown}");
+    assert!(!shown.contains("sha256"), "{shown}");
 }

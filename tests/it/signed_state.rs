@@ -141,6 +141,7 @@ impl Target {
             groups: joined
                 .map(|group| (group.clone(), digests[&LeafName::Group(group.clone())]))
                 .collect(),
+            rollouts: BTreeSet::new(),
         }
     }
 

@@ -300,3 +300,55 @@ fn requests_to_the_table_go_through_the_proxy_of_the_environment() {
     let local = local.env("HTTPS_PROXY", format!("http://{address}"));
     let _ = Ran::of(local.env("HTTP_PROXY", format!("http://{address}"))).expect_code(0);
 }
+
+/// Returns the commands between single quotes.
+fn suggested(output: &str) -> Vec<&str> {
+    let parts = output.split('\'').skip(1).step_by(2);
+    parts.filter(|part| part.starts_with("packcast ")).collect()
+}
+
+#[test]
+fn changes_name_their_target_and_a_next_command_for_it() {
+    let story = FarTarget::begin();
+    let ca_file = text(&story.world.state().ca_file).to_owned();
+    let endpoint = story.endpoint();
+    story.configure(&format!("endpoint = {endpoint:?}\nca_file = {ca_file:?}"));
+    let id = story.world.device("pc").id().to_owned();
+    let publish = "publish --name tool --version 1 --action execute --command true";
+    let lines = [
+        publish.to_owned(),
+        "activate tool@1".to_owned(),
+        "group create lab".to_owned(),
+        format!("group add lab --device {id}"),
+        "group prefer lab --location local".to_owned(),
+        "group pacing lab --strict".to_owned(),
+        "assign tool@1 --group lab".to_owned(),
+        format!("assign tool@1 --device {id}"),
+        format!("unassign tool@1 --device {id}"),
+        format!("device pacing {id} --strict"),
+        format!("device block {id}"),
+        format!("device unblock {id}"),
+        "unassign tool@1 --group lab".to_owned(),
+        format!("group remove lab --device {id}"),
+        "group delete lab".to_owned(),
+        "deactivate tool@1".to_owned(),
+        "delete tool@1 --unassign".to_owned(),
+        "location add mirror mirror.example.net".to_owned(),
+        "location remove mirror".to_owned(),
+        format!("device remove {id}"),
+        "sign".to_owned(),
+        "keys rotate --unencrypted".to_owned(),
+    ];
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let arguments = [&words[..], &["--target", "far"]].concat();
+        let ran = story.world.ok(&arguments);
+        assert!(ran.stderr.contains("target: far"), "{line}: {ran:#?}");
+        let output = format!("{}\n{}", ran.stdout, ran.stderr);
+        let next = suggested(&output);
+        assert!(!next.is_empty(), "{line}: {ran:#?}");
+        for command in next {
+            assert!(command.contains("--target far"), "{line}: {command}");
+        }
+    }
+}

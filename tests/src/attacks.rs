@@ -8,6 +8,7 @@ pub mod objects;
 pub mod owned;
 pub mod records;
 pub mod reply;
+pub mod rollouts;
 pub mod state;
 pub mod table;
 
@@ -95,6 +96,11 @@ macro_rules! every_attack {
             state lost_withdrawal_shown_to_a_device "it leaves out commit",
             state list_without_its_commit "accepts commits from",
             state second_root_removes_the_first "cannot follow a key list",
+            rollouts wave_opened_early "the device lacks parts",
+            rollouts another_seed "the device lacks parts",
+            rollouts calendar_of_an_older_state "the device has accepted the later commit",
+            rollouts calendar_of_another_package "is not for this assignment",
+            rollouts device_outside_the_pilot "it belongs to another state",
             reply task_announced_twice "SUCCESS_0",
             reply attempt_raised "used up every assignment",
             reply folder_that_climbs "not from a check-in function",

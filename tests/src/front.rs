@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::{Request, Response, client};
 use hyper_util::rt::TokioIo;
 use packcast_local::ServerIdentity;
+use packcast_testing::meter::Usage;
 use packcast_testing::policy::{Policy, PolicyRequest};
 use tokio::net::TcpStream;
 
@@ -20,7 +21,8 @@ type Body = http_body_util::Either<Incoming, Full<Bytes>>;
 
 /// A port of loopback that forwards requests to an engine, until it is dropped.
 ///
-/// The engine is that of the objects or, with [`Front::under`], that of the records.
+/// The engine is that of the objects or, with [`Front::under`] and [`Front::metered`], that of the
+/// records.
 #[derive(Debug)]
 pub struct Front {
     server: TestServer,
@@ -69,6 +71,26 @@ struct FrontLog {
     to_refuse: usize,
     refusal: FrontRefusal,
     holding: Holding,
+    usage: Usage,
+}
+
+/// The way of a front to its engine.
+#[derive(Clone, Debug)]
+struct Way {
+    engine: SocketAddr,
+    policy: Option<Policy>,
+    /// Note the capacity that each answer names.
+    is_metered: bool,
+}
+
+impl Way {
+    const fn to(engine: SocketAddr) -> Self {
+        Self {
+            engine,
+            policy: None,
+            is_metered: false,
+        }
+    }
 }
 
 /// The treatment of one request.
@@ -101,23 +123,42 @@ impl Default for FrontRefusal {
 impl Front {
     /// Starts a proxy without TLS. `engine` is an address such as `127.0.0.1:4566`.
     pub fn http(engine: SocketAddr) -> Self {
-        Self::start(engine, None, None)
+        Self::start(Way::to(engine), None)
     }
 
     /// Starts a proxy without TLS that refuses the requests that a policy forbids, as AWS does.
     pub fn under(policy: Policy, engine: SocketAddr) -> Self {
-        Self::start(engine, None, Some(policy))
+        let policy = Some(policy);
+        Self::start(
+            Way {
+                policy,
+                ..Way::to(engine)
+            },
+            None,
+        )
+    }
+
+    /// Starts a proxy without TLS that notes the capacity which each request consumes.
+    pub fn metered(engine: SocketAddr) -> Self {
+        let is_metered = true;
+        Self::start(
+            Way {
+                is_metered,
+                ..Way::to(engine)
+            },
+            None,
+        )
     }
 
     /// Starts a proxy with TLS, as a location has.
     pub fn https(engine: SocketAddr, identity: ServerIdentity) -> Self {
-        Self::start(engine, Some(identity), None)
+        Self::start(Way::to(engine), Some(identity))
     }
 
-    fn start(engine: SocketAddr, identity: Option<ServerIdentity>, policy: Option<Policy>) -> Self {
+    fn start(way: Way, identity: Option<ServerIdentity>) -> Self {
         let seen = Arc::new(Mutex::new(FrontLog::default()));
         let noted = Arc::clone(&seen);
-        let answer = move |request| answer(request, engine, policy.clone(), Arc::clone(&noted));
+        let answer = move |request| answer(request, way.clone(), Arc::clone(&noted));
         let server = TestServer::start(identity, answer);
         Self { server, seen }
     }
@@ -129,6 +170,11 @@ impl Front {
     /// Returns all requests so far, in order of arrival.
     pub fn requests(&self) -> Vec<Passed> {
         lock(&self.seen).requests.clone()
+    }
+
+    /// Returns the usage since the last call. Only a metered front notes it.
+    pub fn take_usage(&self) -> Usage {
+        std::mem::take(&mut lock(&self.seen).usage)
     }
 
     /// Answers the next requests with 503, as S3 does after too many requests.
@@ -169,10 +215,7 @@ impl Holding {
                 _ => Treatment::Hold,
             };
         };
-        let target = request.headers().get("x-amz-target");
-        let target = target.and_then(|target| target.to_str().ok());
-        let operation = target.and_then(|target| target.rsplit('.').next());
-        let operation = operation.unwrap_or_default();
+        let operation = operation(request);
         let is_held = match &mut hold.write {
             HeldWrite::FirstTransaction => operation == "TransactWriteItems",
             HeldWrite::Number(left) => {
@@ -192,6 +235,14 @@ impl Holding {
     }
 }
 
+/// Returns the operation on a table that a request performs; empty for other requests.
+fn operation(request: &Request<Incoming>) -> &str {
+    let target = request.headers().get("x-amz-target");
+    let target = target.and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.rsplit('.').next());
+    operation.unwrap_or_default()
+}
+
 /// Returns true if an operation writes to a table.
 fn is_write(operation: &str) -> bool {
     operation.contains("Write") || ["PutItem", "UpdateItem", "DeleteItem"].contains(&operation)
@@ -203,8 +254,7 @@ fn lock(seen: &Mutex<FrontLog>) -> MutexGuard<'_, FrontLog> {
 
 async fn answer(
     request: Request<Incoming>,
-    engine: SocketAddr,
-    policy: Option<Policy>,
+    way: Way,
     seen: Arc<Mutex<FrontLog>>,
 ) -> Response<Body> {
     let (number, treatment) = note(&request, &seen);
@@ -215,9 +265,10 @@ async fn answer(
         let answered = match treatment {
             Treatment::Hold => std::future::pending().await,
             Treatment::Refuse(refusal) => refuse(request, refusal).await,
-            Treatment::Forward | Treatment::ForwardWithoutAnswer => {
-                pass(request, engine, policy).await
+            Treatment::Forward | Treatment::ForwardWithoutAnswer if way.is_metered => {
+                pass_metered(request, way, &noted).await
             }
+            Treatment::Forward | Treatment::ForwardWithoutAnswer => pass(request, way).await,
         };
         let response = answered.unwrap_or_else(|_| response(502, ""));
         lock(&noted).requests[number].status = Some(response.status().as_u16());
@@ -248,12 +299,20 @@ fn note(request: &Request<Incoming>, seen: &Mutex<FrontLog>) -> (usize, Treatmen
     (seen.requests.len() - 1, treatment)
 }
 
-async fn pass(
+async fn pass_metered(
     request: Request<Incoming>,
-    engine: SocketAddr,
-    policy: Option<Policy>,
+    way: Way,
+    seen: &Mutex<FrontLog>,
 ) -> Result<Response<Body>, Failure> {
-    let request = match policy {
+    let operation = operation(&request).to_owned();
+    let (head, body) = pass(request, way).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    lock(seen).usage.note(operation, &body);
+    Ok(Response::from_parts(head, Body::Right(Full::from(body))))
+}
+
+async fn pass(request: Request<Incoming>, way: Way) -> Result<Response<Body>, Failure> {
+    let request = match way.policy {
         None => request.map(Body::Left),
         Some(policy) => {
             let (head, body) = request.into_parts();
@@ -264,7 +323,7 @@ async fn pass(
             Request::from_parts(head, Body::Right(Full::from(body)))
         }
     };
-    let stream = TcpStream::connect(engine).await?;
+    let stream = TcpStream::connect(way.engine).await?;
     let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(sender.send_request(request).await?.map(Body::Left))

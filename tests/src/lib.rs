@@ -7,11 +7,14 @@ pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kill;
 pub mod killed_commands;
+pub mod lists;
 pub mod ocs;
 pub mod ocs_agent;
 pub mod process;
 pub mod relay;
 mod server;
 pub mod settings;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod terminal;
 pub mod tree;
 pub mod world;

@@ -9,10 +9,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use packcast_local::{LocalAuthority, LocalState, ServerIdentity};
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
-use packcast_store::ObjectKey;
+use packcast_store::{ObjectKey, Records, RecordsConfig};
+use packcast_testing::load::load;
 use packcast_testing::policy::Policy;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::runtime::Runtime;
 
 use self::device::TestDevice;
 use crate::front::Front;
@@ -109,10 +111,48 @@ impl World {
     /// Kills `packcast local` like a power cut, and starts it again.
     pub fn restart(&mut self) {
         self.local.process.end();
+        self.start_again();
+    }
+
+    /// Stops `packcast local`, loads records straight into its engine (see [`load`]), and starts it
+    /// again.
+    pub fn load(&mut self, write: impl AsyncFnOnce(&Records)) {
+        self.local.process.end();
+        let runtime = Runtime::new().expect("a runtime can be created");
+        let file = self.local_dir().join("records.db");
+        runtime.block_on(load(&file, &self.local.state.table, write));
+        self.start_again();
+    }
+
+    fn start_again(&mut self) {
         // The state of the old process must not be mistaken for that of the new one.
         let left = fs::remove_file(self.local_dir().join("local.json"));
         left.expect("a power cut leaves the state");
         self.local = start(&self.program, self.place.path(), &[]);
+    }
+
+    /// Returns the store of the world's records, which its engine answers without a proxy.
+    pub async fn records(&self) -> Records {
+        let state = self.state();
+        Records::connect(RecordsConfig {
+            table: state.table.clone(),
+            endpoint: Some(state.endpoint.clone()),
+            ..RecordsConfig::default()
+        })
+        .await
+    }
+
+    /// Returns the section of `packcast.toml` for a target that is the world's table behind another
+    /// address, such as `http://127.0.0.1:8000`.
+    pub fn target_at(&self, name: &str, endpoint: &str) -> String {
+        let state = self.state();
+        let folder = self.local_dir();
+        format!(
+            "[target.{name}]\ntable = {:?}\nendpoint = {endpoint:?}\ndirectory = {:?}\nkey_file = {:?}\n",
+            state.table,
+            text(&state.objects_dir),
+            text(&folder.join("packcast.key")),
+        )
     }
 
     pub fn state(&self) -> &LocalState {

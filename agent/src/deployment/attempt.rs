@@ -192,6 +192,7 @@ impl DeploymentAttempt {
             detail: result.detail,
             output_tail: result.output_tail,
             finished: now,
+            boot: result.boot,
             mandates: UsedMandates::default(),
         };
         // An attempt that acted before an interruption has used up its permission, even if the
@@ -221,6 +222,7 @@ impl From<DeploymentFailure> for ActResult {
             detail: Some(failure.detail),
             output_tail: None,
             stored: None,
+            boot: None,
         }
     }
 }

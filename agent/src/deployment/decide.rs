@@ -34,7 +34,7 @@ pub(super) fn on_announced(
     now: UnixTime,
 ) -> Result<Decision, WaitReason> {
     if let Some(finished) = past.attempt(task.attempt) {
-        return Ok(Decision::Conclude(finished.clone()));
+        return Ok(Decision::Conclude(Box::new(finished.clone())));
     }
     let mut past = past.clone();
     match found {
@@ -45,25 +45,25 @@ pub(super) fn on_announced(
                 path.display()
             );
             let finished = interrupted_by_damage(task.id, task.attempt, permits, &reason, now)?;
-            return Ok(Decision::Conclude(finished));
+            return Ok(Decision::Conclude(Box::new(finished)));
         }
         Some(StoredJournal::Read(Journal::Finished(finished))) => {
             if finished.report.attempt == task.attempt {
-                return Ok(Decision::Conclude(finished.clone()));
+                return Ok(Decision::Conclude(Box::new(finished.clone())));
             }
             past.insert(finished.clone());
         }
         Some(StoredJournal::Read(Journal::Acting(acting))) if !acting.is_repeated() => {
             let program = ProgramFate::Unseen;
             let finished = interrupted_by_stop(task.id, acting.clone(), program, now);
-            return Ok(Decision::Conclude(finished));
+            return Ok(Decision::Conclude(Box::new(finished)));
         }
         Some(StoredJournal::Read(Journal::Fetching(_) | Journal::Acting(_))) | None => {}
     }
     if past.is_barred() {
         let reason = "records of this device's history are lost: it is unknown if the package was deployed, so assign it again";
         let finished = interrupted_by_damage(task.id, task.attempt, permits, reason, now)?;
-        return Ok(Decision::Conclude(finished));
+        return Ok(Decision::Conclude(Box::new(finished)));
     }
     let fetching = Fetching::begin(task.attempt, found, now);
     match authorise(&task, permits, &past, now) {
@@ -71,7 +71,7 @@ pub(super) fn on_announced(
             let attempt = DeploymentAttempt::new(task, authorised, fetching);
             Ok(Decision::Begin(Box::new(attempt)))
         }
-        Err(NotBegun::Concluded(finished)) => Ok(Decision::Conclude(*finished)),
+        Err(NotBegun::Concluded(finished)) => Ok(Decision::Conclude(finished)),
         Err(NotBegun::Waits(reason)) => Err(reason),
     }
 }

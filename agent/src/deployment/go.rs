@@ -50,33 +50,40 @@ pub(crate) fn permission(reply: BeginReply, go: Go) -> Result<Go, WaitReason> {
             HoldWord::Outdated => {
                 "the signed state of this device is too old: wait for the next check-in"
             }
+            HoldWord::WaveClosed => {
+                "the wave of this device is not open: wait until the waves before it have gone well"
+            }
+            HoldWord::RolloutFull => "the rollout is full: wait until other devices are healthy",
+            HoldWord::RolloutPaused => {
+                "the rollout is paused: wait until an administrator resumes it"
+            }
+            HoldWord::RolloutHalted => {
+                "failures have halted the rollout: wait until an administrator resumes it"
+            }
+            HoldWord::RolloutRestored => {
+                "the table was restored from a back-up: wait until an administrator resumes the rollout"
+            }
+            HoldWord::RolloutEnded => "the rollout has ended: wait for the next check-in",
             HoldWord::Other => {
                 "the server gives a reason that this agent does not know: update the agent"
             }
         },
     };
-    Err(WaitReason {
-        reason: WaitWord::Held,
-        detail: detail.to_owned(),
-    })
+    Err(WaitReason::new(WaitWord::Held, detail.to_owned()))
 }
 
 /// Returns the reason to wait of a device without an answer.
 pub(crate) fn unanswered(cause: &str) -> WaitReason {
-    WaitReason {
-        reason: WaitWord::Unanswered,
-        detail: format!("cannot ask the server if the package may begin: {cause}"),
-    }
+    let detail = format!("cannot ask the server if the package may begin: {cause}");
+    WaitReason::new(WaitWord::Unanswered, detail)
 }
 
 /// Returns the reason to wait of a device whose permission has expired before it acted.
 pub(crate) fn expired() -> WaitReason {
-    WaitReason {
-        reason: WaitWord::Unanswered,
-        detail: format!(
-            "the permission to begin was not used within {GO_VALID_S} s: the device asks again"
-        ),
-    }
+    let detail = format!(
+        "the permission to begin was not used within {GO_VALID_S} s: the device asks again"
+    );
+    WaitReason::new(WaitWord::Unanswered, detail)
 }
 
 #[cfg(test)]
@@ -108,6 +115,12 @@ mod tests {
             HoldWord::Inactive,
             HoldWord::Withdrawn,
             HoldWord::Outdated,
+            HoldWord::WaveClosed,
+            HoldWord::RolloutFull,
+            HoldWord::RolloutPaused,
+            HoldWord::RolloutHalted,
+            HoldWord::RolloutRestored,
+            HoldWord::RolloutEnded,
             HoldWord::Other,
         ];
         let held = words.map(|reason| permission(BeginReply::Wait { reason }, go).unwrap_err());
@@ -119,6 +132,12 @@ mod tests {
         the package is not active: wait until an administrator runs 'packcast activate'
         the package is no longer announced to this device: wait for the next check-in
         the signed state of this device is too old: wait for the next check-in
+        the wave of this device is not open: wait until the waves before it have gone well
+        the rollout is full: wait until other devices are healthy
+        the rollout is paused: wait until an administrator resumes it
+        failures have halted the rollout: wait until an administrator resumes it
+        the table was restored from a back-up: wait until an administrator resumes the rollout
+        the rollout has ended: wait for the next check-in
         the server gives a reason that this agent does not know: update the agent
         cannot ask the server if the package may begin: no pass
         the permission to begin was not used within 60 s: the device asks again

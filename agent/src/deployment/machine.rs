@@ -189,7 +189,7 @@ impl Effect {
 pub(crate) enum Decision {
     Begin(Box<DeploymentAttempt>),
     /// The attempt has a result without any work.
-    Conclude(Finished),
+    Conclude(Box<Finished>),
 }
 
 impl Decision {

@@ -216,13 +216,11 @@ impl Deployment<'_> {
         if self.followed.borrow().time(skew.correct(now())) >= *expires {
             return error.into();
         }
-        AttemptError::NotPermitted(WaitReason {
-            reason: WaitWord::Clock,
-            detail: format!(
-                "the package expires {}, and {skew}: set the device's clock",
-                expires.day()
-            ),
-        })
+        let detail = format!(
+            "the package expires {}, and {skew}: set the device's clock",
+            expires.day()
+        );
+        AttemptError::NotPermitted(WaitReason::new(WaitWord::Clock, detail))
     }
 
     /// Returns the permits of the package, whose manifest is verified.

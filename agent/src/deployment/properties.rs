@@ -355,6 +355,7 @@ impl AgentModel {
                     detail: None,
                     output_tail: None,
                     stored: None,
+                    boot: None,
                 };
                 StepEvent::Done { result, now: NOW }
             }

@@ -87,7 +87,7 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
                 now,
             },
         ) => match decide::on_cancelled(cancel, &permits, &past, found.as_ref(), now) {
-            Ok(Some(finished)) => retire_other(found, Decision::Conclude(finished)),
+            Ok(Some(finished)) => retire_other(found, Decision::Conclude(Box::new(finished))),
             Ok(None) => (DeploymentState::Resting(found), None),
             Err(reason) => await_state(found, reason),
         },
@@ -144,7 +144,7 @@ fn retire_other(found: Option<StoredJournal>, decision: Decision) -> NextStep {
 fn follow(found: Option<&StoredJournal>, decision: Decision) -> NextStep {
     match decision {
         Decision::Begin(attempt) => attempt.begin(found),
-        Decision::Conclude(finished) => conclude(finished),
+        Decision::Conclude(finished) => conclude(*finished),
     }
 }
 

@@ -48,6 +48,7 @@ mod tests {
             detail: None,
             output_tail: tail.clone(),
             finished: UnixTime(1),
+            boot: None,
             mandates: UsedMandates::default(),
         })
     }

@@ -17,7 +17,11 @@ impl Agent {
     ///
     /// The other reasons have the event [`Event::Deferred`], or none.
     pub(super) fn waits(&self, Cancel { id, attempt }: Cancel, reason: WaitReason) {
-        let WaitReason { reason, mut detail } = reason;
+        let WaitReason {
+            reason,
+            mut detail,
+            until,
+        } = reason;
         let is_expired = matches!(reason, WaitWord::KeyListExpired | WaitWord::CommitExpired);
         if let Some(skew) = self.api.clock_skew().filter(|_| is_expired) {
             let _ = write!(detail, "; {skew}");
@@ -34,6 +38,7 @@ impl Agent {
             attempt,
             reason,
             detail,
+            until,
         };
         self.change_waiting(|list| list.insert(id, task));
     }

@@ -50,7 +50,7 @@ pub(crate) struct History {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Record {
-    Finished(Finished),
+    Finished(Box<Finished>),
     Barrier(Barrier),
 }
 
@@ -81,7 +81,8 @@ impl Record {
 
     fn key(&self) -> RecordKey {
         match self {
-            Self::Finished(Finished { report, .. }) => {
+            Self::Finished(finished) => {
+                let report = &finished.report;
                 RecordKey::Attempt(report.id, report.attempt)
             }
             Self::Barrier(barrier) => RecordKey::Barrier(barrier.clone()),
@@ -198,7 +199,7 @@ impl History {
                 self.packages
                     .entry(id)
                     .or_default()
-                    .insert(finished.clone());
+                    .insert((**finished).clone());
             }
             Record::Barrier(Barrier {
                 package: Some(package),
@@ -217,7 +218,7 @@ impl History {
 
     /// Adds a result in memory only.
     pub(crate) fn insert(&mut self, finished: Finished) {
-        self.add(Record::Finished(finished));
+        self.add(Record::Finished(Box::new(finished)));
     }
 
     /// Adds a result once, without the program's output; it is on disk when this returns.
@@ -232,7 +233,7 @@ impl History {
         if past.is_some_and(|past| past.attempt(kept.report.attempt).is_some()) {
             return Ok(());
         }
-        let record = Record::Finished(kept);
+        let record = Record::Finished(Box::new(kept));
         // On disk first, so that memory never has more than the next start would read.
         if let Some(end) = self.end.take() {
             self.end = Some(append(state, end, &record)?);
@@ -490,17 +491,17 @@ mod tests {
             })
         };
         let acted = |n, attempt| {
-            Record::Finished(Finished {
+            Record::Finished(Box::new(Finished {
                 acted: Some(Permission::of_all(1)),
                 ..finished(n, attempt, Outcome::Failed)
-            })
+            }))
         };
         let barred = |records: &[Record]| {
             let history = History::of(records.to_vec(), None);
             let barred = (0..8).filter(|n| history.past(id(*n)).is_barred());
             barred.collect::<Vec<u32>>()
         };
-        let harmless = Record::Finished(finished(2, 2, Outcome::Failed));
+        let harmless = Record::Finished(Box::new(finished(2, 2, Outcome::Failed)));
         assert_eq!(barred(&[acted(1, 1), barrier(None)]), [0, 1, 2, 3, 4, 5]);
         assert_eq!(
             barred(&[barrier(None), acted(1, 1), harmless.clone()]),

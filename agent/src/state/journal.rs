@@ -148,6 +148,7 @@ impl Finished {
                 detail: Some(BoundedText::tail(reason)),
                 output_tail: None,
                 finished: now,
+                boot: None,
                 mandates: UsedMandates::default(),
             },
             outcome,

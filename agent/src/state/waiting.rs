@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::PackageId;
 use packcast_protocol::state::exchange::{MAX_WAITING, WaitWord, WaitingPackage, WaitingPackages};
+use packcast_protocol::{PackageId, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::damage::DamagedFile;
@@ -20,6 +20,9 @@ pub(crate) struct WaitingTask {
     pub(crate) reason: WaitWord,
     /// The reason in words, with the remedy.
     pub(crate) detail: String,
+    /// Time from which the device may begin, if the state names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<UnixTime>,
 }
 
 impl WaitList {
@@ -77,7 +80,7 @@ impl WaitList {
             package,
             attempt: task.attempt,
             reason: task.reason,
-            until: None,
+            until: task.until,
         }))
     }
 
@@ -104,6 +107,7 @@ mod tests {
             attempt,
             reason: WaitWord::Used,
             detail: "assign the package again".to_owned(),
+            until: Some(UnixTime(1_795_000_000)),
         }
     }
 
@@ -130,6 +134,7 @@ mod tests {
         let first = request.as_slice()[0];
         assert_eq!((first.package, first.attempt), (id(0), 2));
         assert_eq!(first.reason, WaitWord::Used);
+        assert_eq!(first.until, Some(UnixTime(1_795_000_000)));
     }
 
     #[test]

@@ -47,6 +47,21 @@ pub(crate) struct WaitReason {
     pub(crate) reason: WaitWord,
     /// The reason in words, with the remedy.
     pub(crate) detail: String,
+    /// Time from which the device may begin, if the state names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<UnixTime>,
+}
+
+impl WaitReason {
+    /// Returns a reason whose end is unknown.
+    pub(crate) const fn new(reason: WaitWord, detail: String) -> Self {
+        let until = None;
+        Self {
+            reason,
+            detail,
+            until,
+        }
+    }
 }
 
 impl From<Waiting> for WaitReason {
@@ -54,6 +69,7 @@ impl From<Waiting> for WaitReason {
         Self {
             reason: waiting.word(),
             detail: with_causes(&waiting),
+            until: waiting.until(),
         }
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn entry(
         package,
         manifest,
         seq,
+        assignee: None,
         force,
         terms: Terms::default(),
     }

@@ -17,6 +17,7 @@ mod network;
 mod packages;
 mod proxy;
 mod publisher;
+mod rollouts;
 mod rounds;
 mod signed_state;
 mod signer;

@@ -11,8 +11,8 @@ use packcast_protocol::state::signed_text::TargetDocument;
 use packcast_protocol::state::{
     Commit, CommitFields, CommitId, DeviceDocument, Document, DocumentText, Entries, GroupDocument,
     HeldState, KeyList, KeyListFields, KeyListId, LeafName, LocationDocument, PartialTree,
-    PublisherKey, SignedCommit, SignedKeyList, StateEntry, StateReply, StateText, TargetId, Terms,
-    TrustedRoots,
+    PublisherKey, RolloutDocument, RolloutId, SignedCommit, SignedKeyList, StateEntry, StateReply,
+    StateText, TargetId, Terms, TrustedRoots,
 };
 use packcast_protocol::{
     AgentId, DeviceId, GroupName, Location, LocationName, Sha256Digest, UnixTime,
@@ -28,6 +28,7 @@ pub(crate) struct Content {
     pub(crate) groups: BTreeMap<GroupName, Vec<StateEntry>>,
     pub(crate) members: BTreeMap<AgentId, Vec<GroupName>>,
     pub(crate) locations: BTreeMap<LocationName, Location>,
+    pub(crate) rollouts: BTreeMap<RolloutId, RolloutDocument>,
 }
 
 /// A target with its key lists and commits.
@@ -77,6 +78,7 @@ impl Content {
             package: task.id,
             manifest: task.manifest_sha256,
             seq: task.attempt.into(),
+            assignee: None,
             force,
             terms: Terms::default(),
         });
@@ -245,13 +247,14 @@ impl StatePublisher {
             .clone()
             .filter(|name| matches!(name, LeafName::Commit(_)));
         let ancestors: Vec<LeafName> = held_commit.into_iter().chain(lacking_commits).collect();
-        let lacking_locations = lacks.filter(|name| matches!(name, LeafName::Location(_)));
+        let lacking_others =
+            lacks.filter(|name| matches!(name, LeafName::Location(_) | LeafName::Rollout(_)));
         let names: BTreeSet<LeafName> = state
             .content
             .groups_of(device)
             .into_iter()
             .map(LeafName::Group)
-            .chain(lacking_locations)
+            .chain(lacking_others)
             .collect();
         let own = LeafName::Device(DeviceId::Agent(device.clone()));
         let groups = state.groups.prove(&names).unwrap();
@@ -304,6 +307,9 @@ impl Content {
         for (name, url) in &self.locations {
             let document = LocationDocument::new(url.clone());
             groups.push((LeafName::Location(name.clone()), add(documents, document)));
+        }
+        for (id, rollout) in &self.rollouts {
+            groups.push((LeafName::Rollout(*id), add(documents, rollout.clone())));
         }
         let mut devices = Vec::new();
         for (device, members) in &self.members {

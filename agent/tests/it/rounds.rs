@@ -107,6 +107,7 @@ pub(crate) fn entry(lab: &Lab, id: PackageId, seq: u64) -> StateEntry {
         package: id,
         manifest: task.manifest_sha256,
         seq,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     }

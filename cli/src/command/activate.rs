@@ -5,6 +5,7 @@ use packcast_publisher::{Failure, activate};
 
 use super::show;
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 
 /// Activate a published package, so that devices can get it
 ///
@@ -21,12 +22,18 @@ pub(crate) struct Args {
     /// Activate at this location only (repeatable; devices try the locations in this order)
     #[arg(long, value_name = "NAME")]
     location: Vec<LocationName>,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let package = activate::activate(&target, &self.package, &self.location).await?;
+        let plan = activate::plan(&target, &self.package, &self.location).await?;
+        if !self.confirm.is_agreed(globals, &plan.preview().await?)? {
+            return Ok(());
+        }
+        let package = plan.perform().await?;
         show::print(globals.format, &package);
         Ok(())
     }

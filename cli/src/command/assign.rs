@@ -8,6 +8,7 @@ use packcast_rollout::assign::AssignOutcome;
 use super::assignees;
 use super::key_arg::{AcceptArg, KeyArg};
 use crate::Globals;
+use crate::confirm::{ConfirmArgs, counted};
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
@@ -22,7 +23,7 @@ Examples:
   packcast assign vlc@3.0.21 --device web01
   packcast assign vlc@3.0.21 --device web01 --device web02 --force
   packcast assign vlc@3.0.21 --group lab --group office
-  packcast assign vlc@3.0.21 --all")]
+  packcast assign vlc@3.0.21 --all --dry-run")]
 pub(crate) struct Args {
     /// Package id, or name@version
     package: PackageRef,
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     /// Deploy on devices that have a later package of the same name
     #[arg(long)]
     allow_downgrade: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     #[command(flatten)]
     key: KeyArg,
     #[command(flatten)]
@@ -52,9 +55,14 @@ impl Args {
         };
         let (signer, bar) = (self.key.signer(&target), Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(assign::assign(&target, &request, signer, &progress));
+        let deciding = Box::pin(assign::plan(&target, &request, &progress));
+        let plan = until_interrupted("devices", deciding, &bar).await?;
+        output::warn(plan.warnings());
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return plan.check();
+        }
+        let work = Box::pin(plan.perform(signer, &progress));
         let result = until_interrupted("devices", work, &bar).await?;
-        output::warn(&result.warnings);
         output::result(globals.format, &result, |result| text(&result.assigned));
         if !result.is_active {
             output::note(&not_active(globals, &request.package));
@@ -77,19 +85,26 @@ fn text(assigned: &AssignedTo) -> String {
 }
 
 fn groups_text(groups: &[GroupAssigned]) -> String {
-    output::table(
-        ["GROUP", "DEVICES"],
-        groups
-            .iter()
-            .map(|at| [at.group.to_string(), at.devices.to_string()]),
-    )
+    let lines = groups.iter().map(|at| {
+        let whose = if at.devices == 1 { "its" } else { "their" };
+        let devices = counted(at.devices);
+        format!(
+            "assigned to {}: {devices}, at {whose} next check-in",
+            at.group
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn devices_text(devices: &[DeviceAssigned]) -> String {
-    let rows = devices
-        .iter()
-        .map(|at| [at.device.to_string(), result(&at.outcome)]);
-    output::table(["DEVICE", "RESULT"], rows)
+    let rows = devices.iter().map(|at| {
+        [
+            at.host_name.clone(),
+            at.device.to_string(),
+            result(&at.outcome),
+        ]
+    });
+    output::table(["HOST", "DEVICE", "RESULT"], rows)
 }
 
 fn result(assigned: &AssignOutcome) -> String {
@@ -132,6 +147,7 @@ mod tests {
     fn device(outcome: AssignOutcome) -> DeviceAssigned {
         DeviceAssigned {
             device: AGENT.parse().unwrap(),
+            host_name: "web01".to_owned(),
             result: "",
             attempt: None,
             commit: None,
@@ -160,75 +176,75 @@ mod tests {
         let shown = AssignedTo::Devices(devices);
         assert_snapshot!(on_terminals(|| text(&shown)), @"
         80:
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  assigned
-        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
-        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
-        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18
-                                        11:06:40 UTC); --force deploys again
-        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys
-                                        again
-        key:abcdefghijklmnopqrstuvwxya  the package was deleted
-        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
-        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
-        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package
-                                        is for
-        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later;
-                                        --allow-downgrade allows this
-        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was
-                                        removed
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        web01  key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        web01  key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18
+                                               11:06:40 UTC); --force deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  already in its package history; --force
+                                               deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        web01  key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        web01  key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        web01  key:abcdefghijklmnopqrstuvwxya  the device runs another system than the
+                                               package is for
+        web01  key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published
+                                               later; --allow-downgrade allows this
+        web01  key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in,
+                                               or was removed
 
         140:
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  assigned
-        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
-        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
-        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
-        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
-        key:abcdefghijklmnopqrstuvwxya  the package was deleted
-        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
-        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
-        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
-        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
-        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        web01  key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        web01  key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        web01  key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        web01  key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        web01  key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
+        web01  key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
+        web01  key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  assigned
-        key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
-        key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
-        key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
-        key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
-        key:abcdefghijklmnopqrstuvwxya  the package was deleted
-        key:abcdefghijklmnopqrstuvwxya  the package is not published yet
-        key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
-        key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
-        key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
-        key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned again, attempt 2
+        web01  key:abcdefghijklmnopqrstuvwxya  already assigned, not reported yet
+        web01  key:abcdefghijklmnopqrstuvwxya  already succeeded (SUCCESS at 2026-11-18 11:06:40 UTC); --force deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  already in its package history; --force deploys again
+        web01  key:abcdefghijklmnopqrstuvwxya  the package was deleted
+        web01  key:abcdefghijklmnopqrstuvwxya  the package is not published yet
+        web01  key:abcdefghijklmnopqrstuvwxya  not in the audience of the package
+        web01  key:abcdefghijklmnopqrstuvwxya  the device runs another system than the package is for
+        web01  key:abcdefghijklmnopqrstuvwxya  has version 4.0, which was published later; --allow-downgrade allows this
+        web01  key:abcdefghijklmnopqrstuvwxya  unknown: the device has never checked in, or was removed
         ");
     }
 
     #[test]
     fn groups_have_their_size() {
-        let group = GroupAssigned {
-            group: "lab".parse().unwrap(),
-            devices: 12,
+        let group = |name: &str, devices| GroupAssigned {
+            group: name.parse().unwrap(),
+            devices,
             revision: 7,
             commit: Some(1_795_000_000),
         };
-        let shown = AssignedTo::Groups(vec![group]);
+        let shown = AssignedTo::Groups(vec![group("lab", 4_120), group("desk", 1)]);
         assert_snapshot!(on_terminals(|| text(&shown)), @"
         80:
-        GROUP  DEVICES
-        lab    12
+        assigned to lab: 4,120 devices, at their next check-in
+        assigned to desk: 1 device, at its next check-in
 
         140:
-        GROUP  DEVICES
-        lab    12
+        assigned to lab: 4,120 devices, at their next check-in
+        assigned to desk: 1 device, at its next check-in
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        GROUP  DEVICES
-        lab    12
+        assigned to lab: 4,120 devices, at their next check-in
+        assigned to desk: 1 device, at its next check-in
         ");
     }
 

@@ -4,6 +4,7 @@ use packcast_protocol::PackageRef;
 use packcast_publisher::{Failure, deactivate};
 
 use super::show;
+use crate::confirm::ConfirmArgs;
 use crate::output::{self, Format};
 use crate::{Globals, stopping};
 
@@ -22,19 +23,32 @@ Examples:
 pub(crate) struct Args {
     /// Package id, or name@version
     package: PackageRef,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let done = deactivate::deactivate(&target, &self.package).await?;
+        let plan = deactivate::plan(&target, &self.package).await?;
+        let (effect, preview) = (plan.effect(), plan.preview());
+        let is_agreed = self.confirm.is_agreed_to_stop(globals, &effect, preview);
+        if !is_agreed.await? {
+            return Ok(());
+        }
+        let done = plan.perform().await?;
         stopping::wait(done.complete_in_s).await?;
         match globals.format {
             Format::Text => show::print(globals.format, &done.package),
             format @ (Format::Json | Format::Csv) => output::for_scripts(format, &done),
         }
-        if let Some(note) = stopping::told(done.told, 0) {
-            output::note(&note);
+        match done.told {
+            None => output::note("cannot read how many devices were told of the package before"),
+            Some(told) => {
+                if let Some(note) = stopping::told(told, 0) {
+                    output::note(&note);
+                }
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use packcast_publisher::delete::{self, Deleted};
 
 use super::key_arg::KeyArg;
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
@@ -26,6 +27,8 @@ pub(crate) struct Args {
     #[arg(long)]
     unassign: bool,
     #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
     key: KeyArg,
 }
 
@@ -34,8 +37,12 @@ impl Args {
         let target = globals.open().await?;
         let (signer, bar) = (self.key.signer(&target), Bar::new());
         let progress = bar.progress();
-        let work = delete::delete(&target, &self.package, self.unassign, signer, &progress);
-        let deleted = until_interrupted("devices", Box::pin(work), &bar).await?;
+        let plan = delete::plan(&target, &self.package, self.unassign).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return Ok(());
+        }
+        let work = Box::pin(plan.perform(signer, &progress));
+        let deleted = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &deleted, text);
         // Counted after the deletion, when the package can be announced to no more devices.
         let announced = delete::announced_devices(&target, deleted.package).await?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use packcast_local::{Local, LocalOptions, LocalState};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::TrustedRoots;
-use packcast_protocol::{DeviceId, PackageRef, Priority, WindowsTerms};
+use packcast_protocol::{DeviceId, Outcome, PackageRef, Priority, WindowsTerms};
 use packcast_publisher::assign::{self, AssignRequest};
 use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::device_name::DeviceName;
@@ -32,7 +32,8 @@ use crate::{local_target, output};
 /// Deploy a package to a device on this machine, and show each step
 ///
 /// Starts the whole system in a temporary folder, publishes a package, lets an agent process deploy
-/// it, and prints the time of each step. Nothing is left behind.
+/// it, and prints the time of each step. Nothing is left behind. The exit code is 1 if the package
+/// does not succeed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -98,7 +99,7 @@ impl Args {
             "the device's result: {}",
             output::outcome(&finished)
         ));
-        Ok(())
+        conclude(&finished)
     }
 
     async fn deploy(
@@ -226,6 +227,17 @@ impl Args {
     }
 }
 
+/// Returns an error if the package did not succeed, so that the demo tests a package in a script.
+fn conclude(finished: &FinishedTask) -> Result<(), Failure> {
+    if finished.outcome == Outcome::Succeeded {
+        return Ok(());
+    }
+    Err(
+        Failure::failed("the package did not succeed on the device of the demo")
+            .hint("correct the package, and run the same command again"),
+    )
+}
+
 fn describe(source: &Source, plan: &Plan) -> String {
     format!(
         "{} of {}, action {}",
@@ -250,4 +262,21 @@ async fn assign_to(
     };
     let assigned = assign::assign(target, &request, signer, &Progress::none()).await?;
     assigned.complete()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn a_failed_package_is_an_error() {
+        let mut finished = fixtures::failed();
+        insta::assert_snapshot!(conclude(&finished).unwrap_err(), @"
+        the package did not succeed on the device of the demo
+        hint: correct the package, and run the same command again
+        ");
+        finished.outcome = Outcome::Succeeded;
+        assert!(conclude(&finished).is_ok());
+    }
 }

@@ -6,14 +6,17 @@ pub(super) mod list;
 mod machine;
 mod pacing;
 mod remove;
+mod replace;
 pub(super) mod show;
 
 use clap::Subcommand;
 use packcast_publisher::Failure;
+use packcast_publisher::device::exclusion::ExclusionChange;
 use packcast_publisher::device_name::DeviceName;
 use packcast_rollout::{DeviceCommand, ExclusionReason};
 
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 
 /// List, show, block and remove devices, and send commands to OCS agents
 #[derive(Debug, Subcommand)]
@@ -61,6 +64,8 @@ Examples:
         /// Reason to show to administrators: at most 120 bytes
         #[arg(long, value_name = "TEXT")]
         reason: Option<ExclusionReason>,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
     },
     /// Admit blocked or removed devices again
     ///
@@ -73,6 +78,8 @@ Examples:
     Unblock {
         #[command(flatten)]
         devices: SomeDevices,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
     },
     /// Remove devices that no longer exist
     ///
@@ -89,6 +96,22 @@ Examples:
   packcast device remove --not-seen 90d --yes"
     )]
     Remove(remove::Args),
+    /// Let a device take the place of another one, after a new installation
+    ///
+    /// A machine that was installed again checks in as a new device with the same host name. The new
+    /// device joins the groups of the old one, and is assigned the packages that were assigned to the
+    /// old one itself and that it has not finished. The old device is removed as with 'packcast
+    /// device remove'. If the command is interrupted, run it again.
+    ///
+    /// Both devices must have the same host name. If both agents have reported the id of the hardware,
+    /// it must be the same, too. The old device must not have checked in since the first check-in of
+    /// the new one.
+    #[command(after_help = "\
+Examples:
+  packcast device replace ocs:pc-2026-03-04-05-06-07 \\
+    ocs:pc-2026-11-20-08-30-00 --dry-run
+  packcast device replace ocs:pc-2026-03-04-05-06-07 ocs:pc-2026-11-20-08-30-00")]
+    Replace(replace::Args),
     /// Restart the downloads of an OCS Unix agent
     ///
     /// Helps if the agent has stopped downloading, or waits for a command that does not end. At its
@@ -137,11 +160,20 @@ impl Args {
         match self {
             Self::List(args) => args.run(&target, globals).await,
             Self::Show(one) => show::print(&target, &one.device, format).await,
-            Self::Block { devices, reason } => {
-                block::block(&target, &devices.device, reason.as_ref(), format).await
+            Self::Block {
+                devices,
+                reason,
+                confirm,
+            } => {
+                let change = ExclusionChange::Block { reason };
+                block::change(&target, &devices.device, change, confirm, globals).await
             }
-            Self::Unblock { devices } => block::unblock(&target, &devices.device, format).await,
+            Self::Unblock { devices, confirm } => {
+                let change = ExclusionChange::Unblock;
+                block::change(&target, &devices.device, change, confirm, globals).await
+            }
             Self::Remove(args) => args.run(&target, format).await,
+            Self::Replace(args) => args.run(&target, globals).await,
             Self::RestartDownload(one) => {
                 let command = DeviceCommand::RestartDownload;
                 commands::send(globals, &target, &one.device, command).await

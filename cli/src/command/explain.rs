@@ -93,7 +93,7 @@ fn text(explained: &Explained) -> String {
             .to_owned(),
         ),
         ("higher priority", ahead.join(", ")),
-        ("commands", commands::pending(&explained.orders)),
+        ("commands", commands::pending(&explained.commands)),
     ]);
     format!(
         "{}\n\n{facts}\nnext: {}",
@@ -160,8 +160,8 @@ mod tests {
                 name: "fonts@2".to_owned(),
                 priority: fixtures::read(json!(1)),
             }],
-            orders: fixtures::read(json!({
-                "unstick": { "order": "unstick", "asked_at": NOON, "told_at": null },
+            commands: fixtures::read(json!({
+                "restart_download": { "command": "restart-download", "asked_at": NOON, "told_at": null },
                 "cancel": null,
             })),
         };
@@ -169,7 +169,7 @@ mod tests {
         The reason as a sentence.
 
         device           ocs:web01-2026-03-04-05-06-07 web01
-        last seen        2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen        2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         excluded         blocked since 2026-11-18 11:06:40 UTC: stolen
         package          1795327754 vlc@3.0.21, active
         assigned to      the device itself, group lab
@@ -207,7 +207,7 @@ mod tests {
             pause: None,
             state: "active",
             ahead: Vec::new(),
-            orders: DeviceCommands::default(),
+            commands: DeviceCommands::default(),
         };
         assert_snapshot!(text(&explained), @"
         The reason as a sentence.

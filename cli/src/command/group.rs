@@ -6,11 +6,12 @@ mod show;
 
 use clap::Subcommand;
 use packcast_protocol::{GroupName, LocationName};
-use packcast_publisher::group::{self, GroupDeleted, GroupSummary};
+use packcast_publisher::group::{self, GroupDeleted, GroupRenamed, GroupSummary};
 use packcast_publisher::{Failure, Target};
 
 use super::key_arg::KeyArg;
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
 
@@ -26,6 +27,7 @@ Examples:
   packcast group add lab --from lab.txt
   packcast group prefer lab --location site-berlin
   packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+  packcast group rename lab laboratory
   packcast assign vlc@3.0.21 --group lab")]
 pub(crate) enum Args {
     /// Create a group
@@ -82,6 +84,8 @@ Examples:
         #[arg(long, conflicts_with = "location")]
         none: bool,
         #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
         key: KeyArg,
     },
     /// Set the pacing of a group's OCS agents
@@ -97,6 +101,33 @@ Examples:
   packcast group pacing lab --strict
   packcast group pacing lab --reset")]
     Pacing(pacing::Args),
+    /// Give a group another name
+    ///
+    /// Devices stay in the group, and packages, pacing and preferred location stay as they are. No
+    /// device deploys a package again because of the new name. If the command is interrupted, run it
+    /// again.
+    ///
+    /// A package that was published with '--only-for-group' names groups in its signed manifest. If
+    /// such a package is assigned and only for one of both names, the group is renamed only with
+    /// '--force'.
+    #[command(after_help = "\
+Examples:
+  packcast group rename lab laboratory")]
+    Rename {
+        /// Present name of the group
+        group: GroupName,
+        /// New name: up to 48 lower-case letters, digits, '.', '_' and '-'
+        #[arg(value_name = "NEW-NAME")]
+        to: GroupName,
+        /// Rename the group although assigned packages are only for one of both names: devices wait
+        /// with those of the present name, and begin with those of the new one
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
+        key: KeyArg,
+    },
     /// Delete a group that has neither devices nor packages
     #[command(after_help = "\
 Examples:
@@ -109,6 +140,8 @@ Examples:
         #[arg(long)]
         force: bool,
         #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
         key: KeyArg,
     },
 }
@@ -119,18 +152,62 @@ impl Args {
         let format = globals.format;
         match self {
             Self::Create { group, key } => create(&target, &group, &key, globals).await,
-            Self::Add(args) => args.add(&target, format).await,
-            Self::Remove(args) => args.remove(&target, format).await,
+            Self::Add(args) => args.add(&target, globals).await,
+            Self::Remove(args) => args.remove(&target, globals).await,
             Self::List => list(&target, format).await,
             Self::Show(args) => args.run(&target, format).await,
             Self::Prefer {
                 group,
                 location,
+                confirm,
                 key,
                 ..
-            } => prefer(&target, &group, location.as_ref(), &key, format).await,
+            } => {
+                let location = location.as_ref();
+                let plan = group::plan_preference(&target, &group, location).await?;
+                if !confirm.is_agreed(globals, plan.preview())? {
+                    return Ok(());
+                }
+                let (signer, bar) = (key.signer(&target), Bar::new());
+                let progress = bar.progress();
+                let work = Box::pin(group::prefer(plan, signer, &progress));
+                let state = until_interrupted("devices", work, &bar).await?;
+                output::for_scripts(format, &state);
+                output::note(&preferred(&group, location));
+                Ok(())
+            }
             Self::Pacing(args) => args.run(&target, globals).await,
-            Self::Delete { group, force, key } => {
+            Self::Rename {
+                group,
+                to,
+                force,
+                confirm,
+                key,
+            } => {
+                let plan = group::plan_rename(&target, &group, &to, force).await?;
+                if !confirm.is_agreed(globals, plan.preview())? {
+                    return Ok(());
+                }
+                let (signer, bar) = (key.signer(&target), Bar::new());
+                let progress = bar.progress();
+                let work = Box::pin(group::rename(plan, signer, &progress));
+                let renamed = until_interrupted("devices", work, &bar).await?;
+                output::result(format, &renamed, renamed_text);
+                Ok(())
+            }
+            Self::Delete {
+                group,
+                force,
+                confirm,
+                key,
+            } => {
+                // Without --force, the deletion changes no device, so there is no question.
+                if confirm.is_dry_run() || force {
+                    let plan = group::plan_deletion(&target, &group, force).await?;
+                    if !confirm.is_agreed(globals, plan.preview())? {
+                        return Ok(());
+                    }
+                }
                 delete(&target, &group, force, &key, format).await
             }
         }
@@ -155,22 +232,6 @@ async fn create(
 fn created(globals: &Globals, group: &GroupName) -> String {
     let add = globals.command(&format!("group add {group} --device DEVICE"));
     format!("created group {group}; add devices with '{add}'")
-}
-
-async fn prefer(
-    target: &Target,
-    group: &GroupName,
-    location: Option<&LocationName>,
-    key: &KeyArg,
-    format: Format,
-) -> Result<(), Failure> {
-    let (signer, bar) = (key.signer(target), Bar::new());
-    let progress = bar.progress();
-    let work = Box::pin(group::prefer(target, group, location, signer, &progress));
-    let state = until_interrupted("devices", work, &bar).await?;
-    output::for_scripts(format, &state);
-    output::note(&preferred(group, location));
-    Ok(())
 }
 
 fn preferred(group: &GroupName, location: Option<&LocationName>) -> String {
@@ -203,6 +264,14 @@ fn row(group: &GroupSummary) -> [String; 4] {
         group.packages.to_string(),
         preferred.map_or_else(String::new, ToString::to_string),
     ]
+}
+
+fn renamed_text(renamed: &GroupRenamed) -> String {
+    output::fields([
+        ("renamed", renamed.group.to_string()),
+        ("new name", renamed.to.to_string()),
+        ("devices", renamed.devices.to_string()),
+    ])
 }
 
 async fn delete(
@@ -280,5 +349,16 @@ mod tests {
             commit: None,
         };
         assert_snapshot!(deleted_text(&deleted), @"deleted  lab");
+        let renamed = GroupRenamed {
+            group: lab(),
+            to: "laboratory".parse().unwrap(),
+            devices: 12,
+            commit: Some(1_795_000_000),
+        };
+        assert_snapshot!(renamed_text(&renamed), @"
+        renamed   lab
+        new name  laboratory
+        devices   12
+        ");
     }
 }

@@ -8,6 +8,8 @@ use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::signing::{Signer, SigningKey};
 use packcast_publisher::{Failure, Target};
 
+use crate::secrets::FromPerson;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct KeyArg {
     /// Sign with the key in this file instead of the target's own key
@@ -47,8 +49,10 @@ pub(crate) struct RootKeyArg {
 
 impl RootKeyArg {
     /// Reads the root key from the named file. `None` if the person names no file.
-    pub(crate) fn load(&self, target: &Target) -> Result<Option<Arc<SigningKey>>, Failure> {
-        let read = |file: &PathBuf| SigningKey::read(file, &*target.secrets);
+    ///
+    /// The passphrase file of the target is for its signing key, and the keyring has no root key.
+    pub(crate) fn load(&self) -> Result<Option<Arc<SigningKey>>, Failure> {
+        let read = |file: &PathBuf| SigningKey::read(file, &FromPerson::default());
         let key = self.root_key.as_ref().map(read).transpose()?;
         Ok(key.map(Arc::new))
     }

@@ -146,14 +146,14 @@ impl Args {
                     root,
                     unencrypted,
                 };
-                show(globals, &key_files::generate(new, &FromPerson)?);
+                show(globals, &key_files::generate(new, &FromPerson::default())?);
             }
             Self::Show { key } => {
                 let memory = memory(key.as_deref(), globals)?;
                 let file = shown_file(key, globals)?;
                 show(
                     globals,
-                    &key_files::show(file, memory.as_deref(), &FromPerson)?,
+                    &key_files::show(file, memory.as_deref(), &FromPerson::default())?,
                 );
             }
             Self::AcceptTrust(args) => args.run(globals)?,

@@ -1,5 +1,8 @@
 //! `packcast list`: lists packages.
 
+mod space;
+
+use clap::ValueEnum;
 use packcast_protocol::UnixTime;
 use packcast_publisher::Failure;
 use packcast_publisher::clock::now;
@@ -14,23 +17,41 @@ use crate::output;
 #[command(after_help = "\
 Examples:
   packcast list
+  packcast list --sort size
   packcast list --limit 10 --format json
   packcast list --deleted")]
 pub(crate) struct Args {
     /// List deleted packages instead
     #[arg(long)]
     deleted: bool,
-    /// List only this many of the newest packages
+    /// List only this many packages: the newest, or the largest
     ///
     /// The default is 100 for text; JSON and CSV have all packages.
     #[arg(long, value_name = "COUNT", conflicts_with = "deleted")]
     limit: Option<usize>,
+    /// Sort the packages by this value
+    ///
+    /// A package is unused if it is assigned to no group, and open on no device.
+    #[arg(long, value_enum, default_value_t, conflicts_with = "deleted")]
+    sort: OrderChoice,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OrderChoice {
+    /// The newest last
+    #[default]
+    Created,
+    /// The largest archive first, with a total and a mark for each unused package
+    Size,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let limit = globals.limit(self.limit, NEWEST);
+        if self.sort == OrderChoice::Size {
+            return space::print(&target, limit, globals).await;
+        }
         let packages = if self.deleted {
             package::deleted(&target).await?
         } else {

@@ -45,14 +45,15 @@ impl Args {
             None => places::find()?.local(),
         };
         // The key is created before the system starts, so that every command finds both.
-        let key = Arc::new(local::signing_key(&state_dir, &FromPerson)?);
+        let key = Arc::new(local::signing_key(&state_dir, &FromPerson::default())?);
         let options = LocalOptions {
             edge_port: self.port,
             ..LocalOptions::new(&state_dir, local::trust(&state_dir)?)
         };
         let system = Local::start(options).await.map_err(Failure::failed)?;
         let state = system.state();
-        let target = local_target::of(state.clone(), &state_dir, Arc::new(FromPerson)).await;
+        let target =
+            local_target::of(state.clone(), &state_dir, Arc::new(FromPerson::default())).await;
         let committed = local_target::commit_location(&target, state.edge, Arc::clone(&key)).await;
         // The system runs nevertheless: commands say what has to be done.
         if let Err(failure) = committed {

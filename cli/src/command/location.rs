@@ -9,6 +9,7 @@ use packcast_rollout::LocationRecord;
 
 use super::key_arg::KeyArg;
 use crate::Globals;
+use crate::confirm::ConfirmArgs;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 
@@ -38,6 +39,8 @@ Examples:
         #[arg(value_name = "ADDRESS")]
         location: Location,
         #[command(flatten)]
+        confirm: ConfirmArgs,
+        #[command(flatten)]
         key: KeyArg,
     },
     /// Remove a location
@@ -48,6 +51,8 @@ Examples:
     Remove {
         /// Name of the location
         name: LocationName,
+        #[command(flatten)]
+        confirm: ConfirmArgs,
         #[command(flatten)]
         key: KeyArg,
     },
@@ -77,21 +82,30 @@ impl Args {
             Self::Add {
                 name,
                 location,
+                confirm,
                 key,
             } => {
                 let added = LocationRecord { name, location };
+                let plan = location::plan_addition(&target, &added).await?;
+                if !confirm.is_agreed(globals, plan.preview())? {
+                    return Ok(());
+                }
                 let (signer, bar) = (key.signer(&target), Bar::new());
                 let progress = bar.progress();
-                let work = Box::pin(location::add(&target, &added, signer, &progress));
+                let work = Box::pin(plan.perform(signer, &progress));
                 if let Some(was) = until_interrupted("devices", work, &bar).await? {
                     output::note(&replaced(&was));
                 }
                 print(globals, &[added]);
             }
-            Self::Remove { name, key } => {
+            Self::Remove { name, confirm, key } => {
+                let plan = location::plan_removal(&target, &name).await?;
+                if !confirm.is_agreed(globals, plan.preview())? {
+                    return Ok(());
+                }
                 let (signer, bar) = (key.signer(&target), Bar::new());
                 let progress = bar.progress();
-                let work = Box::pin(location::remove(&target, &name, signer, &progress));
+                let work = Box::pin(plan.perform(signer, &progress));
                 let removed = until_interrupted("devices", work, &bar).await?;
                 output::for_scripts(globals.format, &removed);
                 output::note(&removed_note(&removed));

@@ -3,7 +3,9 @@
 use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::Failure;
 use packcast_publisher::device_name::DeviceName;
-use packcast_publisher::log::{self, LogRequest, LoggedCommit, LoggedStanding, NEWEST_COMMITS};
+use packcast_publisher::log::{
+    self, LogEntry, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, NEWEST_CHANGES,
+};
 
 use crate::Globals;
 use crate::output;
@@ -13,26 +15,32 @@ const SHOWN_CHANGES: usize = 10;
 
 /// List the changes of a target: who changed what, and when
 ///
-/// Each change is a signed commit. The newest commit comes first. Number, time, key and changes of a
-/// commit are verified; nobody verifies author and command. The exit code is 3 if a commit does not
-/// verify.
+/// The newest change comes first. Changes of assignments, groups and locations are signed commits.
+/// Number, time, key and changes of a commit are verified; author and command are not.
+/// Other changes, such as 'activate', 'pause --all' and 'device block', are events. They are not signed:
+/// somebody who can write to the table can forge and delete them. Creating a token leaves no trace.
+/// The exit code is 3 if a commit does not verify, or an event cannot be read.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast log
   packcast log --limit 5 --format json
+  packcast log --signed
   packcast log --before 1795327754
   packcast log --group lab --package vlc@3.0.21
   packcast log --device web01")]
 pub(crate) struct Args {
-    /// List only this many commits
+    /// List only this many changes
     ///
-    /// The default is 20 for text; JSON and CSV have all commits.
+    /// The default is 20 for text; JSON and CSV have all changes.
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
-    /// List only commits before this number
+    /// List only commits before this number, and events before this Unix time
     #[arg(long, value_name = "NUMBER")]
     before: Option<u64>,
+    /// List only commits, which are signed, and no events
+    #[arg(long)]
+    signed: bool,
     /// List only changes of this package: its id, or name@version
     #[arg(long, value_name = "PACKAGE")]
     package: Option<PackageRef>,
@@ -48,16 +56,25 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let request = LogRequest {
-            limit: globals.limit(self.limit, NEWEST_COMMITS),
+            limit: globals.limit(self.limit, NEWEST_CHANGES),
             before: self.before,
+            is_signed_only: self.signed,
             package: self.package,
             group: self.group,
             device: self.device,
         };
         let log = log::log(&target, &request).await?;
-        output::result(globals.format, &log, |log| text(&log.commits));
+        output::result(globals.format, &log, |log| all_text(&log.entries));
         log.conclude()
     }
+}
+
+fn all_text(entries: &[LogEntry]) -> String {
+    let blocks = entries.iter().map(|entry| match entry {
+        LogEntry::Commit(commit) => block(commit),
+        LogEntry::Event(event) => event_block(event),
+    });
+    blocks.collect::<Vec<_>>().join("\n")
 }
 
 pub(super) fn text(commits: &[LoggedCommit]) -> String {
@@ -92,6 +109,19 @@ fn block(commit: &LoggedCommit) -> String {
     lines.map(|line| line + "\n").collect()
 }
 
+/// Writes an event with the mark "unsigned" in the place of the number of a commit.
+fn event_block(event: &LoggedEvent) -> String {
+    let mut words = vec![format!("{:10}", "unsigned"), output::time(event.issued)];
+    if !(event.author.is_empty() && event.host.is_empty()) {
+        words.push(format!("{}@{}", event.author, event.host));
+    }
+    let mut lines = vec![words.join("  ")];
+    lines.extend(event.problem.iter().map(|it| format!("  problem: {it}")));
+    lines.extend(event.lines.iter().map(|line| format!("  {line}")));
+    let lines = lines.iter().map(|line| output::printable(line));
+    lines.map(|line| line + "\n").collect()
+}
+
 /// Returns the last characters of a key, which also name its file after a rotation.
 fn short(key: &impl ToString) -> String {
     let key = key.to_string();
@@ -114,7 +144,7 @@ mod tests {
     use insta::assert_snapshot;
     use packcast_protocol::state::CommitId;
     use packcast_protocol::{Sha256Digest, UnixTime};
-    use packcast_publisher::log::CommitAbout;
+    use packcast_publisher::log::{CommitAbout, EventStanding};
 
     use super::*;
     use crate::fixtures::{KEY, NOON};
@@ -191,6 +221,50 @@ mod tests {
 
         1795000000
           problem: the table has no commit
+        ");
+    }
+
+    #[test]
+    fn events_are_marked_as_unsigned() {
+        let event = LoggedEvent {
+            issued: UnixTime(NOON),
+            author: "ada".to_owned(),
+            host: "laptop".to_owned(),
+            standing: EventStanding::Unsigned,
+            problem: None,
+            changes: Vec::new(),
+            lines: vec!["activated vlc@3.0.21 at cdn".to_owned()],
+        };
+        let hostile = LoggedEvent {
+            lines: vec!["activated \u{1b}[2J".to_owned()],
+            ..event.clone()
+        };
+        let unreadable = LoggedEvent {
+            author: String::new(),
+            host: String::new(),
+            problem: Some("cannot read record EVENT 1".to_owned()),
+            lines: Vec::new(),
+            ..event.clone()
+        };
+        let entries = [
+            LogEntry::Event(event),
+            LogEntry::Commit(Box::new(commit())),
+            LogEntry::Event(hostile),
+            LogEntry::Event(unreadable),
+        ];
+        assert_snapshot!(all_text(&entries), @r"
+        unsigned    2026-11-18 11:06:40 UTC  ada@laptop
+          activated vlc@3.0.21 at cdn
+
+        1795000000  2026-11-18 11:06:40 UTC  ada@laptop  key Y7GFO3
+            packcast assign vlc@3.0.21 --group lab
+          group lab: assigned vlc@3.0.21
+
+        unsigned    2026-11-18 11:06:40 UTC  ada@laptop
+          activated \u{1b}[2J
+
+        unsigned    2026-11-18 11:06:40 UTC
+          problem: cannot read record EVENT 1
         ");
     }
 }

@@ -3,6 +3,7 @@
 use packcast_publisher::Failure;
 use packcast_publisher::pause::{self, Pause, PauseChange, words};
 
+use crate::confirm::ConfirmArgs;
 use crate::{Globals, output, stopping};
 
 /// Pause a target: devices get and begin no packages
@@ -18,11 +19,18 @@ pub(crate) struct Args {
     /// Pause all packages and devices of the target
     #[arg(long, required = true)]
     all: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
+        let (effect, preview) = (pause::effect(&target), pause::preview_pause(&target));
+        let is_agreed = self.confirm.is_agreed_to_stop(globals, &effect, preview);
+        if !is_agreed.await? {
+            return Ok(());
+        }
         let paused = pause::pause(&target).await?;
         stopping::wait(paused.complete_in_s).await?;
         let resume = globals.command("resume --all");

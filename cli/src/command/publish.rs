@@ -1,30 +1,33 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
+mod result;
 mod windows;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use packcast_protocol::device::AgentId;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::manifest::{Audience, Platform};
-use packcast_protocol::{FragmentSize, GroupName, PackageName, PackageVersion, Priority};
+use packcast_protocol::{
+    FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
+};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::failing_program::failing_program;
-use packcast_publisher::publish::inspect::Inspection;
+use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::ocs_limits;
-use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
+use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest, launch_command};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, activate, location, publish};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::pacing::Pacing;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
 use super::key_arg::KeyArg;
-use super::show;
 use crate::Globals;
 use crate::argument::duration::{self, DAY_S};
 use crate::argument::size::{self, SizeError};
@@ -42,6 +45,8 @@ const EXECUTE: &str = "execute  run any command";
 const STORE: &str = "store    unpack the archive into a folder";
 const PROGRAM: &str = "Program at the top of the archive, and its arguments:";
 const COMMAND: &str = "Command:";
+/// The maximum number of programs that a question offers.
+const OFFERED: usize = 100;
 const FOLDER: &str = "Folder on the device:";
 
 /// Publish a package
@@ -204,6 +209,9 @@ impl Args {
             .as_ref()
             .map(|source| publish::inspect(source, size, &progress))
             .transpose()?;
+        if let Some(inspection) = &inspection {
+            self.ask_program(&inspection.contents)?;
+        }
         let plan = self.plan(inspection.as_ref())?;
         // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&plan, inspection.as_ref());
@@ -215,15 +223,18 @@ impl Args {
         let key = self.key.load(&target)?;
         let mut publication =
             publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
-        for note in notes(&publication, &target.pace) {
+        if let Some(note) = earlier(&publication) {
             output::note(&note);
+        }
+        if self.windows.has_terms() || target.records.has_ocs_devices().await? {
+            output::note(&pauses(&publication, &target.pace));
         }
         if self.activate {
             publication.package =
                 activate::activate_package(&target, &publication.package, &[]).await?;
         }
         output::result(globals.format, &publication, |publication| {
-            show::text(&publication.package, now())
+            result::text(&publication.package, now())
         });
         Ok(())
     }
@@ -275,7 +286,8 @@ impl Args {
             return Ok(());
         }
         if self.source.is_none() && self.action != Some(ActionChoice::Execute) {
-            self.source = ask_source()?;
+            let is_needed = self.action.is_some();
+            self.source = ask_source(is_needed)?;
         }
         if self.name.is_none() {
             self.name = Some(prompt::value(NAME)?);
@@ -286,25 +298,56 @@ impl Args {
         if self.action.is_none() {
             self.action = Some(ask_action(self.source.is_some())?);
         }
-        if self.command.is_none() && self.action != Some(ActionChoice::Store) {
-            let question = match self.action {
-                Some(ActionChoice::Launch) => PROGRAM,
-                _ => COMMAND,
-            };
-            self.command = Some(prompt::value(question)?);
+        if self.command.is_none() && self.action == Some(ActionChoice::Execute) {
+            self.command = Some(prompt::value(COMMAND)?);
         }
         if self.path.is_none() && self.action == Some(ActionChoice::Store) {
             self.path = Some(prompt::value(FOLDER)?);
         }
         Ok(())
     }
+
+    /// Asks a person at a terminal for the program to launch, and offers the files at the top of the
+    /// archive.
+    fn ask_program(&mut self, contents: &Contents) -> Result<(), Failure> {
+        let is_launch = self.action == Some(ActionChoice::Launch);
+        if !is_launch || self.command.is_some() || !output::is_interactive() {
+            return Ok(());
+        }
+        let platform = self.platform.into();
+        let check = |line: &str| match launch_command(line, platform, contents) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(output::printable(&with_causes(&error))),
+        };
+        let programs = programs(contents, check);
+        self.command = Some(prompt::text(PROGRAM, &programs, check)?);
+        Ok(())
+    }
 }
 
-fn ask_source() -> Result<Option<PathBuf>, Failure> {
-    let answer = prompt::text(SOURCE)?;
-    Ok(Some(answer.trim())
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from))
+/// Returns the files at the top of an archive that can be launched by their name alone, at most
+/// [`OFFERED`].
+fn programs(contents: &Contents, check: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
+    let files = contents.top_files.iter();
+    let can_start = files.filter(|file| check(file).is_ok() && output::printable(file) == **file);
+    can_start.take(OFFERED).cloned().collect()
+}
+
+/// Asks for a source. An empty answer is accepted unless the action needs a source.
+fn ask_source(is_needed: bool) -> Result<Option<PathBuf>, Failure> {
+    let check = move |answer: &str| check_source(answer, is_needed);
+    let answer = prompt::text(SOURCE, &[], check)?;
+    Ok((!answer.is_empty()).then(|| PathBuf::from(answer)))
+}
+
+fn check_source(answer: &str, is_needed: bool) -> Result<(), String> {
+    if answer.is_empty() && is_needed {
+        return Err("the action needs an archive, a directory or another file".to_owned());
+    }
+    if !answer.is_empty() && !Path::new(answer).exists() {
+        return Err(format!("cannot find {}", output::printable(answer)));
+    }
+    Ok(())
 }
 
 fn ask_action(has_source: bool) -> Result<ActionChoice, Failure> {
@@ -332,30 +375,38 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     }
 }
 
-/// Returns the notes about an earlier run of the publication, and about the pauses of OCS agents.
-fn notes(publication: &Publication, pacing: &Pacing) -> Vec<String> {
+/// Returns the note about an earlier run of the publication.
+fn earlier(publication: &Publication) -> Option<String> {
     let package = &publication.package;
-    let fragments = package
-        .published()
-        .map_or(0, |published| published.fragments);
-    let earlier = match publication.earlier {
+    match publication.earlier {
         Earlier::None => None,
         Earlier::Begun => Some(format!(
-            "resumed package {}: {} of {fragments} fragments ({}) were already uploaded",
+            "resumed package {}: {} of {} fragments ({}) were already uploaded",
             package.id,
             publication.kept.fragments,
+            fragments(package),
             output::bytes(publication.kept.bytes)
         )),
         Earlier::Published => Some(format!(
             "package {} is already published: uploaded nothing",
             package.id
         )),
-    };
-    let pauses = format!(
+    }
+}
+
+/// Returns the note about the pauses of OCS agents.
+fn pauses(publication: &Publication, pacing: &Pacing) -> String {
+    let package = &publication.package;
+    let seconds = pacing.alone_s(package.priority, fragments(package));
+    format!(
         "if an OCS agent has only this package, its pauses add about {} to the download",
-        output::duration(pacing.alone_s(package.priority, fragments))
-    );
-    earlier.into_iter().chain([pauses]).collect()
+        output::duration(seconds)
+    )
+}
+
+fn fragments(package: &PackageRecord) -> u32 {
+    let published = package.published();
+    published.map_or(0, |published| published.fragments)
 }
 
 #[cfg(test)]
@@ -380,16 +431,12 @@ mod tests {
 
     #[test]
     fn notes_report_an_earlier_run_and_the_pauses_of_ocs_agents() {
-        let notes = |earlier| notes(&publication(earlier), &Pacing::default()).join("\n");
-        assert_snapshot!(notes(Earlier::None), @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
-        assert_snapshot!(notes(Earlier::Begun), @"
-        resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded
-        if an OCS agent has only this package, its pauses add about 5 minutes to the download
-        ");
-        assert_snapshot!(notes(Earlier::Published), @"
-        package 1795327754 is already published: uploaded nothing
-        if an OCS agent has only this package, its pauses add about 5 minutes to the download
-        ");
+        let note = |before| earlier(&publication(before));
+        assert_eq!(note(Earlier::None), None);
+        assert_snapshot!(note(Earlier::Begun).unwrap(), @"resumed package 1795327754: 12 of 43 fragments (12.00 MiB) were already uploaded");
+        assert_snapshot!(note(Earlier::Published).unwrap(), @"package 1795327754 is already published: uploaded nothing");
+        let pauses = pauses(&publication(Earlier::None), &Pacing::default());
+        assert_snapshot!(pauses, @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
     }
 
     #[test]
@@ -436,6 +483,33 @@ mod tests {
         execute  run any command
         store    unpack the archive into a folder
         ");
+    }
+
+    #[test]
+    fn a_source_must_exist() {
+        let here = env!("CARGO_MANIFEST_DIR");
+        assert_eq!(check_source(here, true), Ok(()));
+        assert_eq!(check_source("", false), Ok(()));
+        let refused = [("", true), ("no/such.zip", false)];
+        let refused = refused.map(|(answer, is_needed)| check_source(answer, is_needed));
+        assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @"
+        the action needs an archive, a directory or another file
+        cannot find no/such.zip
+        ");
+    }
+
+    #[test]
+    fn programs_at_the_top_of_an_archive_are_offered() {
+        let names = ["run.sh", "set up.exe", "evil\u{1b}.sh", "setup.exe"];
+        let contents = Contents {
+            top_files: names.map(ToOwned::to_owned).into(),
+            ..Contents::default()
+        };
+        let check = |line: &str| match line {
+            "set up.exe" => Err("the program is set".to_owned()),
+            _ => Ok(()),
+        };
+        assert_eq!(programs(&contents, check), ["run.sh", "setup.exe"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use packcast_publisher::Failure;
 use packcast_publisher::pause::{self, PauseChange};
 
+use crate::confirm::ConfirmArgs;
 use crate::{Globals, output, stopping};
 
 /// End the pause of a target
@@ -18,11 +19,17 @@ pub(crate) struct Args {
     /// Resume all packages and devices of the target
     #[arg(long, required = true)]
     all: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
 }
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
+        let preview = pause::preview_resume(&target).await?;
+        if !self.confirm.is_agreed(globals, &preview)? {
+            return Ok(());
+        }
         let resumed = pause::resume(&target).await?;
         if resumed.changed {
             stopping::wait(resumed.complete_in_s).await?;

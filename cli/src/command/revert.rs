@@ -5,6 +5,7 @@ use packcast_publisher::revert::{self, RevertOptions, RevertPlan, RevertedTo};
 
 use super::key_arg::{AcceptArg, KeyArg};
 use crate::Globals;
+use crate::confirm::declined;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 use crate::prompt;
@@ -63,12 +64,12 @@ impl Args {
             output::result(globals.format, &plan, difference);
             return Ok(());
         }
+        if !self.yes && !plan.is_empty() && !confirm(&plan)? {
+            return Err(declined());
+        }
         let mut signer = self.key.signer(&target);
         let also_accept = self.accept.also_accept();
         plan.verify(&target, &also_accept, &mut signer).await?;
-        if !self.yes && !plan.is_empty() && !confirm(&plan)? {
-            return Err(Failure::failed("the target was not reverted"));
-        }
         let bar = Bar::new();
         let progress = bar.progress();
         let work = Box::pin(revert::revert(&target, plan, &mut signer, &progress));

@@ -9,7 +9,7 @@ use packcast_publisher::Failure;
 use packcast_publisher::clock::now;
 use packcast_publisher::package::{self, named, state};
 use packcast_publisher::text as words;
-use packcast_rollout::{PackageRecord, PackageState};
+use packcast_rollout::{LocationRecord, PackageRecord, PackageState};
 
 use crate::Globals;
 use crate::output::{self, Format};
@@ -73,7 +73,7 @@ fn codes(codes: &BTreeSet<i32>) -> String {
 }
 
 /// Writes the devices that may run the package.
-fn audience(audience: &Audience) -> String {
+pub(super) fn audience(audience: &Audience) -> String {
     match audience {
         Audience::Any => "any device".to_owned(),
         Audience::Devices(devices) => {
@@ -104,13 +104,22 @@ fn time_limit(package: &PackageRecord) -> String {
     }
 }
 
-/// Describes a package for a person.
-pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
-    let action = match &package.action {
+/// Writes an action with its command or folder.
+pub(super) fn action<A>(action: &Action<A>) -> String {
+    match action {
         Action::Launch { command, .. } => format!("LAUNCH {command}"),
         Action::Execute { command, .. } => format!("EXECUTE {command}"),
         Action::Store { folder, .. } => format!("STORE into {folder}"),
-    };
+    }
+}
+
+/// Writes the name of a location with its address.
+pub(super) fn location(at: &LocationRecord) -> String {
+    format!("{} ({})", at.name, at.location)
+}
+
+/// Describes a package for a person.
+pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
     let archive = package.action.archive().map_or_else(
         || "none".to_owned(),
         |archive| {
@@ -122,11 +131,7 @@ pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
             )
         },
     );
-    let locations: Vec<String> = package
-        .locations
-        .iter()
-        .map(|at| format!("{} ({})", at.name, at.location))
-        .collect();
+    let locations: Vec<String> = package.locations.iter().map(location).collect();
     let published = package.published();
     output::fields([
         ("package", format!("{} {}", package.id, named(package))),
@@ -134,7 +139,7 @@ pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
         ("priority", package.priority.to_string()),
         ("platform", words::platform(package.platform).to_owned()),
         ("audience", audience(&package.audience)),
-        ("action", action),
+        ("action", action(&package.action)),
         ("archive", archive),
         (
             "fragments",

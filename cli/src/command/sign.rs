@@ -82,7 +82,7 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let signer = self.key.signer(&target).accepting_clock(self.accept_clock);
-        let mut signer = signer.with_root(self.root_key.load(&target)?);
+        let mut signer = signer.with_root(self.root_key.load()?);
         let valid_for_s = self.state_valid_for;
         let scope = if self.all_records {
             Scope::All

@@ -5,9 +5,10 @@ mod failures;
 mod watch;
 
 use clap::ValueEnum;
-use packcast_protocol::PackageRef;
+use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::package::NEWEST;
 use packcast_publisher::pause::current;
+use packcast_publisher::rollout;
 use packcast_publisher::status::{self, PackageProgress};
 use packcast_publisher::{Failure, Target};
 use packcast_store::records::DeploymentState;
@@ -18,9 +19,9 @@ use crate::output;
 
 /// Show the progress of a package: number of devices in each state
 ///
-/// This command reads the same amount of data for any number of devices. A device of a group is
-/// counted as assigned from its first check-in after the assignment; until then it is to come, which
-/// is an estimate from the sizes of the groups.
+/// Without --devices and --group, this command reads the same amount of data for any number of
+/// devices. A device of a group is counted as assigned from its first check-in after the
+/// assignment; until then it is to come, which is an estimate from the sizes of the groups.
 ///
 /// The status of one package ends with its failures, grouped by result and last line of output: at
 /// most 1000 failures are read.
@@ -30,6 +31,7 @@ Examples:
   packcast status
   packcast status vlc@3.0.21
   packcast status vlc@3.0.21 --devices --state failed
+  packcast status vlc@3.0.21 --group lab
   packcast status vlc@3.0.21 --watch")]
 pub(crate) struct Args {
     /// Package id, or name@version; the newest packages if absent
@@ -50,6 +52,13 @@ pub(crate) struct Args {
     /// Devices with an outcome are listed with their results.
     #[arg(long, value_enum, requires = "devices")]
     state: Option<StateChoice>,
+    /// Count or list only devices of this group
+    ///
+    /// Without a package, the packages of the group are shown. The command reads the state of each
+    /// device of a package, so that its cost grows with their number.
+    #[arg(long)]
+    group: Option<GroupName>,
+
     /// Show the status again after each change, until Ctrl-C
     #[arg(long, conflicts_with = "devices")]
     watch: bool,
@@ -57,7 +66,7 @@ pub(crate) struct Args {
 
 /// The states of devices, as the columns of this command name them.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum StateChoice {
+pub(crate) enum StateChoice {
     /// Not checked in since the assignment of a group
     ToCome,
     /// Not announced yet
@@ -102,13 +111,20 @@ impl Args {
         }
         if let Some(package) = self.package.as_ref().filter(|_| self.devices) {
             let state = self.state.map(DeploymentState::from);
-            return devices::print(&target, package, state, globals.format).await;
+            let devices = status::devices(&target, package, state, self.group.as_ref()).await?;
+            devices::print(&devices, state, globals.format);
+            return Ok(());
         }
         let progress = self.read(&target, globals).await?;
         if self.package.is_none() && progress.len() == globals.limit(self.limit, NEWEST) {
             output::note(&list::limited(progress.len()));
         }
         output::result(globals.format, &progress, |progress| text(progress));
+        if let (Some(_), [one]) = (&self.package, &*progress)
+            && rollout::has_live(&target, one.package).await?
+        {
+            output::note(&rollout_note(&one.name, globals));
+        }
         let blocked = status::blocked(&target).await?;
         if blocked > 0 {
             output::note(&blocked_note(blocked, globals));
@@ -125,11 +141,22 @@ impl Args {
         target: &Target,
         globals: &Globals,
     ) -> Result<Vec<PackageProgress>, Failure> {
-        match &self.package {
-            Some(package) => Ok(vec![status::of_package(target, package).await?]),
-            None => status::of_newest(target, globals.limit(self.limit, NEWEST)).await,
+        let limit = globals.limit(self.limit, NEWEST);
+        match (&self.package, &self.group) {
+            (Some(package), None) => Ok(vec![status::of_package(target, package).await?]),
+            (Some(package), Some(group)) => {
+                Ok(vec![status::of_package_in(target, package, group).await?])
+            }
+            (None, None) => status::of_newest(target, limit).await,
+            (None, Some(group)) => status::of_group(target, group, limit).await,
         }
     }
+}
+
+/// Returns the note that a package has a rollout, so that devices to come wait for their waves.
+fn rollout_note(name: &str, globals: &Globals) -> String {
+    let command = globals.command(&format!("rollout show {name}"));
+    format!("{name} has a live rollout; run '{command}' to see its waves")
 }
 
 /// Returns the note that some devices of the target get no packages.
@@ -390,8 +417,9 @@ mod tests {
     }
 
     #[test]
-    fn blocked_devices_are_counted() {
+    fn notes_name_blocked_devices_and_a_rollout() {
         let globals = fixtures::globals();
+        assert_snapshot!(rollout_note("vlc@3.0.21", &globals), @"vlc@3.0.21 has a live rollout; run 'packcast rollout show vlc@3.0.21' to see its waves");
         assert_snapshot!(blocked_note(1, &globals), @"1 device is blocked; run 'packcast device list --excluded' to list excluded devices");
         assert_snapshot!(blocked_note(2, &globals), @"2 devices are blocked; run 'packcast device list --excluded' to list excluded devices");
     }

@@ -7,6 +7,7 @@ use packcast_rollout::unassign::Unassigned;
 
 use super::assignees;
 use super::key_arg::KeyArg;
+use crate::confirm::ConfirmArgs;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, stopping};
@@ -30,6 +31,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     assignees: assignees::Args,
     #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
     key: KeyArg,
 }
 
@@ -39,16 +42,19 @@ impl Args {
         let from = self.assignees.names()?;
         let (signer, bar) = (self.key.signer(&target), Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(unassign::unassign(
-            &target,
-            &self.package,
-            &from,
-            signer,
-            &progress,
-        ));
+        let plan = unassign::plan(&target, &self.package, &from).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return plan.check().await;
+        }
+        let permitted_s = plan.permitted_s();
+        let work = Box::pin(plan.perform(signer, &progress));
         let result = until_interrupted("devices", work, &bar).await?;
+        stopping::wait_for_permissions(permitted_s).await?;
         output::result(globals.format, &result, text);
-        let may_begin_s = unassign::may_begin_s(&target, &result);
+        let may_begin_s = match permitted_s {
+            0 => unassign::may_begin_s(&target, &result),
+            _ => 0,
+        };
         if let Some(note) = stopping::told(result.told(), may_begin_s) {
             output::note(&note);
         }
@@ -72,8 +78,10 @@ fn groups_text(groups: &[GroupUnassigned]) -> String {
 }
 
 fn devices_text(devices: &[DeviceUnassigned]) -> String {
-    let rows = devices.iter().map(|at| [at.device.to_string(), result(at)]);
-    output::table(["DEVICE", "RESULT"], rows)
+    let rows = devices
+        .iter()
+        .map(|at| [at.host_name.clone(), at.device.to_string(), result(at)]);
+    output::table(["HOST", "DEVICE", "RESULT"], rows)
 }
 
 fn result(unassigned: &DeviceUnassigned) -> String {
@@ -107,6 +115,7 @@ mod tests {
     fn device(device: &str, outcome: Unassigned) -> DeviceUnassigned {
         DeviceUnassigned {
             device: device.parse().unwrap(),
+            host_name: "web01".to_owned(),
             result: "",
             commit: None,
             outcome,
@@ -128,38 +137,38 @@ mod tests {
         let shown = UnassignedFrom::Devices(devices);
         assert_snapshot!(on_terminals(|| text(&shown)), @"
         80:
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
-        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its
-                                        next check-in
-        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the
-                                        package
-        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the
-                                        package
-        key:abcdefghijklmnopqrstuvwxya  already withdrawn
-        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the
-                                        package from the group
-        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        web01  key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package
+                                               at its next check-in
+        web01  ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys
+                                               the package
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has
+                                               the package
+        web01  key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign
+                                               the package from the group
+        web01  key:abcdefghijklmnopqrstuvwxya  no open assignment
 
         140:
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
-        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
-        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
-        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
-        key:abcdefghijklmnopqrstuvwxya  already withdrawn
-        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
-        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        web01  key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
+        web01  ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        web01  key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        web01  key:abcdefghijklmnopqrstuvwxya  no open assignment
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        DEVICE                          RESULT
-        key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
-        key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
-        ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
-        key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
-        key:abcdefghijklmnopqrstuvwxya  already withdrawn
-        key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
-        key:abcdefghijklmnopqrstuvwxya  no open assignment
+        HOST   DEVICE                          RESULT
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned before it was announced
+        web01  key:abcdefghijklmnopqrstuvwxya  withdrawn: the agent cancels the package at its next check-in
+        web01  ocs:web01-2026-03-04-05-06-07   withdrawn: the OCS agent still deploys the package
+        web01  key:abcdefghijklmnopqrstuvwxya  unassigned, but its group lab also has the package
+        web01  key:abcdefghijklmnopqrstuvwxya  already withdrawn
+        web01  key:abcdefghijklmnopqrstuvwxya  assigned only through group lab: unassign the package from the group
+        web01  key:abcdefghijklmnopqrstuvwxya  no open assignment
         ");
         let groups = vec![GroupUnassigned {
             group: lab(),

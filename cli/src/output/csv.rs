@@ -11,6 +11,8 @@ use serde_json::Value;
 pub(crate) struct CsvForm {
     /// The command, such as `device list`.
     pub(crate) command: &'static str,
+    /// The field of the result that has the rows; `None` if the result is the list of rows.
+    rows: Option<&'static str>,
     pub(crate) columns: &'static [CsvColumn],
 }
 
@@ -39,9 +41,10 @@ const fn time(name: &'static str, path: &'static str) -> CsvColumn {
 }
 
 /// The commands that print CSV.
-pub(crate) const FORMS: [CsvForm; 9] = [
+pub(crate) const FORMS: [CsvForm; 14] = [
     CsvForm {
         command: "list",
+        rows: None,
         columns: &[
             column("package", "id"),
             column("name", "name"),
@@ -53,10 +56,12 @@ pub(crate) const FORMS: [CsvForm; 9] = [
             column("active", "active"),
             time("expires", "state.expires"),
             time("created_at", "created_at"),
+            column("unused", "unused"),
         ],
     },
     CsvForm {
         command: "status",
+        rows: None,
         columns: &[
             column("package", "package"),
             column("name", "name"),
@@ -74,6 +79,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
     },
     CsvForm {
         command: "status --devices",
+        rows: None,
         columns: &[
             column("device", "device"),
             column("host_name", "host_name"),
@@ -87,6 +93,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
     },
     CsvForm {
         command: "device list",
+        rows: None,
         columns: &[
             column("device", "device"),
             column("host_name", "host_name"),
@@ -99,6 +106,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
     },
     CsvForm {
         command: "device list --excluded",
+        rows: None,
         columns: &[
             column("device", "device"),
             column("host_name", "host_name"),
@@ -108,7 +116,23 @@ pub(crate) const FORMS: [CsvForm; 9] = [
         ],
     },
     CsvForm {
+        command: "rollout list",
+        rows: None,
+        columns: &[
+            column("package", "package"),
+            column("name", "name"),
+            column("status", "status"),
+            column("wave", "wave"),
+            column("waves", "waves"),
+            column("devices", "devices"),
+            column("begun", "begun"),
+            column("healthy", "healthy"),
+            column("failed", "failed"),
+        ],
+    },
+    CsvForm {
         command: "group list",
+        rows: None,
         columns: &[
             column("group", "group"),
             column("devices", "devices"),
@@ -117,11 +141,50 @@ pub(crate) const FORMS: [CsvForm; 9] = [
         ],
     },
     CsvForm {
+        command: "group show",
+        rows: Some("assignments"),
+        columns: &[
+            column("package", "package"),
+            column("name", "name"),
+            column("state", "state"),
+            column("priority", "priority"),
+            column("force", "force"),
+            time("assigned_at", "assigned_at"),
+        ],
+    },
+    CsvForm {
+        command: "group show --devices",
+        rows: Some("devices"),
+        columns: &[column("device", "device"), column("host_name", "host_name")],
+    },
+    CsvForm {
+        command: "keys list",
+        rows: None,
+        columns: &[
+            column("public_key", "public_key"),
+            column("signs", "signs"),
+            column("root", "root"),
+            column("retired", "retired"),
+        ],
+    },
+    CsvForm {
+        command: "verify",
+        rows: None,
+        columns: &[
+            column("package", "package"),
+            column("source", "source"),
+            column("is_intact", "is_intact"),
+            column("problems", "problems"),
+        ],
+    },
+    CsvForm {
         command: "location list",
+        rows: None,
         columns: &[column("name", "name"), column("location", "location")],
     },
     CsvForm {
         command: "location check",
+        rows: None,
         columns: &[
             column("name", "name"),
             column("location", "location"),
@@ -132,6 +195,7 @@ pub(crate) const FORMS: [CsvForm; 9] = [
     },
     CsvForm {
         command: "log",
+        rows: None,
         columns: &[
             column("number", "number"),
             time("issued", "issued"),
@@ -148,6 +212,20 @@ pub(crate) const FORMS: [CsvForm; 9] = [
 /// Returns the CSV form of a command; `None` if its result is no list.
 pub(crate) fn form(command: &str) -> Option<&'static CsvForm> {
     FORMS.iter().find(|form| form.command == command)
+}
+
+impl CsvForm {
+    /// Returns the rows of a result.
+    pub(crate) fn rows(&self, result: Value) -> Vec<Value> {
+        let rows = match (self.rows, result) {
+            (Some(field), Value::Object(mut fields)) => fields.remove(field),
+            (_, result) => Some(result),
+        };
+        match rows {
+            Some(Value::Array(rows)) => rows,
+            other => other.into_iter().collect(),
+        }
+    }
 }
 
 /// Writes rows as CSV with a heading.
@@ -218,6 +296,26 @@ mod tests {
                 "docs/interface.md does not have {row}"
             );
         }
+    }
+
+    #[test]
+    fn rows_of_a_group_are_its_packages_or_its_devices() {
+        let group = json!({
+            "group": "lab",
+            "assignments": [{ "package": "1795000000", "name": "vlc@3", "priority": 5, "force": false }],
+            "devices": [{ "device": "key:a", "host_name": "web01" }],
+        });
+        let texts = ["group show", "group show --devices"].map(|command| {
+            let form = form(command).unwrap();
+            document(form, &form.rows(group.clone()))
+        });
+        assert_snapshot!(texts.join("\n\n"), @"
+        package,name,state,priority,force,assigned_at
+        1795000000,vlc@3,,5,false,
+
+        device,host_name
+        key:a,web01
+        ");
     }
 
     #[test]

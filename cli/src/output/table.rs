@@ -165,9 +165,15 @@ fn blocks(heading: &[&str], rows: &[Vec<String>]) -> String {
 fn cell(column: &str, text: &str) -> Cell {
     let cell = Cell::new(printable(text));
     match colour(text) {
-        Some(colour) if COLOURED.contains(&column) => cell.fg(colour),
+        Some(colour) if COLOURED.contains(&column) && !is_colourless() => cell.fg(colour),
         _ => cell,
     }
+}
+
+/// Returns true if the user wants no colours (<https://no-color.org>). The library would write an
+/// empty colour, which [`super::data`] escapes.
+fn is_colourless() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
 /// The colours of cells, as they are written.

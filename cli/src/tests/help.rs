@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 59] = [
+const TESTS: [(&str, fn()); 73] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -55,6 +55,8 @@ const TESTS: [(&str, fn()); 59] = [
     ("keys trust", keys_trust),
     ("keys revoke", keys_revoke),
     ("keys list", keys_list),
+    ("unlock", unlock),
+    ("lock", lock),
     ("location", location),
     ("location add", location_add),
     ("location remove", location_remove),
@@ -66,6 +68,16 @@ const TESTS: [(&str, fn()); 59] = [
     ("deactivate", deactivate),
     ("assign", assign),
     ("unassign", unassign),
+    ("rollout", rollout),
+    ("rollout start", rollout_start),
+    ("rollout list", rollout_list),
+    ("rollout show", rollout_show),
+    ("rollout watch", rollout_watch),
+    ("rollout pause", rollout_pause),
+    ("rollout resume", rollout_resume),
+    ("rollout promote", rollout_promote),
+    ("rollout end", rollout_end),
+    ("rollout finish", rollout_finish),
     ("pause", pause),
     ("resume", resume),
     ("sign", sign),
@@ -78,6 +90,7 @@ const TESTS: [(&str, fn()); 59] = [
     ("group show", group_show),
     ("group prefer", group_prefer),
     ("group pacing", group_pacing),
+    ("group rename", group_rename),
     ("group delete", group_delete),
     ("list", list),
     ("show", show),
@@ -89,6 +102,7 @@ const TESTS: [(&str, fn()); 59] = [
     ("device block", device_block),
     ("device unblock", device_unblock),
     ("device remove", device_remove),
+    ("device replace", device_replace),
     ("device restart-download", device_restart_download),
     ("device drop", device_drop),
     ("device pacing", device_pacing),
@@ -175,6 +189,8 @@ fn packcast() {
       demo          Deploy a package to a device on this machine, and show each step
       local         Run the whole system on this machine until Ctrl-C
       keys          Manage the signing key, and the keys of other publishers
+      unlock        Sign for a while without the passphrase
+      lock          Ask for the passphrase again, after 'packcast unlock'
       location      Manage the locations that serve packages
       publish       Publish a package
       verify        Download a package and check every byte of it
@@ -182,6 +198,7 @@ fn packcast() {
       deactivate    Deactivate a package, so that no more devices get it
       assign        Assign a package to devices or groups
       unassign      Unassign a package from devices or groups
+      rollout       Deploy a package in waves that stop by themselves
       pause         Pause a target: devices get and begin no packages
       resume        End the pause of a target
       sign          Sign the state of the target again before it expires
@@ -252,7 +269,7 @@ fn demo() {
 
     Starts the whole system in a temporary folder, publishes a package, lets an
     agent process deploy it, and prints the time of each step. Nothing is left
-    behind.
+    behind. The exit code is 1 if the package does not succeed.
 
     Usage: packcast demo [OPTIONS] [ARCHIVE]
 
@@ -671,6 +688,65 @@ fn keys_list() {
 }
 
 #[test]
+fn unlock() {
+    assert_snapshot!(help("unlock"), @"
+    Sign for a while without the passphrase
+
+    Asks for the passphrase once, and keeps the decrypted key of the target in the
+    kernel's keyring of this login session. Commands of the same session sign with
+    it until the time ends, 'packcast lock' runs, or the session ends. The key is
+    never written to disk, but any program of this session can read it. Root keys in
+    files of their own are never unlocked.
+
+    Only Linux has such a keyring. Elsewhere, and for jobs without a terminal,
+    packcast.toml can name a file with the passphrase.
+
+    Usage: packcast unlock [OPTIONS]
+
+    Options:
+          --for <DURATION>
+              Lock the key again after this time, such as 2h
+
+              [default: 30min]
+
+          --status
+              Show only the time at which the key is locked again
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast unlock --target production
+      packcast unlock --for 2h
+      packcast unlock --status
+      packcast lock
+    ");
+}
+
+#[test]
+fn lock() {
+    assert_snapshot!(help("lock"), @"
+    Ask for the passphrase again, after 'packcast unlock'
+
+    Removes the key of the target from the keyring of this login session.
+
+    Usage: packcast lock [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast lock
+      packcast lock --target production
+    ");
+}
+
+#[test]
 fn location() {
     assert_snapshot!(help("location"), @"
     Manage the locations that serve packages
@@ -718,6 +794,12 @@ fn location_add() {
               Address: host[:port][/path], without https://
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -750,6 +832,12 @@ fn location_remove() {
               Name of the location
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1026,6 +1114,12 @@ fn activate() {
               Activate at this location only (repeatable; devices try the locations
               in this order)
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1057,6 +1151,12 @@ fn deactivate() {
               Package id, or name@version
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1101,6 +1201,12 @@ fn assign() {
           --allow-downgrade
               Deploy on devices that have a later package of the same name
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1122,7 +1228,7 @@ fn assign() {
       packcast assign vlc@3.0.21 --device web01
       packcast assign vlc@3.0.21 --device web01 --device web02 --force
       packcast assign vlc@3.0.21 --group lab --group office
-      packcast assign vlc@3.0.21 --all
+      packcast assign vlc@3.0.21 --all --dry-run
     ");
 }
 
@@ -1158,6 +1264,12 @@ fn unassign() {
           --all
               All present and future devices
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1176,6 +1288,394 @@ fn unassign() {
 }
 
 #[test]
+fn rollout() {
+    assert_snapshot!(help("rollout"), @"
+    Deploy a package in waves that stop by themselves
+
+    A rollout gives a package to a few devices first, and to more of them as long as
+    it goes well. The times of the waves are signed, and each device keeps to them.
+    The gate halts the rollout after a few failures, and waits for devices that are
+    not heard from.
+
+    Usage: packcast rollout [OPTIONS] <COMMAND>
+
+    Commands:
+      start    Start a rollout of a package to groups
+      list     List the live rollouts [alias: ls]
+      show     Show a rollout: its status, waves and first failures
+      watch    Watch a rollout until it is complete or halted
+      pause    Pause a rollout: no further device begins
+      resume   Continue a rollout that is paused, halted or full
+      promote  Open the next wave of a rollout now
+      end      Stop a rollout, and withdraw its package
+      finish   Make a rollout a plain assignment to its groups
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout start vlc@3.0.21 --group office --pilot lab --dry-run
+      packcast rollout start vlc@3.0.21 --group office --pilot lab
+      packcast rollout watch vlc@3.0.21
+      packcast rollout pause vlc@3.0.21
+      packcast rollout resume vlc@3.0.21
+      packcast rollout finish vlc@3.0.21
+    ");
+}
+
+#[test]
+fn rollout_start() {
+    assert_snapshot!(help("rollout start"), @"
+    Start a rollout of a package to groups
+
+    The waves are signed in one commit, and open by themselves. Devices that join
+    the groups later fall into a wave, too. Each device begins only after it has
+    asked the function, so that the rollout can halt. The defaults depend on the
+    number of devices: --dry-run shows them.
+
+    Usage: packcast rollout start [OPTIONS] <--group <GROUP>|--all> <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --group <GROUP>
+              Deploy to the devices of this group (repeatable)
+
+          --all
+              Deploy to all devices of the target
+
+          --pilot <GROUP>
+              Begin with the devices of this group, in a wave of their own
+              (repeatable)
+
+              Only devices that are also in one of the rollout's groups get the
+              package.
+
+          --waves <PERCENTAGES>
+              Percentages of the devices that have the package after each wave, such
+              as 1,10,50,100
+
+          --wait <DURATION>
+              Time from the opening of a wave to the next one: 24h by default
+
+          --days <DAYS>
+              Days on which waves open
+
+              [default: mon-fri]
+
+          --manual
+              Open only the first wave by itself, and each other one with 'packcast
+              rollout promote'
+
+          --at-once <COUNT>
+              Most devices that have begun and are not healthy
+
+          --halt-at <COUNT>
+              Halt after this number of failures
+
+          --tolerate <PERCENT>
+              Tolerate further failures: a share of the healthy devices, in percent
+              [default: 5]
+
+          --settle <DURATION>
+              Time after a success until a device that checks in counts as healthy
+
+              The default is 2h in the first wave, and 30min in all others.
+
+          --allow-downgrade
+              Deploy on devices that have a later package of the same name
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --accept-key <KEY>
+              Accept packages signed by this key (repeatable)
+
+              Packages signed by your own key, or by a key of the key list, also a
+              retired one, are always accepted.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout start vlc@3.0.21 --group office --pilot lab --dry-run
+      packcast rollout start vlc@3.0.21 --all --waves 1,10,50,100
+      packcast rollout start vlc@3.0.21 --group office --wait 2d --days mon-thu
+    ");
+}
+
+#[test]
+fn rollout_list() {
+    assert_snapshot!(help("rollout list"), @"
+    List the live rollouts
+
+    A rollout is live until it is ended or finished.
+
+    Usage: packcast rollout list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout list
+    ");
+}
+
+#[test]
+fn rollout_show() {
+    assert_snapshot!(help("rollout show"), @"
+    Show a rollout: its status, waves and first failures
+
+    The first line says what the rollout does, or waits for, and names the next
+    command.
+
+    Usage: packcast rollout show [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout show vlc@3.0.21
+    ");
+}
+
+#[test]
+fn rollout_watch() {
+    assert_snapshot!(help("rollout watch"), @"
+    Watch a rollout until it is complete or halted
+
+    The bars show the healthy devices, filled wave by wave. The exit code is 0 if
+    the rollout is complete, 1 if it is halted or has ended, and 75 after the time
+    of --for.
+
+    Usage: packcast rollout watch [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --for <DURATION>
+              Stop watching after this time
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout watch vlc@3.0.21
+      packcast rollout watch vlc@3.0.21 --for 2h
+    ");
+}
+
+#[test]
+fn rollout_pause() {
+    assert_snapshot!(help("rollout pause"), @"
+    Pause a rollout: no further device begins
+
+    Programs that run already finish, and devices report their results. A permission
+    to begin that a device has got is valid for a minute: the command returns when
+    all of them have expired. It needs no signing key.
+
+    Usage: packcast rollout pause [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout pause vlc@3.0.21
+    ");
+}
+
+#[test]
+fn rollout_resume() {
+    assert_snapshot!(help("rollout resume"), @"
+    Continue a rollout that is paused, halted or full
+
+    After a halt, or if each place is taken, a new round begins: as many devices as
+    --halt-at of 'packcast rollout start' may fail again. The command needs no
+    signing key.
+
+    Usage: packcast rollout resume [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --after-halt
+              Continue although failures have halted the rollout
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout resume vlc@3.0.21
+      packcast rollout resume vlc@3.0.21 --after-halt
+    ");
+}
+
+#[test]
+fn rollout_promote() {
+    assert_snapshot!(help("rollout promote"), @"
+    Open the next wave of a rollout now
+
+    The wave before it need not be healthy. If the time of the wave has not come, or
+    if the wave has none, the command signs a commit that opens it.
+
+    Usage: packcast rollout promote [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout promote vlc@3.0.21
+    ");
+}
+
+#[test]
+fn rollout_end() {
+    assert_snapshot!(help("rollout end"), @"
+    Stop a rollout, and withdraw its package
+
+    The package is unassigned from the groups of the rollout. Devices that have it
+    keep it. The command returns when no device can begin any more.
+
+    Usage: packcast rollout end [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout end vlc@3.0.21
+    ");
+}
+
+#[test]
+fn rollout_finish() {
+    assert_snapshot!(help("rollout finish"), @"
+    Make a rollout a plain assignment to its groups
+
+    All other devices of the groups get the package at their next check-in. Devices
+    that have finished it do not act again.
+
+    Usage: packcast rollout finish [OPTIONS] <PACKAGE>
+
+    Arguments:
+      <PACKAGE>
+              Package id, or name@version
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast rollout finish vlc@3.0.21
+    ");
+}
+
+#[test]
 fn pause() {
     assert_snapshot!(help("pause"), @"
     Pause a target: devices get and begin no packages
@@ -1190,6 +1690,12 @@ fn pause() {
     Options:
           --all
               Pause all packages and devices of the target
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1215,6 +1721,12 @@ fn resume() {
     Options:
           --all
               Resume all packages and devices of the target
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1330,6 +1842,12 @@ fn delete() {
               First unassign the package from all groups, and from all devices that
               have not finished it
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1365,6 +1883,7 @@ fn group() {
       show    Show a group with its packages
       prefer  Set the location that a group's devices download from first
       pacing  Set the pacing of a group's OCS agents
+      rename  Give a group another name
       delete  Delete a group that has neither devices nor packages
       help    Print this message or the help of the given subcommand(s)
 
@@ -1380,6 +1899,7 @@ fn group() {
       packcast group add lab --from lab.txt
       packcast group prefer lab --location site-berlin
       packcast group pacing lab --fragment-pause 2s --cycle-pause 5s
+      packcast group rename lab laboratory
       packcast assign vlc@3.0.21 --group lab
     ");
 }
@@ -1431,6 +1951,12 @@ fn group_add() {
           --from <FILE>
               File with one device per line; '-' reads standard input
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1468,6 +1994,12 @@ fn group_remove() {
 
           --from <FILE>
               File with one device per line; '-' reads standard input
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1548,6 +2080,12 @@ fn group_prefer() {
           --none
               Prefer no location
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1611,6 +2149,12 @@ fn group_pacing() {
           --reset
               Remove the group's other pacing settings
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
           --key <FILE>
               Sign with the key in this file instead of the target's own key
 
@@ -1630,6 +2174,56 @@ fn group_pacing() {
 }
 
 #[test]
+fn group_rename() {
+    assert_snapshot!(help("group rename"), @"
+    Give a group another name
+
+    Devices stay in the group, and packages, pacing and preferred location stay as
+    they are. No device deploys a package again because of the new name. If the
+    command is interrupted, run it again.
+
+    A package that was published with '--only-for-group' names groups in its signed
+    manifest. If such a package is assigned and only for one of both names, the
+    group is renamed only with '--force'.
+
+    Usage: packcast group rename [OPTIONS] <GROUP> <NEW-NAME>
+
+    Arguments:
+      <GROUP>
+              Present name of the group
+
+      <NEW-NAME>
+              New name: up to 48 lower-case letters, digits, '.', '_' and '-'
+
+    Options:
+          --force
+              Rename the group although assigned packages are only for one of both
+              names: devices wait with those of the present name, and begin with
+              those of the new one
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast group rename lab laboratory
+    ");
+}
+
+#[test]
 fn group_delete() {
     assert_snapshot!(help("group delete"), @"
     Delete a group that has neither devices nor packages
@@ -1643,6 +2237,12 @@ fn group_delete() {
     Options:
           --force
               First unassign the group's packages and remove its devices
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
 
           --key <FILE>
               Sign with the key in this file instead of the target's own key
@@ -1673,9 +2273,22 @@ fn list() {
               List deleted packages instead
 
           --limit <COUNT>
-              List only this many of the newest packages
+              List only this many packages: the newest, or the largest
 
               The default is 100 for text; JSON and CSV have all packages.
+
+          --sort <SORT>
+              Sort the packages by this value
+
+              A package is unused if it is assigned to no group, and open on no
+              device.
+
+              Possible values:
+              - created: The newest last
+              - size:    The largest archive first, with a total and a mark for each
+                unused package
+
+              [default: created]
 
       -h, --help
               Print help (see a summary with '-h')
@@ -1684,6 +2297,7 @@ fn list() {
 
     Examples:
       packcast list
+      packcast list --sort size
       packcast list --limit 10 --format json
       packcast list --deleted
     ");
@@ -1761,9 +2375,10 @@ fn status() {
     assert_snapshot!(help("status"), @"
     Show the progress of a package: number of devices in each state
 
-    This command reads the same amount of data for any number of devices. A device
-    of a group is counted as assigned from its first check-in after the assignment;
-    until then it is to come, which is an estimate from the sizes of the groups.
+    Without --devices and --group, this command reads the same amount of data for
+    any number of devices. A device of a group is counted as assigned from its first
+    check-in after the assignment; until then it is to come, which is an estimate
+    from the sizes of the groups.
 
     The status of one package ends with its failures, grouped by result and last
     line of output: at most 1000 failures are read.
@@ -1802,6 +2417,13 @@ fn status() {
               - cancelled
               - not-applicable: The device runs another system
 
+          --group <GROUP>
+              Count or list only devices of this group
+
+              Without a package, the packages of the group are shown. The command
+              reads the state of each device of a package, so that its cost grows
+              with their number.
+
           --watch
               Show the status again after each change, until Ctrl-C
 
@@ -1814,6 +2436,7 @@ fn status() {
       packcast status
       packcast status vlc@3.0.21
       packcast status vlc@3.0.21 --devices --state failed
+      packcast status vlc@3.0.21 --group lab
       packcast status vlc@3.0.21 --watch
     ");
 }
@@ -1831,6 +2454,8 @@ fn device() {
       block             Refuse the requests of devices until they are unblocked
       unblock           Admit blocked or removed devices again
       remove            Remove devices that no longer exist [alias: rm]
+      replace           Let a device take the place of another one, after a new
+                        installation
       restart-download  Restart the downloads of an OCS Unix agent
       drop              Make an OCS Unix agent drop the packages that it has not
                         begun to deploy
@@ -1878,11 +2503,33 @@ fn device_list() {
           --lacks <PACKAGE>
               List only devices on which this package has not succeeded
 
+          --package <PACKAGE>
+              List only devices that have been assigned this package
+
+              Devices of its groups that have not checked in since the assignment
+              are listed, too. Changes from the last few seconds may be missing.
+
+          --state <STATE>
+              List only devices on which the package is in this state
+
+              Possible values:
+              - to-come:        Not checked in since the assignment of a group
+              - waiting:        Not announced yet
+              - announced
+              - withdrawn:      Announced, and unassigned afterwards
+              - succeeded
+              - failed
+              - cancelled
+              - not-applicable: The device runs another system
+
           --group <GROUP>
               List only devices of this group
 
           --not-seen <DURATION>
-              List only devices that have not checked in for this time, such as 30d
+              List only devices that were not seen for this time, such as 30d
+
+              A device is seen at each report and, at least once a day, at a
+              check-in.
 
           --platform <PLATFORM>
               List only devices that may run packages for this platform
@@ -1964,6 +2611,12 @@ fn device_block() {
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes
 
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -1992,6 +2645,12 @@ fn device_unblock() {
               other device has
 
     Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
       -h, --help
               Print help (see a summary with '-h')
 
@@ -2031,7 +2690,7 @@ fn device_remove() {
               Only list the devices that would be removed
 
           --yes
-              Remove the devices without a question
+              Remove several devices without a question
 
           --reason <TEXT>
               Reason to show to administrators: at most 120 bytes
@@ -2051,6 +2710,56 @@ fn device_remove() {
       packcast device remove web01
       packcast device remove --not-seen 90d --dry-run
       packcast device remove --not-seen 90d --yes
+    ");
+}
+
+#[test]
+fn device_replace() {
+    assert_snapshot!(help("device replace"), @r"
+    Let a device take the place of another one, after a new installation
+
+    A machine that was installed again checks in as a new device with the same host
+    name. The new device joins the groups of the old one, and is assigned the
+    packages that were assigned to the old one itself and that it has not finished.
+    The old device is removed as with 'packcast device remove'. If the command is
+    interrupted, run it again.
+
+    Both devices must have the same host name. If both agents have reported the id
+    of the hardware, it must be the same, too. The old device must not have checked
+    in since the first check-in of the new one.
+
+    Usage: packcast device replace [OPTIONS] <OLD> <NEW>
+
+    Arguments:
+      <OLD>
+              The device from before the new installation: its id (key:<agent id> or
+              ocs:<DEVICEID>)
+
+      <NEW>
+              The device that takes its place: its id
+
+    Options:
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast device replace ocs:pc-2026-03-04-05-06-07 \
+        ocs:pc-2026-11-20-08-30-00 --dry-run
+      packcast device replace ocs:pc-2026-03-04-05-06-07 ocs:pc-2026-11-20-08-30-00
     ");
 }
 
@@ -2279,8 +2988,14 @@ fn explain() {
 
 #[test]
 fn completions() {
-    assert_snapshot!(help("completions"), @r"
+    assert_snapshot!(help("completions"), @r#"
     Print the completion script for a shell
+
+    The script runs 'packcast' for candidates: commands, options, and the names of
+    packages, groups, devices, locations and targets. For names it reads at most 200
+    records of the table, the newest packages and the devices with the first ids,
+    and waits at most two seconds. Load the script at each start of the shell,
+    because another version of packcast can need another script.
 
     Usage: packcast completions [OPTIONS] <SHELL>
 
@@ -2297,11 +3012,11 @@ fn completions() {
     Global options: …
 
     Examples:
-      packcast completions bash \
-          > ~/.local/share/bash-completion/completions/packcast
-      packcast completions zsh > ~/.zfunc/_packcast
-      packcast completions fish > ~/.config/fish/completions/packcast.fish
-    ");
+      echo 'source <(packcast completions bash)' >> ~/.bashrc
+      echo 'source <(packcast completions zsh)' >> ~/.zshrc
+      echo 'packcast completions fish | source' \
+          > ~/.config/fish/completions/packcast.fish
+    "#);
 }
 
 #[test]
@@ -2335,20 +3050,26 @@ fn log() {
     assert_snapshot!(help("log"), @"
     List the changes of a target: who changed what, and when
 
-    Each change is a signed commit. The newest commit comes first. Number, time, key
-    and changes of a commit are verified; nobody verifies author and command. The
-    exit code is 3 if a commit does not verify.
+    The newest change comes first. Changes of assignments, groups and locations are
+    signed commits. Number, time, key and changes of a commit are verified; author
+    and command are not. Other changes, such as 'activate', 'pause --all' and
+    'device block', are events. They are not signed: somebody who can write to the
+    table can forge and delete them. Creating a token leaves no trace. The exit code
+    is 3 if a commit does not verify, or an event cannot be read.
 
     Usage: packcast log [OPTIONS]
 
     Options:
           --limit <COUNT>
-              List only this many commits
+              List only this many changes
 
-              The default is 20 for text; JSON and CSV have all commits.
+              The default is 20 for text; JSON and CSV have all changes.
 
           --before <NUMBER>
-              List only commits before this number
+              List only commits before this number, and events before this Unix time
+
+          --signed
+              List only commits, which are signed, and no events
 
           --package <PACKAGE>
               List only changes of this package: its id, or name@version
@@ -2368,6 +3089,7 @@ fn log() {
     Examples:
       packcast log
       packcast log --limit 5 --format json
+      packcast log --signed
       packcast log --before 1795327754
       packcast log --group lab --package vlc@3.0.21
       packcast log --device web01

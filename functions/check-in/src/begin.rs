@@ -1,6 +1,7 @@
 //! The answer to a Packcast agent that is about to begin with a package.
 //!
-//! The answer costs one Query, of the device, and no write. The other records are cached for at
+//! The answer costs one Query, of the device, and no write, unless the device takes a place in a
+//! rollout: one transaction. The other records are cached for at
 //! most a minute: the head with the mark of a paused target, the package, and the groups. So a
 //! device that was told of a package may still begin with it until these caches have expired. A
 //! device chooses the text of its question, so a refusal costs at most one more read of each record
@@ -8,13 +9,13 @@
 
 use packcast_protocol::api::{BeginReply, BeginRequest, HoldWord};
 use packcast_protocol::{DeviceId, UnixTime};
-use packcast_rollout::begin::{BeginRecords, announced_task, hold};
+use packcast_rollout::begin::{BeginRecords, announced_task, hold, rollout};
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
 use crate::device_access::{DeviceError, admitted_state};
-use crate::{CheckInFunction, log_name};
+use crate::{CheckInFunction, log_name, rollouts};
 
 /// Answers the question of a device that is about to begin with a package.
 pub(crate) async fn answer(
@@ -66,18 +67,28 @@ async fn reason(
             memberships: &device_state.memberships,
             groups,
         };
-        hold(asked, &records)
+        hold(asked, &records).map_or_else(|| Ok(rollout(asked, &records)), Err)
     };
     let memberships = &device_state.memberships;
     let package = function.packages.one(records, asked.id, now).await?;
     let groups = function.groups.states(records, memberships, now).await?;
-    if decide(package, &groups).is_none() {
-        return Ok(None);
+    let mut decision = decide(package, &groups);
+    if decision.is_err() {
+        // Another instance of the function may have announced a package that was assigned or
+        // activated after this one had read it. So no device waits because of a record of an earlier
+        // second.
+        let packages = &function.packages;
+        let package = packages.one_within(records, asked.id, 1, now).await?;
+        let groups = function.groups.states_within(records, memberships, 1, now);
+        decision = decide(package, &groups.await?);
     }
-    // Another instance of the function may have announced a package that was assigned or activated
-    // after this one had read it. So no device waits because of a record of an earlier second.
-    let packages = &function.packages;
-    let package = packages.one_within(records, asked.id, 1, now).await?;
-    let groups = function.groups.states_within(records, memberships, 1, now);
-    Ok(decide(package, &groups.await?))
+    match decision {
+        Err(reason) => Ok(Some(reason)),
+        Ok(None) => Ok(None),
+        Ok(Some(rollout)) => {
+            // Boxed, because the futures of all handlers contain it.
+            let hold = rollouts::hold(function, device, device_state, task, rollout, now);
+            Box::pin(hold).await
+        }
+    }
 }

@@ -10,6 +10,12 @@ use packcast_store::{Records, RecordsError};
 /// Capacity of the cache. A full cache is emptied.
 const MAX_GROUPS: usize = 1000;
 
+/// Age from which a state is read again although its revision has not changed, in seconds.
+///
+/// Somebody who writes to the table can forge a state with a revision that a later change of the group
+/// will have. The true state would then never be read.
+const MAX_UNCHANGED_S: u64 = 10 * 60;
+
 /// Cached group states.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -18,11 +24,20 @@ pub(crate) struct Groups {
     cached: Mutex<HashMap<GroupName, CachedGroup>>,
 }
 
-/// A group and the time of its read. The state is `None` if the group did not exist.
+/// A cached group.
 #[derive(Clone, Debug)]
 struct CachedGroup {
+    /// The time of the last read of the revision.
+    checked_at: UnixTime,
+    /// `None` if the group did not exist.
+    read: Option<ReadGroup>,
+}
+
+/// A group state and the time of its read.
+#[derive(Clone, Debug)]
+struct ReadGroup {
     read_at: UnixTime,
-    state: Option<GroupState>,
+    state: GroupState,
 }
 
 /// States of groups; `None` for a group that does not exist.
@@ -44,7 +59,7 @@ impl Groups {
     /// revisions.
     ///
     /// States that are too old cost one read of revisions, and one read of the states that have
-    /// changed.
+    /// changed. Every ten minutes, states that have not changed are read, too.
     pub(crate) async fn states(
         &self,
         records: &Records,
@@ -105,9 +120,10 @@ impl Groups {
             .cloned()
             .collect();
         if !missing.is_empty() {
-            let read = self.read(records, &missing).await?;
+            let read = self.read(records, &missing, now).await?;
             self.cache(&missing, &read, now);
-            states.extend(read.into_iter().map(|(group, state)| (group, Some(state))));
+            let read = read.into_iter();
+            states.extend(read.map(|(group, read)| (group, Some(read.state))));
         }
         Ok(groups
             .iter()
@@ -119,39 +135,51 @@ impl Groups {
         &self,
         records: &Records,
         groups: &[GroupName],
-    ) -> Result<HashMap<GroupName, GroupState>, RecordsError> {
+        now: UnixTime,
+    ) -> Result<HashMap<GroupName, ReadGroup>, RecordsError> {
         let revisions = records.revisions(groups).await?;
-        let mut states = self.unchanged(&revisions);
+        let mut states = self.unchanged(&revisions, now);
         let changed: Vec<GroupName> = revisions
             .into_keys()
             .filter(|group| !states.contains_key(group))
             .collect();
         if !changed.is_empty() {
             let read = records.group_states(&changed).await?;
-            states.extend(read.into_iter().map(|state| (state.group.clone(), state)));
+            let read_at = now;
+            let read = read.into_iter();
+            states.extend(read.map(|state| (state.group.clone(), ReadGroup { read_at, state })));
         }
         Ok(states)
     }
 
-    fn cache(&self, groups: &[GroupName], states: &HashMap<GroupName, GroupState>, now: UnixTime) {
+    fn cache(&self, groups: &[GroupName], read: &HashMap<GroupName, ReadGroup>, now: UnixTime) {
         let mut cached = self.lock();
         // Emptying is rare and cheap: each device reads its own few groups again.
         if cached.len() + groups.len() > MAX_GROUPS {
             cached.clear();
         }
         for group in groups {
-            let state = states.get(group).cloned();
-            let read_at = now;
-            cached.insert(group.clone(), CachedGroup { read_at, state });
+            let found = CachedGroup {
+                checked_at: now,
+                read: read.get(group).cloned(),
+            };
+            cached.insert(group.clone(), found);
         }
     }
 
-    /// Returns the cached states of the groups that have not changed since their read.
-    fn unchanged(&self, revisions: &HashMap<GroupName, u64>) -> HashMap<GroupName, GroupState> {
+    /// Returns the cached states of the groups that have not changed since their read, unless that
+    /// read is too long ago.
+    fn unchanged(
+        &self,
+        revisions: &HashMap<GroupName, u64>,
+        now: UnixTime,
+    ) -> HashMap<GroupName, ReadGroup> {
         let cached = self.lock();
         let unchanged = revisions.iter().filter_map(|(group, revision)| {
-            let state = cached.get(group)?.state.as_ref()?;
-            (state.revision == *revision).then(|| (group.clone(), state.clone()))
+            let read = cached.get(group)?.read.as_ref()?;
+            let is_kept =
+                read.state.revision == *revision && now.since(read.read_at) < MAX_UNCHANGED_S;
+            is_kept.then(|| (group.clone(), read.clone()))
         });
         unchanged.collect()
     }
@@ -162,10 +190,11 @@ impl Groups {
         let cached = self.lock();
         let fresh = memberships.groups().filter_map(|group| {
             let cached = cached.get(&group)?;
-            let revision = cached.state.as_ref().map_or(0, |state| state.revision);
-            let is_fresh = now.since(cached.read_at) < max_age_s
+            let state = cached.read.as_ref().map(|read| &read.state);
+            let revision = state.map_or(0, |state| state.revision);
+            let is_fresh = now.since(cached.checked_at) < max_age_s
                 && revision >= memberships.observed_revision(&group);
-            is_fresh.then(|| (group, cached.state.clone()))
+            is_fresh.then(|| (group, state.cloned()))
         });
         fresh.collect()
     }

@@ -21,7 +21,7 @@ use crate::device_access::{DeviceError, admitted_state, record_check_in};
 use crate::refusals::RefusalKind;
 use crate::settings::FunctionSettings;
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckInFunction, answer, begin, result, sent_state};
+use crate::{CheckInFunction, answer, begin, result, rollouts, sent_state};
 
 /// Errors that refuse a request before the records are read.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +268,18 @@ async fn answer_check_in(
 ) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
     let mut device_state = admitted_state(function, device).await?;
+    if !device_state.settling.is_empty() {
+        // Boxed, because few check-ins need it.
+        let boot = sent.machine.boot.as_ref();
+        Box::pin(rollouts::settle(
+            function,
+            device,
+            &mut device_state,
+            boot,
+            now,
+        ))
+        .await?;
+    }
     let os = format!("{} {}", sent.facts.os, sent.facts.arch);
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
@@ -290,13 +302,15 @@ async fn answer_check_in(
     let announced = announce_tasks(function, device, device_state, now).await?;
     let state = sent_state::lacking(function, device, sent, &announced, now).await?;
     function.count_state(device, &sent.holds, now);
+    let device_state = &announced.reconciled.device_state;
+    let next_check_in_s = rollouts::next_check_in_s(function, device_state, now);
     Ok(CheckInReply {
         pass: None,
         tasks: announced.tasks.iter().map(task).collect(),
         cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
         state,
-        next_check_in_s: function.settings.check_in_interval_s,
+        next_check_in_s,
     })
 }
 
@@ -357,6 +371,8 @@ async fn record_all(
     // One read serves all results: a result that meets a conflict reads the tasks again by
     // itself.
     let device_state = admitted_state(function, device).await?;
+    let last_seen = device_state.device.as_ref().map(|record| record.last_seen);
+    let mut is_marked = false;
     let mut accepted = Vec::with_capacity(results.len());
     for report in results {
         let reported = result::Reported {
@@ -368,10 +384,18 @@ async fn record_all(
             detail: report.detail.as_ref().map(ToString::to_string),
             output_tail: report.output_tail.as_ref().map(ToString::to_string),
             mandates: report.mandates.clone(),
+            boot: report.boot.clone(),
             finished_at: report.finished,
         };
         match result::record(function, device, device_state.clone(), &reported, now).await {
-            Ok(()) => accepted.push(report.id),
+            Ok(ends_task) => {
+                accepted.push(report.id);
+                if ends_task && !is_marked {
+                    // Once for all results of the request, even if it fails.
+                    is_marked = true;
+                    result::mark_seen(function, device, last_seen, now).await;
+                }
+            }
             // The agent keeps the result, and sends it again later.
             Err(DeviceError::OverBudget) => {}
             Err(error) => return Err(error),

@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod begin;
 mod device_access;
+mod gates;
 mod groups;
 mod json;
 mod log_name;
@@ -17,6 +18,7 @@ mod pass_key;
 mod reconcile;
 mod refusals;
 mod result;
+mod rollouts;
 mod sent_state;
 pub mod settings;
 pub mod state;
@@ -35,6 +37,7 @@ use packcast_store::Records;
 use tokio::time::timeout;
 
 pub use crate::access::ORIGIN_HEADER;
+use crate::gates::Gates;
 use crate::groups::Groups;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
@@ -58,6 +61,7 @@ pub struct CheckInFunction {
     records: Records,
     packages: Packages,
     groups: Groups,
+    gates: Gates,
     state: StateCache,
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
@@ -70,6 +74,7 @@ impl CheckInFunction {
             records,
             packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
+            gates: Gates::new(settings.group_cache_s),
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
             settings,
             refusals: Mutex::default(),

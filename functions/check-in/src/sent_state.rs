@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use packcast_protocol::api::CheckInRequest;
-use packcast_protocol::state::StateText;
+use packcast_protocol::state::held::MAX_HELD_ROLLOUTS;
+use packcast_protocol::state::{RolloutId, StateText};
 use packcast_protocol::{DeviceId, LocationName, UnixTime, with_causes};
 use packcast_rollout::GroupState;
 use packcast_store::RecordsError;
@@ -27,15 +28,18 @@ pub(crate) async fn lacking(
     let locations: BTreeSet<LocationName> = tasks
         .flat_map(|task| task.locations.iter().map(|at| at.name.clone()))
         .collect();
-    let facts = facts(&announced.reconciled);
-    let question = StateQuestion {
-        device,
-        held: &sent.holds,
-        facts: facts.as_ref(),
-        locations: &locations,
-        has_new_task: announced.has_new_task,
+    let reply = async {
+        let facts = facts(function, &announced.reconciled, now).await?;
+        let question = StateQuestion {
+            device,
+            held: &sent.holds,
+            facts: facts.as_ref(),
+            locations: &locations,
+            has_new_task: announced.has_new_task,
+        };
+        let reply = function.state.reply(&function.records, question, now);
+        reply.await
     };
-    let reply = function.state.reply(&function.records, question, now);
     let reply = match reply.await {
         Err(error @ RecordsError::Corrupt { .. }) => {
             answer::log_records_error(&error);
@@ -58,10 +62,14 @@ pub(crate) async fn lacking(
 /// The check-in has read these records, so a device that holds all documents costs no further read.
 /// `None` if the state had a document of the device, and has none any more: the device may still hold
 /// the earlier document, and the absence of a document has no digest that could be compared.
-fn facts(reconciled: &Reconciled) -> Option<StateFacts> {
+async fn facts(
+    function: &CheckInFunction,
+    reconciled: &Reconciled,
+    now: UnixTime,
+) -> Result<Option<StateFacts>, RecordsError> {
     let leaf = reconciled.device_state.leaf;
     if leaf.order > 0 && leaf.digest.is_none() {
-        return None;
+        return Ok(None);
     }
     let memberships = &reconciled.device_state.memberships;
     let document = |state: &GroupState| (state.group.clone(), state.document);
@@ -69,8 +77,15 @@ fn facts(reconciled: &Reconciled) -> Option<StateFacts> {
     let mut groups: std::collections::BTreeMap<_, _> =
         memberships.groups().map(|group| (group, None)).collect();
     groups.extend(recorded);
-    Some(StateFacts {
+    let assignments = reconciled.groups.iter().flat_map(|it| &it.assignments);
+    let rollouts: BTreeSet<RolloutId> = assignments.filter_map(|it| it.rollout).collect();
+    let rollouts = rollouts.into_iter().take(MAX_HELD_ROLLOUTS).collect();
+    let state = &function.state;
+    // Boxed, because few check-ins need it, and the futures of all handlers contain it.
+    let rollouts = Box::pin(state.rollout_documents(&function.records, &rollouts, now));
+    Ok(Some(StateFacts {
         device: leaf.digest,
         groups,
-    })
+        rollouts: rollouts.await?,
+    }))
 }

@@ -7,6 +7,8 @@ mod cache;
 mod hold;
 mod paused;
 mod reply;
+mod rollouts;
+mod sending;
 
 pub use cache::StateCache;
 pub use reply::{StateFacts, StateQuestion, needs_state};

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::apply::used_mandates;
-use packcast_rollout::reconcile::group_with;
+use packcast_rollout::reconcile::announcing_group;
 use packcast_rollout::{
     Announcement, FinishedTask, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules,
     announce, locations,
@@ -16,7 +16,8 @@ use packcast_store::records::{Announcing, DeviceState};
 
 use crate::device_access::{DeviceError, admitted_state};
 use crate::reconcile::{Reconciled, paused, reconciled};
-use crate::{CheckInFunction, log_name};
+use crate::rollouts::Gated;
+use crate::{CheckInFunction, log_name, rollouts};
 
 /// Maximum number of tries to record the announcements of one check-in.
 const MAX_TRIES: usize = 3;
@@ -64,7 +65,9 @@ pub(crate) async fn announce_tasks(
         tries_left -= 1;
         let device_now = reconciled(function, device, device_state, now).await?;
         let pacing = device_now.pacing(function.settings.pace);
-        let DeviceState { tasks, orders, .. } = &device_now.device_state;
+        let DeviceState {
+            tasks, commands, ..
+        } = &device_now.device_state;
         let rules = Rules {
             strict: pacing.strict,
             is_ocs_agent: matches!(device, DeviceId::Ocs(_)),
@@ -73,7 +76,11 @@ pub(crate) async fn announce_tasks(
         let mut tasks = tasks.clone();
         // A dropped task may lack its report for a while. Another announcement would start it
         // again.
-        tasks.retain(|task| !orders.told_to_drop(task));
+        tasks.retain(|task| !commands.told_to_drop(task));
+        let gated = rollouts::gated(function, device, &device_now, now).await?;
+        // Before the announcement is decided: a task that waits for its rollout holds up no other
+        // task.
+        tasks.retain(|task| !gated.closed.contains(&task.package));
         let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
         let packages = function
             .packages
@@ -89,7 +96,7 @@ pub(crate) async fn announce_tasks(
             announcement.pause(rules);
         }
         end_not_applicable(function, device, &announcement, now).await?;
-        let announcing = announcing(function, &device_now, &announcement, now).await?;
+        let announcing = announcing(function, &device_now, &announcement, &gated, now).await?;
         let on_record = record(function, device, &device_now, &announcing, now).await?;
         // After the last try, the device gets the tasks that are on record. The next check-in
         // brings the others.
@@ -166,6 +173,7 @@ async fn announcing<'a>(
     function: &CheckInFunction,
     reconciled: &'a Reconciled,
     announcement: &Announcement<'a>,
+    gated: &'a Gated,
     now: UnixTime,
 ) -> Result<Vec<Announcing<'a>>, RecordsError> {
     let Reconciled {
@@ -181,10 +189,14 @@ async fn announcing<'a>(
     };
     let by_group = |task: &'a OpenTask| {
         let groups = groups.iter().filter(|it| !paused.contains(&it.group));
-        let state = group_with(&device_state.memberships, groups, task.package)?;
-        Some(Announcing {
+        let (state, rollout) = announcing_group(&device_state.memberships, groups, task.package)?;
+        // A group without a rollout may be paused, and then the gate of another group was not asked.
+        let is_asked = rollout.is_none_or(|id| gated.asked.get(&task.package) == Some(&id));
+        let place = gated.places.get(&task.package);
+        is_asked.then(|| Announcing {
             task,
             by_group: Some((&state.group, state.revision)),
+            place: place.map(|(place, change)| (*place, change)),
         })
     };
     let announcing = new.into_iter().filter_map(|task| {
@@ -218,13 +230,22 @@ async fn record(
         let name = log_name::package(function, *id);
         function.packages.invalidate(*id);
         let refused = announcing.iter().filter(|it| it.task.package == *id);
-        let groups = refused.filter_map(|it| it.by_group).map(|(group, _)| group);
-        function.groups.invalidate(groups);
+        for refused in refused {
+            let group = refused.by_group.map(|(group, _)| group);
+            function.groups.invalidate(group);
+            if let Some((place, _)) = refused.place {
+                function.gates.invalidate(place.rollout);
+            }
+        }
         tracing::info!(%host, %name, %device, package = %id, "not announced: the package was deactivated or withdrawn, or the device was excluded, in the meantime");
     }
     for id in &announced.on_record {
         let name = log_name::package(function, *id);
         tracing::info!(%host, %name, %device, package = %id, "announced");
+        let told = announcing.iter().filter(|it| it.task.package == *id);
+        for (place, change) in told.filter_map(|it| it.place) {
+            function.gates.apply(place.rollout, change);
+        }
     }
     Ok(announced.on_record.into_iter().collect())
 }

@@ -47,6 +47,18 @@ pub enum HoldWord {
     Withdrawn,
     /// The device holds a commit that is too old, or that was replaced.
     Outdated,
+    /// The wave of the device is not open yet.
+    WaveClosed,
+    /// Each place of the rollout is taken.
+    RolloutFull,
+    /// An administrator has paused the rollout.
+    RolloutPaused,
+    /// Failures have halted the rollout.
+    RolloutHalted,
+    /// The table was restored from a back-up, and the rollout was not resumed since.
+    RolloutRestored,
+    /// The rollout has ended, or does not exist.
+    RolloutEnded,
     /// A reason of a later version.
     #[serde(other)]
     Other,

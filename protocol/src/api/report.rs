@@ -45,6 +45,9 @@ pub struct Report {
     pub output_tail: Option<BoundedText<TAIL_BYTES>>,
     /// Time of the result by the device's own clock.
     pub finished: UnixTime,
+    /// Id of the run of the system in which the attempt ended, if the system has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<BoundedText<64>>,
     /// The mandates that the attempt has used up; empty if it has changed nothing on the device.
     #[serde(default, skip_serializing_if = "BoundedList::is_empty")]
     pub mandates: UsedMandates,

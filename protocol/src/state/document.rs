@@ -10,6 +10,7 @@ mod entry;
 mod group;
 mod location;
 mod plain_text;
+mod rollout;
 mod terms;
 
 use std::borrow::Cow;
@@ -24,10 +25,15 @@ use crate::digest::Sha256Digest;
 pub use about::AboutDocument;
 pub use device::{DeviceDocument, DeviceGroups, DeviceGroupsError, MAX_DEVICE_GROUPS};
 pub use entry::{Entries, EntriesError, MAX_ENTRIES, MAX_ENTRIES_BYTES, StateEntry};
-pub use group::GroupDocument;
+pub use group::{GroupDocument, GroupOrigin};
 pub use location::LocationDocument;
 pub use plain_text::{PlainText, PlainTextError};
-pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, Terms, VOCABULARY};
+pub use rollout::{
+    MAX_ROLLOUT_GROUPS, MAX_WAVES, RolloutDocument, RolloutGroups, RolloutGroupsError, RolloutSeed,
+    RolloutSeedError, SLOTS, Slot, SlotError, Wave, WaveDevices, WaveNumber, WaveNumberError,
+    Waves, WavesError,
+};
+pub use terms::{DOWNGRADE, MAX_TERMS_BYTES, ROLLOUT, Terms, VOCABULARY};
 
 /// Largest text of a document, in bytes. Every valid value fits.
 pub const MAX_TEXT_BYTES: usize = 256 << 10;

@@ -43,6 +43,7 @@ pub use completeness::{Completeness, MAX_ASKS};
 pub use numbers::{ActedUnder, HighestCommit};
 pub use refusal::Refusal;
 pub use stored::StoredState;
+pub use survey::MAX_HELD_ROLLOUTS;
 pub use whole::{Begin, DeploymentFacts, Waiting, WholeState};
 
 use numbers::HighestCommits;

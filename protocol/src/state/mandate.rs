@@ -13,7 +13,7 @@ use crate::assignee::Assignee;
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
 pub struct Mandate {
-    /// The device itself, or one of its groups.
+    /// The device itself, or one of its groups: by its name when the entry was added.
     pub assignee: Assignee,
     /// Number of the commit that added the entry.
     pub seq: u64,

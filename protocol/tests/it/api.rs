@@ -60,6 +60,7 @@ fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
         detail: None,
         output_tail: None,
         finished: UnixTime(finished),
+        boot: None,
         mandates: UsedMandates::default(),
     }
 }

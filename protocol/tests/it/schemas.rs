@@ -11,7 +11,7 @@ use packcast_protocol::api::{
 use packcast_protocol::{Manifest, state};
 use schemars::{Schema, SchemaGenerator};
 
-fn generated() -> [(&'static str, Schema); 16] {
+fn generated() -> [(&'static str, Schema); 17] {
     let generator = SchemaGenerator::default;
     [
         (
@@ -59,6 +59,10 @@ fn generated() -> [(&'static str, Schema); 16] {
         (
             "location-document",
             generator().into_root_schema_for::<state::LocationDocument>(),
+        ),
+        (
+            "rollout-document",
+            generator().into_root_schema_for::<state::RolloutDocument>(),
         ),
         (
             "about-document",

@@ -1,5 +1,6 @@
 //! Test vectors of commits, key lists and documents, computed by `tests/vectors/signed.py`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -10,9 +11,9 @@ use packcast_protocol::state::key_list::{Followed, KeyChainError, SignedKeyList}
 use packcast_protocol::state::signed_text::{SignedTextError, TargetDocument};
 use packcast_protocol::state::{
     AboutDocument, DeviceDocument, Document, DocumentText, Entries, GroupDocument, KeyChain,
-    LocationDocument, TrustedRoots, VerifiedKeyList,
+    LocationDocument, RolloutDocument, Slot, TrustedRoots, VerifiedKeyList, WaveNumber,
 };
-use packcast_protocol::{Sha256Digest, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, Sha256Digest, UnixTime};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -66,6 +67,7 @@ struct KeyListVector {
 #[derive(Deserialize)]
 struct DocumentVectors {
     documents: Vec<DocumentVector>,
+    waves: Vec<WaveVector>,
     refused: Vec<RefusedDocument>,
 }
 
@@ -75,6 +77,16 @@ struct DocumentVector {
     text: DocumentText,
     digest: Sha256Digest,
     waiting: Vec<String>,
+}
+
+/// The place of a device in a rollout.
+#[derive(Deserialize)]
+struct WaveVector {
+    rollout: DocumentText,
+    device: DeviceId,
+    groups: BTreeSet<GroupName>,
+    slot: u16,
+    wave: Option<u8>,
 }
 
 #[derive(Deserialize)]
@@ -178,6 +190,7 @@ fn waiting_of_kind(kind: &str, text: DocumentText) -> Option<Vec<String>> {
         "group" => waiting::<GroupDocument>(text, |group| Some(&group.packages)),
         "device" => waiting::<DeviceDocument>(text, |device| Some(&device.packages)),
         "location" => waiting::<LocationDocument>(text, |_| None),
+        "rollout" => waiting::<RolloutDocument>(text, |_| None),
         "about" => waiting::<AboutDocument>(text, |_| None),
         other => panic!("{other}"),
     }
@@ -193,5 +206,19 @@ fn documents_match_their_vectors() {
     }
     for RefusedDocument { kind, reason, text } in vectors.refused {
         assert_eq!(waiting_of_kind(&kind, text), None, "{kind}: {reason}");
+    }
+}
+
+#[test]
+fn devices_are_in_the_waves_of_the_vectors() {
+    let vectors: DocumentVectors = vectors("documents.json");
+    assert!(!vectors.waves.is_empty());
+    for vector in vectors.waves {
+        let rollout = Document::<RolloutDocument>::read(vector.rollout).expect("this is valid");
+        let slot = Slot::of(rollout.seed, &vector.device);
+        assert_eq!(slot.get(), vector.slot, "{}", vector.device);
+        let wave = rollout.wave_of(&vector.device, &vector.groups);
+        let wave = wave.map(WaveNumber::get);
+        assert_eq!(wave, vector.wave, "{}", vector.device);
     }
 }

@@ -314,6 +314,60 @@ def entry(package, seq, force=False, **terms):
     }
 
 
+def rollout(waves, **fields):
+    return {
+        "schema": 2,
+        "package": "1795000001",
+        "manifest": sha256("manifest of 1795000001"),
+        "groups": ["branch", "office"],
+        "seed": "000102030405060708090a0b0c0d0e0f",
+        "waves": waves,
+        **fields,
+    }
+
+
+WAVES = [
+    {"groups": ["pilot"], "from": ISSUED},
+    {"up_to": 100, "from": ISSUED + DAY},
+    {"up_to": 5000, "from": ISSUED + DAY},
+    {"groups": ["ring"], "from": None},
+    {"up_to": 10000, "from": None},
+]
+
+
+def place(device, *groups):
+    """The slot of a device in the rollout, and the number of its wave, from 1."""
+    value = rollout(WAVES)
+    digest = hashlib.sha256(bytes.fromhex(value["seed"]) + device.encode()).digest()
+    slot = int.from_bytes(digest[:8], "big") % 10_000
+
+    def includes(wave):
+        if "groups" in wave:
+            return any(group in wave["groups"] for group in groups)
+        return slot < wave["up_to"]
+
+    wave = next(number for number, wave in enumerate(WAVES, 1) if includes(wave))
+    return {
+        "rollout": write(value),
+        "device": device,
+        "groups": sorted(groups),
+        "slot": slot,
+        "wave": wave if any(group in value["groups"] for group in groups) else None,
+    }
+
+
+def places():
+    hosts = [f"ocs:host-{n}-2026-03-04-05-06-07" for n in range(8)]
+    agent = "key:abcdefghijklmnopqrstuvwxya"
+    return [
+        *(place(host, "all", "office") for host in hosts),
+        *(place(host, "all", "branch", "ring") for host in hosts),
+        place(agent, "all", "office"),
+        place(agent, "all", "office", "pilot"),
+        place(agent, "all", "pilot"),
+    ]
+
+
 def documents():
     empty = {"schema": 2, "created": 5, "revision": 7, "packages": [], "prefer": None, "pace": {}}
     packages = [entry(1795000001, 5), entry(1795000002, 6, force=True, downgrade=True)]
@@ -341,9 +395,13 @@ def documents():
         ("group", changed(empty, packages=packages, prefer="main", pace=pace), []),
         ("group", changed(empty, packages=waiting), ["1795000001"]),
         ("group", changed(empty, packages=long), ["1795000001"]),
+        ("group", changed(empty, packages=[entry(1795000001, 5, rollout=target(3))]), []),
+        ("group", changed(empty, packages=[entry(1795000001, 5, rollout="3")]), ["1795000001"]),
         ("device", {"schema": 2, "groups": {}, "packages": []}, []),
         ("device", device, []),
         ("location", location, []),
+        ("rollout", rollout(WAVES), []),
+        ("rollout", rollout(WAVES[-1:]), []),
         ("about", about, []),
     ]
     refused = [
@@ -368,6 +426,20 @@ def documents():
         ("device", "groups without the commits that created them", changed(device, groups=["lab"])),
         ("device", "41 groups", changed(device, groups={f"g{n:02}": 1 for n in range(41)})),
         ("location", "scheme", changed(location, url="https://cdn.example.net")),
+        ("rollout", "no waves", rollout([])),
+        ("rollout", "17 waves", rollout([{"up_to": n, "from": None} for n in [*range(1, 17), 10000]])),
+        ("rollout", "bounds that do not increase", rollout([WAVES[2], WAVES[1], WAVES[4]])),
+        ("rollout", "last wave without the bound 10,000", rollout(WAVES[:3])),
+        ("rollout", "last wave with groups", rollout([*WAVES, WAVES[0]])),
+        ("rollout", "a wave that opens before the wave in front of it", rollout([WAVES[1], WAVES[0], WAVES[4]])),
+        ("rollout", "a time after a wave without one", rollout([WAVES[3], WAVES[1], WAVES[4]])),
+        ("rollout", "groups in another order", rollout(WAVES, groups=["office", "branch"])),
+        ("rollout", "no groups", rollout(WAVES, groups=[])),
+        ("rollout", "41 groups", rollout(WAVES, groups=[f"g{n:02}" for n in range(41)])),
+        ("rollout", "short seed", rollout(WAVES, seed="00")),
+        ("rollout", "unknown field", rollout(WAVES, days="mon-fri")),
+        ("rollout", "unknown field of a wave", rollout([{**WAVES[4], "wait": 1}])),
+        ("rollout", "groups and bound of one wave", rollout([{"groups": ["pilot"], **WAVES[4]}])),
         ("about", "control character", changed(about, note="\u001b[2J")),
     ]
     return {
@@ -375,6 +447,7 @@ def documents():
             {"kind": kind, "text": write(value), "digest": sha256(write(value)), "waiting": names}
             for kind, value, names in valid
         ],
+        "waves": places(),
         "refused": [
             {"kind": kind, "reason": reason, "text": text_of(value)}
             for kind, reason, value in refused

@@ -6,7 +6,6 @@ use packcast_rollout::command::{CommandRefusal, accepts_commands};
 use serde::Serialize;
 
 use super::known;
-use crate::clock::now;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::target::Target;
@@ -15,7 +14,7 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct CommandSent {
     pub device: DeviceId,
-    pub order: DeviceCommand,
+    pub command: DeviceCommand,
 }
 
 /// Records a command for a device, which gets it at its next check-in.
@@ -25,7 +24,7 @@ pub struct CommandSent {
 pub async fn send_command(
     target: &Target,
     name: &DeviceName,
-    order: DeviceCommand,
+    command: DeviceCommand,
 ) -> Result<CommandSent, Failure> {
     let id = name.find(target).await?;
     let (device, _) = known(target, &id).await?;
@@ -33,11 +32,11 @@ pub async fn send_command(
         .map_err(|why| refusal(&device.device, &device.agent, why))?;
     target
         .records
-        .command_device(&device.device, order, now())
+        .command_device(&device.device, command, &target.changed_by())
         .await?;
     Ok(CommandSent {
         device: device.device,
-        order,
+        command,
     })
 }
 

@@ -6,10 +6,10 @@ use packcast_rollout::{Exclusion, ExclusionReason};
 use packcast_store::records::{Blocked, ExcludedDevice, Unblocked};
 use serde::Serialize;
 
-use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
+use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT, host_names};
 use crate::failure::Failure;
+use crate::preview::Preview;
 use crate::target::Target;
 use crate::text::{count, time};
 
@@ -17,6 +17,8 @@ use crate::text::{count, time};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceChanged {
     pub device: DeviceId,
+    /// Empty if the device has no record, or reports none.
+    pub host_name: String,
     pub result: DeviceResult,
 }
 
@@ -37,6 +39,8 @@ pub enum DeviceResult {
     /// The removal of the device must be completed before the device can be unblocked.
     HalfRemoved,
     UnknownDevice,
+    /// The record of the device cannot be read. The device has not changed.
+    Unreadable,
 }
 
 /// Changed devices, in the order of their names.
@@ -44,54 +48,140 @@ pub enum DeviceResult {
 #[serde(transparent)]
 pub struct DevicesChanged(pub Vec<DeviceChanged>);
 
-/// Blocks devices: the function refuses their requests until they are unblocked.
-///
-/// After this returns, no task is announced to them. An unknown device does not stop the others;
-/// see [`DevicesChanged::complete`].
-pub async fn block(
-    target: &Target,
-    names: &[DeviceName],
-    reason: Option<&ExclusionReason>,
-) -> Result<DevicesChanged, Failure> {
-    let devices = find_all(target, names).await?;
-    let changed = stream::iter(devices)
-        .map(|device| async move {
-            let blocked = target.records.block(&device, reason, now()).await?;
-            let result = match blocked {
-                Blocked::New => DeviceResult::Blocked,
-                Blocked::Already => DeviceResult::AlreadyBlocked,
-                Blocked::Removed => DeviceResult::AlreadyRemoved,
-                Blocked::UnknownDevice => DeviceResult::UnknownDevice,
-            };
-            Ok::<_, Failure>(DeviceChanged { device, result })
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(DevicesChanged(changed))
+/// A change of the exclusion of devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExclusionChange {
+    /// The function refuses the requests of the devices until they are unblocked.
+    Block {
+        /// Replaces an earlier reason.
+        reason: Option<ExclusionReason>,
+    },
+    /// Blocked and removed devices are admitted again.
+    Unblock,
 }
 
-/// Lifts the exclusion of blocked and removed devices.
-///
-/// A device without an exclusion, or with an incomplete removal, does not stop the others; see
-/// [`DevicesChanged::complete`].
-pub async fn unblock(target: &Target, names: &[DeviceName]) -> Result<DevicesChanged, Failure> {
+/// A change of the exclusion of devices with the outcome that each would have now. Nothing is
+/// changed yet.
+#[derive(Debug)]
+pub struct ExclusionPlan<'a> {
+    target: &'a Target,
+    change: ExclusionChange,
+    expected: DevicesChanged,
+    preview: Preview,
+}
+
+/// Decides on a change of the exclusion of devices. Nothing is changed yet.
+pub async fn plan<'a>(
+    target: &'a Target,
+    names: &[DeviceName],
+    change: ExclusionChange,
+) -> Result<ExclusionPlan<'a>, Failure> {
     let devices = find_all(target, names).await?;
-    let changed = stream::iter(devices)
-        .map(|device| async move {
-            let result = match target.records.unblock(&device).await? {
-                Unblocked::Blocked => DeviceResult::Unblocked,
-                Unblocked::Removed => DeviceResult::MayReturn,
-                Unblocked::HalfRemoved => DeviceResult::HalfRemoved,
-                Unblocked::NotExcluded => DeviceResult::NotBlocked,
-                Unblocked::UnknownDevice => DeviceResult::UnknownDevice,
-            };
-            Ok::<_, Failure>(DeviceChanged { device, result })
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(DevicesChanged(changed))
+    // Names only serve the eye: a record that cannot be read must not stop the change.
+    let mut host_names = host_names(target, &devices).await.unwrap_or_default();
+    let records = &target.records;
+    let results: Vec<DeviceResult> = match change {
+        ExclusionChange::Block { .. } => {
+            let outcomes = records.block_outcomes(&devices).await?;
+            outcomes.into_iter().map(DeviceResult::from).collect()
+        }
+        ExclusionChange::Unblock => {
+            let outcomes = records.unblock_outcomes(&devices).await?;
+            outcomes.into_iter().map(DeviceResult::from).collect()
+        }
+    };
+    let decided: Vec<(DeviceId, DeviceResult)> = devices.into_iter().zip(results).collect();
+    let changed = decided.iter().filter(|(_, result)| result.is_change());
+    let changed: Vec<DeviceId> = changed.map(|(device, _)| device.clone()).collect();
+    let effect = match change {
+        ExclusionChange::Block { .. } => "Blocks devices",
+        ExclusionChange::Unblock => "Unblocks devices",
+    };
+    let preview = Preview::new(effect).with_named_devices(&changed, &host_names);
+    let expected = decided.into_iter().map(|(device, result)| DeviceChanged {
+        host_name: host_names.remove(&device).unwrap_or_default(),
+        device,
+        result,
+    });
+    Ok(ExclusionPlan {
+        target,
+        change,
+        expected: DevicesChanged(expected.collect()),
+        preview,
+    })
+}
+
+impl ExclusionPlan<'_> {
+    /// Returns the effect of the change.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Returns the error that the change will have if a device cannot be changed.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.expected.complete()
+    }
+
+    /// Makes the change. After this returns, no task is announced to a blocked device.
+    ///
+    /// A device that cannot be changed does not stop the others; see [`DevicesChanged::complete`].
+    pub async fn perform(self) -> Result<DevicesChanged, Failure> {
+        let (records, by) = (&self.target.records, self.target.changed_by());
+        let expected = self.expected.0.into_iter();
+        let devices: Vec<DeviceId> = expected.clone().map(|it| it.device).collect();
+        let results: Vec<DeviceResult> = match &self.change {
+            ExclusionChange::Block { reason } => {
+                let blocked = records.block(&devices, reason.as_ref(), &by).await?;
+                blocked.into_iter().map(DeviceResult::from).collect()
+            }
+            ExclusionChange::Unblock => {
+                let unblocked = records.unblock(&devices, &by).await?;
+                unblocked.into_iter().map(DeviceResult::from).collect()
+            }
+        };
+        let changed = expected.zip(results);
+        let changed = changed.map(|(expected, result)| DeviceChanged { result, ..expected });
+        Ok(DevicesChanged(changed.collect()))
+    }
+}
+
+impl From<Blocked> for DeviceResult {
+    fn from(blocked: Blocked) -> Self {
+        match blocked {
+            Blocked::New => Self::Blocked,
+            Blocked::Already => Self::AlreadyBlocked,
+            Blocked::Removed => Self::AlreadyRemoved,
+            Blocked::UnknownDevice => Self::UnknownDevice,
+            Blocked::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+impl From<Unblocked> for DeviceResult {
+    fn from(unblocked: Unblocked) -> Self {
+        match unblocked {
+            Unblocked::Blocked => Self::Unblocked,
+            Unblocked::Removed => Self::MayReturn,
+            Unblocked::HalfRemoved => Self::HalfRemoved,
+            Unblocked::NotExcluded => Self::NotBlocked,
+            Unblocked::UnknownDevice => Self::UnknownDevice,
+            Unblocked::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+impl DeviceResult {
+    /// Returns true if blocking or unblocking has changed the device.
+    const fn is_change(self) -> bool {
+        matches!(self, Self::Blocked | Self::Unblocked | Self::MayReturn)
+    }
+
+    const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::UnknownDevice | Self::HalfRemoved | Self::Unreadable
+        )
+    }
 }
 
 /// Returns all blocked and removed devices, in the order of their ids.
@@ -128,7 +218,11 @@ impl DevicesChanged {
     /// Returns an error if a device could not be changed, with a hint for each cause.
     pub fn complete(&self) -> Result<(), Failure> {
         let with = |result| self.0.iter().any(|changed| changed.result == result);
-        let refused = self.0.iter().filter(|changed| changed.is_refused()).count();
+        let refused = self
+            .0
+            .iter()
+            .filter(|changed| changed.result.is_refusal())
+            .count();
         if refused == 0 {
             return Ok(());
         }
@@ -148,15 +242,6 @@ impl DevicesChanged {
     }
 }
 
-impl DeviceChanged {
-    const fn is_refused(&self) -> bool {
-        matches!(
-            self.result,
-            DeviceResult::UnknownDevice | DeviceResult::HalfRemoved
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use packcast_protocol::UnixTime;
@@ -164,6 +249,27 @@ mod tests {
 
     use super::*;
     use crate::rendered::failures;
+    use crate::test_target::TestTarget;
+
+    #[tokio::test]
+    async fn an_unreadable_record_does_not_stop_the_block_of_others() {
+        let target = TestTarget::start(393).await;
+        let devices = [target.table.device(1).await, target.table.device(2).await];
+        let pk = format!("DEVICE#{}", devices[0]);
+        let mut broken = target.table.item(&pk, "0#DEVICE").await;
+        broken["last_seen"] = serde_json::json!({ "S": "long ago" });
+        target.table.put(&broken).await;
+        let names = devices.each_ref().map(|it| DeviceName::Id(it.clone()));
+        let change = ExclusionChange::Block { reason: None };
+        let plan = plan(&target.target, &names, change).await.unwrap();
+        assert_eq!(plan.preview().devices, 1);
+        let changed = plan.perform().await.unwrap();
+        let results: Vec<_> = changed.0.iter().map(|it| it.result).collect();
+        assert_eq!(results, [DeviceResult::Unreadable, DeviceResult::Blocked]);
+        insta::assert_snapshot!(failures([changed.complete().unwrap_err()]), @"Failed: cannot change 1 of 2 devices");
+        let excluded = target.target.records.excluded_devices().await.unwrap();
+        assert_eq!(excluded.keys().collect::<Vec<_>>(), [&devices[1]]);
+    }
 
     #[test]
     fn refused_devices_have_next_steps() {
@@ -171,6 +277,7 @@ mod tests {
         let changed = |results: &[DeviceResult]| {
             let devices = results.iter().map(|result| DeviceChanged {
                 device: device.clone(),
+                host_name: String::new(),
                 result: *result,
             });
             DevicesChanged(devices.collect())

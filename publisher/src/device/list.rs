@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use crate::clock::now;
 use crate::failure::Failure;
+use crate::known_group::devices_of;
 use crate::package::find;
+use crate::status::states;
 use crate::target::Target;
 
 /// The number of records in one read.
@@ -50,6 +52,10 @@ pub struct DeviceFilter {
     pub has: Option<PackageRef>,
     /// The device has not succeeded with this package.
     pub lacks: Option<PackageRef>,
+    /// The device has this package, perhaps without a check-in since the assignment of a group.
+    pub package: Option<PackageRef>,
+    /// The state of [`DeviceFilter::package`]; any state if absent.
+    pub state: Option<DeploymentState>,
     pub group: Option<GroupName>,
     pub record: RecordFilter,
 }
@@ -143,18 +149,25 @@ pub async fn list(
 
 /// Returns the devices that meet the conditions on packages and groups, in the order of their ids.
 async fn candidates(target: &Target, filter: &DeviceFilter) -> Result<Vec<DeviceId>, Failure> {
-    let mut ids = match (&filter.group, &filter.has) {
-        (None, Some(package)) => succeeded(target, package).await?.into_iter().collect(),
-        (group, _) => {
+    let mut sets: Vec<BTreeSet<DeviceId>> = Vec::new();
+    if let Some(package) = &filter.has {
+        sets.push(succeeded(target, package).await?);
+    }
+    if let Some(package) = &filter.package {
+        let package = find(target, package).await?;
+        let states = states(target, &package, filter.state).await?;
+        sets.push(states.into_keys().collect());
+    }
+    // The devices of a package are enough: the catalogue is not read.
+    let mut ids: Vec<DeviceId> = match (&filter.group, sets.pop()) {
+        (None, Some(set)) => set.into_iter().collect(),
+        (group, set) => {
+            sets.extend(set);
             let all = GroupName::all();
-            let group = group.as_ref().unwrap_or(&all);
-            target.records.members(group).await?
+            devices_of(target, group.as_ref().unwrap_or(&all)).await?
         }
     };
-    if let (Some(_), Some(package)) = (&filter.group, &filter.has) {
-        let have = succeeded(target, package).await?;
-        ids.retain(|device| have.contains(device));
-    }
+    ids.retain(|device| sets.iter().all(|set| set.contains(device)));
     if let Some(package) = &filter.lacks {
         let have = succeeded(target, package).await?;
         ids.retain(|device| !have.contains(device));
@@ -189,10 +202,12 @@ fn listed((record, excluded): (DeviceRecord, Option<Exclusion>)) -> ListedDevice
 
 #[cfg(test)]
 mod tests {
+    use packcast_rollout::state::EntryOwner;
     use packcast_testing::table::device;
 
     use super::*;
-    use crate::test_target::{TestTarget, create_lab, join};
+    use crate::rendered::failures;
+    use crate::test_target::{TestTarget, assign_published, create_lab, join, lab};
 
     /// Returns the numbers of the devices in a list.
     async fn numbers(target: &TestTarget, filter: &DeviceFilter, order: DeviceOrder) -> String {
@@ -203,7 +218,8 @@ mod tests {
         hosts.collect::<Vec<_>>().join(" ")
     }
 
-    /// Writes six devices: the first has the package, and the last two are in a group.
+    /// Writes six devices: the first has the package, and the last two are in a group that got it after
+    /// their check-ins.
     async fn six_devices(target: &TestTarget) -> PackageRef {
         let tool = target.publish("tool").await;
         for number in 0..6 {
@@ -221,6 +237,8 @@ mod tests {
         target.deploy(&first, &tool, "SUCCESS_0", "").await;
         let members = [4, 5].map(|number| device(number).device);
         target.change_all(&[create_lab(), join(members)]).await;
+        let to_lab = assign_published(EntryOwner::Group(lab()), &tool);
+        target.change_all(&[to_lab]).await;
         PackageRef::Id(tool.id)
     }
 
@@ -230,6 +248,11 @@ mod tests {
         let tool = six_devices(&target).await;
         let by_record = |record| DeviceFilter {
             record,
+            ..DeviceFilter::default()
+        };
+        let in_state = |state| DeviceFilter {
+            package: Some(tool.clone()),
+            state,
             ..DeviceFilter::default()
         };
         let filters = [
@@ -247,9 +270,24 @@ mod tests {
                 ..DeviceFilter::default()
             },
             DeviceFilter {
-                has: Some(tool),
+                has: Some(tool.clone()),
                 group: Some("lab".parse().unwrap()),
                 ..DeviceFilter::default()
+            },
+            in_state(None),
+            in_state(Some(DeploymentState::Succeeded)),
+            in_state(Some(DeploymentState::Unreached)),
+            DeviceFilter {
+                lacks: Some(tool.clone()),
+                ..in_state(None)
+            },
+            DeviceFilter {
+                group: Some("lab".parse().unwrap()),
+                record: RecordFilter {
+                    agent: Some("v2.10".to_owned()),
+                    ..RecordFilter::default()
+                },
+                ..in_state(Some(DeploymentState::Unreached))
             },
             by_record(RecordFilter {
                 not_seen: Some(TimeoutDays::new(30).unwrap()),
@@ -274,9 +312,28 @@ mod tests {
         pc1 pc2 pc3 pc4 pc5
         pc4 pc5
 
+        pc0 pc4 pc5
+        pc0
+        pc4 pc5
+        pc4 pc5
+        pc4 pc5
         pc2 pc3 pc4 pc5
         pc3
         pc3
+        ");
+    }
+
+    #[tokio::test]
+    async fn a_list_of_an_unknown_group_is_refused() {
+        let target = TestTarget::start(384).await;
+        let filter = DeviceFilter {
+            group: Some("lab".parse().unwrap()),
+            ..DeviceFilter::default()
+        };
+        let refused = list(&target.target, &filter, DeviceOrder::Id, usize::MAX).await;
+        insta::assert_snapshot!(failures([refused.unwrap_err()]), @"
+        Failed: group lab does not exist
+        hint: run 'packcast group list' to see the groups
         ");
     }
 

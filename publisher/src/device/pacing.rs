@@ -13,7 +13,7 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct DevicePacing {
     pub device: DeviceId,
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
 }
 
 /// Changes the pacing settings of a device, and returns its settings after the change.
@@ -24,7 +24,8 @@ pub async fn pace(
 ) -> Result<DevicePacing, Failure> {
     let device = name.find(target).await?;
     known(target, &device).await?;
-    target.records.set_device_pacing(&device, change).await?;
-    let pace = target.records.device_state(&device).await?.pace;
-    Ok(DevicePacing { device, pace })
+    let by = target.changed_by();
+    let pacing = target.records.set_device_pacing(&device, change, &by);
+    let pacing = pacing.await?;
+    Ok(DevicePacing { device, pacing })
 }

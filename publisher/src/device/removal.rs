@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::exclusion::{DeviceChanged, DeviceResult, DevicesChanged, find_all};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::device_name::DeviceName;
+use crate::device_name::{DeviceName, host_names};
 use crate::failure::Failure;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
@@ -27,7 +27,7 @@ use crate::text::count;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ToRemove {
     pub device: DeviceId,
-    /// Host name; `None` if the device was named by its id.
+    /// Host name; `None` if the device has no record.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_name: Option<String>,
     /// Time of the last check-in on record. If it is given and the device has checked in since,
@@ -38,10 +38,11 @@ pub struct ToRemove {
 
 /// Finds the devices with these names.
 pub async fn named(target: &Target, names: &[DeviceName]) -> Result<Vec<ToRemove>, Failure> {
-    let devices = find_all(target, names).await?.into_iter();
-    let to_remove = devices.map(|device| ToRemove {
+    let devices = find_all(target, names).await?;
+    let mut host_names = host_names(target, &devices).await?;
+    let to_remove = devices.into_iter().map(|device| ToRemove {
+        host_name: host_names.remove(&device),
         device,
-        host_name: None,
         last_seen: None,
     });
     Ok(to_remove.collect())
@@ -70,11 +71,29 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
     Ok(to_remove.collect())
 }
 
+/// Returns the error that the removal of these devices will have, because one has never checked in.
+pub async fn check(target: &Target, devices: &[ToRemove]) -> Result<(), Failure> {
+    let expected: Vec<DeviceChanged> = stream::iter(devices)
+        .map(|found| async move {
+            let is_known = target.records.is_removable(&found.device).await?;
+            let result = if is_known {
+                DeviceResult::Removed
+            } else {
+                DeviceResult::UnknownDevice
+            };
+            Ok::<_, Failure>(found.changed(result))
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    DevicesChanged(expected).complete()
+}
+
 /// Removes devices from the signed state with one commit, and then from groups, tallies, lists and
 /// the index of host names.
 ///
 /// The function refuses the requests of a removed device until it is unblocked with
-/// [`unblock`](super::exclusion::unblock).
+/// [`ExclusionChange::Unblock`](super::exclusion::ExclusionChange::Unblock).
 pub async fn remove(
     target: &Target,
     devices: Vec<ToRemove>,
@@ -89,47 +108,54 @@ pub async fn remove(
         .cloned()
         .collect();
     leave_state(target, to_remove, &mut signer, progress).await?;
-    let seen_again = &seen_again;
-    let begun: Vec<(DeviceId, Removing)> = stream::iter(devices)
-        .map(|found| async move {
-            let device = found.device;
-            let begun = if seen_again.contains(&device) {
-                Removing::SeenAgain
-            } else {
-                let records = &target.records;
-                records.begin_removal(&device, reason, None, now()).await?
-            };
-            Ok::<_, Failure>((device, begun))
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
+    let (left_out, devices): (Vec<ToRemove>, Vec<ToRemove>) = devices
+        .into_iter()
+        .partition(|found| seen_again.contains(&found.device));
+    let by = target.changed_by();
+    let ids: Vec<DeviceId> = devices.iter().map(|found| found.device.clone()).collect();
+    let removing = target.records.begin_removal(&ids, reason, &by).await?;
+    let begun: Vec<(ToRemove, Removing)> = devices.into_iter().zip(removing).collect();
     // A device may have got a group or a package before it was excluded. From now on it gets none.
     let excluded = begun
         .iter()
         .filter(|(_, begun)| matches!(begun, Removing::Begun { .. }));
-    let excluded: BTreeSet<DeviceId> = excluded.map(|(device, _)| device.clone()).collect();
+    let excluded = excluded.map(|(found, _)| found.device.clone()).collect();
     leave_state(target, excluded, &mut signer, progress).await?;
     progress.begin(Work::Removing, begun.len() as u64);
-    let changed = stream::iter(begun)
-        .map(|(device, begun)| async move {
+    let removed: Vec<DeviceChanged> = stream::iter(begun)
+        .map(|(found, begun)| async move {
             let result = match begun {
                 Removing::Begun { .. } => {
-                    target.records.erase(&device).await?;
+                    target.records.erase(&found.device).await?;
                     DeviceResult::Removed
                 }
                 Removing::Complete => DeviceResult::AlreadyRemoved,
-                Removing::SeenAgain => DeviceResult::SeenAgain,
                 Removing::UnknownDevice => DeviceResult::UnknownDevice,
+                Removing::Unreadable => DeviceResult::Unreadable,
             };
             progress.advance(1);
-            Ok::<_, Failure>(DeviceChanged { device, result })
+            Ok::<_, Failure>(found.changed(result))
         })
         .buffered(AT_ONCE)
         .try_collect()
         .await?;
     progress.end();
+    let left_out = left_out
+        .iter()
+        .map(|found| found.changed(DeviceResult::SeenAgain));
+    let mut changed: Vec<DeviceChanged> = removed.into_iter().chain(left_out).collect();
+    changed.sort_by(|one, other| one.device.cmp(&other.device));
     Ok(DevicesChanged(changed))
+}
+
+impl ToRemove {
+    fn changed(&self, result: DeviceResult) -> DeviceChanged {
+        DeviceChanged {
+            device: self.device.clone(),
+            host_name: self.host_name.clone().unwrap_or_default(),
+            result,
+        }
+    }
 }
 
 /// Removes devices from the signed state with one commit, and completes the records: afterwards the
@@ -153,7 +179,10 @@ async fn leave_state(
 /// Returns the devices that have checked in since they were found to be unseen.
 ///
 /// A check-in after this read comes too late: the commit decides.
-async fn seen_again(target: &Target, devices: &[ToRemove]) -> Result<BTreeSet<DeviceId>, Failure> {
+pub(super) async fn seen_again(
+    target: &Target,
+    devices: &[ToRemove],
+) -> Result<BTreeSet<DeviceId>, Failure> {
     let unseen = devices.iter().filter_map(|found| {
         let last_seen = found.last_seen?;
         Some((found.device.clone(), last_seen))

@@ -24,6 +24,11 @@ pub(crate) fn reason(word: WaitWord, until: Option<UnixTime>) -> String {
         WaitWord::OtherManifest => "the announced manifest is not the assigned one",
         WaitWord::UnknownTerm => "the assignment has a term that the device does not know",
         WaitWord::Term => "a term of the assignment is not met yet",
+        WaitWord::WaveNotOpen => "the wave of the device in its rollout is not open yet",
+        WaitWord::WaveClosed => {
+            "the wave of the device in its rollout stays closed until an administrator opens it"
+        }
+        WaitWord::NoRollout => "the state of the device has no calendar for the rollout",
         WaitWord::Downgrade => "a later package of the same name is deployed on the device",
         WaitWord::OtherAudience => "the package is for other devices",
         WaitWord::Unreachable => "no location delivers the package",
@@ -34,6 +39,12 @@ pub(crate) fn reason(word: WaitWord, until: Option<UnixTime>) -> String {
         WaitWord::Other => "the device reports a reason of a later version",
     };
     match until {
+        Some(opens) if word == WaitWord::WaveNotOpen => {
+            format!(
+                "the wave of the device in its rollout opens {}",
+                text::time(opens)
+            )
+        }
         None => reason.to_owned(),
         Some(until) => format!("{reason}, until {}", text::time(until)),
     }
@@ -52,5 +63,10 @@ mod tests {
             until: Some(UnixTime(1_795_000_000)),
         };
         insta::assert_snapshot!(words(&waiting), @"a term of the assignment is not met yet, until 2026-11-18 11:06:40 UTC");
+        let waiting = WaitingPackage {
+            reason: WaitWord::WaveNotOpen,
+            ..waiting
+        };
+        insta::assert_snapshot!(words(&waiting), @"the wave of the device in its rollout opens 2026-11-18 11:06:40 UTC");
     }
 }

@@ -2,7 +2,8 @@
 
 use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason};
+use packcast_rollout::rollout::Closed;
+use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason, RolloutWait};
 
 use crate::device::{exclusion, waits};
 use crate::package::{PUBLISH_AGAIN_HINT, named};
@@ -138,6 +139,7 @@ impl Words<'_> {
                 text::time(*announced_at),
                 waits::reason(*wait, *until)
             ),
+            Reason::Rollout(wait) => self.rollout(wait),
             Reason::Cancelling { announced_at } => format!(
                 "{package} was announced to {host} {}, and is not active any more: the device cancels the package at its next check-in, unless the device has begun to act.",
                 text::time(*announced_at)
@@ -159,6 +161,41 @@ impl Words<'_> {
                 .subject
                 .finished
                 .map_or_else(String::new, |finished| self.result(finished)),
+        }
+    }
+
+    fn rollout(&self, wait: &RolloutWait) -> String {
+        let Self { host, package, .. } = self;
+        match (wait.closed, wait.wave) {
+            (Closed::Wave, Some(wave)) => {
+                let opens = match wait.opens {
+                    Some(opens) if wait.is_calendar_open => format!(
+                        "which is open by the calendar since {}, and begins when the wave before it has gone well",
+                        text::time(opens)
+                    ),
+                    Some(opens) => format!("which opens {} at the earliest", text::time(opens)),
+                    None => "which stays closed until an administrator opens it".to_owned(),
+                };
+                format!("{host} is in wave {wave} of the rollout of {package}, {opens}.")
+            }
+            (Closed::Wave, None) => {
+                format!("{host} is in no wave of the rollout of {package}.")
+            }
+            (Closed::Full, _) => format!(
+                "The rollout of {package} is full, so {host} waits: each place is taken by a device that is not healthy yet."
+            ),
+            (Closed::Paused, _) => {
+                format!("The rollout of {package} is paused, so {host} waits.")
+            }
+            (Closed::Restored, _) => format!(
+                "The rollout of {package} was not resumed since the table was restored, so {host} waits."
+            ),
+            (Closed::Halted, _) => {
+                format!("Failures have halted the rollout of {package}, so {host} waits.")
+            }
+            (Closed::Ended, _) => {
+                format!("The rollout of {package} has ended, so {host} does not begin.")
+            }
         }
     }
 
@@ -243,6 +280,12 @@ impl Words<'_> {
             Reason::Expired { .. } => PUBLISH_AGAIN_HINT.to_owned(),
             Reason::Deleted { .. } => PUBLISH_ANOTHER_VERSION.to_owned(),
             Reason::Waits { wait, .. } => self.next_of_waiting(*wait),
+            Reason::Rollout(wait) if wait.closed == Closed::Paused => {
+                format!("run 'packcast rollout resume {package}' to continue the rollout")
+            }
+            Reason::Rollout(_) => {
+                format!("run 'packcast rollout show {package}' to see the rollout")
+            }
             Reason::NotApplicable => {
                 "no action is needed; publish the package under another version with another --platform if the device can run it".to_owned()
             }
@@ -294,7 +337,7 @@ impl Words<'_> {
             WaitWord::NoCommit | WaitWord::Incomplete | WaitWord::NotAssigned => {
                 "wait for the next check-in; if the reason stays, run 'packcast audit'".to_owned()
             }
-            WaitWord::OtherManifest => "run 'packcast audit' to find the difference".to_owned(),
+            WaitWord::OtherManifest | WaitWord::NoRollout => "run 'packcast audit' to find the difference".to_owned(),
             WaitWord::Unreadable | WaitWord::UnknownTerm => {
                 "update the Packcast agent on the device".to_owned()
             }
@@ -319,7 +362,10 @@ impl Words<'_> {
             WaitWord::Unanswered => {
                 "no action is needed; the device asks again, with growing pauses".to_owned()
             }
-            WaitWord::Term => "no action is needed; the device begins on its own".to_owned(),
+            WaitWord::Term | WaitWord::WaveNotOpen => {
+                "no action is needed; the device begins on its own".to_owned()
+            }
+            WaitWord::WaveClosed => format!("run 'packcast rollout promote {package}' to open the wave"),
             WaitWord::Other => {
                 "run 'packcast-agent status' on the device to see the reason in words".to_owned()
             }
@@ -359,6 +405,7 @@ mod tests {
 
     use packcast_protocol::api::BoundedText;
     use packcast_protocol::manifest::Platform;
+    use packcast_protocol::state::{RolloutId, WaveNumber};
     use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
     use packcast_rollout::{ClockError, ExclusionKind, MachineRecord, WriteBudget};
@@ -593,6 +640,52 @@ mod tests {
     }
 
     #[test]
+    fn each_wait_for_a_rollout_has_a_sentence() {
+        let wave = Some(WaveNumber::FIRST);
+        let wait = |closed, wave, opens, is_calendar_open| {
+            Reason::Rollout(RolloutWait {
+                rollout: RolloutId::from_bytes([7; 16]),
+                closed,
+                wave,
+                opens,
+                is_calendar_open,
+            })
+        };
+        let reasons = vec![
+            wait(Closed::Wave, wave, Some(AT), false),
+            wait(Closed::Wave, wave, Some(AT), true),
+            wait(Closed::Wave, wave, None, false),
+            wait(Closed::Wave, None, None, false),
+            wait(Closed::Full, wave, Some(AT), true),
+            wait(Closed::Paused, wave, Some(AT), true),
+            wait(Closed::Restored, wave, Some(AT), true),
+            wait(Closed::Halted, wave, Some(AT), true),
+            wait(Closed::Ended, None, None, false),
+        ];
+        let rendered = render(packcast_agent(), PackageState::Draft, reasons);
+        insta::assert_snapshot!(rendered, @"
+        Rollout: web01 is in wave 1 of the rollout of tool@1, which opens 2026-11-18 11:06:40 UTC at the earliest.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: web01 is in wave 1 of the rollout of tool@1, which is open by the calendar since 2026-11-18 11:06:40 UTC, and begins when the wave before it has gone well.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: web01 is in wave 1 of the rollout of tool@1, which stays closed until an administrator opens it.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: web01 is in no wave of the rollout of tool@1.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: The rollout of tool@1 is full, so web01 waits: each place is taken by a device that is not healthy yet.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: The rollout of tool@1 is paused, so web01 waits.
+          next: run 'packcast rollout resume tool@1' to continue the rollout
+        Rollout: The rollout of tool@1 was not resumed since the table was restored, so web01 waits.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: Failures have halted the rollout of tool@1, so web01 waits.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        Rollout: The rollout of tool@1 has ended, so web01 does not begin.
+          next: run 'packcast rollout show tool@1' to see the rollout
+        ");
+    }
+
+    #[test]
     fn each_reason_to_wait_has_a_next_step() {
         let words = [
             WaitWord::NoKeyList,
@@ -606,6 +699,9 @@ mod tests {
             WaitWord::OtherManifest,
             WaitWord::UnknownTerm,
             WaitWord::Term,
+            WaitWord::WaveNotOpen,
+            WaitWord::WaveClosed,
+            WaitWord::NoRollout,
             WaitWord::Downgrade,
             WaitWord::OtherAudience,
             WaitWord::Unreachable,
@@ -644,6 +740,12 @@ mod tests {
           next: update the Packcast agent on the device
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a term of the assignment is not met yet.
           next: no action is needed; the device begins on its own
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the wave of the device in its rollout is not open yet.
+          next: no action is needed; the device begins on its own
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the wave of the device in its rollout stays closed until an administrator opens it.
+          next: run 'packcast rollout promote tool@1' to open the wave
+        Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the state of the device has no calendar for the rollout.
+          next: run 'packcast audit' to find the difference
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: a later package of the same name is deployed on the device.
           next: run 'packcast assign tool@1 --device key:olgw5bbcyqd7w3ijq2ipceylpu --allow-downgrade' to allow the downgrade
         Waits: tool@1 was announced to web01 2026-11-18 11:06:40 UTC, and waits: the package is for other devices.

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{DeviceId, GroupName};
+use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_rollout::GroupState;
 use packcast_rollout::membership::{MAX_GROUPS, Memberships};
 use packcast_rollout::state::{ChangeOutcome, StateChange};
 use packcast_store::records::DeviceProjected;
@@ -16,9 +17,12 @@ use super::{known, not_all};
 use crate::concurrency::AT_ONCE;
 use crate::device_name::{DeviceMatch, DeviceName};
 use crate::failure::Failure;
+use crate::package::named;
+use crate::preview::Preview;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
-use crate::state::{Committed, complete_records};
+use crate::state::{Committed, CompletedChange, complete_records};
+use crate::status::ExampleDevice;
 use crate::target::Target;
 use crate::text::count;
 
@@ -48,20 +52,39 @@ pub struct MembersChanged {
     pub in_too_many: Vec<DeviceId>,
     /// Number of the commit; `None` if the signed state has not changed.
     pub commit: Option<u64>,
+    /// Some of the devices that were to be added or removed.
+    pub examples: Vec<ExampleDevice>,
 }
 
-/// Adds devices to a group, with one commit.
-///
-/// A refused device does not stop the others; see [`MembersChanged::complete`].
-pub async fn add(
-    target: &Target,
+/// A change of the members of a group whose devices were looked up. Nothing is changed yet.
+#[derive(Debug)]
+pub struct MembersPlan<'a> {
+    target: &'a Target,
+    group: GroupName,
+    change: MembersChange,
+    /// The devices that are refused already.
+    refused: MembersChanged,
+    /// The command for the document about the commit.
+    command: String,
+    preview: Preview,
+}
+
+/// The devices to add or to remove.
+#[derive(Debug)]
+enum MembersChange {
+    Add(Joining),
+    Remove(BTreeSet<DeviceId>),
+}
+
+/// Looks up devices to add to a group. Nothing is changed yet, and no key is read.
+pub async fn plan_addition<'a>(
+    target: &'a Target,
     group: &GroupName,
     names: &[DeviceName],
-    mut signer: Signer,
     progress: &Progress,
-) -> Result<MembersChanged, Failure> {
+) -> Result<MembersPlan<'a>, Failure> {
     let command = command("add", group, names);
-    let names = checked(target, group, names).await?;
+    let (state, names) = checked(target, group, names).await?;
     progress.begin(Work::Adding, names.len() as u64);
     let mut result = MembersChanged::default();
     let (mut joining, mut distinct) = (Joining::default(), HashSet::new());
@@ -92,46 +115,34 @@ pub async fn add(
     }
     drop(batches);
     progress.end();
-    if joining.is_empty() {
-        complete_records(target, progress).await?;
-        return Ok(result);
-    }
-    let join = StateChange::Join {
+    let devices: Vec<DeviceId> = joining.new.iter().cloned().collect();
+    let preview = preview(
+        target,
+        &state,
+        format!("Adds devices to group {group}"),
+        &devices,
+    );
+    let preview = preview.await?;
+    result.examples.clone_from(&preview.examples);
+    Ok(MembersPlan {
+        target,
         group: group.clone(),
-        devices: joining.all(),
-    };
-    let done = signer.change(target, &[join], &command, progress).await?;
-    result.commit = done.committed.number();
-    // The record of a member may be there although the state has lacked the membership.
-    let newly = changed(&done.committed);
-    for device in joining.members {
-        if newly.contains(&device) {
-            result.changed += 1;
-        } else {
-            result.unchanged += 1;
-        }
-    }
-    for device in joining.new {
-        match done.records.devices.get(&device) {
-            Some(DeviceProjected::Unknown) => result.unknown.push(device.to_string()),
-            _ => result.changed += 1,
-        }
-    }
-    Ok(result)
+        change: MembersChange::Add(joining),
+        refused: result,
+        command,
+        preview,
+    })
 }
 
-/// Removes devices from a group, with one commit.
-///
-/// A refused device does not stop the others; see [`MembersChanged::complete`].
-pub async fn remove(
-    target: &Target,
+/// Looks up devices to remove from a group. Nothing is changed yet, and no key is read.
+pub async fn plan_removal<'a>(
+    target: &'a Target,
     group: &GroupName,
     names: &[DeviceName],
-    mut signer: Signer,
     progress: &Progress,
-) -> Result<MembersChanged, Failure> {
+) -> Result<MembersPlan<'a>, Failure> {
     let command = command("remove", group, names);
-    let names = checked(target, group, names).await?;
+    let (state, names) = checked(target, group, names).await?;
     progress.begin(Work::Removing, names.len() as u64);
     let mut result = MembersChanged::default();
     let mut devices = BTreeSet::new();
@@ -144,29 +155,113 @@ pub async fn remove(
     }
     drop(batches);
     progress.end();
-    if devices.is_empty() {
-        complete_records(target, progress).await?;
-        return Ok(result);
-    }
-    let leave = StateChange::Leave {
+    let leaving: Vec<DeviceId> = devices.iter().cloned().collect();
+    let effect = format!("Removes devices from group {group}");
+    let preview = preview(target, &state, effect, &leaving).await?;
+    result.examples.clone_from(&preview.examples);
+    Ok(MembersPlan {
+        target,
         group: group.clone(),
-        devices: devices.clone(),
-    };
-    let done = signer.change(target, &[leave], &command, progress).await?;
-    result.commit = done.committed.number();
-    let left = changed(&done.committed);
-    for device in devices {
-        let was_recorded = match done.records.devices.get(&device) {
-            Some(DeviceProjected::Written(changes)) => changes.left.contains(group),
-            _ => false,
+        change: MembersChange::Remove(devices),
+        refused: result,
+        command,
+        preview,
+    })
+}
+
+/// Adds devices to a group, with one commit: looks them up with [`plan_addition`], and makes the
+/// change.
+pub async fn add(
+    target: &Target,
+    group: &GroupName,
+    names: &[DeviceName],
+    signer: Signer,
+    progress: &Progress,
+) -> Result<MembersChanged, Failure> {
+    let plan = plan_addition(target, group, names, progress).await?;
+    plan.perform(signer, progress).await
+}
+
+/// Removes devices from a group, with one commit: looks them up with [`plan_removal`], and makes the
+/// change.
+pub async fn remove(
+    target: &Target,
+    group: &GroupName,
+    names: &[DeviceName],
+    signer: Signer,
+    progress: &Progress,
+) -> Result<MembersChanged, Failure> {
+    let plan = plan_removal(target, group, names, progress).await?;
+    plan.perform(signer, progress).await
+}
+
+/// Returns the effect of a change of members: devices, and the packages that they get or lose.
+async fn preview(
+    target: &Target,
+    group: &GroupState,
+    effect: String,
+    devices: &[DeviceId],
+) -> Result<Preview, Failure> {
+    let ids: Vec<PackageId> = group.assignments.iter().map(|it| it.package).collect();
+    let packages = target.records.packages_of(&ids).await?;
+    let preview = Preview::new(effect).with_packages(packages.iter().map(named));
+    preview.with_devices(target, devices).await
+}
+
+impl MembersPlan<'_> {
+    /// Returns the effect of the change.
+    pub const fn preview(&self) -> &Preview {
+        &self.preview
+    }
+
+    /// Returns the error that the change will have if a device is refused.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.refused.complete(&self.group)
+    }
+
+    /// Makes the change with one commit.
+    ///
+    /// A refused device does not stop the others; see [`MembersChanged::complete`].
+    pub async fn perform(
+        self,
+        mut signer: Signer,
+        progress: &Progress,
+    ) -> Result<MembersChanged, Failure> {
+        let (target, group) = (self.target, self.group);
+        let change = match &self.change {
+            MembersChange::Add(joining) => StateChange::Join {
+                group: group.clone(),
+                devices: joining.all(),
+            },
+            MembersChange::Remove(devices) => StateChange::Leave {
+                group: group.clone(),
+                devices: devices.clone(),
+            },
         };
-        if was_recorded || left.contains(&device) {
-            result.changed += 1;
-        } else {
-            result.unchanged += 1;
+        let mut result = self.refused;
+        if self.change.is_empty() {
+            complete_records(target, progress).await?;
+            return Ok(result);
+        }
+        let done = signer
+            .change(target, &[change], &self.command, progress)
+            .await?;
+        result.commit = done.committed.number();
+        match self.change {
+            MembersChange::Add(joining) => result.count_joined(joining, &done),
+            MembersChange::Remove(devices) => result.count_left(devices, &group, &done),
+        }
+        Ok(result)
+    }
+}
+
+impl MembersChange {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Add(joining) => joining.new.is_empty() && joining.members.is_empty(),
+            Self::Remove(devices) => devices.is_empty(),
         }
     }
-    Ok(result)
 }
 
 /// Devices to add to a group.
@@ -178,10 +273,6 @@ struct Joining {
 }
 
 impl Joining {
-    fn is_empty(&self) -> bool {
-        self.new.is_empty() && self.members.is_empty()
-    }
-
     fn all(&self) -> BTreeSet<DeviceId> {
         self.new.union(&self.members).cloned().collect()
     }
@@ -209,18 +300,18 @@ fn changed(committed: &Committed) -> BTreeSet<DeviceId> {
     changed.flatten().cloned().collect()
 }
 
-/// Checks that the members of the group can be changed, and returns each name once.
+/// Checks that the members of the group can be changed. Returns the group, and each name once.
 async fn checked(
     target: &Target,
     group: &GroupName,
     names: &[DeviceName],
-) -> Result<Vec<DeviceName>, Failure> {
+) -> Result<(GroupState, Vec<DeviceName>), Failure> {
     not_all(group)?;
-    known(target, group).await?;
+    let state = known(target, group).await?;
     let mut names = names.to_vec();
     let mut seen = HashSet::with_capacity(names.len());
     names.retain(|name| seen.insert(name.same()));
-    Ok(names)
+    Ok((state, names))
 }
 
 /// The devices with the names of a batch.
@@ -273,6 +364,46 @@ impl MembersChanged {
         self.unknown.extend(found.unknown);
         self.ambiguous.extend(found.ambiguous);
         found.devices
+    }
+
+    /// Counts the devices of a commit that adds them.
+    fn count_joined(&mut self, joining: Joining, done: &CompletedChange) {
+        // The record of a member may be there although the state has lacked the membership.
+        let newly = changed(&done.committed);
+        for device in joining.members {
+            if newly.contains(&device) {
+                self.changed += 1;
+            } else {
+                self.unchanged += 1;
+            }
+        }
+        for device in joining.new {
+            match done.records.devices.get(&device) {
+                Some(DeviceProjected::Unknown) => self.unknown.push(device.to_string()),
+                _ => self.changed += 1,
+            }
+        }
+    }
+
+    /// Counts the devices of a commit that removes them.
+    fn count_left(
+        &mut self,
+        devices: BTreeSet<DeviceId>,
+        group: &GroupName,
+        done: &CompletedChange,
+    ) {
+        let left = changed(&done.committed);
+        for device in devices {
+            let was_recorded = match done.records.devices.get(&device) {
+                Some(DeviceProjected::Written(changes)) => changes.left.contains(group),
+                _ => false,
+            };
+            if was_recorded || left.contains(&device) {
+                self.changed += 1;
+            } else {
+                self.unchanged += 1;
+            }
+        }
     }
 
     /// Returns the number of devices that could not be added or removed.

@@ -5,8 +5,10 @@ use packcast_rollout::state::StateChange;
 use packcast_rollout::{PacingChange, PacingOverride};
 use serde::Serialize;
 
-use super::{not_unknown, of_all_or_known};
+use super::GroupPlan;
 use crate::failure::Failure;
+use crate::known_group::{not_unknown, of_all_or_known};
+use crate::preview::Preview;
 use crate::progress::Progress;
 use crate::signing::Signer;
 use crate::target::Target;
@@ -15,27 +17,42 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct GroupPacing {
     pub group: GroupName,
-    pub pace: PacingOverride,
+    pub pacing: PacingOverride,
 }
 
-/// Changes the pacing settings of a group with one commit, and returns its settings after the
-/// change.
-pub async fn pace(
-    target: &Target,
+/// Plans to change the pacing settings of a group.
+pub async fn plan_pacing<'a>(
+    target: &'a Target,
     group: &GroupName,
     change: &PacingChange,
-    mut signer: Signer,
+) -> Result<GroupPlan<'a>, Failure> {
+    not_unknown(target, group).await?;
+    let preview = Preview::new(format!("Changes the pacing of group {group}"));
+    Ok(GroupPlan {
+        target,
+        group: group.clone(),
+        change: StateChange::Pace {
+            group: group.clone(),
+            pacing: *change,
+        },
+        command: format!("packcast group pacing {group}"),
+        preview: preview
+            .with_groups(target, std::slice::from_ref(group))
+            .await?,
+    })
+}
+
+/// Changes the pacing settings of a group, as [`plan_pacing`] has planned, and returns its settings
+/// after the change.
+pub async fn pace(
+    plan: GroupPlan<'_>,
+    signer: Signer,
     progress: &Progress,
 ) -> Result<GroupPacing, Failure> {
-    not_unknown(target, group).await?;
-    let pacing = StateChange::Pace {
-        group: group.clone(),
-        pacing: *change,
-    };
-    let command = format!("packcast group pacing {group}");
-    signer.change(target, &[pacing], &command, progress).await?;
+    plan.perform(signer, progress).await?;
+    let state = of_all_or_known(plan.target, &plan.group).await?;
     Ok(GroupPacing {
-        group: group.clone(),
-        pace: of_all_or_known(target, group).await?.pace,
+        group: plan.group,
+        pacing: state.pace,
     })
 }

@@ -3,17 +3,23 @@
 use packcast_protocol::state::CommitId;
 use packcast_rollout::state::StateChange;
 use packcast_testing::table::device;
+use serde_json::json;
 
 use super::*;
+use crate::deactivate;
+use crate::device::exclusion::{self, ExclusionChange};
+use crate::pause::{pause, resume};
 use crate::rendered::failures;
 use crate::test_target::{
     TestTarget, assign, assign_lab, create_lab, devices, join, lab, unassign_lab,
 };
 
+/// Asks for commits only.
 fn request() -> LogRequest {
     LogRequest {
-        limit: NEWEST_COMMITS,
+        limit: NEWEST_CHANGES,
         before: None,
+        is_signed_only: true,
         package: None,
         group: None,
         device: None,
@@ -28,8 +34,33 @@ const ONE_UNVERIFIED: [LoggedStanding; 4] = [
     LoggedStanding::Verified,
 ];
 
+/// Asks for commits and events.
+fn with_events() -> LogRequest {
+    LogRequest {
+        is_signed_only: false,
+        ..request()
+    }
+}
+
+fn commits_of(log: &TargetLog) -> Vec<&LoggedCommit> {
+    let entries = log.entries.iter();
+    let commits = entries.filter_map(|entry| match entry {
+        LogEntry::Commit(commit) => Some(&**commit),
+        LogEntry::Event(_) => None,
+    });
+    commits.collect()
+}
+
+fn standings(log: &TargetLog) -> Vec<LoggedStanding> {
+    commits_of(log).iter().map(|it| it.standing).collect()
+}
+
+fn ids(log: &TargetLog) -> Vec<CommitId> {
+    commits_of(log).iter().map(|it| it.commit).collect()
+}
+
 /// Writes a log without times, numbers and keys, which differ from run to run.
-fn shown(log: &CommitLog) -> String {
+fn shown(log: &TargetLog) -> String {
     let commit = |commit: &LoggedCommit| {
         let about = commit.about.as_ref();
         let about = about.map(|it| format!("{}@{} {}", it.author, it.host, it.command));
@@ -41,8 +72,20 @@ fn shown(log: &CommitLog) -> String {
         lines.extend(commit.lines.iter().map(|line| format!("  {line}")));
         lines.join("\n")
     };
-    let commits: Vec<String> = log.commits.iter().map(commit).collect();
-    commits.join("\n")
+    let event = |event: &LoggedEvent| {
+        let mut lines = vec![format!(
+            "{:?} {}@{}",
+            event.standing, event.author, event.host
+        )];
+        lines.extend(event.lines.iter().map(|line| format!("  {line}")));
+        lines.extend(event.problem.iter().map(|it| format!("  problem: {it}")));
+        lines.join("\n")
+    };
+    let entries = log.entries.iter().map(|entry| match entry {
+        LogEntry::Commit(it) => commit(it),
+        LogEntry::Event(it) => event(it),
+    });
+    entries.collect::<Vec<_>>().join("\n")
 }
 
 /// A target with four commits, the oldest first.
@@ -93,15 +136,14 @@ async fn the_newest_commit_comes_first_with_its_changes() {
     all.conclude().unwrap();
     let mut newest_first = commits.clone();
     newest_first.reverse();
-    let listed: Vec<CommitId> = all.commits.iter().map(|it| it.commit).collect();
-    assert_eq!(listed, newest_first);
+    assert_eq!(ids(&all), newest_first);
     let keys = target.target.trust().unwrap();
     assert!(
-        all.commits
+        commits_of(&all)
             .iter()
             .all(|it| it.key.as_ref() == keys.roots().first())
     );
-    assert!(all.commits.iter().all(|it| it.issued.is_some()));
+    assert!(commits_of(&all).iter().all(|it| it.issued.is_some()));
 
     let some = LogRequest {
         limit: 2,
@@ -109,15 +151,14 @@ async fn the_newest_commit_comes_first_with_its_changes() {
         ..request()
     };
     let some = log(&target.target, &some).await.unwrap();
-    let listed: Vec<CommitId> = some.commits.iter().map(|it| it.commit).collect();
-    assert_eq!(listed, newest_first[1..3]);
+    assert_eq!(ids(&some), newest_first[1..3]);
 }
 
 #[tokio::test]
 async fn a_log_without_commits_is_empty() {
     let target = TestTarget::start(321).await;
     let log = log(&target.target, &request()).await.unwrap();
-    assert!(log.commits.is_empty());
+    assert!(log.entries.is_empty());
 }
 
 #[tokio::test]
@@ -192,15 +233,14 @@ async fn forged_lost_and_foreign_commits_are_shown_as_such() {
         })
         .await;
     let forged = log(&target.target, &request()).await.unwrap();
-    let standings: Vec<LoggedStanding> = forged.commits.iter().map(|it| it.standing).collect();
-    assert_eq!(standings, ONE_UNVERIFIED);
+    assert_eq!(standings(&forged), ONE_UNVERIFIED);
     // The history names the commit by its digest, so its changes are known.
-    assert_eq!(forged.commits[1].lines.len(), 1);
+    assert_eq!(commits_of(&forged)[1].lines.len(), 1);
     insta::assert_snapshot!(failures([forged.conclude().unwrap_err()]), @"
     Conflict: cannot verify 1 of 4 commits
     hint: run 'packcast audit' to check the whole target
     ");
-    let problem = forged.commits[1].problem.clone().unwrap();
+    let problem = commits_of(&forged)[1].problem.clone().unwrap();
     assert!(
         problem.starts_with(&format!("cannot verify commit {copied}")),
         "{problem}"
@@ -214,9 +254,8 @@ async fn forged_lost_and_foreign_commits_are_shown_as_such() {
         })
         .await;
     let lost = log(&target.target, &request()).await.unwrap();
-    let standings: Vec<LoggedStanding> = lost.commits.iter().map(|it| it.standing).collect();
-    assert_eq!(standings, ONE_UNVERIFIED);
-    assert!(lost.commits[1].lines.is_empty());
+    assert_eq!(standings(&lost), ONE_UNVERIFIED);
+    assert!(commits_of(&lost)[1].lines.is_empty());
 }
 
 #[tokio::test]
@@ -229,20 +268,151 @@ async fn a_commit_that_the_head_leaves_out_is_shown_as_replaced() {
         .await;
     target.table.put(&head).await;
     let log = log(&target.target, &request()).await.unwrap();
-    let listed: Vec<CommitId> = log.commits.iter().map(|it| it.commit).collect();
+    let (listed, commits_of) = (ids(&log), commits_of(&log));
     assert_eq!(listed[0], left_out);
     assert_eq!(listed[1], commits[3]);
-    assert_eq!(log.commits[0].standing, LoggedStanding::Replaced);
-    assert_eq!(log.commits[1].standing, LoggedStanding::Verified);
-    assert_eq!(log.commits[0].lines.len(), 1);
+    assert_eq!(commits_of[0].standing, LoggedStanding::Replaced);
+    assert_eq!(commits_of[1].standing, LoggedStanding::Verified);
+    assert_eq!(commits_of[0].lines.len(), 1);
+}
+
+/// Removes the events of the test's packages, which are older than all others.
+async fn recent(target: &TestTarget, request: LogRequest) -> TargetLog {
+    let mut log = log(&target.target, &request).await.unwrap();
+    let is_recent = |entry: &LogEntry| match entry {
+        LogEntry::Commit(_) => true,
+        LogEntry::Event(event) => event.host != "desk",
+    };
+    log.entries.retain(is_recent);
+    log
+}
+
+#[tokio::test]
+async fn commits_and_events_are_in_the_order_of_their_times() {
+    let target = TestTarget::start(325).await;
+    let package = target.table.package("vlc", 5).await;
+    target.table.device(1).await;
+    let name = "pc1".parse::<DeviceName>().unwrap();
+    let reference: PackageRef = "vlc@1.0".parse().unwrap();
+    let plan = deactivate::plan(&target.target, &reference).await.unwrap();
+    plan.perform().await.unwrap();
+    pause(&target.target).await.unwrap();
+    resume(&target.target).await.unwrap();
+    let reason = "stolen".parse().unwrap();
+    let names = std::slice::from_ref(&name);
+    let block = ExclusionChange::Block {
+        reason: Some(reason),
+    };
+    for change in [block, ExclusionChange::Unblock] {
+        let plan = exclusion::plan(&target.target, names, change);
+        plan.await.unwrap().perform().await.unwrap();
+    }
+    target
+        .change(&[create_lab()], "packcast group create lab")
+        .await;
+    target
+        .change(
+            &[assign_lab(package.id)],
+            "packcast assign vlc@1.0 --group lab",
+        )
+        .await;
+    let all = recent(&target, with_events()).await;
+    insta::assert_snapshot!(shown(&all), @"
+    Verified ada@laptop packcast assign vlc@1.0 --group lab
+      group lab: assigned vlc@1.0
+    Verified ada@laptop packcast group create lab
+      group lab: created
+    Unsigned ada@laptop
+      unblocked device pc1
+    Unsigned ada@laptop
+      blocked device pc1: stolen
+    Unsigned ada@laptop
+      resumed the target
+    Unsigned ada@laptop
+      paused the target
+    Unsigned ada@laptop
+      deactivated vlc@1.0
+    ");
+    all.conclude().unwrap();
+    let newest = recent(
+        &target,
+        LogRequest {
+            limit: 3,
+            ..with_events()
+        },
+    )
+    .await;
+    assert_eq!(shown(&newest).lines().count(), 6);
+
+    let of_package = LogRequest {
+        package: Some(reference),
+        ..with_events()
+    };
+    insta::assert_snapshot!(shown(&recent(&target, of_package).await), @"
+    Verified ada@laptop packcast assign vlc@1.0 --group lab
+      group lab: assigned vlc@1.0
+    Unsigned ada@laptop
+      deactivated vlc@1.0
+    ");
+    let of_device = LogRequest {
+        device: Some(name),
+        ..with_events()
+    };
+    insta::assert_snapshot!(shown(&recent(&target, of_device).await), @"
+    Unsigned ada@laptop
+      unblocked device pc1
+    Unsigned ada@laptop
+      blocked device pc1: stolen
+    ");
+    let of_group = LogRequest {
+        group: Some(lab()),
+        ..with_events()
+    };
+    insta::assert_snapshot!(shown(&recent(&target, of_group).await), @"
+    Verified ada@laptop packcast assign vlc@1.0 --group lab
+      group lab: assigned vlc@1.0
+    Verified ada@laptop packcast group create lab
+      group lab: created
+    ");
+    assert_eq!(
+        commits_of(&log(&target.target, &request()).await.unwrap()).len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_a_problem() {
+    let target = TestTarget::start(326).await;
+    pause(&target.target).await.unwrap();
+    let forged = json!({
+        "pk": { "S": "EVENT" }, "sk": { "S": "01800000000000000000-00" },
+        "user": { "S": "ada" }, "host": { "S": "" }, "change": { "S": "promoted" },
+    });
+    target.table.put(&forged).await;
+    let log = log(&target.target, &with_events()).await.unwrap();
+    assert_eq!(log.entries.len(), 2);
+    let problem = failures([log.conclude().unwrap_err()]);
+    insta::assert_snapshot!(problem, @"
+    Conflict: cannot read 1 of 2 events: the records are invalid
+    hint: run 'packcast log --signed' to see the commits only: nobody can forge them without a key
+    ");
+    let LogEntry::Event(event) = &log.entries[0] else {
+        panic!("expected the forged event, found {:?}", log.entries[0]);
+    };
+    assert_eq!(event.issued, UnixTime(1_800_000_000_000));
+    assert!(event.problem.is_some() && event.changes.is_empty());
+    let signed = super::log(&target.target, &request()).await.unwrap();
+    signed.conclude().unwrap();
 }
 
 #[test]
 fn messages() {
-    insta::assert_snapshot!(failures([unverified(1, 1), unverified(2, 5)]), @"
+    insta::assert_snapshot!(failures([unverified(1, 1), unverified(2, 5), unreadable(1, 2)]), @"
     Conflict: cannot verify 1 of 1 commit
     hint: run 'packcast audit' to check the whole target
     Conflict: cannot verify 2 of 5 commits
     hint: run 'packcast audit' to check the whole target
+    Conflict: cannot read 1 of 2 events: the records are invalid
+    hint: run 'packcast log --signed' to see the commits only: nobody can forge them without a key
     ");
 }

@@ -8,8 +8,8 @@ use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::windows::Dialogue;
 use packcast_protocol::{
-    Action, Location, PackageId, PackageName, PackageVersion, Priority, Sha256Digest, UnixTime,
-    WindowsTerms,
+    Action, LaunchCommand, Location, PackageId, PackageName, PackageVersion, Priority,
+    Sha256Digest, UnixTime, WindowsTerms,
 };
 use packcast_rollout::record::ArchiveRecord;
 use serde::Serialize;
@@ -142,12 +142,9 @@ impl PublishRequest {
                 self.without_folder("launch")?;
                 let inspection = archive("launch")?;
                 let line = command("launch")?;
-                let command = line.parse()?;
-                check_launch(line, self.terms.platform)?;
-                has_program(&command, &inspection.contents)?;
                 Ok(Action::Launch {
                     archive: inspection.archive.clone(),
-                    command,
+                    command: launch_command(line, self.terms.platform, &inspection.contents)?,
                 })
             }
             ActionName::Execute => {
@@ -229,10 +226,19 @@ fn fits_platform(platform: Platform, contents: &Contents) -> Result<(), PlanErro
     }
 }
 
-fn has_program(
-    command: &packcast_protocol::LaunchCommand,
+/// Reads the command of the action LAUNCH, whose program must be at the top of the archive.
+pub fn launch_command(
+    line: &str,
+    platform: Platform,
     contents: &Contents,
-) -> Result<(), PlanError> {
+) -> Result<LaunchCommand, PlanError> {
+    let command = line.parse()?;
+    check_launch(line, platform)?;
+    has_program(&command, contents)?;
+    Ok(command)
+}
+
+fn has_program(command: &LaunchCommand, contents: &Contents) -> Result<(), PlanError> {
     const SHOWN: usize = 8;
     let files = &contents.top_files;
     let program = command.program().as_str();

@@ -194,7 +194,8 @@ pub async fn publish(
     for at in target.records.locations().await? {
         info::publish(&target.objects, &package, &published, &at).await?;
     }
-    let package = target.records.publish(package.id, &published).await?;
+    let by = target.changed_by();
+    let package = target.records.publish(package.id, &published, &by).await?;
     Ok(Publication {
         package,
         earlier,

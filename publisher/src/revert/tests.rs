@@ -1,11 +1,10 @@
 //! Reverts of a target on an embedded engine.
 
 use packcast_rollout::state::StateChange;
-use packcast_testing::table::device;
+use packcast_testing::table::{device, mia};
 
 use super::*;
 use crate::audit::audit;
-use crate::clock::now;
 use crate::diff::diff;
 use crate::rendered::failures;
 use crate::test_target::{
@@ -79,8 +78,8 @@ async fn one_commit_restores_the_state_and_its_records() {
     let plan = planned(&target, earlier, RevertOptions::default()).await;
     insta::assert_snapshot!(plan.lines.join("\n"), @"
     location cdn: address changed from b.example.net to a.example.net
-    group lab: assigned tool@1
     group office: deleted
+    group lab: assigned tool@1
     group lab: pc2 left
     group lab: pc1 joined
     device pc0: unassigned own@1
@@ -162,7 +161,7 @@ async fn deleted_packages_and_devices_without_a_record_are_left_out() {
         .change(&[remove, unassign, unassign_lab(tool.id)], "packcast")
         .await;
     let records = &target.table.records;
-    records.delete(tool.id, now()).await.unwrap();
+    records.delete(tool.id, &mia()).await.unwrap();
     let plan = planned(&target, earlier, RevertOptions::default()).await;
     insta::assert_snapshot!(plan.lines.join("\n"), @"group lab: pc0 joined");
     let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
@@ -241,4 +240,13 @@ fn commands_name_the_options_and_the_step() {
         plan(3, force).command(1),
         "packcast revert 7 --force (2 of 3)"
     );
+}
+
+#[test]
+fn a_warning_of_a_rollout_that_does_not_begin_again() {
+    let rollout = RolloutId::from_bytes([7; 16]);
+    insta::assert_snapshot!(ended_since(rollout), @"
+    warning: rollout a4dqobyha4dqobyha4dqobyha4 was ended or finished since: the revert does not begin it again, and leaves its package as it is
+    hint: to deploy the package in waves, start a new rollout
+    ");
 }

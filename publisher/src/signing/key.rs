@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use data_encoding::BASE64;
 use minisign::{KeyPair, PublicKey as MinisignPublicKey, SecretKey, SecretKeyBox};
 use packcast_protocol::signature::PublicKey;
-use packcast_protocol::text_input;
+use packcast_protocol::{UnixTime, text_input};
 
 use super::key_error::{KEY_VARIABLE, KeyError};
 use super::secrets::Secrets;
+use super::unlocked::UnlockedKey;
 use crate::private_file;
 use crate::text_file;
 
@@ -21,7 +22,7 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// Loads the key from `secrets` if they have a key, otherwise from the `named` file, otherwise
-    /// from the `usual` file.
+    /// from the `usual` file. An unlocked key needs no passphrase.
     ///
     /// # Errors
     /// [`KeyError::TwoKeys`] if `secrets` have a key and a file is named.
@@ -35,23 +36,25 @@ impl SigningKey {
                 path: path.to_owned(),
             }),
             (Some(text), None) => Self::open(&text, KEY_VARIABLE, secrets),
-            (None, named) => Self::read(named.unwrap_or(usual), secrets),
+            (None, named) => {
+                let file = named.unwrap_or(usual);
+                let text = key_text(file)?;
+                let unlocked = if is_encrypted(&text) {
+                    secrets.unlocked(file)
+                } else {
+                    None
+                };
+                match unlocked.and_then(|unlocked| Self::of_unlocked(&unlocked, &text)) {
+                    Some(key) => Ok(key),
+                    None => Self::open(&text, &file.display().to_string(), secrets),
+                }
+            }
         }
     }
 
-    /// Reads a key file. A file that other users can read is refused.
+    /// Reads a key file, and never an unlocked key. A file that other users can read is refused.
     pub fn read(file: &Path, secrets: &dyn Secrets) -> Result<Self, KeyError> {
-        let text = text_file::read(file).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => KeyError::Missing {
-                path: file.to_owned(),
-            },
-            _ => KeyError::File {
-                path: file.to_owned(),
-                source,
-            },
-        })?;
-        refuse_readable_by_others(file)?;
-        Self::open(&text, &file.display().to_string(), secrets)
+        Self::open(&key_text(file)?, &file.display().to_string(), secrets)
     }
 
     fn open(text: &str, from: &str, secrets: &dyn Secrets) -> Result<Self, KeyError> {
@@ -87,6 +90,31 @@ impl SigningKey {
             public: public.to_base64().parse()?,
             secret,
         })
+    }
+
+    /// Decrypts the key in a file, to keep it for a while. `None` if the file is not encrypted.
+    pub fn unlock(
+        file: &Path,
+        until: UnixTime,
+        secrets: &dyn Secrets,
+    ) -> Result<Option<UnlockedKey>, KeyError> {
+        let text = key_text(file)?;
+        if !is_encrypted(&text) {
+            return Ok(None);
+        }
+        let key = Self::open(&text, &file.display().to_string(), secrets)?;
+        Ok(Some(UnlockedKey::new(until, &text, key.secret.to_bytes())))
+    }
+
+    /// Returns an unlocked key whose file has this text. `None` if it is another file, or if the key
+    /// is damaged.
+    fn of_unlocked(unlocked: &UnlockedKey, text: &str) -> Option<Self> {
+        let secret = SecretKey::from_bytes(unlocked.key_of(text)?).ok()?;
+        // The library reports a key with a wrong checksum as encrypted.
+        if secret.is_encrypted() {
+            return None;
+        }
+        Self::of(secret).ok()
     }
 
     /// Generates a key, and writes it to a new file, with the public key in a file beside it
@@ -156,6 +184,25 @@ impl std::fmt::Debug for SigningKey {
     }
 }
 
+/// Reads the text of a key file. A file that other users can read is refused.
+fn key_text(file: &Path) -> Result<String, KeyError> {
+    let text = text_file::read(file).map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => KeyError::Missing {
+            path: file.to_owned(),
+        },
+        _ => KeyError::File {
+            path: file.to_owned(),
+            source,
+        },
+    })?;
+    if others_can_read(file)? {
+        return Err(KeyError::ReadByOthers {
+            path: file.to_owned(),
+        });
+    }
+    Ok(text)
+}
+
 /// Returns true if the base64 text of a key file begins like an Ed25519 key that minisign encrypted
 /// with scrypt.
 fn is_encrypted(text: &str) -> bool {
@@ -212,11 +259,7 @@ pub fn public_half(file: &Path, secrets: &dyn Secrets) -> Result<PublicKey, KeyE
 
 /// Returns true if a key file is encrypted with a passphrase.
 pub fn is_encrypted_file(file: &Path) -> Result<bool, KeyError> {
-    let text = text_file::read(file).map_err(|source| KeyError::File {
-        path: file.to_owned(),
-        source,
-    })?;
-    Ok(is_encrypted(&text))
+    Ok(is_encrypted(&key_text(file)?))
 }
 
 /// Reads the public key from the file beside the secret key file.
@@ -236,30 +279,27 @@ pub fn read_public(file: &Path) -> Result<PublicKey, KeyError> {
     Ok(key.parse()?)
 }
 
+/// Returns true if users other than the owner can read or write a file with a secret.
 #[cfg(unix)]
-fn refuse_readable_by_others(file: &Path) -> Result<(), KeyError> {
+pub(super) fn others_can_read(file: &Path) -> Result<bool, KeyError> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let metadata = std::fs::metadata(file).map_err(|source| KeyError::File {
         path: file.to_owned(),
         source,
     })?;
-    if metadata.permissions().mode() & 0o077 == 0 {
-        Ok(())
-    } else {
-        Err(KeyError::ReadByOthers {
-            path: file.to_owned(),
-        })
-    }
+    Ok(metadata.permissions().mode() & 0o077 != 0)
 }
 
 #[cfg(not(unix))]
-fn refuse_readable_by_others(_file: &Path) -> Result<(), KeyError> {
-    Ok(())
+pub(super) fn others_can_read(_file: &Path) -> Result<bool, KeyError> {
+    Ok(false)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use packcast_protocol::signature::verify;
 
     use super::*;
@@ -373,5 +413,95 @@ mod tests {
             SigningKey::read(&folder.path().join("none"), &NoSecrets),
             Err(KeyError::Missing { .. })
         ));
+    }
+
+    /// A person who knows the passphrase, and a keyring.
+    #[derive(Debug, Default)]
+    struct Keyring {
+        stored: Mutex<Option<Vec<u8>>>,
+        knows_passphrase: bool,
+    }
+
+    impl Secrets for Keyring {
+        fn key(&self) -> Result<Option<String>, KeyError> {
+            Ok(None)
+        }
+
+        fn unlocked(&self, _: &Path) -> Option<UnlockedKey> {
+            UnlockedKey::from_bytes(self.stored.lock().unwrap().as_ref()?)
+        }
+
+        fn passphrase(&self, from: &str) -> Result<String, KeyError> {
+            if self.knows_passphrase {
+                return Ok("correct horse".to_owned());
+            }
+            NoSecrets.passphrase(from)
+        }
+
+        fn new_passphrase(&self) -> Result<String, KeyError> {
+            NoSecrets.new_passphrase()
+        }
+    }
+
+    const UNTIL: UnixTime = UnixTime(1_795_000_000);
+
+    fn unlock(file: &Path, knows_passphrase: bool) -> Result<Option<UnlockedKey>, KeyError> {
+        let person = Keyring {
+            knows_passphrase,
+            ..Keyring::default()
+        };
+        SigningKey::unlock(file, UNTIL, &person)
+    }
+
+    #[test]
+    fn an_unlocked_key_signs_without_its_passphrase_until_its_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, other] = ["packcast.key", "other.key"].map(|name| folder.path().join(name));
+        let passphrase = || Some("correct horse".to_owned());
+        let key = SigningKey::generate(&file, passphrase()).unwrap();
+        SigningKey::generate(&other, passphrase()).unwrap();
+        assert!(matches!(
+            unlock(&file, false),
+            Err(KeyError::NoPassphrase { .. })
+        ));
+        let unlocked = unlock(&file, true).unwrap().unwrap();
+        assert_eq!(unlocked.until(), UNTIL);
+        let keyring = Keyring {
+            stored: Mutex::new(Some(unlocked.to_bytes())),
+            knows_passphrase: false,
+        };
+        let load = |file: &Path| SigningKey::load(None, file, &keyring);
+        assert_eq!(load(&file).unwrap().public(), key.public());
+        // Root keys are read in this way, which never uses the keyring.
+        assert!(matches!(
+            SigningKey::read(&file, &keyring),
+            Err(KeyError::NoPassphrase { .. })
+        ));
+        assert!(matches!(load(&other), Err(KeyError::NoPassphrase { .. })));
+        std::fs::rename(&other, &file).unwrap();
+        assert!(matches!(load(&file), Err(KeyError::NoPassphrase { .. })));
+    }
+
+    #[test]
+    fn a_damaged_entry_and_a_key_without_passphrase_unlock_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("packcast.key");
+        SigningKey::generate(&file, Some("correct horse".to_owned())).unwrap();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let stored = unlock(&file, true).unwrap().unwrap().to_bytes();
+        let is_key = |bytes: &[u8]| {
+            let unlocked = UnlockedKey::from_bytes(bytes);
+            unlocked.is_some_and(|unlocked| SigningKey::of_unlocked(&unlocked, &text).is_some())
+        };
+        assert!(is_key(&stored));
+        for length in 0..stored.len() {
+            assert!(!is_key(&stored[..length]), "{length}");
+        }
+        let mut changed = stored;
+        *changed.last_mut().unwrap() ^= 1;
+        assert!(!is_key(&changed));
+        let open = folder.path().join("open.key");
+        SigningKey::generate(&open, None).unwrap();
+        assert!(unlock(&open, true).unwrap().is_none());
     }
 }

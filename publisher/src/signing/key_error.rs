@@ -36,6 +36,10 @@ pub enum KeyError {
     EmptyPassphrase,
     #[error("cannot use the signing key {}: other users can read the file", path.display())]
     ReadByOthers { path: PathBuf },
+    #[error("cannot use the passphrase in {}: other users can read the file", path.display())]
+    PassphraseReadByOthers { path: PathBuf },
+    #[error("cannot use the passphrase in {}: its first line is empty", path.display())]
+    NoPassphraseInFile { path: PathBuf },
     #[error("cannot read or write {}", path.display())]
     File {
         path: PathBuf,
@@ -60,15 +64,20 @@ impl From<KeyError> for Failure {
                     .to_owned()
             }
             KeyError::NoPassphrase { .. } => {
-                format!("set {PASSPHRASE_VARIABLE}, or run the command in a terminal")
+                format!(
+                    "run 'packcast unlock' or the command in a terminal, add passphrase_file to the target in packcast.toml, or set {PASSPHRASE_VARIABLE}"
+                )
             }
             KeyError::EmptyPassphrase => {
                 "pass --unencrypted to create a key without a passphrase".to_owned()
             }
-            KeyError::ReadByOthers { path } => format!(
+            KeyError::ReadByOthers { path } | KeyError::PassphraseReadByOthers { path } => format!(
                 "run 'chmod 600 {}' to make the file readable for you alone",
                 path.display()
             ),
+            KeyError::NoPassphraseInFile { .. } => {
+                "write the passphrase into the first line of the file".to_owned()
+            }
             KeyError::TwoKeys { .. } => {
                 let hint = format!("unset {KEY_VARIABLE}, or leave out --key");
                 return Self::usage(error).hint(hint);
@@ -107,6 +116,8 @@ mod tests {
             KeyError::NoPassphrase { from: from() },
             KeyError::EmptyPassphrase,
             KeyError::ReadByOthers { path: path() },
+            KeyError::PassphraseReadByOthers { path: path() },
+            KeyError::NoPassphraseInFile { path: path() },
             KeyError::File {
                 path: path(),
                 source: std::io::Error::other("cause"),
@@ -133,11 +144,15 @@ mod tests {
         Failed: cannot decrypt /x.key: the passphrase is wrong
           hint: try again; nobody can recover a lost passphrase, so create a new key if the passphrase is lost
         Failed: cannot decrypt /x.key: there is no terminal to ask for the passphrase
-          hint: set PACKCAST_KEY_PASSPHRASE, or run the command in a terminal
+          hint: run 'packcast unlock' or the command in a terminal, add passphrase_file to the target in packcast.toml, or set PACKCAST_KEY_PASSPHRASE
         Failed: cannot encrypt the new key: the passphrase is empty
           hint: pass --unencrypted to create a key without a passphrase
         Failed: cannot use the signing key /x.key: other users can read the file
           hint: run 'chmod 600 /x.key' to make the file readable for you alone
+        Failed: cannot use the passphrase in /x.key: other users can read the file
+          hint: run 'chmod 600 /x.key' to make the file readable for you alone
+        Failed: cannot use the passphrase in /x.key: its first line is empty
+          hint: write the passphrase into the first line of the file
         Failed: cannot read or write /x.key
         Failed: cannot create or use the signing key
         Failed: cannot use the public key

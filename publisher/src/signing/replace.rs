@@ -143,7 +143,7 @@ pub async fn plan(target: &Target, request: &ReplaceRequest) -> Result<ReplacePl
     let (commits, packages) = if is_made {
         (Vec::new(), Vec::new())
     } else {
-        let commits = logged(&history, found.shown).await?.commits;
+        let commits = logged(&history, found.shown).await?;
         let commits = OwnedCommit::all(commits, memory.memory());
         (commits, packages_by(target, &good, &lost).await?)
     };

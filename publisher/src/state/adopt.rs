@@ -11,6 +11,7 @@ use packcast_store::Records;
 use super::error::StateError;
 use super::reader::TargetState;
 use super::trees::Trees;
+use super::two_states::ComparedStates;
 use crate::warning::Warning;
 
 /// Consequences of the adopted commits for the next commit.
@@ -101,14 +102,29 @@ impl Adoption {
         let mut after = Trees::of(Some(commit));
         let changes = before.difference(records, &mut after).await?;
         let names: BTreeSet<LeafName> = changes.into_iter().map(|change| change.name).collect();
-        let before = before.part(records, names.clone()).await?;
-        let after = after.part(records, names.clone()).await?;
-        let mut head: StatePart = state.trees.part(records, names).await?;
-        let groups = head.named_groups();
-        head.extend(state.trees.part(records, groups).await?);
-        self.removals.add(&before, &after, &head)?;
-        Ok(after)
+        let head: StatePart = state.trees.part(records, names.clone()).await?;
+        let names = names.into_iter().chain(head.named_groups()).collect();
+        let compared = ComparedStates::of(records, &mut before, &mut after, names).await?;
+        let mut head = state
+            .trees
+            .part(records, compared.before.leaves().into_keys().collect())
+            .await?;
+        if has_other_names(&compared.before, &head) {
+            head.extend(state.trees.all_groups(records).await?);
+        }
+        self.removals
+            .add(&compared.before, &compared.after, &head)?;
+        Ok(compared.after)
     }
+}
+
+/// Returns true if the head may have one of the groups under another name.
+fn has_other_names(before: &StatePart, head: &StatePart) -> bool {
+    before.groups().any(|(group, document)| {
+        let origin = document.map(|document| document.origin(group));
+        let in_head = head.group(group).ok().flatten();
+        origin.is_some() && in_head.map(|document| document.origin(group)) != origin
+    })
 }
 
 /// Returns `None` if the table has lost a page or a document.

@@ -21,7 +21,7 @@ use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::memory::{
     HeadFacts, MAX_ANCESTOR_AGE_S, MemoryEvent, MemoryLine, SignedList,
 };
-use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply, needed};
+use packcast_rollout::state::{ChangeOutcome, PlannedState, StateChange, StatePart, apply};
 use packcast_store::Records;
 use packcast_store::records::{CommitRecord, Head, HeadChange, HeadChanged, Sign};
 
@@ -376,13 +376,11 @@ impl Committer<'_> {
         changes: &[StateChange],
     ) -> Result<StatePart, StateError> {
         let mut loaded = StatePart::default();
-        loop {
-            let names = needed(changes, &loaded);
-            if names.is_empty() {
-                return Ok(loaded);
-            }
-            loaded.extend(state.trees.part(self.records, names).await?);
-        }
+        state
+            .trees
+            .load_needed(self.records, changes, &mut loaded)
+            .await?;
+        Ok(loaded)
     }
 
     /// Stores documents and pages, and returns the commit that names them.

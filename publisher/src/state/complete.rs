@@ -3,8 +3,9 @@
 //! A command completes the records of every commit whose records may be incomplete, also those of
 //! other machines, in this order:
 //!
-//! 1. Groups, in one transaction each: from then on no package is announced that the group does
-//!    not have. A group that was deleted and created again loses its members before.
+//! 1. Groups that were renamed, with their members: see [`Records::move_group`]. Then the other
+//!    groups, in one transaction each: from then on no package is announced that the group does not
+//!    have. A group that was deleted and created again loses its members before.
 //! 2. Devices that have lost a package or a group.
 //! 3. Locations, members of deleted groups, entries of groups in the partitions of packages, other
 //!    devices.
@@ -28,7 +29,9 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{LeafName, TrustedRoots};
 use packcast_protocol::{DeviceId, GroupName, LocationName, UnixTime};
 use packcast_rollout::state::GroupPackages;
-use packcast_store::records::{DeviceProjected, GroupProjected, GroupTarget, RecordedHead};
+use packcast_store::records::{
+    DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget, RecordedHead,
+};
 use packcast_store::{Records, RecordsError};
 use tokio::time::{Instant, sleep};
 
@@ -78,6 +81,8 @@ pub struct Completing<'a> {
     /// Errors of single groups and devices.
     failed: BTreeMap<LeafName, RecordsError>,
     is_overtaken: bool,
+    /// Both names of each renamed group that could not be moved to its present name.
+    stuck: BTreeSet<GroupName>,
     completed: Completed,
     /// The records that were completed for an earlier head.
     earlier: Completed,
@@ -241,6 +246,7 @@ impl<'a> Completing<'a> {
             groups: BTreeMap::new(),
             failed: BTreeMap::new(),
             is_overtaken: false,
+            stuck: BTreeSet::new(),
             completed: Completed {
                 order: head.map_or(0, |head| head.order),
                 ..Completed::default()
@@ -256,13 +262,15 @@ impl<'a> Completing<'a> {
 
     async fn write_urgent(&mut self) -> Result<(), StateError> {
         self.failed.clear();
+        let stuck = self.move_groups().await?;
         let Some(open) = &self.open else {
             return Ok(());
         };
         let records = self.source.records;
-        let left = open
-            .groups()
-            .filter(|it| !self.groups.contains_key(it.group));
+        let is_left = |target: &GroupTarget<'_>| {
+            !self.groups.contains_key(target.group) && !stuck.contains(target.group)
+        };
+        let left = open.groups().filter(is_left);
         let written: Vec<_> = stream::iter(left)
             .map(async |target| {
                 let projected = single(write_group(records, target).await)?;
@@ -293,7 +301,54 @@ impl<'a> Completing<'a> {
             self.completed.groups.insert(group.clone());
             self.groups.insert(group, rest);
         }
+        self.stuck = stuck;
         self.write_devices(true, &Progress::none()).await
+    }
+
+    /// Moves the records of renamed groups to their present names, one after the other: a present
+    /// name may be the earlier name of another group. Returns both names of each group that could not
+    /// be moved, or whose names another such group has.
+    async fn move_groups(&mut self) -> Result<BTreeSet<GroupName>, StateError> {
+        let mut stuck = BTreeSet::new();
+        let Some(open) = &self.open else {
+            return Ok(stuck);
+        };
+        let records = self.source.records;
+        // The records of both names are open. The earlier name is absent from the head, or a renamed
+        // group has the name.
+        let is_of_rename = |target: GroupTarget<'_>| {
+            target
+                .document
+                .is_none_or(|document| document.origin.is_some())
+        };
+        let names: Vec<GroupName> = open.groups().map(|it| it.group.clone()).collect();
+        if names.len() < 2 || !open.groups().any(is_of_rename) {
+            return Ok(stuck);
+        }
+        let recorded = records.recorded_origins(&names).await?;
+        for (from, to) in open.renamed(&recorded)? {
+            let target = open.groups().find(|target| *target.group == to);
+            let Some(target) = target else {
+                continue;
+            };
+            // Moving to this name would remove the records that could not be moved away from it.
+            if stuck.contains(&from) || stuck.contains(&to) {
+                stuck.extend([from, to]);
+                continue;
+            }
+            match single(records.move_group(&from, &target).await.map_err(Into::into))? {
+                Ok(GroupMoved::Done) => {}
+                Ok(GroupMoved::Superseded) => {
+                    self.is_overtaken = true;
+                    stuck.extend([from, to]);
+                }
+                Err(error) => {
+                    self.failed.insert(LeafName::Group(to.clone()), error);
+                    stuck.extend([from, to]);
+                }
+            }
+        }
+        Ok(stuck)
     }
 
     /// Returns false if there is a later head.
@@ -334,7 +389,9 @@ impl<'a> Completing<'a> {
 
     /// Corrects the lists of members if all records are written.
     async fn correct_members(&self) -> Result<(), StateError> {
-        let Some(open) = self.open.as_ref().filter(|open| open.is_all()) else {
+        // Without the devices of a stuck group, the members of its other groups are not known.
+        let is_correctable = |open: &&OpenRecords| open.is_all() && self.stuck.is_empty();
+        let Some(open) = self.open.as_ref().filter(is_correctable) else {
             return Ok(());
         };
         let mut members: BTreeMap<&GroupName, BTreeSet<&DeviceId>> = open
@@ -369,9 +426,13 @@ impl<'a> Completing<'a> {
             return Ok(());
         };
         let done = &self.completed.devices;
+        // A device must not join a group under its present name before it has moved: it would count
+        // as a new member. A device that has left the group is written, under any of its names.
+        let is_stuck =
+            |target: &DeviceTarget<'_>| target.groups.keys().any(|it| self.stuck.contains(it));
         let targets: Vec<_> = open
             .devices()
-            .filter(|target| !done.contains_key(target.device))
+            .filter(|target| !done.contains_key(target.device) && !is_stuck(target))
             .filter(|target| !only_urgent || target.earlier.has_lost)
             .collect();
         let advance = |devices: usize| progress.advance(devices.try_into().unwrap_or(u64::MAX));

@@ -34,6 +34,20 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
     Ok(state.trees.all_groups(&target.records).await?)
 }
 
+/// Returns the documents of all rollouts in the verified head.
+pub(crate) async fn current_rollouts(target: &Target) -> Result<StatePart, Failure> {
+    let mut state = TargetState::read(&target.records, &target.trust()?).await?;
+    Ok(state.trees.all_rollouts(&target.records).await?)
+}
+
+/// Returns the documents of all groups and rollouts in the verified head.
+pub(crate) async fn current_groups_and_rollouts(target: &Target) -> Result<StatePart, Failure> {
+    let mut state = TargetState::read(&target.records, &target.trust()?).await?;
+    let mut part = state.trees.all_groups(&target.records).await?;
+    part.extend(state.trees.all_rollouts(&target.records).await?);
+    Ok(part)
+}
+
 /// Warns a person who reads the records of a target: of a head or a key list that expires soon, and of
 /// incomplete records of the last commits, because the command may show earlier records.
 ///

@@ -2,9 +2,11 @@
 
 mod complete;
 mod keys;
+mod renames;
 mod repair;
 mod replace;
 mod restored;
+mod rollouts;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -366,6 +368,57 @@ async fn a_lost_removal_of_a_group_and_its_members_is_made_by_the_next_commit() 
     let records = &target.table.records;
     let found = state.trees.digests(records, names).await.unwrap();
     assert_eq!(found.into_values().next(), Some(None));
+}
+
+#[tokio::test]
+async fn a_lost_new_name_of_a_group_removes_nothing() {
+    let target = TestTarget::start(326).await;
+    let one = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    one.commit(&[create_lab(), join([1]), assign(package, false)])
+        .await;
+    let before = target.packages().await;
+    let two = target.informed_machine("two").await;
+    target.refuse_transactions(true);
+    one.attempt(&[rename_lab()]).await.unwrap_err();
+    target.refuse_transactions(false);
+    two.commit(&[join([2])]).await;
+    one.commit(&[join([3])]).await;
+    assert_eq!(target.packages().await, before);
+    assert!(target.is_member(&device(1).device).await);
+}
+
+#[tokio::test]
+async fn a_lost_withdrawal_follows_the_group_to_its_new_name() {
+    let target = TestTarget::start(327).await;
+    let one = target.machine("one");
+    let package = target.table.package("vlc", 5).await.id;
+    one.commit(&[create_lab(), assign(package, false)]).await;
+    let two = target.informed_machine("two").await;
+    target.refuse_transactions(true);
+    one.attempt(&[unassign(package)]).await.unwrap_err();
+    target.refuse_transactions(false);
+    let entries = async || {
+        let mut state = target.state().await;
+        let groups = state.trees.all_groups(&target.table.records).await.unwrap();
+        let hall = groups.group(&hall()).unwrap().unwrap();
+        hall.packages.as_slice().len()
+    };
+    two.commit(&[rename_lab()]).await;
+    assert_eq!(entries().await, 1);
+    one.commit(&[create_lab()]).await;
+    assert_eq!(entries().await, 0);
+}
+
+fn hall() -> GroupName {
+    "hall".parse().unwrap()
+}
+
+fn rename_lab() -> StateChange {
+    StateChange::RenameGroup {
+        group: lab(),
+        to: hall(),
+    }
 }
 
 #[tokio::test]

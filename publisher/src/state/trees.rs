@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{
     CommitFields, HiddenNodes, LeafChange, LeafName, Lookup, NodeHash, PagedTree, PartialTree,
 };
-use packcast_rollout::state::StatePart;
+use packcast_protocol::{GroupName, Sha256Digest};
+use packcast_rollout::state::{StateChange, StatePart, needed, needed_members, needs_all_rollouts};
 use packcast_store::Records;
 
 use super::error::StateError;
+
+/// Number of devices whose documents are read at once.
+const DEVICES_AT_ONCE: usize = 10_000;
 
 /// Tells whether a name belongs into a tree.
 type IsOfTree = fn(&LeafName) -> bool;
@@ -81,6 +84,49 @@ impl Trees {
         Ok(StatePart::read(leaves, &texts.collect())?)
     }
 
+    /// Loads the documents that changes need.
+    pub async fn load_needed(
+        &mut self,
+        records: &Records,
+        changes: &[StateChange],
+        loaded: &mut StatePart,
+    ) -> Result<(), StateError> {
+        if needs_all_rollouts(changes) {
+            loaded.extend(self.all_rollouts(records).await?);
+        }
+        loop {
+            let names = needed(changes, loaded);
+            let groups = needed_members(changes, loaded);
+            if names.is_empty() && groups.is_empty() {
+                return Ok(());
+            }
+            loaded.extend(self.part(records, names).await?);
+            for group in groups {
+                let members = self.members(records, &group).await?;
+                loaded.add_members(group, members);
+            }
+        }
+    }
+
+    /// Returns the documents of all devices that name a group.
+    ///
+    /// It reads the whole tree of devices, because the records of the group's members may lack one.
+    async fn members(
+        &mut self,
+        records: &Records,
+        group: &GroupName,
+    ) -> Result<StatePart, StateError> {
+        self.load_all(records, |trees| &mut trees.devices).await?;
+        let devices = self.devices.tree().leaves();
+        let devices: Vec<LeafName> = devices.map(|(name, _)| name.clone()).collect();
+        let mut members = StatePart::default();
+        for devices in devices.chunks(DEVICES_AT_ONCE) {
+            let part = self.part(records, devices.iter().cloned().collect());
+            members.extend(part.await?.naming(group));
+        }
+        Ok(members)
+    }
+
     /// Returns the leaves of groups, locations and devices that differ from those of a later
     /// commit.
     pub async fn difference(
@@ -130,11 +176,28 @@ impl Trees {
 
     /// Returns the documents of all groups.
     pub async fn all_groups(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        let is_group = |name: &LeafName| matches!(name, LeafName::Group(_));
+        self.all_of_groups(records, is_group).await
+    }
+
+    /// Returns the documents of all rollouts.
+    pub async fn all_rollouts(&mut self, records: &Records) -> Result<StatePart, StateError> {
+        let is_rollout = |name: &LeafName| matches!(name, LeafName::Rollout(_));
+        let part = self.all_of_groups(records, is_rollout).await?;
+        Ok(part.with_all_rollouts())
+    }
+
+    /// Returns the documents of some names in the tree of groups, of which it loads every page.
+    async fn all_of_groups(
+        &mut self,
+        records: &Records,
+        is_wanted: fn(&LeafName) -> bool,
+    ) -> Result<StatePart, StateError> {
         self.load_all(records, |trees| &mut trees.groups).await?;
         let names = self.groups.tree().leaves().map(|(name, _)| name);
-        let groups = names.filter(|name| matches!(name, LeafName::Group(_)));
-        let groups = groups.cloned().collect();
-        self.part(records, groups).await
+        let wanted = names.filter(|name| is_wanted(name));
+        let wanted = wanted.cloned().collect();
+        self.part(records, wanted).await
     }
 
     /// Loads hidden parts that decide on the result of a change.

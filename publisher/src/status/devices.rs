@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::exchange::WaitingPackage;
-use packcast_protocol::{DeviceId, PackageId, PackageRef, ResultCode, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef, ResultCode, UnixTime};
 use packcast_rollout::explain::unreached;
 use packcast_rollout::{Exclusion, FinishedTask, GroupState, PackageRecord};
 use packcast_store::records::DeploymentState;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::failures::last_line;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
+use crate::known_group::devices_of;
 use crate::package::{find, warn_of_packages};
 use crate::target::Target;
 
@@ -51,15 +52,19 @@ pub struct DeviceResult {
 /// checked in since the assignment are included. Changes of the last seconds may be missing.
 ///
 /// If `only` is given, the list has the devices in that state; if the state is an outcome, with their
-/// results.
+/// results. If `group` is given, the list has the devices of this group.
 pub async fn devices(
     target: &Target,
     package: &PackageRef,
     only: Option<DeploymentState>,
+    group: Option<&GroupName>,
 ) -> Result<Vec<DeviceProgress>, Failure> {
     let package = find(target, package).await?;
     warn_of_packages(target, std::slice::from_ref(&package)).await?;
-    let states = states(target, &package, only).await?;
+    let mut states = states(target, &package, only).await?;
+    if let Some(group) = group {
+        keep(&mut states, &devices_of(target, group).await?);
+    }
     let ids: Vec<DeviceId> = states.keys().cloned().collect();
     let mut results = match only {
         Some(state) if state.is_outcome() => target.records.results_of(package.id, &ids).await?,
@@ -111,6 +116,11 @@ pub(crate) async fn states(
         states.retain(|_, state| *state == DeploymentState::Unreached);
     }
     Ok(states)
+}
+
+/// Keeps the states of these devices, which are in the order of their ids.
+pub(super) fn keep(states: &mut BTreeMap<DeviceId, DeploymentState>, devices: &[DeviceId]) {
+    states.retain(|device, _| devices.binary_search(device).is_ok());
 }
 
 /// Returns the reason of each device with which the announced package waits.

@@ -46,7 +46,7 @@ pub struct FailureCause {
 }
 
 /// A device that stands for others.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ExampleDevice {
     pub device: DeviceId,
     /// Empty if the device reports none.
@@ -63,6 +63,15 @@ pub(crate) async fn causes(target: &Target, package: PackageId) -> Result<Failur
         .records
         .some_devices_in(package, state, MOST_OF_PARTITION)
         .await?;
+    causes_on(target, package, failed).await
+}
+
+/// Groups the failures of a package on these devices. At most [`MOST_READ`] of them are read.
+pub(super) async fn causes_on(
+    target: &Target,
+    package: PackageId,
+    failed: impl IntoIterator<Item = DeviceId>,
+) -> Result<FailureCauses, Failure> {
     let failed: Vec<DeviceId> = failed.into_iter().take(MOST_READ).collect();
     let results = target.records.results_of(package, &failed).await?;
     let read = results.len() as u64;

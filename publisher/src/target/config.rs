@@ -46,6 +46,8 @@ pub(super) struct TargetConfig {
     period_pause_s: Option<PauseS>,
     pub(super) ca_file: Option<PathBuf>,
     pub(super) key_file: Option<PathBuf>,
+    /// The file with the passphrase of the signing key.
+    pub(super) passphrase_file: Option<PathBuf>,
     /// The address at which devices check in.
     pub(super) server: Option<ServerAddress>,
 }
@@ -141,6 +143,12 @@ pub(super) fn configured(
         let name = name.to_owned();
         TargetError::Unknown { name, path }.into()
     })
+}
+
+/// Returns the names of the targets in `config`, or in `usual` if `config` is `None`.
+pub(super) fn names(config: Option<&Path>, usual: &Path) -> Result<Vec<String>, TargetError> {
+    let targets = read_config(config.unwrap_or(usual))?.target;
+    Ok(targets.into_keys().collect())
 }
 
 /// Reads the configuration. A missing file is an empty configuration.

@@ -1,7 +1,7 @@
 //! Packages that cannot be deployed any more, or not by every device.
 
 use super::*;
-use crate::activate::activate;
+use crate::activate;
 use crate::package::state;
 use crate::rendered::failures;
 use crate::signing::rotate::rotate;
@@ -40,7 +40,7 @@ async fn an_expired_package_is_refused_and_shown_as_expired() {
             .assign(&expired, of_devices(&devices))
             .await
             .unwrap_err(),
-        activate(target, &reference, &[]).await.unwrap_err(),
+        activate::plan(target, &reference, &[]).await.unwrap_err(),
     ];
     let shown = failures(refused);
     let (id, at) = (expired.id.to_string(), expired.published().unwrap().expires);

@@ -7,6 +7,7 @@ use super::*;
 use crate::command::{CommandRecord, DeviceCommand};
 use crate::group::tests::group;
 use crate::record::tests::{id, package, task};
+use crate::rollout::Place;
 
 const NOW: UnixTime = UnixTime(1_795_000_000);
 const EARLIER: UnixTime = UnixTime(1_794_000_000);
@@ -28,12 +29,13 @@ struct Case {
     groups: Vec<GroupState>,
     tasks: Vec<OpenTask>,
     waits: Vec<WaitingPackage>,
-    orders: DeviceCommands,
+    commands: DeviceCommands,
     package: PackageRecord,
     others: Vec<PackageRecord>,
     finished: Option<FinishedTask>,
     in_history: bool,
     strict: bool,
+    rollout: Option<RolloutWait>,
 }
 
 fn packcast_device() -> DeviceId {
@@ -54,12 +56,13 @@ fn unassigned() -> Case {
         groups: Vec::new(),
         tasks: Vec::new(),
         waits: Vec::new(),
-        orders: DeviceCommands::default(),
+        commands: DeviceCommands::default(),
         package: package(1),
         others: Vec::new(),
         finished: None,
         in_history: false,
         strict: false,
+        rollout: None,
     }
 }
 
@@ -138,12 +141,13 @@ impl Case {
             groups: &self.groups,
             tasks: &self.tasks,
             waits: &self.waits,
-            orders: self.orders,
+            commands: self.commands,
             package: &self.package,
             others: &self.others,
             finished: self.finished.as_ref(),
             in_history: self.in_history,
             strict: self.strict,
+            rollout: self.rollout,
         };
         explain(&inputs, NOW)
     }
@@ -317,6 +321,48 @@ fn an_announced_task_names_its_obstacle() {
 }
 
 #[test]
+fn a_task_with_which_the_device_has_not_begun_names_its_rollout() {
+    let rollout = RolloutId::from_bytes([7; 16]);
+    let wait = RolloutWait {
+        rollout,
+        closed: Closed::Full,
+        wave: Some(WaveNumber::FIRST),
+        opens: Some(EARLIER),
+        is_calendar_open: true,
+    };
+    let by_rollout = |case: Case| case.with(|case| case.rollout = Some(wait));
+    let expected = Reason::Rollout(wait);
+    check(&by_rollout(open(TaskState::Pending)), &expected);
+    check(&by_rollout(open(ANNOUNCED)), &expected);
+    let waits = |reason| {
+        by_rollout(open(ANNOUNCED)).with(|case| {
+            case.waits.push(WaitingPackage {
+                package: id(1),
+                attempt: 1,
+                reason,
+                until: None,
+            });
+        })
+    };
+    check(&waits(WaitWord::Held), &expected);
+    let clock = Reason::Waits {
+        announced_at: EARLIER,
+        wait: WaitWord::Clock,
+        until: None,
+    };
+    check(&waits(WaitWord::Clock), &clock);
+    // The device has its place already.
+    let begun = by_rollout(open(ANNOUNCED)).with(|case| {
+        case.tasks[0].place = Some(Place { rollout, round: 1 });
+    });
+    let announced_at = EARLIER;
+    check(&begun, &Reason::Announced { announced_at });
+    let inactive = by_rollout(open(TaskState::Pending)).with(|case| case.package.active = false);
+    check(&inactive, &Reason::NotActive);
+    check(&by_rollout(finished(Outcome::Failed)), &Reason::Failed);
+}
+
+#[test]
 fn a_withdrawn_task_shows_the_command_to_drop() {
     let withdrawn = |told_to_drop| Reason::Withdrawn {
         announced_at: EARLIER,
@@ -326,7 +372,7 @@ fn a_withdrawn_task_shows_the_command_to_drop() {
     check(&open(WITHDRAWN).deleted(), &withdrawn(false));
     let dropped = open(WITHDRAWN).with(|case| {
         case.device = ocs_device();
-        case.orders.cancel = Some(CommandRecord {
+        case.commands.drop = Some(CommandRecord {
             command: DeviceCommand::Drop,
             asked_at: EARLIER,
             told_at: Some(NOW),

@@ -331,3 +331,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_package_is_announced_by_a_group_without_a_rollout_or_by_the_latest_rollout() {
+    let (first, second) = (
+        RolloutId::from_bytes([1; 16]),
+        RolloutId::from_bytes([2; 16]),
+    );
+    let state = |name: &str, mandate: u64, rollout: Option<RolloutId>| {
+        let mut state = GroupState::new(group(name), 0, NOW).assigning(&package(1), false);
+        state.assignments[0].mandate = Some(mandate);
+        state.assignments[0].rollout = rollout;
+        state
+    };
+    let states = [
+        state("early", 5, Some(first)),
+        state("late", 7, Some(second)),
+        state("plain", 3, None),
+        state("other", 9, None),
+    ];
+    for (joined, expected) in [
+        (&["early"][..], Some(("early", Some(first)))),
+        (&["early", "late"], Some(("late", Some(second)))),
+        (&["early", "late", "plain"], Some(("plain", None))),
+        (&[], None),
+    ] {
+        let joined = joined.iter().map(|name| (group(name), 0));
+        let memberships: Memberships = joined.collect();
+        let found = announcing_group(&memberships, &states, id(1));
+        let found = found.map(|(state, rollout)| (state.group.clone(), rollout));
+        let expected = expected.map(|(name, rollout)| (group(name), rollout));
+        assert_eq!(found, expected);
+        assert_eq!(announcing_group(&memberships, &states, id(2)), None);
+    }
+}

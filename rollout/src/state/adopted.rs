@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::{
-    DeviceDocument, Entries, GroupDocument, LocationDocument, StateEntry,
+    Entries, GroupOrigin, LocationDocument, RolloutDocument, RolloutId, StateEntry,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId};
 
@@ -16,46 +16,86 @@ use super::part::{NotLoaded, StatePart};
 
 /// Entries that adopted commits have added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AdoptedEntries(BTreeMap<(EntryOwner, PackageId), Vec<StateEntry>>);
+pub struct AdoptedEntries(BTreeMap<PackageId, Vec<AdoptedEntry>>);
+
+/// An entry that an adopted commit has added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct AdoptedEntry {
+    /// The owner after that commit.
+    owner: EntryOwner,
+    /// `None` for an entry of a device.
+    origin: Option<GroupOrigin>,
+    entry: StateEntry,
+}
 
 impl AdoptedEntries {
     /// Adds the entries that the commit with this number has added.
     ///
     /// `after` has the documents of the leaves that the commit has changed.
     pub fn add(&mut self, number: u64, after: &StatePart) {
-        for (owner, entries) in owners(after) {
+        for (owner, origin, entries) in owners(after) {
             for entry in entries.as_slice().iter().filter(|it| it.seq == number) {
-                let key = (owner.clone(), entry.package);
-                self.0.entry(key).or_default().push(entry.clone());
+                self.0.entry(entry.package).or_default().push(AdoptedEntry {
+                    owner: owner.clone(),
+                    origin: origin.clone(),
+                    entry: entry.clone(),
+                });
             }
         }
     }
 
-    /// Returns the highest `seq` of an entry with the same assignment, or `None` if there is none.
+    /// Returns the entry with the same assignment and the highest `seq`, as this owner has it, or
+    /// `None` if there is none.
     ///
     /// Devices that have acted on the entry do not act again. An assignment with other terms, or
-    /// with another `force`, is a new one.
-    pub(super) fn seq(&self, owner: &EntryOwner, assignment: &NewAssignment) -> Option<u64> {
-        let entries = self.0.get(&(owner.clone(), assignment.package))?;
+    /// with another `force`, is a new one. `state` has the owner: a group is recognised under a later
+    /// name. A group that the state does not have may have been created again by its name.
+    pub(super) fn entry(
+        &self,
+        owner: &EntryOwner,
+        state: &StatePart,
+        assignment: &NewAssignment,
+    ) -> Option<StateEntry> {
+        let entries = self.0.get(&assignment.package)?.iter();
+        let groups = state.by_origin();
+        let is_of_owner = |it: &&AdoptedEntry| {
+            let present = it.origin.as_ref().and_then(|origin| groups.get(origin));
+            match (present, owner) {
+                (Some(present), EntryOwner::Group(group)) => *present == group,
+                _ => it.owner == *owner,
+            }
+        };
         let repeated = entries
-            .iter()
-            .filter(|entry| NewAssignment::of(entry) == *assignment);
-        repeated.map(|entry| entry.seq).max()
+            .filter(is_of_owner)
+            .filter(|it| NewAssignment::of(&it.entry) == *assignment);
+        let latest = repeated.max_by_key(|it| it.entry.seq)?;
+        Some(match (&latest.owner, owner) {
+            (EntryOwner::Group(from), EntryOwner::Group(to)) => latest.entry.renamed(from, to),
+            _ => latest.entry.clone(),
+        })
     }
 }
 
-fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, &Entries)> {
+/// Returns the owners of entries, each with its origin if it is a group.
+fn owners(part: &StatePart) -> impl Iterator<Item = (EntryOwner, Option<GroupOrigin>, &Entries)> {
     let groups = part.groups().filter_map(|(group, document)| {
-        Some((EntryOwner::Group(group.clone()), &document?.packages))
+        let document = document?;
+        let origin = document.origin(group);
+        let owner = EntryOwner::Group(group.clone());
+        Some((owner, Some(origin), &document.packages))
     });
     let devices = part.devices().filter_map(|(device, document)| {
-        Some((EntryOwner::Device(device.clone()), &document?.packages))
+        Some((
+            EntryOwner::Device(device.clone()),
+            None,
+            &document?.packages,
+        ))
     });
     groups.chain(devices)
 }
 
-/// Removals of adopted commits: the packages, memberships, groups and locations that the commits
-/// removed and that the head still has.
+/// Removals of adopted commits: the packages, memberships, groups, rollouts and locations that the
+/// commits removed and that the head still has.
 ///
 /// A removed part that was added again since stays, because the addition is the later decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,9 +116,9 @@ struct AdoptedLocation {
 impl AdoptedRemovals {
     /// Adds the removals of a commit.
     ///
-    /// `before` and `after` have the leaves that the commit changed. `head` has the same leaves, and
-    /// the groups that [`StatePart::named_groups`] returns for it. The head is the same in each
-    /// call.
+    /// `before` and `after` have the leaves that the commit changed, and `head` has the same leaves.
+    /// All have the groups that [`StatePart::named_groups`] returns for any of them, and the head has
+    /// all groups if one of them has another name there. The head is the same in each call.
     pub fn add(
         &mut self,
         before: &StatePart,
@@ -124,35 +164,59 @@ impl AdoptedLocation {
 }
 
 /// Returns the changes that repeat the removals of one commit, without locations.
+///
+/// A group is the same one under any name: the commit, or the head, may have another name for it.
 fn removals(
     before: &StatePart,
     after: &StatePart,
     head: &StatePart,
 ) -> Result<Vec<StateChange>, NotLoaded> {
     let mut changes = Vec::new();
-    for (group, document) in before.groups() {
-        if let (Some(before), Some(head)) = (document, head.group(group)?)
-            && before.created == head.created
-        {
-            removed_from_group(group, before, after.group(group)?, head, &mut changes);
+    let (later, in_head) = (after.by_origin(), head.by_origin());
+    for (origin, group) in before.by_origin() {
+        let Some(name) = in_head.get(&origin) else {
+            continue;
+        };
+        let (before, head) = (before.group(group)?, head.group(name)?);
+        let (Some(before), Some(head)) = (before, head) else {
+            continue;
+        };
+        let after = match later.get(&origin) {
+            Some(group) => after.group(group)?,
+            None => None,
+        };
+        let group = (*name).clone();
+        if after.is_some() || group.is_all() {
+            let owner = EntryOwner::Group(group);
+            let after = after.map(|document| &document.packages);
+            removed_entries(
+                &owner,
+                &before.packages,
+                after,
+                &head.packages,
+                &mut changes,
+            );
+        } else {
+            changes.push(StateChange::DeleteGroup { group });
         }
     }
     let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
     for (device, document) in before.devices() {
-        let (Some(before), Some(head_device)) = (document, head.device(device)?) else {
+        let (Some(document), Some(head_device)) = (document, head.device(device)?) else {
             continue;
         };
-        let after = after.device(device)?;
-        for (group, created) in removed_groups(before, after, head_device) {
-            if head.group(group)?.is_some_and(|it| it.created == created) {
+        let groups = head.origins_of(device)?;
+        let later = after.origins_of(device)?;
+        for origin in before.origins_of(device)?.keys() {
+            if let Some(group) = groups.get(origin).filter(|_| !later.contains_key(origin)) {
                 left.entry(group).or_default().insert(device.clone());
             }
         }
         let owner = EntryOwner::Device(device.clone());
-        let after = after.map(|document| &document.packages);
+        let after = after.device(device)?.map(|document| &document.packages);
         removed_entries(
             &owner,
-            &before.packages,
+            &document.packages,
             after,
             &head_device.packages,
             &mut changes,
@@ -162,26 +226,41 @@ fn removals(
         group: group.clone(),
         devices,
     }));
+    for (rollout, document) in before.rollouts() {
+        if let Some(document) = document
+            && after.rollout(rollout)?.is_none()
+            && head.rollout(rollout)?.is_some()
+            && !is_finished(rollout, document, before, &later, after)
+        {
+            changes.push(StateChange::EndRollout { rollout });
+        }
+    }
     Ok(changes)
 }
 
-fn removed_from_group(
-    group: &GroupName,
-    before: &GroupDocument,
-    after: Option<&GroupDocument>,
-    head: &GroupDocument,
-    changes: &mut Vec<StateChange>,
-) {
-    match after {
-        Some(after) if after.created == before.created => {
-            let owner = EntryOwner::Group(group.clone());
-            let after = Some(&after.packages);
-            removed_entries(&owner, &before.packages, after, &head.packages, changes);
-        }
-        _ => changes.push(StateChange::DeleteGroup {
-            group: group.clone(),
-        }),
-    }
+/// Returns true if a commit has finished a rollout, so that its entries are plain assignments.
+///
+/// A finished rollout goes on in a head that leaves the commit out: the devices that began at once
+/// do not act again, and the others wait for their waves.
+fn is_finished(
+    rollout: RolloutId,
+    document: &RolloutDocument,
+    before: &StatePart,
+    later: &BTreeMap<GroupOrigin, &GroupName>,
+    after: &StatePart,
+) -> bool {
+    let entry = |state: &'_ StatePart, group: &GroupName| {
+        let document_of_group = state.group(group).ok().flatten()?;
+        document_of_group.packages.of(document.package).cloned()
+    };
+    document.groups.as_set().iter().any(|group| {
+        let named = entry(before, group).filter(|it| it.terms.rollout() == Some(rollout));
+        let of_group = before.group(group).ok().flatten();
+        // The commit may also have renamed the group.
+        let name = of_group.and_then(|it| later.get(&it.origin(group)));
+        let later = name.and_then(|name| entry(after, name));
+        named.is_some_and(|named| later.is_some_and(|later| later.seq == named.seq))
+    })
 }
 
 fn removed_entries(
@@ -208,19 +287,4 @@ fn removed_entries(
                 package: entry.package,
             }),
     );
-}
-
-fn removed_groups<'a>(
-    before: &'a DeviceDocument,
-    after: Option<&'a DeviceDocument>,
-    head: &'a DeviceDocument,
-) -> impl Iterator<Item = (&'a GroupName, u64)> {
-    let groups = before.groups.as_map().iter();
-    groups
-        .filter(move |(group, created)| {
-            let is_in =
-                |document: &DeviceDocument| document.groups.as_map().get(*group) == Some(*created);
-            !after.is_some_and(is_in) && is_in(head)
-        })
-        .map(|(group, created)| (group, *created))
 }

@@ -1,6 +1,8 @@
 //! Applies changes to the documents of a state.
 
 mod devices;
+mod rename;
+mod rollouts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +15,8 @@ use super::adopted::AdoptedEntries;
 use super::change::{EntryOwner, NewAssignment, StateChange};
 use super::error::StateChangeError;
 use super::part::{Shared, StatePart, share};
+
+pub use rename::check_rename;
 
 /// The documents after some changes, with the effect of each change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub enum ChangeOutcome {
         /// The `seq` of the entry that this one replaces.
         replaced: Option<u64>,
     },
-    /// Devices joined or left a group, or were removed.
+    /// Devices joined or left a group, or were removed, or their group was renamed.
     Devices {
         changed: BTreeSet<DeviceId>,
         /// Devices that were in the group already, or not in it, or had no leaf.
@@ -89,7 +93,7 @@ impl PlannedState {
 /// Applies changes, one after the other, in the commit with this number.
 ///
 /// `before` has all leaves that [`needed`](super::needed) names. An assignment that repeats an
-/// entry of an adopted commit keeps the `seq` of that entry.
+/// entry of an adopted commit keeps the mandate of that entry.
 ///
 /// Equal arguments give equal bytes. One call with all changes gives the same documents as one call
 /// for each change.
@@ -151,7 +155,11 @@ impl StateEditor<'_> {
         let made = match change {
             StateChange::Join { group, devices } => return self.join(group, devices),
             StateChange::Leave { group, devices } => return self.leave(group, devices),
+            StateChange::RenameGroup { group, to } => return self.rename_group(group, to),
             StateChange::RemoveDevices { devices } => self.remove_devices(devices),
+            StateChange::ReplaceDevice { old, new, packages } => {
+                return self.replace_device(old, new, packages);
+            }
             StateChange::Assign { to, assignment } => self.assign(to, assignment),
             StateChange::Unassign { from, package } => self.unassign(from, *package),
             StateChange::CreateGroup { group } => self.create_group(group),
@@ -170,6 +178,14 @@ impl StateEditor<'_> {
                 self.change_location(location, Some(document))
             }
             StateChange::RemoveLocation { location } => self.change_location(location, None),
+            StateChange::SetRollout { rollout, document } => self.set_rollout(*rollout, document),
+            StateChange::OpenWave {
+                rollout,
+                wave,
+                from,
+            } => self.open_wave(*rollout, *wave, *from),
+            StateChange::EndRollout { rollout } => self.end_rollout(*rollout),
+            StateChange::FinishRollout { rollout } => self.finish_rollout(*rollout),
             StateChange::Renew => Ok(ChangeOutcome::Changed),
         };
         made.map_err(|error| vec![error])
@@ -220,13 +236,15 @@ impl StateEditor<'_> {
     }
 
     fn assign(&mut self, to: &EntryOwner, assignment: &NewAssignment) -> Made {
-        let seq = self.adopted.seq(to, assignment).unwrap_or(self.number);
-        let entry = assignment.entry(seq);
+        let adopted = self.adopted.entry(to, &self.documents, assignment);
+        let entry = adopted.unwrap_or_else(|| assignment.entry(self.number));
+        let seq = entry.seq;
         let before = self.entries(to)?;
         let replaced = before.of(entry.package);
         if replaced == Some(&entry) {
             return Ok(ChangeOutcome::AlreadySo);
         }
+        self.check_rollout(to, &entry, replaced)?;
         let replaced = replaced.map(|entry| entry.seq);
         let mut entries = others(&before, entry.package);
         entries.push(entry);

@@ -1,15 +1,24 @@
 //! Changes of a state, as an administrator asks for them.
 
+mod needed_rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use packcast_protocol::state::document::MAX_DEVICE_GROUPS;
-use packcast_protocol::state::{LeafName, StateEntry, Terms};
-use packcast_protocol::{DeviceId, GroupName, Location, LocationName, PackageId, Sha256Digest};
+use packcast_protocol::state::{
+    LeafName, RolloutDocument, RolloutId, StateEntry, Terms, WaveNumber,
+};
+use packcast_protocol::{
+    DeviceId, GroupName, Location, LocationName, PackageId, Sha256Digest, UnixTime,
+};
 use serde::Serialize;
 
 use super::part::StatePart;
 use crate::pacing::PacingChange;
+
+use needed_rollouts::leaves_of_rollouts;
+pub use needed_rollouts::needs_all_rollouts;
 
 /// One change of a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +49,12 @@ pub enum StateChange {
     DeleteGroup {
         group: GroupName,
     },
+    /// Gives a group another name. Its devices stay members, and its assignments keep their
+    /// mandates, so that no device acts on one of them again.
+    RenameGroup {
+        group: GroupName,
+        to: GroupName,
+    },
     /// Sets the location that a group's devices try first, or removes this setting. A location that
     /// does not exist has no effect: locations are removed without a look at all groups.
     Prefer {
@@ -61,6 +76,34 @@ pub enum StateChange {
     /// Removes the leaves of devices: their groups, and the packages of the devices themselves.
     RemoveDevices {
         devices: BTreeSet<DeviceId>,
+    },
+    /// Lets a device take the place of another one, which leaves the state: the new device joins its
+    /// groups, and is assigned those of its own packages that are named here.
+    ReplaceDevice {
+        old: DeviceId,
+        new: DeviceId,
+        packages: BTreeSet<PackageId>,
+    },
+    /// Adds the calendar of a rollout, or sets other times in it. Entries name the rollout by
+    /// [`Terms::rollout`]. A package has at most one rollout at a time.
+    SetRollout {
+        rollout: RolloutId,
+        document: RolloutDocument,
+    },
+    /// Sets the time from which a wave is open.
+    OpenWave {
+        rollout: RolloutId,
+        wave: WaveNumber,
+        from: UnixTime,
+    },
+    /// Unassigns the package from the groups of a rollout.
+    EndRollout {
+        rollout: RolloutId,
+    },
+    /// Makes the entries of a rollout plain assignments. An entry keeps its `seq`, so no device acts
+    /// again.
+    FinishRollout {
+        rollout: RolloutId,
     },
     /// Signs the state again, without a change.
     Renew,
@@ -111,6 +154,7 @@ impl NewAssignment {
             package: self.package,
             manifest: self.manifest,
             seq,
+            assignee: None,
             force: self.force,
             terms: self.terms.clone(),
         }
@@ -130,8 +174,10 @@ impl NewAssignment {
 /// Returns the leaves to load before [`apply`](super::apply) can decide, without those that are
 /// loaded.
 ///
-/// A caller loads them and asks again, until the set is empty. Two rounds are enough: the second
-/// is only for devices that are in many groups.
+/// A caller loads them and asks again, until the set is empty. Two rounds are enough: devices that
+/// are in many groups need a second one, and so do the groups of rollouts and those of a device that
+/// is replaced.
+/// [`needs_all_rollouts`](super::needs_all_rollouts) tells if all rollouts are needed, too.
 pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName> {
     let mut names = BTreeSet::new();
     let mut joins: BTreeMap<&DeviceId, usize> = BTreeMap::new();
@@ -150,6 +196,9 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             | StateChange::Pace { group, .. } => {
                 names.insert(LeafName::Group(group.clone()));
             }
+            StateChange::RenameGroup { group, to } => {
+                names.extend([group, to].map(|group| LeafName::Group(group.clone())));
+            }
             StateChange::AddLocation { location, .. }
             | StateChange::RemoveLocation { location } => {
                 names.insert(LeafName::Location(location.clone()));
@@ -157,7 +206,20 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             StateChange::RemoveDevices { devices } => {
                 names.extend(devices.iter().cloned().map(LeafName::Device));
             }
-            StateChange::Renew => {}
+            StateChange::ReplaceDevice { old, new, .. } => {
+                names.extend([old, new].map(|device| LeafName::Device(device.clone())));
+                // The groups of the old device are known in the second round.
+                if let Ok(Some(document)) = loaded.device(old) {
+                    let groups = document.groups.as_map();
+                    names.extend(groups.keys().cloned().map(LeafName::Group));
+                    *joins.entry(new).or_default() += groups.len();
+                }
+            }
+            StateChange::SetRollout { .. }
+            | StateChange::OpenWave { .. }
+            | StateChange::EndRollout { .. }
+            | StateChange::FinishRollout { .. }
+            | StateChange::Renew => {}
         }
         if let StateChange::Join { devices, .. } = change {
             for device in devices {
@@ -174,6 +236,20 @@ pub fn needed(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<LeafName>
             }
         }
     }
+    names.extend(leaves_of_rollouts(changes, loaded));
     names.retain(|name| !loaded.is_loaded(name));
     names
+}
+
+/// Returns the groups whose members are to load, too, before [`apply`](super::apply) can decide.
+///
+/// [`StatePart::add_members`] adds them. They follow from the documents of all devices, because the
+/// records may hide a member.
+pub fn needed_members(changes: &[StateChange], loaded: &StatePart) -> BTreeSet<GroupName> {
+    let renamed = changes.iter().filter_map(|change| match change {
+        StateChange::RenameGroup { group, .. } => Some(group),
+        _ => None,
+    });
+    let missing = renamed.filter(|group| !loaded.has_members_of(group));
+    missing.cloned().collect()
 }

@@ -4,15 +4,17 @@ mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::{Entries, GroupDocument, RolloutDocument, RolloutId, StateEntry};
 use packcast_protocol::{DeviceId, GroupName, Location, LocationName};
 use serde::Serialize;
 
 use super::change::{EntryOwner, NewAssignment, StateChange};
 use super::part::{NotLoaded, StatePart};
+use super::project::renamed_groups;
 use crate::pacing::{PacingChange, PacingOverride};
 
 pub use line::StateNames;
+pub(crate) use line::{NAMED_DEVICES, settings};
 
 /// One difference between two states.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,12 +26,29 @@ pub enum StateDifference {
         /// The earlier address, or `None` for a new location.
         before: Option<Location>,
     },
+    /// The rollout was ended or finished.
+    RolloutRemoved {
+        rollout: RolloutId,
+        document: RolloutDocument,
+    },
+    RolloutSet {
+        rollout: RolloutId,
+        document: RolloutDocument,
+        /// The earlier calendar, or `None` for a new rollout.
+        before: Option<RolloutDocument>,
+    },
     Unassigned {
         from: EntryOwner,
         entry: StateEntry,
     },
     GroupDeleted {
         group: GroupName,
+    },
+    GroupRenamed {
+        /// The earlier name.
+        group: GroupName,
+        #[serde(rename = "new_name")]
+        to: GroupName,
     },
     GroupCreated {
         group: GroupName,
@@ -66,6 +85,26 @@ pub enum StateDifference {
     },
 }
 
+impl StateDifference {
+    /// Returns the rollout that an entry has left without a new assignment, because the rollout was
+    /// finished.
+    pub(super) fn finished_rollout(&self) -> Option<RolloutId> {
+        let Self::Assigned {
+            entry,
+            replaced: Some(replaced),
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let finished = StateEntry {
+            terms: replaced.terms.without_rollout(),
+            ..replaced.clone()
+        };
+        replaced.terms.rollout().filter(|_| *entry == finished)
+    }
+}
+
 /// Returns the differences that lead from one state to another, in an order in which they can be
 /// made.
 ///
@@ -90,8 +129,53 @@ pub fn difference(
             });
         }
     }
+    // Before the new names and rollouts: a rollout names its groups, and a package has at most one.
+    for (rollout, document) in after.rollouts() {
+        if let (Some(earlier), None) = (before.rollout(rollout)?, document) {
+            found.push(StateDifference::RolloutRemoved {
+                rollout,
+                document: earlier.clone(),
+            });
+        }
+    }
+    let renamed = renames(before, after)?;
+    for (group, document) in before.groups() {
+        let is_renamed = renamed.iter().any(|(from, _)| from == group);
+        if let Some(document) = document.filter(|_| !is_renamed && !group.is_all()) {
+            let same = after
+                .group(group)?
+                .filter(|it| is_same(group, document, it));
+            if same.is_none() {
+                deleted_difference(group, document, &mut found);
+            }
+        }
+    }
+    found.extend(renamed.iter().map(|(group, to)| {
+        let (group, to) = (group.clone(), to.clone());
+        StateDifference::GroupRenamed { group, to }
+    }));
+    for (rollout, document) in after.rollouts() {
+        let earlier = before.rollout(rollout)?;
+        if let Some(document) = document
+            && earlier != Some(document)
+        {
+            found.push(StateDifference::RolloutSet {
+                rollout,
+                document: document.clone(),
+                before: earlier.cloned(),
+            });
+        }
+    }
     for (group, document) in after.groups() {
-        group_difference(group, before.group(group)?, document, &mut found);
+        let from = renamed.iter().find(|(_, to)| to == group);
+        let from = from.map_or(group, |(from, _)| from);
+        let earlier = before.group(from)?;
+        let earlier = earlier.map(|earlier| {
+            // The entries are too large only if the later document has other ones.
+            let renamed = earlier.renamed(from, group, earlier.created);
+            renamed.unwrap_or_else(|_| earlier.clone())
+        });
+        group_difference(group, earlier.as_ref(), document, &mut found);
     }
     members_difference(before, after, &mut found)?;
     for (device, document) in after.devices() {
@@ -118,19 +202,61 @@ pub fn difference(
 /// So a commit of another machine is adopted: its differences are made in the head, with its
 /// entries as [`AdoptedEntries`](super::AdoptedEntries).
 pub fn changes_of(differences: &[StateDifference]) -> Vec<StateChange> {
-    differences.iter().map(change_of).collect()
+    let finished = differences.iter();
+    let finished = finished
+        .filter_map(StateDifference::finished_rollout)
+        .collect();
+    let differences = differences.iter();
+    differences
+        .flat_map(|it| {
+            first_change_of(it)
+                .into_iter()
+                .chain([change_of(it, &finished)])
+        })
+        .collect()
 }
 
-fn change_of(difference: &StateDifference) -> StateChange {
+/// Returns the change that goes before the change of a difference: an entry of a rollout is never
+/// replaced, so it is removed first.
+fn first_change_of(difference: &StateDifference) -> Option<StateChange> {
+    let StateDifference::Assigned {
+        to,
+        entry,
+        replaced,
+    } = difference
+    else {
+        return None;
+    };
+    let left = replaced.as_ref()?.terms.rollout()?;
+    let is_left = entry.terms.rollout() != Some(left) && difference.finished_rollout().is_none();
+    is_left.then(|| StateChange::Unassign {
+        from: to.clone(),
+        package: entry.package,
+    })
+}
+
+/// `finished` are the rollouts that some entry has left without a new assignment.
+fn change_of(difference: &StateDifference, finished: &BTreeSet<RolloutId>) -> StateChange {
+    if let Some(rollout) = difference.finished_rollout() {
+        return StateChange::FinishRollout { rollout };
+    }
     match difference.clone() {
         StateDifference::LocationSet { location, url, .. } => {
             StateChange::AddLocation { location, url }
         }
+        StateDifference::RolloutSet {
+            rollout, document, ..
+        } => StateChange::SetRollout { rollout, document },
+        StateDifference::RolloutRemoved { rollout, .. } if finished.contains(&rollout) => {
+            StateChange::FinishRollout { rollout }
+        }
+        StateDifference::RolloutRemoved { rollout, .. } => StateChange::EndRollout { rollout },
         StateDifference::Unassigned { from, entry } => StateChange::Unassign {
             from,
             package: entry.package,
         },
         StateDifference::GroupDeleted { group } => StateChange::DeleteGroup { group },
+        StateDifference::GroupRenamed { group, to } => StateChange::RenameGroup { group, to },
         StateDifference::GroupCreated { group, .. } => StateChange::CreateGroup { group },
         StateDifference::Assigned { to, entry, .. } => StateChange::Assign {
             to,
@@ -151,6 +277,32 @@ fn change_of(difference: &StateDifference) -> StateChange {
     }
 }
 
+/// Returns the groups that the later state has under another name, with both names, in an order in
+/// which they can be renamed.
+pub(super) fn renames(
+    before: &StatePart,
+    after: &StatePart,
+) -> Result<Vec<(GroupName, GroupName)>, NotLoaded> {
+    let origins = before.groups().filter_map(|(group, document)| {
+        let origin = document?.origin(group);
+        Some((group.clone(), origin))
+    });
+    renamed_groups(after, &origins.collect())
+}
+
+/// Returns true if two documents of one name are of the same group.
+fn is_same(group: &GroupName, one: &GroupDocument, other: &GroupDocument) -> bool {
+    one.origin(group) == other.origin(group)
+}
+
+fn deleted_difference(group: &GroupName, before: &GroupDocument, found: &mut Vec<StateDifference>) {
+    let owner = EntryOwner::Group(group.clone());
+    entries_difference(&owner, &before.packages, &Entries::default(), found);
+    found.push(StateDifference::GroupDeleted {
+        group: group.clone(),
+    });
+}
+
 fn group_difference(
     group: &GroupName,
     before: Option<&GroupDocument>,
@@ -160,24 +312,18 @@ fn group_difference(
     let owner = EntryOwner::Group(group.clone());
     let nothing = GroupDocument::empty(0, 0);
     // The group `all` always exists, with or without a document.
-    let same = group.is_all()
-        || before.map(|document| document.created) == after.map(|document| document.created);
-    let mut before = before;
-    if let Some(earlier) = before.filter(|_| !same) {
-        entries_difference(&owner, &earlier.packages, &nothing.packages, found);
-        found.push(StateDifference::GroupDeleted {
-            group: group.clone(),
-        });
-        before = None;
+    if after.is_none() && !group.is_all() {
+        return;
     }
-    if let Some(document) = after.filter(|_| !same) {
+    let before = before.filter(|before| {
+        let is_same = |after| is_same(group, before, after);
+        group.is_all() || after.is_some_and(is_same)
+    });
+    if let Some(document) = after.filter(|_| before.is_none() && !group.is_all()) {
         found.push(StateDifference::GroupCreated {
             group: group.clone(),
             created: document.created,
         });
-    }
-    if after.is_none() && !same {
-        return;
     }
     let (before, after) = (before.unwrap_or(&nothing), after.unwrap_or(&nothing));
     entries_difference(&owner, &before.packages, &after.packages, found);
@@ -232,16 +378,17 @@ fn members_difference(
 ) -> Result<(), NotLoaded> {
     let mut left: BTreeMap<&GroupName, BTreeSet<DeviceId>> = BTreeMap::new();
     let mut joined = left.clone();
+    let present = after.by_origin();
     for (device, _) in after.devices() {
-        let (earlier, later) = (before.groups_of(device)?, after.groups_of(device)?);
-        for (group, created) in &earlier {
-            let exists = after.group(group)?.map(|document| document.created) == Some(*created);
-            if exists && !later.contains_key(group) {
+        let (earlier, later) = (before.origins_of(device)?, after.origins_of(device)?);
+        for origin in earlier.keys().filter(|it| !later.contains_key(*it)) {
+            // The devices of a deleted group have not left the group.
+            if let Some(group) = present.get(origin) {
                 left.entry(group).or_default().insert(device.clone());
             }
         }
-        for (group, created) in later {
-            if earlier.get(group) != Some(&created) {
+        for (origin, group) in later {
+            if !earlier.contains_key(&origin) {
                 joined.entry(group).or_default().insert(device.clone());
             }
         }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use packcast_protocol::state::document::StateDocument;
 use packcast_protocol::state::{
-    DeviceDocument, Document, DocumentText, GroupDocument, LeafName, LocationDocument,
+    DeviceDocument, Document, DocumentText, GroupDocument, GroupOrigin, LeafName, LocationDocument,
+    RolloutDocument, RolloutId,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, Sha256Digest};
 
@@ -18,6 +19,11 @@ pub struct StatePart {
     groups: Leaves<GroupName, GroupDocument>,
     devices: Leaves<DeviceId, DeviceDocument>,
     locations: Leaves<LocationName, LocationDocument>,
+    rollouts: Leaves<RolloutId, RolloutDocument>,
+    /// The part has every rollout of the state.
+    has_all_rollouts: bool,
+    /// Groups whose members are all loaded.
+    whole: BTreeSet<GroupName>,
 }
 
 /// Documents by their owners. `None` if the state has no such leaf.
@@ -60,6 +66,7 @@ impl StatePart {
         let mut part = Self::default();
         let (mut groups, mut devices) = (DocumentReader::new(texts), DocumentReader::new(texts));
         let mut locations = DocumentReader::new(texts);
+        let mut rollouts = DocumentReader::new(texts);
         for (name, digest) in leaves {
             match &name {
                 LeafName::Group(group) => {
@@ -74,6 +81,10 @@ impl StatePart {
                     let document = locations.read(&name, digest)?;
                     part.locations.insert(location.clone(), document);
                 }
+                LeafName::Rollout(rollout) => {
+                    let document = rollouts.read(&name, digest)?;
+                    part.rollouts.insert(*rollout, document);
+                }
                 _ => return Err(StatePartError::NoDocument { name }),
             }
         }
@@ -85,6 +96,55 @@ impl StatePart {
         self.groups.extend(other.groups);
         self.devices.extend(other.devices);
         self.locations.extend(other.locations);
+        self.rollouts.extend(other.rollouts);
+        self.has_all_rollouts |= other.has_all_rollouts;
+        self.whole.extend(other.whole);
+    }
+
+    /// Marks the part as one that has every rollout of the state.
+    #[must_use]
+    pub fn with_all_rollouts(self) -> Self {
+        Self {
+            has_all_rollouts: true,
+            ..self
+        }
+    }
+
+    /// Returns the part of the same state as if it had no rollouts.
+    pub(super) fn without_rollouts(&self) -> Self {
+        Self {
+            rollouts: Leaves::new(),
+            has_all_rollouts: true,
+            ..self.clone()
+        }
+    }
+
+    /// Adds all devices of the same state that name a group.
+    pub fn add_members(&mut self, group: GroupName, members: Self) {
+        self.extend(members);
+        self.set_whole(group);
+    }
+
+    /// Returns the loaded devices that name a group, with no other leaf.
+    #[must_use]
+    pub fn naming(mut self, group: &GroupName) -> Self {
+        self.devices.retain(|_, document| {
+            let groups = document.as_ref().map(|document| document.groups.as_map());
+            groups.is_some_and(|groups| groups.contains_key(group))
+        });
+        Self {
+            devices: self.devices,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if all devices that name the group are loaded.
+    pub fn has_members_of(&self, group: &GroupName) -> bool {
+        self.whole.contains(group)
+    }
+
+    pub(super) fn set_whole(&mut self, group: GroupName) {
+        self.whole.insert(group);
     }
 
     pub fn is_loaded(&self, name: &LeafName) -> bool {
@@ -92,6 +152,7 @@ impl StatePart {
             LeafName::Group(group) => self.groups.contains_key(group),
             LeafName::Device(device) => self.devices.contains_key(device),
             LeafName::Location(location) => self.locations.contains_key(location),
+            LeafName::Rollout(rollout) => self.rollouts.contains_key(rollout),
             _ => false,
         }
     }
@@ -131,6 +192,38 @@ impl StatePart {
         Ok(groups)
     }
 
+    /// Returns the groups of a device as [`StatePart::groups_of`] does, by their origins. So a group
+    /// is the same one under any name.
+    pub(super) fn origins_of(
+        &self,
+        device: &DeviceId,
+    ) -> Result<BTreeMap<GroupOrigin, &GroupName>, NotLoaded> {
+        let mut origins = BTreeMap::new();
+        for group in self.groups_of(device)?.into_keys() {
+            if let Some(document) = self.group(group)? {
+                origins.insert(document.origin(group), group);
+            }
+        }
+        Ok(origins)
+    }
+
+    /// Returns the loaded groups by their origins. The group `all` is one of them, with a document
+    /// or without.
+    pub(super) fn by_origin(&self) -> BTreeMap<GroupOrigin, &GroupName> {
+        let origin = |(group, document): (&'_ GroupName, Option<&GroupDocument>)| match document {
+            Some(document) => Some(document.origin(group)),
+            None if group.is_all() => Some(GroupOrigin {
+                name: group.clone(),
+                created: 0,
+            }),
+            None => None,
+        };
+        let groups = self.groups();
+        groups
+            .filter_map(|(group, document)| Some((origin((group, document))?, group)))
+            .collect()
+    }
+
     /// Returns the names of the loaded leaves with the digests of their documents, sorted. `None`
     /// if the state has no such leaf.
     pub fn leaves(&self) -> BTreeMap<LeafName, Option<Sha256Digest>> {
@@ -141,7 +234,13 @@ impl StatePart {
         let locations = self.locations.iter();
         let locations =
             locations.map(|(name, it)| (LeafName::Location(name.clone()), digest(it.as_ref())));
-        groups.chain(devices).chain(locations).collect()
+        let rollouts = self.rollouts.iter();
+        let rollouts = rollouts.map(|(id, it)| (LeafName::Rollout(*id), digest(it.as_ref())));
+        groups
+            .chain(devices)
+            .chain(locations)
+            .chain(rollouts)
+            .collect()
     }
 
     /// Returns the text of a loaded leaf, or `None` if the leaf is not loaded or absent.
@@ -150,6 +249,7 @@ impl StatePart {
             LeafName::Group(group) => text(self.groups.get(group)),
             LeafName::Device(device) => text(self.devices.get(device)),
             LeafName::Location(location) => text(self.locations.get(location)),
+            LeafName::Rollout(rollout) => text(self.rollouts.get(rollout)),
             _ => None,
         }
     }
@@ -177,6 +277,29 @@ impl StatePart {
             name: LeafName::Location(location.clone()),
         })?;
         Ok(document.as_deref().map(|document| &**document))
+    }
+
+    /// Returns the document of a rollout, or `None` if the rollout does not exist.
+    pub fn rollout(&self, rollout: RolloutId) -> Result<Option<&RolloutDocument>, NotLoaded> {
+        let document = self.rollouts.get(&rollout).ok_or(NotLoaded {
+            name: LeafName::Rollout(rollout),
+        })?;
+        Ok(document.as_deref().map(|document| &**document))
+    }
+
+    /// Returns the loaded rollouts in the order of their ids.
+    pub fn rollouts(&self) -> impl Iterator<Item = (RolloutId, Option<&RolloutDocument>)> {
+        let rollouts = self.rollouts.iter();
+        rollouts.map(|(id, document)| (*id, document.as_deref().map(|document| &**document)))
+    }
+
+    /// Returns every rollout of the state, or `None` if some may not be loaded.
+    pub(super) fn all_rollouts(
+        &self,
+    ) -> Option<impl Iterator<Item = (RolloutId, &RolloutDocument)>> {
+        let rollouts = self.rollouts();
+        let existing = rollouts.filter_map(|(id, document)| Some((id, document?)));
+        self.has_all_rollouts.then_some(existing)
     }
 
     /// Returns the loaded groups in the order of their names.
@@ -236,6 +359,10 @@ impl StatePart {
         document: Option<LocationDocument>,
     ) {
         self.locations.insert(location, document.map(share));
+    }
+
+    pub(super) fn set_rollout(&mut self, rollout: RolloutId, document: Option<RolloutDocument>) {
+        self.rollouts.insert(rollout, document.map(share));
     }
 }
 

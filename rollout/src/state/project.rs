@@ -11,10 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::{
-    DeviceDocument, Document, Entries, GroupDocument, LeafChange, LeafName, StateEntry,
+    DeviceDocument, Document, Entries, GroupDocument, GroupOrigin, LeafChange, LeafName, StateEntry,
 };
 use packcast_protocol::{GroupName, PackageId, Priority, Sha256Digest, UnixTime};
 
+use super::part::{NotLoaded, StatePart};
 use crate::group::{GroupAssignment, GroupState};
 use crate::record::{FinishedTask, OpenTask, TaskState};
 
@@ -239,11 +240,11 @@ pub fn project_all_packages(
 
 /// Decides the state of a group from its document at the head with this order.
 ///
-/// `stored` is the state on record, or `None` for a group without one. An assignment on record keeps
-/// its `seq`, so that a device that has observed it is not told again. Any other assignment gets
-/// the order, which is above every observed revision. A `seq` above the order was forged, and is
-/// replaced by the order. `priority` returns the priority of a package
-/// on record; a package without a record has the default.
+/// `stored` is the state on record, under this name or an earlier one, or `None` for a group
+/// without one. An assignment on record keeps its `seq`, so that a device that has observed it is
+/// not told again. Any other assignment gets the order, which is above every observed revision. A
+/// `seq` above the order was forged, and is replaced by the order. `priority` returns the priority
+/// of a package on record; a package without a record has the default.
 pub fn project_group(
     group: &GroupName,
     document: &Document<GroupDocument>,
@@ -251,24 +252,27 @@ pub fn project_group(
     priority: impl Fn(PackageId) -> Option<Priority>,
     order: u64,
 ) -> GroupState {
-    let stored = stored.filter(|stored| stored.created == Some(document.created));
+    let origin = document.origin(group);
+    let stored = stored.filter(|stored| stored.origin().as_ref() == Some(&origin));
     let assignment = |entry: &StateEntry| {
-        let stored = stored.and_then(|stored| stored.assignment(entry.package));
-        let same = stored.filter(|stored| {
-            stored.mandate == Some(entry.seq)
-                && stored.manifest == entry.manifest
-                && stored.force == entry.force
+        let known = stored.and_then(|stored| Some((stored, stored.assignment(entry.package)?)));
+        let same = known.filter(|(stored, known)| {
+            stored.mandate(known) == Some(entry.group_mandate(group))
+                && known.manifest == entry.manifest
+                && known.force == entry.force
         });
-        let known = stored.map(|stored| stored.priority);
+        let known = known.map(|(_, known)| known.priority);
         GroupAssignment {
             package: entry.package,
             manifest: entry.manifest,
             priority: known
                 .or_else(|| priority(entry.package))
                 .unwrap_or(Priority::DEFAULT),
-            seq: same.map_or(order, |same| same.seq.min(order)),
+            seq: same.map_or(order, |(_, same)| same.seq.min(order)),
             force: entry.force,
             mandate: Some(entry.seq),
+            rollout: entry.terms.rollout(),
+            assignee: entry.assignee.clone(),
             // The number of a commit is the time at which it was signed, or shortly after it.
             assigned_at: UnixTime(entry.seq),
         }
@@ -280,10 +284,39 @@ pub fn project_group(
         assignments: entries.map(assignment).collect(),
         preferred: document.prefer.clone(),
         pace: document.pace,
-        created_at: UnixTime(document.created),
+        created_at: UnixTime(origin.created),
         created: Some(document.created),
+        origin: document.origin.clone(),
         document: Some(document.digest()),
     }
+}
+
+/// Returns the groups that a state has under another name, with the earlier name and the present
+/// one.
+///
+/// `earlier` are the origins of groups by their earlier names, which the state has loaded. The
+/// renames are in an order in which they can be made: first those whose present name is no earlier
+/// name of another renamed group. Groups that have exchanged their names come last.
+pub fn renamed_groups(
+    state: &StatePart,
+    earlier: &BTreeMap<GroupName, GroupOrigin>,
+) -> Result<Vec<(GroupName, GroupName)>, NotLoaded> {
+    let present = state.by_origin();
+    let mut left = BTreeMap::new();
+    for (from, origin) in earlier {
+        let document = state.group(from)?;
+        let is_same = document.is_some_and(|it| it.origin(from) == *origin);
+        if let Some(to) = present.get(origin).filter(|to| !is_same && **to != from) {
+            left.insert(from.clone(), (*to).clone());
+        }
+    }
+    let mut renames = Vec::with_capacity(left.len());
+    while let Some(first) = left.keys().next().cloned() {
+        let free = left.iter().find(|(_, to)| !left.contains_key(*to));
+        let from = free.map_or(first, |(from, _)| from.clone());
+        renames.extend(left.remove_entry(&from));
+    }
+    Ok(renames)
 }
 
 /// Decides the changes of a device's records.

@@ -1,11 +1,16 @@
 //! Reverts a state to an earlier one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use packcast_protocol::state::{Entries, GroupDocument, StateEntry};
+use packcast_protocol::state::number::MAX_NUMBER;
+use packcast_protocol::state::{Entries, GroupDocument, LeafName, RolloutId, StateEntry};
 use packcast_protocol::{DeviceId, GroupName};
 
+use super::adopted::AdoptedEntries;
+use super::apply::apply;
 use super::change::{EntryOwner, NewAssignment, StateChange};
+use super::difference::renames;
+use super::error::StateChangeError;
 use super::part::{NotLoaded, StatePart};
 use crate::pacing::PacingChange;
 
@@ -28,6 +33,9 @@ pub struct Reverted {
     /// Devices that the earlier state had in groups which were deleted since, and that do not
     /// return to the groups of these names.
     pub left_out: BTreeMap<GroupName, BTreeSet<DeviceId>>,
+    /// Rollouts of the earlier state that were ended or finished since, and do not begin again. The
+    /// packages of their entries stay as they are.
+    pub ended_rollouts: BTreeSet<RolloutId>,
 }
 
 /// Returns the changes that revert a state to an earlier one.
@@ -36,16 +44,28 @@ pub struct Reverted {
 /// [`StatePart::named_groups`] returns for either part. A package that both states have stays as it
 /// is. A package that was assigned again since with the same manifest, force and terms stays, too.
 ///
-/// A group that was deleted since is created again, without its devices unless
-/// [`RevertOptions::members`] is set. If it was deleted and created again, its packages and
+/// A group that was renamed since gets its earlier name again, and a group of another origin with
+/// that name is deleted before. A group that was deleted since is created again, without its devices
+/// unless [`RevertOptions::members`] is set. If it was deleted and created again, its packages and
 /// settings are restored in the present group.
+///
+/// A rollout that has begun since is ended. A rollout that was ended or finished since does not begin
+/// again: the packages of its entries stay as they are.
 pub fn revert(
     current: &StatePart,
     earlier: &StatePart,
     options: RevertOptions,
 ) -> Result<Reverted, NotLoaded> {
     current.all_loaded_in(earlier)?;
-    let mut reverted = Reverted::default();
+    // A group that a rollout names cannot be renamed, so the rollouts end first.
+    let mut reverted = Reverted {
+        changes: end_rollouts(current, earlier)?,
+        ..Reverted::default()
+    };
+    let names = renaming(current, earlier)?;
+    let with_rollouts = current;
+    let current = &with_names(current, &names)?;
+    reverted.changes.extend(names);
     let mut removed_locations = Vec::new();
     for (location, document) in earlier.locations() {
         let now = current.location(location)?;
@@ -63,9 +83,10 @@ pub fn revert(
             _ => {}
         }
     }
+    revert_rollouts(with_rollouts, earlier, &mut reverted)?;
     for (group, document) in earlier.groups() {
         let now = current.group(group)?;
-        revert_group(group, now, document, options, &mut reverted.changes);
+        revert_group(group, now, document, options, &mut reverted);
     }
     revert_members(current, earlier, options, &mut reverted)?;
     for (device, document) in earlier.devices() {
@@ -74,10 +95,120 @@ pub fn revert(
         let owner = EntryOwner::Device(device.clone());
         let now = now.map_or(&none, |document| &document.packages);
         let then = document.map_or(&none, |document| &document.packages);
-        revert_entries(&owner, now, then, options, &mut reverted.changes);
+        revert_entries(&owner, now, then, options, &mut reverted);
     }
     reverted.changes.extend(removed_locations);
     Ok(reverted)
+}
+
+/// Ends the rollouts that have begun since.
+fn end_rollouts(current: &StatePart, earlier: &StatePart) -> Result<Vec<StateChange>, NotLoaded> {
+    let mut changes = Vec::new();
+    for (rollout, document) in earlier.rollouts() {
+        if document.is_none() && current.rollout(rollout)?.is_some() {
+            changes.push(StateChange::EndRollout { rollout });
+        }
+    }
+    Ok(changes)
+}
+
+/// Restores the times of the rollouts that both states have.
+///
+/// A rollout that was removed since stays removed, because an id is never used again.
+fn revert_rollouts(
+    current: &StatePart,
+    earlier: &StatePart,
+    reverted: &mut Reverted,
+) -> Result<(), NotLoaded> {
+    for (rollout, document) in earlier.rollouts() {
+        match (current.rollout(rollout)?, document) {
+            (Some(now), Some(then)) if now != then => {
+                reverted.changes.push(StateChange::SetRollout {
+                    rollout,
+                    document: then.clone(),
+                });
+            }
+            (None, Some(_)) => {
+                reverted.ended_rollouts.insert(rollout);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns the changes that give groups their earlier names.
+///
+/// Of groups that have exchanged their names, one gets a free name in between.
+fn renaming(current: &StatePart, earlier: &StatePart) -> Result<Vec<StateChange>, NotLoaded> {
+    let mut left: VecDeque<(GroupName, GroupName)> = renames(current, earlier)?.into();
+    let mut taken: BTreeSet<GroupName> = current
+        .groups()
+        .filter(|(_, document)| document.is_some())
+        .map(|(group, _)| group.clone())
+        .collect();
+    let mut changes = Vec::new();
+    while let Some((group, to)) = left.pop_front() {
+        if taken.remove(&to) {
+            let group = to.clone();
+            changes.push(
+                if let Some((from, _)) = left.iter_mut().find(|(from, _)| *from == to) {
+                    let free = free_name(&taken, earlier);
+                    taken.insert(free.clone());
+                    from.clone_from(&free);
+                    StateChange::RenameGroup { group, to: free }
+                } else {
+                    StateChange::DeleteGroup { group }
+                },
+            );
+        }
+        taken.remove(&group);
+        taken.insert(to.clone());
+        changes.push(StateChange::RenameGroup { group, to });
+    }
+    Ok(changes)
+}
+
+/// Returns a name that no group has.
+fn free_name(taken: &BTreeSet<GroupName>, earlier: &StatePart) -> GroupName {
+    let names = (1_u32..).map(|n| format!("renamed-{n}"));
+    let mut names = names.filter_map(|name| name.parse::<GroupName>().ok());
+    let is_free = |name: &GroupName| {
+        let in_earlier = earlier.group(name).ok().flatten();
+        in_earlier.is_none() && !taken.contains(name)
+    };
+    names
+        .find(is_free)
+        .expect("a state has fewer groups than names")
+}
+
+/// Returns a state with the earlier names of its groups, and without its rollouts.
+///
+/// A group that a rollout names keeps its name, and the commit refuses to rename it. So the rollouts
+/// do not matter here.
+fn with_names(current: &StatePart, changes: &[StateChange]) -> Result<StatePart, NotLoaded> {
+    let mut loaded = current.without_rollouts();
+    for change in changes {
+        if let StateChange::RenameGroup { group, to } = change {
+            // The document of a device that names the group differs, so it is loaded.
+            loaded.set_whole(group.clone());
+            if !loaded.is_loaded(&LeafName::Group(to.clone())) {
+                loaded.set_group(to.clone(), None);
+            }
+        }
+    }
+    match apply(&loaded, changes, MAX_NUMBER, &AdoptedEntries::default()) {
+        Ok(planned) => Ok(planned.documents),
+        Err(errors) => {
+            let mut errors = errors.into_iter();
+            let missing = errors.find_map(|error| match error {
+                StateChangeError::NotLoaded(missing) => Some(missing),
+                _ => None,
+            });
+            // Any other error is also the error of the commit.
+            missing.map_or(Ok(loaded), Err)
+        }
+    }
 }
 
 fn revert_group(
@@ -85,8 +216,9 @@ fn revert_group(
     current: Option<&GroupDocument>,
     earlier: Option<&GroupDocument>,
     options: RevertOptions,
-    changes: &mut Vec<StateChange>,
+    reverted: &mut Reverted,
 ) {
+    let changes = &mut reverted.changes;
     let nothing = GroupDocument::empty(0, 0);
     if !group.is_all() {
         let group = group.clone();
@@ -99,7 +231,8 @@ fn revert_group(
     let (current, earlier) = (current.unwrap_or(&nothing), earlier.unwrap_or(&nothing));
     let owner = EntryOwner::Group(group.clone());
     let (now, then) = (&current.packages, &earlier.packages);
-    revert_entries(&owner, now, then, options, changes);
+    revert_entries(&owner, now, then, options, reverted);
+    let changes = &mut reverted.changes;
     if current.prefer != earlier.prefer {
         changes.push(StateChange::Prefer {
             group: group.clone(),
@@ -119,8 +252,13 @@ fn revert_entries(
     current: &Entries,
     earlier: &Entries,
     options: RevertOptions,
-    changes: &mut Vec<StateChange>,
+    reverted: &mut Reverted,
 ) {
+    let Reverted {
+        changes,
+        ended_rollouts,
+        ..
+    } = reverted;
     for entry in current.as_slice() {
         if earlier.of(entry.package).is_none() {
             changes.push(StateChange::Unassign {
@@ -130,12 +268,24 @@ fn revert_entries(
         }
     }
     for entry in earlier.as_slice() {
+        let rollout = entry.terms.rollout();
+        // Without its rollout, the entry would let every device begin at once.
+        if rollout.is_some_and(|rollout| ended_rollouts.contains(&rollout)) {
+            continue;
+        }
         let now = current.of(entry.package);
         if !now.is_some_and(|now| is_restored(now, entry, options)) {
             let assignment = NewAssignment {
                 force: entry.force && options.force,
                 ..NewAssignment::of(entry)
             };
+            let present = now.and_then(|now| now.terms.rollout());
+            if present.is_some() && present != rollout {
+                changes.push(StateChange::Unassign {
+                    from: owner.clone(),
+                    package: entry.package,
+                });
+            }
             let to = owner.clone();
             changes.push(StateChange::Assign { to, assignment });
         }
@@ -165,13 +315,14 @@ fn revert_members(
                 left.entry(group).or_default().insert(device.clone());
             }
         }
-        for (group, created) in then {
+        for group in then.into_keys() {
             if now.contains_key(group) {
                 continue;
             }
-            let is_same = current
-                .group(group)?
-                .is_some_and(|it| it.created == created);
+            let origin = |part: &StatePart| -> Result<_, NotLoaded> {
+                Ok(part.group(group)?.map(|it| it.origin(group)))
+            };
+            let is_same = origin(current)? == origin(earlier)?;
             if is_same || options.members {
                 joined.entry(group).or_default().insert(device.clone());
             } else {

@@ -1,11 +1,14 @@
 //! A small state for tests: every leaf of it is loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use packcast_protocol::state::document::{RolloutGroups, WaveDevices, Waves};
 use packcast_protocol::state::{
-    DocumentText, Entries, LeafChange, LeafName, NodeHash, PartialTree, Terms,
+    DocumentText, Entries, LeafChange, LeafName, NodeHash, PartialTree, RolloutDocument, RolloutId,
+    RolloutSeed, Terms, Wave,
 };
-use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest};
+use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest, UnixTime};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -13,9 +16,11 @@ use super::*;
 use crate::pacing::{PacingChange, PacingOverride};
 use crate::record::tests::id;
 
-const GROUPS: [&str; 3] = ["all", "lab", "office"];
+const GROUPS: [&str; 4] = ["all", "lab", "office", "hall"];
 const HOSTS: [&str; 3] = ["web01", "web02", "web03"];
 const LOCATIONS: [&str; 2] = ["cdn", "mirror"];
+/// Enough for a history in which each step ends a rollout.
+const ROLLOUTS: Range<u8> = 0..80;
 
 pub(super) fn group(name: &str) -> GroupName {
     name.parse().unwrap()
@@ -56,6 +61,11 @@ pub(super) fn delete(name: &str) -> StateChange {
     StateChange::DeleteGroup { group }
 }
 
+pub(super) fn rename(name: &str, to: &str) -> StateChange {
+    let (group, to) = (group(name), group(to));
+    StateChange::RenameGroup { group, to }
+}
+
 pub(super) fn join(name: &str, hosts: &[&str]) -> StateChange {
     StateChange::Join {
         group: group(name),
@@ -87,14 +97,94 @@ pub(super) fn add_location(name: &str, url: &str) -> StateChange {
     }
 }
 
+/// Returns the id of a rollout.
+pub(super) const fn rollout_id(n: u8) -> RolloutId {
+    RolloutId::from_bytes([n; 16])
+}
+
+/// Returns a rollout of a package to some groups with a pilot wave and a wave of all devices.
+pub(super) fn rollout(n: u32, groups: &[&str], from: [Option<u64>; 2]) -> RolloutDocument {
+    let names = |names: &[&str]| {
+        let names = names.iter().map(|name| group(name));
+        RolloutGroups::new(names.collect()).unwrap()
+    };
+    let [pilot, all] = from.map(|from| from.map(UnixTime));
+    let waves = vec![
+        Wave {
+            devices: WaveDevices::Groups(names(&["office"])),
+            from: pilot,
+        },
+        Wave {
+            devices: WaveDevices::UpTo(10_000),
+            from: all,
+        },
+    ];
+    let seed = RolloutSeed::from_bytes([7; 16]);
+    let assignment = assignment(n);
+    RolloutDocument::new(
+        assignment.package,
+        assignment.manifest,
+        names(groups),
+        seed,
+        Waves::new(waves).unwrap(),
+    )
+}
+
+pub(super) fn set_rollout(id: u8, document: RolloutDocument) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::SetRollout { rollout, document }
+}
+
+/// Assigns a package to a group by a rollout.
+pub(super) fn assign_by(id: u8, name: &str, n: u32) -> StateChange {
+    let plain = assignment(n);
+    let terms = plain.terms.with_rollout(rollout_id(id)).unwrap();
+    let to = of_group(name);
+    let assignment = NewAssignment { terms, ..plain };
+    StateChange::Assign { to, assignment }
+}
+
+/// Returns the changes that start a rollout.
+pub(super) fn start(id: u8, n: u32, groups: &[&str], from: [Option<u64>; 2]) -> Vec<StateChange> {
+    let set = set_rollout(id, rollout(n, groups, from));
+    let assigned = groups.iter().map(|name| assign_by(id, name, n));
+    [set].into_iter().chain(assigned).collect()
+}
+
+pub(super) const fn end(id: u8) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::EndRollout { rollout }
+}
+
+pub(super) const fn finish(id: u8) -> StateChange {
+    let rollout = rollout_id(id);
+    StateChange::FinishRollout { rollout }
+}
+
+pub(super) fn open_wave(id: u8, wave: u8, from: u64) -> StateChange {
+    StateChange::OpenWave {
+        rollout: rollout_id(id),
+        wave: wave.try_into().unwrap(),
+        from: UnixTime(from),
+    }
+}
+
 /// Returns a state without leaves, in which the leaves of these tests are loaded.
 pub(super) fn empty() -> StatePart {
-    let groups = GROUPS.map(|name| LeafName::Group(group(name)));
+    // A revert can need the last name for a while.
+    let names = GROUPS.into_iter().chain(["renamed-1"]);
+    let groups = names.map(|name| LeafName::Group(group(name)));
     let devices = HOSTS.map(|host| LeafName::Device(device(host)));
     let locations = LOCATIONS.map(|name| LeafName::Location(name.parse().unwrap()));
-    let names = groups.into_iter().chain(devices).chain(locations);
+    let rollouts = ROLLOUTS.map(|id| LeafName::Rollout(rollout_id(id)));
+    let names = groups.chain(devices).chain(locations).chain(rollouts);
     let leaves = names.map(|name| (name, None));
-    StatePart::read(leaves, &BTreeMap::new()).unwrap()
+    let part = StatePart::read(leaves, &BTreeMap::new()).unwrap();
+    let mut state = part.with_all_rollouts();
+    for name in GROUPS {
+        state.set_whole(group(name));
+    }
+    state
 }
 
 /// Makes changes that succeed.
@@ -154,6 +244,7 @@ pub(super) struct Meaning {
     pub(super) members: BTreeSet<(DeviceId, GroupName)>,
     pub(super) direct: BTreeMap<DeviceId, Vec<NewAssignment>>,
     pub(super) locations: BTreeMap<LocationName, String>,
+    pub(super) rollouts: BTreeMap<RolloutId, RolloutDocument>,
 }
 
 impl Meaning {
@@ -188,6 +279,10 @@ impl Meaning {
             members: members.collect(),
             direct: direct.collect(),
             locations: locations.collect(),
+            rollouts: state
+                .rollouts()
+                .filter_map(|(id, document)| Some((id, document?.clone())))
+                .collect(),
         }
     }
 
@@ -250,6 +345,75 @@ pub(super) fn any_package() -> impl Strategy<Value = PackageId> {
     (0_u32..3).prop_map(id)
 }
 
+/// Changes of rollouts, before the rollouts have ids. The number is that of the package.
+#[derive(Clone, Debug)]
+enum Step {
+    Others(Vec<StateChange>),
+    Start(u8, Option<u64>),
+    Open(u8, u8, u64),
+    End(u8),
+    Finish(u8),
+    Assign(u8, &'static str),
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let single = prop_oneof![
+        (0_u8..3, 1_u8..4, 1_u64..9).prop_map(|(n, wave, from)| Step::Open(n, wave, from)),
+        (0_u8..3).prop_map(Step::End),
+        (0_u8..3).prop_map(Step::Finish),
+        (0_u8..3, select(&GROUPS[..])).prop_map(|(n, name)| Step::Assign(n, name)),
+    ];
+    prop_oneof![
+        3 => any_changes(3).prop_map(Step::Others),
+        2 => (0_u8..3, proptest::option::of(1_u64..5)).prop_map(|(n, from)| Step::Start(n, from)),
+        2 => single,
+    ]
+}
+
+/// Returns the changes of some steps. `ended` counts the rollouts of each package that have ended:
+/// an id is never used again.
+fn changes_of_steps(steps: Vec<Step>, ended: &mut [u8; 3]) -> Vec<StateChange> {
+    const ROLLED_OUT: [&[&str]; 3] = [&["lab"], &["lab", "office"], &["all", "hall"]];
+    let changes = steps.into_iter().flat_map(|step| {
+        let at = |n: u8| usize::from(n);
+        let id = |n: u8| n + 3 * ended[at(n)];
+        match step {
+            Step::Others(changes) => changes,
+            Step::Start(n, from) => start(id(n), n.into(), ROLLED_OUT[at(n)], [from, None]),
+            Step::Open(n, wave, from) => vec![open_wave(id(n), wave, from)],
+            Step::Assign(n, name) => vec![assign_by(id(n), name, n.into())],
+            Step::End(n) => {
+                let change = end(id(n));
+                ended[at(n)] += 1;
+                vec![change]
+            }
+            Step::Finish(n) => {
+                let change = finish(id(n));
+                ended[at(n)] += 1;
+                vec![change]
+            }
+        }
+    });
+    changes.collect()
+}
+
+/// Returns three histories of the small state, with rollouts. Some of the changes fail.
+///
+/// A package has one rollout after the other, each for the same groups. It may be started several
+/// times with other times.
+pub(super) fn any_histories(most: [usize; 3]) -> impl Strategy<Value = [Vec<StateChange>; 3]> {
+    let steps = most.map(|most| proptest::collection::vec(any_step(), 0..=most));
+    steps.prop_map(|steps| {
+        let mut ended = [0; 3];
+        steps.map(|steps| changes_of_steps(steps, &mut ended))
+    })
+}
+
+/// Returns changes of the small state, with rollouts. Some of them fail.
+pub(super) fn any_changes_with_rollouts(most: usize) -> impl Strategy<Value = Vec<StateChange>> {
+    any_histories([most, 0, 0]).prop_map(|[changes, ..]| changes)
+}
+
 /// Returns changes of the small state. Some of them fail.
 pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>> {
     let change = prop_oneof![
@@ -262,8 +426,17 @@ pub(super) fn any_changes(most: usize) -> impl Strategy<Value = Vec<StateChange>
         2 => (any_group(), any_devices())
             .prop_map(|(group, devices)| StateChange::Leave { group, devices }),
         1 => any_devices().prop_map(|devices| StateChange::RemoveDevices { devices }),
+        2 => (select(&HOSTS[..]), select(&HOSTS[..]), any_package()).prop_map(|(old, new, package)| {
+            StateChange::ReplaceDevice {
+                old: device(old),
+                new: device(new),
+                packages: [package].into(),
+            }
+        }),
         4 => any_group().prop_map(|group| StateChange::CreateGroup { group }),
         2 => any_group().prop_map(|group| StateChange::DeleteGroup { group }),
+        4 => (any_group(), any_group())
+            .prop_map(|(group, to)| StateChange::RenameGroup { group, to }),
         1 => (any_group(), proptest::option::of(any_location()))
             .prop_map(|(group, location)| StateChange::Prefer { group, location }),
         1 => (any_group(), any_pacing())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
+use packcast_rollout::rollout::{GateChange, Place};
 use packcast_rollout::{OpenTask, TaskChange, TaskState};
 
 use super::commit::Commit;
@@ -19,6 +20,9 @@ pub struct Announcing<'a> {
     /// A group that has the package, with the revision of the group. `None` if the package is
     /// assigned to the device itself.
     pub by_group: Option<(&'a GroupName, u64)>,
+    /// The place that an OCS agent takes in a rollout when it is told, with the change of the gate.
+    /// `None` for a Packcast agent, which asks before it begins, and for a task without a rollout.
+    pub place: Option<(Place, &'a GateChange)>,
 }
 
 impl<'a> Announcing<'a> {
@@ -27,6 +31,7 @@ impl<'a> Announcing<'a> {
         Self {
             task,
             by_group: None,
+            place: None,
         }
     }
 }
@@ -38,15 +43,15 @@ pub struct Announced {
     pub on_record: Vec<PackageId>,
     /// Packages whose tasks must not be announced: the package is not active any more, the group
     /// has lost the package or the device, the groups or direct assignments of the device have
-    /// changed, the device is excluded, or the task is gone.
+    /// changed, the gate has changed, the device is excluded, or the task is gone.
     pub refused: Vec<PackageId>,
 }
 
-/// Number of writes that announce one task.
+/// Number of writes that announce one task without a place.
 const WRITES: usize = 3;
-/// Number of tasks in one transaction. If each task has a different group, the transaction has 97
-/// of at most 100 writes.
-const BATCH: usize = 24;
+/// Number of tasks in one transaction. If each task has a different group and takes a place, the
+/// transaction has 96 of at most 100 writes.
+const BATCH: usize = 19;
 
 impl Records {
     /// Records pending tasks as announced.
@@ -90,8 +95,9 @@ impl Records {
             tasks.iter().filter_map(|task| task.by_group).collect();
         let mut writes: Vec<TransactWriteItem> = tasks
             .iter()
-            .flat_map(|announcing| self.announcing(device, announcing.task, now))
+            .flat_map(|announcing| self.announcing(device, announcing, now))
             .collect();
+        let count = writes.len();
         writes.extend(self.having(device, leaf_order, &groups));
         let Commit::Refused(failed) = self.commit(writes).await? else {
             let packages = tasks.iter().map(|announcing| announcing.task.package);
@@ -99,7 +105,7 @@ impl Records {
             return Ok(Vec::new());
         };
         // The results are in the order of the writes: tasks, then revisions, then memberships.
-        let (of_tasks, of_groups) = failed.split_at(tasks.len() * WRITES);
+        let (of_tasks, of_groups) = failed.split_at(count);
         let (of_revisions, of_device) = of_groups.split_at(groups.len());
         // The device is excluded, has left a group, or has another leaf. In either case all tasks are decided again.
         let is_device_changed = of_device.contains(&true);
@@ -109,7 +115,11 @@ impl Records {
             .filter_map(|(group, failed)| failed.then_some(*group))
             .collect();
         let mut left = Vec::new();
-        for (announcing, failed) in tasks.into_iter().zip(of_tasks.chunks(WRITES)) {
+        let mut of_tasks = of_tasks;
+        for announcing in tasks {
+            let writes = WRITES + usize::from(announcing.place.is_some());
+            let failed;
+            (failed, of_tasks) = of_tasks.split_at(writes);
             let is_unwanted = is_device_changed
                 || announcing
                     .by_group
@@ -131,13 +141,17 @@ impl Records {
     fn announcing(
         &self,
         device: &DeviceId,
-        task: &OpenTask,
+        announcing: &Announcing<'_>,
         now: UnixTime,
     ) -> Vec<TransactWriteItem> {
+        let task = announcing.task;
         let change = TaskChange::Alter {
             from: task.clone(),
             to: OpenTask {
                 state: TaskState::Announced { announced_at: now },
+                place: announcing
+                    .place
+                    .map_or(task.place, |(place, _)| Some(place)),
                 ..task.clone()
             },
         };
@@ -152,6 +166,8 @@ impl Records {
             &active,
         ));
         debug_assert_eq!(writes.len(), WRITES);
+        let taking = announcing.place;
+        writes.extend(taking.map(|(place, change)| self.changing_gate(place.rollout, change)));
         writes
     }
 

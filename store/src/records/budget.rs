@@ -1,12 +1,12 @@
 //! The write budget of a device, and the write of a next attempt, which spends it.
 
-use packcast_protocol::DeviceId;
+use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::{TaskChange, WriteBudget};
 
 use super::commit::Commit;
 use super::item;
 use super::key::Key;
-use super::names::BUDGET;
+use super::names::{BUDGET, LAST_SEEN};
 use super::report::Recorded;
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
@@ -24,7 +24,7 @@ pub(super) fn unspent(before: WriteBudget, terms: Terms) -> (&'static str, Terms
 
 impl Records {
     /// Begins the next attempt at a task that the device has cancelled, and spends the budget of
-    /// the device.
+    /// the device, which was seen at `now`.
     ///
     /// Nothing is written if another write has changed the task or spent the budget since they were
     /// read.
@@ -34,13 +34,17 @@ impl Records {
         change: &TaskChange,
         before: WriteBudget,
         after: WriteBudget,
+        now: UnixTime,
     ) -> Result<Recorded, RecordsError> {
         let (unspent, terms) = unspent(before, Terms::default());
-        let terms = terms.value("spent", item::attribute(&after));
+        let terms = terms
+            .name(LAST_SEEN)
+            .value("spent", item::attribute(&after))
+            .value("now", item::number(&now));
         let spending = write::update(
             self.table(),
             &Key::device(device),
-            "SET #budget = :spent",
+            "SET #budget = :spent, #last_seen = :now",
             Some(&format!("{PRESENT} AND {unspent}")),
             &terms,
         );

@@ -1,8 +1,10 @@
 //! Device commands: items beside the device's record that a check-in does not overwrite.
 
-use packcast_protocol::{DeviceId, UnixTime};
+use packcast_protocol::DeviceId;
 use packcast_rollout::command::CommandProgress;
-use packcast_rollout::{CommandRecord, DeviceCommand, DeviceCommands, TaskChange};
+use packcast_rollout::{
+    ChangedBy, CommandRecord, DeviceCommand, DeviceCommands, TaskChange, UnsignedChange,
+};
 
 use super::commit::Commit;
 use super::item::{self, Item};
@@ -24,14 +26,19 @@ impl Records {
         &self,
         device: &DeviceId,
         command: DeviceCommand,
-        now: UnixTime,
+        by: &ChangedBy,
     ) -> Result<(), RecordsError> {
         let record = CommandRecord {
             command,
-            asked_at: now,
+            asked_at: by.at.second(),
             told_at: None,
         };
-        self.put(stored::command(device, &record)).await?;
+        let change = UnsignedChange::Commanded {
+            device: device.clone(),
+            command,
+        };
+        let write = write::replace(self.table(), stored::command(device, &record));
+        self.commit(vec![write, self.event(by, change)]).await?;
         Ok(())
     }
 
@@ -79,8 +86,8 @@ impl Records {
 pub(super) fn add(commands: &mut DeviceCommands, item: Item) -> Result<(), RecordsError> {
     let command: CommandRecord = item::read(item)?;
     match command.command {
-        DeviceCommand::RestartDownload => commands.unstick = Some(command),
-        DeviceCommand::Drop => commands.cancel = Some(command),
+        DeviceCommand::RestartDownload => commands.restart_download = Some(command),
+        DeviceCommand::Drop => commands.drop = Some(command),
     }
     Ok(())
 }

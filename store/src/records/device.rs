@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use packcast_protocol::ocs::Inventory;
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::rollout::Settling;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, DeviceSystem, Exclusion, Memberships, OpenTask, PacingOverride,
     ReconcileCount, WriteBudget,
@@ -18,7 +19,7 @@ use super::commit::Commit;
 use super::exclusion::NOT_EXCLUDED;
 use super::item::{self, Item, PK, SK};
 use super::key::{self, DEVICE_SHARDS, Key, Range};
-use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME};
+use super::names::{DEVICE_ID, EXCLUDED, FIRST_SEEN, HOST_NAME, LAST_SEEN};
 use super::stored::{self, CataloguedDevice, Joining, RecordedLeaf, WaitsItem, packed_ids};
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -35,11 +36,13 @@ pub struct DeviceState {
     pub leaf: RecordedLeaf,
     /// Count on which a change by the device's groups depends.
     pub round: ReconcileCount,
-    pub orders: DeviceCommands,
+    pub commands: DeviceCommands,
     /// Pacing of the device itself, without its groups.
     pub pace: PacingOverride,
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: Vec<WaitingPackage>,
+    /// Successes with a place in a rollout, after which the device is not healthy yet.
+    pub settling: Vec<Settling>,
     /// Open tasks, in the order of their priority, then of their packages' ids.
     pub tasks: Vec<OpenTask>,
     /// Consumed read units.
@@ -78,9 +81,10 @@ impl Records {
             memberships: Memberships::default(),
             leaf: RecordedLeaf::default(),
             round: ReconcileCount::FIRST,
-            orders: DeviceCommands::default(),
+            commands: DeviceCommands::default(),
             pace: PacingOverride::default(),
             waits: Vec::new(),
+            settling: Vec::new(),
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
@@ -101,8 +105,11 @@ impl Records {
                     let waits: WaitsItem = item::read(item)?;
                     device_state.waits = waits.packages;
                 }
+                Some(sk) if sk.starts_with(key::SETTLING) => {
+                    device_state.settling.push(item::read(item)?);
+                }
                 Some(sk) if sk.starts_with(key::ORDER) => {
-                    command::add(&mut device_state.orders, item)?;
+                    command::add(&mut device_state.commands, item)?;
                 }
                 Some(sk) if sk.starts_with(key::TASK) => device_state.tasks.push(item::read(item)?),
                 _ => {}
@@ -210,6 +217,24 @@ impl Records {
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
+    /// Records that a device was seen, unless a later time is on record. Nothing is written for an
+    /// unknown or a removed device.
+    pub async fn mark_seen(&self, device: &DeviceId, now: UnixTime) -> Result<(), RecordsError> {
+        let terms = Terms::default()
+            .name(LAST_SEEN)
+            .value("now", item::number(&now));
+        // The condition does not hold for a record without the attribute, such as a tombstone.
+        let earlier = Some("#last_seen < :now");
+        self.change(
+            &Key::device(device),
+            "SET #last_seen = :now",
+            earlier,
+            &terms,
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Records the package history of an OCS agent: at most [`Inventory::MAX_HISTORY`] packages, the
     /// newest.
     ///
@@ -260,6 +285,18 @@ impl Records {
         ids.sort_unstable();
         ids.truncate(most);
         self.device_records(&ids).await
+    }
+
+    /// Returns true if a device with an OCS agent is on record.
+    ///
+    /// The cost does not depend on the number of devices on record.
+    pub async fn has_ocs_devices(&self) -> Result<bool, RecordsError> {
+        let shards = (0..DEVICE_SHARDS).map(|shard| async move {
+            let range = Range::catalogued_ocs_devices(shard);
+            self.first::<CataloguedDevice>(&range, 1).await
+        });
+        let found = try_join_all(shards).await?;
+        Ok(found.iter().any(|devices| !devices.is_empty()))
     }
 
     /// Returns the records of these devices in the order of their ids, each with its exclusion.

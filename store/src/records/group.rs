@@ -21,6 +21,13 @@ impl Records {
         self.group_states(&names).await
     }
 
+    /// Returns the names of the first `most` groups, without their states.
+    pub async fn group_names(&self, most: usize) -> Result<Vec<GroupName>, RecordsError> {
+        let range = Range::catalogued_groups();
+        let entries: Vec<CataloguedGroup> = self.first(&range, most).await?;
+        Ok(entries.into_iter().map(|entry| entry.group).collect())
+    }
+
     /// Returns the states of these groups that exist, in the order of their names.
     pub async fn group_states(
         &self,

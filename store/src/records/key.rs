@@ -6,12 +6,12 @@ use std::fmt;
 use aws_sdk_dynamodb::types::AttributeValue;
 use data_encoding::HEXLOWER;
 use packcast_protocol::enrolment::BatchId;
-use packcast_protocol::state::{CommitName, KeyListId, NodeHash};
+use packcast_protocol::state::{CommitName, KeyListId, NodeHash, RolloutId};
 use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
 };
-use packcast_rollout::DeviceCommand;
+use packcast_rollout::{DeviceCommand, EventTime};
 use serde::Serialize;
 
 use super::item::{self, Item, PK, SK};
@@ -35,6 +35,7 @@ pub(super) const DEVICE: &str = "0#DEVICE";
 pub(super) const ORDER: &str = "0#ORDER#";
 pub(super) const PACE: &str = "0#PACE";
 pub(super) const WAITS: &str = "0#WAITS";
+pub(super) const SETTLING: &str = "0#SETTLING#";
 pub(super) const TASK: &str = "1#TASK#";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
@@ -43,6 +44,7 @@ const KEYS: &str = "KEYS";
 pub(super) const HEAD: &str = "HEAD";
 pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
+const EVENT: &str = "EVENT";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -81,8 +83,8 @@ impl Key {
 
     pub(super) fn command(device: &DeviceId, command: DeviceCommand) -> Self {
         let kind = match command {
-            DeviceCommand::RestartDownload => "unstick",
-            DeviceCommand::Drop => "cancel",
+            DeviceCommand::RestartDownload => "restart-download",
+            DeviceCommand::Drop => "drop",
         };
         Self::new(device_partition(device), format!("{ORDER}{kind}"))
     }
@@ -95,6 +97,11 @@ impl Key {
     /// Key of the announced packages with which a device does not begin.
     pub(super) fn waits(device: &DeviceId) -> Self {
         Self::new(device_partition(device), WAITS)
+    }
+
+    /// Key of the success of a device that is not healthy yet.
+    pub(super) fn settling(device: &DeviceId, package: PackageId) -> Self {
+        Self::new(device_partition(device), format!("{SETTLING}{package}"))
     }
 
     pub(super) fn history(device: &DeviceId) -> Self {
@@ -113,6 +120,15 @@ impl Key {
 
     pub(super) fn package(package: PackageId) -> Self {
         Self::new(package_partition(package), "PACKAGE")
+    }
+
+    pub(super) fn gate(rollout: RolloutId) -> Self {
+        Self::new(format!("GATE#{rollout}"), "GATE")
+    }
+
+    /// Key of the entry, in the partition of a package, for a rollout of the package.
+    pub(super) fn rollout_of(package: PackageId, rollout: RolloutId) -> Self {
+        Self::new(package_partition(package), format!("ROLLOUT#{rollout}"))
     }
 
     pub(super) fn tally(package: PackageId, shard: u16) -> Self {
@@ -153,6 +169,20 @@ impl Key {
     pub(super) fn commit(name: &CommitName) -> Self {
         let short = HEXLOWER.encode(&name.short());
         Self::new(COMMIT.to_owned(), format!("{:020}-{short}", name.number()))
+    }
+
+    /// Key of an event. The keys of events are in the order of their times; `random` is different for
+    /// each event.
+    pub(super) fn event(at: EventTime, random: u64) -> Self {
+        let sk = format!("{:020}-{random:016x}", at.microseconds());
+        Self::new(EVENT.to_owned(), sk)
+    }
+
+    /// Returns the time of the key of an event; `None` for other keys.
+    pub(super) fn time_of_event(item: &Item) -> Option<EventTime> {
+        let sk = item.get(SK)?.as_s().ok()?;
+        let (at, _) = sk.split_once('-')?;
+        at.parse().ok().map(EventTime::of_microseconds)
     }
 
     /// Key of a page of a tree.
@@ -256,6 +286,10 @@ impl Range {
         Self::prefix(device_partition(device), "1#TASK")
     }
 
+    pub(super) fn settling(device: &DeviceId) -> Self {
+        Self::prefix(device_partition(device), "0#SETTLING")
+    }
+
     pub(super) fn finished(device: &DeviceId) -> Self {
         Self::prefix(device_partition(device), "9#DONE")
     }
@@ -285,12 +319,26 @@ impl Range {
         Self::prefix(package_partition(package), "GROUP")
     }
 
+    pub(super) fn rollouts_of(package: PackageId) -> Self {
+        Self::prefix(package_partition(package), "ROLLOUT")
+    }
+
     pub(super) fn members(group: &GroupName, shard: u16) -> Self {
         Self::prefix(members_partition(group, shard), "DEVICE")
     }
 
     pub(super) fn catalogued_devices(shard: u16) -> Self {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
+    }
+
+    /// Range of the devices of a shard with an OCS agent.
+    pub(super) fn catalogued_ocs_devices(shard: u16) -> Self {
+        Self {
+            pk: catalogued_devices_partition(shard),
+            first: "DEVICE#ocs:".to_owned(),
+            // `;` is the character after `:`.
+            last: "DEVICE#ocs;".to_owned(),
+        }
     }
 
     pub(super) fn excluded_devices() -> Self {
@@ -317,6 +365,16 @@ impl Range {
             first: "0".to_owned(),
             // A commit of number `before` has a longer key, which comes after this one.
             last: format!("{before:020}"),
+        }
+    }
+
+    /// Range of the events before a time.
+    pub(super) fn events(before: EventTime) -> Self {
+        Self {
+            pk: EVENT.to_owned(),
+            first: "0".to_owned(),
+            // An event of the time itself has a longer key, which comes after this one.
+            last: format!("{:020}", before.microseconds()),
         }
     }
 

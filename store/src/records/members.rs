@@ -70,6 +70,16 @@ impl Records {
         })
     }
 
+    /// Returns the writes that remove the counts of a group's members. The caller knows that there
+    /// are no members, and that none can join.
+    pub(super) fn without_counts(
+        &self,
+        group: &GroupName,
+    ) -> impl Iterator<Item = TransactWriteItem> {
+        let counts = (0..MEMBER_SHARDS).map(|shard| Key::member_count(group, shard));
+        counts.map(|count| write::remove(self.table(), &count))
+    }
+
     pub(super) fn counting_members(
         &self,
         group: &GroupName,

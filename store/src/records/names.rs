@@ -3,6 +3,8 @@
 pub(super) const STATE: &str = "state";
 pub(super) const ATTEMPT: &str = "attempt";
 pub(super) const DIRECT: &str = "direct";
+/// The place of a device in a rollout.
+pub(super) const PLACE: &str = "place";
 pub(super) const ACTIVE: &str = "active";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
@@ -23,6 +25,8 @@ pub(super) const GROUP: &str = "group";
 pub(super) const IS_DELETED: &str = "deleted";
 /// The number of the commit that created a group.
 pub(super) const CREATED: &str = "created";
+/// The first name of a group that was renamed.
+pub(super) const ORIGIN: &str = "origin";
 /// The leaf from which the records of a device follow.
 pub(super) const LEAF: &str = "leaf";
 /// The digest of the document of a leaf.

@@ -1,16 +1,20 @@
 //! Packages: finding, publishing, activating and deleting them.
 
 use std::collections::{BTreeSet, HashSet};
+use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
-use packcast_protocol::{PackageId, PackageName, PackageRef, UnixTime};
-use packcast_rollout::{LocationRecord, PackageRecord, PackageState, Published};
+use packcast_protocol::{PackageId, PackageName, PackageRef};
+use packcast_rollout::{
+    ChangedBy, LocationRecord, PackageRecord, PackageState, Published, UnsignedChange,
+};
 
+use super::commit::Commit;
 use super::item;
 use super::key::{Key, Range};
 use super::names::{ACTIVE, DELETED, LOCATIONS, STATE};
 use super::stored::{CataloguedPackage, NameItem};
-use super::write::{self, PRESENT, Terms};
+use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 /// Errors from publishing a package.
@@ -126,23 +130,23 @@ impl Records {
         &self,
         id: PackageId,
         published: &Published,
+        by: &ChangedBy,
     ) -> Result<PackageRecord, PublishError> {
         let state = PackageState::Published(published.clone());
         let terms = Terms::default()
             .name(STATE)
             .value("draft", item::attribute(&PackageState::Draft))
             .value("published", item::attribute(&state));
-        let changed = self
-            .change(
-                &Key::package(id),
-                "SET #state = :published",
-                Some("#state = :draft"),
-                &terms,
-            )
-            .await?;
-        if let Some(item) = changed {
-            return Ok(item::read(item)?);
-        }
+        let write = write::update(
+            self.table(),
+            &Key::package(id),
+            "SET #state = :published",
+            Some("#state = :draft"),
+            &terms,
+        );
+        let event = self.event(by, UnsignedChange::Published { package: id });
+        // A refusal means that the package is no draft any more, or does not exist.
+        self.commit(vec![write, event]).await?;
         let package = self.package(id).await?;
         let package = package.ok_or(PublishError::NoPackage { id })?;
         match package.published() {
@@ -153,10 +157,13 @@ impl Records {
     }
 
     /// Activates a published package at these locations, in this order: it can be announced.
+    ///
+    /// Nothing is written if the package is active at these locations already.
     pub async fn activate(
         &self,
         id: PackageId,
         locations: &[LocationRecord],
+        by: &ChangedBy,
     ) -> Result<PackageRecord, ActivateError> {
         let terms = Terms::default()
             .name(STATE)
@@ -166,24 +173,47 @@ impl Records {
             .value("deleted", item::text(DELETED))
             .value("active", AttributeValue::Bool(true))
             .value("locations", item::attribute(&locations));
-        self.change_active(
-            id,
+        let write = write::update(
+            self.table(),
+            &Key::package(id),
             "SET #active = :active, #locations = :locations",
-            "attribute_exists(#state) AND #state <> :draft AND #state.#state <> :deleted",
+            Some(
+                "attribute_exists(#state) AND #state <> :draft AND #state.#state <> :deleted \
+                 AND (#active <> :active OR #locations <> :locations)",
+            ),
             &terms,
-        )
-        .await
+        );
+        let names = locations.iter().map(|at| at.name.clone());
+        let change = UnsignedChange::Activated {
+            package: id,
+            locations: names.collect(),
+        };
+        let is_so = |package: &PackageRecord| package.active && package.locations == locations;
+        self.change_active(id, &write, &change, by, is_so).await
     }
 
-    /// Deactivates a package.
+    /// Deactivates a package. Nothing is written if the package is not active.
     ///
     /// After this returns, pending tasks of the package are not announced.
-    pub async fn deactivate(&self, id: PackageId) -> Result<PackageRecord, ActivateError> {
+    pub async fn deactivate(
+        &self,
+        id: PackageId,
+        by: &ChangedBy,
+    ) -> Result<PackageRecord, ActivateError> {
         let terms = Terms::default()
             .name(ACTIVE)
-            .value("active", AttributeValue::Bool(false));
-        self.change_active(id, "SET #active = :active", PRESENT, &terms)
-            .await
+            .value("active", AttributeValue::Bool(true))
+            .value("inactive", AttributeValue::Bool(false));
+        let write = write::update(
+            self.table(),
+            &Key::package(id),
+            "SET #active = :inactive",
+            Some("#active = :active"),
+            &terms,
+        );
+        let change = UnsignedChange::Deactivated { package: id };
+        let is_so = |package: &PackageRecord| !package.active;
+        self.change_active(id, &write, &change, by, is_so).await
     }
 
     /// Turns a package into a deleted one, and removes it from the catalogue of packages.
@@ -193,9 +223,10 @@ impl Records {
     pub async fn delete(
         &self,
         id: PackageId,
-        now: UnixTime,
+        by: &ChangedBy,
     ) -> Result<PackageRecord, ActivateError> {
-        let deleted = PackageState::Deleted { deleted_at: now };
+        let deleted_at = by.at.second();
+        let deleted = PackageState::Deleted { deleted_at };
         let terms = Terms::default()
             .name(STATE)
             .name(ACTIVE)
@@ -211,9 +242,12 @@ impl Records {
                 &terms,
             ),
             write::remove(self.table(), &Key::catalogued_package(id)),
+            self.event(by, UnsignedChange::Deleted { package: id }),
         ];
         // A refusal means that the package is deleted already, or does not exist.
         self.commit(writes).await?;
+        // No gate of a deleted package is created, so none is left behind.
+        self.remove_gates(id).await?;
         let package = self.package(id).await?;
         package.ok_or(ActivateError::NoPackage { id })
     }
@@ -231,24 +265,33 @@ impl Records {
         )
     }
 
+    /// Writes a change of the activation of a package, with its event, unless `is_so` returns true
+    /// for the package already.
     async fn change_active(
         &self,
         id: PackageId,
-        update: &str,
-        condition: &str,
-        terms: &Terms,
+        write: &TransactWriteItem,
+        change: &UnsignedChange,
+        by: &ChangedBy,
+        is_so: impl Fn(&PackageRecord) -> bool,
     ) -> Result<PackageRecord, ActivateError> {
-        let changed = self
-            .change(&Key::package(id), update, Some(condition), terms)
-            .await?;
-        if let Some(item) = changed {
-            return Ok(item::read(item)?);
-        }
-        Err(match self.package(id).await? {
-            Some(package) if package.is_deleted() => ActivateError::Deleted { id },
-            Some(_) => ActivateError::NotPublished { id },
-            None => ActivateError::NoPackage { id },
+        let is_so = &is_so;
+        self.retry_on_conflict((), |()| async move {
+            let writes = vec![write.clone(), self.event(by, change.clone())];
+            let is_done = self.commit(writes).await? == Commit::Done;
+            let package = self.package(id).await?;
+            let package = package.ok_or(ActivateError::NoPackage { id })?;
+            if is_done || is_so(&package) {
+                Ok(ControlFlow::Break(package))
+            } else if package.is_deleted() {
+                Err(ActivateError::Deleted { id })
+            } else if package.published().is_none() {
+                Err(ActivateError::NotPublished { id })
+            } else {
+                Ok(ControlFlow::Continue(()))
+            }
         })
+        .await
     }
 }
 

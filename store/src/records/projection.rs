@@ -13,9 +13,11 @@ mod lane;
 mod location;
 mod members;
 mod recorded;
+mod rename;
 mod roster;
 mod update;
 
 pub use device::{DeviceChanges, DeviceProjected, DeviceTarget, ProjectedDevice};
 pub use group::{GroupProjected, GroupTarget};
 pub use recorded::RecordedLeaves;
+pub use rename::GroupMoved;

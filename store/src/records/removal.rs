@@ -7,18 +7,21 @@
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::{DeviceId, GroupName, UnixTime};
+use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::exclusion::ExclusionKind;
+use packcast_rollout::rollout::Settling;
 use packcast_rollout::{
-    DeviceCommand, Exclusion, ExclusionReason, FinishedTask, OpenTask, TaskState,
+    ChangedBy, DeviceCommand, Exclusion, ExclusionReason, FinishedTask, OpenTask, TaskState,
+    UnsignedChange,
 };
 
 use super::commit::Commit;
+use super::exclusion::{Excludable, NoExcludable};
 use super::item::{self, Item};
 use super::key::{INDEX_PK, Key, Range};
-use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, EXCLUDED, HOST_NAME, STATE, WITHDRAWN};
+use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, EXCLUDED, HOST_NAME, WITHDRAWN};
 use super::stored::{self, Joining};
-use super::task::{UNCHANGED, unchanged};
+use super::task::unchanged;
 use super::write::{self, PRESENT, Terms};
 use super::{Records, RecordsError};
 
@@ -32,50 +35,58 @@ pub enum Removing {
     Begun { groups: Vec<GroupName> },
     /// The device was removed before.
     Complete,
-    /// The device has checked in since it was found to be unseen.
-    SeenAgain,
     /// No device with this id has ever checked in.
     UnknownDevice,
+    /// The record of the device cannot be read, so the device is not excluded.
+    Unreadable,
 }
 
 impl Records {
-    /// Begins the removal of a device, or continues an interrupted one.
+    /// Returns true if a device has checked in once, so that it can be removed, or was removed.
+    pub async fn is_removable(&self, device: &DeviceId) -> Result<bool, RecordsError> {
+        Ok(self.excludable(device).await?.is_some())
+    }
+
+    /// Begins the removal of devices, all of them different, or continues an interrupted one.
     ///
-    /// After this returns, no task is announced to the device, and none is added to it. If
-    /// `last_seen` is given and the device has checked in since, nothing changes.
+    /// After this returns, no task is announced to the devices, and none is added to them. Returns
+    /// the state of each removal, in the order of the devices.
     pub async fn begin_removal(
         &self,
-        device: &DeviceId,
+        devices: &[DeviceId],
         reason: Option<&ExclusionReason>,
-        last_seen: Option<UnixTime>,
-        now: UnixTime,
-    ) -> Result<Removing, RecordsError> {
-        self.retry_on_conflict((), |()| async move {
-            let Some(found) = self.excludable(device).await? else {
-                return Ok(ControlFlow::Break(Removing::UnknownDevice));
-            };
-            if found.host_name.is_none() {
-                return Ok(ControlFlow::Break(Removing::Complete));
-            }
-            let groups = found.joining.groups.joined().cloned().collect();
-            if found.joining.is_removed() {
-                return Ok(ControlFlow::Break(Removing::Begun { groups }));
-            }
-            if last_seen.is_some() && found.last_seen != last_seen {
-                return Ok(ControlFlow::Break(Removing::SeenAgain));
-            }
-            let exclusion = Exclusion {
-                kind: ExclusionKind::Removed,
-                since: now,
-                reason: reason.cloned(),
-            };
-            let writes = self.excluding(device, &found, &exclusion);
-            // The next attempt reads the groups again, also after another change came first. From the
-            // exclusion on, the device joins no group.
-            self.commit(writes).await?;
-            Ok(ControlFlow::Continue(()))
-        })
-        .await
+        by: &ChangedBy,
+    ) -> Result<Vec<Removing>, RecordsError> {
+        let exclusion = Exclusion {
+            kind: ExclusionKind::Removed,
+            since: by.at.second(),
+            reason: reason.cloned(),
+        };
+        let decide = |device: &DeviceId, found: Result<&Excludable, NoExcludable>| {
+            let present = found
+                .ok()
+                .filter(|it| it.host_name.is_some() && !it.joining.is_removed());
+            let writes = present.map(|found| self.excluding(device, found, &exclusion));
+            (writes.unwrap_or_default(), ())
+        };
+        let change = |devices| UnsignedChange::Removed {
+            devices,
+            reason: reason.cloned(),
+        };
+        self.change_devices(devices, by, &decide, &change).await?;
+        // The groups are read again: from the exclusion on, a device joins no group.
+        let found = self.excludables(devices).await?;
+        let removing = devices.iter().map(|device| match found.of(device) {
+            Ok(found) if found.joining.is_removed() => match found.host_name {
+                None => Removing::Complete,
+                Some(_) => Removing::Begun {
+                    groups: found.joining.groups.joined().cloned().collect(),
+                },
+            },
+            Err(NoExcludable::Unreadable) => Removing::Unreadable,
+            Ok(_) | Err(NoExcludable::Unknown) => Removing::UnknownDevice,
+        });
+        Ok(removing.collect())
     }
 
     /// Erases a device whose removal has begun, and which is in no group any more.
@@ -97,6 +108,13 @@ impl Records {
                 .map(|result| self.erasing_result(device, result))
                 .collect();
             is_done = is_done && self.erase_all(erasures?).await?;
+            // The places stay taken: nobody knows if the device is healthy.
+            let settling: Vec<Settling> = self.all(&Range::settling(device)).await?;
+            let erasures = settling.iter().map(|it| {
+                let key = Key::settling(device, it.package);
+                vec![write::remove(self.table(), &key)]
+            });
+            is_done = is_done && self.erase_all(erasures.collect()).await?;
             if is_done {
                 let writes = self.burying(device, &found, &host_name);
                 is_done = self.commit(writes).await? == Commit::Done;
@@ -135,9 +153,9 @@ impl Records {
             TaskState::Withdrawn { .. } => &[(ASSIGNED, -1), (WITHDRAWN, -1)],
         };
         let key = Key::task(device, task.priority, task.package);
-        let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
+        let (unchanged, terms) = unchanged(task);
         vec![
-            write::delete(self.table(), &key, UNCHANGED, &unchanged(terms, task)),
+            write::delete(self.table(), &key, &unchanged, &terms),
             self.counting(device, task.package, counts),
         ]
     }

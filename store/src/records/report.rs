@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::{DeviceId, PackageId};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_rollout::rollout::{Gate, ResultEffect, RolloutResult};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
+use super::backoff::Backoff;
 use super::commit::Commit;
 use super::item;
 use super::key::{Key, Range};
-use super::names::{ANNOUNCED, ATTEMPT, STATE, WITHDRAWN};
+use super::names::{ANNOUNCED, ATTEMPT, WITHDRAWN};
 use super::stored;
+use super::task::in_same_state;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
@@ -21,6 +24,15 @@ pub enum Recorded {
     Written,
     /// Nothing was written, because another result, or another change of the task, came first.
     Superseded,
+}
+
+/// Outcome of one try to record a result with its effect on a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ResultWritten {
+    Written,
+    Superseded,
+    /// Only the gate has changed since it was read.
+    GateChanged,
 }
 
 impl Records {
@@ -70,6 +82,57 @@ impl Records {
         task: &OpenTask,
         result: &FinishedTask,
     ) -> Result<Recorded, RecordsError> {
+        let written = self.write_result(device, task, result, &ResultEffect::None);
+        Ok(match written.await? {
+            ResultWritten::Written => Recorded::Written,
+            ResultWritten::Superseded | ResultWritten::GateChanged => Recorded::Superseded,
+        })
+    }
+
+    /// Ends a task with its result, as [`Records::record_result`] does, together with the effect of
+    /// the result on a rollout.
+    ///
+    /// The effect is decided from `cached`, an earlier read of the gate, or from a read if it is
+    /// `None`. If the gate has changed since, it is read, and the effect is decided again, after a
+    /// pause with jitter. A gate that is gone or unreadable has no effect: a result is recorded in
+    /// any case.
+    ///
+    /// # Errors
+    /// [`RecordsError::Conflict`] if the gate changed in each of ten tries. The device then sends
+    /// its result again.
+    pub async fn record_rollout_result(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        result: &FinishedTask,
+        of_rollout: &RolloutResult,
+        cached: Option<&Gate>,
+        now: UnixTime,
+    ) -> Result<Recorded, RecordsError> {
+        let mut read = cached.cloned().map(Some);
+        let mut backoff = Backoff::default();
+        loop {
+            let gate = match read.take() {
+                Some(gate) => gate,
+                None => self.readable_gate(of_rollout.rollout).await?,
+            };
+            let effect = of_rollout.effect(gate.as_ref(), now);
+            match self.write_result(device, task, result, &effect).await? {
+                ResultWritten::Written => return Ok(Recorded::Written),
+                ResultWritten::Superseded => return Ok(Recorded::Superseded),
+                ResultWritten::GateChanged if backoff.pause().await => {}
+                ResultWritten::GateChanged => return Err(self.conflict()),
+            }
+        }
+    }
+
+    async fn write_result(
+        &self,
+        device: &DeviceId,
+        task: &OpenTask,
+        result: &FinishedTask,
+        effect: &ResultEffect,
+    ) -> Result<ResultWritten, RecordsError> {
         let attempt = item::number(&task.attempt);
         let ended = (stored::outcome(result.outcome), 1);
         // Pending tasks have no count of their own: see `Tally::waiting`.
@@ -78,7 +141,7 @@ impl Records {
             TaskState::Announced { .. } => &[(ANNOUNCED, -1), ended],
             TaskState::Withdrawn { .. } => &[(WITHDRAWN, -1), ended],
         };
-        let writes = vec![
+        let mut writes = vec![
             self.ending(device, task),
             write::put(
                 self.table(),
@@ -88,31 +151,40 @@ impl Records {
             ),
             self.counting(device, task.package, counts),
         ];
-        if self.commit(writes).await? == Commit::Done {
-            return Ok(Recorded::Written);
-        }
+        writes.extend(self.effect_write(device, effect));
+        let Commit::Refused(failed) = self.commit(writes).await? else {
+            return Ok(ResultWritten::Written);
+        };
         // If the answer to an earlier, successful write was lost, exactly this result is on record.
         let finished = self.finished(device, task.package).await?;
         Ok(if finished.as_ref() == Some(result) {
-            Recorded::Written
+            ResultWritten::Written
+        } else if failed[..2].contains(&true) {
+            ResultWritten::Superseded
         } else {
-            Recorded::Superseded
+            ResultWritten::GateChanged
         })
     }
 
     /// Returns the removal of a task, on the condition that its state has not changed.
     fn ending(&self, device: &DeviceId, task: &OpenTask) -> TransactWriteItem {
-        let state = stored::task_state(task.state);
-        let terms = Terms::default()
-            .name(ATTEMPT)
-            .name(STATE)
-            .value("attempt", item::number(&task.attempt))
-            .value("state", item::text(state));
+        let (same_state, terms) = in_same_state(task);
         write::delete(
             self.table(),
             &Key::task(device, task.priority, task.package),
-            "#attempt = :attempt AND #state.#state = :state",
+            &same_state,
             &terms,
         )
+    }
+
+    fn effect_write(&self, device: &DeviceId, effect: &ResultEffect) -> Option<TransactWriteItem> {
+        match effect {
+            ResultEffect::None => None,
+            ResultEffect::Gate { rollout, change } => Some(self.changing_gate(*rollout, change)),
+            ResultEffect::Settles(settling) => {
+                let item = stored::settling(device, settling);
+                Some(write::replace(self.table(), item))
+            }
+        }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use packcast_protocol::state::exchange::WaitingPackage;
+use packcast_protocol::state::{GroupOrigin, RolloutId};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
+use packcast_rollout::rollout::{Gate, Settling};
 use packcast_rollout::{
     CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
     OpenTask, PacingOverride, PackageRecord, ReconcileCount, TaskState,
@@ -37,6 +39,12 @@ pub(super) struct CataloguedGroup {
     pub(super) group: GroupName,
 }
 
+/// A rollout in the partition of its package.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct ListedRollout {
+    pub(super) rollout: RolloutId,
+}
+
 /// A device in the catalogue, among a group's members, or under its host name.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedDevice {
@@ -64,12 +72,33 @@ pub(super) struct RevisionItem {
     pub(super) revision: u64,
     #[serde(default)]
     pub(super) deleted: bool,
-    /// Number of the commit that created the group. `None` for a deleted group.
+    /// Number of the commit that created the group, or gave it its present name. `None` for a
+    /// deleted group, and while the members of a renamed group move to its present name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created: Option<u64>,
+    /// First name of a group that was renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<GroupOrigin>,
     /// Digest of the group's document. `None` for a deleted group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) document: Option<Sha256Digest>,
+}
+
+impl RevisionItem {
+    /// Returns the origin of the group. `None` for a deleted group.
+    pub(super) fn origin(&self) -> Option<GroupOrigin> {
+        let present = |created| GroupOrigin {
+            name: self.group.clone(),
+            created,
+        };
+        let origin = self.origin.clone().or_else(|| self.created.map(present));
+        origin.filter(|_| !self.deleted)
+    }
+
+    /// Returns true while the members of a renamed group move to its present name.
+    pub(super) const fn is_moving(&self) -> bool {
+        !self.deleted && self.created.is_none() && self.origin.is_some()
+    }
 }
 
 /// The leaf of a device from which its records follow.
@@ -241,6 +270,18 @@ pub(super) fn catalogued_name(record: &PackageRecord) -> Item {
 
 pub(super) fn location(record: &LocationRecord) -> Item {
     Key::location(&record.name).item(record)
+}
+
+pub(super) fn gate(gate: &Gate) -> Item {
+    Key::gate(gate.rollout).item(gate)
+}
+
+pub(super) fn rollout_of(package: PackageId, rollout: RolloutId) -> Item {
+    Key::rollout_of(package, rollout).item(&ListedRollout { rollout })
+}
+
+pub(super) fn settling(device: &DeviceId, settling: &Settling) -> Item {
+    Key::settling(device, settling.package).item(settling)
 }
 
 pub(super) fn command(device: &DeviceId, record: &CommandRecord) -> Item {

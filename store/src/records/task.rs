@@ -9,13 +9,9 @@ use super::Records;
 use super::item;
 use super::key::Key;
 use super::key::{INDEX_PK, INDEX_SK};
-use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, STATE, WITHDRAWN};
+use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, DIRECT, PLACE, STATE, WITHDRAWN};
 use super::stored;
 use super::write::{self, ABSENT, Terms};
-
-/// Holds for a task that has not changed since it was read.
-pub(super) const UNCHANGED: &str =
-    "#attempt = :attempt AND #state.#state = :state AND #direct = :direct";
 
 impl Records {
     /// Returns the writes for a change: at most three.
@@ -54,13 +50,12 @@ impl Records {
         from: &OpenTask,
         to: &OpenTask,
     ) -> Vec<TransactWriteItem> {
-        let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
-        let terms = unchanged(terms, from);
+        let (unchanged, terms) = unchanged(from);
         // The key does not change: a task keeps its device, its priority and its package.
         let mut writes = vec![write::put(
             self.table(),
             stored::task(device, to),
-            UNCHANGED,
+            &unchanged,
             &terms,
         )];
         if counted(from.state) != counted(to.state) {
@@ -96,12 +91,12 @@ impl Records {
         before: Option<&FinishedTask>,
     ) -> Vec<TransactWriteItem> {
         let key = Key::task(device, task.priority, task.package);
-        let terms = Terms::default().name(ATTEMPT).name(STATE).name(DIRECT);
+        let (unchanged, terms) = unchanged(task);
         let counts = before.map_or((ASSIGNED, -1), |before| {
             (stored::outcome(before.outcome), 1)
         });
         vec![
-            write::delete(self.table(), &key, UNCHANGED, &unchanged(terms, task)),
+            write::delete(self.table(), &key, &unchanged, &terms),
             self.counting_again(device, task, before),
             self.counting(device, task.package, &[counts]),
         ]
@@ -153,12 +148,36 @@ fn same_attempt(finished: &FinishedTask) -> Terms {
         .value("attempt", item::number(&finished.attempt))
 }
 
-/// Adds the values of [`UNCHANGED`].
-pub(super) fn unchanged(terms: Terms, task: &OpenTask) -> Terms {
-    terms
+/// Returns the condition that a task has not changed since it was read.
+pub(super) fn unchanged(task: &OpenTask) -> (String, Terms) {
+    let (same_attempt, terms) = in_same_state(task);
+    let terms = terms
+        .name(DIRECT)
+        .value("direct", AttributeValue::Bool(task.direct));
+    (format!("{same_attempt} AND #direct = :direct"), terms)
+}
+
+/// Returns the condition that a task is in the same attempt, with the same state and the same place
+/// in a rollout.
+///
+/// Without the place, a change that was decided before the device has taken its place would write
+/// the task without it.
+pub(super) fn in_same_state(task: &OpenTask) -> (String, Terms) {
+    let terms = Terms::default()
+        .name(ATTEMPT)
+        .name(STATE)
+        .name(PLACE)
         .value("attempt", item::number(&task.attempt))
-        .value("state", item::text(stored::task_state(task.state)))
-        .value("direct", AttributeValue::Bool(task.direct))
+        .value("state", item::text(stored::task_state(task.state)));
+    let (same_place, terms) = match &task.place {
+        None => ("attribute_not_exists(#place)", terms),
+        Some(place) => (
+            "#place = :place",
+            terms.value("place", item::attribute(place)),
+        ),
+    };
+    let same = "#attempt = :attempt AND #state.#state = :state";
+    (format!("{same} AND {same_place}"), terms)
 }
 
 /// Returns the count for a task in this state. Pending tasks are not counted: their number is the

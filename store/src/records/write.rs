@@ -135,17 +135,6 @@ pub(super) fn check(table: &str, key: &Key, condition: &str, terms: &Terms) -> T
         .build()
 }
 
-/// Returns an update that sets those attributes of an item that it does not have yet.
-pub(super) fn keeping(attributes: Item) -> (String, Terms) {
-    let mut sets = Vec::new();
-    let mut terms = Terms::default();
-    for (name, value) in attributes {
-        sets.push(format!("#{name} = if_not_exists(#{name}, :{name})"));
-        terms = terms.name(&name).value(&name, value);
-    }
-    (format!("SET {}", sets.join(", ")), terms)
-}
-
 impl Records {
     /// Writes an item, and returns the item that it replaces, if there is one.
     pub(super) async fn put(&self, item: Item) -> Result<Option<Item>, RecordsError> {

@@ -4,6 +4,7 @@ mod assign;
 mod batch;
 mod commands;
 mod cost;
+mod events;
 mod exclusion;
 mod faults;
 mod groups;
@@ -11,6 +12,7 @@ mod host_names;
 mod pacing;
 mod projections;
 mod report;
+mod rollout;
 mod state;
 
 use futures_util::future::join_all;
@@ -23,7 +25,7 @@ use packcast_store::records::{
 };
 use packcast_testing::fault::{FakeFaults, FaultRates};
 use packcast_testing::service::Service;
-use packcast_testing::table::{NOW, Table, connect, device, location, published, reservation};
+use packcast_testing::table::{NOW, Table, connect, device, location, mia, published, reservation};
 
 async fn of_many_reservations_of_one_name_exactly_one_is_new(service: Service) {
     let table = Table::start_on(service, 1).await;
@@ -84,7 +86,7 @@ async fn a_version_has_a_later_id_than_every_earlier_one_whatever_the_clocks_sai
     let second = reserve("vlc", "2", NOW).await.unwrap();
     assert_eq!(second, first.next().unwrap());
     // A deleted version counts, because devices may have deployed it.
-    table.records.delete(second, NOW).await.unwrap();
+    table.records.delete(second, &mia()).await.unwrap();
     let third = reserve("vlc", "3", NOW).await.unwrap();
     assert_eq!(third, second.next().unwrap());
     // A resumed publication keeps its id.
@@ -130,22 +132,22 @@ async fn a_package_is_published_once_and_activated_only_afterwards(service: Serv
         panic!("the first reservation is new");
     };
     let (id, records) = (draft.id, &table.records);
-    let early = records.activate(id, &[location()]).await;
+    let early = records.activate(id, &[location()], &mia()).await;
     assert!(matches!(early, Err(ActivateError::NotPublished { .. })));
 
     let value = published(id);
-    let first = records.publish(id, &value).await.unwrap();
+    let first = records.publish(id, &value, &mia()).await.unwrap();
     let mut later = value.clone();
     later.published_at = NOW.plus(9);
-    assert_eq!(records.publish(id, &later).await.unwrap(), first);
+    assert_eq!(records.publish(id, &later, &mia()).await.unwrap(), first);
     later.manifest = Sha256Digest::of(b"other");
-    let other = records.publish(id, &later).await;
+    let other = records.publish(id, &later, &mia()).await;
     assert!(matches!(other, Err(PublishError::Conflict { .. })));
 
-    let active = records.activate(id, &[location()]).await.unwrap();
+    let active = records.activate(id, &[location()], &mia()).await.unwrap();
     assert!(active.active && active.published() == Some(&value));
     assert_eq!(records.package(id).await.unwrap(), Some(active.clone()));
-    let halted = records.deactivate(id).await.unwrap();
+    let halted = records.deactivate(id, &mia()).await.unwrap();
     assert!(!halted.active && halted.locations == active.locations);
 
     let named = "vlc@1.0".parse().unwrap();
@@ -161,11 +163,11 @@ async fn missing_records_are_reported_as_missing(service: Service) {
         records.find(&"vlc@1.0".parse().unwrap()).await.unwrap(),
         None
     );
-    let publish = records.publish(id, &published(id)).await;
+    let publish = records.publish(id, &published(id), &mia()).await;
     assert!(matches!(publish, Err(PublishError::NoPackage { .. })));
-    let activate = records.activate(id, &[location()]).await;
+    let activate = records.activate(id, &[location()], &mia()).await;
     assert!(matches!(activate, Err(ActivateError::NoPackage { .. })));
-    let deactivate = records.deactivate(id).await;
+    let deactivate = records.deactivate(id, &mia()).await;
     assert!(matches!(deactivate, Err(ActivateError::NoPackage { .. })));
     assert_eq!(records.finished(&unknown, id).await.unwrap(), None);
     assert_eq!(records.device_state(&unknown).await.unwrap().device, None);
@@ -202,6 +204,23 @@ async fn a_check_in_keeps_the_fields_that_it_does_not_contain(service: Service) 
     later.first_seen = NOW;
     later.inventory_received = Some(NOW);
     assert_eq!(read, Some(later));
+}
+
+async fn the_time_at_which_a_device_was_seen_is_only_raised(service: Service) {
+    let table = Table::start_on(service, 15).await;
+    let known = table.device(1).await;
+    let records = &table.records;
+    for (at, expected) in [(50, 50), (20, 50), (50, 50), (60, 60)] {
+        records.mark_seen(&known, NOW.plus(at)).await.unwrap();
+        let device_state = records.device_state(&known).await.unwrap();
+        let last_seen = device_state.device.unwrap().last_seen;
+        assert_eq!(last_seen, NOW.plus(expected));
+    }
+    // A device that is unknown stays unknown.
+    let unknown = device(2).device;
+    records.mark_seen(&unknown, NOW).await.unwrap();
+    let device_state = records.device_state(&unknown).await.unwrap();
+    assert_eq!(device_state.device, None);
 }
 
 async fn devices_are_listed_by_id(service: Service) {
@@ -294,6 +313,7 @@ packcast_testing::on_each_service! {
     missing_records_are_reported_as_missing
     concurrent_first_check_ins_create_one_device
     a_check_in_keeps_the_fields_that_it_does_not_contain
+    the_time_at_which_a_device_was_seen_is_only_raised
     devices_are_listed_by_id
     a_history_is_written_only_when_it_changed
     a_location_with_a_known_name_is_replaced

@@ -17,7 +17,7 @@ use packcast_store::records::Reserved;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::{signing, signing_at};
-use packcast_testing::table::{NOW, Table, location, published, reservation};
+use packcast_testing::table::{NOW, Table, location, mia, published, reservation};
 use packcast_tests::settings::settings;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -213,9 +213,9 @@ impl Cloud {
         let (Reserved::New(draft) | Reserved::Resumed(draft)) =
             reserved.expect("a package can be reserved");
         let published = published(draft.id);
-        let written = records.publish(draft.id, &published).await;
+        let written = records.publish(draft.id, &published, &mia()).await;
         written.expect("a draft can be published");
-        let activated = records.activate(draft.id, &[location()]).await;
+        let activated = records.activate(draft.id, &[location()], &mia()).await;
         let package = activated.expect("a published package can be activated");
         let assigned = records
             .assign_group(&self.group, &package, false, signing_at(at))

@@ -109,6 +109,7 @@ fn groups(package: &PackageRecord, seq: u64) -> BTreeMap<LeafName, DocumentText>
         package: package.id,
         manifest: published.manifest,
         seq,
+        assignee: None,
         force: true,
         terms: Terms::default(),
     };
@@ -204,8 +205,12 @@ impl AttackedSystem {
             terms: Terms::default(),
         };
         let to = EntryOwner::Group(GroupName::all());
-        let changes = [StateChange::Assign { to, assignment }];
-        Tree::of(&self.world).ask(async |records| self.commit(records, &changes).await);
+        self.change_state(&[StateChange::Assign { to, assignment }]);
+    }
+
+    /// Makes changes of the state in one commit, with the records that follow from it.
+    pub fn change_state(&self, changes: &[StateChange]) {
+        Tree::of(&self.world).ask(async |records| self.commit(records, changes).await);
     }
 
     async fn commit(&self, records: &Records, changes: &[StateChange]) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::attacked_system::{AttackedSystem, tasks};
-use super::state;
+use super::{rollouts, state};
 
 /// An action that the attacker tries, with the known answer whether it is possible.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +37,14 @@ pub const POWERS: &[Power] = &[
     impossible(
         "show an earlier state to a device that holds a later one",
         restore_for_a_device,
+    ),
+    impossible(
+        "open a wave of a rollout before its time",
+        open_a_wave_early,
+    ),
+    impossible(
+        "choose the first devices of a rollout",
+        choose_the_first_devices,
     ),
     impossible(
         "make agents ask another host for packages",
@@ -172,4 +180,12 @@ fn restore_for_a_device(system: &AttackedSystem) -> bool {
 
 fn ask_another_host(system: &AttackedSystem) -> bool {
     !state::location_of_another_host(system).leaked.is_empty()
+}
+
+fn open_a_wave_early(system: &AttackedSystem) -> bool {
+    rollouts::wave_opened_early(system).ran > 0
+}
+
+fn choose_the_first_devices(system: &AttackedSystem) -> bool {
+    rollouts::device_outside_the_pilot(system).ran > 0
 }

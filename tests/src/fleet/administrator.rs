@@ -8,7 +8,7 @@ use packcast_store::{Records, RecordsError};
 use super::plan::Act;
 use packcast_testing::administrator::{Administrator as _, ChangeError, Joined, answered};
 use packcast_testing::signing::{signing, signing_at};
-use packcast_testing::table::location;
+use packcast_testing::table::{location, mia};
 
 /// Number of attempts of a command; a service that fails more often is itself a fault.
 const TRIES: u32 = 1_000;
@@ -86,11 +86,11 @@ async fn once(
         }
         Act::Activate(package) => {
             let package = names.packages[package].id;
-            activation_answer(records.activate(package, &[location()]).await)?;
+            activation_answer(records.activate(package, &[location()], &mia()).await)?;
         }
         Act::Deactivate(package) => {
             let package = names.packages[package].id;
-            activation_answer(records.deactivate(package).await)?;
+            activation_answer(records.deactivate(package, &mia()).await)?;
         }
     }
     Ok(())

@@ -35,6 +35,7 @@ pub(super) enum Trial {
 struct TrialCheck<'a> {
     site: &'a CommandSite,
     command: KilledCommand,
+    renamed: String,
     package: PackageId,
     /// A file with a line for each run of the package.
     runs: String,
@@ -58,6 +59,7 @@ impl CommandSite {
         let command = kill.command;
         let names = TrialNames {
             group: format!("group-{}", self.number),
+            renamed: format!("renamed-{}", self.number),
             package: format!("package-{}@1", self.number),
         };
         let runs = self.world.path(&format!("runs-{}", self.number));
@@ -70,6 +72,7 @@ impl CommandSite {
         let mut check = TrialCheck {
             site: self,
             command,
+            renamed: names.renamed.clone(),
             package,
             runs,
             faults: Vec::new(),
@@ -160,6 +163,9 @@ impl TrialCheck<'_> {
 
     /// Returns true if the state is as after the command.
     fn is_made(&self) -> bool {
+        if self.command == KilledCommand::GroupRename {
+            return self.site.tree.has_group(&self.renamed);
+        }
         let assigned = self.site.tree.assigned(self.site.device.id());
         assigned.contains(&self.package) == self.command.assigns()
     }

@@ -15,6 +15,7 @@ pub enum KilledCommand {
     UnassignFromDevice,
     GroupAdd,
     GroupRemove,
+    GroupRename,
     GroupDelete,
 }
 
@@ -22,17 +23,20 @@ pub enum KilledCommand {
 #[derive(Clone, Debug)]
 pub(super) struct TrialNames {
     pub(super) group: String,
+    /// The name of the group after it was renamed.
+    pub(super) renamed: String,
     pub(super) package: String,
 }
 
 impl KilledCommand {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::AssignToGroup,
         Self::UnassignFromGroup,
         Self::AssignToDevice,
         Self::UnassignFromDevice,
         Self::GroupAdd,
         Self::GroupRemove,
+        Self::GroupRename,
         Self::GroupDelete,
     ];
 
@@ -44,6 +48,7 @@ impl KilledCommand {
             Self::UnassignFromDevice => "unassign-from-device",
             Self::GroupAdd => "group-add",
             Self::GroupRemove => "group-remove",
+            Self::GroupRename => "group-rename",
             Self::GroupDelete => "group-delete",
         }
     }
@@ -52,7 +57,7 @@ impl KilledCommand {
     pub(super) const fn assigns(self) -> bool {
         matches!(
             self,
-            Self::AssignToGroup | Self::AssignToDevice | Self::GroupAdd
+            Self::AssignToGroup | Self::AssignToDevice | Self::GroupAdd | Self::GroupRename
         )
     }
 
@@ -62,7 +67,11 @@ impl KilledCommand {
         names: &'a TrialNames,
         device: &'a TestDevice,
     ) -> Vec<&'a str> {
-        let TrialNames { group, package } = names;
+        let TrialNames {
+            group,
+            renamed,
+            package,
+        } = names;
         let device = device.id();
         match self {
             Self::AssignToGroup => vec!["assign", package, "--group", group],
@@ -71,6 +80,7 @@ impl KilledCommand {
             Self::UnassignFromDevice => vec!["unassign", package, "--device", device],
             Self::GroupAdd => vec!["group", "add", group, "--device", device],
             Self::GroupRemove => vec!["group", "remove", group, "--device", device],
+            Self::GroupRename => vec!["group", "rename", group, renamed],
             Self::GroupDelete => vec!["group", "delete", group, "--force"],
         }
     }
@@ -85,12 +95,16 @@ impl KilledCommand {
             Self::GroupAdd => &[Self::AssignToGroup],
             Self::AssignToDevice => &[],
             Self::UnassignFromDevice => &[Self::AssignToDevice],
-            Self::UnassignFromGroup | Self::GroupRemove | Self::GroupDelete => {
+            Self::UnassignFromGroup | Self::GroupRemove | Self::GroupRename | Self::GroupDelete => {
                 &[Self::GroupAdd, Self::AssignToGroup]
             }
         };
         for command in before {
             run(*command);
+        }
+        if self == Self::GroupRename {
+            // The device must not run the package again.
+            device.run();
         }
     }
 }

@@ -1,43 +1,42 @@
 //! `packcast device block` and `unblock`: exclude devices, and admit them again.
 
-use packcast_publisher::device::exclusion::{self, DeviceResult, DevicesChanged};
+use packcast_publisher::device::exclusion::{self, DeviceResult, DevicesChanged, ExclusionChange};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::ExclusionReason;
 
-use crate::output::{self, Format};
+use crate::confirm::ConfirmArgs;
+use crate::globals::Globals;
+use crate::output;
 
-pub(super) async fn block(
+pub(super) async fn change(
     target: &Target,
     names: &[DeviceName],
-    reason: Option<&ExclusionReason>,
-    format: Format,
+    change: ExclusionChange,
+    confirm: ConfirmArgs,
+    globals: &Globals,
 ) -> Result<(), Failure> {
-    let changed = exclusion::block(target, names, reason).await?;
-    output::result(format, &changed, text);
-    changed.complete()
-}
-
-pub(super) async fn unblock(
-    target: &Target,
-    names: &[DeviceName],
-    format: Format,
-) -> Result<(), Failure> {
-    let changed = exclusion::unblock(target, names).await?;
-    output::result(format, &changed, text);
+    let plan = exclusion::plan(target, names, change).await?;
+    if !confirm.is_agreed(globals, plan.preview())? {
+        return plan.check();
+    }
+    let changed = plan.perform().await?;
+    output::result(globals.format, &changed, text);
     changed.complete()
 }
 
 /// Writes the outcome for each device.
 pub(super) fn text(changed: &DevicesChanged) -> String {
-    let rows = changed
-        .0
-        .iter()
-        .map(|changed| [changed.device.to_string(), words(changed.result).to_owned()]);
-    output::table(["DEVICE", "RESULT"], rows)
+    let rows = changed.0.iter().map(|changed| {
+        [
+            changed.host_name.clone(),
+            changed.device.to_string(),
+            words(changed.result).to_owned(),
+        ]
+    });
+    output::table(["HOST", "DEVICE", "RESULT"], rows)
 }
 
-const fn words(result: DeviceResult) -> &'static str {
+pub(super) const fn words(result: DeviceResult) -> &'static str {
     match result {
         DeviceResult::Blocked => "blocked",
         DeviceResult::AlreadyBlocked => "blocked before",
@@ -49,6 +48,7 @@ const fn words(result: DeviceResult) -> &'static str {
         DeviceResult::MayReturn => "may come back as a new device, without groups and packages",
         DeviceResult::HalfRemoved => "not unblocked: the removal was interrupted",
         DeviceResult::UnknownDevice => "unknown: the device has never checked in",
+        DeviceResult::Unreadable => "failed: its record cannot be read",
     }
 }
 
@@ -74,52 +74,58 @@ mod tests {
             DeviceResult::MayReturn,
             DeviceResult::HalfRemoved,
             DeviceResult::UnknownDevice,
+            DeviceResult::Unreadable,
         ];
         let changed = results.map(|result| DeviceChanged {
             device: OCS.parse().unwrap(),
+            host_name: "web01".to_owned(),
             result,
         });
         let shown = DevicesChanged(changed.into());
         assert_snapshot!(on_terminals(|| text(&shown)), @"
         80:
-        DEVICE                         RESULT
-        ocs:web01-2026-03-04-05-06-07  blocked
-        ocs:web01-2026-03-04-05-06-07  blocked before
-        ocs:web01-2026-03-04-05-06-07  unblocked
-        ocs:web01-2026-03-04-05-06-07  not blocked
-        ocs:web01-2026-03-04-05-06-07  removed
-        ocs:web01-2026-03-04-05-06-07  removed before
-        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
-        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and
-                                       packages
-        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
-        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        HOST   DEVICE                         RESULT
+        web01  ocs:web01-2026-03-04-05-06-07  blocked
+        web01  ocs:web01-2026-03-04-05-06-07  blocked before
+        web01  ocs:web01-2026-03-04-05-06-07  unblocked
+        web01  ocs:web01-2026-03-04-05-06-07  not blocked
+        web01  ocs:web01-2026-03-04-05-06-07  removed
+        web01  ocs:web01-2026-03-04-05-06-07  removed before
+        web01  ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in
+                                              again
+        web01  ocs:web01-2026-03-04-05-06-07  may come back as a new device, without
+                                              groups and packages
+        web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
 
         140:
-        DEVICE                         RESULT
-        ocs:web01-2026-03-04-05-06-07  blocked
-        ocs:web01-2026-03-04-05-06-07  blocked before
-        ocs:web01-2026-03-04-05-06-07  unblocked
-        ocs:web01-2026-03-04-05-06-07  not blocked
-        ocs:web01-2026-03-04-05-06-07  removed
-        ocs:web01-2026-03-04-05-06-07  removed before
-        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
-        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
-        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
-        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        HOST   DEVICE                         RESULT
+        web01  ocs:web01-2026-03-04-05-06-07  blocked
+        web01  ocs:web01-2026-03-04-05-06-07  blocked before
+        web01  ocs:web01-2026-03-04-05-06-07  unblocked
+        web01  ocs:web01-2026-03-04-05-06-07  not blocked
+        web01  ocs:web01-2026-03-04-05-06-07  removed
+        web01  ocs:web01-2026-03-04-05-06-07  removed before
+        web01  ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
+        web01  ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
+        web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
         ");
         assert_snapshot!(plain(&text(&shown)), @"
-        DEVICE                         RESULT
-        ocs:web01-2026-03-04-05-06-07  blocked
-        ocs:web01-2026-03-04-05-06-07  blocked before
-        ocs:web01-2026-03-04-05-06-07  unblocked
-        ocs:web01-2026-03-04-05-06-07  not blocked
-        ocs:web01-2026-03-04-05-06-07  removed
-        ocs:web01-2026-03-04-05-06-07  removed before
-        ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
-        ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
-        ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
-        ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        HOST   DEVICE                         RESULT
+        web01  ocs:web01-2026-03-04-05-06-07  blocked
+        web01  ocs:web01-2026-03-04-05-06-07  blocked before
+        web01  ocs:web01-2026-03-04-05-06-07  unblocked
+        web01  ocs:web01-2026-03-04-05-06-07  not blocked
+        web01  ocs:web01-2026-03-04-05-06-07  removed
+        web01  ocs:web01-2026-03-04-05-06-07  removed before
+        web01  ocs:web01-2026-03-04-05-06-07  not removed: the device has checked in again
+        web01  ocs:web01-2026-03-04-05-06-07  may come back as a new device, without groups and packages
+        web01  ocs:web01-2026-03-04-05-06-07  not unblocked: the removal was interrupted
+        web01  ocs:web01-2026-03-04-05-06-07  unknown: the device has never checked in
+        web01  ocs:web01-2026-03-04-05-06-07  failed: its record cannot be read
         ");
     }
 }

@@ -40,7 +40,7 @@ package that is still assigned is announced again, with the same attempt, at a l
 
 /// Writes the commands for a device and their progress; nothing if there are none.
 pub(crate) fn pending(commands: &DeviceCommands) -> String {
-    let all = [commands.unstick, commands.cancel];
+    let all = [commands.restart_download, commands.drop];
     let lines = all.iter().flatten().map(|command| {
         let name = match command.command {
             DeviceCommand::RestartDownload => "restart download",
@@ -88,8 +88,8 @@ mod tests {
     fn pending_commands_are_shown_with_their_progress() {
         assert_eq!(pending(&DeviceCommands::default()), "");
         let commands = fixtures::read(json!({
-            "unstick": { "order": "unstick", "asked_at": NOON, "told_at": null },
-            "cancel": { "order": "cancel", "asked_at": NOON, "told_at": NOON + 60 },
+            "restart_download": { "command": "restart-download", "asked_at": NOON, "told_at": null },
+            "drop": { "command": "drop", "asked_at": NOON, "told_at": NOON + 60 },
         }));
         assert_snapshot!(pending(&commands), @"restart download, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in; drop, sent 2026-11-18 11:07:40 UTC, not done yet");
     }

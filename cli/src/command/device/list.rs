@@ -14,6 +14,7 @@ use packcast_store::records::ExcludedDevice;
 use crate::Globals;
 use crate::command::pacing;
 use crate::command::publish::PlatformChoice;
+use crate::command::status::StateChoice;
 use crate::output::{self, Format};
 
 /// The default number of devices in a list for people.
@@ -52,10 +53,23 @@ struct FilterArgs {
     /// List only devices on which this package has not succeeded
     #[arg(long, value_name = "PACKAGE")]
     lacks: Option<PackageRef>,
+    /// List only devices that have been assigned this package
+    ///
+    /// Devices of its groups that have not checked in since the assignment are listed, too. Changes
+    /// from the last few seconds may be missing.
+    #[arg(long, value_name = "PACKAGE")]
+    package: Option<PackageRef>,
+
+    /// List only devices on which the package is in this state
+    #[arg(long, value_enum, requires = "package")]
+    state: Option<StateChoice>,
+
     /// List only devices of this group
     #[arg(long)]
     group: Option<GroupName>,
-    /// List only devices that have not checked in for this time, such as 30d
+    /// List only devices that were not seen for this time, such as 30d
+    ///
+    /// A device is seen at each report and, at least once a day, at a check-in.
     #[arg(long, value_name = "DURATION", value_parser = pacing::days)]
     not_seen: Option<TimeoutDays>,
     /// List only devices that may run packages for this platform
@@ -97,6 +111,8 @@ impl From<FilterArgs> for DeviceFilter {
         Self {
             has: args.has,
             lacks: args.lacks,
+            package: args.package,
+            state: args.state.map(Into::into),
             group: args.group,
             record: RecordFilter {
                 not_seen: args.not_seen,

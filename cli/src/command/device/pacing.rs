@@ -46,11 +46,11 @@ fn nothing_to_change(device: &DeviceName) -> Failure {
 }
 
 fn text(changed: &DevicePacing) -> String {
-    let DevicePacing { device, pace } = changed;
-    if pace.is_empty() {
+    let DevicePacing { device, pacing } = changed;
+    if pacing.is_empty() {
         return format!("device {device} uses the pacing of its groups, or of the target");
     }
-    let words = pacing::words(pace);
+    let words = pacing::words(pacing);
     format!("device {device}: {words}; takes effect at its next check-in")
 }
 
@@ -63,10 +63,10 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, OCS};
 
-    fn changed(pace: PacingOverride) -> DevicePacing {
+    fn changed(pacing: PacingOverride) -> DevicePacing {
         DevicePacing {
             device: OCS.parse().unwrap(),
-            pace,
+            pacing,
         }
     }
 

@@ -1,4 +1,4 @@
-//! `packcast device remove`: removes devices, after a question if they were not named.
+//! `packcast device remove`: removes devices, after a question if there are several.
 
 use packcast_publisher::device::removal::{self, ToRemove};
 use packcast_publisher::device_name::DeviceName;
@@ -9,7 +9,8 @@ use packcast_rollout::pacing::TimeoutDays;
 use super::block;
 use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
-use crate::output::{self, Format};
+use crate::confirm::declined;
+use crate::output::{self, Format, is_interactive};
 use crate::progress::{Bar, until_interrupted};
 use crate::prompt;
 
@@ -26,7 +27,7 @@ pub(crate) struct Args {
     /// Only list the devices that would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Remove the devices without a question
+    /// Remove several devices without a question
     #[arg(long)]
     yes: bool,
     /// Reason to show to administrators: at most 120 bytes
@@ -47,11 +48,12 @@ impl Args {
         }
         if self.dry_run {
             output::result(format, &to_remove, |to_remove| list(to_remove));
-            return Ok(());
+            return removal::check(target, &to_remove).await;
         }
-        let asks = self.not_seen.is_some() && !self.yes && !to_remove.is_empty();
+        let are_named = self.not_seen.is_none() && (to_remove.len() < 2 || !is_interactive());
+        let asks = !self.yes && !are_named && !to_remove.is_empty();
         if asks && !confirm(&to_remove)? {
-            return Err(Failure::failed("no device was removed"));
+            return Err(declined());
         }
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
@@ -67,7 +69,7 @@ impl Args {
 
 /// Shows the devices to a person, and asks whether to remove them.
 fn confirm(to_remove: &[ToRemove]) -> Result<bool, Failure> {
-    if !output::is_interactive() {
+    if !is_interactive() {
         return Err(nobody_to_ask());
     }
     output::note(&list(to_remove));

@@ -43,9 +43,9 @@ fn text(details: &DeviceDetails) -> String {
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
         ("groups", groups(&details.groups)),
-        ("commands", commands::pending(&details.orders)),
-        ("pacing", pacing::words(&details.pace)),
-        ("pacing of groups", pacing::words(&details.pace_of_groups)),
+        ("commands", commands::pending(&details.commands)),
+        ("pacing", pacing::words(&details.pacing)),
+        ("pacing of groups", pacing::words(&details.pacing_of_groups)),
     ]);
     let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
     if !details.open.is_empty() {
@@ -86,7 +86,10 @@ fn text(details: &DeviceDetails) -> String {
 
 /// Writes the time of the last check-in on record.
 pub(crate) fn last_seen(at: UnixTime) -> String {
-    format!("{} (recorded at most once a day)", output::time(at))
+    format!(
+        "{} (a check-in is recorded at most once a day)",
+        output::time(at)
+    )
 }
 
 fn groups(groups: &[GroupName]) -> String {
@@ -145,12 +148,12 @@ mod tests {
             device: fixtures::device(device),
             excluded: None,
             groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
-            orders: fixtures::read(json!({
-                "unstick": null,
-                "cancel": { "order": "cancel", "asked_at": fixtures::NOON, "told_at": null },
+            commands: fixtures::read(json!({
+                "restart_download": null,
+                "drop": { "command": "drop", "asked_at": fixtures::NOON, "told_at": null },
             })),
-            pace: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
-            pace_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
+            pacing: fixtures::read(json!({ "fragment_pause_s": 2, "strict": true })),
+            pacing_of_groups: fixtures::read(json!({ "cycle_pause_s": 5 })),
             open: fixtures::task_states().iter().map(fixtures::task).collect(),
             waits: vec![fixtures::waiting()],
             finished: vec![fixtures::failed(), fixtures::succeeded()],
@@ -170,7 +173,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -203,7 +206,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -230,7 +233,7 @@ mod tests {
         platform          linux-x86_64
         machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         groups            lab, office
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
@@ -281,9 +284,9 @@ mod tests {
         let details = DeviceDetails {
             excluded: Some(fixtures::blocked()),
             groups: Vec::new(),
-            orders: DeviceCommands::default(),
-            pace: PacingOverride::default(),
-            pace_of_groups: PacingOverride::default(),
+            commands: DeviceCommands::default(),
+            pacing: PacingOverride::default(),
+            pacing_of_groups: PacingOverride::default(),
             open: Vec::new(),
             waits: Vec::new(),
             finished: Vec::new(),
@@ -297,7 +300,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
 
         140:
         device            ocs:web01-2026-03-04-05-06-07
@@ -306,7 +309,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         ");
         assert_snapshot!(plain(&text(&details)), @"
         device            ocs:web01-2026-03-04-05-06-07
@@ -315,7 +318,7 @@ mod tests {
         agent             OCS-NG_unified_unix_agent_v2.10.0
         excluded          blocked since 2026-11-18 11:06:40 UTC: stolen
         first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (recorded at most once a day)
+        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
         ");
     }
 }

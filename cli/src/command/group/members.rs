@@ -9,6 +9,8 @@ use packcast_publisher::{Failure, Target};
 
 use crate::command::device_list;
 use crate::command::key_arg::KeyArg;
+use crate::confirm::{self, ConfirmArgs};
+use crate::globals::Globals;
 use crate::output::{self, Format};
 use crate::progress::{Bar, until_interrupted};
 
@@ -21,6 +23,8 @@ pub(crate) struct Args {
     group: GroupName,
     #[command(flatten)]
     devices: Devices,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     #[command(flatten)]
     key: KeyArg,
 }
@@ -37,30 +41,34 @@ struct Devices {
 }
 
 impl Args {
-    pub(crate) async fn add(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let names = self.devices.names()?;
-        let (signer, bar) = (self.key.signer(target), Bar::new());
+    pub(crate) async fn add(self, target: &Target, globals: &Globals) -> Result<(), Failure> {
+        let (names, bar) = (self.devices.names()?, Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(group::add(target, &self.group, &names, signer, &progress));
+        let group = &self.group;
+        let finding = Box::pin(group::plan_addition(target, group, &names, &progress));
+        let plan = until_interrupted("devices", finding, &bar).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return plan.check();
+        }
+        let work = Box::pin(plan.perform(self.key.signer(target), &progress));
         let changed = until_interrupted("devices", work, &bar).await?;
-        print(format, &changed, ADDED);
-        changed.complete(&self.group)
+        print(globals.format, &changed, ADDED);
+        changed.complete(group)
     }
 
-    pub(crate) async fn remove(self, target: &Target, format: Format) -> Result<(), Failure> {
-        let names = self.devices.names()?;
-        let (signer, bar) = (self.key.signer(target), Bar::new());
+    pub(crate) async fn remove(self, target: &Target, globals: &Globals) -> Result<(), Failure> {
+        let (names, bar) = (self.devices.names()?, Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(group::remove(
-            target,
-            &self.group,
-            &names,
-            signer,
-            &progress,
-        ));
+        let group = &self.group;
+        let finding = Box::pin(group::plan_removal(target, group, &names, &progress));
+        let plan = until_interrupted("devices", finding, &bar).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return plan.check();
+        }
+        let work = Box::pin(plan.perform(self.key.signer(target), &progress));
         let changed = until_interrupted("devices", work, &bar).await?;
-        print(format, &changed, REMOVED);
-        changed.complete(&self.group)
+        print(globals.format, &changed, REMOVED);
+        changed.complete(group)
     }
 }
 
@@ -79,6 +87,9 @@ const REMOVED: [&str; 3] = ["REMOVED", "NOT MEMBERS", "REFUSED"];
 /// Prints the counts, and names some of the refused devices.
 fn print(format: Format, changed: &MembersChanged, heading: [&str; 3]) {
     output::result(format, changed, |changed| text(changed, heading));
+    if let Some(names) = named(changed) {
+        output::note(&names);
+    }
     for note in refused(changed) {
         output::note(&note);
     }
@@ -87,6 +98,19 @@ fn print(format: Format, changed: &MembersChanged, heading: [&str; 3]) {
 fn text(changed: &MembersChanged, heading: [&str; 3]) -> String {
     let counts = [changed.changed, changed.unchanged, changed.refused()];
     output::table(heading, [counts.map(|count| count.to_string())])
+}
+
+/// Names some of the devices; `None` if there are none.
+fn named(changed: &MembersChanged) -> Option<String> {
+    let names = confirm::names(&changed.examples);
+    let all = changed.changed + changed.unchanged;
+    if names.is_empty() {
+        None
+    } else if changed.examples.len() == all {
+        Some(format!("devices: {names}"))
+    } else {
+        Some(format!("devices, such as {names}"))
+    }
 }
 
 /// Returns the notes about refused devices.
@@ -127,9 +151,10 @@ fn name_some(reason: &str, names: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_publisher::status::ExampleDevice;
 
     use super::*;
-    use crate::fixtures::{AGENT, plain};
+    use crate::fixtures::{AGENT, OCS, plain};
     use crate::output::screen::tests::on_terminals;
 
     #[test]
@@ -141,6 +166,10 @@ mod tests {
             ambiguous: vec!["laptop".to_owned()],
             in_too_many: vec![AGENT.parse().unwrap()],
             commit: None,
+            examples: vec![ExampleDevice {
+                device: OCS.parse().unwrap(),
+                host_name: "web01".to_owned(),
+            }],
         };
         assert_snapshot!(on_terminals(|| text(&changed, ADDED)), @"
         80:
@@ -168,6 +197,14 @@ mod tests {
         REMOVED  NOT MEMBERS  REFUSED
         98       3            14
         ");
+        assert_snapshot!(named(&changed).unwrap(), @"devices, such as web01");
+        let one = MembersChanged {
+            changed: 1,
+            examples: changed.examples.clone(),
+            ..MembersChanged::default()
+        };
+        assert_snapshot!(named(&one).unwrap(), @"devices: web01");
+        assert_eq!(named(&MembersChanged::default()), None);
         assert_snapshot!(refused(&changed).join("\n"), @"
         pc1: the device has never checked in, or was removed
         pc2: the device has never checked in, or was removed

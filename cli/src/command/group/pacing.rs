@@ -6,6 +6,7 @@ use packcast_publisher::{Failure, Target};
 
 use crate::command::key_arg::KeyArg;
 use crate::command::pacing;
+use crate::confirm::ConfirmArgs;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output};
 
@@ -19,6 +20,8 @@ pub(crate) struct Args {
     #[arg(long)]
     reset: bool,
     #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
     key: KeyArg,
 }
 
@@ -30,7 +33,11 @@ impl Args {
         };
         let (signer, bar) = (self.key.signer(target), Bar::new());
         let progress = bar.progress();
-        let work = Box::pin(group::pace(target, group, &change, signer, &progress));
+        let plan = group::plan_pacing(target, group, &change).await?;
+        if !self.confirm.is_agreed(globals, plan.preview())? {
+            return Ok(());
+        }
+        let work = Box::pin(group::pace(plan, signer, &progress));
         let changed = until_interrupted("devices", work, &bar).await?;
         output::result(globals.format, &changed, text);
         Ok(())
@@ -47,11 +54,11 @@ fn nothing_to_change(group: &GroupName) -> Failure {
 }
 
 fn text(changed: &GroupPacing) -> String {
-    let GroupPacing { group, pace } = changed;
-    if pace.is_empty() {
+    let GroupPacing { group, pacing } = changed;
+    if pacing.is_empty() {
         return format!("group {group} uses the pacing of the target");
     }
-    let words = pacing::words(pace);
+    let words = pacing::words(pacing);
     format!("group {group}: {words}; takes effect at the next check-in of each device")
 }
 
@@ -64,9 +71,9 @@ mod tests {
     use super::*;
     use crate::fixtures;
 
-    fn changed(pace: PacingOverride) -> GroupPacing {
+    fn changed(pacing: PacingOverride) -> GroupPacing {
         let group = "lab".parse().unwrap();
-        GroupPacing { group, pace }
+        GroupPacing { group, pacing }
     }
 
     #[test]

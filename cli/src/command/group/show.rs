@@ -1,9 +1,7 @@
 //! `packcast group show`: shows a group with its packages and, on request, its devices.
 
-use packcast_protocol::{GroupName, UnixTime};
-use packcast_publisher::clock::now;
+use packcast_protocol::GroupName;
 use packcast_publisher::group::{self, GroupDetails};
-use packcast_publisher::package;
 use packcast_publisher::{Failure, Target};
 
 use crate::command::pacing;
@@ -21,33 +19,30 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<(), Failure> {
         let details = group::show(target, &self.group, self.devices).await?;
-        output::result(format, &details, |details| text(details, now()));
+        output::result(format, &details, text);
         Ok(())
     }
 }
 
-fn text(details: &GroupDetails, now: UnixTime) -> String {
-    let state = &details.state;
+fn text(details: &GroupDetails) -> String {
+    let preferred = details.preferred.as_ref();
     let mut text = output::fields([
-        ("group", state.group.to_string()),
+        ("group", details.group.to_string()),
         ("devices", details.size.to_string()),
-        ("revision", state.revision.to_string()),
+        ("revision", details.revision.to_string()),
         (
             "preferred",
-            state
-                .preferred
-                .as_ref()
-                .map_or_else(String::new, ToString::to_string),
+            preferred.map_or_else(String::new, ToString::to_string),
         ),
-        ("pacing", pacing::words(&state.pace)),
+        ("pacing", pacing::words(&details.pacing)),
     ]);
-    if !state.assignments.is_empty() {
-        let rows = state.assignments.iter().map(|assignment| {
-            let recorded = details.packages.iter().find(|p| p.id == assignment.package);
+    if !details.assignments.is_empty() {
+        let rows = details.assignments.iter().map(|package| {
+            let assignment = &package.assignment;
             [
                 assignment.package.to_string(),
-                recorded.map_or_else(String::new, package::named),
-                recorded.map_or_else(String::new, |p| package::state(p, now).to_owned()),
+                package.name.clone(),
+                package.state.to_owned(),
                 assignment.priority.to_string(),
                 if assignment.force { "yes" } else { "" }.to_owned(),
                 output::when(assignment.assigned_at),
@@ -57,8 +52,10 @@ fn text(details: &GroupDetails, now: UnixTime) -> String {
         text = format!("{text}\n{}\n", output::table(heading, rows));
     }
     if let Some(devices) = &details.devices {
-        let rows = devices.iter().map(|device| [device.to_string()]);
-        text = format!("{text}\n{}\n", output::table(["DEVICE"], rows));
+        let rows = devices
+            .iter()
+            .map(|at| [at.host_name.clone(), at.device.to_string()]);
+        text = format!("{text}\n{}\n", output::table(["HOST", "DEVICE"], rows));
     }
     text
 }
@@ -66,20 +63,44 @@ fn text(details: &GroupDetails, now: UnixTime) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_publisher::group::{GroupMember, GroupPackage};
 
     use super::*;
-    use crate::fixtures::{self, AGENT, NOON, OCS, plain};
+    use crate::fixtures::{self, AGENT, OCS, plain};
     use crate::output::screen::tests::on_terminals;
+
+    fn member((id, host_name): (&str, &str)) -> GroupMember {
+        GroupMember {
+            device: id.parse().unwrap(),
+            host_name: host_name.to_owned(),
+        }
+    }
 
     #[test]
     fn a_group_is_shown_with_its_packages_and_devices() {
+        let group = fixtures::group();
+        let assignments = group
+            .assignments
+            .into_iter()
+            .map(|assignment| GroupPackage {
+                assignment,
+                name: "vlc@3.0.21".to_owned(),
+                state: "active",
+            });
         let details = GroupDetails {
-            state: fixtures::group(),
+            group: group.group,
+            revision: group.revision,
             size: 2,
-            devices: Some(vec![AGENT.parse().unwrap(), OCS.parse().unwrap()]),
-            packages: vec![fixtures::active()],
+            preferred: group.preferred,
+            pacing: group.pace,
+            assignments: assignments.collect(),
+            devices: Some([(AGENT, "web01"), (OCS, "")].map(member).into()),
+            created_at: group.created_at,
+            created: group.created,
+            origin: group.origin,
+            document: group.document,
         };
-        assert_snapshot!(on_terminals(|| text(&details, UnixTime(NOON))), @"
+        assert_snapshot!(on_terminals(|| text(&details)), @"
         80:
         group      lab
         devices    2
@@ -90,9 +111,9 @@ mod tests {
         ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
         1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
 
-        DEVICE
-        key:abcdefghijklmnopqrstuvwxya
-        ocs:web01-2026-03-04-05-06-07
+        HOST   DEVICE
+        web01  key:abcdefghijklmnopqrstuvwxya
+               ocs:web01-2026-03-04-05-06-07
 
         140:
         group      lab
@@ -104,11 +125,11 @@ mod tests {
         ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
         1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
 
-        DEVICE
-        key:abcdefghijklmnopqrstuvwxya
-        ocs:web01-2026-03-04-05-06-07
+        HOST   DEVICE
+        web01  key:abcdefghijklmnopqrstuvwxya
+               ocs:web01-2026-03-04-05-06-07
         ");
-        assert_snapshot!(plain(&text(&details, UnixTime(NOON))), @"
+        assert_snapshot!(plain(&text(&details)), @"
         group      lab
         devices    2
         revision   7
@@ -118,9 +139,9 @@ mod tests {
         ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
         1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
 
-        DEVICE
-        key:abcdefghijklmnopqrstuvwxya
-        ocs:web01-2026-03-04-05-06-07
+        HOST   DEVICE
+        web01  key:abcdefghijklmnopqrstuvwxya
+               ocs:web01-2026-03-04-05-06-07
         ");
     }
 }

@@ -63,7 +63,7 @@ impl Args {
             lost: self.public_key,
             file: self.key,
             unencrypted: self.unencrypted,
-            root: self.root_key.load(&target)?,
+            root: self.root_key.load()?,
             kept: self.kept.revert_to.map_or(KeptState::Head, KeptState::Of),
         };
         let plan = Box::pin(replace::plan(&target, &request)).await?;

@@ -28,7 +28,7 @@ impl Args {
         let target = globals.open().await?;
         let keys = ListKeys {
             own: Arc::new(self.key.load(&target)?),
-            root: self.root_key.load(&target)?,
+            root: self.root_key.load()?,
         };
         let work = Box::pin(publisher_keys::revoke(&target, &self.public_key, &keys));
         output::result(globals.format, &work.await?, text);

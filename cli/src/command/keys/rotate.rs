@@ -27,7 +27,7 @@ pub(crate) struct Args {
 impl Args {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
-        let root = self.root_key.load(&target)?;
+        let root = self.root_key.load()?;
         let work = rotate::rotate(&target, self.key, self.unencrypted, root);
         let rotated = Box::pin(work).await?;
         if let Some(file) = &rotated.resumed_from {

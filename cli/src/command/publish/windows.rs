@@ -55,6 +55,11 @@ impl From<AfterwardsChoice> for Afterwards {
 }
 
 impl WindowsArgs {
+    /// Returns true if the package has terms for OCS Windows agents.
+    pub(super) fn has_terms(&self) -> bool {
+        self.terms() != WindowsTerms::default()
+    }
+
     pub(super) fn terms(&self) -> WindowsTerms {
         let notice = self.notify.clone().map(|message| Notice {
             message,

@@ -1,9 +1,7 @@
 //! The devices of a package with their states or results.
 
-use packcast_protocol::PackageRef;
 use packcast_publisher::device::waits;
-use packcast_publisher::status::{self, DeviceProgress, DeviceResult};
-use packcast_publisher::{Failure, Target};
+use packcast_publisher::status::{DeviceProgress, DeviceResult};
 use packcast_store::records::DeploymentState;
 
 use super::failures;
@@ -11,16 +9,9 @@ use crate::command::device::list as device_list;
 use crate::output::{self, Format};
 
 /// Prints the devices of a package, or those in one state.
-pub(super) async fn print(
-    target: &Target,
-    package: &PackageRef,
-    only: Option<DeploymentState>,
-    format: Format,
-) -> Result<(), Failure> {
-    let devices = status::devices(target, package, only).await?;
+pub(super) fn print(devices: &[DeviceProgress], only: Option<DeploymentState>, format: Format) {
     let has_results = only.is_some_and(DeploymentState::is_outcome);
     output::result(format, &devices, |devices| text(devices, has_results));
-    Ok(())
 }
 
 fn text(devices: &[DeviceProgress], has_results: bool) -> String {

@@ -32,6 +32,7 @@ pub(super) async fn record(
         detail: None,
         output_tail: None,
         mandates: UsedMandates::default(),
+        boot: None,
         finished_at: now,
     };
     let (device, reported) = (&device, &reported);
@@ -41,9 +42,12 @@ pub(super) async fn record(
         let open = tasks.find(|task| task.package == package);
         // A package that the agent dropped because of a device command has not failed: its task
         // becomes pending again, with the same attempt.
-        let back = open.and_then(|task| reopen(&device_state.orders, task, &reported.code));
+        let back = open.and_then(|task| reopen(&device_state.commands, task, &reported.code));
         let Some(back) = back else {
-            result::record(function, device, device_state, reported, now).await?;
+            let last_seen = device_state.device.as_ref().map(|record| record.last_seen);
+            if result::record(function, device, device_state, reported, now).await? {
+                result::mark_seen(function, device, last_seen, now).await;
+            }
             return Ok(ControlFlow::Break(()));
         };
         if function.records.reopen(device, &back).await? == Recorded::Written {

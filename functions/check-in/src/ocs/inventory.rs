@@ -73,8 +73,8 @@ async fn record(
     // After the command to restart the download, the agent has no connection for a download
     // process. This reply ends the agent before it starts one.
     let stopped = device_state
-        .orders
-        .unstick
+        .commands
+        .restart_download
         .filter(|order| order.told_at.is_some());
     Ok(match stopped {
         Some(order) => {

@@ -12,7 +12,7 @@ use packcast_store::records::DeviceState;
 use crate::device_access::{DeviceError, ExcludedState, admitted_state, record_check_in};
 use crate::reconcile::reconciled;
 use crate::tasks::{AnnouncedTask, announce_tasks};
-use crate::{CheckInFunction, log_name};
+use crate::{CheckInFunction, log_name, rollouts};
 
 /// Returns the reply to a PROLOG.
 pub(super) async fn reply(
@@ -41,6 +41,17 @@ async fn admitted_reply(
     now: UnixTime,
 ) -> Result<PrologReply, DeviceError> {
     let mut device_state = admitted_state(function, device).await?;
+    if !device_state.settling.is_empty() {
+        // Boxed, because few check-ins need it.
+        Box::pin(rollouts::settle(
+            function,
+            device,
+            &mut device_state,
+            None,
+            now,
+        ))
+        .await?;
+    }
     // An inventory has the present host name. The DEVICEID only has the one of the agent's
     // first run.
     let facts = ReportedFacts {
@@ -95,14 +106,14 @@ async fn apply_commands(
     mut device_state: DeviceState,
     now: UnixTime,
 ) -> Result<(DeviceState, Instruction), DeviceError> {
-    if !device_state.orders.is_empty() {
+    if !device_state.commands.is_empty() {
         // Reconciling first withdraws the tasks that no group wants, so that the drop covers
         // them.
         device_state = reconciled(function, device, device_state, now)
             .await?
             .device_state;
     }
-    let instruction = instruct(&device_state.orders, &device_state.tasks, now);
+    let instruction = instruct(&device_state.commands, &device_state.tasks, now);
     let host = log_name::host(&device_state);
     for progress in &instruction.progress {
         function

@@ -1,5 +1,7 @@
 //! Cache of the head, and of pages and documents, in a warm function.
 
+mod known_rollouts;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,6 +14,8 @@ use packcast_store::records::Head;
 use packcast_store::{Records, RecordsError};
 
 use crate::state_counts::ReadHead;
+
+pub(super) use known_rollouts::KnownRollouts;
 
 /// Capacity of the cache of pages and documents, in bytes. A full cache is emptied.
 const MAX_BYTES: usize = 32 << 20;
@@ -36,6 +40,7 @@ pub struct StateCache {
     max_age_s: u64,
     head: Mutex<Option<(UnixTime, CachedHead)>>,
     content: Mutex<Content>,
+    rollouts: Mutex<KnownRollouts>,
 }
 
 /// The pages that one request can still read from the table.
@@ -86,6 +91,7 @@ impl StateCache {
             max_age_s,
             head: Mutex::default(),
             content: Mutex::default(),
+            rollouts: Mutex::default(),
         }
     }
 
@@ -144,6 +150,11 @@ impl StateCache {
             number: cached.head.as_ref().map_or(0, |head| head.commit.id.number),
             expires: cached.expires,
         })
+    }
+
+    /// Calls a function with the known documents of rollouts.
+    pub(super) fn with_rollouts<T>(&self, call: impl FnOnce(&mut KnownRollouts) -> T) -> T {
+        call(&mut lock(&self.rollouts))
     }
 
     /// Loads the paths to these names, in their order, until the allowance is used up. Returns the

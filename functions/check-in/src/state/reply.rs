@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::exchange::{MAX_HELD_DOCUMENTS, MAX_STATE_BYTES};
+use packcast_protocol::state::held::MAX_HELD_ROLLOUTS;
 use packcast_protocol::state::{
-    Commit, CommitId, DeviceDocument, DigestPrefix, DocumentText, GroupDocument, HeldState,
-    LeafName, Lookup, PagedTree, PartialTree, SignedCommit, SignedKeyList, StateReply,
+    CommitId, DeviceDocument, DigestPrefix, DocumentText, GroupDocument, HeldState, LeafName,
+    Lookup, PagedTree, PartialTree, SignedKeyList, StateReply,
 };
 use packcast_protocol::{DeviceId, GroupName, LocationName, Sha256Digest, UnixTime};
 use packcast_store::{Records, RecordsError};
 
 use super::StateCache;
 use super::cache::{CachedHead, PageAllowance};
+use super::sending::Sending;
 
 /// Age of a device's commit, in seconds, up to which it may stay as it is while nothing of the
 /// device changes: one day.
@@ -32,6 +34,8 @@ pub struct StateFacts {
     pub device: Option<Sha256Digest>,
     /// Documents of the device's groups, and of the group `all`; `None` for a group without one.
     pub groups: BTreeMap<GroupName, Option<Sha256Digest>>,
+    /// Documents of the rollouts that the groups name.
+    pub rollouts: BTreeSet<Sha256Digest>,
 }
 
 /// A device that asks for the parts of the state that it lacks.
@@ -74,22 +78,13 @@ pub(super) const fn is_recent(commit: u64, current: u64) -> bool {
 }
 
 fn holds_all(held: &HeldState, facts: &StateFacts) -> bool {
-    let mut documents = facts.groups.values().chain([&facts.device]).flatten();
+    let documents = facts.groups.values().chain([&facts.device]).flatten();
+    let mut documents = documents.chain(&facts.rollouts);
     documents.all(|digest| holds(held, digest))
 }
 
 fn holds(held: &HeldState, digest: &Sha256Digest) -> bool {
     held.documents.contains(&DigestPrefix::of(digest))
-}
-
-/// A commit to send, with the parts of its trees that are loaded.
-struct Sending {
-    id: CommitId,
-    signed: SignedCommit,
-    commit: Commit,
-    groups: PagedTree,
-    devices: PagedTree,
-    ancestors: PagedTree,
 }
 
 impl StateCache {
@@ -201,8 +196,8 @@ impl StateCache {
         }
         let groups = &mut sending.groups;
         self.load(records, groups, &names, &mut allowance).await?;
-        let preferred = self.preferred(records, &present(groups, &names)).await?;
-        names.extend(preferred);
+        let of_groups = present(groups, &names);
+        names.extend(self.named_by_groups(records, &of_groups).await?);
         let group_paths = self.load(records, groups, &names, &mut allowance).await?;
         // The document of the device stays the first: a device keeps no document of a group before
         // it knows its groups.
@@ -241,20 +236,25 @@ impl StateCache {
         Ok(groups.cloned().map(LeafName::Group).collect())
     }
 
-    /// Returns the names of the locations that groups prefer.
-    async fn preferred(
+    /// Returns the names of the locations that groups prefer, and of the rollouts that their entries
+    /// name.
+    async fn named_by_groups(
         &self,
         records: &Records,
         groups: &[Sha256Digest],
     ) -> Result<Vec<LeafName>, RecordsError> {
         let groups: Vec<GroupDocument> = self.read(records, groups).await?;
-        let preferred = groups.into_iter().filter_map(|group| group.prefer);
-        Ok(preferred.map(LeafName::Location).collect())
+        let entries = groups.iter().flat_map(|group| group.packages.as_slice());
+        let rollouts: BTreeSet<_> = entries.filter_map(|entry| entry.terms.rollout()).collect();
+        let rollouts = rollouts.into_iter().take(MAX_HELD_ROLLOUTS);
+        let preferred = groups.iter().filter_map(|group| group.prefer.clone());
+        let locations = preferred.map(LeafName::Location);
+        Ok(locations.chain(rollouts.map(LeafName::Rollout)).collect())
     }
 
     /// Reads documents, without those that this version cannot read, and without those beyond the
     /// size of a reply. A device judges them itself.
-    async fn read<T: serde::de::DeserializeOwned>(
+    pub(super) async fn read<T: serde::de::DeserializeOwned>(
         &self,
         records: &Records,
         digests: &[Sha256Digest],
@@ -264,24 +264,6 @@ impl StateCache {
             .iter()
             .filter_map(|text| serde_json::from_str(text.as_str()).ok());
         Ok(read.collect())
-    }
-}
-
-impl Sending {
-    fn new(id: CommitId, signed: SignedCommit) -> Result<Self, RecordsError> {
-        let commit: Commit =
-            serde_json::from_str(signed.text()).map_err(|source| RecordsError::Corrupt {
-                key: format!("COMMIT {id}"),
-                source: source.into(),
-            })?;
-        Ok(Self {
-            id,
-            signed,
-            groups: PagedTree::new(commit.groups),
-            devices: PagedTree::new(commit.devices),
-            ancestors: PagedTree::new(commit.ancestors),
-            commit,
-        })
     }
 }
 
@@ -387,6 +369,7 @@ mod tests {
         StateFacts {
             device: Some(digest("own")),
             groups: [(GroupName::all(), Some(digest("all")))].into(),
+            rollouts: BTreeSet::new(),
         }
     }
 
@@ -448,6 +431,11 @@ mod tests {
             ..facts()
         };
         assert!(needs(&held(1_000_000), &joined));
+        let in_rollout = StateFacts {
+            rollouts: [digest("calendar")].into(),
+            ..facts()
+        };
+        assert!(needs(&held(1_000_000), &in_rollout), "another calendar");
         let lacking = HeldState {
             lacks: ["group/lab".parse().unwrap()].into(),
             ..held(1_000_000)

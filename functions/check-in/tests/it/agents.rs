@@ -11,7 +11,7 @@ use packcast_protocol::api::{
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::state::HeldState;
 use packcast_protocol::state::exchange::{MachineFacts, WaitingPackages};
-use packcast_testing::table::NOW;
+use packcast_testing::table::{NOW, mia};
 use serde::Serialize;
 
 use crate::log::CapturedLog;
@@ -341,7 +341,12 @@ async fn inactive_packages_are_not_announced() {
     let agent = Agent::enrolled(&system, 1).await;
     let package = system.table.package("vlc", 5).await;
     system.assign(&agent.device(), &package, false).await;
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     let reply = agent.check_in(&system).await;
     assert_eq!((reply.tasks, reply.cancel), (Vec::new(), Vec::new()));
 }

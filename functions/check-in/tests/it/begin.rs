@@ -8,10 +8,9 @@ use packcast_protocol::state::exchange::UsedMandates;
 use packcast_protocol::state::{CommitId, Mandate};
 use packcast_protocol::{AgentId, Assignee, GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
-use packcast_store::records::Pause;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
-use packcast_testing::table::NOW;
+use packcast_testing::table::{NOW, mia};
 
 use crate::agents::{Agent, parsed};
 use crate::system::{TestSystem, announced, prolog, settings};
@@ -22,14 +21,6 @@ const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 const fn wait(reason: HoldWord) -> BeginReply {
     BeginReply::Wait { reason }
-}
-
-fn pause() -> Pause {
-    Pause {
-        since: NOW,
-        user: "mia".to_owned(),
-        host: "desk".to_owned(),
-    }
 }
 
 /// A device that was told of a package, and the package.
@@ -137,7 +128,7 @@ async fn a_deactivated_package_waits_when_the_cache_has_passed() {
     let told = Told::of_device().await;
     assert_eq!(told.asked(NOW).await, GO);
     let records = &told.system.table.records;
-    records.deactivate(told.package.id).await.unwrap();
+    records.deactivate(told.package.id, &mia()).await.unwrap();
     assert_eq!(told.asked(LATER).await, wait(HoldWord::Inactive));
     // As on a local system, whose function keeps nothing.
     let without_cache = FunctionSettings {
@@ -145,7 +136,7 @@ async fn a_deactivated_package_waits_when_the_cache_has_passed() {
         ..settings()
     };
     records
-        .activate(told.package.id, &told.package.locations)
+        .activate(told.package.id, &told.package.locations, &mia())
         .await
         .unwrap();
     let system = TestSystem::start_on(told.system.table, without_cache).await;
@@ -154,7 +145,7 @@ async fn a_deactivated_package_waits_when_the_cache_has_passed() {
     told.system
         .table
         .records
-        .deactivate(told.package.id)
+        .deactivate(told.package.id, &mia())
         .await
         .unwrap();
     assert_eq!(told.asked(NOW).await, wait(HoldWord::Inactive));
@@ -164,10 +155,10 @@ async fn a_deactivated_package_waits_when_the_cache_has_passed() {
 async fn an_activation_is_seen_at_once() {
     let told = Told::of_device().await;
     let records = &told.system.table.records;
-    records.deactivate(told.package.id).await.unwrap();
+    records.deactivate(told.package.id, &mia()).await.unwrap();
     assert_eq!(told.asked(LATER).await, wait(HoldWord::Inactive));
     records
-        .activate(told.package.id, &told.package.locations)
+        .activate(told.package.id, &told.package.locations, &mia())
         .await
         .unwrap();
     // The function reads a record at most once a second for refusals.
@@ -238,7 +229,10 @@ async fn a_device_begins_with_its_own_attempts_only() {
 async fn a_blocked_device_is_refused() {
     let told = Told::of_device().await;
     let (records, device) = (&told.system.table.records, told.agent.device());
-    records.block(&device, None, NOW).await.unwrap();
+    records
+        .block(std::slice::from_ref(&device), None, &mia())
+        .await
+        .unwrap();
     let asked = BeginRequest {
         id: told.package.id,
         attempt: 1,
@@ -286,7 +280,7 @@ async fn a_paused_target_announces_nothing_and_lets_nobody_begin() {
     let new = system.table.package("new", 5).await;
     system.assign(&device, &new, false).await;
     system.assign(&told.agent.device(), &new, false).await;
-    records.begin_pause(&pause()).await.unwrap();
+    records.begin_pause(&mia()).await.unwrap();
 
     let body = serde_json::to_vec(&Agent::asking()).unwrap();
     let request = told.agent.signed(CHECK_IN_PATH, body.clone(), LATER);
@@ -296,7 +290,7 @@ async fn a_paused_target_announces_nothing_and_lets_nobody_begin() {
     // An OCS agent cannot ask, and still sees the package that it was told of.
     assert_eq!(announced(&system.ocs_at(&prolog(1), LATER).await), [old.id]);
 
-    records.end_pause().await.unwrap();
+    records.end_pause(&mia()).await.unwrap();
     let resumed = LATER.plus(60);
     assert_eq!(told.asked(resumed).await, GO);
     let request = told.agent.signed(CHECK_IN_PATH, body, resumed);

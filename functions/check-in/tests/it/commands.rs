@@ -5,7 +5,7 @@ use packcast_rollout::command::PATIENCE_S;
 use packcast_rollout::{DeviceCommand, DeviceCommands, PackageRecord, TaskState};
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
-use packcast_testing::table::NOW;
+use packcast_testing::table::{NOW, mia};
 
 use crate::system::{TestSystem, announced, attribute, download, inventory, prolog};
 
@@ -22,14 +22,14 @@ async fn give(system: &TestSystem, device: &DeviceId, command: DeviceCommand) {
     let given = system
         .table
         .records
-        .command_device(device, command, NOW)
+        .command_device(device, command, &mia())
         .await;
     given.expect("a device can be given a command");
 }
 
 async fn open_commands(system: &TestSystem, device: &DeviceId) -> DeviceCommands {
     let device_state = system.table.records.device_state(device).await;
-    device_state.expect("a device can be read").orders
+    device_state.expect("a device can be read").commands
 }
 
 async fn withdraw(system: &TestSystem, device: &DeviceId, package: &PackageRecord) {

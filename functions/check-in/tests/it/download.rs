@@ -2,6 +2,7 @@
 
 use packcast_protocol::{DeviceId, Outcome, PackageId};
 use packcast_rollout::PackageRecord;
+use packcast_testing::table::NOW;
 
 use crate::system::{TestSystem, announced, device, download, prolog, zlib};
 
@@ -30,6 +31,36 @@ async fn a_report_gets_an_empty_reply_and_ends_the_task() {
     assert_eq!(system.tasks(&device).await, []);
     assert_eq!(system.counts(package.id).await, [0, 1, 0]);
     assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
+}
+
+#[tokio::test]
+async fn a_device_was_last_seen_at_its_latest_report() {
+    let system = TestSystem::start().await;
+    let package = system.table.package("vlc", 5).await;
+    let device = device_with_task(&system, &package).await;
+    let hour = |hour: u64| NOW.plus(hour * 3_600);
+    let seen = async || {
+        let device_state = system.table.records.device_state(&device).await;
+        let record = device_state.unwrap().device.unwrap();
+        system.operations();
+        record.last_seen
+    };
+    assert_eq!(seen().await, NOW);
+    let report = download(1, package.id, "SUCCESS_0");
+    system.ocs_at(&report, hour(5)).await;
+    let operations = system.operations();
+    let updates = operations.iter().filter(|it| *it == "UpdateItem");
+    assert_eq!(updates.count(), 1, "{operations:?}");
+    assert_eq!(seen().await, hour(5));
+    // The report takes the place of the daily mark: the next one comes a day later.
+    system.ocs_at(&prolog(1), hour(28)).await;
+    assert!(system.table.meter.take().write_units < f64::EPSILON);
+    assert_eq!(seen().await, hour(5));
+    system.ocs_at(&prolog(1), hour(29)).await;
+    assert_eq!(seen().await, hour(29));
+    // A repeated report changes nothing.
+    system.ocs_at(&report, hour(30)).await;
+    assert_eq!(seen().await, hour(29));
 }
 
 #[tokio::test]

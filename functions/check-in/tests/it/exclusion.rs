@@ -10,7 +10,7 @@ use packcast_rollout::TaskState;
 use packcast_store::records::{Blocked, Removing, Unblocked};
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
-use packcast_testing::table::NOW;
+use packcast_testing::table::{NOW, mia};
 
 use crate::agents::{Agent, token};
 use crate::results::report;
@@ -21,25 +21,35 @@ use crate::system::{
 
 async fn block(system: &TestSystem, device: &DeviceId) {
     let reason = "stolen from the office".parse().expect("a reason");
-    let blocked = system.table.records.block(device, Some(&reason), NOW).await;
-    assert_eq!(blocked.expect("a device can be blocked"), Blocked::New);
+    let records = &system.table.records;
+    let blocked = records
+        .block(std::slice::from_ref(device), Some(&reason), &mia())
+        .await;
+    let blocked = blocked.expect("a device can be blocked");
+    assert_eq!(blocked, [Blocked::New]);
     system.operations();
 }
 
 /// Removes a device that is in no group.
 async fn remove(system: &TestSystem, device: &DeviceId) {
     let records = &system.table.records;
-    let begun = records.begin_removal(device, None, None, NOW).await;
+    let begun = records
+        .begin_removal(std::slice::from_ref(device), None, &mia())
+        .await;
     let begun = begun.expect("a removal can begin");
-    assert_eq!(begun, Removing::Begun { groups: Vec::new() });
+    assert_eq!(begun, [Removing::Begun { groups: Vec::new() }]);
     let erased = records.erase(device).await;
     erased.expect("a device can be erased");
     system.operations();
 }
 
 async fn unblock(system: &TestSystem, device: &DeviceId) -> Unblocked {
-    let unblocked = system.table.records.unblock(device).await;
-    unblocked.expect("a device can be unblocked")
+    let unblocked = system
+        .table
+        .records
+        .unblock(std::slice::from_ref(device), &mia())
+        .await;
+    unblocked.expect("a device can be unblocked").remove(0)
 }
 
 /// Parses the refusal of an excluded device, which has cost one read.
@@ -197,13 +207,13 @@ async fn no_warm_function_announces_to_a_blocked_device() {
     for number in 1..=20 {
         let device = crate::system::device(number);
         system.ocs(&inventory(number, &[])).await;
-        let reason = None;
+        let (reason, by) = (None, mia());
         let prolog = prolog(number);
         let (reply, blocked) = tokio::join!(
             system.ocs_by(&other, &prolog),
-            records.block(&device, reason, NOW)
+            records.block(std::slice::from_ref(&device), reason, &by)
         );
-        assert_eq!(blocked.unwrap(), Blocked::New);
+        assert_eq!(blocked.unwrap(), [Blocked::New]);
         let was_announced = announced(&reply) == [package.id];
         let tasks = records.device_state(&device).await.unwrap().tasks;
         let on_record = |state| matches!(state, TaskState::Announced { .. });

@@ -3,11 +3,11 @@
 use packcast_check_in::CheckInFunction;
 use packcast_protocol::state::Mandate;
 use packcast_protocol::state::exchange::UsedMandates;
-use packcast_protocol::{Assignee, DeviceId, GroupName};
+use packcast_protocol::{Assignee, DeviceId, GroupName, UnixTime};
 use packcast_rollout::{PackageRecord, TaskState};
 use packcast_testing::administrator::{Administrator as _, Joined};
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, location};
+use packcast_testing::table::{NOW, location, mia};
 
 use crate::agents::Agent;
 use crate::results::report;
@@ -131,11 +131,19 @@ async fn no_warm_function_announces_a_deactivated_package() {
     let other = warmed(&system).await;
     member(&system, 1).await;
     member(&system, 2).await;
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
     assert_eq!(announced(&system.ocs_by(&other, &prolog(2)).await), []);
     let records = &system.table.records;
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     // The function caches an inactive package for a minute.
     let later = NOW.plus(60);
     assert_eq!(
@@ -148,14 +156,22 @@ async fn no_warm_function_announces_a_deactivated_package() {
 async fn a_held_task_of_a_group_is_dropped_once_it_is_unassigned() {
     let system = world_with_lab().await;
     let package = system.table.package("vlc", 5).await;
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     let pc = member(&system, 1).await;
     assign(&system, &lab(), &package).await;
     assert_eq!(announced(&system.ocs(&prolog(1)).await), []);
     assert_eq!(system.tasks(&pc).await.len(), 1);
     unassign(&system, &package).await;
     let records = &system.table.records;
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     for now in [NOW, NOW.plus(60)] {
         assert_eq!(announced(&system.ocs_at(&prolog(1), now).await), []);
     }
@@ -236,7 +252,7 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     system.assign(&agent.device(), &package, false).await;
     assert_eq!(agent.check_in(&system).await.tasks.len(), 1);
     let records = system.table.records.clone();
-    records.deactivate(package.id).await.unwrap();
+    records.deactivate(package.id, &mia()).await.unwrap();
     // A new function, because this one has cached the active package for a minute.
     system.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&system).await;
@@ -246,7 +262,10 @@ async fn tasks_of_a_deactivated_package_are_cancelled_until_it_is_active_again()
     assert_eq!((reply.tasks.len(), reply.cancel.len()), (0, 0));
     assert_eq!(records.tally(package.id).await.unwrap().waiting(), 1);
 
-    records.activate(package.id, &[location()]).await.unwrap();
+    records
+        .activate(package.id, &[location()], &mia())
+        .await
+        .unwrap();
     system.function = CheckInFunction::new(records.clone(), settings());
     let reply = agent.check_in(&system).await;
     let attempts: Vec<u32> = reply.tasks.iter().map(|task| task.attempt).collect();
@@ -417,26 +436,52 @@ async fn a_group_of_many_packages_is_reconciled_in_several_steps() {
     assert_eq!(system.tasks(&pc).await.len(), 70);
 }
 
-#[tokio::test]
-async fn a_site_fetches_from_its_preferred_location() {
+/// Creates a world whose device 1 is in `lab`, which has a package and prefers its site.
+async fn world_with_a_site() -> TestSystem {
     let system = world_with_lab().await;
     let package = system.table.package("vlc", 5).await;
     let site = packcast_rollout::LocationRecord {
-        name: "oslo".parse().unwrap(),
-        location: "oslo.example.net".parse().unwrap(),
+        name: "oslo".parse().expect("a location's name"),
+        location: "oslo.example.net".parse().expect("a location"),
     };
     let records = &system.table.records;
-    records
-        .activate(package.id, &[location(), site.clone()])
-        .await
-        .unwrap();
+    let active = records
+        .activate(package.id, &[location(), site.clone()], &mia())
+        .await;
+    active.expect("a published package can be activated");
     member(&system, 1).await;
-    records
-        .prefer(&lab(), Some(&site.name), signing())
-        .await
-        .unwrap();
+    let preferred = records.prefer(&lab(), Some(&site.name), signing()).await;
+    preferred.expect("a group can prefer a location");
     assign(&system, &lab(), &package).await;
-    let reply = system.ocs(&prolog(1)).await;
-    let place = attribute(packs(&reply)[0], "PACK_LOC").unwrap();
-    assert!(place.starts_with("oslo.example.net/"), "{place}");
+    system
+}
+
+/// Returns true if device 1 is told to fetch its package from the site.
+async fn fetches_from_site(system: &TestSystem, now: UnixTime) -> bool {
+    let reply = system.ocs_at(&prolog(1), now).await;
+    let place = attribute(packs(&reply)[0], "PACK_LOC").expect("the reply names a location");
+    place.starts_with("oslo.example.net/")
+}
+
+#[tokio::test]
+async fn a_site_fetches_from_its_preferred_location() {
+    let system = Box::pin(world_with_a_site()).await;
+    assert!(fetches_from_site(&system, NOW).await);
+}
+
+#[tokio::test]
+async fn a_forged_group_with_the_revision_of_the_true_one_is_read_again_after_ten_minutes() {
+    let system = Box::pin(world_with_a_site()).await;
+    let true_state = system.table.item("GROUP#lab", "STATE").await;
+    let mut forged = true_state.clone();
+    let attributes = forged.as_object_mut().unwrap();
+    let known = attributes.len();
+    attributes.retain(|_, value| value["S"] != "oslo");
+    assert_eq!(attributes.len(), known - 1, "{true_state}");
+    system.table.put(&forged).await;
+    assert!(!fetches_from_site(&system, NOW).await);
+    system.table.put(&true_state).await;
+    // Only the revision is read, and it has not changed.
+    assert!(!fetches_from_site(&system, NOW.plus(9 * 60)).await);
+    assert!(fetches_from_site(&system, NOW.plus(10 * 60)).await);
 }

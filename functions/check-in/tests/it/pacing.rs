@@ -9,7 +9,7 @@ use packcast_rollout::{
 use packcast_store::records::Reserved;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, location, published, reservation};
+use packcast_testing::table::{NOW, location, mia, published, reservation};
 
 use crate::system::{TestSystem, announced, attribute, device, download, prolog, settings};
 
@@ -100,9 +100,9 @@ async fn package(system: &TestSystem, name: &str, priority: u8, fragments: u32) 
         fragments,
         ..published(package.id)
     };
-    let published = records.publish(package.id, &published).await;
+    let published = records.publish(package.id, &published, &mia()).await;
     published.expect("a draft can be published");
-    let active = records.activate(package.id, &[location()]).await;
+    let active = records.activate(package.id, &[location()], &mia()).await;
     active.expect("a published package can be activated")
 }
 
@@ -187,7 +187,10 @@ async fn the_slowest_group_applies_unless_the_device_overrides_it() {
     group(&system, "thin-line", &pauses(10, 2)).await;
     assert_eq!(prolog_pacing(&system).await, with_pauses(10, 4));
     let records = &system.table.records;
-    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
+    records
+        .set_device_pacing(&pc, &pauses(3, 0), &mia())
+        .await
+        .unwrap();
     assert_eq!(prolog_pacing(&system).await, with_pauses(3, 4));
     system.settled_device(2).await;
     assert_eq!(pacing_of(&system.ocs(&prolog(2)).await), FASTEST);
@@ -214,7 +217,10 @@ async fn pacing_costs_no_further_read() {
     let pc = system.settled_device(1).await;
     group(&system, "thin-line", &pauses(10, 2)).await;
     let records = &system.table.records;
-    records.set_device_pacing(&pc, &pauses(3, 0)).await.unwrap();
+    records
+        .set_device_pacing(&pc, &pauses(3, 0), &mia())
+        .await
+        .unwrap();
     prolog_pacing(&system).await;
     system.table.meter.take();
     prolog_pacing(&system).await;
@@ -232,7 +238,7 @@ async fn pacing_stays_while_a_device_drops_or_stops() {
         system
             .table
             .records
-            .command_device(&pc, command, NOW)
+            .command_device(&pc, command, &mia())
             .await
             .unwrap();
         let pacing = prolog_pacing(&system).await;
@@ -256,7 +262,7 @@ async fn strict_can_be_set_for_target_group_and_device() {
     assert_eq!(announced_packages().await, [large.id]);
     let records = &system.table.records;
     records
-        .set_device_pacing(&pc, &strict(false))
+        .set_device_pacing(&pc, &strict(false), &mia())
         .await
         .unwrap();
     assert_eq!(announced_packages().await, [large.id, small.id]);

@@ -92,7 +92,7 @@ fn assign(package: &PackageRecord) -> StateChange {
 
 #[tokio::test]
 async fn a_package_that_the_state_has_withdrawn_is_not_announced() {
-    let lab = PausedLab::start().await;
+    let lab = Box::pin(PausedLab::start()).await;
     let withdrawn = lab.system.table.package("withdrawn", 5).await;
     let next = lab.system.table.package("next", 5).await;
     lab.assign(&withdrawn).await;
@@ -111,7 +111,7 @@ async fn a_package_that_the_state_has_withdrawn_is_not_announced() {
 
 #[tokio::test]
 async fn a_task_is_not_withdrawn_while_records_are_incomplete() {
-    let lab = PausedLab::start().await;
+    let lab = Box::pin(PausedLab::start()).await;
     let package = lab.system.table.package("vlc", 5).await;
     lab.assign(&package).await;
     let expected = BTreeSet::from([package.id]);
@@ -141,7 +141,7 @@ async fn a_task_is_not_withdrawn_while_records_are_incomplete() {
 
 #[tokio::test]
 async fn while_a_group_is_paused_the_head_is_read_once_a_second() {
-    let lab = PausedLab::start().await;
+    let lab = Box::pin(PausedLab::start()).await;
     let package = lab.system.table.package("vlc", 5).await;
     lab.assign(&package).await;
     lab.commit_only(unassign(&package)).await;

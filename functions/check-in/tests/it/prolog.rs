@@ -6,7 +6,7 @@ use packcast_protocol::ocs::envelope::{self, Coding};
 use packcast_rollout::Pacing;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::signing::signing;
-use packcast_testing::table::NOW;
+use packcast_testing::table::{NOW, mia};
 
 use crate::system::{
     TestSystem, UNIX_AGENT, announced, attribute, device, download, inventory, packs, prolog,
@@ -134,7 +134,12 @@ pub(crate) async fn an_announced_package_stays_listed_until_its_report() {
     system.assign(&device, &package, false).await;
     assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
 
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     for later in [1, 61, 100_000] {
         let reply = system.ocs_at(&prolog(1), NOW.plus(later)).await;
         assert_eq!(announced(&reply), [package.id], "after {later} s");
@@ -152,7 +157,12 @@ async fn a_warm_function_does_not_announce_a_deactivated_package() {
         system.assign(&device, &package, false).await;
     }
     assert_eq!(announced(&system.ocs(&prolog(1)).await), [package.id]);
-    system.table.records.deactivate(package.id).await.unwrap();
+    system
+        .table
+        .records
+        .deactivate(package.id, &mia())
+        .await
+        .unwrap();
     let reply = system.ocs_at(&prolog(2), NOW.plus(1)).await;
     assert_eq!(announced(&reply), []);
     assert_eq!(system.counts(package.id).await, [1, 0, 0]);

@@ -1,11 +1,11 @@
 //! Results of Packcast agents.
 
-use packcast_protocol::PackageId;
 use packcast_protocol::api::{
     BoundedText, CHECK_IN_PATH, CheckInRequest, ProblemKind, REPORT_PATH, Report, ReportReply,
     ReportRequest,
 };
 use packcast_protocol::state::exchange::UsedMandates;
+use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_testing::table::NOW;
 
@@ -20,6 +20,7 @@ pub(crate) fn report(id: PackageId, attempt: u32, code: &str) -> Report {
         detail: Some(BoundedText::tail("all went well")),
         output_tail: Some(BoundedText::tail("bye")),
         finished: NOW,
+        boot: None,
         mandates: UsedMandates::default(),
     }
 }
@@ -34,8 +35,18 @@ pub(crate) async fn agent_with_task(system: &TestSystem) -> (Agent, PackageRecor
 }
 
 async fn send(system: &TestSystem, agent: &Agent, results: Vec<Report>) -> Vec<PackageId> {
-    let request = ReportRequest { results };
-    let reply = agent.post(system, REPORT_PATH, &request).await;
+    send_at(system, agent, results, NOW).await
+}
+
+async fn send_at(
+    system: &TestSystem,
+    agent: &Agent,
+    results: Vec<Report>,
+    at: UnixTime,
+) -> Vec<PackageId> {
+    let body = serde_json::to_vec(&ReportRequest { results }).expect("a request is JSON");
+    let request = agent.signed(REPORT_PATH, body, at);
+    let reply = system.send(request, at).await;
     assert_eq!(reply.status.as_u16(), 200, "{}", reply.text());
     let reply: ReportReply = serde_json::from_slice(&reply.body).expect("a reply to a report");
     reply.accepted
@@ -57,6 +68,54 @@ async fn a_repeated_report_counts_once() {
     assert_eq!(finished.detail.as_deref(), Some("all went well"));
     assert_eq!(finished.output_tail.as_deref(), Some("bye"));
     assert_eq!(agent.check_in(&system).await.tasks, []);
+}
+
+#[tokio::test]
+async fn the_results_of_a_request_mark_the_device_once() {
+    let system = TestSystem::start().await;
+    let agent = Agent::enrolled(&system, 1).await;
+    let mut packages = Vec::new();
+    for name in ["vlc", "7zip", "gimp"] {
+        let package = system.table.package(name, 5).await;
+        system.assign(&agent.device(), &package, false).await;
+        packages.push(package.id);
+    }
+    assert_eq!(agent.check_in(&system).await.tasks.len(), 3);
+    let unknown = report(packages[0], 2, "SUCCESS_0");
+    let results = packages.iter().map(|id| report(*id, 1, "SUCCESS_0"));
+    let results: Vec<Report> = std::iter::once(unknown).chain(results).collect();
+    let later = NOW.plus(60);
+    system.operations();
+    let accepted = send_at(&system, &agent, results.clone(), later).await;
+    assert_eq!(accepted.len(), 4);
+    let operations = system.operations();
+    let marks = operations.iter().filter(|it| *it == "UpdateItem");
+    assert_eq!(marks.count(), 1, "{operations:?}");
+    assert_eq!(system.tasks(&agent.device()).await, []);
+    assert_eq!(last_seen(&system, &agent).await, later);
+    // Results that are on record already mark nothing.
+    send_at(&system, &agent, results, NOW.plus(120)).await;
+    assert_eq!(last_seen(&system, &agent).await, later);
+}
+
+#[tokio::test]
+async fn a_mark_that_fails_does_not_fail_its_result() {
+    let system = TestSystem::start().await;
+    let (agent, package) = agent_with_task(&system).await;
+    let seen = last_seen(&system, &agent).await;
+    system.table.faults.deny_after_writes(Some(1));
+    let results = vec![report(package.id, 1, "SUCCESS_0")];
+    let accepted = send_at(&system, &agent, results, NOW.plus(60)).await;
+    system.table.faults.deny_after_writes(None);
+    assert_eq!(accepted, [package.id]);
+    assert_eq!(system.counts(package.id).await, [0, 1, 0]);
+    assert_eq!(last_seen(&system, &agent).await, seen);
+}
+
+async fn last_seen(system: &TestSystem, agent: &Agent) -> UnixTime {
+    let device_state = system.table.records.device_state(&agent.device()).await;
+    let device_state = device_state.expect("the table answers");
+    device_state.device.expect("the device is known").last_seen
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The signed state in the replies to Packcast agents that follow it.
 
+mod rollouts;
+
 use std::collections::BTreeSet;
 
 use http::StatusCode;
@@ -19,7 +21,7 @@ use packcast_testing::commits::{key_list, trust};
 use packcast_testing::peer::Peer;
 use packcast_testing::signing::signing;
 use packcast_testing::state_publisher::StatePublisher;
-use packcast_testing::table::{self, NOW, Table, location};
+use packcast_testing::table::{self, NOW, Table, location, mia};
 use serde_json::json;
 
 use crate::agents::{Agent, parsed, refused};
@@ -47,6 +49,7 @@ fn group(group: &str, revision: u64, entries: u32) -> Change {
         package: PackageId::try_from(1_500_000_000 + number).expect("a package id"),
         manifest: Sha256Digest::of(&number.to_be_bytes()),
         seq: revision,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     };
@@ -592,11 +595,17 @@ async fn excluded_devices_get_no_state() {
         assert!(!reply.text().contains("commit"), "{}", reply.text());
         assert_eq!(target.system.operations(), ["Query"]);
     };
-    records.block(&device, None, NOW).await.unwrap();
-    expect_refusal().await;
-    records.unblock(&device).await.unwrap();
     records
-        .begin_removal(&device, None, None, NOW)
+        .block(std::slice::from_ref(&device), None, &mia())
+        .await
+        .unwrap();
+    expect_refusal().await;
+    records
+        .unblock(std::slice::from_ref(&device), &mia())
+        .await
+        .unwrap();
+    records
+        .begin_removal(std::slice::from_ref(&device), None, &mia())
         .await
         .unwrap();
     expect_refusal().await;

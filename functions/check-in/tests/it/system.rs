@@ -16,7 +16,7 @@ use packcast_testing::commits::trust;
 pub(crate) use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 use packcast_testing::policy::Policy;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, location, published, reservation};
+use packcast_testing::table::{NOW, Table, location, mia, published, reservation};
 
 pub(crate) const OLD_PATH_TOKEN: &str = "path-token-two-2";
 pub(crate) const UNIX_AGENT: &str = "OCS-NG_unified_unix_agent_v2.10.0";
@@ -91,11 +91,11 @@ impl TestSystem {
             .await
             .expect("a package can be reserved");
         records
-            .publish(package.id, &published(package.id))
+            .publish(package.id, &published(package.id), &mia())
             .await
             .expect("a draft can be published");
         records
-            .activate(package.id, &[location()])
+            .activate(package.id, &[location()], &mia())
             .await
             .expect("a published package can be activated")
     }
@@ -134,7 +134,17 @@ impl TestSystem {
     }
 
     pub(crate) async fn send(&self, request: Request<Bytes>, now: UnixTime) -> Reply {
-        let response = self.function.handle(request, now).await;
+        self.send_to(&self.function, request, now).await
+    }
+
+    /// Sends a request to another function over the same records.
+    pub(crate) async fn send_to(
+        &self,
+        function: &CheckInFunction,
+        request: Request<Bytes>,
+        now: UnixTime,
+    ) -> Reply {
+        let response = function.handle(request, now).await;
         let header = response.headers().get(CONTENT_TYPE);
         let content_type = header.and_then(|header| header.to_str().ok());
         Reply {

@@ -4,8 +4,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_TEXT_BYTES, Terms};
+use crate::assignee::Assignee;
 use crate::digest::Sha256Digest;
+use crate::group::GroupName;
 use crate::package::PackageId;
+use crate::state::mandate::Mandate;
 use crate::state::number::{MAX_NUMBER, read_number};
 
 /// Largest number of entries in one document.
@@ -27,6 +30,9 @@ pub struct StateEntry {
     #[serde(deserialize_with = "read_number")]
     #[schemars(range(max = MAX_NUMBER))]
     pub seq: u64,
+    /// Name of the group when the entry was added. Absent if the group still has this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignee: Option<GroupName>,
     /// True if the device must deploy the package even if it has the package.
     pub force: bool,
     /// Conditions of this entry alone.
@@ -50,6 +56,29 @@ pub enum EntriesError {
         "the packages of a document have {bytes} bytes, at most {MAX_ENTRIES_BYTES} are allowed: unassign some"
     )]
     TooLarge { bytes: usize },
+}
+
+impl StateEntry {
+    /// Returns the mandate that the entry gives to the devices of the group that owns the document.
+    ///
+    /// The mandate stays the same when the group is renamed, so that no device acts on the entry
+    /// again.
+    pub fn group_mandate(&self, group: &GroupName) -> Mandate {
+        Mandate {
+            assignee: Assignee::Group(self.assignee.as_ref().unwrap_or(group).clone()),
+            seq: self.seq,
+        }
+    }
+
+    /// Returns the entry as it is after its group was renamed.
+    #[must_use]
+    pub fn renamed(&self, from: &GroupName, to: &GroupName) -> Self {
+        let assignee = self.assignee.as_ref().unwrap_or(from);
+        Self {
+            assignee: (assignee != to).then(|| assignee.clone()),
+            ..self.clone()
+        }
+    }
 }
 
 impl Entries {
@@ -114,6 +143,7 @@ pub(super) mod tests {
             package: PackageId::try_from(1_795_000_000 + n).unwrap(),
             manifest: Sha256Digest::of(&n.to_be_bytes()),
             seq: u64::from(n),
+            assignee: None,
             force: n.is_multiple_of(2),
             terms: Terms::default(),
         }
@@ -125,6 +155,19 @@ pub(super) mod tests {
         assert_eq!(entries.of(entry(2).package), Some(&entry(2)));
         assert_eq!(entries.of(entry(4).package), None);
         assert_eq!(entries.as_slice(), [entry(1), entry(2), entry(3)]);
+    }
+
+    #[test]
+    fn a_renamed_group_has_the_same_mandates() {
+        let [lab, office, hall] = ["lab", "office", "hall"].map(|name| name.parse().unwrap());
+        let first = entry(1);
+        let second = first.renamed(&lab, &office);
+        let third = second.renamed(&office, &hall);
+        assert_eq!(third.assignee, Some(lab.clone()));
+        for (entry, group) in [(&second, &office), (&third, &hall)] {
+            assert_eq!(entry.group_mandate(group), first.group_mandate(&lab));
+        }
+        assert_eq!(third.renamed(&hall, &lab), first);
     }
 
     #[test]

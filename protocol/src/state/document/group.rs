@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::entry::EntriesError;
 use super::{Entries, StateDocument};
+use crate::group::GroupName;
 use crate::location::LocationName;
 use crate::pacing::{CheckInHours, PacingOverride, PauseS, TimeoutDays};
 use crate::schema::Schema;
@@ -15,10 +17,14 @@ use crate::state::number::{MAX_NUMBER, read_number};
 pub struct GroupDocument {
     /// Schema of the document; a reader refuses any other.
     schema: Schema<2>,
-    /// Number of the commit that created the group; 0 for the group `all`.
+    /// Number of the commit that created the group, or gave it its present name; 0 for the group
+    /// `all`.
     #[serde(deserialize_with = "read_number")]
     #[schemars(range(max = MAX_NUMBER))]
     pub created: u64,
+    /// First name of the group. Absent if the group was never renamed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<GroupOrigin>,
     /// Number of the commit that changed the document last.
     #[serde(deserialize_with = "read_number")]
     #[schemars(range(max = MAX_NUMBER))]
@@ -31,6 +37,20 @@ pub struct GroupDocument {
     #[serde(with = "PacingForm")]
     #[schemars(with = "PacingForm")]
     pub pace: PacingOverride,
+}
+
+/// First name of a group, with the number of the commit that created the group.
+///
+/// No other group ever has the same origin, so that a group is recognised under a later name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupOrigin {
+    /// Name under which the group was created.
+    pub name: GroupName,
+    /// Number of the commit that created the group.
+    #[serde(deserialize_with = "read_number")]
+    #[schemars(range(max = MAX_NUMBER))]
+    pub created: u64,
 }
 
 /// Wire form of pacing in a document, which refuses unknown settings.
@@ -59,11 +79,46 @@ impl GroupDocument {
         Self {
             schema: Schema,
             created,
+            origin: None,
             revision,
             packages: Entries::default(),
             prefer: None,
             pace: PacingOverride::default(),
         }
+    }
+
+    /// Returns the origin of the group with this document, whose present name is `group`.
+    pub fn origin(&self, group: &GroupName) -> GroupOrigin {
+        let present = || GroupOrigin {
+            name: group.clone(),
+            created: self.created,
+        };
+        self.origin.clone().unwrap_or_else(present)
+    }
+}
+
+impl GroupDocument {
+    /// Returns the document of the group after the commit with this number has renamed it.
+    ///
+    /// The commit counts as the creation of the group under the new name: a device that still names
+    /// an earlier group of this name is not a member. The revision stays.
+    ///
+    /// # Errors
+    /// The entries, which also have the earlier name then, are too large.
+    pub fn renamed(
+        &self,
+        from: &GroupName,
+        to: &GroupName,
+        number: u64,
+    ) -> Result<Self, EntriesError> {
+        let entries = self.packages.as_slice().iter();
+        let entries = entries.map(|entry| entry.renamed(from, to)).collect();
+        Ok(Self {
+            created: number,
+            origin: Some(self.origin(from)),
+            packages: Entries::new(entries)?,
+            ..self.clone()
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::super::name::RolloutId;
 use super::super::named_values::{NamedValues, NamedValuesError, TermName};
 use super::MAX_TEXT_BYTES;
 
@@ -16,8 +17,11 @@ pub const MAX_TERMS_BYTES: usize = MAX_TEXT_BYTES;
 /// Name of the term that lets a package replace a later one of the same name.
 pub const DOWNGRADE: &str = "downgrade";
 
+/// Name of the term with the id of the rollout by which devices begin with the package.
+pub const ROLLOUT: &str = "rollout";
+
 /// The terms that this version knows.
-pub const VOCABULARY: &[&str] = &[DOWNGRADE];
+pub const VOCABULARY: &[&str] = &[DOWNGRADE, ROLLOUT];
 
 /// Terms of an entry, by name.
 ///
@@ -46,12 +50,45 @@ impl Terms {
             .any(|(name, value)| name.as_str() == DOWNGRADE && *value == Value::Bool(true))
     }
 
+    /// Returns the terms with this rollout instead of any other.
+    ///
+    /// # Errors
+    /// The terms with the rollout take too much space.
+    pub fn with_rollout(&self, rollout: RolloutId) -> Result<Self, NamedValuesError> {
+        let name = ROLLOUT.parse().expect("the term has a name");
+        let mut values = self.others();
+        values.insert(name, Value::String(rollout.to_string()));
+        Self::new(values)
+    }
+
+    /// Returns the terms without a rollout.
+    #[must_use]
+    pub fn without_rollout(&self) -> Self {
+        Self::new(self.others()).expect("fewer terms take less space")
+    }
+
+    /// Returns the terms other than a rollout.
+    fn others(&self) -> BTreeMap<TermName, Value> {
+        let others = self.0.iter().filter(|(name, _)| name.as_str() != ROLLOUT);
+        let others = others.map(|(name, value)| (name.clone(), value.clone()));
+        others.collect()
+    }
+
+    /// Returns the rollout by which devices begin with the package; `None` if devices begin at once.
+    ///
+    /// A value that is no id of a rollout is [unknown](Terms::unknown).
+    pub fn rollout(&self) -> Option<RolloutId> {
+        let value = self.0.iter().find(|(name, _)| name.as_str() == ROLLOUT)?.1;
+        rollout_of(value)
+    }
+
     /// Returns the terms that a device with this vocabulary cannot meet: unknown names, and known
     /// names with an unknown value. The entry waits if there is one.
     pub fn unknown<'a>(&'a self, vocabulary: &'a [&str]) -> impl Iterator<Item = &'a TermName> {
         let unknown = |name: &TermName, value: &Value| match name.as_str() {
             known if !vocabulary.contains(&known) => true,
             DOWNGRADE => *value != Value::Bool(true),
+            ROLLOUT => rollout_of(value).is_none(),
             _ => true,
         };
         let terms = self.0.iter();
@@ -61,6 +98,10 @@ impl Terms {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+fn rollout_of(value: &Value) -> Option<RolloutId> {
+    value.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -95,5 +136,25 @@ mod tests {
         assert!(terms(later).allows_downgrade());
         let older = Terms::allowing_downgrade();
         assert_eq!(older.unknown(&[]).count(), 1);
+    }
+
+    #[test]
+    fn a_rollout_is_named_by_its_id_alone() {
+        let id = RolloutId::from_bytes([7; 16]);
+        let in_rollout = Terms::allowing_downgrade().with_rollout(id).unwrap();
+        let text = serde_json::to_string(&in_rollout).unwrap();
+        insta::assert_snapshot!(text, @r#"{"downgrade":true,"rollout":"a4dqobyha4dqobyha4dqobyha4"}"#);
+        assert_eq!(in_rollout.rollout(), Some(id));
+        assert!(in_rollout.allows_downgrade());
+        assert_eq!(unknown(&text), [""; 0]);
+        let other = RolloutId::from_bytes([8; 16]);
+        let replaced = in_rollout.with_rollout(other).unwrap();
+        assert_eq!(replaced.rollout(), Some(other));
+        assert_eq!(replaced.without_rollout(), Terms::allowing_downgrade());
+        for value in [r#""""#, "7", "true", r#"["a4dqobyha4dqobyha4dqobyha4"]"#] {
+            let text = format!(r#"{{"rollout":{value}}}"#);
+            assert_eq!(unknown(&text), ["rollout"]);
+            assert_eq!(terms(&text).rollout(), None);
+        }
     }
 }

@@ -218,7 +218,7 @@ fn error_messages() {
     let schema = read::<DeviceDocument>(r#"{"schema":3}"#).unwrap_err();
     let spaced = read::<DeviceDocument>(r#"{"schema":2, "groups":{},"packages":[]}"#).unwrap_err();
     insta::assert_snapshot!(messages([error, schema, spaced]), @"
-    cannot read the group document: unknown field `windows`, expected one of `schema`, `created`, `revision`, `packages`, `prefer`, `pace` at line 1 column 21
+    cannot read the group document: unknown field `windows`, expected one of `schema`, `created`, `origin`, `revision`, `packages`, `prefer`, `pace` at line 1 column 21
     cannot read the device document: expected schema 2, found 3: update the agent at line 1 column 12
     the device document is not in canonical form
     ");

@@ -59,6 +59,12 @@ pub enum WaitWord {
     UnknownTerm,
     /// A known term of the entry is not met yet.
     Term,
+    /// The wave of the device opens later.
+    WaveNotOpen,
+    /// The wave of the device stays closed until a commit sets a time.
+    WaveClosed,
+    /// The state has no calendar for the entry: no document of its rollout, or one for another entry.
+    NoRollout,
     /// A later package of the same name is deployed.
     Downgrade,
     /// The package is for other devices.

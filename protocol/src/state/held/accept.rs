@@ -255,7 +255,7 @@ impl VerifiedState {
     /// Keeps the offered documents that leaves for this device name.
     ///
     /// A document can name groups, and so further documents. Three rounds are enough: device,
-    /// groups, locations.
+    /// groups, then locations and rollouts.
     fn add_documents(
         &mut self,
         mut offered: BTreeMap<Sha256Digest, DocumentText>,

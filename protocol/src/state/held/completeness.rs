@@ -53,6 +53,7 @@ impl VerifiedState {
         let unreadable = survey.unreadable.into_iter().map(|(name, _)| name);
         let mut lacks = survey.lacks;
         lacks.extend(survey.lacking_locations);
+        lacks.extend(survey.lacking_rollouts.into_iter().map(LeafName::Rollout));
         Completeness {
             lacks,
             unreadable: unreadable.collect(),

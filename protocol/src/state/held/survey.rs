@@ -9,10 +9,16 @@ use crate::group::GroupName;
 use crate::location::{Location, LocationName};
 use crate::state::document::{
     DeviceDocument, Document, DocumentError, DocumentText, GroupDocument, LocationDocument,
-    StateDocument,
+    RolloutDocument, StateDocument,
 };
-use crate::state::name::LeafName;
+use crate::state::name::{LeafName, RolloutId};
 use crate::state::partial::{Lookup, PartialTree};
+
+/// Largest number of rollouts whose documents a device keeps.
+///
+/// A target has at most this number. The device also keeps the limit if a publisher creates more:
+/// otherwise the paths to these documents could take the space of all other paths.
+pub const MAX_HELD_ROLLOUTS: usize = 64;
 
 /// The documents of one commit that concern a device, as far as the device holds them.
 #[derive(Debug, Default)]
@@ -23,12 +29,20 @@ pub(super) struct Survey {
     pub(super) groups: BTreeMap<GroupName, GroupDocument>,
     /// The locations that the groups prefer, or that the caller needs.
     pub(super) locations: BTreeMap<LocationName, Location>,
+    /// The rollouts that entries of the groups name, if the state has a readable document of them.
+    pub(super) rollouts: BTreeMap<RolloutId, RolloutDocument>,
     /// Each name that was looked up.
     pub(super) names: BTreeSet<LeafName>,
     /// Names of devices and groups whose path or document is lacking.
     pub(super) lacks: BTreeSet<LeafName>,
     /// Locations whose path or document is lacking.
     pub(super) lacking_locations: BTreeSet<LeafName>,
+    /// Rollouts that entries name and the state does not have.
+    pub(super) absent_rollouts: BTreeSet<RolloutId>,
+    /// Rollouts whose path or document is lacking.
+    pub(super) lacking_rollouts: BTreeSet<RolloutId>,
+    /// Rollouts whose document this version cannot read.
+    pub(super) unreadable_rollouts: BTreeMap<RolloutId, DocumentError>,
     /// Devices and groups whose document this version cannot read.
     pub(super) unreadable: Vec<(LeafName, DocumentError)>,
     /// Digests of the documents that the found leaves name.
@@ -60,7 +74,8 @@ fn own(device: &AgentId) -> LeafName {
 }
 
 impl Survey {
-    /// Finds the documents of a device, then those of its groups, then those of locations.
+    /// Finds the documents of a device, then those of its groups, then those of locations and
+    /// rollouts.
     pub(super) fn of(
         device: &AgentId,
         commit: &HeldCommit,
@@ -76,6 +91,9 @@ impl Survey {
         let needed: BTreeSet<_> = preferred.chain(locations.iter().cloned()).collect();
         for location in needed {
             survey.find_location(source(&commit.groups), location);
+        }
+        for rollout in survey.named_rollouts() {
+            survey.find_rollout(source(&commit.groups), rollout);
         }
         survey
     }
@@ -110,6 +128,33 @@ impl Survey {
             }
             // An unreadable location has no address for this version.
             Found::Absent | Found::Unreadable(_) => {}
+        }
+    }
+
+    /// Returns the rollouts that entries of the groups name. Entries of a device itself have none.
+    fn named_rollouts(&self) -> BTreeSet<RolloutId> {
+        let entries = self
+            .groups
+            .values()
+            .flat_map(|group| group.packages.as_slice());
+        let named: BTreeSet<_> = entries.filter_map(|entry| entry.terms.rollout()).collect();
+        named.into_iter().take(MAX_HELD_ROLLOUTS).collect()
+    }
+
+    fn find_rollout(&mut self, source: Source<'_>, rollout: RolloutId) {
+        match self.find::<RolloutDocument>(source, LeafName::Rollout(rollout)) {
+            Found::Document(document) => {
+                self.rollouts.insert(rollout, document);
+            }
+            Found::Lacking => {
+                self.lacking_rollouts.insert(rollout);
+            }
+            Found::Unreadable(error) => {
+                self.unreadable_rollouts.insert(rollout, error);
+            }
+            Found::Absent => {
+                self.absent_rollouts.insert(rollout);
+            }
         }
     }
 

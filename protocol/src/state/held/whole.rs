@@ -1,8 +1,11 @@
 //! The decision to begin: a whole, unexpired state, and an unused mandate in it.
 
+mod rollouts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
+use self::rollouts::HeldRollouts;
 use super::VerifiedState;
 use super::numbers::ActedUnder;
 use super::survey::Survey;
@@ -13,10 +16,11 @@ use crate::group::GroupName;
 use crate::location::{Location, LocationName};
 use crate::manifest::{AnnouncedManifest, Audience};
 use crate::package::PackageId;
+use crate::state::document::WaveNumber;
 use crate::state::document::{DocumentError, GroupDocument, StateEntry, VOCABULARY};
 use crate::state::exchange::WaitWord;
 use crate::state::mandate::Mandate;
-use crate::state::name::LeafName;
+use crate::state::name::{LeafName, RolloutId};
 use crate::time::UnixTime;
 
 /// A whole state of one commit: unexpired, with every document that concerns the device.
@@ -30,6 +34,7 @@ pub struct WholeState<'a> {
     own: Vec<StateEntry>,
     locations: BTreeMap<LocationName, Location>,
     lacking_locations: BTreeSet<LeafName>,
+    rollouts: HeldRollouts,
 }
 
 /// Facts of the device that the decision on a package needs.
@@ -129,6 +134,38 @@ pub enum Waiting {
     )]
     UnknownTerms { terms: BTreeSet<String> },
     #[error(
+        "commit {number} has no rollout {rollout}, which the assignment names: run 'packcast audit'"
+    )]
+    NoRollout { number: u64, rollout: RolloutId },
+    #[error(
+        "rollout {rollout} of commit {number} is not for this assignment: run 'packcast audit'"
+    )]
+    OtherRollout { number: u64, rollout: RolloutId },
+    #[error("cannot read rollout {rollout} of commit {number}: update the agent: {detail}")]
+    UnreadableRollout {
+        number: u64,
+        rollout: RolloutId,
+        /// The error with its causes.
+        detail: String,
+    },
+    #[error(
+        "the device is in wave {wave} of rollout {rollout}, which opens {}; the time is {}",
+        opens.utc(), now.utc()
+    )]
+    WaveNotOpen {
+        rollout: RolloutId,
+        wave: WaveNumber,
+        opens: UnixTime,
+        now: UnixTime,
+    },
+    #[error(
+        "the device is in wave {wave} of rollout {rollout}, which stays closed until an administrator opens it"
+    )]
+    WaveClosed {
+        rollout: RolloutId,
+        wave: WaveNumber,
+    },
+    #[error(
         "a later package of the same name is deployed: assign the package with --allow-downgrade"
     )]
     Downgrade,
@@ -148,6 +185,14 @@ pub enum Waiting {
 }
 
 impl Waiting {
+    /// Returns the time from which the device may begin, if the state names one.
+    pub const fn until(&self) -> Option<UnixTime> {
+        match self {
+            Self::WaveNotOpen { opens, .. } => Some(*opens),
+            _ => None,
+        }
+    }
+
     /// Returns the reason in one word, for a request.
     pub const fn word(&self) -> WaitWord {
         match self {
@@ -156,11 +201,14 @@ impl Waiting {
             Self::NoCommit { .. } => WaitWord::NoCommit,
             Self::CommitExpired { .. } => WaitWord::CommitExpired,
             Self::Lacks { .. } | Self::NoLocation { .. } => WaitWord::Incomplete,
-            Self::Unreadable { .. } => WaitWord::Unreadable,
+            Self::Unreadable { .. } | Self::UnreadableRollout { .. } => WaitWord::Unreadable,
             Self::NotAssigned { .. } => WaitWord::NotAssigned,
             Self::Used => WaitWord::Used,
             Self::OtherManifest { .. } => WaitWord::OtherManifest,
             Self::UnknownTerms { .. } => WaitWord::UnknownTerm,
+            Self::NoRollout { .. } | Self::OtherRollout { .. } => WaitWord::NoRollout,
+            Self::WaveNotOpen { .. } => WaitWord::WaveNotOpen,
+            Self::WaveClosed { .. } => WaitWord::WaveClosed,
             Self::Downgrade => WaitWord::Downgrade,
             Self::OtherAudience { .. } => WaitWord::OtherAudience,
         }
@@ -205,7 +253,8 @@ impl VerifiedState {
                 now,
             });
         }
-        let survey = Survey::of(&self.device, held, &self.documents, locations);
+        let mut survey = Survey::of(&self.device, held, &self.documents, locations);
+        let rollouts = HeldRollouts::of(&mut survey, number, now);
         if let Some((name, source)) = survey.unreadable.into_iter().next() {
             return Err(Waiting::Unreadable {
                 number,
@@ -234,6 +283,7 @@ impl VerifiedState {
                 .unwrap_or_default(),
             locations: survey.locations,
             lacking_locations: survey.lacking_locations,
+            rollouts,
         })
     }
 }
@@ -269,7 +319,9 @@ impl WholeState<'_> {
             if facts.used.contains(mandate) {
                 continue;
             }
-            match check_entry(entry, announced, facts) {
+            let checked = check_entry(entry, announced, facts);
+            let checked = checked.and_then(|()| self.check_rollout(entry));
+            match checked {
                 Ok(()) => {
                     permitted = true;
                     force |= entry.force;
@@ -292,6 +344,20 @@ impl WholeState<'_> {
             force,
             under: self.under.clone(),
         })
+    }
+
+    /// Checks that the calendar of an entry's rollout lets the device begin.
+    fn check_rollout(&self, entry: &StateEntry) -> Result<(), Waiting> {
+        let Some(rollout) = entry.terms.rollout() else {
+            return Ok(());
+        };
+        // By the present names of the groups: a mandate may have another one.
+        let owners = self.groups.iter().filter_map(|(group, document)| {
+            let is_owner = document.packages.of(entry.package) == Some(entry);
+            is_owner.then_some(group)
+        });
+        self.rollouts
+            .check(rollout, entry, owners, self.device, &self.groups())
     }
 
     /// Returns all mandates for a package in this state.
@@ -341,16 +407,16 @@ impl WholeState<'_> {
     fn entries(&self, package: PackageId) -> BTreeMap<Mandate, &StateEntry> {
         let own = self.own.iter();
         let own = own.filter(|entry| entry.package == package);
-        let own = own.map(|entry| (Assignee::Device(self.device.clone()), entry));
-        let of_groups = self.groups.iter().filter_map(|(group, document)| {
-            let entry = document.packages.of(package)?;
-            Some((Assignee::Group(group.clone()), entry))
-        });
-        let entries = own.chain(of_groups).map(|(assignee, entry)| {
+        let own = own.map(|entry| {
+            let assignee = Assignee::Device(self.device.clone());
             let seq = entry.seq;
             (Mandate { assignee, seq }, entry)
         });
-        entries.collect()
+        let of_groups = self.groups.iter().filter_map(|(group, document)| {
+            let entry = document.packages.of(package)?;
+            Some((entry.group_mandate(group), entry))
+        });
+        own.chain(of_groups).collect()
     }
 }
 
@@ -398,6 +464,7 @@ mod tests {
     fn error_messages() {
         let (expires, now) = (UnixTime(1_795_000_000), UnixTime(1_796_000_000));
         let number = 1_790_000_007;
+        let rollout = RolloutId::from_bytes([7; 16]);
         let groups = BTreeSet::from(["all", "lab"].map(|name| name.parse().unwrap()));
         let names = (0..10).map(|n| format!("group/g{n}").parse().unwrap());
         let text = DocumentText::new(r#"{"schema":3}"#.to_owned()).unwrap();
@@ -436,6 +503,23 @@ mod tests {
             Waiting::UnknownTerms {
                 terms: ["window".to_owned()].into(),
             },
+            Waiting::NoRollout { number, rollout },
+            Waiting::OtherRollout { number, rollout },
+            Waiting::UnreadableRollout {
+                number,
+                rollout,
+                detail: "cannot read the rollout document".to_owned(),
+            },
+            Waiting::WaveNotOpen {
+                rollout,
+                wave: WaveNumber::FIRST,
+                opens: now,
+                now: expires,
+            },
+            Waiting::WaveClosed {
+                rollout,
+                wave: WaveNumber::FIRST,
+            },
             Waiting::Downgrade,
             Waiting::OtherAudience { groups },
             Waiting::NoLocation {
@@ -443,8 +527,10 @@ mod tests {
                 names: ["main".parse().unwrap()].into(),
             },
         ];
+        let until: Vec<_> = waits.iter().filter_map(Waiting::until).collect();
+        assert_eq!(until, [now]);
         let words: Vec<WaitWord> = waits.iter().map(Waiting::word).collect();
-        insta::assert_snapshot!(serde_json::to_string(&words).unwrap(), @r#"["no_key_list","key_list_expired","no_key_list","no_commit","commit_expired","incomplete","unreadable","not_assigned","used","other_manifest","unknown_term","downgrade","other_audience","incomplete"]"#);
+        insta::assert_snapshot!(serde_json::to_string(&words).unwrap(), @r#"["no_key_list","key_list_expired","no_key_list","no_commit","commit_expired","incomplete","unreadable","not_assigned","used","other_manifest","unknown_term","no_rollout","no_rollout","unreadable","wave_not_open","wave_closed","downgrade","other_audience","incomplete"]"#);
         insta::assert_snapshot!(messages(waits), @"
         the device follows no key list yet: compare 'trust' in agent.toml with 'packcast keys show'
         key list 2 expired on 2026-11-18, and the date is 2026-11-30: run 'packcast sign', or correct the clock of the device
@@ -457,6 +543,11 @@ mod tests {
         the device has used up every assignment of the package: assign the package again
         wrong manifest: expected SHA-256 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: run 'packcast audit'
         the assignment has terms that this agent does not know: window: update the agent
+        commit 1790000007 has no rollout a4dqobyha4dqobyha4dqobyha4, which the assignment names: run 'packcast audit'
+        rollout a4dqobyha4dqobyha4dqobyha4 of commit 1790000007 is not for this assignment: run 'packcast audit'
+        cannot read rollout a4dqobyha4dqobyha4dqobyha4 of commit 1790000007: update the agent: cannot read the rollout document
+        the device is in wave 1 of rollout a4dqobyha4dqobyha4dqobyha4, which opens 2026-11-30 00:53:20 UTC; the time is 2026-11-18 11:06:40 UTC
+        the device is in wave 1 of rollout a4dqobyha4dqobyha4dqobyha4, which stays closed until an administrator opens it
         a later package of the same name is deployed: assign the package with --allow-downgrade
         the package is for other devices: publish it for this device or for group all, lab
         commit 1790000007 has no location main: add the location, or activate the package with another one

@@ -45,6 +45,10 @@ pub(crate) enum Change {
     DeleteGroup {
         group: u8,
     },
+    /// Gives a group another name, unless a group has this name.
+    RenameGroup {
+        group: u8,
+    },
 }
 
 /// A commit or a list, counted from the newest one. Numbers are taken modulo the possible ones.
@@ -103,8 +107,33 @@ impl Change {
                 // The memberships stay: the table may have hidden them from the publisher.
                 content.groups.remove(&joined(group));
             }
+            Self::RenameGroup { group } => {
+                let (from, to) = (joined(group), joined(group.wrapping_add(1)));
+                if !content.groups.contains_key(&to) {
+                    rename(content, &from, &to, number);
+                }
+            }
         }
     }
+}
+
+fn rename(content: &mut Content, from: &GroupName, to: &GroupName, number: u64) {
+    let Some(group) = content.groups.remove(from) else {
+        return;
+    };
+    for member in content.devices.values_mut() {
+        if member.groups.get(from) == Some(&group.created) {
+            member.groups.remove(from);
+            member.groups.insert(to.clone(), number);
+        }
+    }
+    let packages = group.packages.iter();
+    let renamed = GroupContent {
+        created: number,
+        packages: packages.map(|entry| entry.renamed(from, to)).collect(),
+        ..group
+    };
+    content.groups.insert(to.clone(), renamed);
 }
 
 fn member(content: &mut Content, device: u8) -> &mut DeviceContent {
@@ -142,8 +171,9 @@ pub(crate) fn mandates(content: &Content, number: usize) -> BTreeSet<Meant> {
 /// Withdraws mandates of a device from a content.
 pub(crate) fn withdraw(content: &mut Content, number: usize, withdrawn: &BTreeSet<Meant>) {
     for (package, mandate) in withdrawn.intersection(&mandates(content, number)) {
+        let owner = content.owner(&agent(number), *package, mandate);
         let member = content.devices.entry(agent(number)).or_default();
-        match &mandate.assignee {
+        match &owner {
             Assignee::Device(_) => {
                 member.packages.retain(|entry| entry.package != *package);
             }

@@ -3,6 +3,7 @@
 mod keys;
 mod mandates;
 mod order;
+mod rollouts;
 mod whole_state;
 
 use std::collections::BTreeSet;

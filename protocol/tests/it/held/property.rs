@@ -74,6 +74,7 @@ fn any_change() -> impl Strategy<Value = Change> {
         2 => pair.prop_map(|(device, group)| Change::Join { device, group }),
         2 => any::<u8>().prop_map(|which| Change::Leave { which }),
         1 => any::<u8>().prop_map(|group| Change::DeleteGroup { group }),
+        2 => any::<u8>().prop_map(|group| Change::RenameGroup { group }),
     ]
 }
 

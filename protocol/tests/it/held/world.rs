@@ -12,8 +12,9 @@ use packcast_protocol::state::signed_text::TargetDocument;
 use packcast_protocol::state::{
     Accepted, ActedUnder, Begin, Commit, CommitFields, CommitId, DeploymentFacts, DeviceDocument,
     Document, DocumentText, Entries, GroupDocument, KeyList, KeyListFields, KeyListId, LeafName,
-    LocationDocument, Mandate, PartialTree, PublisherKey, Refusal, SignedCommit, SignedKeyList,
-    StateEntry, StateReply, StateText, TargetId, Terms, TrustedRoots, VerifiedState, Waiting,
+    LocationDocument, Mandate, PartialTree, PublisherKey, Refusal, RolloutDocument, RolloutId,
+    SignedCommit, SignedKeyList, StateEntry, StateReply, StateText, TargetId, Terms, TrustedRoots,
+    VerifiedState, Waiting,
 };
 use packcast_protocol::{
     AgentId, Assignee, DeviceId, GroupName, Location, LocationName, PackageId, Sha256Digest,
@@ -82,6 +83,7 @@ pub(crate) fn entry(number: u32, seq: u64) -> StateEntry {
         package: id,
         manifest,
         seq,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     }
@@ -148,6 +150,7 @@ pub(crate) struct Content {
     pub(crate) groups: BTreeMap<GroupName, GroupContent>,
     pub(crate) devices: BTreeMap<AgentId, DeviceContent>,
     pub(crate) locations: BTreeMap<LocationName, Location>,
+    pub(crate) rollouts: BTreeMap<RolloutId, RolloutDocument>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -211,15 +214,37 @@ impl Content {
             let content = self.groups.get(&group)?;
             Some((group, content))
         });
+        let own = own.map(|(assignee, entry)| {
+            let seq = entry.seq;
+            (Mandate { assignee, seq }, entry)
+        });
         let groups = groups.flat_map(|(group, content)| {
             let entries = content.packages.iter();
-            entries.map(move |entry| (Assignee::Group(group.clone()), entry))
+            entries.map(move |entry| (entry.group_mandate(&group), entry))
         });
-        let mandate = |(assignee, entry): (Assignee, &StateEntry)| {
-            let seq = entry.seq;
-            ((entry.package, Mandate { assignee, seq }), entry.clone())
+        own.chain(groups)
+            .map(|(mandate, entry)| ((entry.package, mandate), entry.clone()))
+            .collect()
+    }
+
+    /// Returns the present owner of the entry that gives a device a mandate.
+    pub(crate) fn owner(&self, agent: &AgentId, package: PackageId, mandate: &Mandate) -> Assignee {
+        let gives = |(group, content): &(&GroupName, &GroupContent)| {
+            let mut entries = content.packages.iter();
+            entries.any(|entry| entry.package == package && entry.group_mandate(group) == *mandate)
         };
-        own.chain(groups).map(mandate).collect()
+        let named = self.groups_of(agent);
+        let mut groups = self
+            .groups
+            .iter()
+            .filter(|(group, _)| named.contains(*group));
+        match &mandate.assignee {
+            Assignee::Device(_) => mandate.assignee.clone(),
+            Assignee::Group(_) => {
+                let (group, _) = groups.find(gives).expect("a group gives the mandate");
+                Assignee::Group(group.clone())
+            }
+        }
     }
 
     fn leaves(&self) -> Leaves {
@@ -233,6 +258,9 @@ impl Content {
         for (name, url) in &self.locations {
             let document = LocationDocument::new(url.clone());
             leaves.group(LeafName::Location(name.clone()), document);
+        }
+        for (id, document) in &self.rollouts {
+            leaves.group(LeafName::Rollout(*id), document.clone());
         }
         for (agent, content) in &self.devices {
             let groups = DeviceGroups::new(content.groups.clone()).expect("the groups are few");
@@ -356,9 +384,18 @@ impl Draft {
 
     /// Signs a commit in which device 1 has a document of a later version.
     pub(crate) fn sign_with_own(self, text: DocumentText) -> TestCommit {
+        self.sign_with(LeafName::Device(DeviceId::Agent(device(1))), text)
+    }
+
+    /// Signs a commit in which a leaf has a document of a later version.
+    pub(crate) fn sign_with(self, name: LeafName, text: DocumentText) -> TestCommit {
         let mut leaves = self.content.leaves();
-        let own = LeafName::Device(DeviceId::Agent(device(1)));
-        leaves.devices.insert(own, text.digest());
+        let tree = if matches!(name, LeafName::Device(_)) {
+            &mut leaves.devices
+        } else {
+            &mut leaves.groups
+        };
+        tree.insert(name, text.digest());
         leaves.documents.insert(text.digest(), text);
         self.sign_leaves(TARGET, leaves)
     }
@@ -400,13 +437,18 @@ impl Draft {
 }
 
 impl TestCommit {
-    /// Returns the part of the tree of groups that concerns a device, with all locations.
+    /// Returns the part of the tree of groups that concerns a device, with all locations and
+    /// rollouts.
     pub(crate) fn group_part(&self, agent: &AgentId) -> PartialTree {
         let own = self.draft.content.devices.get(agent).into_iter();
         let groups = own.flat_map(|own| own.groups.keys().cloned());
         let groups = groups.chain([GroupName::all()]).map(LeafName::Group);
         let locations = self.draft.content.locations.keys().cloned();
-        let names: Vec<LeafName> = groups.chain(locations.map(LeafName::Location)).collect();
+        let rollouts = self.draft.content.rollouts.keys().copied();
+        let names: Vec<LeafName> = groups
+            .chain(locations.map(LeafName::Location))
+            .chain(rollouts.map(LeafName::Rollout))
+            .collect();
         self.groups.prove(&names).expect("the tree is whole")
     }
 

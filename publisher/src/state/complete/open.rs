@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use packcast_protocol::state::document::StateDocument;
 use packcast_protocol::state::{
-    Commit, CommitId, DeviceDocument, Document, DocumentText, GroupDocument, LeafChange, LeafName,
-    LocationDocument,
+    Commit, CommitId, DeviceDocument, Document, DocumentText, GroupDocument, GroupOrigin,
+    LeafChange, LeafName, LocationDocument,
 };
 use packcast_protocol::{DeviceId, GroupName, Location, LocationName, Sha256Digest};
 use packcast_rollout::state::{
     EarlierDevice, EarlierDocuments, GroupPackages, NotLoaded, StatePart, StatePartError,
-    has_records, names_to_project, project_all_packages, project_packages,
+    has_records, names_to_project, project_all_packages, project_packages, renamed_groups,
 };
 use packcast_store::Records;
 use packcast_store::records::{DeviceTarget, GroupTarget, OrderedCommit, RecordedHead};
@@ -228,6 +228,16 @@ impl OpenRecords {
             packages,
             order: self.order,
         })
+    }
+
+    /// Returns the groups that are on record under an earlier name, each with its present name.
+    ///
+    /// `recorded` are the origins of the open groups on record.
+    pub(super) fn renamed(
+        &self,
+        recorded: &BTreeMap<GroupName, GroupOrigin>,
+    ) -> Result<Vec<(GroupName, GroupName)>, NotLoaded> {
+        renamed_groups(&self.part, recorded)
     }
 
     /// Returns the entries of an open group in the partitions of packages.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::state::document::{DeviceGroups, DeviceGroupsError, MAX_DEVICE_GROUPS};
 use packcast_protocol::state::{DeviceDocument, Entries};
-use packcast_protocol::{DeviceId, GroupName, Sha256Digest};
+use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 
-use super::{ChangeOutcome, StateEditor, stored};
+use super::{ChangeOutcome, EntryOwner, NewAssignment, StateEditor, stored};
 use crate::state::error::StateChangeError;
 use crate::state::part::{NotLoaded, Shared};
 
@@ -76,6 +76,35 @@ impl StateEditor<'_> {
         })
     }
 
+    /// Gives a device the groups and packages of another one, which leaves the state. A device without
+    /// a leaf was replaced or removed already.
+    pub(super) fn replace_device(
+        &mut self,
+        old: &DeviceId,
+        new: &DeviceId,
+        packages: &BTreeSet<PackageId>,
+    ) -> Result<ChangeOutcome, Vec<StateChangeError>> {
+        let not_loaded = |error: NotLoaded| vec![error.into()];
+        if old == new || self.documents.device(old).map_err(not_loaded)?.is_none() {
+            return Ok(ChangeOutcome::AlreadySo);
+        }
+        let groups = self.documents.groups_of(old).map_err(not_loaded)?;
+        let groups: Vec<GroupName> = groups.into_keys().cloned().collect();
+        for group in &groups {
+            self.join(group, &BTreeSet::from([new.clone()]))?;
+        }
+        let one = |error: StateChangeError| vec![error];
+        let owner = EntryOwner::Device(old.clone());
+        let entries = self.entries(&owner).map_err(one)?;
+        let new = EntryOwner::Device(new.clone());
+        let entries = entries.as_slice().iter();
+        for entry in entries.filter(|entry| packages.contains(&entry.package)) {
+            self.assign(&new, &NewAssignment::of(entry)).map_err(one)?;
+        }
+        self.set_device(old, None);
+        Ok(ChangeOutcome::Changed)
+    }
+
     /// Removes all devices from a group that this commit created.
     ///
     /// If the same commit creates the group again, the second group has the same number. All
@@ -122,7 +151,7 @@ impl StateEditor<'_> {
     /// Changes the groups of devices; `edit` returns `None` for groups that stay as they are.
     ///
     /// Devices with equal documents are decided once.
-    fn edit_devices(
+    pub(super) fn edit_devices(
         &mut self,
         devices: &BTreeSet<DeviceId>,
         edit: impl Fn(&Self, &GroupNumbers) -> Result<Option<GroupNumbers>, NotLoaded>,

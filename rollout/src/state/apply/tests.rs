@@ -1,13 +1,14 @@
 use packcast_protocol::state::document::{DeviceGroups, MAX_DEVICE_GROUPS};
-use packcast_protocol::state::{PartialTree, Terms};
+use packcast_protocol::state::{GroupOrigin, Mandate, PartialTree, RolloutId, Terms, WaveNumber};
 use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
-    Meaning, add_location, any_changes, applied, assign, assignment, create, delete, device,
-    devices, empty, group, join, leave, of_device, of_group, reloaded, root, unassign,
+    Meaning, add_location, any_changes_with_rollouts, any_histories, applied, assign, assignment,
+    create, delete, device, devices, empty, end, finish, group, join, leave, of_device, of_group,
+    reloaded, rename, root, start, unassign,
 };
-use crate::state::{AdoptedRemovals, needed};
+use crate::state::{AdoptedRemovals, needed, needed_members, needs_all_rollouts};
 
 fn plan(before: &StatePart, changes: &[StateChange], number: u64) -> PlannedState {
     apply(before, changes, number, &AdoptedEntries::default()).unwrap()
@@ -40,6 +41,132 @@ fn devices_of_one_group_share_one_document() {
 }
 
 #[test]
+fn a_renamed_group_keeps_its_devices_and_its_packages() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        join("lab", &["web01", "web02"]),
+        join("office", &["web02"]),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    // The device was in an earlier group of this name.
+    let left = [create("hall"), join("hall", &["web03"]), delete("hall")];
+    let state = left
+        .iter()
+        .zip(11..)
+        .fold(state, |state, (change, number)| {
+            applied(&state, std::slice::from_ref(change), number)
+        });
+    let planned = plan(&state, &[rename("lab", "hall")], 20);
+    assert_eq!(planned.changed_groups().len(), 2);
+    let texts: Vec<&str> = planned.new_documents().map(DocumentText::as_str).collect();
+    insta::assert_snapshot!(texts.join("\n"), @r#"
+    {"schema":2,"groups":{"hall":20},"packages":[]}
+    {"schema":2,"created":20,"origin":{"name":"lab","created":10},"revision":20,"packages":[{"package":"1790000001","manifest":"b40711a88c7039756fb8a73827eabe2c0fe5a0346ca7e0a104adc0fc764f528d","seq":10,"assignee":"lab","force":false,"terms":{}}],"prefer":null,"pace":{}}
+    {"schema":2,"groups":{"hall":20,"office":10},"packages":[]}
+    "#);
+    let members = |state: &StatePart, name: &str| {
+        let hosts = ["web01", "web02", "web03"].map(device);
+        let is_member = |it: &DeviceId| state.groups_of(it).unwrap().contains_key(&group(name));
+        hosts.into_iter().filter(is_member).collect::<BTreeSet<_>>()
+    };
+    let renamed = planned.documents;
+    assert_eq!(members(&renamed, "hall"), devices(&["web01", "web02"]));
+    assert_eq!(members(&renamed, "office"), devices(&["web02"]));
+    // A package that is assigned under the new name has the mandate of this name.
+    let again = applied(&renamed, &[assign(of_group("hall"), 1)], 21);
+    let entry = again
+        .group(&group("hall"))
+        .unwrap()
+        .unwrap()
+        .packages
+        .as_slice()[0]
+        .clone();
+    assert_eq!((entry.seq, entry.assignee), (21, None));
+
+    let back = applied(&renamed, &[rename("hall", "lab")], 22);
+    let entries = |state: &StatePart| {
+        state
+            .group(&group("lab"))
+            .unwrap()
+            .unwrap()
+            .packages
+            .clone()
+    };
+    assert_eq!(entries(&back), entries(&state));
+    assert_eq!(members(&back, "lab"), devices(&["web01", "web02"]));
+    // A new group under the old name has no members.
+    let new = applied(&renamed, &[create("lab"), assign(of_group("lab"), 1)], 23);
+    assert_eq!(members(&new, "lab"), BTreeSet::new());
+}
+
+#[test]
+fn a_rename_that_was_made_already_changes_nothing() {
+    let state = applied(&empty(), &[create("lab"), create("office")], 10);
+    let renamed = applied(&state, &[rename("lab", "hall")], 11);
+    assert_eq!(
+        outcome(&renamed, &rename("lab", "hall")),
+        ChangeOutcome::AlreadySo
+    );
+    assert_eq!(
+        outcome(&renamed, &rename("hall", "hall")),
+        ChangeOutcome::AlreadySo
+    );
+    let wrong = [
+        rename("lab", "office"),
+        rename("hall", "office"),
+        rename("hall", "all"),
+        rename("all", "lab"),
+    ];
+    insta::assert_snapshot!(errors(&renamed, &wrong), @r"
+    group lab does not exist: create it with 'packcast group create lab'
+    group office exists already: choose another name, or delete the group first
+    group all exists already: choose another name, or delete the group first
+    the group all cannot be renamed: every device is in it
+    ");
+    let names = [group("hall"), group("lab")].map(LeafName::Group);
+    let mut part = reloaded(&renamed, names).with_all_rollouts();
+    let not_loaded = "the decision needs group/hall, which was not loaded";
+    assert_eq!(errors(&part, &[rename("hall", "lab")]), not_loaded);
+    part.add_members(group("hall"), StatePart::default());
+    applied(&part, &[rename("hall", "lab")], 12);
+    let mut without_rollouts =
+        reloaded(&renamed, [group("hall"), group("lab")].map(LeafName::Group));
+    without_rollouts.add_members(group("hall"), StatePart::default());
+    assert_eq!(
+        errors(&without_rollouts, &[rename("hall", "lab")]),
+        not_loaded
+    );
+}
+
+#[test]
+fn a_group_that_a_rollout_names_keeps_its_name() {
+    let base = [create("lab"), create("hall"), assign(of_group("lab"), 1)];
+    let state = applied(&empty(), &base, 10);
+    let state = applied(&state, &start(1, 1, &["lab"], [Some(100), None]), 20);
+    let with_pilot = applied(&state, &[create("office")], 21);
+    // The pilot wave is for the group office, which may be absent.
+    insta::assert_snapshot!(errors(&state, &[rename("lab", "renamed-1"), rename("hall", "office")]), @"
+    group lab cannot be renamed to renamed-1: rollout aeaqcaibaeaqcaibaeaqcaibae names group lab; finish or end the rollout first
+    group hall cannot be renamed to office: rollout aeaqcaibaeaqcaibaeaqcaibae names group office; finish or end the rollout first
+    ");
+    insta::assert_snapshot!(errors(&with_pilot, &[rename("office", "renamed-1")]), @"
+    group office cannot be renamed to renamed-1: rollout aeaqcaibaeaqcaibaeaqcaibae names group office; finish or end the rollout first
+    ");
+    let without_entry = applied(&state, &[unassign(of_group("lab"), 1)], 22);
+    assert_eq!(
+        errors(&without_entry, &[rename("lab", "renamed-1")]),
+        errors(&state, &[rename("lab", "renamed-1")])
+    );
+    for over in [end(1), finish(1)] {
+        let renamed = applied(&state, &[over, rename("lab", "office")], 30);
+        let document = renamed.group(&group("office")).unwrap().unwrap();
+        assert_eq!(document.created, 30);
+    }
+}
+
+#[test]
 fn a_removed_device_leaves_no_leaf() {
     let setup = [
         create("lab"),
@@ -63,6 +190,43 @@ fn a_removed_device_leaves_no_leaf() {
     assert!(planned.changed_groups().is_empty());
     let again = plan(&planned.documents, &[remove], 12);
     assert!(!again.needs_commit());
+}
+
+#[test]
+fn a_device_takes_the_place_of_another_one() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        create("hall"),
+        join("lab", &["web01", "web02"]),
+        join("office", &["web01"]),
+        join("hall", &["web01"]),
+        assign(of_device("web01"), 1),
+        assign(of_device("web01"), 2),
+        assign(of_device("web02"), 3),
+        delete("hall"),
+    ];
+    let state = applied(&empty(), &setup, 10);
+    let replace = [StateChange::ReplaceDevice {
+        old: device("web01"),
+        new: device("web02"),
+        packages: [1, 3].map(|n| assignment(n).package).into(),
+    }];
+    let loaded = BTreeSet::from(["web01", "web02"].map(|it| LeafName::Device(device(it))));
+    assert_eq!(needed(&replace, &StatePart::default()), loaded);
+    let planned = plan(&state, &replace, 11);
+    let after = &planned.documents;
+    assert_eq!(after.device(&device("web01")).unwrap(), None);
+    let new = after.device(&device("web02")).unwrap().unwrap();
+    let groups: Vec<&GroupName> = new.groups.as_map().keys().collect();
+    assert_eq!(groups, [&group("lab"), &group("office")]);
+    let entries = new.packages.as_slice().iter();
+    let entries: Vec<(PackageId, u64)> = entries.map(|it| (it.package, it.seq)).collect();
+    let expected = [(1, 11), (3, 10)].map(|(n, seq)| (assignment(n).package, seq));
+    assert_eq!(entries, expected);
+    let again = plan(after, &replace, 12);
+    assert!(!again.needs_commit());
+    assert_eq!(again.outcomes, [ChangeOutcome::AlreadySo]);
 }
 
 #[test]
@@ -268,6 +432,44 @@ fn a_repeated_assignment_of_an_adopted_commit_keeps_its_seq() {
     assert_eq!(again, ChangeOutcome::Assigned { seq: 99, replaced });
 }
 
+#[test]
+fn a_repeated_assignment_follows_its_group_to_another_name() {
+    let base = applied(&empty(), &[create("lab")], 10);
+    let lost = applied(&base, &[assign(of_group("lab"), 1)], 20);
+    let mandate = |state: &StatePart, group: &str| {
+        let group = group.parse().unwrap();
+        let document = state.group(&group).unwrap().unwrap();
+        document.packages.as_slice()[0].group_mandate(&group)
+    };
+    let repeated = |head: &StatePart, lost: &StatePart, group: &str| {
+        let mut adopted = AdoptedEntries::default();
+        adopted.add(20, lost);
+        let change = assign(of_group(group), 1);
+        let after = apply(head, &[change], 30, &adopted).unwrap().documents;
+        mandate(&after, group)
+    };
+    let head = applied(&base, &[rename("lab", "hall")], 21);
+    assert_eq!(repeated(&head, &lost, "hall"), mandate(&lost, "lab"));
+    // Another group has the earlier name.
+    let head_with_both = applied(&head, &[create("lab")], 22);
+    assert_eq!(repeated(&head_with_both, &lost, "lab").seq, 30);
+    // Both names were changed: the lost commit has given the group another one.
+    let renamed = applied(
+        &base,
+        &[assign(of_group("lab"), 1), rename("lab", "office")],
+        20,
+    );
+    assert_eq!(
+        repeated(&head, &renamed, "hall"),
+        mandate(&renamed, "office")
+    );
+    // The lost commit has created the group, and the head has created it again.
+    let created = [create("office"), assign(of_group("office"), 1)];
+    let lost = applied(&base, &created, 20);
+    let head = applied(&base, &[create("office")], 21);
+    assert_eq!(repeated(&head, &lost, "office"), mandate(&lost, "office"));
+}
+
 /// Returns the removals of one lost commit.
 fn removals(before: &StatePart, lost: &StatePart, head: &StatePart) -> Vec<StateChange> {
     let mut removals = AdoptedRemovals::default();
@@ -370,8 +572,7 @@ fn a_removed_location_does_not_come_back_with_an_earlier_address() {
 proptest! {
     #[test]
     fn one_call_and_many_calls_make_the_same_state(
-        setup in any_changes(8),
-        changes in any_changes(8),
+        [setup, changes, _] in any_histories([8, 6, 0]),
     ) {
         let none = AdoptedEntries::default();
         let before = crate::state::samples::after_commits(&empty(), &setup, 1);
@@ -396,11 +597,26 @@ proptest! {
     }
 
     #[test]
-    fn needed_leaves_are_enough(setup in any_changes(8), changes in any_changes(4)) {
+    fn needed_leaves_are_enough(
+        [setup, changes, _] in any_histories([8, 3, 0]),
+    ) {
         let none = AdoptedEntries::default();
         let before = crate::state::samples::after_commits(&empty(), &setup, 1);
-        let part = reloaded(&before, needed(&changes, &StatePart::default()));
+        let mut part = StatePart::default();
+        if needs_all_rollouts(&changes) {
+            let names = before.leaves().into_keys();
+            let rollouts = names.filter(|name| matches!(name, LeafName::Rollout(_)));
+            part = reloaded(&before, rollouts).with_all_rollouts();
+        }
+        for _ in 0..2 {
+            part.extend(reloaded(&before, needed(&changes, &part)));
+            for group in needed_members(&changes, &part) {
+                let members = before.clone().naming(&group);
+                part.add_members(group, members);
+            }
+        }
         prop_assert!(needed(&changes, &part).is_empty());
+        prop_assert!(needed_members(&changes, &part).is_empty());
         let (whole, of_part) = (apply(&before, &changes, 50, &none), apply(&part, &changes, 50, &none));
         match (whole, of_part) {
             (Ok(whole), Ok(of_part)) => {
@@ -418,15 +634,31 @@ proptest! {
         }
     }
 
+    /// An agent acts once under each mandate, so it acts on nothing because of a new name. It does not
+    /// come into another wave of a rollout either.
+    #[test]
+    fn a_new_name_changes_no_mandate_and_no_wave([changes, more, _] in any_histories([12, 6, 0])) {
+        let before = crate::state::samples::after_commits(&empty(), &changes, 1);
+        let mut state = crate::state::samples::after_commits(&before, &more, 20);
+        for (name, to) in [("lab", "office"), ("office", "hall"), ("hall", "lab"), ("lab", "hall")] {
+            let renamed = crate::state::samples::after_commits(&state, &[rename(name, to)], 50);
+            prop_assert_eq!(mandates(&renamed), mandates(&state));
+            prop_assert_eq!(waves(&renamed), waves(&state));
+            state = renamed;
+        }
+    }
+
     /// The commits after a head are lost, and their removals are made again on the head: the state
     /// has nothing that the last commit has not.
     #[test]
     fn nothing_that_lost_commits_have_removed_comes_back(
-        setup in any_changes(8),
+        setup in any_changes_with_rollouts(8),
         lost in proptest::collection::vec(proptest::sample::select(repeated_changes()), 0..=8),
         newest_first in any::<bool>(),
     ) {
-        let setup = [repeated_changes(), setup].concat();
+        // The setup has used up the first ids.
+        let started = start(70, 1, &["lab"], [None, None]);
+        let setup = [repeated_changes(), setup, started].concat();
         let head = crate::state::samples::after_commits(&empty(), &setup, 1);
         let (mut last, mut commits) = (head.clone(), Vec::new());
         for (change, number) in lost.iter().zip(50..) {
@@ -441,20 +673,74 @@ proptest! {
         for (before, after) in &commits {
             removals.add(before, after, &head).unwrap();
         }
-        let adopted = Meaning::of(&applied(&head, &removals.changes(), 99));
-        let last = Meaning::of(&last);
-        prop_assert!(adopted.members.is_subset(&last.members));
-        prop_assert!(adopted.locations.keys().all(|name| last.locations.contains_key(name)));
-        for (group, (entries, ..)) in &adopted.groups {
-            let known = last.groups.get(group).map(|(entries, ..)| entries);
-            prop_assert!(group.is_all() || known.is_some());
-            prop_assert!(packages(entries).is_subset(&packages(known.into_iter().flatten())));
+        let adopted = applied(&head, &removals.changes(), 99);
+        // The lost commits may have renamed a group.
+        let (groups, known) = (packages_of_groups(&adopted), packages_of_groups(&last));
+        for (origin, packages) in &groups {
+            prop_assert!(known.get(origin).is_some_and(|known| packages.is_subset(known)));
         }
+        prop_assert!(members(&adopted).is_subset(&members(&last)));
+        let (adopted, last) = (Meaning::of(&adopted), Meaning::of(&last));
+        prop_assert!(adopted.locations.keys().all(|name| last.locations.contains_key(name)));
+        // A finished rollout goes on.
+        let is_finished = lost.contains(&finish(70));
+        prop_assert!(is_finished || adopted.rollouts.keys().all(|id| last.rollouts.contains_key(id)));
         for (device, entries) in &adopted.direct {
             let known = last.direct.get(device).into_iter().flatten();
             prop_assert!(packages(entries).is_subset(&packages(known)));
         }
     }
+}
+
+fn packages_of_groups(state: &StatePart) -> BTreeMap<GroupOrigin, BTreeSet<PackageId>> {
+    let groups = state.by_origin().into_iter();
+    let packages = groups.map(|(origin, group)| {
+        let document = state.group(group).unwrap();
+        let entries = document.map_or(&[][..], |document| document.packages.as_slice());
+        (origin, entries.iter().map(|entry| entry.package).collect())
+    });
+    packages.collect()
+}
+
+fn members(state: &StatePart) -> BTreeSet<(DeviceId, GroupOrigin)> {
+    let devices = state.devices();
+    let members = devices.flat_map(|(device, _)| {
+        let groups = state.origins_of(device).unwrap().into_keys();
+        groups.map(|origin| (device.clone(), origin))
+    });
+    members.collect()
+}
+
+/// Returns the mandates of each device for each package.
+fn mandates(state: &StatePart) -> BTreeSet<(DeviceId, PackageId, Mandate)> {
+    let mut found = BTreeSet::new();
+    for (device, _) in state.devices() {
+        for group in state.groups_of(device).unwrap().into_keys() {
+            let document = state.group(group).unwrap().unwrap();
+            for entry in document.packages.as_slice() {
+                let mandate = entry.group_mandate(group);
+                let is_new = found.insert((device.clone(), entry.package, mandate));
+                assert!(is_new, "two groups give the same mandate");
+            }
+        }
+    }
+    found
+}
+
+/// Returns the wave of each device in each rollout.
+fn waves(state: &StatePart) -> BTreeMap<(DeviceId, RolloutId), Option<WaveNumber>> {
+    let mut waves = BTreeMap::new();
+    for (device, _) in state.devices() {
+        let groups = state.groups_of(device).unwrap().into_keys().cloned();
+        let groups = groups.chain([GroupName::all()]).collect();
+        for (rollout, document) in state.rollouts() {
+            if let Some(document) = document {
+                let wave = document.wave_of(device, &groups);
+                waves.insert((device.clone(), rollout), wave);
+            }
+        }
+    }
+    waves
 }
 
 /// Returns a few changes, so that random ones repeat and undo each other.
@@ -467,6 +753,12 @@ fn repeated_changes() -> Vec<StateChange> {
         assign(of_device("web01"), 1),
         leave("lab", &["web01"]),
         join("lab", &["web01"]),
+        rename("lab", "hall"),
+        rename("hall", "lab"),
+        unassign(of_group("hall"), 1),
+        delete("hall"),
+        end(70),
+        finish(70),
         StateChange::RemoveLocation {
             location: "cdn".parse().unwrap(),
         },

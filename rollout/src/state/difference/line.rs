@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use packcast_protocol::state::StateEntry;
+use packcast_protocol::state::{RolloutDocument, StateEntry, Wave, WaveNumber};
 use packcast_protocol::{DeviceId, PackageId};
 
 use super::StateDifference;
@@ -20,7 +20,7 @@ pub trait StateNames {
 }
 
 /// Number of devices that a line names, before it counts the others.
-const NAMED_DEVICES: usize = 5;
+pub(crate) const NAMED_DEVICES: usize = 5;
 
 impl StateDifference {
     /// Returns the difference as one line.
@@ -39,6 +39,30 @@ impl StateDifference {
             Self::LocationRemoved { location, url } => {
                 format!("location {location}: removed, address {url}")
             }
+            Self::RolloutSet {
+                rollout,
+                document,
+                before,
+            } => {
+                let package = names.package(document.package);
+                let change = match before {
+                    None => "started for",
+                    Some(_) => "new times for",
+                };
+                let waves = calendar(document);
+                format!("rollout {rollout}: {change} {package}, {waves}")
+            }
+            Self::RolloutRemoved { rollout, document } => {
+                let package = names.package(document.package);
+                format!("rollout {rollout}: removed, of {package}")
+            }
+            Self::Assigned { to, entry, .. } if self.finished_rollout().is_some() => {
+                let package = names.package(entry.package);
+                format!(
+                    "{}: {package} assigned without its rollout",
+                    owner(to, names)
+                )
+            }
             Self::Unassigned { from, entry } => {
                 let package = names.package(entry.package);
                 format!("{}: unassigned {package}", owner(from, names))
@@ -55,6 +79,7 @@ impl StateDifference {
             }
             Self::GroupCreated { group, .. } => format!("group {group}: created"),
             Self::GroupDeleted { group } => format!("group {group}: deleted"),
+            Self::GroupRenamed { group, to } => format!("group {group}: renamed to {to}"),
             Self::Preferred {
                 group,
                 location: Some(location),
@@ -66,7 +91,10 @@ impl StateDifference {
                 ..
             } => format!("group {group}: prefers no location"),
             Self::Paced { group, pacing, .. } => {
-                format!("group {group}: pacing {}", settings(pacing))
+                format!(
+                    "group {group}: pacing {}",
+                    settings(pacing, "of the target")
+                )
             }
             Self::Left { group, devices } => {
                 format!("group {group}: {} left", listed(devices, names))
@@ -76,6 +104,16 @@ impl StateDifference {
             }
         }
     }
+}
+
+/// Writes the times of the waves, such as `wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 closed`.
+fn calendar(rollout: &RolloutDocument) -> String {
+    let wave = |(number, wave): (WaveNumber, &Wave)| match wave.from {
+        Some(from) => format!("wave {number} opens {}", from.utc()),
+        None => format!("wave {number} closed"),
+    };
+    let waves: Vec<String> = rollout.waves.numbered().map(wave).collect();
+    waves.join(", ")
 }
 
 fn owner(owner: &EntryOwner, names: &impl StateNames) -> String {
@@ -108,7 +146,8 @@ fn listed(devices: &BTreeSet<DeviceId>, names: &impl StateNames) -> String {
     list
 }
 
-fn settings(pacing: &PacingOverride) -> String {
+/// Writes the settings of a pacing, or `otherwise` if there are none.
+pub(crate) fn settings(pacing: &PacingOverride, otherwise: &str) -> String {
     let seconds = |name: &str, pause: Option<u16>| pause.map(|s| format!("{name} pause {s} s"));
     let settings = [
         seconds("fragment", pacing.fragment_pause_s.map(UpTo::get)),
@@ -124,7 +163,7 @@ fn settings(pacing: &PacingOverride) -> String {
     ];
     let settings: Vec<String> = settings.into_iter().flatten().collect();
     if settings.is_empty() {
-        "of the target".to_owned()
+        otherwise.to_owned()
     } else {
         settings.join(", ")
     }

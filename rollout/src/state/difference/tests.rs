@@ -4,8 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::state::samples::{
-    Meaning, add_location, after_commits, any_changes, applied, assign, assignment, create, delete,
-    device, empty, group, join, leave, of_device, of_group, unassign,
+    Meaning, add_location, after_commits, any_histories, applied, assign, assignment, create,
+    delete, device, empty, end, finish, group, join, leave, of_device, of_group, open_wave, rename,
+    start, unassign,
 };
 use crate::state::{AdoptedEntries, apply};
 
@@ -85,12 +86,12 @@ fn lines_of_each_difference() {
     let (before, after) = states();
     insta::assert_snapshot!(lines(&before, &after), @r"
     location cdn: address changed from a.example.net to b.example.net
+    group office: unassigned tool@1
+    group office: deleted
     group lab: unassigned tool@3
     group lab: assigned tool@2 again
     group lab: prefers location cdn
     group lab: pacing cycle pause 5 s, strict true
-    group office: unassigned tool@1
-    group office: deleted
     group lab: web01 left
     group lab: web02, web03 joined
     device web01: assigned tool@4 (force, downgrade)
@@ -111,6 +112,39 @@ fn lines_of_each_difference() {
     device web01: unassigned tool@4
     ");
     assert_eq!(lines(&after, &after), "");
+}
+
+#[test]
+fn lines_of_rollouts() {
+    let setup = [create("lab"), create("office"), assign(of_group("lab"), 1)];
+    let before = applied(&empty(), &setup, 10);
+    let changes = start(1, 1, &["lab", "office"], [Some(1_795_000_000), None]);
+    let started = applied(&before, &changes, 20);
+    let promoted = applied(&started, &[open_wave(1, 2, 1_795_086_400)], 30);
+    let finished = applied(&promoted, &[finish(1)], 40);
+    let ended = applied(&promoted, &[end(1)], 40);
+    insta::assert_snapshot!(lines(&before, &started), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: started for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 closed
+    group lab: assigned tool@1 again (rollout)
+    group office: assigned tool@1 (rollout)
+    ");
+    insta::assert_snapshot!(lines(&started, &promoted), @"rollout aeaqcaibaeaqcaibaeaqcaibae: new times for tool@1, wave 1 opens 2026-11-18 11:06:40 UTC, wave 2 opens 2026-11-19 11:06:40 UTC");
+    insta::assert_snapshot!(lines(&promoted, &finished), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1
+    group lab: tool@1 assigned without its rollout
+    group office: tool@1 assigned without its rollout
+    ");
+    insta::assert_snapshot!(lines(&promoted, &ended), @"
+    rollout aeaqcaibaeaqcaibaeaqcaibae: removed, of tool@1
+    group lab: unassigned tool@1
+    group office: unassigned tool@1
+    ");
+    // The differences of a finished rollout keep the mandates in another state, too.
+    let differences = difference(&promoted, &finished).unwrap();
+    let made = applied(&started, &changes_of(&differences), 50);
+    let lab = made.group(&group("lab")).unwrap().unwrap();
+    let entry = &lab.packages.as_slice()[0];
+    assert_eq!((entry.seq, entry.terms.rollout()), (20, None));
 }
 
 #[test]
@@ -150,6 +184,45 @@ fn a_line_names_only_some_of_many_devices() {
     group lab: web00, web01, web02, web03, web04 and 1 other device joined
     group lab: web00, web01, web02, web03, web04 and 15 other devices joined
     ");
+}
+
+#[test]
+fn a_renamed_group_is_one_difference() {
+    let setup = [
+        create("lab"),
+        create("office"),
+        assign(of_group("lab"), 1),
+        assign(of_group("lab"), 2),
+        join("lab", &["web01", "web02"]),
+    ];
+    let before = applied(&empty(), &setup, 10);
+    let renamed = applied(&before, &[rename("lab", "hall")], 11);
+    insta::assert_snapshot!(lines(&before, &renamed), @"group lab: renamed to hall");
+    insta::assert_snapshot!(lines(&renamed, &before), @"group hall: renamed to lab");
+    let changes = [
+        assign(of_group("hall"), 3),
+        unassign(of_group("hall"), 2),
+        leave("hall", &["web02"]),
+        join("hall", &["web03"]),
+        create("lab"),
+        join("lab", &["web01"]),
+        delete("office"),
+        rename("lab", "office"),
+    ];
+    let later = applied(&renamed, &changes, 12);
+    insta::assert_snapshot!(lines(&before, &later), @r"
+    group office: deleted
+    group lab: renamed to hall
+    group hall: unassigned tool@2
+    group hall: assigned tool@3
+    group office: created
+    group hall: web02 left
+    group hall: web03 joined
+    group office: web01 joined
+    ");
+    let differences = difference(&before, &renamed).unwrap();
+    let json = serde_json::to_string(&differences).unwrap();
+    insta::assert_snapshot!(json, @r#"[{"change":"group-renamed","group":"lab","new_name":"hall"}]"#);
 }
 
 #[test]
@@ -203,11 +276,24 @@ fn a_commit_of_another_machine_is_adopted_with_its_seq() {
     assert_eq!(seqs(&web01.packages), [20]);
 }
 
+/// A rollout names its groups by their names at that time.
+#[test]
+fn rollouts_end_before_a_group_is_renamed_and_begin_afterwards() {
+    let before = applied(&empty(), &[create("lab")], 10);
+    let before = applied(&before, &start(1, 1, &["lab"], [None, None]), 20);
+    for over in [end(1), finish(1)] {
+        let renamed = applied(&before, &[over, rename("lab", "hall")], 30);
+        let after = applied(&renamed, &start(2, 2, &["hall"], [None, None]), 31);
+        let changes = changes_of(&difference(&before, &after).unwrap());
+        let made = applied(&before, &changes, 40);
+        assert_eq!(Meaning::of(&made), Meaning::of(&after));
+    }
+}
+
 proptest! {
     #[test]
     fn differences_lead_from_any_state_to_any_other(
-        first in any_changes(10),
-        second in any_changes(10),
+        [first, second, _] in any_histories([8, 8, 0]),
     ) {
         let one = after_commits(&empty(), &first, 1);
         let descendant = after_commits(&one, &second, 20);
@@ -217,6 +303,10 @@ proptest! {
             (&descendant, &one),
             (&one, &unrelated),
         ] {
+            // Groups that have exchanged their names need a third name.
+            let renames = renames(before, after).unwrap();
+            let is_taken = |n: usize| renames[n..].iter().any(|(from, _)| *from == renames[n].1);
+            prop_assume!(!(0..renames.len()).any(is_taken));
             let changes = changes_of(&difference(before, after).unwrap());
             let made = apply(before, &changes, 50, &AdoptedEntries::default());
             prop_assert!(made.is_ok(), "{made:?}");

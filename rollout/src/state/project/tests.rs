@@ -5,8 +5,8 @@ use super::*;
 use crate::record::tests::{id, task};
 use crate::state::StatePart;
 use crate::state::samples::{
-    after_commits, any_changes, applied, assign, changed_leaves, create, delete, device, empty,
-    group, join, leave, of_device, of_group, unassign,
+    after_commits, any_histories, applied, assign, changed_leaves, create, delete, device, empty,
+    group, join, leave, of_device, of_group, rename, unassign,
 };
 
 /// Records as a store keeps them.
@@ -15,15 +15,17 @@ struct ModelRecords {
     groups: BTreeMap<GroupName, ModelGroup>,
     packages: BTreeSet<(GroupName, PackageId)>,
     devices: BTreeMap<DeviceId, RecordedDevice>,
-    /// Members of each group, with the number of the commit that created the group that they have
-    /// joined. A store does not keep the number; here it proves that members never belong to an
-    /// earlier group of the same name.
-    members: BTreeMap<(GroupName, DeviceId), u64>,
+    /// Members of each group, with the origin of the group that they have joined. A store does not
+    /// keep the origin; here it proves that members never belong to an earlier group of the same
+    /// name.
+    members: BTreeMap<(GroupName, DeviceId), GroupOrigin>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ModelGroup {
     order: u64,
+    /// The members move to another name.
+    is_moving: bool,
     /// `None` if the group is deleted.
     state: Option<GroupState>,
 }
@@ -47,6 +49,7 @@ impl ModelRecords {
     /// Sets all records of these leaves at once.
     fn follow(&mut self, state: &StatePart, names: impl IntoIterator<Item = LeafName>, order: u64) {
         let mut names: Vec<LeafName> = names.into_iter().collect();
+        while self.move_one(state, &group_names(&names), order) {}
         names.sort_by_key(|name| !matches!(name, LeafName::Group(_)));
         for name in names {
             match name {
@@ -64,8 +67,8 @@ impl ModelRecords {
     fn follow_group(&mut self, state: &StatePart, group: &GroupName, order: u64) {
         let document = state.document_of_group(group);
         let stored = self.groups.get(group).and_then(|it| it.state.clone());
-        let created = document.map(|document| document.created);
-        if stored.as_ref().and_then(|stored| stored.created) != created {
+        let origin = document.map(|document| document.origin(group));
+        if stored.as_ref().and_then(GroupState::origin) != origin {
             self.remove_members(group);
         }
         self.packages.retain(|(of, _)| of != group);
@@ -76,9 +79,63 @@ impl ModelRecords {
             .extend(packages.map(|package| (group.clone(), package)));
         let state = document.map(|it| project_group(group, it, stored.as_ref(), |_| None, order));
         if document.is_some() || stored.is_some() {
-            self.groups
-                .insert(group.clone(), ModelGroup { order, state });
+            self.groups.insert(group.clone(), group_at(order, state));
         }
+    }
+
+    /// Makes the next request that moves a renamed group to its present name. Returns false if there
+    /// is none.
+    fn move_one(&mut self, head: &StatePart, names: &BTreeSet<GroupName>, order: u64) -> bool {
+        let recorded = self.groups.iter().filter_map(|(group, it)| {
+            let origin = it.state.as_ref()?.origin()?;
+            names.contains(group).then(|| (group.clone(), origin))
+        });
+        let renamed = renamed_groups(head, &recorded.collect()).unwrap();
+        let nothing = group_at(0, None);
+        let of = |group: &GroupName| self.groups.get(group).unwrap_or(&nothing).clone();
+        let mut renamed = renamed.into_iter();
+        let Some((from, to)) =
+            renamed.find(|(from, to)| of(from).order <= order && of(to).order <= order)
+        else {
+            return false;
+        };
+        let (earlier, present) = (of(&from), of(&to));
+        let document = head.document_of_group(&to).unwrap();
+        let origin = Some(document.origin(&to));
+        let is_present = present.state.as_ref().and_then(GroupState::origin) == origin;
+        let is_begun = earlier.is_moving && earlier.order == order && present.order == order;
+        if !is_present && (present.state.is_some() || self.remove_member(&to)) {
+            self.groups.insert(to, group_at(order, None));
+        } else if !is_begun {
+            let latest = if is_present && !present.is_moving {
+                &present
+            } else {
+                &earlier
+            };
+            let state = project_group(&to, document, latest.state.as_ref(), |_| None, order);
+            self.groups.insert(to, group_at(order, Some(state)));
+            let earlier = ModelGroup {
+                order,
+                is_moving: true,
+                ..earlier
+            };
+            self.groups.insert(from, earlier);
+        } else if let Some((_, device)) = self.members.keys().find(|(of, _)| *of == from).cloned() {
+            let origin = self
+                .members
+                .remove(&(from.clone(), device.clone()))
+                .unwrap();
+            assert!(
+                self.members
+                    .insert((to.clone(), device.clone()), origin)
+                    .is_none()
+            );
+            let groups = &mut self.devices.get_mut(&device).unwrap().groups;
+            assert!(groups.remove(&from) && groups.insert(to));
+        } else {
+            self.groups.insert(from, group_at(order, None));
+        }
+        true
     }
 
     fn remove_members(&mut self, group: &GroupName) {
@@ -102,11 +159,19 @@ impl ModelRecords {
 
     /// Returns true if the group with this number is on record.
     fn has_group(&self, group: &GroupName, created: u64) -> bool {
-        let state = self.groups.get(group).and_then(|it| it.state.as_ref());
+        let recorded = self.groups.get(group).filter(|it| !it.is_moving);
+        let state = recorded.and_then(|it| it.state.as_ref());
         state.is_some_and(|state| state.created == Some(created))
     }
 
+    fn origin(&self, group: &GroupName) -> GroupOrigin {
+        let state = self.groups[group].state.as_ref().unwrap();
+        state.origin().unwrap()
+    }
+
     fn write(&mut self, device: &DeviceId, projection: &DeviceProjection, order: u64) {
+        let joined = projection.joined.keys();
+        let origins: Vec<GroupOrigin> = joined.map(|group| self.origin(group)).collect();
         let recorded = self.devices.entry(device.clone()).or_default();
         recorded.order = order;
         for package in &projection.withdrawn {
@@ -122,10 +187,10 @@ impl ModelRecords {
                 .remove(&(left.clone(), device.clone()))
                 .unwrap();
         }
-        for (joined, created) in &projection.joined {
+        for (joined, origin) in projection.joined.keys().zip(origins) {
             assert!(recorded.groups.insert(joined.clone()), "{joined}");
             let member = (joined.clone(), device.clone());
-            assert_eq!(self.members.insert(member, *created), None);
+            assert_eq!(self.members.insert(member, origin), None);
         }
     }
 
@@ -147,6 +212,22 @@ impl ModelRecords {
         }
         self
     }
+}
+
+fn group_at(order: u64, state: Option<GroupState>) -> ModelGroup {
+    ModelGroup {
+        order,
+        is_moving: false,
+        state,
+    }
+}
+
+fn group_names<'a>(names: impl IntoIterator<Item = &'a LeafName>) -> BTreeSet<GroupName> {
+    let groups = names.into_iter().filter_map(|name| match name {
+        LeafName::Group(group) => Some(group.clone()),
+        _ => None,
+    });
+    groups.collect()
 }
 
 fn projected(
@@ -172,11 +253,14 @@ struct Writer<'a> {
     /// All documents that there have been.
     history: &'a [&'a StatePart],
     open: Vec<(LeafName, EarlierDocuments)>,
+    groups: BTreeSet<GroupName>,
     next: NextRequest,
 }
 
 /// The next request of a writer.
 enum NextRequest {
+    /// Move renamed groups to their present names.
+    MoveGroups,
     /// A request for the next leaf.
     NextLeaf,
     WriteGroup(GroupName, GroupPackages),
@@ -207,14 +291,20 @@ impl<'a> Writer<'a> {
             head: history[history.len() - 1],
             order,
             history,
+            groups: group_names(open.iter().map(|(name, _)| name)),
             open,
-            next: NextRequest::NextLeaf,
+            next: NextRequest::MoveGroups,
         }
     }
 
     /// Makes one request. Returns false if there is nothing to do.
     fn work(&mut self, records: &mut ModelRecords) -> bool {
         match std::mem::replace(&mut self.next, NextRequest::NextLeaf) {
+            NextRequest::MoveGroups => {
+                if records.move_one(self.head, &self.groups, self.order) {
+                    self.next = NextRequest::MoveGroups;
+                }
+            }
             NextRequest::NextLeaf => {
                 let Some((name, earlier)) = self.open.pop() else {
                     return false;
@@ -301,6 +391,7 @@ impl<'a> Writer<'a> {
         }
         let document = self.head.document_of_group(&group);
         let stored = recorded.and_then(|recorded| recorded.state.clone());
+        let is_moving = recorded.is_some_and(|recorded| recorded.is_moving);
         let created = stored.as_ref().and_then(|stored| stored.created);
         let is_written = recorded.is_some_and(|recorded| recorded.order == self.order);
         let has_members = records.members.keys().any(|(of, _)| *of == group);
@@ -309,10 +400,10 @@ impl<'a> Writer<'a> {
             (Some(_), None) => true,
             (Some(document), Some(_)) => {
                 let is_new = stored.is_none() && is_written && !has_members;
-                is_new || created == Some(document.created)
+                is_new || (created == Some(document.created) && !is_moving)
             }
         };
-        if is_written && stored.is_some() {
+        if is_written && stored.is_some() && !is_moving {
             self.next = write_packages(group, packages);
             return;
         }
@@ -325,9 +416,7 @@ impl<'a> Writer<'a> {
                 "{group} would get members of an earlier group"
             );
         }
-        records
-            .groups
-            .insert(group.clone(), ModelGroup { order, state });
+        records.groups.insert(group.clone(), group_at(order, state));
         self.next = if can_write {
             write_packages(group, packages)
         } else {
@@ -391,7 +480,11 @@ fn members_of_a_deleted_group_are_not_members_of_a_later_one() {
     let history = [&before, &deleted, &again];
     let mut writer = Writer::new(&history, 11);
     while writer.work(&mut records) {}
-    let members = ["web02", "web03"].map(|host| ((group("lab"), device(host)), 11));
+    let origin = GroupOrigin {
+        name: group("lab"),
+        created: 11,
+    };
+    let members = ["web02", "web03"].map(|host| ((group("lab"), device(host)), origin.clone()));
     assert_eq!(records.members, BTreeMap::from(members));
     assert_eq!(records.devices[&device("web01")].groups, BTreeSet::new());
 }
@@ -441,6 +534,76 @@ fn an_assignment_gets_a_later_seq_only_if_it_is_another_one() {
         next.assignment(id(1)).unwrap().seq
     };
     assert_eq!([&again, &other, &new].map(seq), [5, 4, 5]);
+}
+
+#[test]
+fn the_assignments_of_a_renamed_group_keep_their_seq() {
+    let setup = [
+        create("lab"),
+        assign(of_group("lab"), 1),
+        assign(of_group("lab"), 2),
+    ];
+    let first = applied(&empty(), &setup, 9);
+    let changes = [rename("lab", "hall"), assign(of_group("hall"), 2)];
+    let renamed = applied(&first, &changes, 10);
+    let document = |state: &StatePart, name| state.document_of_group(&group(name)).unwrap().clone();
+    let stored = project_group(&group("lab"), &document(&first, "lab"), None, |_| None, 4);
+    let next = project_group(
+        &group("hall"),
+        &document(&renamed, "hall"),
+        Some(&stored),
+        |_| None,
+        5,
+    );
+    let seqs = next
+        .assignments
+        .iter()
+        .map(|it| (it.seq, it.assignee.clone()));
+    let expected = [(4, Some(group("lab"))), (5, None)];
+    assert_eq!(seqs.collect::<Vec<_>>(), expected);
+    assert_eq!((next.created, next.created_at), (Some(10), UnixTime(9)));
+    // A new group under the old name does not continue the renamed one.
+    let new = applied(&renamed, &[create("lab"), assign(of_group("lab"), 1)], 11);
+    let new = project_group(
+        &group("lab"),
+        &document(&new, "lab"),
+        Some(&stored),
+        |_| None,
+        6,
+    );
+    assert_eq!(new.assignments[0].seq, 6);
+}
+
+#[test]
+fn members_move_to_the_present_name_before_others_join() {
+    let setup = [create("lab"), join("lab", &["web01", "web02"])];
+    let before = applied(&empty(), &setup, 9);
+    let renamed = applied(&before, &[rename("lab", "hall")], 10);
+    let new = applied(&renamed, &[create("lab"), join("lab", &["web01"])], 11);
+    let mut records = ModelRecords::of(&before, 9);
+    let history = [&before, &renamed, &new];
+    // The first writer stops after it has moved one of the members.
+    let mut first = Writer::new(&history[..2], 10);
+    for _ in 0..2 {
+        first.work(&mut records);
+    }
+    let mut second = Writer::new(&history, 11);
+    while second.work(&mut records) {}
+    while first.work(&mut records) {}
+    let member = |name: &str, host: &str, origin: u64| {
+        let name_of_origin = group("lab");
+        let origin = GroupOrigin {
+            name: name_of_origin,
+            created: origin,
+        };
+        ((group(name), device(host)), origin)
+    };
+    let expected = [
+        member("hall", "web01", 9),
+        member("hall", "web02", 9),
+        member("lab", "web01", 11),
+    ];
+    assert_eq!(records.members, BTreeMap::from(expected));
 }
 
 #[test]
@@ -521,9 +684,7 @@ proptest! {
     /// Two publishers complete the records at the same time; the first may be killed.
     #[test]
     fn writers_in_any_order_end_in_the_records_of_the_head(
-        setup in any_changes(10),
-        tenth in any_changes(6),
-        eleventh in any_changes(6),
+        [setup, tenth, eleventh] in any_histories([8, 5, 5]),
         turns in proptest::collection::vec(0_u8..5, 0..60),
         is_killed in any::<bool>(),
     ) {
@@ -565,7 +726,7 @@ proptest! {
         let changed = names_to_project(&changes);
         for name in changed.keys() {
             if let LeafName::Group(group) = name {
-                expected.groups.entry(group.clone()).or_insert(ModelGroup { order: 0, state: None });
+                expected.groups.entry(group.clone()).or_insert(group_at(0, None));
             }
         }
         expected.follow(&second, changed.into_keys(), 11);

@@ -13,7 +13,7 @@ use packcast_rollout::state::{GroupPackages, project_group};
 use super::super::commit::Commit;
 use super::super::item::{self, Item};
 use super::super::key::{Key, MEMBER_SHARDS};
-use super::super::names::{CREATED, DOCUMENT, GROUP, IS_DELETED, REVISION};
+use super::super::names::{CREATED, DOCUMENT, GROUP, IS_DELETED, ORIGIN, REVISION};
 use super::super::revision::{UNCHANGED, unchanged};
 use super::super::stored::{self, RevisionItem};
 use super::super::write::{self, ABSENT, PRESENT, Terms};
@@ -52,29 +52,29 @@ pub enum GroupProjected {
 ///
 /// An unreadable item counts as absent, because everything in it follows from the head.
 #[derive(Debug, Default)]
-struct RecordedGroup {
-    revision: Option<RevisionItem>,
+pub(super) struct RecordedGroup {
+    pub(super) revision: Option<RevisionItem>,
     /// The item of the revision if it is unreadable.
     unreadable: Option<Item>,
     /// `None` if the group is deleted or was never on record.
-    state: Option<GroupState>,
+    pub(super) state: Option<GroupState>,
     is_state_unreadable: bool,
 }
 
 /// The revisions in the two items of a group.
-type Revisions = (Option<u64>, Option<u64>);
+pub(super) type Revisions = (Option<u64>, Option<u64>);
 
 /// The attributes of a revision.
-const OF_REVISION: [&str; 5] = [GROUP, REVISION, IS_DELETED, CREATED, DOCUMENT];
+const OF_REVISION: [&str; 6] = [GROUP, REVISION, IS_DELETED, CREATED, ORIGIN, DOCUMENT];
 
 impl RecordedGroup {
-    fn order(&self) -> u64 {
+    pub(super) fn order(&self) -> u64 {
         let revision = self.revision.as_ref();
         revision.map_or(0, |revision| revision.revision)
     }
 
     /// Returns false if the two items belong to different states of the group.
-    fn is_consistent(&self) -> bool {
+    pub(super) fn is_consistent(&self) -> bool {
         let existing = self.revision.as_ref().filter(|revision| !revision.deleted);
         let state = self.state.as_ref();
         !self.is_state_unreadable
@@ -89,14 +89,14 @@ impl RecordedGroup {
         state.map_or(of_revision, |state| state.created)
     }
 
-    fn revisions(&self) -> Revisions {
+    pub(super) fn revisions(&self) -> Revisions {
         let revision = self.revision.as_ref().map(|revision| revision.revision);
         (revision, self.state.as_ref().map(|state| state.revision))
     }
 
     /// Returns true if the group on record has the order of the head and another document. All
     /// commands write the same document for one head, so the order is forged.
-    fn is_other_than(&self, target: &GroupTarget<'_>) -> bool {
+    pub(super) fn is_other_than(&self, target: &GroupTarget<'_>) -> bool {
         let revision = self.revision.as_ref().filter(|it| !it.deleted);
         revision.is_some_and(|revision| {
             let document = target.document;
@@ -170,7 +170,7 @@ impl Records {
         Ok(true)
     }
 
-    async fn delete_projected(
+    pub(super) async fn delete_projected(
         &self,
         target: &GroupTarget<'_>,
         recorded: &RecordedGroup,
@@ -178,7 +178,7 @@ impl Records {
     ) -> Result<ControlFlow<GroupProjected, Option<Revisions>>, RecordsError> {
         if !is_current {
             let writes = vec![
-                self.replacing_revision(recorded, &deleted_revision(target)),
+                self.replacing_revision(recorded, &deleted_revision(target.group, target.order)),
                 write::remove(self.table(), &Key::group_state(target.group)),
                 write::remove(self.table(), &Key::catalogued_group(target.group)),
             ];
@@ -204,7 +204,8 @@ impl Records {
             created: state.created,
             document: state.document,
             deleted: false,
-            ..deleted_revision(target)
+            origin: state.origin.clone(),
+            ..deleted_revision(target.group, target.order)
         };
         let mut writes = vec![
             self.replacing_revision(recorded, &revision),
@@ -233,7 +234,10 @@ impl Records {
         })
     }
 
-    async fn recorded_group(&self, group: &GroupName) -> Result<RecordedGroup, RecordsError> {
+    pub(super) async fn recorded_group(
+        &self,
+        group: &GroupName,
+    ) -> Result<RecordedGroup, RecordsError> {
         let mut recorded = RecordedGroup::default();
         let state = Key::group_state(group);
         for found in self
@@ -257,7 +261,7 @@ impl Records {
     }
 
     /// Reads the priorities of packages that the group does not have on record.
-    async fn new_priorities(
+    pub(super) async fn new_priorities(
         &self,
         document: &GroupDocument,
         recorded: &RecordedGroup,
@@ -280,7 +284,7 @@ impl Records {
     }
 
     /// Returns the write of a revision, on the condition that the one on record was read.
-    fn replacing_revision(
+    pub(super) fn replacing_revision(
         &self,
         recorded: &RecordedGroup,
         revision: &RevisionItem,
@@ -387,12 +391,13 @@ fn still_unreadable(read: &Item) -> (String, Terms) {
     (condition.join(" AND "), terms)
 }
 
-fn deleted_revision(target: &GroupTarget<'_>) -> RevisionItem {
+pub(super) fn deleted_revision(group: &GroupName, order: u64) -> RevisionItem {
     RevisionItem {
-        group: target.group.clone(),
-        revision: target.order,
+        group: group.clone(),
+        revision: order,
         deleted: true,
         created: None,
+        origin: None,
         document: None,
     }
 }

@@ -31,8 +31,7 @@ impl Records {
                 return Ok(ControlFlow::Break(false));
             }
             // There are no members, and none can join: a count that is left over was wrong.
-            let counts = (0..MEMBER_SHARDS).map(|shard| Key::member_count(group, shard));
-            let counts = counts.map(|count| write::remove(self.table(), &count));
+            let counts = self.without_counts(group);
             let writes = counts.chain([self.deleted_at(group, order)]).collect();
             Ok(match self.commit(writes).await? {
                 Commit::Done => ControlFlow::Break(true),

@@ -1,4 +1,5 @@
-//! Correcting the lists and the numbers of members, which somebody has changed by hand.
+//! The lists of members. Correcting the lists and the numbers of members, which
+//! somebody has changed by hand.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -38,8 +39,7 @@ impl Records {
         shard: u16,
         members: BTreeSet<&DeviceId>,
     ) -> Result<(), RecordsError> {
-        let range = Range::members(group, shard);
-        let listed = self.listed(&range).await?;
+        let listed = self.listed_members(group, shard).await?;
         for missing in members.iter().filter(|it| !listed.contains(it)) {
             let entry = write::replace(self.table(), stored::member(group, missing));
             let check = self.checking_membership(group, missing, "attribute_exists");
@@ -55,7 +55,7 @@ impl Records {
         self.retry_on_conflict((), |()| async {
             // The number first: a later member changes it, so the list cannot be older.
             let counted: Option<CountItem> = self.get(&key).await?;
-            let listed = self.listed(&range).await?.len();
+            let listed = self.listed_members(group, shard).await?.len();
             let count = i64::try_from(listed).unwrap_or(i64::MAX);
             if counted.as_ref().map_or(0, |it| it.members) == count {
                 return Ok(ControlFlow::Break(()));
@@ -81,13 +81,24 @@ impl Records {
         .await
     }
 
-    /// Returns the members that a shard lists.
-    async fn listed(&self, range: &Range) -> Result<BTreeSet<DeviceId>, RecordsError> {
-        let keys = self.keys(range, "DEVICE#").await?;
-        Ok(keys
-            .iter()
-            .filter_map(|device| device.parse().ok())
-            .collect())
+    /// Returns true if no shard lists a member of the group. Its counts may say otherwise.
+    pub(super) async fn lists_no_member(&self, group: &GroupName) -> Result<bool, RecordsError> {
+        let shards = (0..MEMBER_SHARDS).map(|shard| self.listed_members(group, shard));
+        let listed = try_join_all(shards).await?;
+        Ok(listed.iter().all(BTreeSet::is_empty))
+    }
+
+    /// Returns the members that a shard lists. The content of an entry may be unreadable: the
+    /// members follow from the keys.
+    pub(super) async fn listed_members(
+        &self,
+        group: &GroupName,
+        shard: u16,
+    ) -> Result<BTreeSet<DeviceId>, RecordsError> {
+        let range = Range::members(group, shard);
+        let keys = self.keys(&range, "DEVICE#").await?;
+        let members = keys.iter().filter_map(|device| device.parse().ok());
+        Ok(members.collect())
     }
 
     /// Returns the check that the record of a device has a group, or that it has not.

@@ -1,11 +1,15 @@
 //! The pause of a target: no package is announced, and no device begins with one.
 
+use std::ops::ControlFlow;
+
 use packcast_protocol::UnixTime;
+use packcast_rollout::{ChangedBy, UnsignedChange};
 use serde::{Deserialize, Serialize};
 
+use super::super::commit::Commit;
 use super::super::item::{self, SK};
 use super::super::key::{HEAD, Key, PAUSE, Range};
-use super::super::write;
+use super::super::write::{self, PRESENT, Terms};
 use super::super::{Records, RecordsError};
 use super::Head;
 
@@ -41,20 +45,33 @@ impl Records {
         self.get(&Key::pause()).await
     }
 
-    /// Pauses a target. Returns the pause on record: an earlier pause stays.
-    ///
-    /// One request writes and reads, so the returned pause is on record even if another administrator
-    /// ends the earlier pause at this moment.
-    pub async fn begin_pause(&self, pause: &Pause) -> Result<Pause, RecordsError> {
-        let (update, terms) = write::keeping(item::attributes(pause));
-        let found = self.change(&Key::pause(), &update, None, &terms).await?;
-        item::read(found.unwrap_or_default())
+    /// Pauses a target. Returns the pause on record, and true if it is new: an earlier pause stays,
+    /// and then nothing is written.
+    pub async fn begin_pause(&self, by: &ChangedBy) -> Result<(Pause, bool), RecordsError> {
+        let pause = &Pause {
+            since: by.at.second(),
+            user: by.user.to_string(),
+            host: by.host.to_string(),
+        };
+        self.retry_on_conflict((), |()| async move {
+            let write = write::create(self.table(), Key::pause().item(pause));
+            let event = self.event(by, UnsignedChange::Paused);
+            if self.commit(vec![write, event]).await? == Commit::Done {
+                return Ok(ControlFlow::Break((pause.clone(), true)));
+            }
+            // Another administrator may have ended the earlier pause since.
+            Ok(match self.pause().await? {
+                Some(earlier) => ControlFlow::Break((earlier, false)),
+                None => ControlFlow::Continue(()),
+            })
+        })
+        .await
     }
 
-    /// Ends the pause of a target. Nothing happens if there is none.
-    pub async fn end_pause(&self) -> Result<(), RecordsError> {
-        let remove = write::remove(self.table(), &Key::pause());
-        self.commit(vec![remove]).await?;
-        Ok(())
+    /// Ends the pause of a target. Returns false, and writes nothing, if the target is not paused.
+    pub async fn end_pause(&self, by: &ChangedBy) -> Result<bool, RecordsError> {
+        let delete = write::delete(self.table(), &Key::pause(), PRESENT, &Terms::default());
+        let event = self.event(by, UnsignedChange::Resumed);
+        Ok(self.commit(vec![delete, event]).await? == Commit::Done)
     }
 }

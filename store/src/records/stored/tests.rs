@@ -8,6 +8,7 @@ use packcast_protocol::{
 use packcast_rollout::group::GroupAssignment;
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::record::ArchiveRecord;
+use packcast_rollout::rollout::{DeviceFailure, LimitValues, Place};
 use packcast_rollout::{ExclusionKind, PackageState, Published, WriteBudget};
 use serde::de::DeserializeOwned;
 
@@ -52,6 +53,7 @@ fn open_task(state: TaskState) -> OpenTask {
         mandate: Some(1_795_000_000),
         group_mandate: None,
         used: BTreeSet::new(),
+        place: None,
         assigned_at: AT,
     }
 }
@@ -69,6 +71,8 @@ fn group_state() -> GroupState {
         seq: 2,
         force: false,
         mandate: Some(AT.0),
+        rollout: None,
+        assignee: None,
         assigned_at: AT,
     };
     GroupState {
@@ -296,6 +300,7 @@ fn every_key_and_item_of_a_group() {
         revision: 2,
         deleted: false,
         created: Some(AT.0),
+        origin: None,
         document: Some(Sha256Digest::from_bytes([0x33; 32])),
     };
     let items = [
@@ -326,6 +331,122 @@ fn every_key_and_item_of_a_group() {
     GROUP#lab#12 | DEVICE#ocs:web01-2026-03-04-05-06-07
       device: "ocs:web01-2026-03-04-05-06-07"
     "#);
+}
+
+fn gate_of_a_rollout() -> Gate {
+    let values = LimitValues {
+        halt_at: 3,
+        tolerate: 5,
+        at_once: 10,
+        settle_s: 1_800,
+        first_settle_s: 7_200,
+        wait_s: 86_400,
+    };
+    let id = RolloutId::from_bytes([7; 16]);
+    Gate::new(id, "packcast".to_owned(), values.try_into().unwrap(), AT)
+}
+
+fn failure(host_name: &str, code: &str) -> DeviceFailure {
+    let device: OcsDeviceId = format!("{host_name}-2026-03-04-05-06-07").parse().unwrap();
+    DeviceFailure {
+        device: DeviceId::Ocs(device),
+        code: code.parse().unwrap(),
+    }
+}
+
+#[test]
+fn every_key_and_item_of_a_rollout() {
+    let gate_with_failure = Gate {
+        evidence: vec![failure("web01", "EXIT_CODE_1603")],
+        ..gate_of_a_rollout()
+    };
+    let rollout = gate_with_failure.rollout;
+    let place = Place { rollout, round: 1 };
+    let begun = OpenTask {
+        place: Some(place),
+        ..open_task(TaskState::Announced { announced_at: AT })
+    };
+    let settles = Settling {
+        place,
+        package: id(),
+        until: AT,
+        ran_in: None,
+    };
+    let items = [
+        gate(&gate_with_failure),
+        rollout_of(id(), rollout),
+        task(&pc(), &begun),
+        settling(&pc(), &settles),
+    ];
+    check_read(gate(&gate_with_failure), &gate_with_failure);
+    check_read(task(&pc(), &begun), &begun);
+    check_read(settling(&pc(), &settles), &settles);
+    assert_snapshot!(show(&items), @r#"
+    GATE#a4dqobyha4dqobyha4dqobyha4 | GATE
+      all_begun: 0
+      all_failed: 0
+      all_healthy: 0
+      begun: 0
+      evidence: [{code: "EXIT_CODE_1603", device: "ocs:web01-2026-03-04-05-06-07"}]
+      failed: 0
+      free: 3
+      healthy: 0
+      limits: {at_once: 10, first_settle_s: 7200, halt_at: 3, settle_s: 1800, tolerate: 5, wait_s: 86400}
+      rollout: "a4dqobyha4dqobyha4dqobyha4"
+      round: 1
+      since: 1795000000
+      state: "running"
+      table: "packcast"
+      wave: 1
+    PACKAGE#1795327754 | ROLLOUT#a4dqobyha4dqobyha4dqobyha4
+      rollout: "a4dqobyha4dqobyha4dqobyha4"
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 1#TASK#05#1795327754
+      assigned_at: 1795000000
+      attempt: 2
+      direct: true
+      force: false
+      ipk: "PACKAGE#1795327754#28"
+      isk: "announced#ocs:web01-2026-03-04-05-06-07"
+      mandate: 1795000000
+      package: "1795327754"
+      place: {rollout: "a4dqobyha4dqobyha4dqobyha4", round: 1}
+      priority: 5
+      state: {announced_at: 1795000000, state: "announced"}
+    DEVICE#ocs:web01-2026-03-04-05-06-07 | 0#SETTLING#1795327754
+      package: "1795327754"
+      place: {rollout: "a4dqobyha4dqobyha4dqobyha4", round: 1}
+      until: 1795000000
+    "#);
+}
+
+#[test]
+fn the_largest_gate_fits_one_kib() {
+    let longest = Gate {
+        table: "t".repeat(255),
+        round: u32::MAX,
+        free: u32::MAX,
+        begun: u32::MAX,
+        healthy: u32::MAX,
+        failed: u32::MAX,
+        all_begun: u32::MAX,
+        all_healthy: u32::MAX,
+        all_failed: u32::MAX,
+        ..gate_of_a_rollout()
+    };
+    let mut largest = 0;
+    for (host_name, code) in [(150, 4), (40, 40), (20, 20)] {
+        let mut full = longest.clone();
+        for _ in 0..9 {
+            let one = failure(&"w".repeat(host_name), &"X".repeat(code));
+            full.evidence = full.evidence_with(one);
+        }
+        let bytes: usize = gate(&full)
+            .iter()
+            .map(|(name, value)| name.len() + shown(value).len())
+            .sum();
+        largest = largest.max(bytes);
+    }
+    assert!((900..=1024).contains(&largest), "{largest}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use packcast_store::records::{Announced, Announcing, DeploymentState, Recorded, 
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::{signing, signing_at};
-use packcast_testing::table::{NOW, Table, announce, device, result};
+use packcast_testing::table::{NOW, Table, announce, device, mia, result};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 100);
 
@@ -33,6 +33,7 @@ async fn an_assignment_creates_one_held_task(service: Service) {
         mandate: Some(head.commit.id.number),
         group_mandate: None,
         used: BTreeSet::new(),
+        place: None,
         assigned_at: NOW,
     };
     assert_eq!(table.task(&device, package.id).await, Some(expected));
@@ -196,7 +197,7 @@ async fn a_deactivated_package_is_not_announced(service: Service) {
         tasks.push(table.assigned(&device, &package).await);
     }
     let (kept, halted) = (tasks[0].package, tasks[1].package);
-    table.records.deactivate(halted).await.unwrap();
+    table.records.deactivate(halted, &mia()).await.unwrap();
     let asked: Vec<Announcing<'_>> = tasks.iter().map(Announcing::direct).collect();
     let announced = announce(&table.records, &device, &asked, LATER).await;
     let expected = Announced {
@@ -219,7 +220,7 @@ async fn an_announced_task_stays_announced_after_deactivation(service: Service) 
     let tasks = [Announcing::direct(&held)];
     let announce = || announce(&table.records, &device, &tasks, LATER);
     announce().await.unwrap();
-    table.records.deactivate(package.id).await.unwrap();
+    table.records.deactivate(package.id, &mia()).await.unwrap();
     assert_eq!(announce().await.unwrap().on_record, [package.id]);
 }
 

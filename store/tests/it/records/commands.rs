@@ -8,12 +8,12 @@ use packcast_store::records::{Announcing, Recorded};
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, announce};
+use packcast_testing::table::{NOW, Table, announce, mia, mia_at};
 
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 async fn commands(table: &Table, device: &DeviceId) -> DeviceCommands {
-    table.records.device_state(device).await.unwrap().orders
+    table.records.device_state(device).await.unwrap().commands
 }
 
 fn cancel(asked_at: UnixTime, told_at: Option<UnixTime>) -> CommandRecord {
@@ -29,23 +29,23 @@ async fn a_command_is_read_with_the_device_until_it_is_done(service: Service) {
     let device = table.device(1).await;
     let records = &table.records;
     for kind in [DeviceCommand::Drop, DeviceCommand::RestartDownload] {
-        records.command_device(&device, kind, NOW).await.unwrap();
+        records.command_device(&device, kind, &mia()).await.unwrap();
     }
     table.meter.take();
     let read = commands(&table, &device).await;
     let usage = table.meter.take();
     assert_eq!(usage.operations, ["Query"]);
     assert!(usage.read_units <= 1.0, "{usage:?}");
-    assert_eq!(read.cancel, Some(cancel(NOW, None)));
+    assert_eq!(read.drop, Some(cancel(NOW, None)));
 
     let announced = cancel(NOW, Some(LATER));
     records
         .record_command_progress(&device, &CommandProgress::Announced(announced))
         .await
         .unwrap();
-    assert_eq!(commands(&table, &device).await.cancel, Some(announced));
-    let unstick = CommandProgress::Done(read.unstick.unwrap());
-    for note in [CommandProgress::Done(announced), unstick] {
+    assert_eq!(commands(&table, &device).await.drop, Some(announced));
+    let restart = CommandProgress::Done(read.restart_download.unwrap());
+    for note in [CommandProgress::Done(announced), restart] {
         records
             .record_command_progress(&device, &note)
             .await
@@ -60,7 +60,7 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
     let records = &table.records;
     for at in [NOW, LATER] {
         let ordered = records
-            .command_device(&device, DeviceCommand::Drop, at)
+            .command_device(&device, DeviceCommand::Drop, &mia_at(at))
             .await;
         ordered.unwrap();
     }
@@ -74,7 +74,7 @@ async fn progress_of_a_replaced_command_does_not_change_its_successor(service: S
             .await
             .unwrap();
     }
-    let now = commands(&table, &device).await.cancel;
+    let now = commands(&table, &device).await.drop;
     assert_eq!(now, Some(cancel(LATER, None)));
     // A command that is done does not come back when an older reply is recorded late.
     let done = CommandProgress::Done(cancel(LATER, None));
@@ -117,8 +117,8 @@ async fn announced_and_dropped(table: &Table, device: &DeviceId) -> TaskChange {
     assert_eq!(announced.unwrap().on_record.len(), 1);
     let tasks = table.records.device_state(device).await.unwrap().tasks;
     let commands = DeviceCommands {
-        unstick: None,
-        cancel: Some(cancel(NOW, Some(LATER))),
+        restart_download: None,
+        drop: Some(cancel(NOW, Some(LATER))),
     };
     let timeout = NamedCode::Timeout.into();
     reopen(&commands, &tasks[0], &timeout).expect("the device has dropped the task")

@@ -60,6 +60,20 @@ async fn a_package_with_more_devices_than_one_page_is_listed_completely(service:
     );
 }
 
+async fn devices_with_an_ocs_agent_are_found_without_the_others(service: Service) {
+    let table = Table::start_on(service, 58).await;
+    for number in 0..40 {
+        table.agent(number).await;
+    }
+    assert!(!table.records.has_ocs_devices().await.unwrap());
+    table.device(1).await;
+    table.meter.take();
+    assert!(table.records.has_ocs_devices().await.unwrap());
+    let usage = table.meter.take();
+    assert_eq!(usage.count("Query"), 16);
+    assert!(usage.read_units <= 16.0, "{usage:?}");
+}
+
 async fn an_item_of_a_transaction_costs_two_units(service: Service) {
     let on_reference = matches!(service, Service::DynamoDbLocal { .. });
     let table = Table::start_on(service, 53).await;
@@ -177,4 +191,5 @@ packcast_testing::on_each_service! {
     no_request_scans_the_table
     an_item_of_a_transaction_costs_two_units
     a_package_with_more_devices_than_one_page_is_listed_completely
+    devices_with_an_ocs_agent_are_found_without_the_others
 }

@@ -11,7 +11,8 @@ use packcast_testing::administrator::{Administrator as _, Joined, answered};
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table, device, result};
+use packcast_testing::table::{NOW, Table, device, mia, mia_at, result};
+use serde_json::json;
 
 const RATES: FaultRates = FaultRates {
     conflicts: 150,
@@ -28,8 +29,22 @@ fn lab() -> GroupName {
 
 async fn block(records: &Records, device: &DeviceId) {
     let reason = "stolen".parse().unwrap();
-    let blocked = records.block(device, Some(&reason), NOW).await;
-    assert_eq!(blocked.unwrap(), Blocked::New);
+    let blocked = records
+        .block(std::slice::from_ref(device), Some(&reason), &mia())
+        .await;
+    assert_eq!(blocked.unwrap(), [Blocked::New]);
+}
+
+async fn unblock(records: &Records, device: &DeviceId) -> Unblocked {
+    let unblocked = records.unblock(std::slice::from_ref(device), &mia()).await;
+    unblocked.unwrap().remove(0)
+}
+
+async fn begin_removal(records: &Records, device: &DeviceId) -> Result<Removing, RecordsError> {
+    let begun = records
+        .begin_removal(std::slice::from_ref(device), None, &mia())
+        .await?;
+    Ok(begun.into_iter().next().unwrap())
 }
 
 async fn announce(records: &Records, device: &DeviceId, package: &PackageRecord) -> bool {
@@ -66,16 +81,16 @@ async fn nothing_is_announced_to_a_blocked_device(service: Service) {
     ] {
         assert_eq!(written.unwrap(), CheckInWritten::Excluded);
     }
-    let again = records.block(&device, None, NOW.plus(60)).await.unwrap();
-    assert_eq!(again, Blocked::Already);
+    let later = mia_at(NOW.plus(60));
+    let again = records
+        .block(std::slice::from_ref(&device), None, &later)
+        .await;
+    assert_eq!(again.unwrap(), [Blocked::Already]);
     let all = records.excluded_devices().await.unwrap();
     assert_eq!(all[&device].exclusion, excluded);
     assert_eq!(all[&device].host_name, "pc1");
-    assert_eq!(records.unblock(&device).await.unwrap(), Unblocked::Blocked);
-    assert_eq!(
-        records.unblock(&device).await.unwrap(),
-        Unblocked::NotExcluded
-    );
+    assert_eq!(unblock(records, &device).await, Unblocked::Blocked);
+    assert_eq!(unblock(records, &device).await, Unblocked::NotExcluded);
     assert!(records.excluded_devices().await.unwrap().is_empty());
     assert!(announce(records, &device, &package).await);
 }
@@ -175,7 +190,7 @@ async fn three_packages(table: &Table) -> Vec<PackageRecord> {
 
 /// Removes a device as the publisher does.
 async fn remove(records: &Records, device: &DeviceId) -> Result<Removing, RecordsError> {
-    let begun = records.begin_removal(device, None, None, NOW).await?;
+    let begun = begin_removal(records, device).await?;
     if let Removing::Begun { groups } = &begun {
         for group in groups {
             answered(records.leave(device, group, signing()).await)?;
@@ -227,13 +242,13 @@ async fn a_removed_device_leaves_a_tombstone_only(service: Service) {
         []
     );
     assert_eq!(remove(records, device).await.unwrap(), Removing::Complete);
-    assert_eq!(
-        records.block(device, None, NOW).await.unwrap(),
-        Blocked::Removed
-    );
+    let blocked = records
+        .block(std::slice::from_ref(device), None, &mia())
+        .await;
+    assert_eq!(blocked.unwrap(), [Blocked::Removed]);
     full.expect_gone(records).await;
     // Once it is unblocked, the device is a new one.
-    assert_eq!(records.unblock(device).await.unwrap(), Unblocked::Removed);
+    assert_eq!(unblock(records, device).await, Unblocked::Removed);
     let written = records.write_check_in(&known, None).await;
     assert_eq!(written.unwrap(), CheckInWritten::Written);
     let device_state = records.device_state(device).await.unwrap();
@@ -262,10 +277,7 @@ async fn an_interrupted_removal_is_completed(service: Service) {
             assert!(is_begun || matches!(completed, Removing::Begun { .. }));
         }
         full.expect_gone(records).await;
-        assert_eq!(
-            records.unblock(&full.device).await.unwrap(),
-            Unblocked::Removed
-        );
+        assert_eq!(unblock(records, &full.device).await, Unblocked::Removed);
         if removed.is_ok() {
             break;
         }
@@ -301,9 +313,11 @@ async fn removals_race_with_everything_else(service: Service) {
             until_answered(async || {
                 answered(records.assign(device, &packages[2], true, signing()).await)
             }),
-            join_all(
-                (0..3).map(|_| until_answered(async || { records.block(device, None, NOW).await }))
-            ),
+            join_all((0..3).map(|_| until_answered(async || {
+                records
+                    .block(std::slice::from_ref(device), None, &mia())
+                    .await
+            }))),
         );
         table.faults.set_rates(FaultRates::default());
         // A block may have come between the steps of the removal; neither undoes the other.
@@ -316,26 +330,42 @@ async fn removals_race_with_everything_else(service: Service) {
     }
 }
 
-async fn a_device_that_checked_in_again_is_not_removed(service: Service) {
+async fn a_half_removed_device_is_not_unblocked(service: Service) {
     let table = Table::start_on(service, 124).await;
     let (records, device) = (&table.records, table.device(1).await);
-    let before = Some(NOW.plus(1));
-    let removing = records.begin_removal(&device, None, before, NOW).await;
-    assert_eq!(removing.unwrap(), Removing::SeenAgain);
-    let device_state = records.device_state(&device).await.unwrap();
-    assert_eq!(device_state.excluded, None);
-    let removing = records.begin_removal(&device, None, Some(NOW), NOW).await;
+    let removing = begin_removal(records, &device).await;
     assert_eq!(removing.unwrap(), Removing::Begun { groups: Vec::new() });
-    // A half-removed device cannot be unblocked.
-    let unblocked = records.unblock(&device).await.unwrap();
-    assert_eq!(unblocked, Unblocked::HalfRemoved);
+    assert_eq!(unblock(records, &device).await, Unblocked::HalfRemoved);
     let unknown = super::device(9).device;
-    let removing = records.begin_removal(&unknown, None, None, NOW).await;
+    let removing = begin_removal(records, &unknown).await;
     assert_eq!(removing.unwrap(), Removing::UnknownDevice);
-    assert_eq!(
-        records.block(&unknown, None, NOW).await.unwrap(),
-        Blocked::UnknownDevice
+    let blocked = records
+        .block(std::slice::from_ref(&unknown), None, &mia())
+        .await;
+    assert_eq!(blocked.unwrap(), [Blocked::UnknownDevice]);
+}
+
+async fn an_unreadable_record_stops_only_its_device(service: Service) {
+    let table = Table::start_on(service, 125).await;
+    let (records, devices) = (
+        &table.records,
+        [table.device(1).await, table.device(2).await],
     );
+    let mut broken = table
+        .item(&format!("DEVICE#{}", devices[0]), "0#DEVICE")
+        .await;
+    broken["last_seen"] = json!({ "S": "long ago" });
+    table.put(&broken).await;
+    let expected = [Blocked::Unreadable, Blocked::New];
+    assert_eq!(records.block_outcomes(&devices).await.unwrap(), expected);
+    let blocked = records.block(&devices, None, &mia()).await.unwrap();
+    assert_eq!(blocked, expected);
+    let expected = [Unblocked::Unreadable, Unblocked::Blocked];
+    assert_eq!(records.unblock_outcomes(&devices).await.unwrap(), expected);
+    assert_eq!(records.unblock(&devices, &mia()).await.unwrap(), expected);
+    let begun = records.begin_removal(&devices, None, &mia()).await.unwrap();
+    let groups = Vec::new();
+    assert_eq!(begun, [Removing::Unreadable, Removing::Begun { groups }]);
 }
 
 packcast_testing::on_each_service! {
@@ -344,5 +374,6 @@ packcast_testing::on_each_service! {
     a_removed_device_leaves_a_tombstone_only
     an_interrupted_removal_is_completed
     removals_race_with_everything_else
-    a_device_that_checked_in_again_is_not_removed
+    a_half_removed_device_is_not_unblocked
+    an_unreadable_record_stops_only_its_device
 }

@@ -6,7 +6,7 @@ use packcast_rollout::{PacingChange, PacingOverride};
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
-use packcast_testing::table::{NOW, Table};
+use packcast_testing::table::{NOW, Table, mia};
 
 fn pauses(fragment: u16, cycle: u16) -> PacingOverride {
     PacingOverride {
@@ -21,7 +21,10 @@ async fn of(table: &Table, device: &DeviceId) -> PacingOverride {
 }
 
 async fn change(table: &Table, device: &DeviceId, change: PacingChange) {
-    let changed = table.records.set_device_pacing(device, &change).await;
+    let changed = table
+        .records
+        .set_device_pacing(device, &change, &mia())
+        .await;
     changed.unwrap();
 }
 

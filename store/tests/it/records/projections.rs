@@ -9,18 +9,19 @@ use packcast_protocol::state::{
 };
 use packcast_protocol::{DeviceId, GroupName, PackageId, Sha256Digest};
 use packcast_rollout::assign::AssignOutcome;
+use packcast_rollout::reconcile::{ObservedRevision, Step};
 use packcast_rollout::state::{EarlierDevice, GroupPackages, project_packages};
 use packcast_rollout::unassign::Unassigned;
 use packcast_rollout::{GroupState, PackageRecord};
 use packcast_store::records::{
-    Announced, Announcing, DeviceChanges, DeviceProjected, DeviceTarget, GroupProjected,
-    GroupTarget, HeadChange, RecordedLeaf,
+    Announced, Announcing, DeviceChanges, DeviceProjected, DeviceTarget, GroupMoved,
+    GroupProjected, GroupTarget, HeadChange, RecordedLeaf,
 };
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::raw::RawEngine;
 use packcast_testing::service::Service;
-use packcast_testing::table::{NOW, Table, device};
+use packcast_testing::table::{NOW, Table, device, mia};
 use serde_json::{Value, json};
 
 const RATES: FaultRates = FaultRates {
@@ -45,6 +46,7 @@ fn entries(packages: &[(&PackageRecord, u64)]) -> Entries {
         package: package.id,
         manifest: Sha256Digest::of(b"manifest"),
         seq: *seq,
+        assignee: None,
         force: false,
         terms: Terms::default(),
     };
@@ -574,7 +576,10 @@ async fn a_removed_device_loses_and_gets_nothing_more(service: Service) {
     let (one, package) = (table.device(1).await, table.package("vlc", 5).await);
     let (records, in_lab) = (&table.records, Leaf::in_groups(&[("lab", 9)]));
     project_one(&table, &one, &in_lab, 2).await;
-    records.begin_removal(&one, None, None, NOW).await.unwrap();
+    records
+        .begin_removal(std::slice::from_ref(&one), None, &mia())
+        .await
+        .unwrap();
     let later = Leaf::new(&[("lab", 9), ("office", 9)], &[(&package, 9)], &[]);
     let nothing = DeviceProjected::Written(DeviceChanges::default());
     assert_eq!(project_one(&table, &one, &later, 3).await, nothing);
@@ -628,6 +633,175 @@ async fn a_task_is_announced_only_under_the_leaf_that_was_read(service: Service)
     assert_eq!(announce(2).await, (1, 0));
 }
 
+fn hall() -> GroupName {
+    group("hall")
+}
+
+/// Returns the group `hall`, which was `lab`, at the head with this order.
+fn renamed<'a>(
+    name: &'a GroupName,
+    document: &'a Document<GroupDocument>,
+    packages: &'a GroupPackages,
+    order: u64,
+) -> GroupTarget<'a> {
+    GroupTarget {
+        group: name,
+        document: Some(document),
+        packages,
+        order,
+    }
+}
+
+/// Two publishers move the members at the same time, and many requests fail.
+async fn members_of_a_renamed_group_keep_their_observed_revisions(service: Service) {
+    let table = Table::without_target_on(service, 413).await;
+    with_head(&table).await;
+    let vlc = table.package("vlc", 5).await;
+    let before = group_document(9, &[(&vlc, 9)]);
+    assert_eq!(
+        project_group(&table, "lab", Some(&before), 1).await,
+        WRITTEN
+    );
+    let devices: Vec<DeviceId> = (0..60).map(|number| device(number).device).collect();
+    for number in 0..60 {
+        table.device(number).await;
+    }
+    project(&table, &devices, &Leaf::in_groups(&[("lab", 9)]), 2).await;
+    let records = &table.records;
+    for device in &devices[..30] {
+        let observed = ObservedRevision {
+            group: lab(),
+            from: 0,
+            to: 1,
+        };
+        let step = Step {
+            changes: Vec::new(),
+            observed: vec![observed],
+        };
+        let count = records.device_state(device).await.unwrap().round;
+        assert!(records.write_step(device, count, &step).await.unwrap());
+    }
+    let document = Document::new(before.renamed(&lab(), &hall(), 12).unwrap());
+    let (name, none) = (hall(), GroupPackages::default());
+    let target = renamed(&name, &document, &none, 4);
+    table.faults.set_rates(RATES);
+    let from = lab();
+    let movers = (0..2).map(|_| until_answered(|| records.move_group(&from, &target)));
+    let moved = join_all(movers).await;
+    table.faults.set_rates(FaultRates::default());
+    assert_eq!(moved, [GroupMoved::Done; 2]);
+
+    let sorted: BTreeSet<DeviceId> = devices.iter().cloned().collect();
+    assert!(members(&table, "hall").await.iter().eq(&sorted));
+    assert_eq!(members(&table, "lab").await, []);
+    assert_eq!(state(&table, "lab").await, None);
+    let hall_state = state(&table, "hall").await.unwrap();
+    assert_eq!(hall_state.assignments[0].seq, 1);
+    assert_eq!(hall_state.assignments[0].assignee, Some(lab()));
+    assert_eq!(records.groups().await.unwrap(), [hall_state]);
+    for (number, device) in devices.iter().enumerate() {
+        let groups = records.device_state(device).await.unwrap().memberships;
+        assert_eq!(groups.observed_revision(&hall()), u64::from(number < 30));
+    }
+    // A publisher that completes an earlier head adds nobody under the earlier name.
+    let late = project_one(&table, &devices[0], &Leaf::in_groups(&[("lab", 9)]), 3).await;
+    assert_eq!(late, DeviceProjected::OtherGroup);
+    let late = project_group(&table, "lab", Some(&before), 3).await;
+    assert_eq!(late, GroupProjected::Superseded);
+    let late = records
+        .move_group(&lab(), &renamed(&name, &document, &none, 3))
+        .await;
+    assert_eq!(late.unwrap(), GroupMoved::Superseded);
+}
+
+/// The command stops before each of its writes, and the next command completes the move.
+async fn a_renamed_group_is_moved_after_any_interruption(service: Service) {
+    let table = Table::without_target_on(service, 414).await;
+    with_head(&table).await;
+    let devices: Vec<DeviceId> = (0..3).map(|number| device(number).device).collect();
+    for number in 0..3 {
+        table.device(number).await;
+    }
+    let first = group_document(9, &[]);
+    assert_eq!(project_group(&table, "lab", Some(&first), 1).await, WRITTEN);
+    project(&table, &devices, &Leaf::in_groups(&[("lab", 9)]), 2).await;
+    let (records, none) = (&table.records, GroupPackages::default());
+    let (mut names, mut document) = ([lab(), hall()], first);
+    for order in 3.. {
+        let next = document.renamed(&names[0], &names[1], order + 10).unwrap();
+        let next = Document::new(next);
+        let target = renamed(&names[1], &next, &none, order);
+        table
+            .faults
+            .deny_after_writes(u32::try_from(order - 3).ok());
+        let moved = records.move_group(&names[0], &target).await;
+        table.faults.deny_after_writes(None);
+        assert_eq!(
+            records.move_group(&names[0], &target).await.unwrap(),
+            GroupMoved::Done
+        );
+        assert_eq!(members(&table, names[1].as_str()).await, devices);
+        assert_eq!(members(&table, names[0].as_str()).await, []);
+        let groups = records.groups().await.unwrap().into_iter();
+        assert_eq!(
+            groups.map(|it| it.group).collect::<Vec<_>>(),
+            [names[1].clone()]
+        );
+        if moved.is_ok() {
+            assert!(order > 6);
+            break;
+        }
+        names.reverse();
+        document = next;
+    }
+}
+
+/// Somebody has changed the counts of both names, and an entry of the list.
+async fn a_renamed_group_with_wrong_counts_is_moved(service: Service) {
+    let table = Table::without_target_on(service, 415).await;
+    with_head(&table).await;
+    let devices: Vec<DeviceId> = (0..3).map(|number| device(number).device).collect();
+    for number in 0..3 {
+        table.device(number).await;
+    }
+    let before = group_document(9, &[]);
+    assert_eq!(
+        project_group(&table, "lab", Some(&before), 1).await,
+        WRITTEN
+    );
+    project(&table, &devices, &Leaf::in_groups(&[("lab", 9)]), 2).await;
+    let mut unreadable = 0;
+    for (name, shard) in [lab(), hall()]
+        .iter()
+        .flat_map(|name| (0..16).map(move |n| (name, n)))
+    {
+        let pk = format!("GROUP#{name}#{shard:02}");
+        table
+            .put(&json!({
+                "pk": { "S": pk },
+                "sk": { "S": "COUNT" },
+                "members": { "N": "7" },
+            }))
+            .await;
+        let mut entry = table.item(&pk, &format!("DEVICE#{}", devices[0])).await;
+        if !entry.is_null() {
+            entry["device"] = json!({ "S": "nobody" });
+            table.put(&entry).await;
+            unreadable += 1;
+        }
+    }
+    assert_eq!(unreadable, 1);
+    let document = Document::new(before.renamed(&lab(), &hall(), 12).unwrap());
+    let (name, none) = (hall(), GroupPackages::default());
+    let target = renamed(&name, &document, &none, 4);
+    let moved = table.records.move_group(&lab(), &target).await;
+    assert_eq!(moved.unwrap(), GroupMoved::Done);
+    assert_eq!(members(&table, "hall").await, devices);
+    assert_eq!(members(&table, "lab").await, []);
+    let size = async |name: &GroupName| table.records.size(name).await.unwrap();
+    assert_eq!((size(&lab()).await, size(&hall()).await), (0, 3));
+}
+
 /// Refusals name the items of a transaction by their position.
 async fn each_item_of_a_refused_transaction_has_a_reason(service: Service) {
     let table = Table::without_target_on(service, 412).await;
@@ -675,4 +849,7 @@ packcast_testing::on_each_service! {
     a_check_in_and_a_change_of_groups_keep_each_other
     a_task_is_announced_only_under_the_leaf_that_was_read
     each_item_of_a_refused_transaction_has_a_reason
+    members_of_a_renamed_group_keep_their_observed_revisions
+    a_renamed_group_is_moved_after_any_interruption
+    a_renamed_group_with_wrong_counts_is_moved
 }

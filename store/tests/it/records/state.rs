@@ -9,6 +9,7 @@ use packcast_protocol::Sha256Digest;
 use packcast_protocol::state::{
     DocumentText, KeyListId, LeafName, Lookup, NodeHash, PagedTree, PartialTree, SignedKeyList,
 };
+use packcast_rollout::ChangedBy;
 use packcast_store::Records;
 use packcast_store::records::{
     CommitRecord, Head, HeadChange, HeadChanged, OrderedCommit, Pause, RecordedHead, ServiceTime,
@@ -16,7 +17,7 @@ use packcast_store::records::{
 use packcast_testing::commits::commit_after;
 use packcast_testing::fault::{FaultRates, until_answered};
 use packcast_testing::service::Service;
-use packcast_testing::table::{NOW, Table, device};
+use packcast_testing::table::{NOW, Table, device, mia};
 use serde_json::json;
 
 fn first_commit(commit: &CommitRecord) -> HeadChange<'_> {
@@ -341,28 +342,30 @@ async fn a_document_with_another_digest_than_its_key_is_an_error(service: Servic
     assert!(error.to_string().contains(&key), "{error}");
 }
 
-async fn the_earliest_pause_stays_and_is_read_with_the_write(service: Service) {
+async fn the_earliest_pause_stays(service: Service) {
     let table = Table::without_target_on(service, 215).await;
-    let by = |user: &str| Pause {
+    let ben = ChangedBy::shortened("ben", "", mia().at);
+    let by = |user: &str, host: &str| Pause {
         since: NOW,
         user: user.to_owned(),
-        host: String::new(),
+        host: host.to_owned(),
     };
-    let (mia, ben) = (by("mia"), by("ben"));
+    let (by_mia, by_ben) = (by("mia", "desk"), by("ben", ""));
     let records = &table.records;
-    assert_eq!(records.begin_pause(&mia).await.unwrap(), mia);
-    table.meter.take();
-    assert_eq!(records.begin_pause(&ben).await.unwrap(), mia);
-    // A second request could find that the pause has ended.
-    assert_eq!(table.meter.take().operations, ["UpdateItem"]);
-    records.end_pause().await.unwrap();
+    let begun = records.begin_pause(&mia()).await.unwrap();
+    assert_eq!(begun, (by_mia.clone(), true));
+    let begun = records.begin_pause(&ben).await.unwrap();
+    assert_eq!(begun, (by_mia, false));
+    assert!(records.end_pause(&mia()).await.unwrap());
+    assert!(!records.end_pause(&mia()).await.unwrap());
     assert_eq!(records.pause().await.unwrap(), None);
-    assert_eq!(records.begin_pause(&ben).await.unwrap(), ben);
-    assert_eq!(records.pause().await.unwrap(), Some(ben));
+    let begun = records.begin_pause(&ben).await.unwrap();
+    assert_eq!(begun, (by_ben.clone(), true));
+    assert_eq!(records.pause().await.unwrap(), Some(by_ben));
 }
 
 packcast_testing::on_each_service! {
-    the_earliest_pause_stays_and_is_read_with_the_write
+    the_earliest_pause_stays
     of_many_changes_of_one_head_exactly_one_is_made
     commits_are_listed_from_the_newest
     a_head_that_was_put_back_is_recognised_by_its_order

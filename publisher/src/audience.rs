@@ -13,7 +13,7 @@ use crate::target::Target;
 use crate::warning::Warning;
 
 /// Warns of groups that may have devices outside the audience.
-pub(super) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> Vec<Warning> {
+pub(crate) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> Vec<Warning> {
     let Audience::Groups(audience) = &package.audience else {
         return Vec::new();
     };
@@ -22,7 +22,7 @@ pub(super) fn warn_of_groups(package: &PackageRecord, groups: &[GroupName]) -> V
 }
 
 /// Warns of devices with a Packcast agent that the records show to be outside the audience.
-pub(super) async fn warn_of_devices(
+pub(crate) async fn warn_of_devices(
     target: &Target,
     package: &PackageRecord,
     devices: &[DeviceId],

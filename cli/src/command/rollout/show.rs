@@ -1,0 +1,223 @@
+//! `packcast rollout show`: one rollout with its waves and failures.
+
+use packcast_protocol::{GroupName, PackageRef};
+use packcast_publisher::Failure;
+use packcast_publisher::rollout::{RolloutDetails, RolloutReader, RolloutWave};
+
+use super::sentence::sentence;
+use crate::local_clock::LocalClock;
+use crate::{Globals, output};
+
+/// Show a rollout: its status, waves and first failures
+///
+/// The first line says what the rollout does, or waits for, and names the next command.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast rollout show vlc@3.0.21")]
+pub(crate) struct Args {
+    /// Package id, or name@version
+    package: PackageRef,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let mut reader = RolloutReader::open(&target, &self.package).await?;
+        let details = reader.read().await?;
+        let clock = LocalClock::of_machine();
+        output::result(globals.format, &details, |details| text(details, &clock));
+        Ok(())
+    }
+}
+
+fn text(details: &RolloutDetails, clock: &LocalClock) -> String {
+    let summary = &details.summary;
+    let groups: Vec<&str> = summary.groups.iter().map(GroupName::as_str).collect();
+    let round = details.round.as_ref().map_or_else(String::new, |round| {
+        format!(
+            "{} since {}: {} begun, {} healthy, {} failed, {} free",
+            round.round,
+            clock.text(round.opened),
+            round.begun,
+            round.healthy,
+            round.failed,
+            count(round.free, "place"),
+        )
+    });
+    let all = format!(
+        "{} of {} healthy, {} failed",
+        summary.healthy, summary.devices, summary.failed
+    );
+    let fields = output::fields([
+        ("package", format!("{} {}", summary.package, summary.name)),
+        ("rollout", summary.rollout.to_string()),
+        ("groups", groups.join(", ")),
+        ("devices", all),
+        ("round", round),
+    ]);
+    let waves = details.calendar.iter().map(|wave| {
+        [
+            wave.wave.to_string(),
+            members(&wave.groups, wave.up_to),
+            wave.devices.to_string(),
+            opens(wave, clock),
+        ]
+    });
+    let waves = output::table(["WAVE", "OF", "DEVICES", "OPENS"], waves);
+    let parts = [
+        format!("{}\n", sentence(details, clock)),
+        fields,
+        format!("{}\n", waves.trim_end()),
+        failures(details),
+    ];
+    parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Writes the first failures with their last lines of output; empty without a failure.
+pub(super) fn failures(details: &RolloutDetails) -> String {
+    if details.first_failures.is_empty() {
+        return String::new();
+    }
+    let rows = details.first_failures.iter().map(|failure| {
+        [
+            failure.host_name.clone(),
+            failure.device.to_string(),
+            failure.code.to_string(),
+            failure.line.clone().unwrap_or_default(),
+        ]
+    });
+    output::table(["FAILED ON", "DEVICE", "CODE", "LAST LINE"], rows)
+}
+
+/// Writes the devices of a wave, such as `group pilot` or `up to 10 %`.
+pub(super) fn members(groups: &[GroupName], up_to: Option<u16>) -> String {
+    match (groups, up_to) {
+        ([group], _) => format!("group {group}"),
+        (_, Some(bound)) => format!("up to {} %", f64::from(bound) / 100.0),
+        (groups, None) => {
+            let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+            format!("groups {}", groups.join(", "))
+        }
+    }
+}
+
+fn opens(wave: &RolloutWave, clock: &LocalClock) -> String {
+    match (wave.opens, wave.is_open) {
+        (None, _) => "with promote".to_owned(),
+        (Some(from), true) => format!("open, {}", clock.text(from)),
+        (Some(from), false) => clock.text(from),
+    }
+}
+
+/// Writes a number with its noun, such as `1 place` or `2 places`.
+pub(super) fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use insta::assert_snapshot;
+    use packcast_protocol::UnixTime;
+    use packcast_protocol::state::RolloutId;
+    use packcast_publisher::rollout::{RolloutFailure, RolloutRound, RolloutSummary};
+    use packcast_rollout::rollout::{GateStatus, default_limits};
+
+    use super::*;
+    use crate::fixtures::{AGENT, NOON, id, plain};
+    use crate::local_clock::tests::east;
+
+    pub(in crate::command::rollout) fn failure(code: &str) -> RolloutFailure {
+        RolloutFailure {
+            device: AGENT.parse().unwrap(),
+            host_name: "web01".to_owned(),
+            code: code.parse().unwrap(),
+            line: Some("disk full".to_owned()),
+        }
+    }
+
+    /// Returns a rollout to a pilot group and 200 other devices, whose second wave is open.
+    pub(in crate::command::rollout) fn details() -> RolloutDetails {
+        let group = |name: &str| name.parse().unwrap();
+        let wave = |number: u8, groups: &[&str], up_to, devices, from| RolloutWave {
+            wave: number.try_into().unwrap(),
+            groups: groups.iter().map(|name| group(name)).collect(),
+            up_to,
+            devices,
+            opens: from,
+            is_open: number <= 2,
+        };
+        let day = |days: u64| Some(UnixTime(NOON + days * 86_400));
+        RolloutDetails {
+            summary: RolloutSummary {
+                rollout: RolloutId::from_bytes([7; 16]),
+                package: id(),
+                name: "vlc@3.0.21".to_owned(),
+                groups: vec![group("lab"), group("office")],
+                devices: 205,
+                status: "running",
+                wave: Some(2.try_into().unwrap()),
+                waves: 4,
+                begun: 17,
+                healthy: 14,
+                failed: 1,
+                gate_status: Some(GateStatus::Running),
+            },
+            calendar: vec![
+                wave(1, &["pilot"], None, 5, day(0)),
+                wave(2, &[], Some(1_000), 20, day(1)),
+                wave(3, &[], Some(5_050), 80, day(2)),
+                wave(4, &[], Some(10_000), 100, None),
+            ],
+            round: Some(RolloutRound {
+                round: 2,
+                opened: UnixTime(NOON + 86_400),
+                free: 9,
+                begun: 12,
+                healthy: 9,
+                failed: 1,
+                limits: default_limits(205),
+            }),
+            first_failures: Vec::new(),
+            silent: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_rollout_has_a_status_and_waves() {
+        assert_snapshot!(plain(&text(&details(), &east())), @"
+        running: 14 of 205 devices are healthy
+
+        package  1795327754 vlc@3.0.21
+        rollout  a4dqobyha4dqobyha4dqobyha4
+        groups   lab, office
+        devices  14 of 205 healthy, 1 failed
+        round    2 since Thu 2026-11-19 13:06 +02 (2026-11-19 11:06 UTC): 12 begun, 9 healthy, 1 failed, 9 places free
+
+        WAVE  OF            DEVICES  OPENS
+        1     group pilot   5        open, Wed 2026-11-18 13:06 +02 (2026-11-18 11:06 UTC)
+        2     up to 10 %    20       open, Thu 2026-11-19 13:06 +02 (2026-11-19 11:06 UTC)
+        3     up to 50.5 %  80       Fri 2026-11-20 13:06 +02 (2026-11-20 11:06 UTC)
+        4     up to 100 %   100      with promote
+        ");
+    }
+
+    #[test]
+    fn failures_have_their_last_line() {
+        let mut details = details();
+        details.first_failures = vec![failure("EXIT_CODE_1603")];
+        assert_snapshot!(plain(&failures(&details)), @"
+        FAILED ON  DEVICE                          CODE            LAST LINE
+        web01      key:abcdefghijklmnopqrstuvwxya  EXIT_CODE_1603  disk full
+        ");
+        assert_eq!(
+            members(&["lab", "desk"].map(|name| name.parse().unwrap()), None),
+            "groups lab, desk"
+        );
+    }
+}

@@ -1,0 +1,237 @@
+//! The live rollouts of a target: those that its signed state has.
+
+use std::collections::BTreeMap;
+
+use packcast_protocol::state::{RolloutDocument, RolloutId, WaveNumber};
+use packcast_protocol::{GroupName, PackageId, PackageRef};
+use packcast_rollout::PackageRecord;
+use packcast_rollout::rollout::{Gate, GateStatus, status};
+use serde::Serialize;
+
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::package::{find, named};
+use crate::state::current_rollouts;
+use crate::target::Target;
+use crate::warning::Warning;
+
+/// A live rollout in a list.
+#[derive(Debug, Serialize)]
+pub struct RolloutSummary {
+    pub rollout: RolloutId,
+    pub package: PackageId,
+    /// `name@version`.
+    pub name: String,
+    pub groups: Vec<GroupName>,
+    /// The number of devices in the groups. It is too high if devices are in several of them.
+    pub devices: u64,
+    /// The status in a word, for scripts.
+    pub status: &'static str,
+    /// The latest open wave; `None` if the table has no gate of the rollout.
+    pub wave: Option<WaveNumber>,
+    /// The number of waves.
+    pub waves: usize,
+    /// Devices that have begun, in all rounds.
+    pub begun: u32,
+    /// Devices that have settled after a success, in all rounds.
+    pub healthy: u32,
+    /// Failures in all rounds.
+    pub failed: u32,
+    /// `None` if the table has no gate of the rollout.
+    #[serde(skip)]
+    pub gate_status: Option<GateStatus>,
+}
+
+/// A live rollout with its package.
+#[derive(Debug)]
+pub(super) struct LiveRollout {
+    pub(super) id: RolloutId,
+    pub(super) package: PackageRecord,
+    pub(super) document: RolloutDocument,
+}
+
+/// Returns the live rollouts, the newest package last.
+pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    let state = current_rollouts(target).await?;
+    let live = state.rollouts();
+    let live: BTreeMap<RolloutId, &RolloutDocument> = live
+        .filter_map(|(id, document)| Some((id, document?)))
+        .collect();
+    let ids: Vec<RolloutId> = live.keys().copied().collect();
+    let gates = target.records.gates(&ids).await?;
+    let packages: Vec<PackageId> = live.values().map(|document| document.package).collect();
+    let packages = target.records.packages_of(&packages).await?;
+    let mut summaries = Vec::with_capacity(live.len());
+    for (id, document) in live {
+        let package = packages.iter().find(|it| it.id == document.package);
+        let name = package.map_or_else(|| document.package.to_string(), named);
+        let mut devices = 0;
+        for group in document.groups.as_set() {
+            devices += target.records.size(group).await?;
+        }
+        summaries.push(RolloutSummary::new(
+            target,
+            (id, document),
+            name,
+            devices,
+            gates.get(&id),
+        ));
+    }
+    summaries.sort_by_key(|summary| summary.package);
+    Ok(summaries)
+}
+
+impl RolloutSummary {
+    pub(super) fn new(
+        target: &Target,
+        (rollout, document): (RolloutId, &RolloutDocument),
+        name: String,
+        devices: u64,
+        gate: Option<&Gate>,
+    ) -> Self {
+        let members = u32::try_from(devices).unwrap_or(u32::MAX);
+        let table = target.records.table();
+        let gate_status = gate.map(|gate| status(gate, table, &document.waves, members, now()));
+        Self {
+            rollout,
+            package: document.package,
+            name,
+            groups: document.groups.as_set().iter().cloned().collect(),
+            devices,
+            status: gate_status.as_ref().map_or("no-gate", word),
+            wave: gate.map(|gate| gate.wave),
+            waves: document.waves.as_slice().len(),
+            begun: gate.map_or(0, |gate| gate.all_begun),
+            healthy: gate.map_or(0, |gate| gate.all_healthy),
+            failed: gate.map_or(0, |gate| gate.all_failed),
+            gate_status,
+        }
+    }
+}
+
+/// Returns the word for a status.
+const fn word(status: &GateStatus) -> &'static str {
+    match status {
+        GateStatus::Running => "running",
+        GateStatus::Opens { .. } => "opens",
+        GateStatus::NoTime { .. } => "closed",
+        GateStatus::NothingBegun { .. } => "nothing-begun",
+        GateStatus::Unhealthy { .. } => "unhealthy",
+        GateStatus::Full { .. } => "full",
+        GateStatus::Halted { .. } => "halted",
+        GateStatus::Paused => "paused",
+        GateStatus::Restored => "restored",
+        GateStatus::Ended => "ended",
+        GateStatus::Complete => "complete",
+    }
+}
+
+/// Finds the live rollout of a package.
+pub(super) async fn find_live(
+    target: &Target,
+    reference: &PackageRef,
+) -> Result<LiveRollout, Failure> {
+    let package = find(target, reference).await?;
+    match live_of(target, package.id).await? {
+        Some((id, document)) => Ok(LiveRollout {
+            id,
+            package,
+            document,
+        }),
+        None => Err(no_rollout(&named(&package))),
+    }
+}
+
+/// Returns the live rollout of a package; `None` if the package has none.
+pub(super) async fn live_of(
+    target: &Target,
+    package: PackageId,
+) -> Result<Option<(RolloutId, RolloutDocument)>, Failure> {
+    let state = current_rollouts(target).await?;
+    let mut live = state.rollouts();
+    Ok(live.find_map(|(id, document)| {
+        let document = document.filter(|document| document.package == package)?;
+        Some((id, document.clone()))
+    }))
+}
+
+/// Warns of an assignment of a package that has a live rollout, because assignees that are in no wave
+/// get the package at once.
+pub(crate) async fn warn_of_live(
+    target: &Target,
+    package: &PackageRecord,
+) -> Result<Option<Warning>, Failure> {
+    let is_live = has_live(target, package.id).await?;
+    Ok(is_live.then(|| outside_waves(&named(package))))
+}
+
+/// Returns true if a group has a package by a rollout, by the records.
+pub async fn has_live(target: &Target, package: PackageId) -> Result<bool, Failure> {
+    let records = &target.records;
+    let groups = records.groups_with(package).await?;
+    let states = records.group_states(&groups).await?;
+    let mut assignments = states.iter().filter_map(|state| state.assignment(package));
+    Ok(assignments.any(|assignment| assignment.rollout.is_some()))
+}
+
+fn no_rollout(name: &str) -> Failure {
+    Failure::conflict(format!("package {name} has no live rollout"))
+        .hint("run 'packcast rollout list' to see the live rollouts")
+}
+
+/// Returns the error for a second rollout of a package.
+pub(super) fn is_live(name: &str) -> Failure {
+    Failure::conflict(format!("package {name} has a live rollout")).hint(format!(
+        "run 'packcast rollout end {name}' or 'packcast rollout finish {name}' before another rollout of the package"
+    ))
+}
+
+fn outside_waves(name: &str) -> Warning {
+    Warning::new(format!(
+        "package {name} has a live rollout: the devices of this assignment get the package at once, outside its waves, and the rollout does not count them"
+    ))
+    .hint(format!(
+        "run 'packcast rollout show {name}' to see the rollout"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rendered::failures;
+
+    #[test]
+    fn errors_of_live_rollouts_have_next_steps() {
+        insta::assert_snapshot!(failures([no_rollout("tool@1"), is_live("tool@1")]), @"
+        Conflict: package tool@1 has no live rollout
+        hint: run 'packcast rollout list' to see the live rollouts
+        Conflict: package tool@1 has a live rollout
+        hint: run 'packcast rollout end tool@1' or 'packcast rollout finish tool@1' before another rollout of the package
+        ");
+        insta::assert_snapshot!(outside_waves("tool@1"), @"
+        warning: package tool@1 has a live rollout: the devices of this assignment get the package at once, outside its waves, and the rollout does not count them
+        hint: run 'packcast rollout show tool@1' to see the rollout
+        ");
+    }
+
+    #[test]
+    fn each_status_has_a_word() {
+        let wave = WaveNumber::FIRST;
+        let (failed, silent) = (1, 2);
+        let words = [
+            GateStatus::Running,
+            GateStatus::Opens { wave, at: now() },
+            GateStatus::NoTime { wave },
+            GateStatus::NothingBegun { wave },
+            GateStatus::Unhealthy { failed, silent },
+            GateStatus::Full { failed, silent },
+            GateStatus::Halted { failed },
+            GateStatus::Paused,
+            GateStatus::Restored,
+            GateStatus::Ended,
+            GateStatus::Complete,
+        ];
+        let words = words.iter().map(word).collect::<Vec<_>>().join(" ");
+        insta::assert_snapshot!(words, @"running opens closed nothing-begun unhealthy full halted paused restored ended complete");
+    }
+}

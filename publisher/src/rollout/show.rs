@@ -1,0 +1,221 @@
+//! One live rollout with its waves and failures.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::state::document::WaveDevices;
+use packcast_protocol::state::{LeafName, WaveNumber};
+use packcast_protocol::{DeviceId, GroupName, PackageRef, ResultCode, UnixTime};
+use packcast_rollout::rollout::{Gate, GateStatus, LimitValues};
+use packcast_store::records::DeploymentState;
+use serde::Serialize;
+
+use super::live::{LiveRollout, RolloutSummary, find_live};
+use super::members::RolloutMembers;
+use crate::concurrency::AT_ONCE;
+use crate::device_name::host_names;
+use crate::failure::Failure;
+use crate::package::named;
+use crate::state::current_part;
+use crate::status::{ExampleDevice, last_line};
+use crate::target::Target;
+
+/// Most devices that are named because the rollout waits for them.
+const MOST_NAMED: usize = 5;
+
+/// Most devices whose tasks are read to name those that the rollout waits for.
+const MOST_READ: usize = 100;
+
+/// A live rollout with its waves and failures.
+#[derive(Debug, Serialize)]
+pub struct RolloutDetails {
+    #[serde(flatten)]
+    pub summary: RolloutSummary,
+    /// The waves in their order.
+    pub calendar: Vec<RolloutWave>,
+    /// The counters of the round; `None` if the table has no gate of the rollout.
+    pub round: Option<RolloutRound>,
+    /// The first failures of the round.
+    pub first_failures: Vec<RolloutFailure>,
+    /// Some devices that have begun, and have not reported, if the rollout waits for them.
+    pub silent: Vec<ExampleDevice>,
+}
+
+/// The counters of a rollout's round.
+#[derive(Debug, Serialize)]
+pub struct RolloutRound {
+    /// Number of the round, from 1. Each wave and each resume after a halt begins a round.
+    pub round: u32,
+    /// Time of the latest opening or resume.
+    pub opened: UnixTime,
+    /// Places that devices can take now.
+    pub free: u32,
+    pub begun: u32,
+    pub healthy: u32,
+    pub failed: u32,
+    pub limits: LimitValues,
+}
+
+/// A wave of a live rollout.
+#[derive(Debug, Serialize)]
+pub struct RolloutWave {
+    pub wave: WaveNumber,
+    /// The groups whose devices are in the wave; empty if the slots of devices decide.
+    pub groups: Vec<GroupName>,
+    /// The wave has the remaining devices with a slot below this number, of 10,000. `None` if groups
+    /// decide.
+    pub up_to: Option<u16>,
+    /// The number of devices.
+    pub devices: u32,
+    /// Time from which the wave is open, by the calendar; `None` if it stays closed until a promotion.
+    pub opens: Option<UnixTime>,
+    /// The gate has opened the wave.
+    pub is_open: bool,
+}
+
+/// A failure of a rollout.
+#[derive(Debug, Serialize)]
+pub struct RolloutFailure {
+    pub device: DeviceId,
+    /// Empty if the device has no record, or reports none.
+    pub host_name: String,
+    pub code: ResultCode,
+    /// The last line of the output, or else the reason that the agent gives.
+    pub line: Option<String>,
+}
+
+/// Reads a live rollout again and again. The members of its groups are read once.
+#[derive(Debug)]
+pub struct RolloutReader<'a> {
+    target: &'a Target,
+    live: LiveRollout,
+    members: BTreeMap<WaveNumber, u32>,
+}
+
+impl<'a> RolloutReader<'a> {
+    /// Finds the live rollout of a package, and reads the members of its groups.
+    pub async fn open(target: &'a Target, package: &PackageRef) -> Result<Self, Failure> {
+        let live = find_live(target, package).await?;
+        let members = RolloutMembers::of(target, &live.document).await?;
+        let members = members.by_wave(&live.document);
+        Ok(Self {
+            target,
+            live,
+            members,
+        })
+    }
+
+    /// Reads the rollout. After its end, its calendar is shown as it was.
+    pub async fn read(&mut self) -> Result<RolloutDetails, Failure> {
+        let id = self.live.id;
+        let state = current_part(self.target, [LeafName::Rollout(id)].into()).await?;
+        if let Ok(Some(document)) = state.rollout(id) {
+            self.live.document = document.clone();
+        }
+        let gate = self.target.records.gate(id).await?;
+        let document = &self.live.document;
+        let devices: u32 = self.members.values().sum();
+        let summary = RolloutSummary::new(
+            self.target,
+            (id, document),
+            named(&self.live.package),
+            devices.into(),
+            gate.as_ref(),
+        );
+        let waves = document.waves.numbered().map(|(number, wave)| {
+            let (groups, up_to) = match &wave.devices {
+                WaveDevices::Groups(groups) => (groups.as_set().iter().cloned().collect(), None),
+                WaveDevices::UpTo(bound) => (Vec::new(), Some(*bound)),
+            };
+            RolloutWave {
+                wave: number,
+                groups,
+                up_to,
+                devices: self.members.get(&number).copied().unwrap_or(0),
+                opens: wave.from,
+                is_open: gate.as_ref().is_some_and(|gate| number <= gate.wave),
+            }
+        });
+        let waves = waves.collect();
+        let waits = matches!(
+            summary.gate_status,
+            Some(GateStatus::Full { silent: 1.., .. } | GateStatus::Unhealthy { silent: 1.., .. })
+        );
+        let silent = match &gate {
+            Some(gate) if waits => self.silent(gate).await?,
+            _ => Vec::new(),
+        };
+        Ok(RolloutDetails {
+            calendar: waves,
+            first_failures: match &gate {
+                Some(gate) => self.failures(gate).await?,
+                None => Vec::new(),
+            },
+            silent,
+            round: gate.as_ref().map(RolloutRound::of),
+            summary,
+        })
+    }
+
+    /// Returns the failures that the gate names.
+    async fn failures(&self, gate: &Gate) -> Result<Vec<RolloutFailure>, Failure> {
+        let (records, package) = (&self.target.records, self.live.package.id);
+        let devices: Vec<DeviceId> = gate.evidence.iter().map(|it| it.device.clone()).collect();
+        let mut names = host_names(self.target, &devices).await?;
+        let mut failures = Vec::new();
+        for failure in &gate.evidence {
+            let result = records.finished(&failure.device, package).await?;
+            // A later attempt of the device may have another result.
+            let result = result.filter(|result| result.code == failure.code);
+            failures.push(RolloutFailure {
+                device: failure.device.clone(),
+                host_name: names.remove(&failure.device).unwrap_or_default(),
+                code: failure.code.clone(),
+                line: result.as_ref().and_then(last_line).map(str::to_owned),
+            });
+        }
+        Ok(failures)
+    }
+
+    /// Returns some devices that have taken a place in this round, and have not reported.
+    async fn silent(&self, gate: &Gate) -> Result<Vec<ExampleDevice>, Failure> {
+        let (records, package) = (&self.target.records, self.live.package.id);
+        let announced = records.devices_in(package, DeploymentState::Announced);
+        let announced: Vec<DeviceId> = announced.await?.into_iter().take(MOST_READ).collect();
+        let has_place: Vec<(DeviceId, bool)> = stream::iter(announced)
+            .map(|device| async move {
+                let state = records.device_state(&device).await?;
+                let mut tasks = state.tasks.iter().filter(|task| task.package == package);
+                let has_place = tasks.any(|task| {
+                    let place = task.place.as_ref();
+                    place.is_some_and(|it| it.rollout == gate.rollout && it.round == gate.round)
+                });
+                Ok::<_, Failure>((device, has_place))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        let silent = has_place.into_iter().filter(|(_, has_place)| *has_place);
+        let silent: Vec<DeviceId> = silent.take(MOST_NAMED).map(|(device, _)| device).collect();
+        let mut names = host_names(self.target, &silent).await?;
+        let silent = silent.into_iter().map(|device| ExampleDevice {
+            host_name: names.remove(&device).unwrap_or_default(),
+            device,
+        });
+        Ok(silent.collect())
+    }
+}
+
+impl RolloutRound {
+    fn of(gate: &Gate) -> Self {
+        Self {
+            round: gate.round,
+            opened: gate.since,
+            free: gate.free,
+            begun: gate.begun,
+            healthy: gate.healthy,
+            failed: gate.failed,
+            limits: *gate.limits.values(),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Rollouts with agents that run: waves, a failure that halts, a resume, and the end.
+
+use std::fs;
+
+use packcast_agent::event::Event;
+use packcast_tests::process::{Ran, eventually};
+use packcast_tests::world::World;
+use packcast_tests::world::device::TestDevice;
+use serde_json::Value;
+
+use crate::PROGRAM;
+
+/// Check-ins of each device that are enough for a wave: a device is told, begins and settles, and the
+/// next wave opens.
+const ROUNDS: usize = 8;
+
+/// A rollout with two pilot groups, of one device and of two, before the last device.
+struct ThreeWaves {
+    world: World,
+    devices: Vec<TestDevice>,
+}
+
+impl ThreeWaves {
+    /// Starts the rollout of a package that runs a command. Devices settle at once, and waves follow
+    /// each other without a wait.
+    fn start(command: impl Fn(&World) -> String) -> Self {
+        let world = World::start(PROGRAM);
+        world.execute("tool", &command(&world));
+        let devices = ["web01", "web02", "web03", "web04"].map(|name| world.device(name));
+        for (group, members) in [("first", 0..1), ("second", 1..3), ("office", 0..4)] {
+            world.ok(&["group", "create", group]);
+            let members = devices[members].iter();
+            let members = members.flat_map(|device| ["--device", device.id()]);
+            let members: Vec<&str> = members.collect();
+            world.ok(&[&["group", "add", group], &members[..]].concat());
+        }
+        let start = ["rollout", "start", "tool@1", "--group", "office"];
+        let waves = ["--pilot", "first", "--pilot", "second"];
+        let times = ["--settle", "0", "--wait", "0", "--days", "mon-sun"];
+        let limits = ["--halt-at", "1", "--tolerate", "0"];
+        let line = [&start[..], &waves, &times, &limits].concat();
+        let dry_run = world.ok(&[&line[..], &["--dry-run"]].concat());
+        assert!(dry_run.stdout.contains("group second"), "{dry_run:#?}");
+        world.ok(&line);
+        Self {
+            world,
+            devices: devices.into(),
+        }
+    }
+
+    fn show(&self) -> Value {
+        self.world.json(&["rollout", "show", "tool@1"])
+    }
+
+    /// Lets the devices check in until the rollout has this status.
+    fn until(&self, status: &str) -> Value {
+        for _ in 0..ROUNDS * self.devices.len() {
+            for device in &self.devices {
+                device.run();
+                let shown = self.show();
+                if shown["status"] == status {
+                    return shown;
+                }
+            }
+        }
+        panic!("the rollout is never {status}: {:#}", self.show());
+    }
+}
+
+#[test]
+fn a_rollout_goes_from_wave_to_wave_until_it_is_complete() {
+    let rollout = ThreeWaves::start(|world| format!("echo $$ >> {}", world.path("runs")));
+    let (world, devices) = (&rollout.world, &rollout.devices);
+    // Only the device of the first wave gets the package.
+    for device in devices.iter().rev() {
+        device.run();
+    }
+    let runs = || fs::read_to_string(world.path("runs")).unwrap_or_default();
+    assert_eq!(runs().lines().count(), 1);
+    let shown = rollout.until("complete");
+    assert_eq!(
+        (&shown["healthy"], &shown["failed"]),
+        (&4.into(), &0.into())
+    );
+    assert_eq!(
+        runs().lines().count(),
+        4,
+        "each device runs the program once"
+    );
+    world.ok(&["rollout", "watch", "tool@1"]);
+    let text = world.ok(&["rollout", "show", "tool@1"]).stdout;
+    assert!(
+        text.starts_with("complete: 4 of 4 devices are healthy"),
+        "{text}"
+    );
+
+    world.ok(&["rollout", "finish", "tool@1"]);
+    let rollouts: Vec<Value> = world.json(&["rollout", "list"]);
+    assert_eq!(rollouts, [Value::Null; 0]);
+    for device in devices {
+        device.run();
+    }
+    assert_eq!(
+        runs().lines().count(),
+        4,
+        "a plain assignment repeats nothing"
+    );
+}
+
+#[test]
+fn a_failure_halts_a_rollout_until_a_person_resumes_it() {
+    let rollout = ThreeWaves::start(|world| {
+        let (runs, broken) = (world.path("runs"), world.path("broken"));
+        format!("echo $$ >> {runs}; if [ -e {broken} ]; then echo disk full; exit 7; fi")
+    });
+    let world = &rollout.world;
+    rollout.devices[0].run();
+    let broken = world.file("broken", b"");
+    let halted = rollout.until("halted");
+    assert_eq!(halted["wave"], 2);
+    assert_eq!(
+        (&halted["healthy"], &halted["failed"]),
+        (&1.into(), &1.into())
+    );
+    assert_eq!(halted["first_failures"][0]["line"], "disk full");
+    for device in &rollout.devices {
+        device.run();
+    }
+    let runs = || fs::read_to_string(world.path("runs")).unwrap();
+    assert_eq!(runs().lines().count(), 2, "no device begins after the halt");
+    let watched = Ran::of(&mut world.command(&["rollout", "watch", "tool@1"]));
+    assert_eq!(watched.code, Some(1), "{watched:#?}");
+    assert!(watched.stdout.contains("disk full"), "{watched:#?}");
+    let last = rollout.devices[3].id();
+    let explained = world.ok(&["explain", last, "tool@1"]).stdout;
+    assert!(
+        explained.contains("Failures have halted the rollout of tool@1"),
+        "{explained}"
+    );
+    let message = world.refused(3, &["rollout", "resume", "tool@1"]);
+    assert!(message.contains("add --after-halt"), "{message}");
+
+    fs::remove_file(broken).unwrap();
+    world.ok(&["rollout", "resume", "tool@1", "--after-halt"]);
+    let complete = rollout.until("complete");
+    assert_eq!(
+        (&complete["healthy"], &complete["failed"]),
+        (&3.into(), &1.into())
+    );
+    assert_eq!(runs().lines().count(), 4);
+}
+
+#[test]
+fn a_machine_that_is_not_heard_from_keeps_its_place_and_is_named() {
+    let rollout = ThreeWaves::start(|world| {
+        let (began, go) = (world.path("began"), world.path("go"));
+        format!("echo $$ > {began}; until [ -e {go} ]; do sleep 0.01; done")
+    });
+    let (world, first) = (&rollout.world, &rollout.devices[0]);
+    let mut agent = first.start();
+    while !matches!(agent.next_event(), Event::Started { .. }) {}
+    let began = world.path("began");
+    let program = eventually("the program runs", || {
+        let id = fs::read_to_string(&began).ok()?;
+        id.ends_with('\n').then_some(id)
+    });
+    agent.kill();
+    // The file ends the program, which nobody waits for any more.
+    world.file("go", b"");
+    for device in &rollout.devices[1..] {
+        device.run();
+    }
+    assert_eq!(
+        fs::read_to_string(&began).unwrap(),
+        program,
+        "no other device begins"
+    );
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["status"], &shown["begun"]),
+        (&"full".into(), &1.into())
+    );
+    assert_eq!(shown["silent"][0]["device"], first.id());
+    let text = world.ok(&["rollout", "show", "tool@1"]).stdout;
+    assert!(text.starts_with("full: each place is taken"), "{text}");
+    let late = Ran::of(&mut world.command(&["rollout", "watch", "tool@1", "--for", "0"]));
+    assert_eq!(late.code, Some(75), "{late:#?}");
+}
