@@ -1374,7 +1374,7 @@ fn rollout_start() {
               rollout promote'
 
           --at-once <COUNT>
-              Most devices that have begun and are not healthy
+              Maximum number of devices that have begun and are not healthy
 
           --halt-at <COUNT>
               Halt after this number of failures

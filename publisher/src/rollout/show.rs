@@ -20,7 +20,7 @@ use crate::state::current_part;
 use crate::status::{ExampleDevice, last_line};
 use crate::target::Target;
 
-/// Most devices that are named because the rollout waits for them.
+/// Maximum number of devices that are named because the rollout waits for them.
 const MOST_NAMED: usize = 5;
 
 /// Most devices whose tasks are read to name those that the rollout waits for.

@@ -99,9 +99,9 @@ pub struct WaveBounds {
     /// Time from which the wave is open, by the calendar; `None` if the wave stays closed until a
     /// promotion.
     pub opens: Option<UnixTime>,
-    /// Most devices that have begun and are not healthy, at any time.
+    /// Maximum number of devices that have begun and are not healthy, at any time.
     pub at_once: u32,
-    /// Most devices that are not healthy when the next wave opens without a person.
+    /// Maximum number of devices that are not healthy when the next wave opens by itself.
     pub left_behind: u32,
     /// Estimated time from the opening until the last device is healthy, in seconds, if each is an OCS
     /// agent. `None` if the target has no OCS agents.

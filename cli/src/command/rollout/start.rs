@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Open only the first wave by itself, and each other one with 'packcast rollout promote'
     #[arg(long)]
     manual: bool,
-    /// Most devices that have begun and are not healthy
+    /// Maximum number of devices that have begun and are not healthy
     #[arg(long, value_name = "COUNT")]
     at_once: Option<u32>,
     /// Halt after this number of failures
@@ -218,7 +218,7 @@ fn bounds(planned: &PlannedRollout) -> Vec<String> {
         ),
         format!("The rollout halts after {}{tolerated}.", super::show::count(halt_at, "failure")),
         "REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.".to_owned(),
-        "AT ONCE is the most devices that have begun and are not healthy; BEHIND, when the next wave opens.".to_owned(),
+        "AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.".to_owned(),
         format!(
             "A device is healthy if it checks in {} after its success ({} in the first wave). The next wave opens {} after a wave at the earliest.",
             output::duration(settle_s.into()),
@@ -304,7 +304,7 @@ mod tests {
         A package that fails everywhere begins on at most 3 machines, and on 3 more for each resume.
         The rollout halts after 3 failures plus 5 % of the healthy devices.
         REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.
-        AT ONCE is the most devices that have begun and are not healthy; BEHIND, when the next wave opens.
+        AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.
         A device is healthy if it checks in 30 minutes after its success (2 hours in the first wave). The next wave opens 24 hours after a wave at the earliest.
         ");
     }
@@ -329,7 +329,7 @@ mod tests {
          that fails everywhere begins on at most 3 machines, and on 3 more for each resume.
         The rollout halts after 3 failures.
         REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.
-        AT ONCE is the most devices that have begun and are not healthy; BEHIND, when the next wave opens.
+        AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.
         A device is healthy if it checks in 0 seconds after its success (2 hours in the first wave). The next wave opens 24 hours after a wave at the earliest.
         If all devices have OCS agents, a wave takes from its opening: wave 1 about 9 hours, wave 2 about 30 hours.
         Without the rollout, the package is assigned to: group desk (12 devices), 1 device by earlier assignments. They do not count.
