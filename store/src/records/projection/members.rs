@@ -7,9 +7,8 @@ use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, GroupName};
 
 use super::super::commit::Commit;
-use super::super::key::{Key, MEMBER_SHARDS, Range};
+use super::super::key::{Key, MEMBER_SHARDS};
 use super::super::names::GROUPS;
-use super::super::stored::CataloguedDevice;
 use super::super::write::{self, PRESENT, Terms};
 use super::super::{Records, RecordsError};
 
@@ -53,12 +52,14 @@ impl Records {
     ) -> Result<bool, RecordsError> {
         // After a refused batch, each member alone: the record of one may lack the group.
         self.retry_on_conflict(BATCH, |batch| async move {
-            let members: Vec<CataloguedDevice> = self.all(&Range::members(group, shard)).await?;
+            // The key names the member, so an entry that cannot be read is removed, too.
+            let members = self.listed_members(group, shard).await?;
+            let members: Vec<DeviceId> = members.into_iter().collect();
             for members in members.chunks(batch) {
                 let is_alone = batch == 1;
                 let mut writes: Vec<TransactWriteItem> = members
                     .iter()
-                    .flat_map(|member| self.removing_member(group, &member.device))
+                    .flat_map(|member| self.removing_member(group, member))
                     .collect();
                 let count = i8::try_from(members.len()).expect("a batch is small");
                 writes.push(self.counting_at(&Key::member_count(group, shard), -count));
@@ -69,7 +70,7 @@ impl Records {
                         return Ok(ControlFlow::Break(false));
                     }
                     Commit::Refused(failed) if is_alone && failed[0] => {
-                        self.remove_listed(group, &members[0].device, order).await?;
+                        self.remove_listed(group, &members[0], order).await?;
                     }
                     Commit::Refused(_) => return Ok(ControlFlow::Continue(1)),
                 }
