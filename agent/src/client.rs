@@ -80,6 +80,17 @@ impl ClientError {
         )
     }
 
+    /// Returns `true` if the function cannot read the request.
+    pub(crate) const fn is_bad_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                kind: ProblemKind::BadRequest,
+                ..
+            }
+        )
+    }
+
     /// Returns `true` if an administrator has blocked or removed the device.
     pub(crate) const fn is_excluded(&self) -> bool {
         matches!(

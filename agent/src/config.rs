@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use packcast_archive::Limits;
-use packcast_protocol::api::Secret;
+use packcast_protocol::api::{Secret, SiteLabel};
 use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::text_input;
 use serde::Deserialize;
@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) parallel_downloads: NonZeroUsize,
     /// The rate limit of all downloads together; `None` if unlimited.
     pub(crate) max_download_rate: Option<Rate>,
+    /// The label of the device's site, for lists.
+    pub(crate) site: Option<SiteLabel>,
     pub(crate) limits: Limits,
 }
 
@@ -100,6 +102,7 @@ struct ConfigFile {
     #[serde(default = "default_parallel_downloads")]
     parallel_downloads: usize,
     max_download_rate: Option<Rate>,
+    site: Option<SiteLabel>,
     #[serde(default = "default_unpacked_bytes")]
     max_unpacked_bytes: u64,
     // Options of older agents, which are refused with a remedy.
@@ -148,6 +151,7 @@ impl Config {
             ca_file: file.ca_file,
             parallel_downloads,
             max_download_rate: file.max_download_rate,
+            site: file.site.filter(|site| !site.as_str().trim().is_empty()),
             limits: Limits {
                 unpacked_bytes: file.max_unpacked_bytes,
                 ..Limits::default()
@@ -240,6 +244,19 @@ mod tests {
             "https://ocs.example:8443/v1/check-in"
         );
         assert_eq!(format!("trust = \"{}\"\n", config.trust), trust());
+    }
+
+    #[test]
+    fn a_site_is_a_short_printable_text() {
+        let site = |value: &str| {
+            let parsed = Config::parse(&text(&format!("{}site = \"{value}\"", required())));
+            parsed.map(|config| config.site.map(String::from))
+        };
+        assert_eq!(site("Zürich, Süd").unwrap().as_deref(), Some("Zürich, Süd"));
+        assert_eq!(site(" ").unwrap(), None);
+        for value in ["s".repeat(49), "a\\u001bb".to_owned()] {
+            assert!(site(&value).is_err(), "{value}");
+        }
     }
 
     #[test]

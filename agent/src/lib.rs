@@ -11,6 +11,7 @@ pub mod command;
 mod config;
 mod deployment;
 pub mod event;
+mod facts;
 mod failure;
 mod fetch;
 pub mod log_writer;

@@ -2,6 +2,7 @@
 
 mod check_in;
 mod copied_identity;
+mod daily_facts;
 mod damage;
 mod followed_state;
 mod interim_check_in;
@@ -113,6 +114,8 @@ pub(crate) struct Agent {
     waiting: RefCell<WaitList>,
     /// The number of rounds in a row in which the function did not answer the question.
     unanswered: Cell<u32>,
+    /// The function has refused a check-in with daily facts. This process states none any more.
+    facts_refused: Cell<bool>,
     observer: Observer,
     stop: CancellationToken,
 }
@@ -162,6 +165,7 @@ impl Agent {
             followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
             unanswered: Cell::new(0),
+            facts_refused: Cell::new(false),
             observer,
             stop,
         })

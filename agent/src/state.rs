@@ -9,6 +9,7 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
+pub(crate) mod stated_facts;
 pub(crate) mod waiting;
 
 use std::fs::{self, File, TryLockError};
@@ -28,6 +29,7 @@ const HISTORY: &str = "history";
 const HISTORY_COPY: &str = "history.copy";
 const TARGET: &str = "target";
 const WAITING: &str = "waiting";
+const FACTS: &str = "facts";
 
 /// The agent's folder, which only the agent's user can enter.
 #[derive(Clone, Debug)]
@@ -187,13 +189,26 @@ impl StateDir {
         self.0.join(WAITING)
     }
 
+    /// Returns the file with the memory of the daily facts.
+    pub(crate) fn stated_facts(&self) -> PathBuf {
+        self.0.join(FACTS)
+    }
+
     /// Removes temporary files that a crash left behind. The caller holds the lock.
     pub(crate) fn remove_temporary(&self) -> Result<(), StateError> {
         let entries = fs::read_dir(&self.0).map_err(StateError::at(&self.0))?;
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, TARGET, WAITING];
+            let files = [
+                IDENTITY,
+                PASS,
+                HISTORY,
+                HISTORY_COPY,
+                TARGET,
+                WAITING,
+                FACTS,
+            ];
             if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }

@@ -50,7 +50,7 @@ mod write;
 pub use announce::{Announced, Announcing};
 pub use client::Records;
 pub use connect::RecordsConfig;
-pub use device::{CheckInWritten, DeviceState};
+pub use device::{CheckInItems, CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
 pub use event::{EventCursor, EventRecord};
 pub use exclusion::{Blocked, Unblocked};

@@ -257,6 +257,7 @@ pub fn device(number: u32) -> DeviceRecord {
         inventory_asked: None,
         inventory_received: None,
         machine: None,
+        facts: None,
         budget: WriteBudget::default(),
     }
 }

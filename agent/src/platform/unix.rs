@@ -1,6 +1,7 @@
 //! Functions for Linux and macOS.
 
 mod cgroup;
+mod facts;
 mod process;
 mod rights;
 mod tree;
@@ -22,6 +23,7 @@ use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
+pub(crate) use self::facts::{found_facts, system_name};
 pub(crate) use self::rights::{
     FileId, Rights, create_folder, create_private, needs_folder_mode, open_same, restrictions,
     set_folder_mode, set_rights,

@@ -1,6 +1,7 @@
 //! Functions for Windows.
 
 mod access;
+mod facts;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use packcast_protocol::{Folder, LaunchCommand};
 use crate::platform::ComponentError;
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::facts::{found_facts, system_name};
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
@@ -335,19 +337,8 @@ pub(crate) const fn hardware_id() -> Option<String> {
 
 /// Returns the `MachineGuid` of the installed system.
 pub(crate) fn system_id() -> Option<String> {
-    let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
-    let mut command = Command::new(PathBuf::from(system).join(r"System32\reg.exe"));
-    command.args([
-        "query",
-        r"HKLM\SOFTWARE\Microsoft\Cryptography",
-        "/v",
-        "MachineGuid",
-    ]);
-    // A 32-bit agent must read the same value as a 64-bit agent.
-    let output = command.arg("/reg:64").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let value = text.lines().find(|line| line.contains("MachineGuid"))?;
-    value.split_whitespace().last().map(str::to_owned)
+    let values = facts::values(r"HKLM\SOFTWARE\Microsoft\Cryptography");
+    values.text("MachineGuid").map(str::to_owned)
 }
 
 /// Returns `None`: Windows shows no id of its present run.

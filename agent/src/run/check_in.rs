@@ -1,7 +1,7 @@
 //! Check-ins: the agent sends waiting results, and receives tasks and the signed state.
 
 use packcast_protocol::api::{
-    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
+    Admission, BoundedText, CheckInReply, CheckInRequest, DailyFacts, DeviceFacts, Report,
 };
 use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::with_causes;
@@ -55,33 +55,60 @@ impl Agent {
         Ok(reply)
     }
 
-    /// Checks in with the waiting results. If the server refuses a request of this size, the agent
-    /// checks in again without the programs' output.
+    /// Checks in with the waiting results, and with the daily facts if they are due.
+    ///
+    /// If the server refuses the facts, the agent checks in again without them. If it refuses a
+    /// request of this size, the agent also leaves out the programs' output.
     async fn check_in_once(&self, asked: u32) -> Result<CheckedIn, RunError> {
+        let facts = facts();
+        let due = self.due_facts(&facts).await;
         let results = self.unaccepted();
-        let checked_in = match self.check_in_with(&results, asked).await {
+        let daily = due.as_ref().map(|due| &due.facts);
+        let checked_in = match self.check_in_with(&facts, daily, &results, asked).await {
             // A result must not be stuck because a proxy or a server has a small limit.
-            Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
+            Err(RunError::Client(error))
+                if error.is_too_large() && !(results.is_empty() && due.is_none()) =>
+            {
                 tracing::warn!(
                     error = error.to_string(),
-                    "checking in again without the programs' output"
+                    "checking in again without daily facts and the programs' output"
                 );
                 let shorter = unaccepted::without_output(results.clone());
-                self.check_in_with(&shorter, asked).await?
+                self.check_in_with(&facts, None, &shorter, asked).await?
+            }
+            Err(RunError::Client(error)) if error.is_bad_request() && due.is_some() => {
+                tracing::warn!(
+                    error = error.to_string(),
+                    "checking in again without daily facts"
+                );
+                let checked_in = self.check_in_with(&facts, None, &results, asked).await?;
+                // The facts were the cause, so this process does not state them again.
+                self.facts_refused.set(true);
+                checked_in
             }
             checked_in => checked_in?,
         };
+        if let Some(due) = due.filter(|_| checked_in.reply.daily_recorded) {
+            self.facts_recorded(&due);
+        }
         self.settle(&results, &checked_in.reply.accepted).await;
         Ok(checked_in)
     }
 
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
-    async fn check_in_with(&self, results: &[Report], asked: u32) -> Result<CheckedIn, RunError> {
+    async fn check_in_with(
+        &self,
+        facts: &DeviceFacts,
+        daily: Option<&DailyFacts>,
+        results: &[Report],
+        asked: u32,
+    ) -> Result<CheckedIn, RunError> {
         let known = self.followed.borrow().known_time();
         let held = self.followed.borrow().summary();
         let request = CheckInRequest {
-            facts: facts(),
+            facts: facts.clone(),
             machine: self.machine_facts(),
+            daily: daily.cloned(),
             results: results.to_vec(),
             waits: self.waiting.borrow().for_request(),
             holds: held.clone(),

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, Problem,
+    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, DailyFacts, Problem,
     ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
@@ -51,6 +51,13 @@ pub(crate) struct EdgeState {
     pub(crate) waits: Vec<WaitingPackage>,
     /// The machine of the last check-in.
     pub(crate) machine: Option<MachineFacts>,
+    /// The daily facts of each answered check-in.
+    pub(crate) daily: Vec<Option<DailyFacts>>,
+    /// Accept the daily facts of check-ins.
+    pub(crate) record_facts: bool,
+    /// The size of each check-in, in bytes.
+    pub(crate) check_in_bytes: Vec<usize>,
+    pub(crate) refuse_facts: bool,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
     /// The questions before packages begin.
@@ -314,7 +321,14 @@ impl EdgeState {
             target.commit_if_changed(content);
         }
         let state = target.reply(device, request.holds);
+        if self.refuse_facts && request.daily.is_some() {
+            return refused(400, ProblemKind::BadRequest, now);
+        }
+        let daily_recorded = self.record_facts && request.daily.is_some();
+        self.daily.push(request.daily);
+        self.check_in_bytes.push(body.len());
         let reply = CheckInReply {
+            daily_recorded,
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),

@@ -7,6 +7,7 @@ mod archives;
 mod begin;
 mod cancelling;
 mod edge;
+mod facts;
 mod hostile;
 mod interrupted;
 mod lab;

@@ -37,6 +37,7 @@ pub(super) const PACE: &str = "0#PACE";
 pub(super) const WAITS: &str = "0#WAITS";
 pub(super) const SETTLING: &str = "0#SETTLING#";
 pub(super) const TASK: &str = "1#TASK#";
+const FACTS: &str = "5#FACTS";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
@@ -97,6 +98,11 @@ impl Key {
     /// Key of the announced packages with which a device does not begin.
     pub(super) fn waits(device: &DeviceId) -> Self {
         Self::new(device_partition(device), WAITS)
+    }
+
+    /// Key of the daily facts of a device. An idle check-in does not read them.
+    pub(super) fn facts(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), FACTS)
     }
 
     /// Key of the success of a device that is not healthy yet.

@@ -10,6 +10,7 @@ mod deadline;
 mod download;
 mod enrolment;
 mod exclusion;
+mod facts;
 mod groups;
 mod hostile;
 mod inventory;

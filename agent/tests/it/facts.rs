@@ -1,0 +1,60 @@
+//! Daily facts: stated until a reply accepts them, then once a day.
+
+use std::fs;
+
+use packcast_protocol::api::DailyFacts;
+
+use crate::lab::Lab;
+
+/// Runs the agent once, and returns the daily facts of each check-in.
+fn stated(lab: &Lab) -> Vec<Option<DailyFacts>> {
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let daily = std::mem::take(&mut lab.world().daily);
+    assert!(!daily.is_empty());
+    daily
+}
+
+#[test]
+fn facts_are_stated_until_a_reply_accepts_them() {
+    let lab = Lab::new();
+    lab.configure("site = \"Zürich\"\n");
+    // The answers are lost, or those of an older function.
+    for _ in 0..2 {
+        assert!(stated(&lab).iter().all(Option::is_some));
+    }
+    lab.world().record_facts = true;
+    let daily = stated(&lab);
+    let facts = daily[0].as_ref().unwrap().values();
+    assert_eq!(facts.site.as_ref().unwrap().as_str(), "Zürich");
+    assert_eq!(facts.address, Some(lab.edge.address.ip()));
+    assert!(facts.os_name.is_some());
+    assert!(daily[1..].iter().all(Option::is_none));
+    // Another process remembers it.
+    assert!(stated(&lab).iter().all(Option::is_none));
+    // A damaged memory is no memory.
+    fs::write(lab.state().join("facts"), "damaged\n").unwrap();
+    assert!(stated(&lab)[0].is_some());
+    assert!(stated(&lab).iter().all(Option::is_none));
+}
+
+#[test]
+fn refused_facts_do_not_stop_a_device() {
+    let lab = Lab::new();
+    lab.world().refuse_facts = true;
+    assert!(stated(&lab).iter().all(Option::is_none));
+    // The next process tries again, because its facts may be others.
+    lab.world().refuse_facts = false;
+    assert!(stated(&lab)[0].is_some());
+}
+
+#[test]
+fn facts_that_make_a_request_too_large_are_left_out() {
+    let lab = Lab::new();
+    stated(&lab);
+    lab.world().check_in_bytes.clear();
+    stated(&lab);
+    let smallest = lab.world().check_in_bytes.iter().min().copied();
+    lab.world().body_limit = Some(smallest.unwrap() - 1);
+    assert!(stated(&lab).iter().all(Option::is_none));
+}
