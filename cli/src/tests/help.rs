@@ -2541,6 +2541,14 @@ fn device_list() {
           --agent <TEXT>
               List only devices whose agent has this text in its name or version
 
+          --os <TEXT>
+              List only devices whose system has this text in its name or version
+
+          --site <SITE>
+              List only devices of this site
+
+              The site is a label in the configuration of the Packcast agent.
+
           --sort <SORT>
               Sort the devices by this
 
