@@ -13,7 +13,7 @@ use crate::platform::{self, FoundFacts, SystemName};
 
 /// Collects the facts. Longer texts lose their end.
 pub(crate) fn collect(
-    system: SystemName,
+    system: &SystemName,
     address: Option<IpAddr>,
     site: Option<&SiteLabel>,
 ) -> DailyFacts {
@@ -24,7 +24,7 @@ pub(crate) fn collect(
 }
 
 fn stated(
-    system: SystemName,
+    system: &SystemName,
     found: &FoundFacts,
     volumes: BoundedList<VolumeFact, MAX_VOLUMES>,
     address: Option<IpAddr>,
@@ -88,7 +88,7 @@ mod tests {
         };
         let volumes = BoundedList::first(vec![volume; MAX_VOLUMES]);
         let site = SiteLabel::shortened("Zürich");
-        let facts = stated(system, &found, volumes, None, Some(&site));
+        let facts = stated(&system, &found, volumes, None, Some(&site));
         let text = serde_json::to_string(&facts).unwrap();
         assert!(text.len() <= MAX_FACTS_BYTES);
         // The function reads them.
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_system_a_volume_and_a_vocabulary() {
-        let facts = collect(platform::system_name(), None, None);
+        let facts = collect(&platform::system_name(), None, None);
         let values = facts.values();
         assert!(values.os_name.is_some());
         assert!(!values.volumes.is_empty());
@@ -113,7 +113,7 @@ mod tests {
             ..FoundFacts::default()
         };
         let none = BoundedList::default();
-        let facts = stated(SystemName::default(), &found, none, None, None);
+        let facts = stated(&SystemName::default(), &found, none, None, None);
         let values = facts.values();
         assert_eq!((&values.domain, &values.os_name), (&None, &None));
     }

@@ -41,7 +41,7 @@ impl Agent {
             return None;
         }
         let address = self.own_address().await;
-        let facts = crate::facts::collect(system, address, self.config.site.as_ref());
+        let facts = crate::facts::collect(&system, address, self.config.site.as_ref());
         Some(DueFacts { facts, names })
     }
 

@@ -53,11 +53,10 @@ pub(crate) struct EdgeState {
     pub(crate) machine: Option<MachineFacts>,
     /// The daily facts of each answered check-in.
     pub(crate) daily: Vec<Option<DailyFacts>>,
-    /// Accept the daily facts of check-ins.
-    pub(crate) record_facts: bool,
+    /// The answer to daily facts.
+    pub(crate) facts_answer: FactsAnswer,
     /// The size of each check-in, in bytes.
     pub(crate) check_in_bytes: Vec<usize>,
-    pub(crate) refuse_facts: bool,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
     /// The questions before packages begin.
@@ -96,6 +95,16 @@ pub(crate) enum Commits {
     OfTest,
     /// Each check-in makes a commit that assigns the tasks to all devices, if they have changed.
     OfTasks { force: bool },
+}
+
+/// The answer of the edge to daily facts.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FactsAnswer {
+    /// That of an older function.
+    #[default]
+    None,
+    Recorded,
+    Refused,
 }
 
 /// The parts of a request besides its path.
@@ -321,10 +330,11 @@ impl EdgeState {
             target.commit_if_changed(content);
         }
         let state = target.reply(device, request.holds);
-        if self.refuse_facts && request.daily.is_some() {
+        if self.facts_answer == FactsAnswer::Refused && request.daily.is_some() {
             return refused(400, ProblemKind::BadRequest, now);
         }
-        let daily_recorded = self.record_facts && request.daily.is_some();
+        let is_recorded = self.facts_answer == FactsAnswer::Recorded;
+        let daily_recorded = is_recorded && request.daily.is_some();
         self.daily.push(request.daily);
         self.check_in_bytes.push(body.len());
         let reply = CheckInReply {

@@ -4,6 +4,7 @@ use std::fs;
 
 use packcast_protocol::api::DailyFacts;
 
+use crate::edge::FactsAnswer;
 use crate::lab::Lab;
 
 /// Runs the agent once, and returns the daily facts of each check-in.
@@ -23,7 +24,7 @@ fn facts_are_stated_until_a_reply_accepts_them() {
     for _ in 0..2 {
         assert!(stated(&lab).iter().all(Option::is_some));
     }
-    lab.world().record_facts = true;
+    lab.world().facts_answer = FactsAnswer::Recorded;
     let daily = stated(&lab);
     let facts = daily[0].as_ref().unwrap().values();
     assert_eq!(facts.site.as_ref().unwrap().as_str(), "Zürich");
@@ -41,10 +42,10 @@ fn facts_are_stated_until_a_reply_accepts_them() {
 #[test]
 fn refused_facts_do_not_stop_a_device() {
     let lab = Lab::new();
-    lab.world().refuse_facts = true;
+    lab.world().facts_answer = FactsAnswer::Refused;
     assert!(stated(&lab).iter().all(Option::is_none));
     // The next process tries again, because its facts may be others.
-    lab.world().refuse_facts = false;
+    lab.world().facts_answer = FactsAnswer::None;
     assert!(stated(&lab)[0].is_some());
 }
 

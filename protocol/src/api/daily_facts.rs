@@ -203,8 +203,8 @@ mod tests {
     use super::*;
     use crate::causes::messages;
 
-    fn longest<const MAX: usize>() -> Option<PlainText<MAX>> {
-        Some(PlainText::shortened(&"\"".repeat(MAX)))
+    fn longest<const MAX: usize>() -> PlainText<MAX> {
+        PlainText::shortened(&"\"".repeat(MAX))
     }
 
     /// Returns facts in which each text is as long as possible, and has the longest form in JSON.
@@ -216,16 +216,16 @@ mod tests {
         };
         let term = |n: usize| format!("term-{n:027}").parse().unwrap();
         FactValues {
-            os_name: longest(),
-            os_version: longest(),
-            domain: longest(),
+            os_name: Some(longest()),
+            os_version: Some(longest()),
+            domain: Some(longest()),
             terms: BoundedList::first((0..MAX_TERMS).map(term)),
-            model: longest(),
+            model: Some(longest()),
             memory_mib: Some(u32::MAX),
             volumes: BoundedList::first(vec![volume; MAX_VOLUMES]),
-            time_zone: longest(),
+            time_zone: Some(longest()),
             address: Some("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap()),
-            site: longest(),
+            site: Some(longest()),
         }
     }
 

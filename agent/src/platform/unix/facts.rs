@@ -200,7 +200,7 @@ mod linux {
             assert_eq!(found, [Path::new("/"), Path::new("/var")]);
             let container = "22 1 0:50 / / rw - overlay overlay rw\n";
             assert_eq!(volumes(container, |_| true), [Path::new("/")]);
-            assert_eq!(volumes("", |_| true), [Path::new(""); 0]);
+            assert!(volumes("", |_| true).is_empty());
         }
 
         #[test]
