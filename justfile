@@ -64,6 +64,10 @@ bench-lists *ARGS:
 simulate-rollout *ARGS:
     cargo bench --quiet -p packcast-rollout --bench simulate-rollout -- {{ ARGS }}
 
+# Shows rollouts of packages that kill or fail, and of a good one, on 1,000 simulated devices: the bound, the time line, the result; takes `--seed N`.
+demo-halt *ARGS:
+    cargo test --quiet -p packcast-rollout --bench simulate-rollout -- --demo {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

@@ -7,6 +7,7 @@ fn outcome(devices: u32, kind: PackageKind, lids: bool, seed: u64) -> Outcome {
         devices,
         kind,
         lids,
+        has_person: true,
         seed,
     };
     let outcome = simulate(scenario);
