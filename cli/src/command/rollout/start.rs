@@ -120,7 +120,10 @@ impl Args {
         if output::is_interactive() {
             output::note(&text(plan.planned(), &clock));
         }
-        if !self.confirm.is_agreed(globals, plan.preview())? {
+        if !self
+            .confirm
+            .is_agreed_without_devices(globals, plan.preview())?
+        {
             return Ok(());
         }
         let work = Box::pin(plan.perform(signer, &progress));
