@@ -194,7 +194,9 @@ fn run_on_rollouts(world: &World, fields: &mut Fields) {
     fields.run(world, "rollout start", &start);
     fields.run(world, "rollout list", &[]);
     fields.run(world, "rollout show", &["late@1"]);
+    fields.run(world, "rollout watch", &["late@1", "--for", "0"]);
     fields.run(world, "rollout pause --dry-run", &["late@1"]);
+    fields.run(world, "rollout end --dry-run", &["late@1"]);
     fields.run(world, "rollout resume", &["late@1"]);
     fields.run(world, "rollout promote", &["late@1"]);
     fields.run(world, "rollout finish", &["late@1"]);
