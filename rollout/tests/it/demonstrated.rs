@@ -11,7 +11,10 @@ use crate::simulation::PackageKind;
 const SEEDS: Range<u64> = 2..6;
 
 fn demos(kind: PackageKind) -> impl Iterator<Item = Demo> {
-    let (title, _) = PACKAGES.iter().find(|(_, it)| *it == kind).unwrap();
+    let mut packages = PACKAGES.iter();
+    let (title, _) = packages
+        .find(|(_, it)| *it == kind)
+        .expect("the package is demonstrated");
     SEEDS.map(move |seed| demo(title, kind, seed))
 }
 
