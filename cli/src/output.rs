@@ -226,13 +226,11 @@ pub(crate) fn table<const N: usize>(
 /// Cuts a line to the columns of the terminal, so that it is not wrapped.
 pub(crate) fn cut(line: &str) -> String {
     let columns = screen::columns().map_or(usize::MAX, usize::from);
-    match line.char_indices().nth(columns) {
-        None => line.to_owned(),
-        Some(_) => {
-            let kept = line.chars().take(columns.saturating_sub(1));
-            kept.chain(['…']).collect()
-        }
+    if line.chars().nth(columns).is_none() {
+        return line.to_owned();
     }
+    let kept = line.chars().take(columns.saturating_sub(1));
+    kept.chain(['…']).collect()
 }
 
 /// Writes a time for a table: relative on a terminal, such as `3 min ago`.
