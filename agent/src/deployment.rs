@@ -7,11 +7,13 @@ mod attempt;
 mod attempt_error;
 mod decide;
 mod go;
+mod later_questions;
 mod machine;
 mod perform;
 #[cfg(test)]
 mod properties;
 mod step;
 
+pub(crate) use self::later_questions::LaterQuestions;
 pub(crate) use self::machine::{DeploymentState, ProgramFate, StepEvent};
 pub(crate) use self::perform::Deployment;

@@ -14,6 +14,7 @@ mod waiting;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::time::Instant;
 
 use futures_util::future::{Either, select};
 use packcast_https::{Clients, TlsError};
@@ -29,7 +30,7 @@ use self::plan::{WorkItem, plan};
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::deployment::{Deployment, DeploymentState, StepEvent};
+use crate::deployment::{Deployment, DeploymentState, LaterQuestions, StepEvent};
 use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
@@ -111,6 +112,8 @@ pub(crate) struct Agent {
     followed: RefCell<FollowedState>,
     /// The packages with which the agent does not begin, as they are on disk.
     waiting: RefCell<WaitList>,
+    /// The questions for which the function has named a later time.
+    later: RefCell<LaterQuestions>,
     /// The number of rounds in a row in which the function did not answer the question.
     unanswered: Cell<u32>,
     observer: Observer,
@@ -161,6 +164,7 @@ impl Agent {
             api,
             followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
+            later: RefCell::default(),
             unanswered: Cell::new(0),
             observer,
             stop,
@@ -244,6 +248,13 @@ impl Agent {
                     return Ok(());
                 }
             }
+            if let WorkItem::Deploy(task) = &work
+                && let Some(reason) = self.asks_later(task, meanwhile)
+            {
+                not_begun.insert(task.id);
+                self.waits(cancel_of(task), reason);
+                continue;
+            }
             let (cancel, blocked, state) = match work {
                 WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
                 WorkItem::Deploy(task) => {
@@ -272,9 +283,19 @@ impl Agent {
             }
         }
         self.only_these_wait(&not_begun);
+        self.later.borrow_mut().retain(&not_begun);
         let rounds = self.unanswered.get().saturating_add(1);
         self.unanswered.set(if is_unanswered { rounds } else { 0 });
         Ok(())
+    }
+
+    /// Returns the reason for which the agent does not ask about a task again yet. `None` if the agent
+    /// deploys the task now.
+    fn asks_later(&self, task: &Task, meanwhile: &InterimCheckIns) -> Option<WaitReason> {
+        let attempt = (task.id, task.attempt);
+        let later = self.later.borrow();
+        let reason = later.waits(attempt, Instant::now(), now())?;
+        (!meanwhile.cancels(task)).then_some(reason)
     }
 
     async fn cancel(&self, cancel: Cancel) -> Result<DeploymentState, StateError> {
@@ -352,6 +373,7 @@ impl Agent {
             followed: &self.followed,
             state: &self.state,
             history: &self.history,
+            later: &self.later,
             containment: &self.containment,
             api: &self.api,
             observer: &self.observer,

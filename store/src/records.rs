@@ -61,7 +61,7 @@ pub use projection::{
     ProjectedDevice, RecordedLeaves,
 };
 pub use removal::Removing;
-pub use report::Recorded;
+pub use report::{Recorded, RolloutRecorded};
 pub use reserve::{MAX_AHEAD_S, Reservation, ReserveError, Reserved};
 pub use rollout::{GateControlError, PlaceTaken};
 pub use signing::{Sign, SignError};

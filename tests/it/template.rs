@@ -6,7 +6,10 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use packcast_check_in::{FunctionSettings, ORIGIN_HEADER, REQUEST_LIMIT, TableSettings};
+use packcast_check_in::{
+    COMMITS_ABOVE_HEAD, FULL_ROLLOUTS, FunctionSettings, HALTED_ROLLOUTS, METRIC_NAMESPACE,
+    ORIGIN_HEADER, REFUSED_REQUESTS, REFUSED_STATES, REQUEST_LIMIT, STATE_DAYS_LEFT, TableSettings,
+};
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
@@ -163,6 +166,31 @@ fn alarms_watch_the_function_its_log_the_table_and_the_index() {
             _ => json!({"Name": "TableName", "Value": table_in_use()}),
         };
         assert!(items(&watched["Dimensions"]).contains(&expected), "{alarm}");
+    }
+}
+
+#[test]
+fn each_metric_of_the_function_has_an_alarm() {
+    let alarms = resources("AWS::CloudWatch::Alarm").into_iter();
+    let own = alarms.filter(|alarm| properties(alarm)["Namespace"] == METRIC_NAMESPACE);
+    let watched: BTreeMap<&str, &str> = own
+        .map(|alarm| (properties(alarm)["MetricName"].as_str().unwrap(), alarm))
+        .collect();
+    let expected = [
+        (REFUSED_REQUESTS, "CheckInsRefused"),
+        (REFUSED_STATES, "StatesRefused"),
+        (COMMITS_ABOVE_HEAD, "HeadBehindDevices"),
+        (STATE_DAYS_LEFT, "StateExpires"),
+        (HALTED_ROLLOUTS, "RolloutHalted"),
+        (FULL_ROLLOUTS, "RolloutFull"),
+    ];
+    assert_eq!(watched, BTreeMap::from(expected));
+    for (_, alarm) in &expected[4..] {
+        let alarm = properties(alarm);
+        // One rollout is enough, and no data is no rollout.
+        assert_eq!(alarm["Threshold"].as_str(), Some("0"));
+        assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+        assert_eq!(alarm["TreatMissingData"], "notBreaching");
     }
 }
 

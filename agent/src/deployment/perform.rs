@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
 use super::go::{self, Go};
+use super::later_questions::LaterQuestions;
 use super::machine::{DeploymentState, Effect, StepEvent};
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
@@ -43,6 +44,7 @@ pub(crate) struct Deployment<'a> {
     pub(crate) followed: &'a RefCell<FollowedState>,
     pub(crate) state: &'a StateDir,
     pub(crate) history: &'a RefCell<History>,
+    pub(crate) later: &'a RefCell<LaterQuestions>,
     pub(crate) containment: &'a Containment,
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
@@ -303,10 +305,18 @@ impl Deployment<'_> {
             let reason = go::unanswered("this device has no pass");
             return Ok(StepEvent::Held(reason));
         };
-        let go = Go::new(Instant::now(), now());
+        let (asked, clock) = (Instant::now(), now());
+        let go = Go::new(asked, clock);
         let known = self.followed.borrow().known_time();
         let permission = match self.api.begin(pass, request, known).await {
-            Ok(reply) => go::permission(reply, go),
+            Ok(reply) => {
+                let permission = go::permission(reply, go);
+                let attempt = (self.id, request.attempt);
+                let reason = permission.as_ref().err();
+                let mut later = self.later.borrow_mut();
+                later.answered(attempt, reply, reason, (asked, clock));
+                permission
+            }
             Err(error) => Err(go::unanswered(&with_causes(&error))),
         };
         Ok(permission.map_or_else(StepEvent::Held, StepEvent::Permitted))

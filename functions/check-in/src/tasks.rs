@@ -98,6 +98,7 @@ pub(crate) async fn announce_tasks(
         end_not_applicable(function, device, &announcement, now).await?;
         let announcing = announcing(function, &device_now, &announcement, &gated, now).await?;
         let on_record = record(function, device, &device_now, &announcing, now).await?;
+        gated.told(function, device, &on_record, now);
         // After the last try, the device gets the tasks that are on record. The next check-in
         // brings the others.
         if on_record.len() == announcing.len() || tries_left == 0 {

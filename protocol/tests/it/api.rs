@@ -219,7 +219,12 @@ fn a_question_before_a_package_begins_and_its_replies_match_their_examples() {
     check("begin-request", &request);
     check("begin-reply-go", &BeginReply::Go);
     let reason = HoldWord::Paused;
-    check("begin-reply-wait", &BeginReply::Wait { reason });
+    check("begin-reply-wait", &BeginReply::wait(reason));
+    let full = BeginReply::Wait {
+        reason: HoldWord::RolloutFull,
+        again_s: Some(5_400),
+    };
+    check("begin-reply-full", &full);
 }
 
 #[test]
@@ -227,7 +232,7 @@ fn an_old_device_waits_for_any_unknown_reason() {
     let newer = json!({ "answer": "wait", "reason": "full_moon", "until": 1 });
     let read: BeginReply = serde_json::from_value(newer).expect("future reasons are read");
     let reason = HoldWord::Other;
-    assert_eq!(read, BeginReply::Wait { reason });
+    assert_eq!(read, BeginReply::wait(reason));
     let unknown = json!({ "answer": "perhaps" });
     assert!(serde_json::from_value::<BeginReply>(unknown).is_err());
 }
@@ -367,6 +372,7 @@ fn an_old_reader_ignores_unknown_fields() {
     check_newer::<BeginRequest>("begin-request");
     check_newer::<BeginReply>("begin-reply-go");
     check_newer::<BeginReply>("begin-reply-wait");
+    check_newer::<BeginReply>("begin-reply-full");
     check_newer::<ReportReply>("report-reply");
     check_newer::<Problem>("problem");
 }
@@ -441,6 +447,7 @@ fn a_manifest_with_an_unknown_field_is_refused() {
 #[test]
 fn every_example_has_a_test() {
     let tested = [
+        "begin-reply-full",
         "begin-reply-go",
         "begin-reply-wait",
         "begin-request",

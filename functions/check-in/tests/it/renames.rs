@@ -290,7 +290,7 @@ async fn an_agent_begins_under_the_state_before_and_after_the_new_name() {
     unassigned.expect("the group has the package");
     lab.later();
     let reason = HoldWord::Withdrawn;
-    assert_eq!(answer(&lab).await, BeginReply::Wait { reason });
+    assert_eq!(answer(&lab).await, BeginReply::wait(reason));
 }
 
 fn peer_begin(lab: &RenamedLab) -> Option<http::Request<bytes::Bytes>> {
