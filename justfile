@@ -44,7 +44,7 @@ bench-store *ARGS:
 attacks *ARGS:
     cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}
 
-# Counts a fleet's cloud requests in a month, and computes their cost; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`.
+# Counts a fleet's cloud requests in a month, and computes their cost; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`, `--rollout`.
 cost *ARGS:
     cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
 
