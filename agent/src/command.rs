@@ -183,11 +183,13 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Status => status(&Config::load(config)?, *format)?,
         Command::Id => id(&Config::load(config)?, *format)?,
-        Command::CheckIn(args) => args.run(&Config::load(config)?.state_dir, *format)?,
-        Command::Check(args) => return Ok(args.run(config, *format)?),
+        Command::CheckIn(check_in::Args {}) => {
+            check_in::run(&Config::load(config)?.state_dir, *format)?;
+        }
+        Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
         Command::Enrol(args) => args.run(config, *format)?,
         Command::Logs(args) => return args.run().map_err(CommandError::Logs),
-        Command::Prepare(args) => args.run(config)?,
+        Command::Prepare(prepare::Args {}) => prepare::run(config)?,
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command())?,
     }
@@ -230,4 +232,25 @@ fn id(config: &Config, format: Format) -> Result<(), RunError> {
         Format::Text => output::text(&format!("{device}\n")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_commands_name_the_remedy() {
+        let errors = [
+            CommandError::Logs(io::ErrorKind::NotFound.into()),
+            CommandError::Man {
+                folder: "/usr/share/man/man1".into(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it
+        cannot write the manual into /usr/share/man/man1: make the folder writable for your user
+        ");
+    }
 }

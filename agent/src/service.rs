@@ -92,7 +92,7 @@ async fn rounds(agent: &mut Agent, shared: &Shared) {
         shared.end_round(&ended, now().plus(pause.as_secs()));
         let waited = tokio::time::timeout(pause, shared.woken());
         // Whether the pause has ended or somebody asks, the next round begins.
-        drop(shared.stop().run_until_cancelled(waited).await);
+        let _ = shared.stop().run_until_cancelled(waited).await;
     }
 }
 

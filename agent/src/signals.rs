@@ -84,7 +84,7 @@ impl Hangups {
             None => None,
         };
         if received.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -97,6 +97,6 @@ impl Hangups {
 
     /// Waits forever: only Unix has the signal.
     pub(crate) async fn next(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -30,24 +30,23 @@ struct Checked {
     checks: Vec<CheckResult>,
 }
 
-impl Args {
-    pub(super) fn run(self, config: &Path, format: Format) -> Result<ExitCode, RunError> {
-        let checks = run_checks(config, |line| {
-            // Each line at once, because a check of the network can take a while.
-            if format == Format::Text {
-                output::text(&line);
-            }
-        })?;
-        let ok = checks.iter().all(CheckResult::is_ok);
-        if format == Format::Json {
-            output::json(&Checked { ok, checks });
+/// Runs and prints the checks.
+pub(super) fn run(config: &Path, format: Format) -> Result<ExitCode, RunError> {
+    let checks = run_checks(config, |line| {
+        // Each line at once, because a check of the network can take a while.
+        if format == Format::Text {
+            output::text(&line);
         }
-        Ok(if ok {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        })
+    })?;
+    let ok = checks.iter().all(CheckResult::is_ok);
+    if format == Format::Json {
+        output::json(&Checked { ok, checks });
     }
+    Ok(if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs all checks, and calls `print` with a line for each.

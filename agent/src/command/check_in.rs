@@ -21,14 +21,12 @@ Examples:
   packcast-agent check-in --format json | jq -r .event")]
 pub struct Args {}
 
-impl Args {
-    pub(super) fn run(self, state_dir: &Path, format: Format) -> Result<(), RoundError> {
-        check_in(state_dir, |reply| show(reply, format))?;
-        if format == Format::Text {
-            output::text("done: `packcast-agent status` shows the results\n");
-        }
-        Ok(())
+pub(super) fn run(state_dir: &Path, format: Format) -> Result<(), RoundError> {
+    check_in(state_dir, |reply| show(reply, format))?;
+    if format == Format::Text {
+        output::text("done: `packcast-agent status` shows the results\n");
     }
+    Ok(())
 }
 
 /// Prints the progress of a round: in JSON, the same events as `run`.

@@ -37,7 +37,7 @@ Examples:
 'packcast agent-config' prints the server and the trust line of a target, and 'packcast token'
 creates an enrolment token.")]
 pub struct Args {
-    /// Address of the target: https://host or https://host:port
+    /// Address of the target, with 'https://'
     #[arg(long, value_name = "URL")]
     server: Server,
     /// Trust line of the target, as 'packcast keys show' prints it
@@ -64,6 +64,12 @@ pub(crate) enum EnrolError {
     Prepare(#[from] PrepareError),
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error("cannot find {}: pass an absolute path", path.display())]
+    Given {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot change configuration {}", path.display())]
     Edit {
         path: PathBuf,
@@ -91,7 +97,7 @@ impl EnrolError {
     pub(super) const fn exit_code(&self) -> u8 {
         match self {
             Self::Prepare(_) | Self::Write { .. } | Self::Checks { .. } => 1,
-            Self::Config(_) | Self::Edit { .. } => 2,
+            Self::Config(_) | Self::Edit { .. } | Self::Given { .. } => 2,
             Self::Run(error) => error.exit_code(),
             Self::Round(error) => error.exit_code(),
         }
@@ -116,7 +122,7 @@ impl Args {
                 output::text(line);
             }
         };
-        let config = self.write(path, &print)?;
+        let config = self.write(path, print)?;
         let checks = run_checks(path, |line| print(&line))?;
         let problems = checks.iter().filter(|result| !result.is_ok()).count();
         if problems > 0 {
@@ -142,16 +148,19 @@ impl Args {
         if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
             prepare::config_folder(folder)?;
         }
-        let absolute = |given: &Option<PathBuf>| {
-            let path = given.as_deref().map(std::path::absolute).transpose();
-            path.map_err(|source| EnrolError::Write {
-                path: path_of(given),
+        let absolute = |given: &Option<PathBuf>| -> Result<Option<PathBuf>, EnrolError> {
+            let Some(given) = given else {
+                return Ok(None);
+            };
+            let absolute = std::path::absolute(given).map_err(|source| EnrolError::Given {
+                path: given.clone(),
                 source,
-            })
+            });
+            absolute.map(Some)
         };
-        let [state_dir, token_file, ca_file] =
-            [&self.state_dir, &self.token_file, &self.ca_file].map(absolute);
-        let (state_dir, token_file, ca_file) = (state_dir?, token_file?, ca_file?);
+        let state_dir = absolute(&self.state_dir)?;
+        let token_file = absolute(&self.token_file)?;
+        let ca_file = absolute(&self.ca_file)?;
         let before = match fs::exists(path) {
             Ok(false) => String::new(),
             _ => Config::read_text(path)?,
@@ -193,10 +202,6 @@ impl Args {
         print(&format!("wrote configuration {}\n", path.display()));
         Ok(config)
     }
-}
-
-fn path_of(path: &Option<PathBuf>) -> PathBuf {
-    path.clone().unwrap_or_default()
 }
 
 /// Checks in, by the service if it runs. Returns `true` in this case.
@@ -246,5 +251,40 @@ fn next_step(service: bool) -> String {
         )
     } else {
         "let the system start `packcast-agent run` as root\n".to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_name_the_file_and_the_remedy() {
+        let path = || PathBuf::from("/etc/packcast/agent.toml");
+        let errors = [
+            EnrolError::Given {
+                path: "token".into(),
+                source: io::ErrorKind::NotFound.into(),
+            },
+            EnrolError::Edit {
+                path: path(),
+                source: EditError::NotOneLine { option: "server" },
+            },
+            EnrolError::Write {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            EnrolError::Checks {
+                path: path(),
+                problems: 2,
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot find token: pass an absolute path
+        cannot change configuration /etc/packcast/agent.toml
+        cannot write configuration /etc/packcast/agent.toml: run the command as root
+        wrote configuration /etc/packcast/agent.toml, but the checks found problems (2): correct them, and run the command again
+        ");
     }
 }

@@ -40,20 +40,18 @@ pub(crate) enum PrepareError {
     State(#[from] StateError),
 }
 
-impl Args {
-    /// Creates the folder of the configuration file `config`, and the state folder.
-    pub(super) fn run(self, config: &Path) -> Result<(), PrepareError> {
-        if let Some(folder) = config.parent().filter(|folder| *folder != Path::new("")) {
-            config_folder(folder)?;
-        }
-        let state_dir = if config.exists() {
-            Config::load(config)?.state_dir
-        } else {
-            PathBuf::from(DEFAULT_STATE_DIR)
-        };
-        StateDir::open(&state_dir)?;
-        Ok(())
+/// Creates the folder of the configuration file `config`, and the state folder.
+pub(super) fn run(config: &Path) -> Result<(), PrepareError> {
+    if let Some(folder) = config.parent().filter(|folder| *folder != Path::new("")) {
+        config_folder(folder)?;
     }
+    let state_dir = if config.exists() {
+        Config::load(config)?.state_dir
+    } else {
+        PathBuf::from(DEFAULT_STATE_DIR)
+    };
+    StateDir::open(&state_dir)?;
+    Ok(())
 }
 
 /// Creates the folder of the configuration file, which only the agent's user can enter.
@@ -78,7 +76,8 @@ pub(super) fn config_folder(folder: &Path) -> Result<(), PrepareError> {
     })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt as _;
@@ -93,7 +92,8 @@ mod tests {
     fn config(state: &Path) -> String {
         let key = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
         let target = "a".repeat(26);
-        format!("server = \"https://h\"\nstate_dir = {state:?}\ntrust = \"{target}:{key}\"\n")
+        let state = state.display();
+        format!("server = \"https://h\"\nstate_dir = \"{state}\"\ntrust = \"{target}:{key}\"\n")
     }
 
     #[test]
@@ -104,7 +104,7 @@ mod tests {
         config_folder(file.parent().unwrap()).unwrap();
         fs::write(&file, config(&state)).unwrap();
         for _ in 0..2 {
-            Args {}.run(&file).unwrap();
+            run(&file).unwrap();
             assert_eq!([mode(&above.join("etc")), mode(&state)], [0o700, 0o700]);
             assert_eq!(fs::read_to_string(&file).unwrap(), config(&state));
             fs::write(state.join("identity"), "kept").unwrap();

@@ -192,4 +192,25 @@ mod tests {
         assert_eq!(hidden, EditError::NotOneLine { option: "server" });
         assert!(matches!(refused("server ="), EditError::Toml(_)));
     }
+
+    #[test]
+    fn messages_name_the_options() {
+        let errors = [
+            EditError::Toml("server =".parse::<toml::Table>().unwrap_err()),
+            EditError::Different {
+                options: vec!["server", "trust"],
+            },
+            EditError::NotOneLine { option: "server" },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @"
+        TOML parse error at line 1, column 9
+          |
+        1 | server =
+          |         ^
+        string values must be quoted, expected literal string
+        it has other values of server, trust: pass --force to change them
+        cannot change server: write the option and its value on one line
+        ");
+    }
 }

@@ -135,7 +135,7 @@ fn enrol() {
               [default: /etc/packcast/agent.toml]
 
           --server <URL>
-              Address of the target: https://host or https://host:port
+              Address of the target, with 'https://'
 
           --format <FORMAT>
               Write data in this form

@@ -17,7 +17,7 @@ use crate::lab::{Lab, Package};
 use crate::packages::{execute, package};
 
 /// The longest wait for a message, after which a test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running service, and the socket of its service manager.
 struct Service {
@@ -440,7 +440,7 @@ fn status_shows_a_person_the_work_of_the_device() {
     };
     assign(1, "true", |manifest| manifest.name = "vlc".parse().unwrap());
     assign(2, "exit 7", |manifest| {
-        manifest.name = "tool".parse().unwrap()
+        manifest.name = "tool".parse().unwrap();
     });
     assert!(lab.agent(&["check-in"]).status.success());
     lab.world().tasks.clear();
