@@ -187,7 +187,8 @@ fn enrolment(config: &Config, state: &StateDir) -> CheckResult {
 
 async fn check_connection(config: &Config, found: &mut impl FnMut(CheckResult)) {
     let proxy = connection::proxy(config);
-    found(CheckResult::ok("proxy", proxy.as_deref().unwrap_or("none")));
+    let none = "none in the environment of this command";
+    found(CheckResult::ok("proxy", proxy.as_deref().unwrap_or(none)));
     // A proxy resolves the names by itself.
     if proxy.is_none() {
         let resolved = connection::resolve(config).await;

@@ -81,7 +81,7 @@ fn everything_in_order_is_ok() {
     ok       disk space: SPACE free
     ok       state: no identity yet: the first check-in creates it
     ok       enrolment: the first check-in sends the enrolment token
-    ok       proxy: none
+    ok       proxy: none in the environment of this command
     ok       name resolution: addresses of 127.0.0.1: 1
     ok       connection: TCP and TLS
     ok       server: a check-in function answers
@@ -197,7 +197,7 @@ fn a_new_device_enrols_with_one_command() {
     ok       disk space: SPACE free
     ok       state: no identity yet: the first check-in creates it
     ok       enrolment: the first check-in sends the enrolment token
-    ok       proxy: none
+    ok       proxy: none in the environment of this command
     ok       name resolution: addresses of 127.0.0.1: 1
     ok       connection: TCP and TLS
     ok       server: a check-in function answers
