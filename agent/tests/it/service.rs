@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use packcast_protocol::PackageId;
@@ -22,7 +23,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A running service, and the socket of its service manager.
 struct Service {
     process: Child,
-    manager: UnixDatagram,
+    /// The messages to the service manager.
+    messages: Receiver<String>,
     log: Option<BufReader<ChildStderr>>,
 }
 
@@ -35,7 +37,17 @@ impl Service {
         let address = lab.file("manager");
         let _ = std::fs::remove_file(&address);
         let manager = UnixDatagram::bind(&address).unwrap();
-        manager.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (sender, messages) = mpsc::channel();
+        // The system keeps only a few messages that nobody has read, and the agent waits then.
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(length) = manager.recv(&mut bytes) {
+                let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
+                if sender.send(message).is_err() {
+                    break;
+                }
+            }
+        });
         let mut command = lab.command(&["run"]);
         command
             .env("NOTIFY_SOCKET", &address)
@@ -47,7 +59,7 @@ impl Service {
         let log = process.stderr.take().map(BufReader::new);
         Self {
             process,
-            manager,
+            messages,
             log,
         }
     }
@@ -62,9 +74,7 @@ impl Service {
 
     /// Returns the next message to the service manager.
     fn message(&self) -> String {
-        let mut bytes = [0; 4096];
-        let length = self.manager.recv(&mut bytes).unwrap();
-        String::from_utf8(bytes[..length].to_vec()).unwrap()
+        self.messages.recv_timeout(PATIENCE).unwrap()
     }
 
     /// Waits for a message that begins with `text`, and returns it.
@@ -79,14 +89,7 @@ impl Service {
 
     /// Returns the messages that have arrived and were not read yet.
     fn unread(&self) -> Vec<String> {
-        self.manager.set_nonblocking(true).unwrap();
-        let mut messages = Vec::new();
-        let mut bytes = [0; 4096];
-        while let Ok(length) = self.manager.recv(&mut bytes) {
-            messages.push(String::from_utf8(bytes[..length].to_vec()).unwrap());
-        }
-        self.manager.set_nonblocking(false).unwrap();
-        messages
+        self.messages.try_iter().collect()
     }
 
     /// Waits for a line of the log with this text.
