@@ -323,9 +323,16 @@ impl Deployment<'_> {
                 self.record_program(&held)?;
                 held.run().await?
             }
-            Prepared::Store { archive, folder } => {
-                let limits = self.config.limits;
-                let result = blocking(move || act::store(&archive, &folder, &limits)).await?;
+            Prepared::Store { archive, folders } => {
+                let (dir, limits) = (self.dir.clone(), self.config.limits);
+                let store = move || {
+                    // Before the first temporary file, so that none of them can outlive the package.
+                    dir.note_store(&folders)?;
+                    let result = act::store(&archive, folders.root(), &limits)?;
+                    dir.forget_store();
+                    Ok::<_, NotDone>(result)
+                };
+                let result = blocking(store).await?;
                 self.observe_unpacked(result.stored);
                 result
             }

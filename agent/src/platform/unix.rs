@@ -29,7 +29,7 @@ pub(crate) use self::rights::{
 pub(crate) use self::tree::{ProcessTree, held};
 use self::trusted_path::open_again;
 pub(crate) use self::trusted_path::{
-    expect_unchangeable, is_link_of_another_user, open_folder, open_inside,
+    expect_unchangeable, find_folder, is_link_of_another_user, open_folder, open_inside,
 };
 pub(crate) use self::volumes::Volumes;
 

@@ -38,6 +38,18 @@ pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
     })
 }
 
+/// Opens a folder, and creates nothing. Returns `None` if the folder does not exist.
+pub(crate) fn find_folder(path: &Path) -> Result<Option<Dir>, ComponentError> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let opened = Dir::open_ambient_dir(path, cap_std::ambient_authority());
+    opened.map(Some).map_err(|error| ComponentError {
+        path: path.to_owned(),
+        error,
+    })
+}
+
 /// Does nothing: on Windows, the agent does not read the access lists of the folders above.
 #[expect(clippy::unnecessary_wraps, reason = "other systems check it")]
 pub(crate) const fn expect_unchangeable(_path: &Path) -> Result<(), ComponentError> {

@@ -9,8 +9,9 @@ use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::with_causes;
 
 use super::remove::{self, remove_file, remove_files};
-use super::{StateError, durable};
-use crate::platform;
+use super::{StateError, checked_file, durable};
+use crate::platform::{self, ComponentError};
+use crate::unpack::StoreFolders;
 
 /// The space for the longest result in a journal.
 ///
@@ -46,6 +47,7 @@ impl PackageDir {
         remove_file(&self.manifest())?;
         self.release_space()?;
         self.remove_work();
+        self.remove_store_leftovers();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
                 Err(error) if !is_absent_or_in_use(&error) => {
@@ -126,9 +128,66 @@ impl PackageDir {
     }
 
     /// Frees the space of the archive and of the unpacked files.
+    ///
+    /// Every end of a package calls this, so no interrupted STORE leaves temporary files.
     pub(crate) fn discard_contents(&self) {
         remove::folder(&self.fragments());
         self.remove_work();
+        self.remove_store_leftovers();
+    }
+
+    /// Returns the list of the folders to which STORE writes.
+    fn store_folders(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Writes the list of the folders to which STORE will write. It is on disk when this returns.
+    pub(crate) fn note_store(&self, folders: &StoreFolders) -> Result<(), StateError> {
+        // If a variable in the name of the folder has changed, the interrupted STORE has written
+        // to other folders.
+        self.remove_store_leftovers();
+        checked_file::replace(&self.store_folders(), folders)
+    }
+
+    /// Removes the list of folders, because STORE has left no temporary file.
+    ///
+    /// If the list stays, [`PackageDir::discard_contents`] looks for temporary files.
+    pub(crate) fn forget_store(&self) {
+        let list = self.store_folders();
+        for path in [list.with_extension("new"), list] {
+            if let Err(error) = remove_file(&path) {
+                let error = with_causes(&error);
+                tracing::warn!(error, "cannot remove the list of the folders of STORE");
+            }
+        }
+    }
+
+    /// Removes the temporary files that an interrupted STORE has left, as far as possible.
+    ///
+    /// No other package is stored meanwhile, because its temporary files have the same names.
+    fn remove_store_leftovers(&self) {
+        let path = self.store_folders();
+        let folders = match checked_file::read::<StoreFolders>(&path) {
+            Ok(None) => None,
+            Ok(Some(file)) => {
+                if file.is_damaged() {
+                    let list = path.display();
+                    tracing::warn!(%list, "the list of the folders of STORE is damaged: temporary files of an interrupted STORE may stay");
+                }
+                file.value
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::warn!(error, "cannot read the list of the folders of STORE");
+                None
+            }
+        };
+        let removed = folders.map_or(Ok(()), |folders| folders.remove_temporary_files());
+        if let Err(ComponentError { path, error }) = removed {
+            let folder = path.display();
+            tracing::warn!(%folder, %error, "cannot remove temporary files of an interrupted STORE");
+        }
+        self.forget_store();
     }
 
     fn reserve(&self) -> PathBuf {

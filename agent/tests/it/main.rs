@@ -9,6 +9,7 @@ mod cancelling;
 mod edge;
 mod hostile;
 mod interrupted;
+mod interrupted_store;
 mod lab;
 mod locations;
 mod minisign;
