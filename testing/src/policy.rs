@@ -187,6 +187,20 @@ mod tests {
     }
 
     #[test]
+    fn a_publisher_adds_events_and_deletes_none() {
+        let publisher = Policy::of_publisher();
+        for action in ["PutItem", "Query"] {
+            let permission = on_partition(&format!("dynamodb:{action}"), "EVENT");
+            assert!(publisher.allows(&permission), "{permission:?}");
+        }
+        for action in ["DeleteItem", "UpdateItem", "BatchWriteItem"] {
+            let on = |partition| on_partition(&format!("dynamodb:{action}"), partition);
+            assert!(publisher.allows(&on("CATALOG")), "{action}");
+            assert!(!publisher.allows(&on("EVENT")), "{action}");
+        }
+    }
+
+    #[test]
     fn only_a_key_holder_reads_the_pass_key() {
         let read = Permission::new("lambda:GetFunctionConfiguration", FUNCTION);
         assert!(Policy::of_key_holder().allows(&read));
