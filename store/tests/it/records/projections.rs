@@ -134,6 +134,7 @@ async fn with_head(table: &Table) {
     let change = HeadChange {
         replaced: None,
         commit: &commit,
+        at: None,
         assigned: &[],
         lists: &[],
     };
