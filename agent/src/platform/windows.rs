@@ -1,6 +1,7 @@
 //! Functions for Windows.
 
 mod access;
+mod boot;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use packcast_protocol::{Folder, LaunchCommand};
 use crate::platform::ComponentError;
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::boot::boot_id;
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
@@ -360,11 +362,6 @@ pub(crate) fn system_id() -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let value = text.lines().find(|line| line.contains("MachineGuid"))?;
     value.split_whitespace().last().map(str::to_owned)
-}
-
-/// Returns `None`: Windows shows no id of its present run.
-pub(crate) const fn boot_id() -> Option<String> {
-    None
 }
 
 pub(crate) fn host_name() -> String {
