@@ -3,6 +3,7 @@
 use std::fs;
 
 use packcast_agent::event::Event;
+use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, eventually};
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
@@ -21,11 +22,14 @@ struct ThreeWaves {
 }
 
 impl ThreeWaves {
-    /// Starts the rollout of a package that runs a command. Devices settle at once, and waves follow
-    /// each other without a wait.
+    /// Starts the rollout of a package that runs a command. Exit code 10 asks for a restart. Devices
+    /// settle at once, and waves follow each other without a wait.
     fn start(command: impl Fn(&World) -> String) -> Self {
         let world = World::start(PROGRAM);
-        world.execute("tool", &command(&world));
+        let line = command(&world);
+        let action = ["--action", "execute", "--command", &line];
+        let codes = ["--reboot-code", "10", "--activate"];
+        world.publish("tool", &[&action[..], &codes].concat());
         let devices = ["web01", "web02", "web03", "web04"].map(|name| world.device(name));
         for (group, members) in [("first", 0..1), ("second", 1..3), ("office", 0..4)] {
             world.ok(&["group", "create", group]);
@@ -185,4 +189,67 @@ fn a_machine_that_is_not_heard_from_keeps_its_place_and_is_named() {
     assert!(text.starts_with("full: each place is taken"), "{text}");
     let late = Ran::of(&mut world.command(&["rollout", "watch", "tool@1", "--for", "0"]));
     assert_eq!(late.code, Some(75), "{late:#?}");
+}
+
+#[test]
+fn a_success_counts_only_after_the_restart_that_it_asks_for() {
+    let rollout = ThreeWaves::start(|world| format!("echo $$ >> {}; exit 10", world.path("runs")));
+    let (world, first) = (&rollout.world, &rollout.devices[0]);
+    let runs = || fs::read_to_string(world.path("runs")).unwrap_or_default();
+    let Some(events) = first.run_in_boot("one") else {
+        skip(Missing::Optional("mounting as a user"));
+        return;
+    };
+    let asks = |event: &Event| matches!(event, Event::Finished { code, .. } if code.to_string() == "SUCCESS_REBOOT_REQUIRED");
+    assert!(events.iter().any(asks), "{events:#?}");
+    for _ in 0..ROUNDS {
+        first.run_in_boot("one").unwrap();
+        rollout.devices[1..]
+            .iter()
+            .for_each(|device| drop(device.run()));
+    }
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["wave"], &shown["begun"], &shown["healthy"]),
+        (&1.into(), &1.into(), &0.into()),
+        "{shown:#}"
+    );
+    assert_eq!(
+        runs().lines().count(),
+        1,
+        "no device of the next wave begins"
+    );
+
+    // From now on, the first device is in another boot.
+    first.run();
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["status"], &shown["healthy"]),
+        (&"running".into(), &1.into()),
+        "{shown:#}"
+    );
+    for device in rollout.devices[1..].iter().cycle().take(ROUNDS) {
+        device.run();
+    }
+    assert_eq!(
+        runs().lines().count(),
+        2,
+        "one device of the next wave begins"
+    );
+    for boot in ["two", "three", "four", "five", "six", "seven"] {
+        for device in &rollout.devices {
+            device.run_in_boot(boot).unwrap();
+        }
+    }
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["status"], &shown["healthy"]),
+        (&"complete".into(), &4.into()),
+        "{shown:#}"
+    );
+    assert_eq!(
+        runs().lines().count(),
+        4,
+        "each device runs the program once"
+    );
 }
