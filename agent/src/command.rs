@@ -1,13 +1,19 @@
-//! The command line: `packcast-agent run`, `status` and `id`.
+//! The command line of the agent.
 
+mod completions;
+mod man;
+mod prepare;
+
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use packcast_protocol::{DeviceId, terminal, with_causes};
 
-use crate::config::{Config, DEFAULT_PATH};
+use self::prepare::PrepareError;
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::event::{Event, Observer};
 use crate::platform::MachineIds;
 use crate::run::{Agent, RunError};
@@ -66,6 +72,40 @@ pub enum Command {
     Status,
     /// Show this device's id, and create it at first use
     Id,
+    Prepare(prepare::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Errors that end a command.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error("cannot write the manual into {}: make the folder writable for your user", folder.display())]
+    Man {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl CommandError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            Self::Prepare(PrepareError::Config(_)) => 2,
+            Self::Prepare(_) | Self::Man { .. } => 1,
+        }
+    }
 }
 
 /// Runs the command line to its end.
@@ -76,33 +116,40 @@ pub fn run(cli: &Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::problem(&with_causes(&error));
-            ExitCode::from(exit_code(&error))
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
-const fn exit_code(error: &RunError) -> u8 {
-    match error {
-        RunError::Config(_) | RunError::NotEnrolled | RunError::OtherMachine { .. } => 2,
-        RunError::Client(error) if error.is_temporary() => 75,
-        _ => 1,
+impl RunError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NotEnrolled | Self::OtherMachine { .. } => 2,
+            Self::Client(error) if error.is_temporary() => 75,
+            _ => 1,
+        }
     }
 }
 
-fn dispatch(cli: &Cli) -> Result<(), RunError> {
-    let config = Config::load(&cli.global.config)?;
-    match cli.command {
+fn dispatch(cli: &Cli) -> Result<(), CommandError> {
+    let Global { config, format } = &cli.global;
+    match &cli.command {
         Command::Run { once } => {
+            let config = Config::load(config)?;
             output::start_log();
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
-            let ended = runtime.block_on(run_agent(config, observer(cli.global.format), once));
+            let ended = runtime.block_on(run_agent(config, observer(*format), *once));
             runtime.shutdown_background();
-            ended
+            ended?;
         }
-        Command::Status => status(&config, cli.global.format),
-        Command::Id => id(&config, cli.global.format),
+        Command::Status => status(&Config::load(config)?, *format)?,
+        Command::Id => id(&Config::load(config)?, *format)?,
+        Command::Prepare(args) => args.run(config)?,
+        Command::Completions(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command())?,
     }
+    Ok(())
 }
 
 async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(), RunError> {

@@ -21,6 +21,11 @@ use crate::platform;
 /// The path of the configuration file if no other is given.
 pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
 
+/// The state folder of a configuration that the agent itself writes.
+///
+/// `packcast agent-config` prints the same folder.
+pub(crate) const DEFAULT_STATE_DIR: &str = platform::DEFAULT_STATE_DIR;
+
 /// The size limit of the configuration file and the token file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 

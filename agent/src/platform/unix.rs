@@ -35,6 +35,8 @@ pub(crate) use self::volumes::Volumes;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
 
+pub(crate) const DEFAULT_STATE_DIR: &str = "/var/lib/packcast-agent";
+
 /// The commands that make a file private, for messages.
 pub(crate) const KEEP_PRIVATE: &str = "chown AGENT FILE; chmod 600 FILE";
 

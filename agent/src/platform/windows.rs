@@ -21,6 +21,8 @@ pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 
+pub(crate) const DEFAULT_STATE_DIR: &str = r"C:\ProgramData\Packcast\state";
+
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::create_dir_all(path)
