@@ -128,6 +128,12 @@ impl ApiClient {
         }
     }
 
+    /// Sends the next requests with another client, to another server.
+    pub(crate) fn move_to(&mut self, http: Client, server: Server) {
+        self.http = http;
+        self.server = server;
+    }
+
     pub(crate) const fn agent(&self) -> &AgentId {
         &self.agent
     }

@@ -1,5 +1,7 @@
 //! The agent's configuration: one TOML file.
 
+pub(crate) mod edit;
+mod fixed_options;
 mod server;
 
 use std::fs;
@@ -14,6 +16,7 @@ use packcast_protocol::text_input;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub(crate) use self::fixed_options::FixedOptions;
 pub(crate) use self::server::Server;
 use crate::fetch::rate::Rate;
 use crate::platform;
@@ -125,17 +128,23 @@ fn default_unpacked_bytes() -> u64 {
 impl Config {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_bounded(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = Self::read_text(path)?;
         Self::parse(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
             source,
         })
     }
 
-    fn parse(text: &str) -> Result<Self, InvalidConfig> {
+    /// Reads the text of the file.
+    pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
+        read_bounded(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Reads and checks the text of a file.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
         file.check_old_options()?;
         let trust = file.trust.ok_or(InvalidConfig::NoTrust)?;

@@ -5,6 +5,7 @@
 //! so that the agent runs and stores only the content of a `VerifiedArchive`.
 
 mod act;
+mod check;
 mod client;
 mod clock;
 pub mod command;
@@ -19,6 +20,7 @@ mod output;
 mod platform;
 mod retry;
 mod run;
+mod service;
 mod signals;
 #[cfg(all(test, unix))]
 #[path = "../../testing/src/skip.rs"]

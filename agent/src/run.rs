@@ -8,6 +8,7 @@ mod interim_check_in;
 mod lingering;
 mod plan;
 mod recover;
+mod settings;
 mod unaccepted;
 mod waiting;
 
@@ -16,7 +17,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures_util::future::{Either, select};
-use packcast_https::{Clients, TlsError};
+use packcast_https::TlsError;
 use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
@@ -26,6 +27,7 @@ use self::check_in::next_check_in_s;
 use self::copied_identity::CopiedIdentity;
 use self::interim_check_in::InterimCheckIns;
 use self::plan::{WorkItem, plan};
+pub(crate) use self::settings::Connections;
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
@@ -86,6 +88,15 @@ impl RunError {
         matches!(self, Self::Client(error) if error.is_excluded())
     }
 
+    /// Returns the exit code of a command that ends with this error.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NotEnrolled | Self::OtherMachine { .. } => 2,
+            Self::Client(error) if error.is_temporary() => 75,
+            _ => 1,
+        }
+    }
+
     /// Returns the pause until the next check-in, in seconds.
     pub(crate) const fn pause_s(&self) -> u32 {
         if self.is_excluded() {
@@ -139,7 +150,7 @@ impl Agent {
         containment.remove_empty();
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
-        let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
+        let clients = Connections::new(&config)?.0;
         let acted = acted_under(&state, &history);
         let opened = FollowedState::open(&state, &config.trust, key.id(), acted)?;
         let followed = followed_state::opened(&observer, opened);
@@ -194,8 +205,14 @@ impl Agent {
         })
     }
 
-    pub(crate) const fn stop(&self) -> &CancellationToken {
-        &self.stop
+    /// Checks in once. A later round begins the announced packages.
+    pub(crate) async fn check_in_only(&self) -> Result<(), RunError> {
+        let reply = self.check_in().await?;
+        (self.observer)(Event::CheckedIn {
+            tasks: reply.tasks.len(),
+            next_check_in_s: next_check_in_s(&reply),
+        });
+        Ok(())
     }
 
     /// Moves sent and accepted results to the history.

@@ -83,6 +83,11 @@ impl StateError {
     }
 }
 
+/// Returns the socket of the service with this state folder.
+pub(crate) fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("socket")
+}
+
 /// A lock on the agent's folder for one process, released on drop.
 #[derive(Debug)]
 pub(crate) struct Lock {

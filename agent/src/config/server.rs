@@ -1,6 +1,8 @@
 //! The address of the check-in function.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use packcast_https::Route;
 use reqwest::Url;
@@ -37,6 +39,21 @@ impl Server {
         let mut url = self.0.clone();
         url.set_path(path);
         url
+    }
+}
+
+impl fmt::Display for Server {
+    /// Writes the address without a path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        text.to_owned().try_into()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Functions for Windows.
 
 mod access;
+mod service;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -17,11 +18,25 @@ use packcast_protocol::{Folder, LaunchCommand};
 use crate::platform::ComponentError;
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::service::{
+    LocalClient, LocalListener, LocalStream, NotifySocket, connect_local,
+};
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
 
 pub(crate) const DEFAULT_STATE_DIR: &str = r"C:\ProgramData\Packcast\state";
+
+/// The name of the service.
+pub(crate) const UNIT: &str = "packcast-agent";
+
+/// Returns `false`.
+pub(crate) const fn has_systemd() -> bool {
+    false
+}
+
+/// The command that starts the service, for messages.
+pub(crate) const START_SERVICE: &str = "sc start packcast-agent";
 
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -44,6 +59,12 @@ pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
 #[expect(clippy::unnecessary_wraps, reason = "other systems check it")]
 pub(crate) const fn expect_unchangeable(_path: &Path) -> Result<(), ComponentError> {
     Ok(())
+}
+
+/// Returns `false`: the agent does not read the rights to write on Windows yet.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn others_can_change(_path: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Returns `false`: see [`open_folder`].

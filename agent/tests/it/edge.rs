@@ -61,6 +61,8 @@ pub(crate) struct EdgeState {
     pub(crate) clock: Option<UnixTime>,
     /// The times of the signatures that this clock refused.
     pub(crate) skewed: Vec<UnixTime>,
+    /// The number of requests without a signature.
+    pub(crate) unsigned: usize,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
     /// The paths of objects that get no answer for now.
@@ -258,7 +260,11 @@ impl EdgeState {
         let now = self.clock.unwrap_or_else(|| UnixTime(unix_now()));
         let headers = parts.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let signed = SignedHeaders::read(headers).unwrap();
+        // As of `packcast-agent check`, which asks without a signature.
+        let Ok(signed) = SignedHeaders::read(headers) else {
+            self.unsigned += 1;
+            return refused(400, ProblemKind::BadRequest, now);
+        };
         let device = match signed.verify(parts.method.as_str(), path, body, now) {
             Ok(device) => device,
             Err(HttpSignatureError::Skew { created, .. }) => {

@@ -7,6 +7,8 @@ mod archives;
 mod begin;
 mod cancelling;
 mod edge;
+mod enrolment;
+mod help;
 mod hostile;
 mod interrupted;
 mod lab;
@@ -19,6 +21,7 @@ mod proxy;
 mod publisher;
 mod rollouts;
 mod rounds;
+mod service;
 mod signed_state;
 mod signer;
 #[cfg(unix)]
