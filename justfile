@@ -64,6 +64,10 @@ bench-lists *ARGS:
 simulate-rollout *ARGS:
     cargo bench --quiet -p packcast-rollout --bench simulate-rollout -- {{ ARGS }}
 
+# Announces a package to 28, 278 and 1,000 devices a second in simulated time, and measures refused transactions and the time of stops; takes `--seed N`, `--smoke`.
+announce-rate *ARGS:
+    cargo test --quiet -p packcast-check-in --bench announce-rate -- {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \

@@ -2,9 +2,9 @@
 //! refused writes and the durations of the stops. The clock is simulated.
 
 #![expect(
-    clippy::disallowed_methods,
+    clippy::print_stderr,
     clippy::print_stdout,
-    reason = "the program reads its arguments and prints"
+    reason = "it is a program that prints"
 )]
 
 #[path = "../tests/it/load.rs"]
@@ -105,7 +105,7 @@ fn print_row(per_second: u32, unassigned: &LoadReport, deactivated: &LoadReport)
         shown(unassigned.stopped_after),
         shown(deactivated.stopped_after)
     );
-    // Standard error, so that the table on standard output stays whole.
+    // On standard error, so that the table on standard output stays whole.
     eprintln!("items of refused writes: {:?}", unassigned.refused.items);
 }
 
