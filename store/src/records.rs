@@ -11,6 +11,7 @@ mod client;
 mod command;
 mod commit;
 mod connect;
+mod copies;
 mod device;
 mod error;
 mod event;

@@ -288,6 +288,19 @@ fn is_index_query(operation: &str, body: &Bytes) -> bool {
     operation == "Query" && names_index()
 }
 
+/// Number of copies of the revision of a group, and of the activation of a package.
+const COPIES: u32 = 64;
+
+/// Returns numbers of writes after which a test interrupts a command, for a command that changes this
+/// number of groups. Between the first writes and the last ones, the command writes copies of the
+/// revisions, of which only some are interrupted.
+pub fn interruptions(groups: u32) -> impl Iterator<Item = u32> {
+    const FIRST: u32 = 8;
+    let last = FIRST.max(3 + groups * COPIES);
+    let between = (FIRST..last).step_by(29);
+    (0..FIRST).chain(between).chain(last..)
+}
+
 /// Retries until an answer arrives, as administrators and devices do.
 ///
 /// # Panics

@@ -148,7 +148,8 @@ mod tests {
         for (action, partition) in [
             ("dynamodb:Query", "DEVICE#ocs:pc1"),
             ("dynamodb:ConditionCheckItem", "PACKAGE#1795327754"),
-            ("dynamodb:UpdateItem", "TALLY#1795327754#01"),
+            ("dynamodb:UpdateItem", "TALLY#1795327754#63"),
+            ("dynamodb:ConditionCheckItem", "GROUP#all#63"),
         ] {
             let permission = on_partition(action, partition);
             assert!(function.allows(&permission), "{permission:?}");
@@ -156,6 +157,7 @@ mod tests {
         for (action, partition) in [
             ("dynamodb:UpdateItem", "PACKAGE#1795327754"),
             ("dynamodb:PutItem", "GROUP#all"),
+            ("dynamodb:UpdateItem", "GROUP#all#63"),
             ("dynamodb:PutItem", "CATALOG"),
             ("dynamodb:PutItem", "KEYS"),
             ("dynamodb:PutItem", "HEAD"),

@@ -33,6 +33,15 @@ pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
 }
 
+/// The attributes of a package about its activation.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct ActivationItem {
+    pub(super) active: bool,
+    /// Number of changes of the activation.
+    #[serde(default)]
+    pub(super) activation: u64,
+}
+
 /// A group in the catalogue, or in the partition of a package that it has.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedGroup {

@@ -2,6 +2,7 @@
 
 mod access;
 mod agents;
+mod announcing;
 mod begin;
 mod commands;
 mod concurrency;
@@ -13,6 +14,7 @@ mod exclusion;
 mod groups;
 mod hostile;
 mod inventory;
+mod load;
 mod log;
 mod pacing;
 mod paused;

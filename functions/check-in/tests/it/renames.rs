@@ -11,6 +11,7 @@ use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_testing::administrator::{
     Administrator as _, commit_only, complete_all, may_complete,
 };
+use packcast_testing::fault::interruptions;
 use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, mia};
@@ -306,7 +307,7 @@ async fn an_interrupted_rename_takes_nothing_from_a_device() {
         before.push(lab.tasks(peer).await);
     }
     let (mut names, mut interrupted) = (["lab", "hall"], 0);
-    for writes in 0.. {
+    for writes in interruptions(2) {
         let records = &lab.system.table.records;
         let (from, to) = (group(names[0]), group(names[1]));
         let rename = StateChange::RenameGroup { group: from, to };
