@@ -20,7 +20,7 @@ ocs-agent:
         cargo nextest run -p packcast-tests --test-threads 8 ocs_agent ocs_commands
     @sort -k 9 target/ocs-agent-times
 
-# Runs 10,000 devices against a service with many faults, and compares the records with a model; takes `--devices N` and `--seed N`.
+# Runs 10,000 devices against a service with many faults and conflicts, and compares the records with a model; takes `--devices N`, `--seed N`, `--without-conflicts`.
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
