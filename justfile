@@ -20,7 +20,7 @@ ocs-agent:
         cargo nextest run -p packcast-tests --test-threads 8 ocs_agent ocs_commands
     @sort -k 9 target/ocs-agent-times
 
-# Runs 10,000 devices against a service with many faults, and compares the records with a model; takes `--devices N` and `--seed N`.
+# Runs 10,000 devices against a service with many faults and conflicts, and compares the records with a model; takes `--devices N`, `--seed N`, `--without-conflicts`.
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
@@ -44,7 +44,7 @@ bench-store *ARGS:
 attacks *ARGS:
     cargo bench --quiet -p packcast-tests --bench attacks -- {{ ARGS }}
 
-# Counts a fleet's cloud requests in a month, and computes their cost; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`.
+# Counts a fleet's cloud requests in a month, and computes their cost; takes `--devices N`, `--check-ins-per-hour N`, `--packages N`, `--fragments N`, `--ocs`, `--rollout`.
 cost *ARGS:
     cargo bench --quiet -p packcast-tests --bench cost -- {{ ARGS }}
 
@@ -64,6 +64,14 @@ bench-lists *ARGS:
 simulate-rollout *ARGS:
     cargo bench --quiet -p packcast-rollout --bench simulate-rollout -- {{ ARGS }}
 
+# Shows rollouts of packages that kill or fail, and of a good one, on 1,000 simulated devices: the bound, the time line, the result; takes `--seed N`.
+demo-halt *ARGS:
+    cargo test --quiet -p packcast-rollout --bench simulate-rollout -- --demo {{ ARGS }}
+
+# Announces a package to 28, 278 and 1,000 devices a second in simulated time, and measures refused transactions and the time of stops; takes `--seed N`, `--smoke`.
+announce-rate *ARGS:
+    cargo test --quiet -p packcast-check-in --bench announce-rate -- {{ ARGS }}
+
 # Compares the cold start of the shipped function with that of a hello-world on the same runtime.
 cold-start:
     infra/cargo-lambda lambda build --profile function --compiler cargo --skip-target-check --quiet \
@@ -73,6 +81,10 @@ cold-start:
 # Builds the shipped programs for other machines, and runs them; takes `lambda`, `agent-arm64`, `agent-windows`.
 cross *ARGS:
     infra/cross {{ ARGS }}
+
+# Builds .deb and .rpm of the agent and a .deb of packcast, and prints their sizes; takes `agent-amd64`, `agent-arm64`, `cli-amd64`.
+packages *ARGS:
+    infra/packages {{ ARGS }}
 
 # Builds the agent for Windows, and deploys a package of each kind with it under Wine.
 windows:

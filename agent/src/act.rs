@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use packcast_archive::{Limits, Summary};
+use packcast_archive::{Entry, Limits, Summary};
 use packcast_protocol::api::{BoundedText, TAIL_BYTES};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{Action, Folder, LaunchCommand, Manifest, ResultCode};
@@ -22,7 +22,7 @@ use crate::fetch::space;
 use crate::manifest::Accepted;
 use crate::platform::{self, Containment, ProgramRecord};
 use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
-use crate::unpack::Unfinished;
+use crate::unpack::{StoreFolders, Unfinished};
 
 /// A prepared action. Only the steps that change the device remain.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(crate) enum Prepared {
     Run(Program),
     Store {
         archive: ExaminedArchive,
-        folder: PathBuf,
+        folders: StoreFolders,
     },
 }
 
@@ -107,12 +107,17 @@ pub(crate) fn prepare(
         Action::Store { archive, folder } => {
             let folder = store_folder(&folder, install_path)?;
             let mut size = StoreSize::of(&folder);
+            let mut folders = StoreFolders::of(folder.clone());
+            let see = |entry: &Entry| {
+                size.add(entry);
+                folders.add(entry);
+            };
             let archive = archive
-                .examine(limits, |entry| size.add(entry))
+                .examine(limits, see)
                 .map_err(|error| DeploymentFailure::from(&error))?;
             space::check_folder(&folder, size.most())
                 .map_err(|error| DeploymentFailure::of(NamedCode::OutOfSpace, &error))?;
-            Ok(Prepared::Store { archive, folder })
+            Ok(Prepared::Store { archive, folders })
         }
     }
 }

@@ -80,6 +80,17 @@ impl ClientError {
         )
     }
 
+    /// Returns `true` if the function cannot read the request.
+    pub(crate) const fn is_bad_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused {
+                kind: ProblemKind::BadRequest,
+                ..
+            }
+        )
+    }
+
     /// Returns `true` if an administrator has blocked or removed the device.
     pub(crate) const fn is_excluded(&self) -> bool {
         matches!(
@@ -126,6 +137,12 @@ impl ApiClient {
             excluded: Cell::new(false),
             skew: Cell::new(None),
         }
+    }
+
+    /// Sends the next requests with another client, to another server.
+    pub(crate) fn move_to(&mut self, http: Client, server: Server) {
+        self.http = http;
+        self.server = server;
     }
 
     pub(crate) const fn agent(&self) -> &AgentId {

@@ -1,26 +1,49 @@
-//! The command line: `packcast-agent run`, `status` and `id`.
+//! The command line of the agent.
 
+mod check;
+mod check_in;
+mod completions;
+mod enrol;
+mod logs;
+mod man;
+mod prepare;
+
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use packcast_protocol::{DeviceId, terminal, with_causes};
 
-use crate::config::{Config, DEFAULT_PATH};
+use self::enrol::EnrolError;
+use self::prepare::PrepareError;
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::event::{Event, Observer};
 use crate::platform::MachineIds;
 use crate::run::{Agent, RunError};
+use crate::service::client::{self, RoundError};
+use crate::signals::Hangup;
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, retry, signals, state::identity};
+use crate::{output, platform, service, signals, state::identity};
+
+const EXAMPLES: &str = "\
+Examples:
+  packcast-agent enrol --server https://packcast.example.net \\
+      --trust TRUST_LINE --token-file /etc/packcast/enrolment-token
+  systemctl enable --now packcast-agent
+  packcast-agent status
+  packcast-agent check-in
+  packcast-agent check
+  packcast-agent logs --follow";
 
 /// Deploys the packages that a Packcast target assigns to this device
 ///
 /// Exit codes: 0 done (a failed package is reported, and counts as done), 1 failed, 2 wrong usage
 /// or configuration, 75 the server is unreachable, try again later.
 #[derive(Debug, Parser)]
-#[command(name = "packcast-agent", version)]
+#[command(name = "packcast-agent", version, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -57,15 +80,75 @@ pub enum Format {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Check in and deploy, again and again
+    ///
+    /// SIGTERM and Ctrl-C stop the agent after the package under way. Under systemd with 'Type=notify'
+    /// the agent reports its readiness, its work and signs of life, and SIGHUP lets it read the
+    /// configuration again. Without systemd, SIGHUP stops the agent, too.
+    #[command(after_help = "\
+Examples:
+  packcast-agent run
+  packcast-agent run --once --format json")]
     Run {
         /// Check in once, deploy the announced packages, and exit
         #[arg(long)]
         once: bool,
     },
-    /// Show the signed state, the packages under way or waiting, and the finished ones
+    Enrol(enrol::Args),
+    Check(check::Args),
+    /// Show installed packages, packages under way or waiting, and the check-ins of the service
+    #[command(after_help = "\
+Examples:
+  packcast-agent status
+  packcast-agent status --format json | jq .service")]
     Status,
+    CheckIn(check_in::Args),
+    Logs(logs::Args),
     /// Show this device's id, and create it at first use
     Id,
+    Prepare(prepare::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Errors that end a command.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    #[error(
+        "cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it"
+    )]
+    Logs(#[source] io::Error),
+    #[error("cannot write the manual into {}: make the folder writable for your user", folder.display())]
+    Man {
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl From<ConfigError> for CommandError {
+    fn from(error: ConfigError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl CommandError {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            Self::Enrol(error) => error.exit_code(),
+            Self::Round(error) => error.exit_code(),
+            Self::Prepare(PrepareError::Config(_)) => 2,
+            Self::Prepare(_) | Self::Logs(_) | Self::Man { .. } => 1,
+        }
+    }
 }
 
 /// Runs the command line to its end.
@@ -73,56 +156,50 @@ pub enum Command {
 /// Creates its own async runtime, so it must not be called from inside one.
 pub fn run(cli: &Cli) -> ExitCode {
     match dispatch(cli) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             output::problem(&with_causes(&error));
-            ExitCode::from(exit_code(&error))
+            ExitCode::from(error.exit_code())
         }
     }
 }
 
-const fn exit_code(error: &RunError) -> u8 {
-    match error {
-        RunError::Config(_) | RunError::NotEnrolled | RunError::OtherMachine { .. } => 2,
-        RunError::Client(error) if error.is_temporary() => 75,
-        _ => 1,
-    }
-}
-
-fn dispatch(cli: &Cli) -> Result<(), RunError> {
-    let config = Config::load(&cli.global.config)?;
-    match cli.command {
+fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
+    let Global { config, format } = &cli.global;
+    match &cli.command {
         Command::Run { once } => {
+            let file = config.clone();
+            let config = Config::load_unchangeable(config)?;
             output::start_log();
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
-            let ended = runtime.block_on(run_agent(config, observer(cli.global.format), once));
+            let ended = if *once {
+                runtime.block_on(run_once(config, observer(*format)))
+            } else {
+                runtime.block_on(service::run(file, config, observer(*format)))
+            };
             runtime.shutdown_background();
-            ended
+            ended?;
         }
-        Command::Status => status(&config, cli.global.format),
-        Command::Id => id(&config, cli.global.format),
+        Command::Status => status(&Config::load(config)?, *format)?,
+        Command::Id => id(&Config::load(config)?, *format)?,
+        Command::CheckIn(check_in::Args {}) => {
+            check_in::run(&Config::load(config)?.state_dir, *format)?;
+        }
+        Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
+        Command::Enrol(args) => args.run(config, *format)?,
+        Command::Logs(args) => return args.run().map_err(CommandError::Logs),
+        Command::Prepare(prepare::Args {}) => prepare::run(config)?,
+        Command::Completions(args) => args.run(Cli::command()),
+        Command::Man(args) => args.run(Cli::command())?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn run_agent(config: Config, observer: Observer, once: bool) -> Result<(), RunError> {
-    let stop = signals::token();
+async fn run_once(config: Config, observer: Observer) -> Result<(), RunError> {
+    let stop = signals::token(Hangup::Stops);
     let agent = Agent::open(config, observer, stop)?;
-    if once {
-        return agent.round().await.map(drop);
-    }
-    while !agent.stop().is_cancelled() {
-        // The loop never ends on an error, so that a server or a full disk cannot silence the
-        // device for good.
-        let next = agent.round().await.unwrap_or_else(|error| {
-            tracing::error!(error = with_causes(&error), "cannot complete the check-in");
-            error.pause_s()
-        });
-        let pause = retry::spread(next, retry::random());
-        let sleep = tokio::time::sleep(pause);
-        agent.stop().run_until_cancelled(sleep).await;
-    }
-    Ok(())
+    agent.round().await.map(drop)
 }
 
 fn observer(format: Format) -> Observer {
@@ -133,7 +210,12 @@ fn observer(format: Format) -> Observer {
 }
 
 fn status(config: &Config, format: Format) -> Result<(), RunError> {
-    let status = Status::read(&StateDir::open(&config.state_dir)?, config)?;
+    let state = StateDir::open(&config.state_dir)?;
+    let service = client::activity(&config.state_dir).unwrap_or_else(|error| {
+        output::problem(&with_causes(&error));
+        None
+    });
+    let status = Status::read(&state, config, service)?;
     match format {
         Format::Json => output::json(&status),
         Format::Text => output::text(&status.to_text()),
@@ -150,4 +232,25 @@ fn id(config: &Config, format: Format) -> Result<(), RunError> {
         Format::Text => output::text(&format!("{device}\n")),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_commands_name_the_remedy() {
+        let errors = [
+            CommandError::Logs(io::ErrorKind::NotFound.into()),
+            CommandError::Man {
+                folder: "/usr/share/man/man1".into(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+        ];
+        let text = errors.map(|error| error.to_string()).join("\n");
+        insta::assert_snapshot!(text, @r"
+        cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it
+        cannot write the manual into /usr/share/man/man1: make the folder writable for your user
+        ");
+    }
 }

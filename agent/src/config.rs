@@ -1,5 +1,7 @@
 //! The agent's configuration: one TOML file.
 
+pub(crate) mod edit;
+mod fixed_options;
 mod server;
 
 use std::fs;
@@ -8,18 +10,24 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use packcast_archive::Limits;
-use packcast_protocol::api::Secret;
+use packcast_protocol::api::{Secret, SiteLabel};
 use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::text_input;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub(crate) use self::fixed_options::{FixedOptions, FixedOptionsChanged};
 pub(crate) use self::server::Server;
 use crate::fetch::rate::Rate;
 use crate::platform;
 
 /// The path of the configuration file if no other is given.
 pub(crate) const DEFAULT_PATH: &str = platform::DEFAULT_CONFIG;
+
+/// The state folder of a configuration that the agent itself writes.
+///
+/// `packcast agent-config` prints the same folder.
+pub(crate) const DEFAULT_STATE_DIR: &str = platform::DEFAULT_STATE_DIR;
 
 /// The size limit of the configuration file and the token file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -41,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) parallel_downloads: NonZeroUsize,
     /// The rate limit of all downloads together; `None` if unlimited.
     pub(crate) max_download_rate: Option<Rate>,
+    /// The label of the device's site, for lists.
+    pub(crate) site: Option<SiteLabel>,
     pub(crate) limits: Limits,
 }
 
@@ -58,6 +68,23 @@ pub(crate) enum ConfigError {
         path: PathBuf,
         #[source]
         source: InvalidConfig,
+    },
+    #[error(
+        "other users can change configuration {}, or one of them owns it: protect it with `{}`",
+        path.display(),
+        platform::KEEP_PRIVATE
+    )]
+    Changeable { path: PathBuf },
+    #[error(
+        "other users can change folder {} of configuration {}: make it a folder of root that only root can change",
+        folder.display(),
+        path.display()
+    )]
+    FolderChangeable {
+        path: PathBuf,
+        folder: PathBuf,
+        #[source]
+        source: io::Error,
     },
     #[error("cannot read enrolment token {}: write the target's token there, or correct enrolment_token_file in the configuration", path.display())]
     TokenRead {
@@ -100,6 +127,7 @@ struct ConfigFile {
     #[serde(default = "default_parallel_downloads")]
     parallel_downloads: usize,
     max_download_rate: Option<Rate>,
+    site: Option<SiteLabel>,
     #[serde(default = "default_unpacked_bytes")]
     max_unpacked_bytes: u64,
     // Options of older agents, which are refused with a remedy.
@@ -120,17 +148,32 @@ fn default_unpacked_bytes() -> u64 {
 impl Config {
     /// Reads and checks the file.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_bounded(path).map_err(|source| ConfigError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = Self::read_text(path)?;
         Self::parse(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
             source,
         })
     }
 
-    fn parse(text: &str) -> Result<Self, InvalidConfig> {
+    /// Reads and checks the file of a service, which runs programs as root.
+    ///
+    /// # Errors
+    /// Others than root and the agent's user can change the file.
+    pub(crate) fn load_unchangeable(path: &Path) -> Result<Self, ConfigError> {
+        expect_unchangeable(path)?;
+        Self::load(path)
+    }
+
+    /// Reads the text of the file.
+    pub(crate) fn read_text(path: &Path) -> Result<String, ConfigError> {
+        read_bounded(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Reads and checks the text of a file.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
         let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
         file.check_old_options()?;
         let trust = file.trust.ok_or(InvalidConfig::NoTrust)?;
@@ -148,6 +191,7 @@ impl Config {
             ca_file: file.ca_file,
             parallel_downloads,
             max_download_rate: file.max_download_rate,
+            site: file.site.filter(|site| !site.as_str().trim().is_empty()),
             limits: Limits {
                 unpacked_bytes: file.max_unpacked_bytes,
                 ..Limits::default()
@@ -201,6 +245,38 @@ impl ConfigFile {
     }
 }
 
+/// Checks that only root and the agent's user can change a configuration file.
+///
+/// # Errors
+/// Other users can change the file, its folder, or a folder above. If the path is a link, the same
+/// holds for its target.
+pub(crate) fn expect_unchangeable(path: &Path) -> Result<(), ConfigError> {
+    let unread = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let path = std::path::absolute(path).map_err(unread)?;
+    let target = match path.canonicalize() {
+        // Of a file that does not exist yet, only the folder matters.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => path.clone(),
+        target => target.map_err(unread)?,
+    };
+    for path in [&path, &target] {
+        let folder = path.parent().unwrap_or(path);
+        platform::expect_unchangeable(folder).map_err(|found| ConfigError::FolderChangeable {
+            path: path.clone(),
+            folder: found.path,
+            source: found.error,
+        })?;
+    }
+    match platform::others_can_change(&target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(unread(error)),
+        Ok(true) => Err(ConfigError::Changeable { path }),
+        Ok(false) => Ok(()),
+    }
+}
+
 fn read_bounded(path: &Path) -> io::Result<String> {
     use io::Read as _;
     let mut bytes = Vec::new();
@@ -240,6 +316,19 @@ mod tests {
             "https://ocs.example:8443/v1/check-in"
         );
         assert_eq!(format!("trust = \"{}\"\n", config.trust), trust());
+    }
+
+    #[test]
+    fn a_site_is_a_short_printable_text() {
+        let site = |value: &str| {
+            let parsed = Config::parse(&text(&format!("{}site = \"{value}\"", required())));
+            parsed.map(|config| config.site.map(String::from))
+        };
+        assert_eq!(site("Zürich, Süd").unwrap().as_deref(), Some("Zürich, Süd"));
+        assert_eq!(site(" ").unwrap(), None);
+        for value in ["s".repeat(49), "a\\u001bb".to_owned()] {
+            assert!(site(&value).is_err(), "{value}");
+        }
     }
 
     #[test]
@@ -347,6 +436,44 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_configuration_that_others_can_change_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let above = dir.path().canonicalize().unwrap();
+        let folder = above.join("etc");
+        fs::create_dir(&folder).unwrap();
+        let (file, link) = (folder.join("agent.toml"), above.join("link.toml"));
+        fs::write(&file, text(&required())).unwrap();
+        symlink(&file, &link).unwrap();
+        let check = |folder_bits, bits, expected: &str| {
+            let set = |path, bits| fs::set_permissions(path, fs::Permissions::from_mode(bits));
+            set(&folder, folder_bits).unwrap();
+            set(&file, bits).unwrap();
+            for path in [&file, &link] {
+                let loaded = Config::load_unchangeable(path);
+                let found =
+                    loaded.map_or_else(|error| error.to_string(), |_| "accepted".to_owned());
+                assert!(
+                    found.contains(expected),
+                    "{folder_bits:o} {bits:o}: {found}"
+                );
+            }
+        };
+        check(0o755, 0o644, "accepted");
+        check(0o700, 0o600, "accepted");
+        check(
+            0o755,
+            0o664,
+            "protect it with `chown AGENT FILE; chmod 600 FILE`",
+        );
+        check(0o755, 0o646, "protect it with");
+        let folder_error = format!("other users can change folder {}", folder.display());
+        check(0o775, 0o644, &folder_error);
+        check(0o757, 0o600, &folder_error);
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn messages_name_the_file_and_the_remedy() {
         let path = || PathBuf::from("/etc/packcast/agent.toml");
         let token = || PathBuf::from("/etc/packcast/token");
@@ -360,6 +487,12 @@ mod tests {
                 path: path(),
                 source: InvalidConfig::NoTrust,
             },
+            ConfigError::Changeable { path: path() },
+            ConfigError::FolderChangeable {
+                path: path(),
+                folder: "/etc".into(),
+                source: missing(),
+            },
             ConfigError::TokenRead {
                 path: token(),
                 source: missing(),
@@ -371,6 +504,8 @@ mod tests {
         insta::assert_snapshot!(text, @r"
         cannot read configuration /etc/packcast/agent.toml: create it, or pass --config
         invalid configuration /etc/packcast/agent.toml
+        other users can change configuration /etc/packcast/agent.toml, or one of them owns it: protect it with `chown AGENT FILE; chmod 600 FILE`
+        other users can change folder /etc of configuration /etc/packcast/agent.toml: make it a folder of root that only root can change
         cannot read enrolment token /etc/packcast/token: write the target's token there, or correct enrolment_token_file in the configuration
         other users can read enrolment token /etc/packcast/token, or one of them owns it: protect it with `chown AGENT FILE; chmod 600 FILE`
         invalid enrolment token in /etc/packcast/token: expected 16 to 128 letters, digits, '-' and '_'

@@ -23,6 +23,8 @@ pub enum Event {
         tasks: usize,
         next_check_in_s: u32,
     },
+    /// The function answered a check-in while a package was under way.
+    CheckedInMeanwhile { next_check_in_s: u32 },
     /// The agent trusts the keys of another key list from now on.
     KeysFollowed {
         /// The serial number of the key list.
@@ -143,6 +145,10 @@ impl fmt::Display for Event {
                 tasks,
                 next_check_in_s,
             } => write!(f, "checked in, tasks: {tasks}, next in {next_check_in_s} s"),
+            Self::CheckedInMeanwhile { next_check_in_s } => write!(
+                f,
+                "checked in while a package is under way, next in {next_check_in_s} s"
+            ),
             Self::KeysFollowed { serial } => {
                 write!(f, "now trusting the keys of key list {serial}")
             }
@@ -248,6 +254,9 @@ mod tests {
                 tasks: 2,
                 next_check_in_s: 3600,
             },
+            Event::CheckedInMeanwhile {
+                next_check_in_s: 60,
+            },
             Event::KeysFollowed { serial: 3 },
             Event::DocumentRefused {
                 detail: "refused a key list".to_owned(),
@@ -295,6 +304,7 @@ mod tests {
         let text = events.map(|event| event.to_string()).join("\n");
         insta::assert_snapshot!(text, @r#"
         checked in, tasks: 2, next in 3600 s
+        checked in while a package is under way, next in 60 s
         now trusting the keys of key list 3
         refused a key list
         package 1795000000: manifest of vlc 3.0 verified

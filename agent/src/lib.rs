@@ -5,12 +5,14 @@
 //! so that the agent runs and stores only the content of a `VerifiedArchive`.
 
 mod act;
+mod check;
 mod client;
 mod clock;
 pub mod command;
 mod config;
 mod deployment;
 pub mod event;
+mod facts;
 mod failure;
 mod fetch;
 pub mod log_writer;
@@ -19,6 +21,7 @@ mod output;
 mod platform;
 mod retry;
 mod run;
+mod service;
 mod signals;
 #[cfg(all(test, unix))]
 #[path = "../../testing/src/skip.rs"]

@@ -1,7 +1,10 @@
 //! Functions that differ between operating systems.
 
+pub(crate) mod facts;
 mod machine_ids;
 mod program_record;
+#[cfg(any(windows, test))]
+mod registry;
 #[cfg(any(windows, test))]
 mod sddl;
 #[cfg(unix)]
@@ -9,6 +12,7 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+pub(crate) use self::facts::{FoundFacts, SystemName};
 pub(crate) use self::machine_ids::MachineIds;
 pub(crate) use self::program_record::ProgramRecord;
 #[cfg(unix)]

@@ -2,21 +2,24 @@
 
 mod check_in;
 mod copied_identity;
+mod daily_facts;
 mod damage;
 mod followed_state;
 mod interim_check_in;
 mod lingering;
 mod plan;
 mod recover;
+mod settings;
 mod unaccepted;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::pin::pin;
+use std::time::Instant;
 
 use futures_util::future::{Either, select};
-use packcast_https::{Clients, TlsError};
+use packcast_https::TlsError;
 use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
@@ -26,10 +29,11 @@ use self::check_in::next_check_in_s;
 use self::copied_identity::CopiedIdentity;
 use self::interim_check_in::InterimCheckIns;
 use self::plan::{WorkItem, plan};
+pub(crate) use self::settings::Connections;
 use crate::client::{ApiClient, ClientError};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::deployment::{Deployment, DeploymentState, StepEvent};
+use crate::deployment::{Deployment, DeploymentState, LaterQuestions, Removals, StepEvent};
 use crate::event::{Event, Observer};
 use crate::fetch::PackageSource;
 use crate::fetch::download::Downloads;
@@ -86,6 +90,15 @@ impl RunError {
         matches!(self, Self::Client(error) if error.is_excluded())
     }
 
+    /// Returns the exit code of a command that ends with this error.
+    pub(crate) const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(_) | Self::NotEnrolled | Self::OtherMachine { .. } => 2,
+            Self::Client(error) if error.is_temporary() => 75,
+            _ => 1,
+        }
+    }
+
     /// Returns the pause until the next check-in, in seconds.
     pub(crate) const fn pause_s(&self) -> u32 {
         if self.is_excluded() {
@@ -103,6 +116,7 @@ pub(crate) struct Agent {
     _lock: Lock,
     history: RefCell<History>,
     containment: Containment,
+    removals: Removals,
     machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
@@ -111,8 +125,12 @@ pub(crate) struct Agent {
     followed: RefCell<FollowedState>,
     /// The packages with which the agent does not begin, as they are on disk.
     waiting: RefCell<WaitList>,
+    /// The questions for which the function has named a later time.
+    later: RefCell<LaterQuestions>,
     /// The number of rounds in a row in which the function did not answer the question.
     unanswered: Cell<u32>,
+    /// The function has refused a check-in with daily facts. This process states no facts any more.
+    facts_refused: Cell<bool>,
     observer: Observer,
     stop: CancellationToken,
 }
@@ -139,7 +157,7 @@ impl Agent {
         containment.remove_empty();
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
-        let clients = Clients::new(config.ca_file.as_deref(), USER_AGENT, config.server.route())?;
+        let clients = Connections::new(&config)?.0;
         let acted = acted_under(&state, &history);
         let opened = FollowedState::open(&state, &config.trust, key.id(), acted)?;
         let followed = followed_state::opened(&observer, opened);
@@ -155,13 +173,16 @@ impl Agent {
             _lock: lock,
             history: RefCell::new(history),
             containment,
+            removals: Removals::default(),
             machine,
             copied: RefCell::new(copied),
             downloads,
             api,
             followed: RefCell::new(followed),
             waiting: RefCell::new(waiting),
+            later: RefCell::default(),
             unanswered: Cell::new(0),
+            facts_refused: Cell::new(false),
             observer,
             stop,
         })
@@ -194,8 +215,14 @@ impl Agent {
         })
     }
 
-    pub(crate) const fn stop(&self) -> &CancellationToken {
-        &self.stop
+    /// Checks in once. A later round begins the announced packages.
+    pub(crate) async fn check_in_only(&self) -> Result<(), RunError> {
+        let reply = self.check_in().await?;
+        (self.observer)(Event::CheckedIn {
+            tasks: reply.tasks.len(),
+            next_check_in_s: next_check_in_s(&reply),
+        });
+        Ok(())
     }
 
     /// Moves sent and accepted results to the history.
@@ -244,6 +271,13 @@ impl Agent {
                     return Ok(());
                 }
             }
+            if let WorkItem::Deploy(task) = &work
+                && let Some(reason) = self.asks_later(task, meanwhile)
+            {
+                not_begun.insert(task.id);
+                self.waits(cancel_of(task), reason);
+                continue;
+            }
             let (cancel, blocked, state) = match work {
                 WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
                 WorkItem::Deploy(task) => {
@@ -272,9 +306,19 @@ impl Agent {
             }
         }
         self.only_these_wait(&not_begun);
+        self.later.borrow_mut().retain(&not_begun);
         let rounds = self.unanswered.get().saturating_add(1);
         self.unanswered.set(if is_unanswered { rounds } else { 0 });
         Ok(())
+    }
+
+    /// Returns the reason for which the agent does not ask about a task again yet. `None` if the agent
+    /// deploys the task now.
+    fn asks_later(&self, task: &Task, meanwhile: &InterimCheckIns) -> Option<WaitReason> {
+        let attempt = (task.id, task.attempt);
+        let later = self.later.borrow();
+        let reason = later.waits(attempt, Instant::now(), now())?;
+        (!meanwhile.cancels(task)).then_some(reason)
     }
 
     async fn cancel(&self, cancel: Cancel) -> Result<DeploymentState, StateError> {
@@ -352,7 +396,9 @@ impl Agent {
             followed: &self.followed,
             state: &self.state,
             history: &self.history,
+            later: &self.later,
             containment: &self.containment,
+            removals: &self.removals,
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,

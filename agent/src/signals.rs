@@ -1,24 +1,37 @@
-//! Signals that ask the agent to exit.
+//! Signals that ask the agent to exit, or to read its configuration again.
 
 use tokio_util::sync::CancellationToken;
 
-/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM and SIGHUP.
-///
-/// SIGHUP comes when the terminal or the session of the agent ends. Without a handler it would kill
-/// the agent while a program runs.
-pub(crate) fn token() -> CancellationToken {
+/// The effect of SIGHUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// The agent stops, because its terminal or session has ended.
+    ///
+    /// Without a handler the signal would kill the agent while a program runs.
+    Stops,
+    /// The agent reads its configuration again.
+    Reloads,
+}
+
+/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM and the SIGHUP of a closed terminal.
+pub(crate) fn token(hangup: Hangup) -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     tokio::spawn(async move {
-        stop_signal().await;
+        stop_signal(hangup).await;
         tracing::info!("stopping after the package under way");
         cancelled.cancel();
     });
     token
 }
 
+/// Returns the SIGHUPs that ask for the configuration.
+pub(crate) fn hangups(hangup: Hangup) -> Hangups {
+    Hangups::listen(hangup)
+}
+
 #[cfg(unix)]
-async fn stop_signal() {
+async fn stop_signal(hangup: Hangup) {
     use std::pin::pin;
 
     use futures_util::future::select;
@@ -28,17 +41,62 @@ async fn stop_signal() {
         signal(SignalKind::terminate()),
         signal(SignalKind::hangup()),
     );
-    let (Ok(mut term), Ok(mut hangup)) = signals else {
+    let (Ok(mut term), Ok(mut closed)) = signals else {
         return std::future::pending().await;
     };
-    let (term, hangup) = (pin!(term.recv()), pin!(hangup.recv()));
+    let closed = async {
+        match hangup {
+            Hangup::Stops => closed.recv().await,
+            Hangup::Reloads => std::future::pending().await,
+        }
+    };
+    let (term, closed) = (pin!(term.recv()), pin!(closed));
     let interrupt = pin!(tokio::signal::ctrl_c());
-    select(select(term, hangup), interrupt).await;
+    select(select(term, closed), interrupt).await;
 }
 
 #[cfg(not(unix))]
-async fn stop_signal() {
+async fn stop_signal(_hangup: Hangup) {
     if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// The SIGHUPs that ask for the configuration; none if they stop the agent.
+#[derive(Debug)]
+pub(crate) struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+
+#[cfg(unix)]
+impl Hangups {
+    fn listen(hangup: Hangup) -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+
+        Self(match hangup {
+            Hangup::Stops => None,
+            Hangup::Reloads => signal(SignalKind::hangup()).ok(),
+        })
+    }
+
+    /// Waits for the next signal.
+    pub(crate) async fn next(&mut self) {
+        let received = match &mut self.0 {
+            Some(signals) => signals.recv().await,
+            None => None,
+        };
+        if received.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+impl Hangups {
+    const fn listen(_hangup: Hangup) -> Self {
+        Self()
+    }
+
+    /// Waits forever: only Unix has the signal.
+    pub(crate) async fn next(&mut self) {
         std::future::pending::<()>().await;
     }
 }

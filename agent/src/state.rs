@@ -9,11 +9,15 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 mod package;
 mod remove;
+pub(crate) mod stated_facts;
 pub(crate) mod waiting;
 
+use std::convert::Infallible;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use packcast_protocol::PackageId;
 use packcast_protocol::state::TargetId;
@@ -28,6 +32,10 @@ const HISTORY: &str = "history";
 const HISTORY_COPY: &str = "history.copy";
 const TARGET: &str = "target";
 const WAITING: &str = "waiting";
+const FACTS: &str = "facts";
+
+/// The longest wait for the removal of old folders at the start.
+const LEFTOVERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The agent's folder, which only the agent's user can enter.
 #[derive(Clone, Debug)]
@@ -67,6 +75,11 @@ pub(crate) enum StateError {
         path.display()
     )]
     OlderHistory { path: PathBuf },
+    #[error(
+        "the removal of files in {} still runs: look for a file system there that does not answer",
+        path.display()
+    )]
+    Removing { path: PathBuf },
     #[error("cannot read or write {}: free some space, or run the agent as the owner of the file", path.display())]
     File {
         path: PathBuf,
@@ -81,6 +94,11 @@ impl StateError {
         let path = path.to_owned();
         move |source| Self::File { path, source }
     }
+}
+
+/// Returns the socket of the service with this state folder.
+pub(crate) fn socket(state_dir: &Path) -> PathBuf {
+    state_dir.join("socket")
 }
 
 /// A lock on the agent's folder for one process, released on drop.
@@ -187,13 +205,26 @@ impl StateDir {
         self.0.join(WAITING)
     }
 
+    /// Returns the file with the memory of the daily facts.
+    pub(crate) fn stated_facts(&self) -> PathBuf {
+        self.0.join(FACTS)
+    }
+
     /// Removes temporary files that a crash left behind. The caller holds the lock.
     pub(crate) fn remove_temporary(&self) -> Result<(), StateError> {
         let entries = fs::read_dir(&self.0).map_err(StateError::at(&self.0))?;
         for entry in entries {
             let path = entry.map_err(StateError::at(&self.0))?.path();
             let of_file = |name| durable::is_left_of(&path, name);
-            let files = [IDENTITY, PASS, HISTORY, HISTORY_COPY, TARGET, WAITING];
+            let files = [
+                IDENTITY,
+                PASS,
+                HISTORY,
+                HISTORY_COPY,
+                TARGET,
+                WAITING,
+                FACTS,
+            ];
             if files.into_iter().any(of_file) || damage::is_left_of_copy(&path) {
                 remove_file(&path)?;
             }
@@ -226,8 +257,22 @@ impl StateDir {
         Ok(ids)
     }
 
-    /// Removes folders that an earlier run could not remove.
+    /// Removes folders that an earlier run could not remove. Waits a few seconds at most, because a
+    /// mount in such a folder may hang.
     pub(crate) fn remove_leftovers(&self) {
+        let state = self.clone();
+        let (end, ended) = mpsc::channel::<Infallible>();
+        std::thread::spawn(move || {
+            let _end = end;
+            state.remove_all_leftovers();
+        });
+        if ended.recv_timeout(LEFTOVERS_PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let folder = self.packages_path();
+            tracing::warn!(folder = %folder.display(), "the removal of old folders still runs");
+        }
+    }
+
+    fn remove_all_leftovers(&self) {
         let packages = self.packages_path();
         let each = self.packages().unwrap_or_default().into_iter();
         each.for_each(|id| remove::leftovers(&self.package(id).0));
@@ -348,6 +393,7 @@ mod tests {
             StateError::OlderHistory {
                 path: path().join("history"),
             },
+            StateError::Removing { path: path() },
             StateError::File {
                 path: path().join("history"),
                 source: denied(),
@@ -361,6 +407,7 @@ mod tests {
         state folder /var/lib/packcast is a symbolic link: set state_dir to its target
         state folder /var/lib/packcast is in use by another agent: wait for that agent, or stop it
         history /var/lib/packcast/history is of an older agent: remove the file to begin with an empty history, after which packages may run again
+        the removal of files in /var/lib/packcast still runs: look for a file system there that does not answer
         cannot read or write /var/lib/packcast/history: free some space, or run the agent as the owner of the file
         ");
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod folders;
+mod leftovers;
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,14 +13,15 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::Metadata;
 use packcast_archive::{
-    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, Limits, NameCheck, PART,
-    Summary, System, shown, walk,
+    ArchiveError, Content, Entry, EntryKind, EntryMode, EntryPath, Limits, NameCheck, Summary,
+    System, shown, walk,
 };
 use packcast_protocol::ArchiveFormat;
 
 pub(crate) use self::batch::BatchSize;
 use self::batch::{Batch, MAX_OPEN, NewFile};
 use self::folders::{Folders, split};
+pub(crate) use self::leftovers::StoreFolders;
 use crate::platform::{self, ComponentError, FileId, Rights, Volumes, is_full};
 
 /// The guarantee for files after a power failure.
@@ -340,7 +342,7 @@ impl<'a> Unpacker<'a> {
             // The rights of the target decide if the link is a copy.
             self.flush().map_err(WriteEntryError::Unpack)?;
         }
-        let part = format!("{PART}-{}", self.batch.next());
+        let part = leftovers::part_name(self.batch.next());
         let file = self
             .write_part(&part, entry, content, replaced)
             .inspect_err(|_| self.folders.remove_part(folder, &part))?;
@@ -420,16 +422,7 @@ impl<'a> Unpacker<'a> {
         if self.clean.contains(folder) {
             return Ok(());
         }
-        let dir = self.folders.open(folder)?;
-        for found in dir.read_dir(".")? {
-            let name = found?.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with(PART)) {
-                match dir.remove_file(&name) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                    _ => {}
-                }
-            }
-        }
+        leftovers::remove_parts(self.folders.open(folder)?)?;
         self.clean.insert(folder.to_owned());
         Ok(())
     }

@@ -47,6 +47,23 @@ impl ConfirmArgs {
         Ok(true)
     }
 
+    /// Returns true if the command is to make the change, as [`Self::is_agreed`] does, but also asks a
+    /// person before a change that no device notices yet.
+    ///
+    /// # Errors
+    /// The person answered no, or pressed Ctrl-C.
+    pub(crate) fn is_agreed_without_devices(
+        self,
+        globals: &Globals,
+        preview: &Preview,
+    ) -> Result<bool, Failure> {
+        if preview.devices == 0 && !self.dry_run && self.may_ask() {
+            ask(&question(preview))?;
+            return Ok(true);
+        }
+        self.is_agreed(globals, preview)
+    }
+
     /// Prints the effect of a command, and returns true, if the command is only to show its effect.
     pub(crate) fn shows_dry_run<T: Serialize>(
         self,

@@ -4,7 +4,7 @@ use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_publisher::pause::Pause;
 use packcast_rollout::{
-    DeviceRecord, Exclusion, FinishedTask, GroupState, OpenTask, PackageRecord,
+    DeviceRecord, Exclusion, FactsRecord, FinishedTask, GroupState, OpenTask, PackageRecord,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -135,6 +135,32 @@ pub(crate) fn device(id: &str) -> DeviceRecord {
             "platform": "linux-x86_64",
             "ids": ["hardware:4c4c4544-0042-3510-8051-b4c04f4b3732"],
         })),
+        "facts": (id == AGENT).then(|| json!({
+            "digest": "5f5f5f5f5f5f5f5f",
+            "at": NOON,
+            "site": "Zürich",
+        })),
+    }))
+}
+
+/// Returns the daily facts of a device.
+pub(crate) fn facts(id: &str) -> FactsRecord {
+    read(json!({
+        "device": id,
+        "at": NOON,
+        "os_name": "Debian GNU/Linux",
+        "os_version": "12 (bookworm)",
+        "domain": "branch.example",
+        "terms": ["downgrade", "rollout"],
+        "model": "Dell Inc. Latitude 7490",
+        "memory_mib": 15_936,
+        "volumes": [
+            { "path": "/", "size_gib": 234, "free_percent": 40 },
+            { "path": "/var", "size_gib": 930, "free_percent": 0 },
+        ],
+        "time_zone": "Europe/Zurich",
+        "address": "192.0.2.7",
+        "site": "Zürich",
     }))
 }
 

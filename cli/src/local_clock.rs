@@ -21,6 +21,15 @@ impl LocalClock {
         timestamp(at).map_or(0, |at| self.0.to_offset(at).seconds())
     }
 
+    /// Writes a time without UTC, such as `Mon 2026-11-30 09:00 +02`.
+    pub(crate) fn short(&self, at: UnixTime) -> String {
+        let text = self.text(at);
+        match text.split_once(" (") {
+            Some((local, _)) => local.to_owned(),
+            None => text,
+        }
+    }
+
     /// Writes a time, such as `Mon 2026-11-30 09:00 +02 (2026-11-30 07:00 UTC)`; without the second
     /// part if the zone is UTC.
     pub(crate) fn text(&self, at: UnixTime) -> String {
@@ -66,6 +75,11 @@ pub(crate) mod tests {
         let texts = zones.map(|clock| clock.text(UnixTime(NOON)));
         insta::assert_snapshot!(texts.join("\n"), @"
         Wed 2026-11-18 13:06 +02 (2026-11-18 11:06 UTC)
+        Wed 2026-11-18 11:06 UTC
+        ");
+        let short = [east(), LocalClock(TimeZone::UTC)].map(|clock| clock.short(UnixTime(NOON)));
+        insta::assert_snapshot!(short.join("\n"), @"
+        Wed 2026-11-18 13:06 +02
         Wed 2026-11-18 11:06 UTC
         ");
         insta::assert_snapshot!(east().text(UnixTime(u64::MAX)), @"

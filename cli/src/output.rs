@@ -6,10 +6,12 @@ pub(crate) mod screen;
 mod table;
 
 use std::borrow::Cow;
+use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use indicatif::{BinaryBytes, HumanDuration};
@@ -72,15 +74,22 @@ pub(crate) fn data(text: &str) {
 /// Writes lines of data that replace earlier lines. Clears the screen of a terminal first.
 /// Elsewhere, an empty line follows.
 pub(crate) fn data_again(text: &str) {
-    let is_terminal = std::io::stdout().is_terminal();
-    if is_terminal {
-        // Clears the screen, and moves the cursor to its top.
-        let _ = write!(anstream::stdout().lock(), "\u{1b}[2J\u{1b}[H");
+    let clears = clears_screen();
+    if clears {
+        // Clears the screen, and moves the cursor to its top, also if colours are off.
+        let _ = write!(AutoStream::always(std::io::stdout()), "\u{1b}[2J\u{1b}[H");
     }
     data(&for_options(text, &screen::get().target));
-    if !is_terminal {
+    if !clears {
         data("");
     }
+}
+
+/// Returns true if results are shown on a terminal that can be cleared.
+fn clears_screen() -> bool {
+    let can_clear = |name: OsString| name != "dumb" && !name.is_empty();
+    let by_name = cfg!(windows) || std::env::var_os("TERM").is_some_and(can_clear);
+    by_name && std::io::stdout().is_terminal()
 }
 
 /// Returns whether a result could not be written, so that no script mistakes a part for the whole.
@@ -212,6 +221,16 @@ pub(crate) fn table<const N: usize>(
 ) -> String {
     let rows: Vec<Vec<String>> = rows.into_iter().map(|row| row.to_vec()).collect();
     table::layout(&heading, &rows, screen::columns())
+}
+
+/// Cuts a line to the columns of the terminal, so that it is not wrapped.
+pub(crate) fn cut(line: &str) -> String {
+    let columns = screen::columns().map_or(usize::MAX, usize::from);
+    if line.chars().nth(columns).is_none() {
+        return line.to_owned();
+    }
+    let kept = line.chars().take(columns.saturating_sub(1));
+    kept.chain(['…']).collect()
 }
 
 /// Writes a time for a table: relative on a terminal, such as `3 min ago`.

@@ -43,10 +43,15 @@ async fn wait_until(seconds: u64, event: &str) -> Result<(), Failure> {
     if seconds == 0 {
         return Ok(());
     }
-    output::note(&format!("waiting {seconds} s, until {event}"));
+    let wait = async {
+        output::note(&format!("waiting {seconds} s, until {event}"));
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    };
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_secs(seconds)) => Ok(()),
+        // Ctrl-C has its handler before a person reads the note.
+        biased;
         _ = tokio::signal::ctrl_c() => Err(interrupted(seconds)),
+        () = wait => Ok(()),
     }
 }
 

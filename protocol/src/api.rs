@@ -9,6 +9,7 @@ mod admission;
 mod begin;
 mod bounded_text;
 mod check_in;
+mod daily_facts;
 mod problem;
 mod report;
 mod secret;
@@ -17,6 +18,10 @@ pub use admission::{ADMISSION, Admission, AdmissionError};
 pub use begin::{BeginReply, BeginRequest, GO_VALID_S, HoldWord};
 pub use bounded_text::BoundedText;
 pub use check_in::{Cancel, CheckInReply, CheckInRequest, DeviceFacts, Task};
+pub use daily_facts::{
+    DailyFacts, DailyFactsError, FactValues, FreePercent, MAX_FACTS_BYTES, MAX_VOLUMES, SiteLabel,
+    VolumeFact,
+};
 pub use problem::{Problem, ProblemKind};
 pub use report::{Report, ReportReply, ReportRequest, TAIL_BYTES};
 pub use secret::{Secret, SecretError};

@@ -4,7 +4,6 @@
 //! are incomplete, because the command was interrupted, the same command completes them.
 
 mod decide;
-mod downgrade;
 
 use std::collections::BTreeMap;
 
@@ -17,11 +16,11 @@ use packcast_store::records::DeviceProjected;
 use serde::Serialize;
 
 use self::decide::{Decided, Plan};
-use self::downgrade::LaterPackages;
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::audience;
 use crate::clock::now;
 use crate::device_name::{KNOWN_DEVICES_HINT, host_names};
+use crate::downgrade::{LaterPackages, assign_hint};
 use crate::failure::Failure;
 use crate::package::{find_kept, named, published, refuse_expired, warn_of_expiry};
 use crate::preview::{Preview, named_groups};
@@ -159,7 +158,8 @@ pub async fn plan<'a>(
             let mut warnings = audience::warn_of_groups(package, &groups);
             if !request.allow_downgrade {
                 let later = LaterPackages::find(target, package).await?;
-                let warning = later.warn_of_groups(target, package, &groups, &request.to);
+                let hint = assign_hint(package, &request.to, &target.name);
+                let warning = later.warn_of_groups(target, package, &groups, &hint);
                 warnings.extend(warning.await?);
             }
             let plans = decide::decide_groups(target, &assigning.assignment, &groups).await?;

@@ -15,7 +15,7 @@ pub fn now() -> UnixTime {
     SystemTime::now().into()
 }
 
-/// Returns the current time of an event.
+/// Returns the current time of an event, or of a change of the head.
 pub(crate) fn event_time() -> EventTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let microseconds = since.map_or(0, |since| since.as_micros());

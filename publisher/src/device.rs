@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, Exclusion, FinishedTask, OpenTask, PacingOverride, PackageRecord,
+    DeviceCommands, DeviceRecord, Exclusion, FactsRecord, FinishedTask, OpenTask, PacingOverride,
+    PackageRecord,
 };
 use packcast_store::records::DeviceState;
 use serde::Serialize;
@@ -31,6 +32,9 @@ use crate::target::Target;
 #[derive(Debug, Serialize)]
 pub struct DeviceDetails {
     pub device: DeviceRecord,
+    /// The daily facts of the device. `None` if it has stated none (OCS agents, older Packcast agents).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<FactsRecord>,
     /// The device is blocked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub excluded: Option<Exclusion>,
@@ -53,6 +57,11 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
     let id = name.find(target).await?;
     let (device, device_state) = known(target, &id).await?;
     warn_of_head(target).await?;
+    // Without the mark, there is no item to read.
+    let facts = match device.facts {
+        Some(_) => target.records.facts(&id).await?,
+        None => None,
+    };
     let finished = target.records.finished_tasks(&id).await?;
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
@@ -70,6 +79,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .collect();
     Ok(DeviceDetails {
         device,
+        facts,
         excluded: device_state.excluded,
         groups: device_state.memberships.joined().cloned().collect(),
         commands: device_state.commands,

@@ -22,6 +22,7 @@ pub mod device_list;
 pub mod device_name;
 pub mod diff;
 mod distinct;
+mod downgrade;
 pub mod enrolment;
 pub mod explain;
 pub mod failure;

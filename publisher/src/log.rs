@@ -13,6 +13,7 @@ use packcast_protocol::state::{AboutDocument, CommitId, Document};
 use packcast_protocol::{
     DeviceId, GroupName, PackageId, PackageRef, Sha256Digest, UnixTime, with_causes,
 };
+use packcast_rollout::EventTime;
 use packcast_rollout::state::{EntryOwner, StateDifference};
 use packcast_store::Records;
 use packcast_store::records::EventRecord;
@@ -164,11 +165,9 @@ async fn read(
     let mut commit = next_before(history, request.before).await?;
     while found.len() < request.limit {
         let event = events.newest(filter).await?;
-        let event_at = event.map(|event| event.at.second());
+        let event_at = event.map(|event| event.at);
         match commit.take() {
-            // A commit of the same second is shown as the newer one: packages are published before
-            // they are assigned.
-            Some(next) if event_at.is_none_or(|at| at <= issued(&next)) => {
+            Some(next) if event_at.is_none_or(|at| at <= time_among_events(&next)) => {
                 let changes = changes(history, &next, &mut loaded).await?;
                 let commit_read = ReadCommit {
                     commit: next,
@@ -204,10 +203,16 @@ async fn next_before(
     }
 }
 
-/// Returns the time of a commit. The number of a commit is a time, too.
-fn issued(commit: &PastCommit) -> UnixTime {
-    let fields = commit.commit.as_ref();
-    fields.map_or(UnixTime(commit.id.number), |fields| fields.issued)
+/// Returns the time by which a commit is ordered among the events.
+///
+/// The second is signed. Within this second, the recorded time counts. Without a recorded time, the
+/// commit comes after the events of its second: packages are published before they are assigned.
+fn time_among_events(commit: &PastCommit) -> EventTime {
+    // The number of a commit is a time, too.
+    let number = UnixTime(commit.id.number);
+    let second = commit.commit.as_ref().map_or(number, |it| it.issued);
+    let recorded = commit.at.filter(|at| at.second() == second);
+    recorded.unwrap_or(EventTime::end_of(second))
 }
 
 /// Returns commits of a history with their changes.

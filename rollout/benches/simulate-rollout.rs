@@ -1,6 +1,7 @@
 //! Simulates rollouts with the real rules, and compares each with the bound of its plan.
 //!
-//! Every seed runs each kind of package, with and without closed lids. The exit code is 1 if a promise
+//! Every seed runs each kind of package, with and without closed lids. With `--demo`, the program
+//! shows one rollout of each demonstrated package, with its time line. The exit code is 1 if a promise
 //! was broken.
 
 #![expect(
@@ -9,12 +10,17 @@
     reason = "the program reads its arguments and prints; only the crate itself is pure"
 )]
 
+#[path = "../tests/it/demo.rs"]
+#[expect(dead_code, reason = "the tests look at the outcome, too")]
+mod demo;
 #[path = "../tests/it/device.rs"]
 mod device;
 #[path = "../tests/it/rhythm.rs"]
 mod rhythm;
 #[path = "../tests/it/simulation.rs"]
 mod simulation;
+#[path = "../tests/it/timeline.rs"]
+mod timeline;
 #[path = "../tests/it/truth.rs"]
 mod truth;
 #[path = "../tests/it/world.rs"]
@@ -28,12 +34,15 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use demo::{DEFAULT_SEED, PACKAGES, demo};
 use simulation::{Outcome, PackageKind, Scenario, simulate};
 
-const KINDS: [(&str, PackageKind); 4] = [
+const KINDS: [(&str, PackageKind); 6] = [
     ("fails everywhere", PackageKind::FailsEverywhere),
     ("kills everywhere", PackageKind::KillsEverywhere),
     ("fails on some", PackageKind::FailsOnSome),
+    ("fails on 5 %", PackageKind::FailsOn(5)),
+    ("fails on 1 %", PackageKind::FailsOn(1)),
     ("good", PackageKind::Good),
 ];
 
@@ -47,13 +56,16 @@ struct Args {
     devices: Option<u32>,
     /// Number of seeds; by default 10,000, 100 and 1.
     seeds: Option<u64>,
-    /// First seed.
-    seed: u64,
+    /// First seed; by default 0. A demonstration has another default.
+    seed: Option<u64>,
     /// Only a few seeds of small fleets.
     smoke: bool,
+    /// Shows one rollout of each demonstrated package.
+    demo: bool,
 }
 
-const USAGE: &str = "usage: just simulate-rollout [--smoke] [--devices N] [--seeds N] [--seed N]";
+const USAGE: &str = "usage: just simulate-rollout [--smoke] [--devices N] [--seeds N] [--seed N]
+       just demo-halt [--seed N]";
 
 fn parse(mut words: impl Iterator<Item = String>) -> Option<Args> {
     let mut args = Args::default();
@@ -61,10 +73,11 @@ fn parse(mut words: impl Iterator<Item = String>) -> Option<Args> {
         match word.as_str() {
             // Cargo passes this argument to every benchmark.
             "--bench" => {}
+            "--demo" => args.demo = true,
             "--smoke" => args.smoke = true,
             "--devices" => args.devices = Some(words.next()?.parse().ok()?),
             "--seeds" => args.seeds = Some(words.next()?.parse().ok()?),
-            "--seed" => args.seed = words.next()?.parse().ok()?,
+            "--seed" => args.seed = Some(words.next()?.parse().ok()?),
             _ => return None,
         }
     }
@@ -76,6 +89,9 @@ fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::from(2);
     };
+    if args.demo {
+        return show_demos(args.seed.unwrap_or(DEFAULT_SEED));
+    }
     let runs: Vec<(u32, u64)> = match (args.devices, args.seeds) {
         _ if args.smoke => vec![(100, 20), (2_000, 1)],
         (Some(devices), Some(seeds)) => vec![(devices, seeds)],
@@ -115,9 +131,11 @@ fn main() -> ExitCode {
                     devices,
                     kind,
                     lids,
+                    has_person: true,
                     seed,
                 };
-                let seeds = args.seed..args.seed + seeds;
+                let first = args.seed.unwrap_or(0);
+                let seeds = first..first + seeds;
                 let outcomes = run(seeds, &scenario);
                 println!(
                     "  {name:<16} {:>5} {}",
@@ -138,6 +156,25 @@ fn main() -> ExitCode {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
+    }
+}
+
+/// Shows one rollout of each demonstrated package.
+fn show_demos(seed: u64) -> ExitCode {
+    let mut is_kept = true;
+    println!(
+        "Simulated devices check in hourly, daily, or while their lids are open. Answers get\nlost, and transactions conflict. No person acts. Times count from the start.\n"
+    );
+    for (title, kind) in PACKAGES {
+        let demo = demo(title, kind, seed);
+        println!("{}", demo.text);
+        is_kept &= demo.is_kept;
+    }
+    if is_kept {
+        ExitCode::SUCCESS
+    } else {
+        println!("a bound was broken");
+        ExitCode::FAILURE
     }
 }
 

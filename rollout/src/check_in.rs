@@ -1,8 +1,10 @@
 //! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
+use packcast_protocol::api::DailyFacts;
 use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
+use crate::daily_facts::{FactsEffect, facts_effect};
 use crate::machine::MachineRecord;
 use crate::record::DeviceRecord;
 use crate::waits::ReportedWaits;
@@ -25,6 +27,7 @@ pub struct ReportedFacts<'a> {
     pub os: Option<&'a str>,
     pub machine: Option<&'a MachineFacts>,
     pub waits: Option<ReportedWaits<'a>>,
+    pub daily: Option<&'a DailyFacts>,
 }
 
 /// Effect of a check-in.
@@ -36,6 +39,8 @@ pub struct CheckInEffect {
     /// The waiting packages to write along with the record. `None` if those on record are still
     /// right.
     pub waits: Option<Vec<WaitingPackage>>,
+    /// Effect of the daily facts. Facts are written along with the record.
+    pub facts: FactsEffect,
     /// Ask the OCS agent for its inventory now.
     pub ask_inventory: bool,
     /// The write budget of the device after one more write. `None` if it is spent: then no inventory
@@ -62,6 +67,7 @@ pub fn check_in_effect(
         return CheckInEffect {
             write: None,
             waits: None,
+            facts: facts_without_budget(known, reported),
             ask_inventory: false,
             budget: None,
         };
@@ -84,6 +90,14 @@ pub fn check_in_effect(
         let known = record.machine.as_ref();
         record.machine = Some(MachineRecord::after_check_in(known, machine, now));
     }
+    let renamed = known.is_some_and(|known| {
+        (&known.host_name, &known.agent, &known.os)
+            != (&record.host_name, &record.agent, &record.os)
+    });
+    let facts = facts_effect(record.facts.as_ref(), reported.daily, renamed, now);
+    if let FactsEffect::Write(mark) = &facts {
+        record.facts = Some(mark.clone());
+    }
     if ask_inventory {
         record.inventory_asked = Some(now);
     }
@@ -98,6 +112,7 @@ pub fn check_in_effect(
     CheckInEffect {
         write: write.then_some(record),
         waits,
+        facts,
         ask_inventory,
         budget: Some(budget),
     }
@@ -111,6 +126,15 @@ pub fn is_unseen_for(record: &DeviceRecord, days: u16, now: UnixTime) -> bool {
     now.since(record.last_seen) >= (u64::from(days) + 1) * DAY_S
 }
 
+/// Returns the effect of daily facts that cannot be written now.
+fn facts_without_budget(known: Option<&DeviceRecord>, reported: &ReportedFacts<'_>) -> FactsEffect {
+    match (known.and_then(|known| known.facts.as_ref()), reported.daily) {
+        (_, None) => FactsEffect::NotStated,
+        (Some(known), Some(daily)) if known.digest == daily.digest() => FactsEffect::OnRecord,
+        (_, Some(_)) => FactsEffect::Later,
+    }
+}
+
 fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
     DeviceRecord {
         device: device.clone(),
@@ -122,6 +146,7 @@ fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
         inventory_asked: None,
         inventory_received: None,
         machine: None,
+        facts: None,
         budget: WriteBudget::default(),
     }
 }
@@ -166,8 +191,7 @@ mod tests {
             host_name: Some("web01"),
             agent: Some("OCS-NG_unified_unix_agent_v2.10.0"),
             os: None,
-            machine: None,
-            waits: None,
+            ..ReportedFacts::default()
         }
     }
 

@@ -21,7 +21,7 @@ pub const MAX_DEVICES: usize = 25;
 
 /// Time of an event, in microseconds since 1970, so that the changes of one command keep their
 /// order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EventTime(u64);
 
 /// The author of a change, and its time by the clock of the author's machine.
@@ -130,6 +130,11 @@ impl EventTime {
         Self(second.0.saturating_mul(1_000_000))
     }
 
+    /// Returns the last microsecond of a second.
+    pub const fn end_of(second: UnixTime) -> Self {
+        Self(Self::of_second(second).0.saturating_add(999_999))
+    }
+
     pub const fn microseconds(self) -> u64 {
         self.0
     }
@@ -200,6 +205,8 @@ mod tests {
         assert_eq!(time.second(), UnixTime(1_795_000_000));
         assert!(EventTime::of_second(UnixTime(1_795_000_000)) < time);
         assert!(EventTime::of_second(UnixTime(u64::MAX)) > time);
+        assert_eq!(EventTime::end_of(time.second()), time);
+        assert!(EventTime::end_of(UnixTime(u64::MAX)) > time);
     }
 
     #[test]

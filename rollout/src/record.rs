@@ -12,6 +12,7 @@ use packcast_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::daily_facts::FactsMark;
 use crate::machine::MachineRecord;
 use crate::rollout::Place;
 use crate::write_budget::WriteBudget;
@@ -38,6 +39,9 @@ pub struct DeviceRecord {
     /// The machine, as the agent reports it (Packcast agents only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub machine: Option<MachineRecord>,
+    /// The mark of the daily facts on record, which are an item of their own (Packcast agents only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<FactsMark>,
     /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,

@@ -121,6 +121,7 @@ mod tests {
             inventory_asked: None,
             inventory_received: None,
             machine,
+            facts: None,
             budget: WriteBudget::default(),
         }
     }

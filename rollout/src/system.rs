@@ -113,6 +113,7 @@ mod tests {
             inventory_asked: None,
             inventory_received: None,
             machine: None,
+            facts: None,
             budget: WriteBudget::default(),
         }
     }

@@ -11,6 +11,7 @@ mod client;
 mod command;
 mod commit;
 mod connect;
+mod copies;
 mod device;
 mod error;
 mod event;
@@ -50,7 +51,7 @@ mod write;
 pub use announce::{Announced, Announcing};
 pub use client::Records;
 pub use connect::RecordsConfig;
-pub use device::{CheckInWritten, DeviceState};
+pub use device::{CheckInItems, CheckInWritten, DeviceState};
 pub use error::{RecordsError, TableFault};
 pub use event::{EventCursor, EventRecord};
 pub use exclusion::{Blocked, Unblocked};
@@ -61,7 +62,7 @@ pub use projection::{
     ProjectedDevice, RecordedLeaves,
 };
 pub use removal::Removing;
-pub use report::Recorded;
+pub use report::{Recorded, RolloutRecorded};
 pub use reserve::{MAX_AHEAD_S, Reservation, ReserveError, Reserved};
 pub use rollout::{GateControlError, PlaceTaken};
 pub use signing::{Sign, SignError};

@@ -24,8 +24,9 @@ impl Table {
 
     /// Copies each item whose key contains the package's id, once for each of `ids`.
     ///
-    /// The copies include the package itself, tasks, results and tallies. The copying scans the
-    /// table, unlike every query of the system, and therefore bypasses the meter.
+    /// The copies include the package itself, tasks and results, but not the 64 shards of its tally:
+    /// no copy can be announced. The copying scans the table, unlike every query of the system, and
+    /// therefore bypasses the meter.
     pub async fn copy(&self, package: &PackageRecord, ids: impl IntoIterator<Item = PackageId>) {
         let ids = ids.into_iter().map(|id| id.to_string());
         self.copy_named(&package.id.to_string(), ids).await;
@@ -52,9 +53,8 @@ impl Table {
             .await
             .iter()
             .filter(|item| {
-                [&item["pk"], &item["sk"]]
-                    .iter()
-                    .any(|key| has_id(key, own))
+                let keys = [&item["pk"], &item["sk"]];
+                keys.iter().any(|key| has_id(key, own)) && !is_shard(&item["pk"])
             })
             .map(Value::to_string)
             .collect();
@@ -77,6 +77,12 @@ impl Table {
             );
         }
     }
+}
+
+fn is_shard(key: &Value) -> bool {
+    key["S"]
+        .as_str()
+        .is_some_and(|key| key.starts_with("TALLY#"))
 }
 
 fn has_id(key: &Value, id: &str) -> bool {

@@ -1,6 +1,8 @@
 //! Faults that the embedded engine never has and the cloud does: conflicts, throttling, lost
 //! answers, an index that lags behind.
 
+mod held_items;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +14,10 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use bytes::Bytes;
 use packcast_store::RecordsError;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
 
+use self::held_items::{Held, HeldItems, Refusal};
+pub use self::held_items::{HoldTimes, RefusedWrites};
 use crate::layer::{Layer, layered};
 use crate::wire;
 
@@ -61,6 +66,24 @@ struct FaultState {
     left_writes: Option<u32>,
     injected: Injected,
     index_answers: HashMap<Bytes, (u16, Bytes)>,
+    /// The duration of writes; `None` if writes of one item never meet.
+    hold_times: Option<HoldTimes>,
+    held: HeldItems,
+}
+
+/// A write in progress, which ends when this value is dropped.
+#[derive(Debug)]
+struct WriteInProgress {
+    faults: FakeFaults,
+    held: Held,
+    /// The earliest time of the answer.
+    until: Instant,
+}
+
+impl Drop for WriteInProgress {
+    fn drop(&mut self) {
+        self.faults.state().held.end(&self.held);
+    }
 }
 
 /// The fate of one request.
@@ -91,6 +114,8 @@ impl FakeFaults {
             left_writes: None,
             injected: Injected::default(),
             index_answers: HashMap::new(),
+            hold_times: None,
+            held: HeldItems::default(),
         };
         Self {
             client,
@@ -122,6 +147,37 @@ impl FakeFaults {
 
     pub fn injected(&self) -> Injected {
         self.state().injected
+    }
+
+    /// Lets writes take this time from now on, so that writes of one item meet and are refused as in
+    /// the cloud. With `None`, each write is answered as soon as the service has performed it, and
+    /// none is refused.
+    pub fn hold_items(&self, times: Option<HoldTimes>) {
+        self.state().hold_times = times;
+    }
+
+    /// Returns the writes that were refused since the start because of other writes.
+    pub fn refused_writes(&self) -> RefusedWrites {
+        self.state().held.refused.clone()
+    }
+
+    /// Begins a request. Returns `None` if it holds no item.
+    fn begin(&self, operation: &str, body: &[u8]) -> Result<Option<WriteInProgress>, Refusal> {
+        let mut state = self.state();
+        let Some(times) = state.hold_times else {
+            return Ok(None);
+        };
+        let held = state.held.begin(operation, body)?;
+        Ok(held.map(|held| WriteInProgress {
+            until: Instant::now()
+                + if held.is_transaction {
+                    times.transaction
+                } else {
+                    times.single
+                },
+            faults: self.clone(),
+            held,
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, FaultState> {
@@ -195,13 +251,20 @@ impl Layer for FakeFaults {
         let mut unprocessed = None;
         match fate {
             Fate::Conflict => return Ok(conflict(&body)),
-            Fate::UpdateConflict => return Ok(update_conflict()),
+            Fate::UpdateConflict => return Ok(Refusal::Single.answer()),
             Fate::Unprocessed => unprocessed = Some(halve(&mut request, &body)),
             Fate::Throttle => return Ok(throttle(&operation)),
             Fate::Denied => return Ok(denial()),
             Fate::Performed | Fate::LostAnswer => {}
         }
+        let in_progress = match self.begin(&operation, &body) {
+            Ok(in_progress) => in_progress,
+            Err(refusal) => return Ok(refusal.answer()),
+        };
         let (status, answer) = wire::collected(inner.call(request).await?).await?;
+        if let Some(write) = in_progress {
+            sleep_until(write.until).await;
+        }
         if fate == Fate::LostAnswer {
             // The service has performed the request; the client cannot know that.
             return Err(ConnectorError::io("the answer was lost".into()));
@@ -223,6 +286,18 @@ impl Layer for FakeFaults {
 fn is_index_query(operation: &str, body: &Bytes) -> bool {
     let names_index = || wire::parsed(body).get("IndexName").is_some();
     operation == "Query" && names_index()
+}
+
+/// Number of copies of the revision of a group, and of the activation of a package.
+const COPIES: u32 = 64;
+
+/// Returns numbers of writes after which a test interrupts a command that changes this number of
+/// groups: all of the first and last writes, and some of the copies of revisions between them.
+pub fn interruptions(groups: u32) -> impl Iterator<Item = u32> {
+    const FIRST: u32 = 8;
+    let last = FIRST.max(3 + groups * COPIES);
+    let between = (FIRST..last).step_by(29);
+    (0..FIRST).chain(between).chain(last..)
 }
 
 /// Retries until an answer arrives, as administrators and devices do.
@@ -253,27 +328,9 @@ fn conflict(body: &[u8]) -> HttpResponse {
         .get("TransactItems")
         .and_then(Value::as_array)
         .map_or(1, Vec::len);
-    // DynamoDB lists a reason for each item of the transaction, `None` for those in order.
-    let mut reasons = vec![json!({ "Code": "None" }); items];
-    reasons[0] = json!({
-        "Code": "TransactionConflict",
-        "Message": "Transaction is ongoing for the item",
-    });
-    let refusal = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
-        "Message": "Transaction cancelled, please refer cancellation reasons for specific reasons",
-        "CancellationReasons": reasons,
-    });
-    wire::answer(400, refusal.to_string())
-}
-
-/// Returns the refusal of an update whose item a transaction is writing.
-fn update_conflict() -> HttpResponse {
-    let refusal = json!({
-        "__type": "com.amazonaws.dynamodb.v20120810#TransactionConflictException",
-        "message": "Transaction is ongoing for the item",
-    });
-    wire::answer(400, refusal.to_string())
+    let mut conflicts = vec![false; items];
+    conflicts[0] = true;
+    Refusal::Cancelled(conflicts).answer()
 }
 
 /// Removes the second half of a batch of writes from a request, and returns it.

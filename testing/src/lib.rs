@@ -9,6 +9,7 @@ pub mod bucket;
 mod clock;
 pub mod commits;
 mod copies;
+mod direct_engine;
 mod engine;
 pub mod fault;
 mod layer;

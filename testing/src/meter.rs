@@ -59,8 +59,13 @@ impl Usage {
 impl Meter {
     /// Starts a meter of requests over plain HTTP.
     pub fn start() -> Self {
+        Self::before(aws_smithy_http_client::Builder::new().build_http())
+    }
+
+    /// Starts a meter of the requests to another client.
+    pub(crate) fn before(client: SharedHttpClient) -> Self {
         Self {
-            client: aws_smithy_http_client::Builder::new().build_http(),
+            client,
             noted: Arc::default(),
         }
     }

@@ -8,11 +8,15 @@ use http::Request;
 use http::header::USER_AGENT;
 use packcast_protocol::api::{
     Admission, BEGIN_PATH, BeginRequest, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest,
-    DeviceFacts, REPORT_PATH, Report, ReportReply, ReportRequest, Secret,
+    DailyFacts, DeviceFacts, FactValues, FreePercent, MAX_VOLUMES, REPORT_PATH, Report,
+    ReportReply, ReportRequest, Secret, VolumeFact,
 };
 use packcast_protocol::http_signature::DeviceKey;
 use packcast_protocol::ocs::envelope::{self, Coding};
-use packcast_protocol::state::exchange::{MachineFacts, UsedMandates, WaitingPackages};
+use packcast_protocol::state::document::PlainText;
+use packcast_protocol::state::exchange::{
+    BoundedList, MachineFacts, UsedMandates, WaitingPackages,
+};
 use packcast_protocol::state::held::Refusal;
 use packcast_protocol::state::{HeldState, TrustedRoots, VerifiedState};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -45,6 +49,8 @@ struct PeerNames {
     machine: String,
     /// The end of the output of each program (Packcast agents only); empty if there is none.
     output: String,
+    /// The daily facts, in each check-in (Packcast agents only).
+    daily: Option<DailyFacts>,
 }
 
 #[derive(Debug)]
@@ -107,6 +113,7 @@ impl Peer {
                 agent: agent.to_owned(),
                 machine: String::new(),
                 output: String::new(),
+                daily: None,
             }),
         }
     }
@@ -139,6 +146,7 @@ impl Peer {
                 agent: "packcast-agent/0.1.0".to_owned(),
                 machine: format!("hardware:{number}"),
                 output: String::new(),
+                daily: None,
             }),
         }
     }
@@ -166,6 +174,7 @@ impl Peer {
             agent: "a".repeat(64),
             machine: "m".repeat(64),
             output: self.names.output,
+            daily: Some(longest_facts()),
         });
         Self { agent, names }
     }
@@ -216,6 +225,7 @@ impl Peer {
                 let asking = CheckInRequest {
                     facts: self.facts(),
                     machine: self.machine(now),
+                    daily: self.names.daily.clone(),
                     results: results.iter().map(|it| self.report(it, now)).collect(),
                     waits: WaitingPackages::default(),
                     holds: lock(&packcast.followed).summary(),
@@ -383,6 +393,24 @@ impl FollowedState {
             self.more = accepted.more;
         }
     }
+}
+
+/// Returns daily facts that take all of the space that they may take.
+fn longest_facts() -> DailyFacts {
+    let volume = VolumeFact {
+        path: PlainText::shortened(&"v".repeat(64)),
+        size_gib: u32::MAX,
+        free_percent: FreePercent::of(1, 1),
+    };
+    DailyFacts::fitting(FactValues {
+        os_name: Some(PlainText::shortened(&"o".repeat(64))),
+        os_version: Some(PlainText::shortened(&"v".repeat(64))),
+        domain: Some(PlainText::shortened(&"d".repeat(253))),
+        model: Some(PlainText::shortened(&"m".repeat(128))),
+        volumes: BoundedList::first(vec![volume; MAX_VOLUMES]),
+        site: Some(PlainText::shortened(&"s".repeat(48))),
+        ..FactValues::default()
+    })
 }
 
 /// Returns true if a state is refused because the device has accepted another reply since it asked.

@@ -148,7 +148,8 @@ mod tests {
         for (action, partition) in [
             ("dynamodb:Query", "DEVICE#ocs:pc1"),
             ("dynamodb:ConditionCheckItem", "PACKAGE#1795327754"),
-            ("dynamodb:UpdateItem", "TALLY#1795327754#01"),
+            ("dynamodb:UpdateItem", "TALLY#1795327754#63"),
+            ("dynamodb:ConditionCheckItem", "GROUP#all#63"),
         ] {
             let permission = on_partition(action, partition);
             assert!(function.allows(&permission), "{permission:?}");
@@ -156,6 +157,7 @@ mod tests {
         for (action, partition) in [
             ("dynamodb:UpdateItem", "PACKAGE#1795327754"),
             ("dynamodb:PutItem", "GROUP#all"),
+            ("dynamodb:UpdateItem", "GROUP#all#63"),
             ("dynamodb:PutItem", "CATALOG"),
             ("dynamodb:PutItem", "KEYS"),
             ("dynamodb:PutItem", "HEAD"),
@@ -184,6 +186,20 @@ mod tests {
         assert!(Policy::of_publisher().allows(&conditional));
         let delete = Permission::new("s3:DeleteObject", "${Objects.Arn}/d/segment/1-1");
         assert!(!reader.allows(&delete));
+    }
+
+    #[test]
+    fn a_publisher_adds_events_and_deletes_none() {
+        let publisher = Policy::of_publisher();
+        for action in ["PutItem", "Query"] {
+            let permission = on_partition(&format!("dynamodb:{action}"), "EVENT");
+            assert!(publisher.allows(&permission), "{permission:?}");
+        }
+        for action in ["DeleteItem", "UpdateItem", "BatchWriteItem"] {
+            let on = |partition| on_partition(&format!("dynamodb:{action}"), partition);
+            assert!(publisher.allows(&on("CATALOG")), "{action}");
+            assert!(!publisher.allows(&on("EVENT")), "{action}");
+        }
     }
 
     #[test]

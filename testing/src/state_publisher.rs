@@ -124,6 +124,7 @@ impl StatePublisher {
         let change = HeadChange {
             replaced: self.head.as_ref(),
             commit: &commit,
+            at: None,
             assigned: &[],
             lists: &[],
         };

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::administrator::{self, Administrator as _};
 pub use crate::clock::NOW;
 use crate::commits::trust;
+use crate::direct_engine::DirectEngine;
 use crate::engine::EmbeddedEngine;
 use crate::fault::{FakeFaults, FaultRates};
 use crate::load::load_into;
@@ -38,8 +39,16 @@ pub struct Table {
     name: String,
     /// The memory of signed commits; `None` if the table has no target.
     memory: Option<TempDir>,
-    /// The engine that ends with the table; `None` if the service runs on.
-    engine: Option<Box<EmbeddedEngine>>,
+    engine: TableEngine,
+}
+
+/// The engine of a table.
+#[derive(Debug)]
+enum TableEngine {
+    /// A service that runs on after the table.
+    Service,
+    Embedded(Box<EmbeddedEngine>),
+    Direct(DirectEngine),
 }
 
 /// Returns an administrator who changes records at the beginning of a test.
@@ -63,7 +72,22 @@ impl Table {
     ///
     /// The target has its first key list and its first commit, without a group.
     pub async fn start_on(service: Service, seed: u64) -> Self {
-        let mut table = Self::without_target_on(service, seed).await;
+        Self::without_target_on(service, seed).await.founded().await
+    }
+
+    /// Creates a table with a target on an engine without a connection, for tests with a paused clock.
+    ///
+    /// [`Table::item`], [`Table::put`] and [`Table::delete`] need a connection.
+    pub async fn start_direct(seed: u64) -> Self {
+        let engine = DirectEngine::new();
+        let meter = Meter::before(engine.http_client());
+        let endpoint = "http://127.0.0.1:1".to_owned();
+        let table = Self::create(meter, endpoint, TableEngine::Direct(engine), seed).await;
+        table.founded().await
+    }
+
+    async fn founded(self) -> Self {
+        let mut table = self;
         table.memory = Some(memories::create(&table.records, &trust()));
         administrator::found(&table.records).await;
         table.meter.take();
@@ -80,11 +104,14 @@ impl Table {
         let (endpoint, engine) = match service {
             Service::Embedded => {
                 let engine = EmbeddedEngine::start().await;
-                (engine.endpoint(), Some(Box::new(engine)))
+                (engine.endpoint(), TableEngine::Embedded(Box::new(engine)))
             }
-            Service::DynamoDbLocal { endpoint } => (endpoint, None),
+            Service::DynamoDbLocal { endpoint } => (endpoint, TableEngine::Service),
         };
-        let meter = Meter::start();
+        Self::create(Meter::start(), endpoint, engine, seed).await
+    }
+
+    async fn create(meter: Meter, endpoint: String, engine: TableEngine, seed: u64) -> Self {
         let faults = FakeFaults::before(meter.http_client(), seed, FaultRates::default());
         let name = format!("packcast-{:016x}", fastrand::u64(..));
         let records = connect(&endpoint, &faults, &name).await;
@@ -139,8 +166,12 @@ impl Table {
     /// Loads records straight into the engine: see [`load`](crate::load::load). Only a table on an
     /// embedded engine can be loaded.
     pub async fn load(&self, write: impl AsyncFnOnce(&Records)) {
-        let engine = self.engine.as_ref().expect("the engine is an embedded one");
-        load_into(engine.database(), &self.name, write).await;
+        let database = match &self.engine {
+            TableEngine::Service => panic!("the engine is none of this process"),
+            TableEngine::Embedded(engine) => engine.database(),
+            TableEngine::Direct(engine) => engine.database(),
+        };
+        load_into(database, &self.name, write).await;
     }
 
     /// Records the first check-in of a device with an OCS agent.
@@ -257,6 +288,7 @@ pub fn device(number: u32) -> DeviceRecord {
         inventory_asked: None,
         inventory_received: None,
         machine: None,
+        facts: None,
         budget: WriteBudget::default(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use packcast_testing::fault::FaultRates;
+use packcast_testing::fault::{FaultRates, HoldTimes};
 use packcast_tests::fleet::{self, CONNECTIONS, FleetReport, Options, Watch};
 
 /// Number of differences that are printed.
@@ -24,6 +24,9 @@ struct Args {
     /// Seed of the plan; random by default
     #[arg(long)]
     seed: Option<u64>,
+    /// Answer writes at once, so that writes of one item never meet
+    #[arg(long)]
+    without_conflicts: bool,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -43,6 +46,7 @@ async fn main() -> io::Result<ExitCode> {
             unprocessed: 0,
             index_lag: 300,
         },
+        hold_times: (!args.without_conflicts).then_some(HoldTimes::SHORT),
     };
     let mut out = io::stdout();
     writeln!(
@@ -106,6 +110,12 @@ fn print(out: &mut impl io::Write, report: &FleetReport) -> io::Result<()> {
         out,
         "injected: {} conflicts, {} throttles, {} lost answers, {} old answers of the index",
         injected.conflicts, injected.throttles, injected.lost_answers, injected.index_lag
+    )?;
+    let refused = &report.refused;
+    writeln!(
+        out,
+        "refused because of other writes: {} transactions, {} single writes",
+        refused.transactions, refused.singles
     )?;
     for difference in report.differences.iter().take(SHOWN) {
         writeln!(out, "difference: {difference}")?;

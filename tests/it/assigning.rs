@@ -66,6 +66,12 @@ fn going_back_to_an_earlier_version_is_refused_unless_it_is_allowed() {
     assert_eq!(device.announced(), 0);
     let to_all = world.ok(&["assign", "tool@1.0", "--all"]);
     assert!(to_all.stderr.contains("--allow-downgrade"), "{to_all:?}");
+    let start = ["rollout", "start", "tool@1.0", "--all", "--dry-run"];
+    let planned = world.ok(&start).stderr;
+    let hint = "hint: add --allow-downgrade to the same command";
+    assert!(planned.contains(hint), "{planned}");
+    let allowed = world.ok(&[&start[..], &["--allow-downgrade"]].concat());
+    assert!(!allowed.stderr.contains("warning:"), "{allowed:?}");
     world.ok(&[&back[..], &["--allow-downgrade"]].concat());
     device.run();
     assert_eq!(fs::read_to_string(&runs).unwrap(), "2.0\n1.0\n");

@@ -1,13 +1,19 @@
-//! The cost of an idle check-in, and of the question before a package begins, with a full table.
+//! The cost of an idle check-in and of the question before a package begins, with a full table, and the
+//! cost of a rollout.
 
 use packcast_check_in::CheckInFunction;
-use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_protocol::api::{BeginReply, HoldWord};
+use packcast_protocol::state::document::{RolloutGroups, SLOTS, Wave, WaveDevices, Waves};
+use packcast_protocol::state::{RolloutDocument, RolloutId, RolloutSeed};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
+use packcast_rollout::rollout::{GateLimits, GateState, LimitValues};
 use packcast_testing::administrator::{Administrator as _, Joined};
-use packcast_testing::peer::{Peer, PeerReply};
+use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
+use packcast_tests::rollout;
 use packcast_tests::settings::settings;
 
 /// Number of packages in the table.
@@ -22,7 +28,11 @@ fn function(table: &Table) -> CheckInFunction {
 }
 
 async fn check_in(function: &CheckInFunction, peer: &Peer) -> PeerReply {
-    let response = function.handle(peer.check_in(&[], NOW), NOW).await;
+    check_in_at(function, peer, NOW).await
+}
+
+async fn check_in_at(function: &CheckInFunction, peer: &Peer, at: UnixTime) -> PeerReply {
+    let response = function.handle(peer.check_in(&[], at), at).await;
     assert!(response.status().is_success(), "{response:?}");
     peer.read_reply(response.body())
 }
@@ -157,6 +167,158 @@ async fn cold_functions_read_the_groups(table: &Table, peers: &[Peer]) {
     }
 }
 
+/// A rollout whose gate has one place, to all devices.
+struct Rollout {
+    id: RolloutId,
+    package: PackageId,
+}
+
+/// Starts a rollout in two waves: the devices of the first slots, and all others from a later time.
+async fn start_rollout(table: &Table, number: u8, first: u16, later: UnixTime) -> Rollout {
+    let package = table.package(&format!("by-rollout-{number}"), 5).await;
+    let wave = |up_to, from| Wave {
+        devices: WaveDevices::UpTo(up_to),
+        from: Some(from),
+    };
+    let waves = vec![wave(first, NOW), wave(SLOTS, later)];
+    let document = RolloutDocument::new(
+        package.id,
+        package.published().unwrap().manifest,
+        RolloutGroups::new([GroupName::all()].into()).unwrap(),
+        RolloutSeed::from_bytes([number; 16]),
+        Waves::new(waves).unwrap(),
+    );
+    let values = LimitValues {
+        halt_at: 1,
+        tolerate: 5,
+        at_once: 1,
+        settle_s: 1_800,
+        first_settle_s: 1_800,
+        wait_s: 0,
+    };
+    let limits: GateLimits = values.try_into().unwrap();
+    let id = RolloutId::from_bytes([number; 16]);
+    rollout::start(&table.records, id, document, limits, NOW).await;
+    Rollout {
+        id,
+        package: package.id,
+    }
+}
+
+async fn ask(
+    function: &CheckInFunction,
+    peer: &Peer,
+    package: PackageId,
+    at: UnixTime,
+) -> BeginReply {
+    let asked = peer.begin(package, 1, at).unwrap();
+    let response = function.handle(asked, at).await;
+    serde_json::from_slice(response.body()).unwrap()
+}
+
+/// The devices wait for a wave that opens tomorrow, and for a gate whose only place is taken.
+async fn a_check_in_of_a_device_that_waits_for_its_rollout_is_one_query(service: Service) {
+    let table = Table::start_on(service, 71).await;
+    let peers = [Peer::ocs(1), Peer::packcast(2)].map(Peer::with_longest_names);
+    let [first, told] = [Peer::packcast(3), Peer::packcast(4)].map(Peer::with_longest_names);
+    let begins = function(&table);
+    for peer in peers.iter().chain([&first, &told]) {
+        enrol(&begins, peer).await;
+    }
+    let tomorrow = NOW.plus(86_400);
+    let (closed, full) = (
+        start_rollout(&table, 1, 1, tomorrow).await,
+        start_rollout(&table, 2, SLOTS - 1, tomorrow).await,
+    );
+    let full = full.package;
+    for peer in [&first, &told] {
+        // An instance that has told one device waits for the question of this device.
+        let reply = check_in(&function(&table), peer).await;
+        assert_eq!(reply.tasks, [(full, Some(1))]);
+    }
+    let function = function(&table);
+    assert_eq!(ask(&function, &first, full, NOW).await, BeginReply::Go);
+    let refused = ask(&function, &told, full, NOW).await;
+    let is_full = |reply| {
+        let reason = HoldWord::RolloutFull;
+        matches!(reply, BeginReply::Wait { reason: it, .. } if it == reason)
+    };
+    assert!(is_full(refused), "{refused:?}");
+    for peer in &peers {
+        // The packages become tasks of the device.
+        assert_eq!(check_in(&function, peer).await.tasks, []);
+        let state = table.records.device_state(&peer.device()).await.unwrap();
+        let waiting: Vec<_> = state.tasks.iter().map(|task| task.package).collect();
+        assert_eq!(waiting, [closed.package, full]);
+    }
+    table.meter.take();
+    for peer in peers.iter().chain(&peers) {
+        assert_eq!(check_in(&function, peer).await, PeerReply::default());
+        expect_one_query(&table);
+    }
+    // The device was told while there was a free place.
+    check_in(&function, &told).await;
+    expect_one_query(&table);
+    let refused = ask(&function, &told, full, NOW).await;
+    assert!(is_full(refused), "{refused:?}");
+    expect_one_query(&table);
+}
+
+/// Two devices succeed with a package: the first has it without a rollout, the second by one.
+async fn a_rollout_adds_at_most_two_requests_and_ten_write_units_to_a_device(service: Service) {
+    // DynamoDB Local counts transactions with fewer units than AWS.
+    let table = Table::start_on(service, 72).await;
+    let function = function(&table);
+    let [plain, rolled, other] = [1, 2, 3].map(Peer::packcast);
+    for peer in [&plain, &rolled, &other] {
+        enrol(&function, peer).await;
+    }
+    let package = table.package("plain", 5).await;
+    table.assigned(&plain.device(), &package).await;
+    let by_rollout = start_rollout(&table, 3, SLOTS - 1, NOW.plus(86_400)).await;
+    // Reconciles the devices, and fills the caches. The first device is told of the rollout.
+    let fresh = self::function(&table);
+    for peer in [&rolled, &plain, &other] {
+        check_in(&fresh, peer).await;
+    }
+
+    let (settled, usual) = (NOW.plus(1_800), NOW.plus(3_600));
+    table.meter.take();
+    let mut spent = Vec::new();
+    for (peer, package) in [(&plain, package.id), (&rolled, by_rollout.package)] {
+        assert_eq!(ask(&fresh, peer, package, NOW).await, BeginReply::Go);
+        let success = PeerResult {
+            package,
+            attempt: 1,
+            code: "SUCCESS",
+        };
+        for report in peer.reports(&[success], NOW) {
+            assert!(fresh.handle(report, NOW).await.status().is_success());
+        }
+        if package == by_rollout.package {
+            check_in_at(&fresh, peer, settled).await;
+        }
+        let usage = table.meter.take();
+        let writes = usage.count("TransactWriteItems");
+        spent.push((writes, usage.write_units));
+    }
+    let gate = table.records.gate(by_rollout.id).await.unwrap().unwrap();
+    assert_eq!((gate.state, gate.healthy), (GateState::Running, 1));
+    let [(plain_writes, plain_units), (writes, units)] = spent[..] else {
+        panic!("two devices: {spent:?}");
+    };
+    assert_eq!(writes - plain_writes, 2, "{spent:?}");
+    assert!(units - plain_units <= 10.0, "{spent:?}");
+    assert!(units > plain_units, "{spent:?}");
+    // Afterwards, a check-in costs the same as before.
+    check_in_at(&fresh, &rolled, usual).await;
+    table.meter.take();
+    check_in_at(&fresh, &rolled, usual).await;
+    expect_one_query(&table);
+}
+
 packcast_testing::on_each_service! {
     an_idle_check_in_is_one_query_of_one_unit
+    a_check_in_of_a_device_that_waits_for_its_rollout_is_one_query
+    a_rollout_adds_at_most_two_requests_and_ten_write_units_to_a_device
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use packcast_store::records::Tally;
-use packcast_testing::fault::FaultRates;
+use packcast_testing::fault::{FaultRates, HoldTimes};
 use packcast_tests::fleet::{self, Options};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -19,6 +19,7 @@ async fn the_records_of_a_fleet_are_correct() {
             unprocessed: 0,
             index_lag: 300,
         },
+        hold_times: Some(HoldTimes::SHORT),
     };
     let report = fleet::run(options, Arc::new(|_, _, _| {})).await;
     assert_eq!(report.differences, [""; 0]);
@@ -30,6 +31,7 @@ async fn the_records_of_a_fleet_are_correct() {
             && injected.index_lag > 0,
         "{injected:?}"
     );
+    assert!(report.refused.transactions > 0, "{:?}", report.refused);
     let packages = &report.packages;
     let any = |count: fn(&Tally) -> u64| packages.iter().any(|one| count(&one.expected) > 0);
     assert!(

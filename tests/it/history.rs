@@ -116,7 +116,7 @@ fn changes_are_logged_compared_and_reverted() {
 }
 
 /// Returns the lines of `log` without times, numbers, keys and authors, and without the commit that
-/// the local system has made: it can have the time of the first publication.
+/// the local system has made.
 fn words(world: &World, arguments: &[&str]) -> Vec<String> {
     let text = world.ok(&[&["log"], arguments].concat()).stdout;
     let short = |line: &str| match line.split_once(' ') {
@@ -178,7 +178,6 @@ fn changes_outside_the_signed_state_are_logged_as_unsigned() {
         "  published tool@1",
     ];
     assert_eq!(words(&world, &[]), expected);
-    // Within one second, the commit of the local system would be listed above the events.
     assert_eq!(words(&world, &["--limit", "1"]), expected[..3]);
     let of_device = words(&world, &["--device", id]);
     assert_eq!(of_device, [&expected[..3], &expected[7..11]].concat());

@@ -1,9 +1,13 @@
 //! Rollouts with agents that run: waves, a failure that halts, a resume, and the end.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use packcast_agent::event::Event;
+use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, eventually};
+use packcast_tests::terminal::OnTerminal;
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
 use serde_json::Value;
@@ -21,11 +25,14 @@ struct ThreeWaves {
 }
 
 impl ThreeWaves {
-    /// Starts the rollout of a package that runs a command. Devices settle at once, and waves follow
-    /// each other without a wait.
+    /// Starts the rollout of a package that runs a command. Exit code 10 asks for a restart. Devices
+    /// settle at once, and waves follow each other without a wait.
     fn start(command: impl Fn(&World) -> String) -> Self {
         let world = World::start(PROGRAM);
-        world.execute("tool", &command(&world));
+        let line = command(&world);
+        let action = ["--action", "execute", "--command", &line];
+        let codes = ["--reboot-code", "10", "--activate"];
+        world.publish("tool", &[&action[..], &codes].concat());
         let devices = ["web01", "web02", "web03", "web04"].map(|name| world.device(name));
         for (group, members) in [("first", 0..1), ("second", 1..3), ("office", 0..4)] {
             world.ok(&["group", "create", group]);
@@ -111,7 +118,9 @@ fn a_rollout_goes_from_wave_to_wave_until_it_is_complete() {
 fn a_failure_halts_a_rollout_until_a_person_resumes_it() {
     let rollout = ThreeWaves::start(|world| {
         let (runs, broken) = (world.path("runs"), world.path("broken"));
-        format!("echo $$ >> {runs}; if [ -e {broken} ]; then echo disk full; exit 7; fi")
+        format!(
+            "echo $$ >> {runs}; if [ -e {broken} ]; then echo unpacking; echo disk full; exit 7; fi"
+        )
     });
     let world = &rollout.world;
     rollout.devices[0].run();
@@ -122,7 +131,9 @@ fn a_failure_halts_a_rollout_until_a_person_resumes_it() {
         (&halted["healthy"], &halted["failed"]),
         (&1.into(), &1.into())
     );
-    assert_eq!(halted["first_failures"][0]["line"], "disk full");
+    let failure = &halted["first_failures"][0];
+    assert_eq!(failure["line"], "disk full");
+    assert_eq!(failure["output_tail"], "unpacking\ndisk full\n");
     for device in &rollout.devices {
         device.run();
     }
@@ -130,7 +141,24 @@ fn a_failure_halts_a_rollout_until_a_person_resumes_it() {
     assert_eq!(runs().lines().count(), 2, "no device begins after the halt");
     let watched = Ran::of(&mut world.command(&["rollout", "watch", "tool@1"]));
     assert_eq!(watched.code, Some(1), "{watched:#?}");
-    assert!(watched.stdout.contains("disk full"), "{watched:#?}");
+    assert!(
+        watched.stdout.contains("\n  unpacking\n  disk full\n"),
+        "{watched:#?}"
+    );
+    let mut watch = world.command(&["rollout", "watch", "tool@1"]);
+    watch.env("TERM", "xterm").env("NO_COLOR", "1");
+    let screen = OnTerminal::with_results(watch, 80).end().expect_code(1);
+    // The first line has the reason; the table of waves and the output fit below.
+    let (_, screen) = screen.stderr.split_once("\u{1b}[H").unwrap();
+    let (first, rest) = screen.split_once("\r\n").unwrap();
+    assert!(
+        first.starts_with("tool@1: halted: 1 of 1 device failed, exit 7"),
+        "{screen}"
+    );
+    assert!(rest.contains("  disk full\r\n"), "{screen}");
+    for line in rest.lines().take_while(|line| !line.contains("error:")) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
     let last = rollout.devices[3].id();
     let explained = world.ok(&["explain", last, "tool@1"]).stdout;
     assert!(
@@ -185,4 +213,120 @@ fn a_machine_that_is_not_heard_from_keeps_its_place_and_is_named() {
     assert!(text.starts_with("full: each place is taken"), "{text}");
     let late = Ran::of(&mut world.command(&["rollout", "watch", "tool@1", "--for", "0"]));
     assert_eq!(late.code, Some(75), "{late:#?}");
+}
+
+#[test]
+fn a_wait_for_permissions_can_be_interrupted_after_the_change() {
+    let world = World::start(PROGRAM);
+    world.execute("tool", "true");
+    world.ok(&["rollout", "start", "tool@1", "--all"]);
+    let status = || {
+        let listed: Vec<Value> = world.json(&["rollout", "list"]);
+        let status = listed.first().map(|rollout| rollout["status"].clone());
+        status.unwrap_or_default()
+    };
+    for (change, expected) in [("pause", "paused".into()), ("end", Value::Null)] {
+        let mut command = world.command(&["rollout", change, "tool@1"]);
+        let waiting = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let mut waiting = waiting.unwrap();
+        let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+        let mut read_until = |text: &str| {
+            let found = lines.find(|line| line.as_ref().unwrap().contains(text));
+            assert!(found.is_some(), "{change} does not print {text:?}");
+        };
+        read_until("until the permissions of devices to begin have expired");
+        let process = waiting.id().to_string();
+        let sent = Command::new("kill").args(["-INT", &process]).status();
+        assert!(sent.unwrap().success());
+        read_until("the change is made");
+        assert_eq!(waiting.wait().unwrap().code(), Some(75), "{change}");
+        assert_eq!(status(), expected);
+    }
+    world.refused(3, &["rollout", "resume", "tool@1"]);
+}
+
+#[test]
+fn a_person_is_asked_before_a_rollout_that_has_no_devices_yet() {
+    let world = World::start(PROGRAM);
+    world.execute("tool", "true");
+    world.ok(&["group", "create", "lab"]);
+    world.ok(&["group", "create", "first"]);
+    let line = [
+        "rollout", "start", "tool@1", "--group", "lab", "--pilot", "first",
+    ];
+    let mut asked = OnTerminal::start(world.command(&line));
+    let shown = asked.expect("Starts a rollout of tool@1 to group lab: 0 devices. Continue?");
+    for warning in [
+        "group lab has no devices: only devices that join later get the package",
+        "pilot group first gets no wave",
+    ] {
+        assert!(shown.contains(warning), "{shown}");
+    }
+    asked.press("n\r");
+    let _ = asked.end().expect_code(1);
+    let rollouts: Vec<Value> = world.json(&["rollout", "list"]);
+    assert_eq!(rollouts, [Value::Null; 0]);
+}
+
+#[test]
+fn a_success_counts_only_after_the_restart_that_it_asks_for() {
+    let rollout = ThreeWaves::start(|world| format!("echo $$ >> {}; exit 10", world.path("runs")));
+    let (world, first) = (&rollout.world, &rollout.devices[0]);
+    let runs = || fs::read_to_string(world.path("runs")).unwrap_or_default();
+    let Some(events) = first.run_in_boot("one") else {
+        skip(Missing::Optional("mounting as a user"));
+        return;
+    };
+    let asks = |event: &Event| matches!(event, Event::Finished { code, .. } if code.to_string() == "SUCCESS_REBOOT_REQUIRED");
+    assert!(events.iter().any(asks), "{events:#?}");
+    for _ in 0..ROUNDS {
+        first.run_in_boot("one").unwrap();
+        rollout.devices[1..]
+            .iter()
+            .for_each(|device| drop(device.run()));
+    }
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["wave"], &shown["begun"], &shown["healthy"]),
+        (&1.into(), &1.into(), &0.into()),
+        "{shown:#}"
+    );
+    assert_eq!(
+        runs().lines().count(),
+        1,
+        "no device of the next wave begins"
+    );
+
+    // From now on, the first device is in another boot.
+    first.run();
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["status"], &shown["healthy"]),
+        (&"running".into(), &1.into()),
+        "{shown:#}"
+    );
+    for device in rollout.devices[1..].iter().cycle().take(ROUNDS) {
+        device.run();
+    }
+    assert_eq!(
+        runs().lines().count(),
+        2,
+        "one device of the next wave begins"
+    );
+    for boot in ["two", "three", "four", "five", "six", "seven"] {
+        for device in &rollout.devices {
+            device.run_in_boot(boot).unwrap();
+        }
+    }
+    let shown = rollout.show();
+    assert_eq!(
+        (&shown["status"], &shown["healthy"]),
+        (&"complete".into(), &4.into()),
+        "{shown:#}"
+    );
+    assert_eq!(
+        runs().lines().count(),
+        4,
+        "each device runs the program once"
+    );
 }

@@ -6,13 +6,16 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::thread;
 
-use packcast_check_in::{FunctionSettings, ORIGIN_HEADER, REQUEST_LIMIT, TableSettings};
+use packcast_check_in::{
+    COMMITS_ABOVE_HEAD, FULL_ROLLOUTS, FunctionSettings, HALTED_ROLLOUTS, METRIC_NAMESPACE,
+    ORIGIN_HEADER, REFUSED_REQUESTS, REFUSED_STATES, REQUEST_LIMIT, STATE_DAYS_LEFT, TableSettings,
+};
 use packcast_protocol::ObjectPath;
 use packcast_rollout::Pacing;
 use packcast_store::key::package_folder;
 use packcast_store::{Records, RecordsConfig};
 use packcast_testing::commits::trust;
-use packcast_testing::template::{STACK, default_of, properties};
+use packcast_testing::template::{STACK, default_of, properties, texts};
 use serde_json::{Value, json};
 
 const DEPLOY: &str = include_str!("../../infra/deploy");
@@ -167,6 +170,31 @@ fn alarms_watch_the_function_its_log_the_table_and_the_index() {
 }
 
 #[test]
+fn each_metric_of_the_function_has_an_alarm() {
+    let alarms = resources("AWS::CloudWatch::Alarm").into_iter();
+    let own = alarms.filter(|alarm| properties(alarm)["Namespace"] == METRIC_NAMESPACE);
+    let watched: BTreeMap<&str, &str> = own
+        .map(|alarm| (properties(alarm)["MetricName"].as_str().unwrap(), alarm))
+        .collect();
+    let expected = [
+        (REFUSED_REQUESTS, "CheckInsRefused"),
+        (REFUSED_STATES, "StatesRefused"),
+        (COMMITS_ABOVE_HEAD, "HeadBehindDevices"),
+        (STATE_DAYS_LEFT, "StateExpires"),
+        (HALTED_ROLLOUTS, "RolloutHalted"),
+        (FULL_ROLLOUTS, "RolloutFull"),
+    ];
+    assert_eq!(watched, BTreeMap::from(expected));
+    for (_, alarm) in &expected[4..] {
+        let alarm = properties(alarm);
+        // One rollout is enough, and no data is no rollout.
+        assert_eq!(alarm["Threshold"].as_str(), Some("0"));
+        assert_eq!(alarm["ComparisonOperator"], "GreaterThanThreshold");
+        assert_eq!(alarm["TreatMissingData"], "notBreaching");
+    }
+}
+
+#[test]
 fn the_costs_of_an_hour_have_alarms_with_parameters() {
     let alarms = resources("AWS::CloudWatch::Alarm").into_iter();
     let of_an_hour = alarms.filter(|alarm| properties(alarm)["Period"] == "3600");
@@ -211,16 +239,23 @@ fn the_bucket_refuses_uploads_that_could_replace_an_object() {
     );
 }
 
-/// Returns the partitions of the table in the statement of a policy for people.
-fn partitions(policy: &str) -> &'static Value {
-    let statements = &properties(policy)["PolicyDocument"]["Statement"];
-    let condition = &item(statements, "Sid", "Records")["Condition"];
-    &condition["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+/// Returns the partitions of the table that a policy for people lets them read.
+fn partitions(policy: &str) -> BTreeSet<String> {
+    let statements = properties(policy)["PolicyDocument"]["Statement"].as_array();
+    let reads = |statement: &&Value| texts(&statement["Action"]).contains(&"dynamodb:Query".into());
+    let partitions = |statement: &Value| {
+        let condition = &statement["Condition"]["ForAllValues:StringLike"];
+        condition.get("dynamodb:LeadingKeys").map(texts)
+    };
+    let statements = statements.unwrap().iter().filter(reads);
+    statements.filter_map(partitions).flatten().collect()
 }
 
 #[test]
 fn readers_and_publishers_read_the_same_partitions() {
-    assert_eq!(partitions("ReaderPolicy"), partitions("PublisherPolicy"));
+    let partitions = ["ReaderPolicy", "PublisherPolicy"].map(partitions);
+    assert_eq!(partitions[0], partitions[1]);
+    assert!(partitions[0].contains("EVENT"), "{partitions:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ use self::plan::{GROUPS, PRIORITIES, ROUNDS};
 use self::work::{FleetContext, Job, PlannedCheckIn};
 use crate::settings::settings;
 use packcast_testing::administrator::Administrator as _;
-use packcast_testing::fault::{FaultRates, Injected};
+use packcast_testing::fault::{FaultRates, HoldTimes, Injected, RefusedWrites};
 use packcast_testing::peer::{Peer, PeerResult};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
@@ -47,6 +47,8 @@ pub struct Options {
     /// The seed of the plan; the order in which requests are served does not depend on it.
     pub seed: u64,
     pub faults: FaultRates,
+    /// The duration of writes; `None` if writes of one item never meet.
+    pub hold_times: Option<HoldTimes>,
 }
 
 /// Receives the name of a phase, and how many of its jobs are done.
@@ -59,6 +61,8 @@ pub struct FleetReport {
     pub packages: Vec<PackageCount>,
     pub groups: Vec<GroupCount>,
     pub injected: Injected,
+    /// Writes that were refused because of other writes.
+    pub refused: RefusedWrites,
     /// Number of requests for each operation on the table.
     pub operations: BTreeMap<String, usize>,
     /// Differences between the records and the model, in words; empty if there are none.
@@ -102,7 +106,7 @@ struct Fleet {
     model: FleetModel,
     random: Rng,
     report: FleetReport,
-    faults: FaultRates,
+    options: Options,
 }
 
 impl Fleet {
@@ -136,6 +140,7 @@ impl Fleet {
             packages: Vec::new(),
             groups: Vec::new(),
             injected: Injected::default(),
+            refused: RefusedWrites::default(),
             operations: BTreeMap::new(),
             differences: Vec::new(),
         };
@@ -146,7 +151,7 @@ impl Fleet {
             model,
             random,
             report,
-            faults: options.faults,
+            options,
         }
     }
 
@@ -171,7 +176,8 @@ impl Fleet {
 
     /// Lets every device check in for the first time, some of them twice at once.
     async fn enrol(&mut self) {
-        self.table.faults.set_rates(self.faults);
+        self.table.faults.set_rates(self.options.faults);
+        self.table.faults.hold_items(self.options.hold_times);
         let mut jobs = Vec::new();
         for device in 0..self.model.devices.len() {
             self.model.check_in(device);
@@ -306,8 +312,10 @@ impl Fleet {
 
     async fn compare(mut self) -> FleetReport {
         self.report.injected = self.table.faults.injected();
+        self.report.refused = self.table.faults.refused_writes();
         // From here on, a difference is an error of the records and not of the reading.
         self.table.faults.set_rates(FaultRates::default());
+        self.table.faults.hold_items(None);
         let model = Arc::new(std::mem::replace(
             &mut self.model,
             FleetModel::new(Vec::new(), 1, &[]),

@@ -12,6 +12,7 @@ pub mod ocs;
 pub mod ocs_agent;
 pub mod process;
 pub mod relay;
+pub mod rollout;
 mod server;
 pub mod settings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -38,13 +38,32 @@ pub struct OnTerminal {
 
 impl OnTerminal {
     /// Starts a command. Its standard output is no terminal.
-    pub fn start(mut command: Command) -> Self {
-        let terminal = openpty(Some(&SIZE), None).expect("the system has a free terminal");
+    pub fn start(command: Command) -> Self {
+        Self::of_size(command, SIZE, false)
+    }
+
+    /// Starts a command whose results go to the terminal, too. The terminal has this number of columns.
+    pub fn with_results(command: Command, columns: u16) -> Self {
+        let size = Winsize {
+            ws_col: columns,
+            ..SIZE
+        };
+        Self::of_size(command, size, true)
+    }
+
+    fn of_size(mut command: Command, size: Winsize, has_results: bool) -> Self {
+        let terminal = openpty(Some(&size), None).expect("the system has a free terminal");
         let input = terminal.slave.try_clone();
+        let results = if has_results {
+            let results = terminal.slave.try_clone();
+            results.expect("a terminal can be shared").into()
+        } else {
+            Stdio::piped()
+        };
         command
             .stdin(input.expect("a terminal can be shared"))
             .stderr(terminal.slave)
-            .stdout(Stdio::piped());
+            .stdout(results);
         let child = command.spawn();
         // From now on only the child has the other side: reading ends when the child ends.
         drop(command);
@@ -89,14 +108,14 @@ impl OnTerminal {
         typed.expect("the command reads from the terminal");
     }
 
-    /// Waits until the command ends. Returns its output, and the rest of the text on the terminal.
+    /// Waits until the command ends. Returns its output if it is not on the terminal, and the rest of
+    /// the text on the terminal.
     pub fn end(mut self) -> Ran {
         let mut stdout = String::new();
-        let output = self.child.stdout.as_mut();
-        let read = output
-            .expect("the output is piped")
-            .read_to_string(&mut stdout);
-        read.expect("output is UTF-8");
+        if let Some(output) = self.child.stdout.as_mut() {
+            let read = output.read_to_string(&mut stdout);
+            read.expect("output is UTF-8");
+        }
         let status = self.child.wait().expect("a child can be waited for");
         let mut stderr = std::mem::take(&mut self.unseen);
         stderr.extend(self.shown.iter());

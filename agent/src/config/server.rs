@@ -1,6 +1,8 @@
 //! The address of the check-in function.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use packcast_https::Route;
 use reqwest::Url;
@@ -32,11 +34,32 @@ impl Server {
         }
     }
 
+    /// Returns host and port.
+    pub(crate) fn peer(&self) -> Option<(String, u16)> {
+        let host = self.0.host_str()?.trim_matches(['[', ']']);
+        Some((host.to_owned(), self.0.port_or_known_default()?))
+    }
+
     /// Returns the URL of a path of the API.
     pub(crate) fn url(&self, path: &str) -> Url {
         let mut url = self.0.clone();
         url.set_path(path);
         url
+    }
+}
+
+impl fmt::Display for Server {
+    /// Writes the address without a path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+impl FromStr for Server {
+    type Err = ServerError;
+
+    fn from_str(text: &str) -> Result<Self, ServerError> {
+        text.to_owned().try_into()
     }
 }
 
@@ -78,6 +101,13 @@ mod tests {
         ] {
             assert_eq!(route(there), Route::Proxies, "{there}");
         }
+    }
+
+    #[test]
+    fn a_peer_is_host_and_port() {
+        let peer = |text: &str| Server::try_from(text.to_owned()).unwrap().peer().unwrap();
+        assert_eq!(peer("https://ocs.example"), ("ocs.example".to_owned(), 443));
+        assert_eq!(peer("https://[::1]:8443"), ("::1".to_owned(), 8443));
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Go {
 pub(crate) fn permission(reply: BeginReply, go: Go) -> Result<Go, WaitReason> {
     let detail = match reply {
         BeginReply::Go => return Ok(go),
-        BeginReply::Wait { reason } => match reason {
+        BeginReply::Wait { reason, .. } => match reason {
             HoldWord::Paused => {
                 "the target is paused: wait until an administrator runs 'packcast resume --all'"
             }
@@ -123,7 +123,7 @@ mod tests {
             HoldWord::RolloutEnded,
             HoldWord::Other,
         ];
-        let held = words.map(|reason| permission(BeginReply::Wait { reason }, go).unwrap_err());
+        let held = words.map(|reason| permission(BeginReply::wait(reason), go).unwrap_err());
         assert!(held.iter().all(|held| held.reason == WaitWord::Held));
         let mut details = held.map(|held| held.detail).to_vec();
         details.extend([unanswered("no pass").detail, expired().detail]);

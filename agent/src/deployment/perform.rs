@@ -13,8 +13,11 @@ use packcast_protocol::{Action, PackageId, Sha256Digest, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
+use super::blocking;
 use super::go::{self, Go};
+use super::later_questions::LaterQuestions;
 use super::machine::{DeploymentState, Effect, StepEvent};
+use super::removals::Removals;
 use super::step::step;
 use crate::act::{self, HeldProgram, Prepared};
 use crate::client::ApiClient;
@@ -43,7 +46,9 @@ pub(crate) struct Deployment<'a> {
     pub(crate) followed: &'a RefCell<FollowedState>,
     pub(crate) state: &'a StateDir,
     pub(crate) history: &'a RefCell<History>,
+    pub(crate) later: &'a RefCell<LaterQuestions>,
     pub(crate) containment: &'a Containment,
+    pub(crate) removals: &'a Removals,
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a CancellationToken,
@@ -74,6 +79,7 @@ impl Deployment<'_> {
     ///
     /// An error of the state folder ends the run, as if the agent had stopped there.
     pub(crate) async fn drive(&self, event: StepEvent) -> Result<DeploymentState, StateError> {
+        self.removals.ended(self.id, &self.dir)?;
         let found = journal::read(&self.dir)?;
         let (mut state, mut effect) = step(DeploymentState::Resting(found), event);
         while let Some(next) = effect {
@@ -112,7 +118,7 @@ impl Deployment<'_> {
 
     async fn try_perform(&self, effect: Effect) -> Result<StepEvent, NotDone> {
         match effect {
-            Effect::Write(journal) => self.write(&journal),
+            Effect::Write(journal) => self.write(&journal).await,
             Effect::FetchManifest(task) => self.fetch_manifest(&task).await,
             Effect::FetchFragments(manifest) => self.fetch_fragments(&manifest).await,
             Effect::Verify(fetched) => self.verify(fetched).await,
@@ -121,20 +127,30 @@ impl Deployment<'_> {
             Effect::Ask(request) => self.ask(&request).await,
             Effect::Act(prepared, go) => self.act(*prepared, go).await,
             Effect::Tidy => {
-                self.dir.remove_parts();
+                self.remove_as_far_as_possible(PackageDir::remove_parts)
+                    .await;
                 Ok(StepEvent::Tidied)
             }
             Effect::FreeContents => {
-                self.dir.discard_contents();
+                self.remove_as_far_as_possible(PackageDir::discard_contents)
+                    .await;
                 Ok(StepEvent::Freed)
             }
             Effect::Report(report) => self.report(report).await,
             Effect::Remember(finished) => self.remember(&finished),
-            Effect::Remove => self
-                .dir
-                .remove()
-                .map(|()| StepEvent::Removed)
-                .map_err(NotDone::State),
+            Effect::Remove => {
+                let removed = self.removals.run(self.id, &self.dir, PackageDir::remove);
+                removed.await.flatten().map_err(NotDone::State)?;
+                Ok(StepEvent::Removed)
+            }
+        }
+    }
+
+    /// Removes files of the package. A removal that takes too long goes on, and the package then
+    /// rests until its end.
+    async fn remove_as_far_as_possible(&self, work: fn(&PackageDir)) {
+        if let Err(error) = self.removals.run(self.id, &self.dir, work).await {
+            tracing::warn!(package = %self.id, error = with_causes(&error), "cannot wait for a removal");
         }
     }
 
@@ -142,7 +158,7 @@ impl Deployment<'_> {
     ///
     /// A full disk has room for a result: the agent reserves some before it acts, and the removed
     /// contents of the package leave some.
-    fn write(&self, journal: &Journal) -> Result<StepEvent, NotDone> {
+    async fn write(&self, journal: &Journal) -> Result<StepEvent, NotDone> {
         match journal {
             Journal::Acting(_) => self.dir.reserve_space()?,
             Journal::Finished(_) => self.dir.release_space().map_err(NotDone::State)?,
@@ -151,7 +167,8 @@ impl Deployment<'_> {
         let write = || journal::write(&self.dir, journal);
         match (journal, write().map_err(NotDone::from)) {
             (Journal::Finished(_), Err(NotDone::AttemptError(_))) => {
-                self.dir.discard_contents();
+                self.remove_as_far_as_possible(PackageDir::discard_contents)
+                    .await;
                 write().map_err(NotDone::State)?;
             }
             (_, written) => written?,
@@ -285,7 +302,8 @@ impl Deployment<'_> {
         verified: Option<VerifiedArchive>,
     ) -> Result<StepEvent, NotDone> {
         let action = with_archive(&manifest.action, verified)?;
-        let work = self.dir.fresh_work_folder()?;
+        let work = PackageDir::fresh_work_folder;
+        let work = self.removals.run(self.id, &self.dir, work).await??;
         let install_path = self.state.install_path();
         let limits = self.config.limits;
         let prepared =
@@ -303,10 +321,18 @@ impl Deployment<'_> {
             let reason = go::unanswered("this device has no pass");
             return Ok(StepEvent::Held(reason));
         };
-        let go = Go::new(Instant::now(), now());
+        let (asked, clock) = (Instant::now(), now());
+        let go = Go::new(asked, clock);
         let known = self.followed.borrow().known_time();
         let permission = match self.api.begin(pass, request, known).await {
-            Ok(reply) => go::permission(reply, go),
+            Ok(reply) => {
+                let permission = go::permission(reply, go);
+                let attempt = (self.id, request.attempt);
+                let reason = permission.as_ref().err();
+                let mut later = self.later.borrow_mut();
+                later.answered(attempt, reply, reason, (asked, clock));
+                permission
+            }
             Err(error) => Err(go::unanswered(&with_causes(&error))),
         };
         Ok(permission.map_or_else(StepEvent::Held, StepEvent::Permitted))
@@ -323,9 +349,16 @@ impl Deployment<'_> {
                 self.record_program(&held)?;
                 held.run().await?
             }
-            Prepared::Store { archive, folder } => {
-                let limits = self.config.limits;
-                let result = blocking(move || act::store(&archive, &folder, &limits)).await?;
+            Prepared::Store { archive, folders } => {
+                let (dir, limits) = (self.dir.clone(), self.config.limits);
+                let store = move || {
+                    // Before the first temporary file, so that none of them can outlive the package.
+                    dir.note_store(&folders)?;
+                    let result = act::store(&archive, folders.root(), &limits)?;
+                    dir.forget_store();
+                    Ok::<_, NotDone>(result)
+                };
+                let result = blocking(store).await?;
                 self.observe_unpacked(result.stored);
                 result
             }
@@ -433,12 +466,4 @@ pub(super) fn with_archive<A>(
             folder: folder.clone(),
         },
     })
-}
-
-/// Runs blocking work on a thread of its own, so that nothing else waits for it.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

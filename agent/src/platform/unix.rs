@@ -1,6 +1,9 @@
 //! Functions for Linux and macOS.
 
 mod cgroup;
+mod facts;
+mod local_socket;
+mod notify_socket;
 mod process;
 mod rights;
 mod tree;
@@ -22,6 +25,9 @@ use packcast_protocol::{Folder, LaunchCommand};
 use rustix::fs::Mode;
 
 pub(crate) use self::cgroup::Containment;
+pub(crate) use self::facts::{found_facts, system_name};
+pub(crate) use self::local_socket::{LocalClient, LocalListener, LocalStream, connect_local};
+pub(crate) use self::notify_socket::NotifySocket;
 pub(crate) use self::rights::{
     FileId, Rights, create_folder, create_private, needs_folder_mode, open_same, restrictions,
     set_folder_mode, set_rights,
@@ -29,11 +35,30 @@ pub(crate) use self::rights::{
 pub(crate) use self::tree::{ProcessTree, held};
 use self::trusted_path::open_again;
 pub(crate) use self::trusted_path::{
-    expect_unchangeable, is_link_of_another_user, open_folder, open_inside,
+    expect_unchangeable, find_folder, is_link_of_another_user, open_folder, open_inside,
 };
 pub(crate) use self::volumes::Volumes;
 
 pub(crate) const DEFAULT_CONFIG: &str = "/etc/packcast/agent.toml";
+
+pub(crate) const DEFAULT_STATE_DIR: &str = "/var/lib/packcast-agent";
+
+/// The name of the unit of systemd.
+pub(crate) const UNIT: &str = "packcast-agent";
+
+/// Returns `true` if systemd runs this machine (`sd_booted(3)`).
+pub(crate) fn has_systemd() -> bool {
+    Path::new("/run/systemd/system").is_dir()
+}
+
+/// The command that starts the service, for messages.
+pub(crate) const START_SERVICE: &str = "systemctl start packcast-agent";
+
+/// The command that starts the service again, for messages.
+pub(crate) const RESTART_SERVICE: &str = "systemctl restart packcast-agent";
+
+/// The command that stops the service, for messages.
+pub(crate) const STOP_SERVICE: &str = "systemctl stop packcast-agent";
 
 /// The commands that make a file private, for messages.
 pub(crate) const KEEP_PRIVATE: &str = "chown AGENT FILE; chmod 600 FILE";
@@ -67,6 +92,12 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
 pub(crate) fn others_can_read(path: &Path) -> io::Result<bool> {
     let metadata = std::fs::metadata(path)?;
     Ok(metadata.mode() & 0o077 != 0 || !is_trusted(metadata.uid()))
+}
+
+/// Returns `true` if users other than root and the agent's user can change the file.
+pub(crate) fn others_can_change(path: &Path) -> io::Result<bool> {
+    let metadata = std::fs::metadata(path)?;
+    Ok(metadata.mode() & 0o022 != 0 || !is_trusted(metadata.uid()))
 }
 
 fn expect_own(path: &Path) -> io::Result<()> {

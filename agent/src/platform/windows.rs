@@ -1,6 +1,9 @@
 //! Functions for Windows.
 
 mod access;
+mod boot;
+mod facts;
+mod service;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -17,9 +20,36 @@ use packcast_protocol::{Folder, LaunchCommand};
 use crate::platform::ComponentError;
 
 pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::boot::boot_id;
+pub(crate) use self::facts::{found_facts, system_name};
+pub(crate) use self::service::{
+    LocalClient, LocalListener, LocalStream, NotifySocket, connect_local,
+};
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
+/// Opens the registry of 64-bit programs, also in a 32-bit agent.
+const KEY_WOW64_64KEY: u32 = 0x0100;
+
 pub(crate) const DEFAULT_CONFIG: &str = r"C:\ProgramData\Packcast\agent.toml";
+
+pub(crate) const DEFAULT_STATE_DIR: &str = r"C:\ProgramData\Packcast\state";
+
+/// The name of the service.
+pub(crate) const UNIT: &str = "packcast-agent";
+
+/// Returns `false`.
+pub(crate) const fn has_systemd() -> bool {
+    false
+}
+
+/// The command that starts the service, for messages.
+pub(crate) const START_SERVICE: &str = "sc start packcast-agent";
+
+/// The command that starts the service again, for messages.
+pub(crate) const RESTART_SERVICE: &str = "sc stop packcast-agent & sc start packcast-agent";
+
+/// The command that stops the service, for messages.
+pub(crate) const STOP_SERVICE: &str = "sc stop packcast-agent";
 
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -38,10 +68,28 @@ pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
     })
 }
 
+/// Opens a folder, and creates nothing. Returns `None` if the folder does not exist.
+pub(crate) fn find_folder(path: &Path) -> Result<Option<Dir>, ComponentError> {
+    if !path.is_dir() {
+        return Ok(None);
+    }
+    let opened = Dir::open_ambient_dir(path, cap_std::ambient_authority());
+    opened.map(Some).map_err(|error| ComponentError {
+        path: path.to_owned(),
+        error,
+    })
+}
+
 /// Does nothing: on Windows, the agent does not read the access lists of the folders above.
 #[expect(clippy::unnecessary_wraps, reason = "other systems check it")]
 pub(crate) const fn expect_unchangeable(_path: &Path) -> Result<(), ComponentError> {
     Ok(())
+}
+
+/// Returns `false`: the agent does not read the rights to write on Windows yet.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn others_can_change(_path: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 /// Returns `false`: see [`open_folder`].
@@ -335,24 +383,8 @@ pub(crate) const fn hardware_id() -> Option<String> {
 
 /// Returns the `MachineGuid` of the installed system.
 pub(crate) fn system_id() -> Option<String> {
-    let system = std::env::var_os("SystemRoot").unwrap_or_else(|| r"C:\Windows".into());
-    let mut command = Command::new(PathBuf::from(system).join(r"System32\reg.exe"));
-    command.args([
-        "query",
-        r"HKLM\SOFTWARE\Microsoft\Cryptography",
-        "/v",
-        "MachineGuid",
-    ]);
-    // A 32-bit agent must read the same value as a 64-bit agent.
-    let output = command.arg("/reg:64").output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let value = text.lines().find(|line| line.contains("MachineGuid"))?;
-    value.split_whitespace().last().map(str::to_owned)
-}
-
-/// Returns `None`: Windows shows no id of its present run.
-pub(crate) const fn boot_id() -> Option<String> {
-    None
+    let values = facts::values(r"SOFTWARE\Microsoft\Cryptography");
+    values.text("MachineGuid").map(str::to_owned)
 }
 
 pub(crate) fn host_name() -> String {

@@ -1,7 +1,7 @@
 //! Check-ins: the agent sends waiting results, and receives tasks and the signed state.
 
 use packcast_protocol::api::{
-    Admission, BoundedText, CheckInReply, CheckInRequest, DeviceFacts, Report,
+    Admission, BoundedText, CheckInReply, CheckInRequest, DailyFacts, DeviceFacts, Report,
 };
 use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::with_causes;
@@ -55,33 +55,87 @@ impl Agent {
         Ok(reply)
     }
 
-    /// Checks in with the waiting results. If the server refuses a request of this size, the agent
-    /// checks in again without the programs' output.
+    /// Checks in with the waiting results, and with the daily facts if they are due.
+    ///
+    /// If the server refuses the facts, or a request of this size, the agent checks in again without
+    /// them. If the request is still too large, the agent also leaves out the programs' output.
     async fn check_in_once(&self, asked: u32) -> Result<CheckedIn, RunError> {
+        let facts = facts();
+        let due = self.due_facts(&facts).await;
         let results = self.unaccepted();
-        let checked_in = match self.check_in_with(&results, asked).await {
+        let daily = due.as_ref().map(|due| &due.facts);
+        let checked_in = match self.check_in_with(&facts, daily, &results, asked).await {
             // A result must not be stuck because a proxy or a server has a small limit.
-            Err(RunError::Client(error)) if error.is_too_large() && !results.is_empty() => {
+            Err(RunError::Client(error))
+                if error.is_too_large() && !(results.is_empty() && due.is_none()) =>
+            {
+                self.check_in_smaller(&facts, daily, &results, asked, error)
+                    .await?
+            }
+            Err(RunError::Client(error)) if error.is_bad_request() && due.is_some() => {
                 tracing::warn!(
                     error = error.to_string(),
-                    "checking in again without the programs' output"
+                    "checking in again without daily facts"
                 );
-                let shorter = unaccepted::without_output(results.clone());
-                self.check_in_with(&shorter, asked).await?
+                let checked_in = self.check_in_with(&facts, None, &results, asked).await?;
+                // The facts were the cause, so this process states no facts any more.
+                self.facts_refused.set(true);
+                checked_in
             }
             checked_in => checked_in?,
         };
+        if let Some(due) = due.filter(|_| checked_in.reply.daily_recorded) {
+            self.facts_recorded(&due);
+        }
         self.settle(&results, &checked_in.reply.accepted).await;
         Ok(checked_in)
     }
 
+    /// Checks in again after a request that was too large: without daily facts, and then without the
+    /// programs' output.
+    async fn check_in_smaller(
+        &self,
+        facts: &DeviceFacts,
+        daily: Option<&DailyFacts>,
+        results: &[Report],
+        asked: u32,
+        mut error: ClientError,
+    ) -> Result<CheckedIn, RunError> {
+        // The next day has other facts, but no program writes its output again.
+        if daily.is_some() {
+            tracing::warn!(
+                error = error.to_string(),
+                "checking in again without daily facts"
+            );
+            match self.check_in_with(facts, None, results, asked).await {
+                Err(RunError::Client(again)) if again.is_too_large() && !results.is_empty() => {
+                    error = again;
+                }
+                checked_in => return checked_in,
+            }
+        }
+        tracing::warn!(
+            error = error.to_string(),
+            "checking in again without the programs' output"
+        );
+        let shorter = unaccepted::without_output(results.to_vec());
+        self.check_in_with(facts, None, &shorter, asked).await
+    }
+
     /// Checks in with the pass, or with the enrolment token if no pass is valid.
-    async fn check_in_with(&self, results: &[Report], asked: u32) -> Result<CheckedIn, RunError> {
+    async fn check_in_with(
+        &self,
+        facts: &DeviceFacts,
+        daily: Option<&DailyFacts>,
+        results: &[Report],
+        asked: u32,
+    ) -> Result<CheckedIn, RunError> {
         let known = self.followed.borrow().known_time();
         let held = self.followed.borrow().summary();
         let request = CheckInRequest {
-            facts: facts(),
+            facts: facts.clone(),
             machine: self.machine_facts(),
+            daily: daily.cloned(),
             results: results.to_vec(),
             waits: self.waiting.borrow().for_request(),
             holds: held.clone(),

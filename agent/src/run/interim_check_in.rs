@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Agent;
 use super::check_in::next_check_in_s;
+use crate::event::Event;
 use crate::run::plan::is_cancelled;
 
 /// The interim check-ins of one round, and the cancellations of the latest.
@@ -77,6 +78,9 @@ impl Agent {
         let pause = match self.check_in().await {
             Ok(reply) => {
                 let pause = next_check_in_s(&reply);
+                (self.observer)(Event::CheckedInMeanwhile {
+                    next_check_in_s: pause,
+                });
                 meanwhile.cancel.replace(reply.cancel);
                 pause
             }

@@ -6,9 +6,9 @@ use packcast_protocol::{PackageId, with_causes};
 
 use super::{Agent, damage};
 use crate::deployment::ProgramFate;
-use crate::state::StateError;
 use crate::state::damage::{DamagedFile, keep_new_copy};
 use crate::state::journal::{self, Journal, StoredJournal};
+use crate::state::{PackageDir, StateError};
 
 impl Agent {
     /// Brings every package to rest that a stopped agent has left in the middle.
@@ -31,7 +31,11 @@ impl Agent {
     async fn recover_package(&self, id: PackageId) -> Result<(), StateError> {
         match journal::read(&self.state.package(id))? {
             // Without a journal, no work is under way, so the folder holds nothing of value.
-            None => self.state.package(id).remove_unused()?,
+            None => {
+                let dir = self.state.package(id);
+                let unused = self.removals.run(id, &dir, PackageDir::remove_unused);
+                unused.await??;
+            }
             Some(StoredJournal::Unreadable { path }) => {
                 tracing::error!(package = %id, path = %path.display(), "cannot read the journal: the package will not be deployed again");
                 self.keep_damaged_journal(id, path)?;

@@ -9,8 +9,9 @@ use packcast_protocol::manifest::MAX_MANIFEST_BYTES;
 use packcast_protocol::with_causes;
 
 use super::remove::{self, remove_file, remove_files};
-use super::{StateError, durable};
-use crate::platform;
+use super::{StateError, checked_file, durable};
+use crate::platform::{self, ComponentError};
+use crate::unpack::StoreFolders;
 
 /// The space for the longest result in a journal.
 ///
@@ -46,6 +47,7 @@ impl PackageDir {
         remove_file(&self.manifest())?;
         self.release_space()?;
         self.remove_work();
+        self.remove_store_leftovers();
         for path in [self.fragments(), self.0.clone()] {
             match fs::remove_dir(&path) {
                 Err(error) if !is_absent_or_in_use(&error) => {
@@ -59,10 +61,23 @@ impl PackageDir {
 
     /// Removes the journal, then the rest of the folder as far as possible.
     pub(crate) fn remove(&self) -> Result<(), StateError> {
-        // First the journal: without it, the next start removes the rest of the folder.
+        // First the journal: without it, the next round removes the rest of the folder.
         remove_file(&self.journal())?;
+        self.remove_store_leftovers();
+        if self.store_folders().exists() {
+            // With the whole folder, the agent would forget the temporary files.
+            remove::folder(&self.fragments());
+            self.remove_work();
+            return Ok(());
+        }
         remove::folder(&self.0);
         Ok(())
+    }
+
+    /// Returns the error of work on a package whose files are still being removed.
+    pub(crate) fn still_removing(&self) -> StateError {
+        let path = self.0.clone();
+        StateError::Removing { path }
     }
 
     pub(crate) fn journal(&self) -> PathBuf {
@@ -126,9 +141,69 @@ impl PackageDir {
     }
 
     /// Frees the space of the archive and of the unpacked files.
+    ///
+    /// Every end of a package calls this, so no interrupted STORE leaves temporary files.
     pub(crate) fn discard_contents(&self) {
         remove::folder(&self.fragments());
         self.remove_work();
+        self.remove_store_leftovers();
+    }
+
+    /// Returns the list of the folders to which STORE writes.
+    fn store_folders(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Writes the list of the folders to which STORE will write. It is on disk when this returns.
+    pub(crate) fn note_store(&self, folders: &StoreFolders) -> Result<(), StateError> {
+        // The name of the folder can contain variables. If one has changed, the interrupted STORE
+        // has written to other folders.
+        self.remove_store_leftovers();
+        checked_file::replace(&self.store_folders(), folders)
+    }
+
+    /// Removes the list of folders, because STORE has left no temporary file.
+    ///
+    /// If the list stays, [`PackageDir::discard_contents`] looks for temporary files.
+    pub(crate) fn forget_store(&self) {
+        let list = self.store_folders();
+        for path in [list.with_extension("new"), list] {
+            if let Err(error) = remove_file(&path) {
+                let error = with_causes(&error);
+                tracing::warn!(error, "cannot remove the list of the folders of STORE");
+            }
+        }
+    }
+
+    /// Removes the temporary files that an interrupted STORE has left, as far as possible.
+    ///
+    /// The list stays if some of them stay.
+    ///
+    /// No other package is stored meanwhile, because its temporary files have the same names.
+    fn remove_store_leftovers(&self) {
+        let path = self.store_folders();
+        let folders = match checked_file::read::<StoreFolders>(&path) {
+            Ok(None) => None,
+            Ok(Some(file)) => {
+                if file.is_damaged() {
+                    let list = path.display();
+                    tracing::warn!(%list, "the list of the folders of STORE is damaged: temporary files of an interrupted STORE may stay");
+                }
+                file.value
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::warn!(error, "cannot read the list of the folders of STORE");
+                return;
+            }
+        };
+        let removed = folders.map_or(Ok(()), |folders| folders.remove_temporary_files());
+        if let Err(ComponentError { path, error }) = removed {
+            let folder = path.display();
+            tracing::warn!(%folder, %error, "cannot remove temporary files of an interrupted STORE: the agent will try again");
+            return;
+        }
+        self.forget_store();
     }
 
     fn reserve(&self) -> PathBuf {
@@ -167,4 +242,33 @@ fn is_absent_or_in_use(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty
     )
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path with a zero byte can be opened on no system.
+    #[test]
+    fn the_folders_of_store_are_known_until_their_temporary_files_are_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let package = PackageDir(root.join("packages/1795000001"));
+        package.create().unwrap();
+        fs::write(package.journal(), "journal").unwrap();
+        fs::create_dir(package.fragments()).unwrap();
+        fs::write(package.fragments().join("1"), "content").unwrap();
+        let unremovable = StoreFolders::of(root.join("a\0"));
+        package.note_store(&unremovable).unwrap();
+        package.discard_contents();
+        package.remove().unwrap();
+        package.remove_unused().unwrap();
+        let entries = fs::read_dir(&package.0).unwrap().map(Result::unwrap);
+        let names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+        assert_eq!(names, ["store"]);
+        checked_file::replace(&package.store_folders(), &StoreFolders::of(root)).unwrap();
+        package.remove_unused().unwrap();
+        assert!(!package.0.exists());
+    }
 }

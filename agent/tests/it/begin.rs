@@ -1,6 +1,9 @@
 //! The question before a package begins.
 #![cfg(unix)]
 
+use std::process::Stdio;
+use std::sync::mpsc::channel;
+
 use packcast_agent::event::Event;
 use packcast_protocol::api::{BeginReply, HoldWord};
 use packcast_protocol::state::Mandate;
@@ -12,9 +15,7 @@ use crate::lab::Lab;
 use crate::packages::package;
 use crate::rounds::{Round, counting, expect, round, runs};
 
-const HELD: BeginReply = BeginReply::Wait {
-    reason: HoldWord::Inactive,
-};
+const HELD: BeginReply = BeginReply::wait(HoldWord::Inactive);
 
 fn stores() -> Action<()> {
     Action::Store {
@@ -104,4 +105,41 @@ fn a_package_without_an_answer_does_not_begin_and_the_others_continue() {
     lab.world().tasks.retain(|task| task.id == first);
     expect(&lab, &["EXIT_CODE_3"]);
     assert_eq!(runs(&lab), ["2", "1"]);
+}
+
+/// The agent runs on, and checks in every second.
+#[test]
+fn a_device_does_not_ask_again_before_the_time_in_the_answer() {
+    let lab = Lab::new();
+    let (first, second) = (counting(&lab, 1), counting(&lab, 2));
+    let full = |again_s| BeginReply::Wait {
+        reason: HoldWord::RolloutFull,
+        again_s,
+    };
+    answers(
+        &lab,
+        &[
+            (200, full(Some(3_600))),
+            (200, full(None)),
+            (200, full(Some(1))),
+        ],
+    );
+    let (sender, check_ins) = channel();
+    lab.world().checked_in = Some(sender);
+    lab.world().next_check_in_s = Some(1);
+    let mut command = lab.command(&["run"]);
+    let mut agent = command.stderr(Stdio::null()).spawn().unwrap();
+    while runs(&lab).is_empty() {
+        check_ins.recv().unwrap();
+    }
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(runs(&lab), ["2"]);
+    let world = lab.world();
+    let asked: Vec<PackageId> = world.begins.iter().map(|asked| asked.id).collect();
+    assert_eq!(asked, [first, second, second, second]);
+    // The package is still on the list of the check-in.
+    let waits = world.waits.clone().into_iter();
+    let waiting: Vec<_> = waits.map(|it| (it.package, it.reason)).collect();
+    assert_eq!(waiting.first(), Some(&(first, WaitWord::Held)));
 }

@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response, StatusCode, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use packcast_protocol::api::{
-    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, Problem,
+    Admission, BeginReply, BeginRequest, Cancel, CheckInReply, CheckInRequest, DailyFacts, Problem,
     ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
@@ -51,6 +51,12 @@ pub(crate) struct EdgeState {
     pub(crate) waits: Vec<WaitingPackage>,
     /// The machine of the last check-in.
     pub(crate) machine: Option<MachineFacts>,
+    /// The daily facts of each answered check-in.
+    pub(crate) daily: Vec<Option<DailyFacts>>,
+    /// The answer to daily facts.
+    pub(crate) facts_answer: FactsAnswer,
+    /// The size of each check-in, in bytes.
+    pub(crate) check_in_bytes: Vec<usize>,
     pub(crate) enrolments: usize,
     pub(crate) refuse_reports: bool,
     /// The questions before packages begin.
@@ -61,6 +67,8 @@ pub(crate) struct EdgeState {
     pub(crate) clock: Option<UnixTime>,
     /// The times of the signatures that this clock refused.
     pub(crate) skewed: Vec<UnixTime>,
+    /// The number of requests without a signature.
+    pub(crate) unsigned: usize,
     pub(crate) forget_pass: bool,
     pub(crate) statuses: VecDeque<u16>,
     /// The paths of objects that get no answer for now.
@@ -89,6 +97,16 @@ pub(crate) enum Commits {
     OfTest,
     /// Each check-in makes a commit that assigns the tasks to all devices, if they have changed.
     OfTasks { force: bool },
+}
+
+/// The answer of the edge to daily facts.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum FactsAnswer {
+    /// The answer of an older function.
+    #[default]
+    None,
+    Recorded,
+    Refused,
 }
 
 /// The parts of a request besides its path.
@@ -258,7 +276,11 @@ impl EdgeState {
         let now = self.clock.unwrap_or_else(|| UnixTime(unix_now()));
         let headers = parts.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let signed = SignedHeaders::read(headers).unwrap();
+        // Such as the request of `packcast-agent check`.
+        let Ok(signed) = SignedHeaders::read(headers) else {
+            self.unsigned += 1;
+            return refused(400, ProblemKind::BadRequest, now);
+        };
         let device = match signed.verify(parts.method.as_str(), path, body, now) {
             Ok(device) => device,
             Err(HttpSignatureError::Skew { created, .. }) => {
@@ -314,7 +336,15 @@ impl EdgeState {
             target.commit_if_changed(content);
         }
         let state = target.reply(device, request.holds);
+        if self.facts_answer == FactsAnswer::Refused && request.daily.is_some() {
+            return refused(400, ProblemKind::BadRequest, now);
+        }
+        let is_recorded = self.facts_answer == FactsAnswer::Recorded;
+        let daily_recorded = is_recorded && request.daily.is_some();
+        self.daily.push(request.daily);
+        self.check_in_bytes.push(body.len());
         let reply = CheckInReply {
+            daily_recorded,
             pass: enrols.then(|| PASS.parse().unwrap()),
             tasks: self.tasks.clone(),
             cancel: self.cancel.clone(),

@@ -165,7 +165,7 @@ impl Lab {
         let _ = writeln!(text, "enrolment_token_file = {:?}", path("token"));
         let _ = writeln!(text, "trust = \"{}\"", self.trust);
         text.push_str(lines);
-        std::fs::write(path("agent.toml"), text).unwrap();
+        private(&self.dir.path().join("agent.toml"), &text);
         private(&self.dir.path().join("token"), TOKEN);
     }
 
@@ -202,6 +202,24 @@ impl Lab {
         let other = self.runtime.block_on(Edge::start(&self.key));
         other.copy(&self.edge);
         other
+    }
+
+    /// Returns a file of the lab: `agent.toml`, `ca.pem`, `token`, or one of the test.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Returns the trust line of the configuration.
+    pub(crate) fn trust(&self) -> String {
+        self.trust.to_string()
+    }
+
+    /// Replaces the path of the lab and the address of the edge, which differ in each run.
+    pub(crate) fn anonymous(&self, text: &str) -> String {
+        let folder = self.dir.path().display().to_string();
+        text.replace(&folder, "LAB")
+            .replace(&self.edge.address.to_string(), "EDGE")
+            .replace(&self.trust.target().to_string(), "TARGET")
     }
 
     pub(crate) fn state(&self) -> PathBuf {

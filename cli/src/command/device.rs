@@ -2,6 +2,7 @@
 
 mod block;
 pub(super) mod commands;
+mod facts;
 pub(super) mod list;
 mod machine;
 mod pacing;

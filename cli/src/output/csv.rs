@@ -102,6 +102,7 @@ pub(crate) const FORMS: [CsvForm; 14] = [
             time("first_seen", "first_seen"),
             time("last_seen", "last_seen"),
             column("excluded", "excluded.kind"),
+            column("site", "facts.site"),
         ],
     },
     CsvForm {
@@ -330,9 +331,9 @@ mod tests {
         ];
         let text = document(form("device list").unwrap(), &rows);
         assert_snapshot!(text, @r#"
-        device,host_name,system,agent,first_seen,last_seen,excluded
-        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked
-        key:a,'=1+1\n\u{1b}[2J,,,,,
+        device,host_name,system,agent,first_seen,last_seen,excluded,site
+        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked,
+        key:a,'=1+1\n\u{1b}[2J,,,,,,
         "#);
         assert_snapshot!(document(form("group list").unwrap(), &[]), @"group,devices,packages,preferred");
         let log =

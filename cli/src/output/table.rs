@@ -30,7 +30,7 @@ const WHOLE: [&str; 11] = [
 
 /// The columns of little interest, the first to leave out first. An id is left out only beside a
 /// name.
-const OF_LITTLE_INTEREST: [&str; 4] = ["PRIORITY", "ATTEMPT", "ID", "AGENT"];
+const OF_LITTLE_INTEREST: [&str; 5] = ["PRIORITY", "ATTEMPT", "ID", "AGENT", "SITE"];
 
 /// The columns in which the first word decides the colour of a cell.
 const COLOURED: [&str; 2] = ["STATE", "RESULT"];

@@ -1471,9 +1471,10 @@ fn rollout_watch() {
     assert_snapshot!(help("rollout watch"), @"
     Watch a rollout until it is complete or halted
 
-    The bars show the healthy devices, filled wave by wave. The exit code is 0 if
-    the rollout is complete, 1 if it is halted or has ended, and 75 after the time
-    of --for.
+    The bars show the devices that are healthy, and those of the open wave that have
+    begun and are not healthy yet. The end of the output of the first failures
+    follows. The exit code is 0 if the rollout is complete, 1 if it is halted or has
+    ended, and 75 after the time of --for.
 
     Usage: packcast rollout watch [OPTIONS] <PACKAGE>
 
@@ -2540,6 +2541,14 @@ fn device_list() {
 
           --agent <TEXT>
               List only devices whose agent has this text in its name or version
+
+          --os <TEXT>
+              List only devices whose system has this text in its name or version
+
+          --site <SITE>
+              List only devices of this site
+
+              The site is a label in the configuration of the Packcast agent.
 
           --sort <SORT>
               Sort the devices by this

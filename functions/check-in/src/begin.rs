@@ -15,6 +15,7 @@ use packcast_store::RecordsError;
 use packcast_store::records::DeviceState;
 
 use crate::device_access::{DeviceError, admitted_state};
+use crate::rollouts::Held;
 use crate::{CheckInFunction, log_name, rollouts};
 
 /// Answers the question of a device that is about to begin with a package.
@@ -36,9 +37,9 @@ pub(crate) async fn answer(
             tracing::info!(%host, %name, %device, %package, attempt, "the device may begin");
             BeginReply::Go
         }
-        Some(reason) => {
+        Some(Held { reason, again_s }) => {
             tracing::info!(%host, %name, %device, %package, attempt, ?reason, "the device has to wait");
-            BeginReply::Wait { reason }
+            BeginReply::Wait { reason, again_s }
         }
     })
 }
@@ -50,14 +51,14 @@ async fn reason(
     device_state: &DeviceState,
     asked: &BeginRequest,
     now: UnixTime,
-) -> Result<Option<HoldWord>, RecordsError> {
+) -> Result<Option<Held>, RecordsError> {
     let records = &function.records;
     let commit = asked.commit.number;
     if let Some(reason) = function.state.hold(records, commit, now).await? {
-        return Ok(Some(reason));
+        return Ok(Some(reason.into()));
     }
     let Some(task) = announced_task(asked, &device_state.tasks) else {
-        return Ok(Some(HoldWord::Withdrawn));
+        return Ok(Some(HoldWord::Withdrawn.into()));
     };
     let decide = |package: Option<PackageRecord>, groups: &[GroupState]| {
         let records = BeginRecords {
@@ -83,7 +84,7 @@ async fn reason(
         decision = decide(package, &groups.await?);
     }
     match decision {
-        Err(reason) => Ok(Some(reason)),
+        Err(reason) => Ok(Some(reason.into())),
         Ok(None) => Ok(None),
         Ok(Some(rollout)) => {
             // Boxed, because the futures of all handlers contain it.

@@ -4,12 +4,11 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use packcast_protocol::api::ProblemKind;
 use packcast_protocol::ocs::reply::{DOWNLOAD_REPLY, INVENTORY_REFUSAL, INVENTORY_REPLY};
-use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::exclusion::ExclusionKind;
 use packcast_rollout::{DeviceRecord, Exclusion, OpenTask};
 use packcast_store::RecordsError;
-use packcast_store::records::{CheckInWritten, DeviceState};
+use packcast_store::records::{CheckInItems, CheckInWritten, DeviceState};
 
 use crate::{CheckInFunction, answer};
 
@@ -54,8 +53,8 @@ pub(crate) async fn admitted_state(
     }
 }
 
-/// Records a check-in, and the packages with which the device does not begin, if they have changed.
-/// Returns false if another write of the device came first.
+/// Records a check-in, together with the items that have changed. Returns false if another write of
+/// the device came first.
 ///
 /// # Errors
 /// The device was excluded after its state was read.
@@ -63,13 +62,10 @@ pub(crate) async fn record_check_in(
     function: &CheckInFunction,
     record: &DeviceRecord,
     known: Option<&DeviceRecord>,
-    waits: Option<&[WaitingPackage]>,
+    items: CheckInItems<'_>,
 ) -> Result<bool, DeviceError> {
     let records = &function.records;
-    match records
-        .write_check_in_and_waits(record, known, waits)
-        .await?
-    {
+    match records.write_check_in_with(record, known, items).await? {
         CheckInWritten::Written => Ok(true),
         CheckInWritten::Superseded => Ok(false),
         CheckInWritten::Excluded => {

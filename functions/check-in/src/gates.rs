@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packcast_protocol::UnixTime;
 use packcast_protocol::state::RolloutId;
-use packcast_rollout::rollout::{Gate, GateChange};
+use packcast_rollout::rollout::{AnnouncedAhead, Gate, GateChange};
 use packcast_store::{Records, RecordsError};
 
 use crate::answer;
@@ -22,6 +22,9 @@ pub(crate) struct Gates {
     /// Age up to which a gate is used without a read, in seconds.
     max_age_s: u64,
     cached: Mutex<HashMap<RolloutId, CachedGate>>,
+    /// Devices that were told, and have no place yet. The count of a rollout stays when its gate is
+    /// read again.
+    ahead: Mutex<HashMap<RolloutId, AnnouncedAhead>>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,6 +49,7 @@ impl Gates {
         Self {
             max_age_s,
             cached: Mutex::default(),
+            ahead: Mutex::default(),
         }
     }
 
@@ -88,6 +92,7 @@ impl Gates {
         // Emptying is rare and cheap: each rollout is read again.
         if cached.len() >= MAX_GATES {
             cached.clear();
+            self.ahead().clear();
         }
         let read = CachedGate {
             read_at: now,
@@ -117,6 +122,28 @@ impl Gates {
     /// Removes the gate of a rollout from the cache.
     pub(crate) fn invalidate(&self, rollout: RolloutId) {
         self.lock().remove(&rollout);
+    }
+
+    /// Returns true if a Packcast agent may be told of a package whose gate has `free` places.
+    pub(crate) fn has_room(&self, rollout: RolloutId, free: u32, now: UnixTime) -> bool {
+        let mut ahead = self.ahead();
+        ahead.entry(rollout).or_default().has_room(free, now)
+    }
+
+    /// Notes that a Packcast agent was told of the package of a rollout.
+    pub(crate) fn told(&self, rollout: RolloutId, now: UnixTime) {
+        self.ahead().entry(rollout).or_default().told(now);
+    }
+
+    /// Notes that a Packcast agent has taken a place.
+    pub(crate) fn begun(&self, rollout: RolloutId) {
+        if let Some(ahead) = self.ahead().get_mut(&rollout) {
+            ahead.begun();
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, HashMap<RolloutId, AnnouncedAhead>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RolloutId, CachedGate>> {

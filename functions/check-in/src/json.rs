@@ -11,8 +11,10 @@ use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
 use packcast_rollout::{
-    DeviceRecord, OpenTask, ReportedBy, ReportedFacts, ReportedWaits, check_in_effect,
+    DeviceRecord, FactsEffect, FactsRecord, OpenTask, ReportedBy, ReportedFacts, ReportedWaits,
+    check_in_effect, reported_system,
 };
+use packcast_store::records::CheckInItems;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -280,23 +282,35 @@ async fn answer_check_in(
         ))
         .await?;
     }
-    let os = format!("{} {}", sent.facts.os, sent.facts.arch);
+    let known = device_state.device.as_ref();
+    let os = reported_system(
+        known.and_then(|known| known.facts.as_ref()),
+        &sent.facts,
+        sent.daily.as_ref(),
+    );
     let facts = ReportedFacts {
         host_name: Some(sent.facts.host_name.as_str()),
         agent: Some(sent.facts.agent.as_str()),
-        os: Some(&os),
+        os: os.as_deref(),
         machine: Some(&sent.machine),
         waits: Some(ReportedWaits {
             known: &device_state.waits,
             reported: sent.waits.as_slice(),
             tasks: &device_state.tasks,
         }),
+        daily: sent.daily.as_ref(),
     };
-    let known = device_state.device.as_ref();
     let effect = check_in_effect(device, known, &facts, now);
+    let mut daily_recorded = effect.facts == FactsEffect::OnRecord;
     if let Some(record) = effect.write {
         log_other_machine(&record, known, &sent.machine);
-        record_check_in(function, &record, known, effect.waits.as_deref()).await?;
+        let facts = facts_to_write(device, &effect.facts, sent);
+        let items = CheckInItems {
+            waits: effect.waits.as_deref(),
+            facts: facts.as_ref(),
+        };
+        let is_written = record_check_in(function, &record, known, items).await?;
+        daily_recorded |= is_written && facts.is_some();
         device_state.device = Some(record);
     }
     let announced = announce_tasks(function, device, device_state, now).await?;
@@ -309,8 +323,25 @@ async fn answer_check_in(
         tasks: announced.tasks.iter().map(task).collect(),
         cancel: announced.to_cancel.iter().map(cancel).collect(),
         accepted,
+        daily_recorded,
         state,
         next_check_in_s,
+    })
+}
+
+/// Returns the daily facts of a check-in that are to be written.
+fn facts_to_write(
+    device: &DeviceId,
+    effect: &FactsEffect,
+    sent: &CheckInRequest,
+) -> Option<FactsRecord> {
+    let FactsEffect::Write(mark) = effect else {
+        return None;
+    };
+    Some(FactsRecord {
+        device: device.clone(),
+        at: mark.at,
+        facts: sent.daily.clone()?,
     })
 }
 

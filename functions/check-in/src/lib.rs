@@ -18,6 +18,7 @@ mod pass_key;
 mod reconcile;
 mod refusals;
 mod result;
+mod rollout_counts;
 mod rollouts;
 mod sent_state;
 pub mod settings;
@@ -43,6 +44,8 @@ use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
 pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
 use crate::refusals::{RefusalCounter, RefusalKind};
+use crate::rollout_counts::RolloutCounter;
+pub use crate::rollout_counts::{FULL_ROLLOUTS, HALTED_ROLLOUTS, RolloutCounts};
 pub use crate::settings::{FunctionSettings, SettingsError, TableSettings};
 use crate::state::StateCache;
 use crate::state_counts::StateCounter;
@@ -66,6 +69,7 @@ pub struct CheckInFunction {
     settings: FunctionSettings,
     refusals: Mutex<RefusalCounter>,
     state_counts: Mutex<StateCounter>,
+    rollout_counts: Mutex<RolloutCounter>,
 }
 
 impl CheckInFunction {
@@ -79,6 +83,7 @@ impl CheckInFunction {
             settings,
             refusals: Mutex::default(),
             state_counts: Mutex::default(),
+            rollout_counts: Mutex::default(),
         }
     }
 
@@ -120,6 +125,18 @@ impl CheckInFunction {
     pub fn take_state_counts(&self, now: UnixTime) -> Option<StateCounts> {
         let head = self.state.last_head();
         self.state_counts().take_due(head.as_ref(), now)
+    }
+
+    /// Returns rollouts that this request has halted at once. Returns rollouts that were halted before,
+    /// and full rollouts without news, at most once a minute. The caller asks after each request, as
+    /// for the refused requests.
+    pub fn take_rollout_counts(&self, now: UnixTime) -> Option<RolloutCounts> {
+        self.rollout_counts().take_due(now)
+    }
+
+    fn rollout_counts(&self) -> MutexGuard<'_, RolloutCounter> {
+        // A panic cannot leave the counter half-changed.
+        lock(&self.rollout_counts)
     }
 
     /// Counts a check-in by the state that the device holds. The check-in has read the head.

@@ -46,9 +46,11 @@ async fn answer(
     let name = || std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
     let refusals = function.take_refusals(now);
     let state = function.take_state_counts(now);
+    let rollouts = function.take_rollout_counts(now);
     let lines = [
         refusals.map(|counts| counts.to_metric(&name())),
         state.map(|counts| counts.to_metric(&name())),
+        rollouts.map(|counts| counts.to_metric(&name())),
     ];
     for line in lines.into_iter().flatten() {
         // A write that fails must not fail the request.

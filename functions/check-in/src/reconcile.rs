@@ -115,6 +115,11 @@ pub(crate) async fn paused(
         .state
         .paused(&function.records, &names, groups, now)
         .await;
+    // A later change may have the same revision as such a group, and would then not be read.
+    if let Some(order) = function.state.last_order() {
+        let above = groups.iter().filter(|state| state.revision > order);
+        function.groups.invalidate(above.map(|state| &state.group));
+    }
     match paused {
         Err(error @ RecordsError::Corrupt { .. }) => {
             answer::log_records_error(&error);

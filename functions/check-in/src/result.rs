@@ -14,7 +14,7 @@ use packcast_rollout::{
     FinishedTask, OpenTask, ReportDecision, ReportedBy, WriteBudget, apply_report,
 };
 use packcast_store::RecordsError;
-use packcast_store::records::{DeviceState, Recorded};
+use packcast_store::records::{DeviceState, Recorded, RolloutRecorded};
 
 use crate::device_access::{DeviceError, admitted_state};
 use crate::{CheckInFunction, answer, log_name};
@@ -157,7 +157,16 @@ async fn write(
     let known = function.gates.one(records, rollout, now).await?;
     let cached = known.gate.as_ref();
     let recorded = records.record_rollout_result(device, open, result, &of_rollout, cached, now);
-    let recorded = recorded.await?;
+    let RolloutRecorded {
+        recorded,
+        has_halted,
+    } = recorded.await?;
+    if has_halted {
+        tracing::warn!(%device, %rollout, package = %open.package, "a failure has halted the rollout");
+        function
+            .rollout_counts()
+            .count_halted(rollout, open.package);
+    }
     if result.outcome == Outcome::Failed {
         // Perhaps the rollout is halted.
         function.gates.invalidate(rollout);

@@ -11,7 +11,8 @@ use packcast_protocol::state::{RolloutId, WaveNumber};
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::reconcile::announcing_group;
 use packcast_rollout::rollout::{
-    BeginDecision, Closed, Gate, GateChange, GateRead, Place, begin, next_wave,
+    BeginDecision, Closed, Gate, GateChange, GateRead, Place, again_s, begin, is_halt_recent,
+    is_quiet, next_wave,
 };
 use packcast_rollout::{Memberships, OpenTask, TaskState};
 use packcast_store::RecordsError;
@@ -38,6 +39,42 @@ pub(crate) struct Gated {
     pub(crate) places: HashMap<PackageId, (Place, GateChange)>,
 }
 
+/// Reason for which a device waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) reason: HoldWord,
+    /// Time in which the device does not ask again, in seconds. `None` if it asks again after its
+    /// next check-in.
+    pub(crate) again_s: Option<u32>,
+}
+
+impl From<HoldWord> for Held {
+    fn from(reason: HoldWord) -> Self {
+        Self {
+            reason,
+            again_s: None,
+        }
+    }
+}
+
+impl Gated {
+    /// Notes the packages of rollouts that a Packcast agent was told of.
+    pub(crate) fn told(
+        &self,
+        function: &CheckInFunction,
+        device: &DeviceId,
+        on_record: &HashSet<PackageId>,
+        now: UnixTime,
+    ) {
+        if matches!(device, DeviceId::Ocs(_)) {
+            return;
+        }
+        for (_, rollout) in self.asked.iter().filter(|(id, _)| on_record.contains(id)) {
+            function.gates.told(*rollout, now);
+        }
+    }
+}
+
 /// A device in a rollout.
 struct Rolled<'a> {
     device: &'a DeviceId,
@@ -49,7 +86,8 @@ struct Rolled<'a> {
 
 /// Decides on the tasks that would be announced for the first time.
 ///
-/// For a Packcast agent, a cached gate with a free place is enough: the agent asks before it begins.
+/// For a Packcast agent, a cached gate is enough, because the agent asks before it begins. The gate
+/// must have a free place for which the function has told no other device.
 pub(crate) async fn gated(
     function: &CheckInFunction,
     device: &DeviceId,
@@ -119,7 +157,16 @@ async fn announcing(
         // By this change, or by another one.
         known = gates.one_within(records, rollout, 0, now).await?;
     }
-    Ok(rolled.decide(function, &known, task, now))
+    rolled.watch(function, &known, task, now);
+    let decision = rolled.decide(function, &known, task, now);
+    // A Packcast agent takes its place later, so other devices may be on the way.
+    let is_ahead =
+        matches!(device, DeviceId::Agent(_)) && matches!(decision, BeginDecision::Take { .. });
+    let free = known.gate.map_or(0, |gate| gate.free);
+    if is_ahead && !gates.has_room(rollout, free, now) {
+        return Ok(BeginDecision::Wait(Closed::Full));
+    }
+    Ok(decision)
 }
 
 /// Takes a place in a rollout for a device that is about to begin. Returns the reason for which the
@@ -131,10 +178,10 @@ pub(crate) async fn hold(
     task: &OpenTask,
     rollout: RolloutId,
     now: UnixTime,
-) -> Result<Option<HoldWord>, RecordsError> {
+) -> Result<Option<Held>, RecordsError> {
     let memberships = &device_state.memberships;
     let Some(rolled) = rolled(function, device, memberships, rollout, true, now).await? else {
-        return Ok(Some(word(Closed::Ended)));
+        return Ok(Some(word(Closed::Ended).into()));
     };
     let (gates, records) = (&function.gates, &function.records);
     let mut known = gates.one(records, rollout, now).await?;
@@ -148,10 +195,12 @@ pub(crate) async fn hold(
                 let taken = records.take_place(device, task, place, &change).await?;
                 if taken == PlaceTaken::Taken {
                     gates.apply(rollout, &change);
+                    gates.begun(rollout);
                     return Ok(None);
                 }
             }
             BeginDecision::Wait(reason) => {
+                rolled.watch(function, &known, task, now);
                 closed = reason;
                 // At most one more read of each gate in a second: a device asks as often as it
                 // likes.
@@ -166,7 +215,12 @@ pub(crate) async fn hold(
             break;
         }
     }
-    Ok(Some(word(closed)))
+    let held = task.place.as_ref();
+    let again = |gate| again_s(closed, gate, held, fastrand::u32(..));
+    Ok(Some(Held {
+        reason: word(closed),
+        again_s: known.gate.as_ref().and_then(again),
+    }))
 }
 
 /// Returns the calendar of a rollout and the wave of a device. `None` if the signed state has no such
@@ -206,6 +260,21 @@ async fn rolled<'a>(
 }
 
 impl Rolled<'_> {
+    /// Counts a full gate without news, and a gate that was halted lately. A cached gate is enough.
+    fn watch(&self, function: &CheckInFunction, known: &KnownGate, task: &OpenTask, now: UnixTime) {
+        let table = function.records.table();
+        let Some(gate) = &known.gate else {
+            return;
+        };
+        if is_quiet(gate, table, now) {
+            let mut counts = function.rollout_counts();
+            counts.count_full(self.rollout, task.package);
+        } else if is_halt_recent(gate, now) {
+            let mut counts = function.rollout_counts();
+            counts.count_still_halted(self.rollout, task.package);
+        }
+    }
+
     fn decide(
         &self,
         function: &CheckInFunction,
@@ -244,7 +313,7 @@ pub(crate) async fn settle(
         let rollout = settling.place.rollout;
         let (gates, records) = (&function.gates, &function.records);
         let known = gates.one(records, rollout, now).await?;
-        let recorded = records.record_healthy(device, &settling, known.gate.as_ref());
+        let recorded = records.record_healthy(device, &settling, known.gate.as_ref(), now);
         match recorded.await {
             Err(error @ RecordsError::Conflict { .. }) => answer::log_records_error(&error),
             recorded => {

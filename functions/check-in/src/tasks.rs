@@ -1,12 +1,13 @@
 //! Announcements: decided from a device's open tasks, and on record before the device learns of
 //! them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use packcast_rollout::apply::used_mandates;
 use packcast_rollout::reconcile::announcing_group;
+use packcast_rollout::rollout::{GateChange, Place};
 use packcast_rollout::{
     Announcement, FinishedTask, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules,
     announce, locations,
@@ -54,6 +55,9 @@ pub(crate) struct AnnouncedTask {
 /// The records refuse an announcement if the package was deactivated or withdrawn a moment ago.
 /// Then the function decides on the announcements again, without this package. The records also
 /// refuse an announcement if the device was excluded a moment ago: the next read finds the exclusion.
+///
+/// If the records refuse the same announcement again, although all that it follows from was read
+/// again, the copies that it checks are missing or forged. Then the function tries no third time.
 pub(crate) async fn announce_tasks(
     function: &CheckInFunction,
     device: &DeviceId,
@@ -61,6 +65,8 @@ pub(crate) async fn announce_tasks(
     now: UnixTime,
 ) -> Result<Announcements, DeviceError> {
     let mut tries_left = MAX_TRIES;
+    let mut refused = Vec::new();
+    let mut without_copies = BTreeMap::new();
     loop {
         tries_left -= 1;
         let device_now = reconciled(function, device, device_state, now).await?;
@@ -96,15 +102,75 @@ pub(crate) async fn announce_tasks(
             announcement.pause(rules);
         }
         end_not_applicable(function, device, &announcement, now).await?;
-        let announcing = announcing(function, &device_now, &announcement, &gated, now).await?;
+        let mut announcing = announcing(function, &device_now, &announcement, &gated, now).await?;
+        announcing.retain(|it| !without_copies.contains_key(&it.task.package));
         let on_record = record(function, device, &device_now, &announcing, now).await?;
+        gated.told(function, device, &on_record, now);
+        let refused_now =
+            refused_announcements(&announcing, &on_record, &announcement, &device_now);
+        let again = refused_now.iter().filter(|it| refused.contains(*it));
+        without_copies.extend(again.map(|it| {
+            let PackageRecord { name, version, .. } = &it.package;
+            (it.task.package, format!("{name}@{version}"))
+        }));
+        let may_retry = refused_now
+            .iter()
+            .any(|it| !without_copies.contains_key(&it.task.package));
+        refused = refused_now;
         // After the last try, the device gets the tasks that are on record. The next check-in
         // brings the others.
-        if on_record.len() == announcing.len() || tries_left == 0 {
+        if !may_retry || tries_left == 0 {
+            log_missing_copies(device, &device_now, &without_copies);
             return Ok(announcements(pacing, &announcement, &on_record, device_now));
         }
         device_state = admitted_state(function, device).await?;
     }
+}
+
+/// An announcement that the records have refused, with all that it follows from.
+#[derive(Debug, PartialEq)]
+struct RefusedAnnouncement {
+    task: OpenTask,
+    package: PackageRecord,
+    by_group: Option<(GroupName, u64)>,
+    place: Option<(Place, GateChange)>,
+    leaf_order: u64,
+}
+
+fn refused_announcements(
+    announcing: &[Announcing<'_>],
+    on_record: &HashSet<PackageId>,
+    announcement: &Announcement<'_>,
+    reconciled: &Reconciled,
+) -> Vec<RefusedAnnouncement> {
+    let refused = announcing
+        .iter()
+        .filter(|it| !on_record.contains(&it.task.package));
+    let refused = refused.filter_map(|refused| {
+        let mut picks = announcement.announced.iter();
+        let pick = picks.find(|pick| pick.task.package == refused.task.package)?;
+        Some(RefusedAnnouncement {
+            task: refused.task.clone(),
+            package: pick.package.clone(),
+            by_group: refused.by_group.map(|(group, at)| (group.clone(), at)),
+            place: refused.place.map(|(place, change)| (place, change.clone())),
+            leaf_order: reconciled.device_state.leaf.order,
+        })
+    });
+    refused.collect()
+}
+
+/// Warns of packages that are not announced, once for each request.
+fn log_missing_copies(
+    device: &DeviceId,
+    reconciled: &Reconciled,
+    packages: &BTreeMap<PackageId, String>,
+) {
+    let Some((package, name)) = packages.first_key_value() else {
+        return;
+    };
+    let host = log_name::host(&reconciled.device_state);
+    tracing::warn!(%host, %name, %device, %package, packages = packages.len(), "not announced: the copies of the package's activation or of the group's revision are missing or wrong: run 'packcast activate {name}', or 'packcast sign --all-records'");
 }
 
 /// Ends tasks that are for another system than the one of the device, without an announcement.

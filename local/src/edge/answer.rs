@@ -67,6 +67,9 @@ impl Answering {
                 if let Some(counts) = counts.filter(StateCounts::is_problem) {
                     tracing::warn!("{counts}");
                 }
+                if let Some(counts) = self.check_in.take_rollout_counts(now) {
+                    tracing::warn!("{counts}");
+                }
                 response.map(full)
             }
             Ok(Err(error)) if error.is::<LengthLimitError>() => plain(

@@ -31,8 +31,24 @@ pub struct BeginRequest {
 pub enum BeginReply {
     /// The device may begin, within a minute of its request.
     Go,
-    /// The device does not begin, and asks again after its next check-in.
-    Wait { reason: HoldWord },
+    /// The device does not begin, and asks again after a check-in.
+    Wait {
+        reason: HoldWord,
+        /// Seconds after this reply in which the device does not ask again. Without this number, the
+        /// device asks again after its next check-in.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again_s: Option<u32>,
+    },
+}
+
+impl BeginReply {
+    /// Returns the answer to a device that asks again after its next check-in.
+    pub const fn wait(reason: HoldWord) -> Self {
+        Self::Wait {
+            reason,
+            again_s: None,
+        }
+    }
 }
 
 /// Reason of the answer `wait`, in one word.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BoundedText, Report, Secret};
+use super::{BoundedText, DailyFacts, Report, Secret};
 use crate::digest::Sha256Digest;
 use crate::location::{LocationName, ObjectPath};
 use crate::package::PackageId;
@@ -18,6 +18,10 @@ pub struct CheckInRequest {
     pub facts: DeviceFacts,
     /// Platform, ids and clock of the machine.
     pub machine: MachineFacts,
+    /// Further facts, at most 2 KiB: once a day, and after a change of the host name, the operating
+    /// system or the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub daily: Option<DailyFacts>,
     /// Results that no reply has accepted yet, at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = super::MAX_REPORTS))]
@@ -59,6 +63,10 @@ pub struct CheckInReply {
     /// again.
     #[serde(default)]
     pub accepted: Vec<PackageId>,
+    /// True if the function has the daily facts of the request on record. The device sends them
+    /// again with the next check-in otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub daily_recorded: bool,
     /// Parts of the signed state that the device lacks; absent if it lacks nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<StateText>,

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use packcast_protocol::api::{
-    BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest, DeviceFacts,
-    HoldWord, Problem, ProblemKind, Report, ReportReply, ReportRequest, Secret, Task,
+    BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest, DailyFacts,
+    DeviceFacts, FactValues, FreePercent, HoldWord, Problem, ProblemKind, Report, ReportReply,
+    ReportRequest, Secret, Task, VolumeFact,
 };
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::schema::Schema;
+use packcast_protocol::state::document::PlainText;
 use packcast_protocol::state::exchange::{
-    MachineFacts, UsedMandates, WaitWord, WaitingPackage, WaitingPackages,
+    BoundedList, MachineFacts, UsedMandates, WaitWord, WaitingPackage, WaitingPackages,
 };
 use packcast_protocol::state::{
     CommitId, DigestPrefix, Document, GroupDocument, HeldState, KeyListId, Mandate, PartialTree,
@@ -50,6 +52,27 @@ fn facts() -> DeviceFacts {
         arch: BoundedText::tail("x86_64"),
         agent: BoundedText::tail("packcast-agent 0.1.0"),
     }
+}
+
+fn daily_facts() -> DailyFacts {
+    let term = |name: &str| name.parse().expect("this is a term's name");
+    let volume = |path, size_gib, free| VolumeFact {
+        path: PlainText::shortened(path),
+        size_gib,
+        free_percent: FreePercent::of(free, 100),
+    };
+    DailyFacts::fitting(FactValues {
+        os_name: Some(PlainText::shortened("Debian GNU/Linux")),
+        os_version: Some(PlainText::shortened("12 (bookworm)")),
+        domain: Some(PlainText::shortened("filiale.example")),
+        terms: BoundedList::first(["downgrade", "rollout"].map(term)),
+        model: Some(PlainText::shortened("Dell Inc. Latitude 7490")),
+        memory_mib: Some(16_384),
+        volumes: BoundedList::first([volume("/", 234, 45), volume("/var", 930, 99)]),
+        time_zone: Some(PlainText::shortened("Europe/Zurich")),
+        address: Some("192.0.2.7".parse().expect("this is an address")),
+        site: Some(PlainText::shortened("Zürich")),
+    })
 }
 
 fn report(number: u32, attempt: u32, code: &str, finished: u64) -> Report {
@@ -107,6 +130,7 @@ fn check_ins_match_their_examples() {
     let first = CheckInRequest {
         facts: facts(),
         machine: MachineFacts::new("linux-x86_64", None, None, UnixTime(1_795_330_000)),
+        daily: Some(daily_facts()),
         results: Vec::new(),
         waits: WaitingPackages::default(),
         holds: HeldState::default(),
@@ -131,6 +155,7 @@ fn check_ins_match_their_examples() {
             Some("7b0f0ad3-2a0d-4e4c-9b8d-5a4f3e2d1c0b"),
             UnixTime(1_795_330_100),
         ),
+        daily: None,
         results: vec![ran, failed],
         waits: WaitingPackages::first([
             WaitingPackage {
@@ -177,6 +202,7 @@ fn a_check_in_reply_matches_its_example() {
             attempt: 1,
         }],
         accepted: vec![id(1_795_327_753)],
+        daily_recorded: true,
         state: Some(state()),
         next_check_in_s: 3600,
     };
@@ -219,7 +245,12 @@ fn a_question_before_a_package_begins_and_its_replies_match_their_examples() {
     check("begin-request", &request);
     check("begin-reply-go", &BeginReply::Go);
     let reason = HoldWord::Paused;
-    check("begin-reply-wait", &BeginReply::Wait { reason });
+    check("begin-reply-wait", &BeginReply::wait(reason));
+    let full = BeginReply::Wait {
+        reason: HoldWord::RolloutFull,
+        again_s: Some(5_400),
+    };
+    check("begin-reply-full", &full);
 }
 
 #[test]
@@ -227,7 +258,7 @@ fn an_old_device_waits_for_any_unknown_reason() {
     let newer = json!({ "answer": "wait", "reason": "full_moon", "until": 1 });
     let read: BeginReply = serde_json::from_value(newer).expect("future reasons are read");
     let reason = HoldWord::Other;
-    assert_eq!(read, BeginReply::Wait { reason });
+    assert_eq!(read, BeginReply::wait(reason));
     let unknown = json!({ "answer": "perhaps" });
     assert!(serde_json::from_value::<BeginReply>(unknown).is_err());
 }
@@ -367,6 +398,7 @@ fn an_old_reader_ignores_unknown_fields() {
     check_newer::<BeginRequest>("begin-request");
     check_newer::<BeginReply>("begin-reply-go");
     check_newer::<BeginReply>("begin-reply-wait");
+    check_newer::<BeginReply>("begin-reply-full");
     check_newer::<ReportReply>("report-reply");
     check_newer::<Problem>("problem");
 }
@@ -441,6 +473,7 @@ fn a_manifest_with_an_unknown_field_is_refused() {
 #[test]
 fn every_example_has_a_test() {
     let tested = [
+        "begin-reply-full",
         "begin-reply-go",
         "begin-reply-wait",
         "begin-request",

@@ -9,9 +9,9 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::state::{NewAssignment, StatePart};
 
-use super::downgrade::LaterPackages;
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
+use crate::downgrade::LaterPackages;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::state::current_part;

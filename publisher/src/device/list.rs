@@ -69,6 +69,10 @@ pub struct RecordFilter {
     pub platform: Option<Platform>,
     /// A part of the agent's name and version, in any case.
     pub agent: Option<String>,
+    /// A part of the name and version of the operating system, in any case.
+    pub os: Option<String>,
+    /// The label of the site, in any case.
+    pub site: Option<String>,
 }
 
 /// The order of a list of devices. Devices that are equal are in the order of their ids.
@@ -86,15 +90,23 @@ pub enum DeviceOrder {
 impl RecordFilter {
     fn includes(&self, record: &DeviceRecord, now: UnixTime) -> bool {
         let is_unseen = |days: TimeoutDays| is_unseen_for(record, days.get(), now);
-        let agent = record.agent.to_lowercase();
+        let has = |text: &str, part: &Option<String>| {
+            let text = text.to_lowercase();
+            part.as_ref()
+                .is_none_or(|part| text.contains(&part.to_lowercase()))
+        };
+        let site = record.facts.as_ref().and_then(|facts| facts.site.as_ref());
+        let site = site.map(|site| site.as_str().to_lowercase());
         self.not_seen.is_none_or(is_unseen)
             && self
                 .platform
                 .is_none_or(|platform| !DeviceSystem::of(record).is_other_than(platform))
+            && has(&record.agent, &self.agent)
+            && has(&record.os, &self.os)
             && self
-                .agent
+                .site
                 .as_ref()
-                .is_none_or(|part| agent.contains(&part.to_lowercase()))
+                .is_none_or(|wanted| site == Some(wanted.to_lowercase()))
     }
 }
 
@@ -202,6 +214,8 @@ fn listed((record, excluded): (DeviceRecord, Option<Exclusion>)) -> ListedDevice
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::api::{DailyFacts, SiteLabel};
+    use packcast_rollout::FactsMark;
     use packcast_rollout::state::EntryOwner;
     use packcast_testing::table::device;
 
@@ -227,6 +241,13 @@ mod tests {
             if number == 3 {
                 record.agent = "OCS-NG_WINDOWS_AGENT_v2.9.2.0".to_owned();
                 record.os = "Microsoft Windows 11".to_owned();
+            }
+            if number == 2 {
+                record.facts = Some(FactsMark {
+                    digest: DailyFacts::default().digest(),
+                    at: now(),
+                    site: Some(SiteLabel::shortened("Zürich")),
+                });
             }
             let age_s = u64::from(number) * 20 * 86_400;
             record.last_seen = UnixTime(now().0 - age_s);
@@ -301,6 +322,18 @@ mod tests {
                 agent: Some("v2.9".to_owned()),
                 ..RecordFilter::default()
             }),
+            by_record(RecordFilter {
+                os: Some("windows 11".to_owned()),
+                ..RecordFilter::default()
+            }),
+            by_record(RecordFilter {
+                site: Some("zÜrich".to_owned()),
+                ..RecordFilter::default()
+            }),
+            by_record(RecordFilter {
+                site: Some("Zür".to_owned()),
+                ..RecordFilter::default()
+            }),
         ];
         let mut lines = Vec::new();
         for filter in filters {
@@ -320,6 +353,9 @@ mod tests {
         pc2 pc3 pc4 pc5
         pc3
         pc3
+        pc3
+        pc2
+
         ");
     }
 

@@ -426,6 +426,7 @@ mod tests {
             inventory_asked: None,
             inventory_received: None,
             machine: None,
+            facts: None,
             budget: WriteBudget::default(),
         }
     }

@@ -381,6 +381,57 @@ async fn commits_and_events_are_in_the_order_of_their_times() {
 }
 
 #[tokio::test]
+async fn commits_and_events_of_one_second_are_in_their_order() {
+    let target = TestTarget::start(327).await;
+    let package = target.table.package("vlc", 5).await.id;
+    pause(&target.target).await.unwrap();
+    target
+        .change(&[create_lab()], "packcast group create lab")
+        .await;
+    resume(&target.target).await.unwrap();
+    target
+        .change(&[assign_lab(package)], "packcast assign vlc@1.0")
+        .await;
+    pause(&target.target).await.unwrap();
+    let all = recent(&target, with_events()).await;
+    insta::assert_snapshot!(shown(&all), @"
+    Unsigned ada@laptop
+      paused the target
+    Verified ada@laptop packcast assign vlc@1.0
+      group lab: assigned vlc@1.0
+    Unsigned ada@laptop
+      resumed the target
+    Verified ada@laptop packcast group create lab
+      group lab: created
+    Unsigned ada@laptop
+      paused the target
+    ");
+}
+
+#[test]
+fn a_time_outside_the_signed_second_gives_a_commit_no_place() {
+    let id = CommitId {
+        number: 1_795_000_000,
+        digest: packcast_protocol::Sha256Digest::of(b"commit"),
+    };
+    let check = |at: Option<u64>, expected: u64| {
+        let problem = crate::state::CommitProblem::Lost { id };
+        let commit = PastCommit {
+            at: at.map(EventTime::of_microseconds),
+            ..PastCommit::unverified(id, problem)
+        };
+        let time = time_among_events(&commit);
+        assert_eq!(time, EventTime::of_microseconds(expected), "{at:?}");
+    };
+    let end = 1_795_000_000_999_999;
+    check(None, end);
+    check(Some(1_795_000_000_000_007), 1_795_000_000_000_007);
+    for at in [0, 1_794_999_999_999_999, 1_795_000_001_000_000, u64::MAX] {
+        check(Some(at), end);
+    }
+}
+
+#[tokio::test]
 async fn an_event_that_cannot_be_read_is_a_problem() {
     let target = TestTarget::start(326).await;
     pause(&target.target).await.unwrap();

@@ -57,6 +57,12 @@ impl RolloutMembers {
         planned.collect()
     }
 
+    /// Returns the number of devices in a group.
+    pub(super) fn size(&self, group: &GroupName) -> usize {
+        let members = self.0.values();
+        members.filter(|of| of.contains(group)).count()
+    }
+
     /// Returns the number of devices in a group that are in none of the groups of a rollout.
     pub(super) fn outside(&self, group: &GroupName, groups: &BTreeSet<GroupName>) -> usize {
         let members = self.0.values();
@@ -107,6 +113,8 @@ mod tests {
         let rings: Vec<Option<usize>> = planned.iter().map(|it| it.ring).collect();
         assert_eq!(rings, [Some(0), None, None]);
         assert_eq!(members.outside(&group("pilot"), &lab), 1);
+        let sizes = ["lab", "pilot", "desk"].map(|name| members.size(&group(name)));
+        assert_eq!(sizes, [3, 2, 0]);
     }
 
     #[test]

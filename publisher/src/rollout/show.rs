@@ -82,6 +82,8 @@ pub struct RolloutFailure {
     pub code: ResultCode,
     /// The last line of the output, or else the reason that the agent gives.
     pub line: Option<String>,
+    /// The end of the output.
+    pub output_tail: Option<String>,
 }
 
 /// Reads a live rollout again and again. The members of its groups are read once.
@@ -172,6 +174,7 @@ impl<'a> RolloutReader<'a> {
                 host_name: names.remove(&failure.device).unwrap_or_default(),
                 code: failure.code.clone(),
                 line: result.as_ref().and_then(last_line).map(str::to_owned),
+                output_tail: result.and_then(|result| result.output_tail),
             });
         }
         Ok(failures)

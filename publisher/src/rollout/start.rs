@@ -18,6 +18,7 @@ use super::members::RolloutMembers;
 use crate::assignees::{AssigneeNames, Assignees};
 use crate::audience::warn_of_groups;
 use crate::clock::now;
+use crate::downgrade::LaterPackages;
 use crate::failure::Failure;
 use crate::package::{
     deleted_package, find_kept, named, published, refuse_expired, warn_of_expiry,
@@ -32,6 +33,9 @@ use crate::text::count;
 use crate::warning::Warning;
 
 const HOUR_S: u32 = 3_600;
+
+/// The hint of a warning of a downgrade. The command has too many options to be written again.
+const DOWNGRADE_HINT: &str = "add --allow-downgrade to the same command to allow the downgrade";
 
 /// The parameters of [`plan_start`].
 #[derive(Clone, Debug)]
@@ -201,6 +205,15 @@ pub async fn plan_start<'a>(
         without_rollout: WithoutRollout::read(target, package.id, &groups).await?,
     };
     let mut warnings = warn_of_groups(&package, &groups);
+    if !request.allow_downgrade {
+        let later = LaterPackages::find(target, &package).await?;
+        let warning = later.warn_of_groups(target, &package, &groups, DOWNGRADE_HINT);
+        warnings.extend(warning.await?);
+    }
+    let is_empty = |group: &&GroupName| members.size(group) == 0;
+    let empty: Vec<&GroupName> = groups.iter().filter(is_empty).collect();
+    warnings.extend(without_devices(&empty, number));
+    warnings.extend(plan.left_out.iter().filter_map(without_wave));
     for ring in &rings {
         warnings.extend(outside(ring, members.outside(ring, &named_set)));
     }
@@ -388,6 +401,45 @@ fn seeds(first: [u8; 16]) -> impl FnMut() -> RolloutSeed {
     }
 }
 
+/// Warns of groups without devices. `devices` is the number of devices in all groups of the rollout.
+fn without_devices(groups: &[&GroupName], devices: u32) -> Option<Warning> {
+    let (text, see) = match groups {
+        [] => return None,
+        [group] if group.is_all() => (
+            "the target has no devices: only devices that check in later get the package"
+                .to_owned(),
+            "run 'packcast device list' to see the devices",
+        ),
+        groups => {
+            let groups: Vec<GroupName> = groups.iter().map(|group| (*group).clone()).collect();
+            let have = if groups.len() == 1 { "has" } else { "have" };
+            let only = if devices == 0 {
+                ": only devices that join later get the package"
+            } else {
+                ""
+            };
+            let named = named_groups(&groups);
+            (
+                format!("{named} {have} no devices{only}"),
+                "run 'packcast group list' to see the groups with their devices",
+            )
+        }
+    };
+    Some(Warning::new(text).hint(see))
+}
+
+/// Warns of a pilot group that gets no wave.
+fn without_wave(left_out: &WaveDevices) -> Option<Warning> {
+    let WaveDevices::Groups(groups) = left_out else {
+        return None;
+    };
+    let groups: Vec<GroupName> = groups.as_set().iter().cloned().collect();
+    Some(Warning::new(format!(
+        "pilot {} gets no wave: no device of the rollout's groups is in it, or each is in an earlier pilot group",
+        named_groups(&groups)
+    )))
+}
+
 fn outside(ring: &GroupName, devices: usize) -> Option<Warning> {
     (devices > 0).then(|| {
         Warning::new(format!(
@@ -422,6 +474,31 @@ mod tests {
         assert_eq!(drawn.len(), 100);
         let mut again = seeds([7; 16]);
         assert!(drawn.contains(&again()));
+    }
+
+    #[test]
+    fn groups_without_devices_are_named() {
+        let [lab, desk] = ["lab", "desk"].map(|name| name.parse().unwrap());
+        let ring = RolloutGroups::new([desk].into()).unwrap();
+        let [all, desk] = [GroupName::all(), "desk".parse().unwrap()];
+        assert_eq!(without_devices(&[], 3), None);
+        assert_eq!(without_wave(&WaveDevices::UpTo(100)), None);
+        let warnings = [
+            without_devices(&[&all], 0),
+            without_devices(&[&lab], 0),
+            without_devices(&[&lab, &desk], 3),
+            without_wave(&WaveDevices::Groups(ring)),
+        ];
+        let warnings = warnings.map(|warning| warning.unwrap().to_string());
+        insta::assert_snapshot!(warnings.join("\n"), @"
+        warning: the target has no devices: only devices that check in later get the package
+        hint: run 'packcast device list' to see the devices
+        warning: group lab has no devices: only devices that join later get the package
+        hint: run 'packcast group list' to see the groups with their devices
+        warning: groups lab, desk have no devices
+        hint: run 'packcast group list' to see the groups with their devices
+        warning: pilot group desk gets no wave: no device of the rollout's groups is in it, or each is in an earlier pilot group
+        ");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use packcast_protocol::{DeviceId, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{
-    Gate, GateChange, GateNumber, GateState, GateUpdate, Place, Weekdays,
+    DeviceFailure, Gate, GateChange, GateNumber, GateState, GateUpdate, Place, Weekdays,
 };
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_store::records::Announcing;
@@ -246,6 +246,25 @@ async fn a_full_rollout_names_the_devices_that_it_waits_for() {
     assert_eq!(details.summary.status, "full");
     let silent: Vec<&DeviceId> = details.silent.iter().map(|it| &it.device).collect();
     assert_eq!(silent, [device]);
+}
+
+#[tokio::test]
+async fn a_failure_has_the_end_of_its_output() {
+    let fixture = Fixture::start(386).await;
+    let started = fixture.start_rollout(&fixture.request()).await.unwrap();
+    let (device, package) = (&fixture.devices[..1], &fixture.package);
+    let (code, output) = ("ERR_EXIT_CODE_7", "unpacking\ndisk full\n");
+    fixture.target.deploy(device, package, code, output).await;
+    let evidence = DeviceFailure {
+        device: device[0].clone(),
+        code: code.parse().unwrap(),
+    };
+    let failed = GateUpdate::Evidence(vec![evidence]);
+    fixture.set_gate(&started, vec![failed]).await;
+    let failures = fixture.details().await.unwrap().first_failures;
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0].line.as_deref(), Some("disk full"));
+    assert_eq!(failures[0].output_tail.as_deref(), Some(output));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use packcast_rollout::state::StateChange;
 use super::commit::Committed;
 use super::compare::{check_lists, compare};
 use super::complete::{Completed, Completing, Scope, complete_locations};
+use super::error::StateError;
 use super::reader::TargetState;
 use crate::clock::now;
 use crate::failure::{Failure, Kind};
@@ -108,7 +109,8 @@ async fn check_head(target: &Target) -> Result<(), Failure> {
 ///
 /// The urgent records come first: afterwards no device is told of a withdrawn package. If the
 /// interface stops the progress from then on, the function returns the records that are written so
-/// far, and warns. The next command that changes the target completes the others. With
+/// far, and warns. The next command that changes the target completes the others. If the records of a
+/// group or device could not be written, it returns this error: perhaps a device is still told. With
 /// [`Scope::All`] it returns an error instead: the next command does not know of wrong records.
 pub(super) async fn complete_after_change(
     target: &Target,
@@ -125,24 +127,29 @@ async fn complete_with(
     scope: Scope,
     progress: &Progress,
 ) -> Result<Completed, Failure> {
-    let completing = Completing::urgent(&target.records, trust, now(), scope).await?;
+    let mut completing = Completing::urgent(&target.records, trust, now(), scope).await?;
     let urgent = completing.completed();
     tokio::select! {
-        completed = completing.rest(progress) => Ok(completed?),
-        () = progress.stopped() => match scope {
-            Scope::Changed => {
+        completed = completing.write_remaining(progress) => Ok(completed?),
+        () = progress.stopped() => match (completing.take_failed(), scope) {
+            (Some(failed), Scope::Changed) => Err(StateError::from(failed).into()),
+            (Some(failed), Scope::All) => {
+                Err(Failure::from(StateError::from(failed)).hint(WRITE_ALL))
+            }
+            (None, Scope::Changed) => {
                 target.warnings.push(incomplete());
                 Ok(urgent)
             }
-            Scope::All => Err(interrupted()),
+            (None, Scope::All) => Err(interrupted()),
         }
     }
 }
 
+const WRITE_ALL: &str = "run 'packcast sign --all-records' to write all records again";
+
 fn interrupted() -> Failure {
     let message = "the commit is stored, but the command was interrupted before all records were written again: wrong records may remain";
-    Failure::new(Kind::TryLater, message)
-        .hint("run 'packcast sign --all-records' to write all records again")
+    Failure::new(Kind::TryLater, message).hint(WRITE_ALL)
 }
 
 fn incomplete() -> Warning {

@@ -31,6 +31,7 @@ use super::error::StateError;
 use super::key_list::{self, KeyChange, ListChange, sign_list};
 use super::reader::TargetState;
 use super::trees::Trees;
+use crate::clock::event_time;
 use crate::signing::memory_file::MemoryFile;
 
 /// Maximum number of attempts at one change, while other commits come first.
@@ -469,6 +470,7 @@ impl Committer<'_> {
             .change_head(HeadChange {
                 replaced: state.head.as_ref().map(|head| &head.stored),
                 commit: &commit,
+                at: Some(event_time()),
                 assigned: &packages,
                 lists: &added,
             })

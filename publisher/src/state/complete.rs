@@ -11,6 +11,9 @@
 //!    devices.
 //! 4. The head up to which all records are complete.
 //!
+//! [`Scope::All`] also completes the copies of the activations of all packages, which do not follow
+//! from a head.
+//!
 //! The command compares the head with its ancestors down to the one whose records are complete. If
 //! one of them is missing or unreadable, as after a thief's commit, it writes all records from the
 //! head alone.
@@ -86,6 +89,13 @@ pub struct Completing<'a> {
     completed: Completed,
     /// The records that were completed for an earlier head.
     earlier: Completed,
+}
+
+/// A completion that a later head has overtaken.
+#[derive(Debug)]
+struct Overtaken {
+    head: Option<RecordedHead>,
+    completed: Completed,
 }
 
 /// The table whose records a command completes.
@@ -167,7 +177,7 @@ impl<'a> Completing<'a> {
     }
 
     /// Writes the urgent records of the present head, after those of an earlier one.
-    async fn begin(source: Source<'a>, mut earlier: Option<Self>) -> Result<Self, StateError> {
+    async fn begin(source: Source<'a>, mut earlier: Option<Overtaken>) -> Result<Self, StateError> {
         let begun = Instant::now();
         for _ in 0..ATTEMPTS {
             let mut completing = loop {
@@ -189,7 +199,7 @@ impl<'a> Completing<'a> {
             if !completing.is_overtaken || !completing.failed.is_empty() {
                 return Ok(completing);
             }
-            earlier = Some(completing);
+            earlier = Some(completing.overtaken());
         }
         Err(StateError::Overtaken)
     }
@@ -206,10 +216,36 @@ impl<'a> Completing<'a> {
     /// If single groups or devices fail, all others are written, and the head is not recorded as
     /// complete.
     pub async fn rest(mut self, progress: &Progress) -> Result<Completed, StateError> {
+        self.write_remaining(progress).await
+    }
+
+    /// Writes the remaining records, as [`Completing::rest`] does. If the future is dropped, the value
+    /// keeps the errors so far.
+    pub(super) async fn write_remaining(
+        &mut self,
+        progress: &Progress,
+    ) -> Result<Completed, StateError> {
+        // They do not follow from the head, so an error does not stop the other records.
+        let activations = match self.source.scope {
+            Scope::Changed => Ok(()),
+            Scope::All => self.source.records.complete_activations().await,
+        };
+        let completed = self.rest_of_head(progress).await?;
+        activations?;
+        Ok(completed)
+    }
+
+    /// Returns the error for the groups and devices whose records could not be written so far. `None`
+    /// if there are none.
+    pub(super) fn take_failed(&mut self) -> Option<FailedRecords> {
+        FailedRecords::new(std::mem::take(&mut self.failed))
+    }
+
+    /// Writes the remaining records that follow from the head.
+    async fn rest_of_head(&mut self, progress: &Progress) -> Result<Completed, StateError> {
         for _ in 0..ATTEMPTS {
             let is_complete = self.write_rest(progress).await?;
-            let failed = std::mem::take(&mut self.failed);
-            if let Some(failed) = FailedRecords::new(failed) {
+            if let Some(failed) = self.take_failed() {
                 return Err(failed.into());
             }
             if is_complete {
@@ -218,12 +254,19 @@ impl<'a> Completing<'a> {
                 }
                 return Ok(self.completed());
             }
-            self = Self::begin(self.source, Some(self)).await?;
+            *self = Self::begin(self.source, Some(self.overtaken())).await?;
         }
         Err(StateError::Overtaken)
     }
 
-    async fn open(source: Source<'a>, earlier: Option<&Self>) -> Result<Self, StateError> {
+    fn overtaken(&self) -> Overtaken {
+        Overtaken {
+            head: self.head,
+            completed: self.completed(),
+        }
+    }
+
+    async fn open(source: Source<'a>, earlier: Option<&Overtaken>) -> Result<Self, StateError> {
         let Source { records, trust, .. } = source;
         // Before the head, so that a later head than the one that is read next is forged.
         let recorded = RecordedUpTo::read(records).await?;
@@ -251,7 +294,9 @@ impl<'a> Completing<'a> {
                 order: head.map_or(0, |head| head.order),
                 ..Completed::default()
             },
-            earlier: earlier.map(Self::completed).unwrap_or_default(),
+            earlier: earlier
+                .map(|earlier| earlier.completed.clone())
+                .unwrap_or_default(),
         })
     }
 
@@ -353,9 +398,6 @@ impl<'a> Completing<'a> {
 
     /// Returns false if there is a later head.
     async fn write_rest(&mut self, progress: &Progress) -> Result<bool, StateError> {
-        // The devices are attempted again.
-        self.failed
-            .retain(|name, _| matches!(name, LeafName::Group(_)));
         let Some(open) = &self.open else {
             return Ok(true);
         };
@@ -444,6 +486,8 @@ impl<'a> Completing<'a> {
             match projected {
                 Ok(DeviceProjected::OtherGroup) => self.is_overtaken = true,
                 Ok(projected) => {
+                    // An earlier attempt may have failed.
+                    self.failed.remove(&LeafName::Device(device.clone()));
                     self.completed.devices.insert(device.clone(), projected);
                 }
                 Err(error) => {

@@ -14,6 +14,7 @@ use packcast_protocol::state::{
     Commit, CommitId, CommitName, KeyChain, KeyListId, LeafName, SignedKeyList, TargetId,
     TrustedRoots, VerifiedKeyList,
 };
+use packcast_rollout::EventTime;
 use packcast_store::Records;
 use packcast_store::records::OrderedCommit;
 
@@ -49,6 +50,8 @@ pub struct PastCommit {
     pub commit: Option<Commit>,
     /// Number of the change of the head that stored the commit, as the table has it on record.
     pub order: Option<u64>,
+    /// Time at which the commit became the head, as the table has it on record.
+    pub at: Option<EventTime>,
     /// The publisher key that has signed the commit. `None` if no signature verifies.
     pub signer: Option<PublicKey>,
     pub standing: CommitStanding,
@@ -240,6 +243,7 @@ impl<'a> History<'a> {
             id,
             commit: Some(commit),
             order: Some(stored.order),
+            at: stored.at,
             signer: key,
             standing,
         }
@@ -253,6 +257,7 @@ impl<'a> History<'a> {
                 id,
                 commit: Some(commit),
                 order: Some(stored.order),
+                at: stored.at,
                 signer: Some(signer),
                 standing: CommitStanding::Replaced,
             },
@@ -289,11 +294,12 @@ impl<'a> History<'a> {
 }
 
 impl PastCommit {
-    pub(super) fn unverified(id: CommitId, problem: CommitProblem) -> Self {
+    pub(crate) fn unverified(id: CommitId, problem: CommitProblem) -> Self {
         Self {
             id,
             commit: None,
             order: None,
+            at: None,
             signer: None,
             standing: CommitStanding::Unverified(problem),
         }

@@ -15,6 +15,13 @@ pub struct Place {
     pub round: u32,
 }
 
+impl Place {
+    /// Returns true if the place is one of the current round of a gate.
+    pub fn is_of(&self, gate: &Gate) -> bool {
+        self.rollout == gate.rollout && self.round == gate.round
+    }
+}
+
 /// A gate that the function has read.
 #[derive(Clone, Copy, Debug)]
 pub struct GateRead<'a> {
@@ -92,17 +99,18 @@ pub fn begin(
         Some(reason) => BeginDecision::Wait(reason),
         None => BeginDecision::Take {
             place,
-            change: take(gate, held.is_none()),
+            change: take(gate, held.is_none(), now),
         },
     }
 }
 
 /// Returns the change of the gate when a device takes a place. A device with a place of an earlier
 /// round is counted once in all rounds.
-fn take(gate: &Gate, is_first: bool) -> GateChange {
+fn take(gate: &Gate, is_first: bool, now: UnixTime) -> GateChange {
     let mut updates = vec![
         GateUpdate::Subtract(GateNumber::Free, 1),
         GateUpdate::Add(GateNumber::Begun, 1),
+        GateUpdate::Set(GateNumber::Changed, now.0),
     ];
     updates.extend(is_first.then_some(GateUpdate::Add(GateNumber::AllBegun, 1)));
     GateChange {

@@ -20,6 +20,7 @@ pub struct GateChange {
 pub enum GateNumber {
     Round,
     Since,
+    Changed,
     Free,
     Begun,
     Healthy,
@@ -65,6 +66,7 @@ impl GateNumber {
         match self {
             Self::Round => "round",
             Self::Since => "since",
+            Self::Changed => "changed",
             Self::Free => "free",
             Self::Begun => "begun",
             Self::Healthy => "healthy",
@@ -79,6 +81,7 @@ impl GateNumber {
         match self {
             Self::Round => gate.round.into(),
             Self::Since => gate.since.0,
+            Self::Changed => gate.changed.map_or(0, |changed| changed.0),
             Self::Free => gate.free.into(),
             Self::Begun => gate.begun.into(),
             Self::Healthy => gate.healthy.into(),
@@ -94,6 +97,7 @@ impl GateNumber {
         match self {
             Self::Round => gate.round = number,
             Self::Since => gate.since = UnixTime(value),
+            Self::Changed => gate.changed = Some(UnixTime(value)),
             Self::Free => gate.free = number,
             Self::Begun => gate.begun = number,
             Self::Healthy => gate.healthy = number,

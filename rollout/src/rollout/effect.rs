@@ -8,8 +8,8 @@ use packcast_protocol::state::RolloutId;
 use packcast_protocol::{Outcome, PackageId, ResultCode, UnixTime};
 
 use super::begin::Place;
-use super::change::GateChange;
-use super::gate::{DeviceFailure, Gate};
+use super::change::{GateChange, GateUpdate};
+use super::gate::{DeviceFailure, Gate, GateState};
 use super::health::{PlacedFailure, failed, faults_package};
 use super::settling::{Settling, settling};
 
@@ -63,7 +63,8 @@ impl RolloutResult {
             }
             (Outcome::Failed, place) => {
                 let failure = self.reported.clone();
-                let change = gate.and_then(|gate| failed(gate, &PlacedFailure { failure, place }));
+                let change =
+                    gate.and_then(|gate| failed(gate, &PlacedFailure { failure, place }, now));
                 let rollout = self.rollout;
                 change.map_or(ResultEffect::None, |change| ResultEffect::Gate {
                     rollout,
@@ -74,6 +75,14 @@ impl RolloutResult {
                 ResultEffect::None
             }
         }
+    }
+}
+
+impl ResultEffect {
+    /// Returns true if the effect halts the rollout.
+    pub fn halts(&self) -> bool {
+        let halt = GateUpdate::State(GateState::Halted);
+        matches!(self, Self::Gate { change, .. } if change.updates.contains(&halt))
     }
 }
 

@@ -10,7 +10,7 @@ use super::limits::GateLimits;
 pub const MAX_EVIDENCE: usize = 3;
 
 /// Maximum size of the failures that a gate names: their devices and codes, in bytes.
-const MAX_EVIDENCE_BYTES: usize = 320;
+const MAX_EVIDENCE_BYTES: usize = 300;
 
 /// Gate of a rollout: one item of at most 1 KiB, which the function may write.
 ///
@@ -28,6 +28,10 @@ pub struct Gate {
     pub wave: WaveNumber,
     /// Time of the latest opening or resume.
     pub since: UnixTime,
+    /// Time at which a place was taken, or a device of the current round failed or became healthy.
+    /// `None` before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<UnixTime>,
     /// Places that devices can take now. They are stored because a condition of a transaction cannot
     /// compute them: `halt_at + min(healthy, at_once − halt_at) − (begun − healthy)`.
     pub free: u32,
@@ -110,6 +114,7 @@ impl Gate {
             round: 1,
             wave: WaveNumber::FIRST,
             since: now,
+            changed: None,
             free: limits.values().halt_at,
             begun: 0,
             healthy: 0,
@@ -219,6 +224,7 @@ pub(super) mod tests {
             table: "t".repeat(255),
             round: u32::MAX,
             wave: 16.try_into().unwrap(),
+            changed: Some(UnixTime(u32::MAX.into())),
             free: u32::MAX,
             begun: u32::MAX,
             healthy: u32::MAX,
@@ -230,7 +236,7 @@ pub(super) mod tests {
             ..gate()
         };
         let short = |n: u8| DeviceFailure {
-            code: "x".repeat(70).parse().unwrap(),
+            code: "x".repeat(64).parse().unwrap(),
             ..failure(n)
         };
         for failure in [longest(0), short(1), short(2), short(3), longest(4)] {

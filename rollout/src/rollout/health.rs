@@ -1,7 +1,7 @@
 //! Failures and health of the devices that have begun.
 
-use packcast_protocol::ResultCode;
 use packcast_protocol::result::NamedCode;
+use packcast_protocol::{ResultCode, UnixTime};
 
 use super::begin::Place;
 use super::change::{GateChange, GateCondition, GateNumber, GateUpdate};
@@ -30,7 +30,7 @@ pub fn faults_package(code: &ResultCode) -> bool {
 /// The change of the current round requires this round and the same number of failures. If it
 /// halts, it also requires the same state, and too few healthy devices to tolerate the failures. A
 /// change of an earlier round requires another round, and changes only the total.
-pub fn failed(gate: &Gate, report: &PlacedFailure) -> Option<GateChange> {
+pub fn failed(gate: &Gate, report: &PlacedFailure, now: UnixTime) -> Option<GateChange> {
     let round = match report.place {
         Some(place) if place.rollout == gate.rollout => place.round,
         None if faults_package(&report.failure.code) && gate.state != GateState::Ended => {
@@ -50,6 +50,7 @@ pub fn failed(gate: &Gate, report: &PlacedFailure) -> Option<GateChange> {
         GateUpdate::Add(GateNumber::Failed, 1),
         GateUpdate::Add(GateNumber::AllFailed, 1),
         GateUpdate::Evidence(gate.evidence_with(report.failure.clone())),
+        GateUpdate::Set(GateNumber::Changed, now.0),
     ];
     // Healthy devices never become fewer in a round, so a decision not to halt stays right.
     let can_halt = matches!(gate.state, GateState::Running | GateState::Paused);
@@ -71,7 +72,7 @@ pub fn failed(gate: &Gate, report: &PlacedFailure) -> Option<GateChange> {
 /// rollout.
 ///
 /// The place becomes free, and while the number of places may grow, one more.
-pub fn healthy(gate: &Gate, place: &Place) -> Option<GateChange> {
+pub fn healthy(gate: &Gate, place: &Place, now: UnixTime) -> Option<GateChange> {
     if place.rollout != gate.rollout {
         return None;
     }
@@ -99,6 +100,7 @@ pub fn healthy(gate: &Gate, place: &Place) -> Option<GateChange> {
             GateUpdate::Add(GateNumber::Healthy, 1),
             GateUpdate::Add(GateNumber::AllHealthy, 1),
             GateUpdate::Add(GateNumber::Free, free),
+            GateUpdate::Set(GateNumber::Changed, now.0),
         ],
     })
 }
@@ -114,7 +116,7 @@ fn of_earlier_round(round: u32, total: GateNumber) -> GateChange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::gate::tests::{failure, gate};
+    use crate::rollout::gate::tests::{NOW, failure, gate};
 
     fn place(round: u32) -> Place {
         let rollout = gate().rollout;
@@ -123,7 +125,7 @@ mod tests {
 
     fn fail(gate: &mut Gate, n: u8, place: Option<Place>) -> bool {
         let failure = failure(n);
-        let change = failed(gate, &PlacedFailure { failure, place });
+        let change = failed(gate, &PlacedFailure { failure, place }, NOW);
         change.is_some_and(|change| change.apply(gate))
     }
 
@@ -174,12 +176,12 @@ mod tests {
             place: Some(place(1)),
         };
         let (second, third) = (
-            failed(&read, &report(2)).unwrap(),
-            failed(&read, &report(3)).unwrap(),
+            failed(&read, &report(2), NOW).unwrap(),
+            failed(&read, &report(3), NOW).unwrap(),
         );
         let mut gate = read.clone();
         assert!(second.apply(&mut gate) && !third.apply(&mut gate));
-        assert!(failed(&gate, &report(3)).unwrap().apply(&mut gate));
+        assert!(failed(&gate, &report(3), NOW).unwrap().apply(&mut gate));
         assert_eq!(gate.state, GateState::Halted);
     }
 
@@ -195,13 +197,17 @@ mod tests {
             failure: failure(3),
             place: Some(place(1)),
         };
-        let halt = failed(&read, &report).unwrap();
+        let halt = failed(&read, &report, NOW).unwrap();
         let mut healthier = Gate {
             healthy: 20,
             ..read.clone()
         };
         assert!(!halt.apply(&mut healthier));
-        assert!(failed(&healthier, &report).unwrap().apply(&mut healthier));
+        assert!(
+            failed(&healthier, &report, NOW)
+                .unwrap()
+                .apply(&mut healthier)
+        );
         assert_eq!(healthier.state, GateState::Running);
         let mut paused = Gate {
             state: GateState::Paused,
@@ -214,7 +220,7 @@ mod tests {
     fn results_of_earlier_rounds_change_totals_only() {
         let mut gate = Gate { round: 2, ..gate() };
         assert!(fail(&mut gate, 1, Some(place(1))));
-        assert!(healthy(&gate, &place(1)).unwrap().apply(&mut gate));
+        assert!(healthy(&gate, &place(1), NOW).unwrap().apply(&mut gate));
         let counts = (gate.failed, gate.healthy, gate.free, gate.evidence.len());
         assert_eq!(counts, (0, 0, 3, 0));
         assert_eq!((gate.all_failed, gate.all_healthy), (1, 1));
@@ -223,8 +229,8 @@ mod tests {
             round: 1,
             ..gate.clone()
         };
-        assert!(!healthy(&stale, &place(1)).unwrap().apply(&mut gate));
-        assert!(!healthy(&stale, &place(2)).unwrap().apply(&mut gate));
+        assert!(!healthy(&stale, &place(1), NOW).unwrap().apply(&mut gate));
+        assert!(!healthy(&stale, &place(2), NOW).unwrap().apply(&mut gate));
     }
 
     #[test]
@@ -246,15 +252,19 @@ mod tests {
             (NamedCode::OutOfSpace, false),
             (NamedCode::DownloadPack, false),
         ] {
-            assert_eq!(failed(&gate, &report(code)).is_some(), counts, "{code:?}");
+            assert_eq!(
+                failed(&gate, &report(code), NOW).is_some(),
+                counts,
+                "{code:?}"
+            );
         }
         let ended = Gate {
             state: GateState::Ended,
             ..gate.clone()
         };
-        assert_eq!(failed(&ended, &report(NamedCode::BadDigest)), None);
+        assert_eq!(failed(&ended, &report(NamedCode::BadDigest), NOW), None);
         assert!(
-            failed(&gate, &report(NamedCode::BadDigest))
+            failed(&gate, &report(NamedCode::BadDigest), NOW)
                 .unwrap()
                 .apply(&mut gate)
         );
@@ -269,7 +279,7 @@ mod tests {
             ..gate()
         };
         for n in 1..=12 {
-            assert!(healthy(&gate, &place(1)).unwrap().apply(&mut gate));
+            assert!(healthy(&gate, &place(1), NOW).unwrap().apply(&mut gate));
             gate.begun += 1;
             gate.free -= 1;
             let expected = gate.limits.places(n) - gate.unhealthy();
@@ -284,7 +294,7 @@ mod tests {
             (before.clone(), at_the_limit.clone()),
             (at_the_limit, before),
         ] {
-            assert!(!healthy(&read, &place(1)).unwrap().apply(&mut now));
+            assert!(!healthy(&read, &place(1), NOW).unwrap().apply(&mut now));
         }
     }
 
@@ -292,7 +302,7 @@ mod tests {
     fn results_of_another_rollout_change_nothing() {
         let mut other = place(1);
         other.rollout = packcast_protocol::state::RolloutId::from_bytes([8; 16]);
-        assert_eq!(healthy(&gate(), &other), None);
+        assert_eq!(healthy(&gate(), &other, NOW), None);
         assert!(!fail(&mut gate(), 1, Some(other)));
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Device {
     pub(crate) is_acknowledged: bool,
     /// The task was announced to the device.
     pub(crate) is_told: bool,
+    /// The device does not ask before this time.
+    asks_from: UnixTime,
     /// Time of the question to which the function has answered `go`.
     pub(crate) go: Option<UnixTime>,
     pub(crate) boots: u32,
@@ -59,6 +61,7 @@ impl Device {
             program: Program::NotBegun,
             is_acknowledged: false,
             is_told: false,
+            asks_from: UnixTime(0),
             go: None,
             boots: 1,
             ran_in: 0,
@@ -72,16 +75,18 @@ impl Device {
 
     /// Takes the answer to a check-in. An OCS agent begins without a question.
     pub(crate) fn told(&mut self, is_announced: bool, now: UnixTime) {
-        self.is_told = is_announced;
+        self.is_told = is_announced && self.asks_from <= now;
         if self.is_ocs && is_announced {
             self.go = Some(now);
         }
     }
 
-    /// Takes the answer to the question of this time.
-    pub(crate) fn answered(&mut self, may: bool, asked: UnixTime) {
+    /// Takes the answer to the question of this time: the device may begin, or it waits, and does not
+    /// ask again for this number of seconds.
+    pub(crate) fn answered(&mut self, may: bool, again_s: Option<u32>, asked: UnixTime) {
         self.go = may.then_some(asked);
         self.is_told = may;
+        self.asks_from = asked.plus(again_s.unwrap_or(0).into());
     }
 
     /// Begins the program if it has not begun, and if a permission is valid.
@@ -113,6 +118,8 @@ impl Device {
     pub(crate) fn reboot(&mut self) {
         self.boots += 1;
         self.go = None;
+        // The agent keeps this time in memory only.
+        self.asks_from = UnixTime(0);
     }
 
     /// Returns the boot in which the program ran. An OCS agent knows no boots.

@@ -7,6 +7,7 @@ fn outcome(devices: u32, kind: PackageKind, lids: bool, seed: u64) -> Outcome {
         devices,
         kind,
         lids,
+        has_person: true,
         seed,
     };
     let outcome = simulate(scenario);
@@ -39,15 +40,20 @@ fn a_package_that_fails_everywhere_reaches_as_many_machines_as_the_plan_says() {
 
 #[test]
 fn a_good_package_reaches_each_device_in_a_simulation() {
+    let mut questions = 0.0;
     for seed in 0..6 {
         let outcome = outcome(100, PackageKind::Good, seed % 2 == 0, seed);
+        questions += outcome.questions;
         assert!(outcome.reaches_all && outcome.halts == 0);
         assert!(
             outcome.wave_hours.iter().all(Option::is_some),
             "{outcome:?}"
         );
     }
-    assert!(outcome(1_200, PackageKind::Good, true, 1).reaches_all);
+    // Few devices are told of the package while others are on the way to the last place.
+    assert!(questions < 6.0 * 1.9, "{questions}");
+    let large = outcome(1_200, PackageKind::Good, true, 1);
+    assert!(large.reaches_all && large.questions < 1.4, "{large:?}");
 }
 
 #[test]

@@ -17,10 +17,11 @@ use packcast_rollout::rollout::{
 
 use crate::device::{Behaviour, Device, Program};
 use crate::rhythm::Rhythms;
+use crate::timeline::{Happened, Timeline};
 use crate::world::{Faults, RowState, World, device_id};
 
 /// A Thursday, 08:00 in UTC.
-const START: UnixTime = UnixTime(1_794_470_400);
+pub(crate) const START: UnixTime = UnixTime(1_794_470_400);
 
 /// End of a simulation, in seconds.
 const HORIZON_S: u64 = 60 * 24 * 3600;
@@ -43,6 +44,8 @@ pub(crate) enum PackageKind {
     KillsEverywhere,
     /// A share of 1 to 10 % of the machines fails, and a few die.
     FailsOnSome,
+    /// This share of the machines fails, in percent. The others are good.
+    FailsOn(u8),
     Good,
 }
 
@@ -52,6 +55,8 @@ pub(crate) struct Scenario {
     pub(crate) kind: PackageKind,
     /// Some devices are closed at night, at weekends, and for days.
     pub(crate) lids: bool,
+    /// In some rollouts a person pauses, and resumes or promotes when nothing happens any more.
+    pub(crate) has_person: bool,
     pub(crate) seed: u64,
 }
 
@@ -75,6 +80,10 @@ pub(crate) struct Outcome {
     /// Questions before a program begins, and transactions that change the gate, for each device.
     pub(crate) questions: f64,
     pub(crate) transactions: f64,
+    pub(crate) plan: RolloutPlan,
+    pub(crate) timeline: Timeline,
+    /// State of the rollout when nothing happens any more, and the last wave has had its time.
+    pub(crate) status: GateStatus,
     /// The first promise that was broken.
     pub(crate) broken: Option<String>,
 }
@@ -135,10 +144,9 @@ fn behaviour(kind: PackageKind, share: u32, rng: &mut Rng) -> Behaviour {
         PackageKind::KillsEverywhere => Behaviour::DiesSettling,
         PackageKind::FailsOnSome if chance < share * 10 => Behaviour::Fails,
         PackageKind::FailsOnSome if chance > 997 => Behaviour::Dies,
-        PackageKind::FailsOnSome | PackageKind::Good if chance.is_multiple_of(4) => {
-            Behaviour::GoodAfterRestart
-        }
-        PackageKind::FailsOnSome | PackageKind::Good => Behaviour::Good,
+        PackageKind::FailsOn(percent) if chance < u32::from(percent) * 10 => Behaviour::Fails,
+        _ if chance.is_multiple_of(4) => Behaviour::GoodAfterRestart,
+        PackageKind::FailsOnSome | PackageKind::FailsOn(_) | PackageKind::Good => Behaviour::Good,
     }
 }
 
@@ -163,6 +171,7 @@ struct Simulation {
     healthy: Vec<u32>,
     wave_hours: Vec<Option<f64>>,
     events: u64,
+    timeline: Timeline,
 }
 
 impl Simulation {
@@ -175,18 +184,20 @@ impl Simulation {
             parked: Vec::new(),
             is_busy: vec![false; scenario.devices as usize],
             busy: 0,
-            resumes_left: rng.u32(..3),
+            resumes_left: rng.u32(..3) * u32::from(scenario.has_person),
             halts: 0,
             opened: vec![None; waves],
             healthy: vec![0; waves],
             wave_hours: vec![None; waves],
             events: 0,
+            timeline: Timeline::new(&plan),
             scenario,
             plan,
             world,
             rng,
         };
         simulation.opened[0] = Some(START);
+        simulation.note(Happened::Opened(0));
         let mut scouts = vec![0; waves];
         for device in 0..scenario.devices {
             let wave = simulation.wave(device);
@@ -198,7 +209,7 @@ impl Simulation {
             }
         }
         // In some rollouts, a person pauses for some hours.
-        if simulation.rng.u8(..4) == 0 {
+        if scenario.has_person && simulation.rng.u8(..4) == 0 {
             let pause = START.plus(simulation.rng.u64(..5 * 24 * 3600));
             simulation.push(PAUSE, pause);
             let paused_s = simulation.rng.u64(60..30 * 3600);
@@ -248,6 +259,7 @@ impl Simulation {
                     _ => self.event(device),
                 }
                 self.follow(before);
+                self.note(Happened::Step);
                 if self.world.truth.broken.is_some() {
                     return;
                 }
@@ -264,11 +276,16 @@ impl Simulation {
         if before == (gate.state, gate.round, gate.healthy) {
             return;
         }
-        self.halts += u32::from(before.0 != gate.state && gate.state == GateState::Halted);
+        let halts = before.0 != gate.state && gate.state == GateState::Halted;
         let open = usize::from(gate.wave.get());
+        if halts {
+            self.halts += 1;
+            self.note(Happened::Halted);
+        }
         for wave in 0..open {
             if self.opened[wave].is_none() {
                 self.opened[wave] = Some(self.world.now);
+                self.note(Happened::Opened(wave));
                 for device in std::mem::take(&mut self.asleep[wave]) {
                     self.contact(device);
                 }
@@ -294,6 +311,10 @@ impl Simulation {
         }
         self.follow(before);
         !self.queue.is_empty()
+    }
+
+    fn note(&mut self, happened: Happened) {
+        self.timeline.note(happened, &self.world);
     }
 
     fn set_busy(&mut self, device: u32, is_busy: bool) {
@@ -330,6 +351,7 @@ impl Simulation {
             self.check_in(device, function, faults);
         }
         if !self.world.devices[index].is_alive() {
+            self.note(Happened::Died(device));
             self.set_busy(device, false);
         }
     }
@@ -396,6 +418,8 @@ impl Simulation {
     fn is_healthy(&mut self, device: u32) {
         let wave = self.wave(device);
         self.healthy[wave] += 1;
+        let healthy = self.healthy[wave];
+        self.note(Happened::Healthy(wave, healthy));
         let most = self.plan.waves[wave].members * 9 / 10;
         if let Some(opened) = self.opened[wave]
             && self.healthy[wave] == most.max(1)
@@ -422,7 +446,9 @@ impl Simulation {
     }
 
     fn begin(&mut self, device: u32) {
-        self.world.run(device as usize);
+        if self.world.run(device as usize) {
+            self.note(Happened::Began(device));
+        }
         let seconds = self.rng.u64(5..600);
         if self.world.devices[device as usize].is_alive() {
             self.after(device, seconds);
@@ -431,7 +457,12 @@ impl Simulation {
 
     fn report(&mut self, device: u32, function: usize, faults: Faults) {
         let index = device as usize;
-        if !self.world.report(index, function, faults) {
+        let failed = self.world.gate().all_failed;
+        let is_answered = self.world.report(index, function, faults);
+        if self.world.gate().all_failed > failed {
+            self.note(Happened::Failed(device));
+        }
+        if !is_answered {
             self.after(device, 300);
         } else if let Some(settling) = &self.world.row(index).settling {
             if self.world.devices[index].is_ocs {
@@ -445,7 +476,24 @@ impl Simulation {
         }
     }
 
-    fn outcome(self) -> Outcome {
+    /// Returns the state of the rollout when nothing happens any more, and notes the time of its end.
+    fn end(&mut self) -> GateStatus {
+        let gate = self.world.gate().clone();
+        let (devices, now) = (self.scenario.devices, self.world.now);
+        let wait_s = u64::from(gate.limits.values().wait_s);
+        let since = gate.since.max(START).plus(wait_s);
+        let at = |time| status(&gate, &gate.table, &self.world.waves, devices, time);
+        let (present, later) = (at(now), at(now.max(since)));
+        if present != GateStatus::Complete && later == GateStatus::Complete {
+            self.world.now = now.max(since);
+        }
+        self.note(Happened::Step);
+        self.note(Happened::Ended(later.clone()));
+        later
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let status = self.end();
         let truth = &self.world.truth;
         let gate = self.world.gate();
         let healthy: u32 = self.healthy.iter().sum();
@@ -485,6 +533,9 @@ impl Simulation {
             events: self.events,
             questions: per_device(self.world.questions),
             transactions: per_device(self.world.transactions),
+            plan: self.plan,
+            timeline: self.timeline,
+            status,
             broken,
         }
     }

@@ -6,12 +6,14 @@
 
 use std::rc::Rc;
 
+use fastrand::Rng;
 use packcast_protocol::state::document::Waves;
 use packcast_protocol::state::{RolloutId, WaveNumber};
 use packcast_protocol::{DeviceId, PackageId, ResultCode, UnixTime};
 use packcast_rollout::rollout::{
-    BeginDecision, DeviceFailure, Gate, GateChange, GateLimits, GateRead, Place, PlacedFailure,
-    Settling, begin, closed, end, failed, healthy, next_wave, pause, promote, resume, settling,
+    AnnouncedAhead, BeginDecision, DeviceFailure, Gate, GateChange, GateLimits, GateRead, Place,
+    PlacedFailure, Settling, again_s, begin, closed, end, failed, healthy, next_wave, pause,
+    promote, resume, settling,
 };
 
 use crate::device::{Device, Program};
@@ -60,6 +62,7 @@ struct Store {
 #[derive(Clone, Debug, Default)]
 struct Function {
     cached: Option<(Rc<Gate>, UnixTime)>,
+    ahead: AnnouncedAhead,
 }
 
 #[derive(Debug)]
@@ -141,7 +144,10 @@ impl World {
             let gate = self.cached(function);
             if self.devices[device].is_ocs {
                 self.take(device, function, &mut faults);
-            } else if closed(&gate, &self.table, &self.waves, wave, self.now).is_none() {
+            } else if closed(&gate, &self.table, &self.waves, wave, self.now).is_none()
+                && self.functions[function].ahead.has_room(gate.free, self.now)
+            {
+                self.functions[function].ahead.told(self.now);
                 self.store.rows[device].state = RowState::Announced;
             }
         }
@@ -158,12 +164,15 @@ impl World {
     pub(crate) fn ask(&mut self, device: usize, function: usize, mut faults: Faults) -> bool {
         self.questions += 1;
         let row = &self.store.rows[device];
-        let may = row.state == RowState::Announced
-            && row.is_member
-            && self.take(device, function, &mut faults);
+        let is_announced = row.state == RowState::Announced && row.is_member;
+        let (may, again_s) = if is_announced {
+            self.take(device, function, &mut faults)
+        } else {
+            (false, None)
+        };
         if !faults.loses_answer {
             let now = self.now;
-            self.devices[device].answered(may, now);
+            self.devices[device].answered(may, again_s, now);
         }
         !faults.loses_answer
     }
@@ -196,7 +205,10 @@ impl World {
                     code: ResultCode::ExitCode(1603),
                 };
                 let place = row.place;
-                (failed(&gate, &PlacedFailure { failure, place }), None)
+                (
+                    failed(&gate, &PlacedFailure { failure, place }, self.now),
+                    None,
+                )
             };
             let place = row.place;
             if self.write(&mut faults, change.as_ref()) {
@@ -300,8 +312,9 @@ impl World {
         self.store.rows[device].is_member = is_member;
     }
 
-    /// Tries to take a place for a device, or to use the place that it has.
-    fn take(&mut self, device: usize, function: usize, faults: &mut Faults) -> bool {
+    /// Tries to take a place for a device, or to use the place that it has. Otherwise the answer names
+    /// the time in which the device does not ask again.
+    fn take(&mut self, device: usize, function: usize, faults: &mut Faults) -> (bool, Option<u32>) {
         let mut gate = self.cached(function);
         let mut is_fresh = false;
         loop {
@@ -315,20 +328,24 @@ impl World {
             match begin(read, &self.table, &self.waves, wave, held, self.now) {
                 BeginDecision::Begin => {
                     self.allowed(device);
-                    return true;
+                    return (true, None);
                 }
-                BeginDecision::Wait(_) => return false,
+                BeginDecision::Wait(reason) => {
+                    let random = Rng::with_seed(self.questions).u32(..);
+                    return (false, again_s(reason, &gate, held, random));
+                }
                 BeginDecision::Take { place, change } => {
                     if self.write(faults, Some(&change)) {
                         let row = &mut self.store.rows[device];
                         row.place = Some(place);
                         row.state = RowState::Announced;
+                        self.functions[function].ahead.begun();
                         self.truth.begun(device, &self.store.gate);
                         self.allowed(device);
-                        return true;
+                        return (true, None);
                     }
                     if is_fresh {
-                        return false;
+                        return (false, None);
                     }
                 }
                 BeginDecision::ReadAgain => {}
@@ -355,7 +372,7 @@ impl World {
                 return;
             }
             let place = settling.place;
-            let change = healthy(&self.store.gate, &place);
+            let change = healthy(&self.store.gate, &place, self.now);
             if self.write(faults, change.as_ref()) {
                 self.store.rows[device].settling = None;
                 let (gate, it) = (&self.store.gate, &self.devices[device]);

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime};
 use packcast_rollout::rollout::{GateChange, Place};
-use packcast_rollout::{OpenTask, TaskChange, TaskState};
+use packcast_rollout::{OpenTask, TaskState};
 
 use super::commit::Commit;
 use super::key::Key;
-use super::names::ACTIVE;
-use super::write::{self, Terms};
 use super::{Records, RecordsError};
 
 /// A task to announce, with the group through which it is assigned.
@@ -48,18 +46,19 @@ pub struct Announced {
 }
 
 /// Number of writes that announce one task without a place.
-const WRITES: usize = 3;
+const WRITES: usize = 2;
 /// Number of tasks in one transaction. If each task has a different group and takes a place, the
-/// transaction has 96 of at most 100 writes.
-const BATCH: usize = 19;
+/// transaction has 97 of at most 100 writes.
+const BATCH: usize = 24;
 
 impl Records {
     /// Records pending tasks as announced.
     ///
-    /// Each task is recorded only while its package is active and the device is not excluded. A
-    /// task of a group is recorded only while the group is at the given revision and the device is
-    /// a member. No task is recorded if the records of the device follow from another leaf than at
-    /// their read: `leaf_order` is the order of [`DeviceState::leaf`](super::DeviceState::leaf).
+    /// Each task is recorded only while its package is active and the device is not excluded. A task
+    /// of a group is recorded only while the device is a member, and no revision of the group after
+    /// the given one is complete. No task is recorded if the records of the device follow from
+    /// another leaf than at their read: `leaf_order` is the order of
+    /// [`DeviceState::leaf`](super::DeviceState::leaf).
     pub async fn announce(
         &self,
         device: &DeviceId,
@@ -145,26 +144,17 @@ impl Records {
         now: UnixTime,
     ) -> Vec<TransactWriteItem> {
         let task = announcing.task;
-        let change = TaskChange::Alter {
-            from: task.clone(),
-            to: OpenTask {
-                state: TaskState::Announced { announced_at: now },
-                place: announcing
-                    .place
-                    .map_or(task.place, |(place, _)| Some(place)),
-                ..task.clone()
-            },
+        let announced = OpenTask {
+            state: TaskState::Announced { announced_at: now },
+            place: announcing
+                .place
+                .map_or(task.place, |(place, _)| Some(place)),
+            ..task.clone()
         };
-        let active = Terms::default()
-            .name(ACTIVE)
-            .value("active", AttributeValue::Bool(true));
-        let mut writes = self.changing(device, &change);
-        writes.push(write::check(
-            self.table(),
-            &Key::package(task.package),
-            "#active = :active",
-            &active,
-        ));
+        let mut writes = vec![
+            self.replacing_task(device, task, &announced),
+            self.counting_announced(device, task.package),
+        ];
         debug_assert_eq!(writes.len(), WRITES);
         let taking = announcing.place;
         writes.extend(taking.map(|(place, change)| self.changing_gate(place.rollout, change)));
@@ -173,8 +163,9 @@ impl Records {
 
     /// Returns the condition checks for the groups and the device.
     ///
-    /// One check for each group requires that the group has not changed. One more check requires
-    /// that the device is not excluded, has the same leaf, and is a member of the groups.
+    /// One check for each group requires that no later change of the group is complete. One more
+    /// check requires that the device is not excluded, has the same leaf, and is a member of the
+    /// groups.
     fn having(
         &self,
         device: &DeviceId,
@@ -183,7 +174,7 @@ impl Records {
     ) -> Vec<TransactWriteItem> {
         let mut writes: Vec<TransactWriteItem> = groups
             .iter()
-            .map(|(group, revision)| self.at_revision(group, *revision))
+            .map(|(group, revision)| self.not_later(device, group, *revision))
             .collect();
         let joined: Vec<&GroupName> = groups
             .keys()

@@ -9,8 +9,8 @@ use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::rollout::Settling;
 use packcast_rollout::{
-    DeviceCommands, DeviceRecord, DeviceSystem, Exclusion, Memberships, OpenTask, PacingOverride,
-    ReconcileCount, WriteBudget,
+    DeviceCommands, DeviceRecord, DeviceSystem, Exclusion, FactsRecord, Memberships, OpenTask,
+    PacingOverride, ReconcileCount, WriteBudget,
 };
 
 use super::budget;
@@ -56,6 +56,15 @@ impl DeviceState {
             .as_ref()
             .map_or_else(DeviceSystem::default, DeviceSystem::of)
     }
+}
+
+/// Items that are written with the record of a check-in. `None` keeps those on record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CheckInItems<'a> {
+    /// The announced packages with which the device does not begin.
+    pub waits: Option<&'a [WaitingPackage]>,
+    /// The daily facts of the device. Their mark is in the record.
+    pub facts: Option<&'a FactsRecord>,
 }
 
 /// Outcome of recording a check-in.
@@ -132,25 +141,25 @@ impl Records {
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
     ) -> Result<CheckInWritten, RecordsError> {
-        self.write_check_in_and_waits(record, known, None).await
+        self.write_check_in_with(record, known, CheckInItems::default())
+            .await
     }
 
-    /// Records a check-in like [`Records::write_check_in`], together with the packages with which
-    /// the device does not begin. `None` keeps those on record.
-    pub async fn write_check_in_and_waits(
+    /// Records a check-in like [`Records::write_check_in`], together with further items of the device.
+    pub async fn write_check_in_with(
         &self,
         record: &DeviceRecord,
         known: Option<&DeviceRecord>,
-        waits: Option<&[WaitingPackage]>,
+        items: CheckInItems<'_>,
     ) -> Result<CheckInWritten, RecordsError> {
         let is_inventory =
             known.is_some_and(|known| known.inventory_received != record.inventory_received);
         let known = known.map(|known| (known.host_name.clone(), known.budget));
         self.retry_on_conflict(known, |known| async move {
             let is_written = match &known {
-                None => self.create_device(record).await?,
+                None => self.create_device(record, items).await?,
                 Some((host_name, budget)) => {
-                    let along = waits.map(|waits| self.waits_write(&record.device, waits));
+                    let along = self.item_writes(&record.device, items);
                     self.update_device(record, host_name, *budget, along, is_inventory)
                         .await?
                 }
@@ -175,7 +184,11 @@ impl Records {
     }
 
     /// Creates the record of a device. Returns false if the device has a record already.
-    async fn create_device(&self, record: &DeviceRecord) -> Result<bool, RecordsError> {
+    async fn create_device(
+        &self,
+        record: &DeviceRecord,
+        items: CheckInItems<'_>,
+    ) -> Result<bool, RecordsError> {
         let entry = stored::catalogued_device(&record.device);
         let mut writes = vec![
             write::create(self.table(), stored::new_device(record)),
@@ -183,6 +196,7 @@ impl Records {
             self.counting_device(&record.device, 1),
         ];
         writes.extend(self.rename_writes(&record.device, "", &record.host_name));
+        writes.extend(self.item_writes(&record.device, items));
         Ok(self.commit(writes).await? == Commit::Done)
     }
 
@@ -193,7 +207,7 @@ impl Records {
         record: &DeviceRecord,
         host_name: &str,
         budget: WriteBudget,
-        along: Option<TransactWriteItem>,
+        along: Vec<TransactWriteItem>,
         is_inventory: bool,
     ) -> Result<bool, RecordsError> {
         let key = Key::device(&record.device);
@@ -215,6 +229,22 @@ impl Records {
         let update = write::update(self.table(), &key, &expression, Some(&condition), &terms);
         let writes = std::iter::once(update).chain(others).collect();
         Ok(self.commit(writes).await? == Commit::Done)
+    }
+
+    /// Returns the writes of the items that are written with the record of a check-in.
+    fn item_writes(&self, device: &DeviceId, items: CheckInItems<'_>) -> Vec<TransactWriteItem> {
+        let waits = items.waits.map(|waits| self.waits_write(device, waits));
+        let facts = items
+            .facts
+            .map(|facts| write::replace(self.table(), stored::facts(facts)));
+        waits.into_iter().chain(facts).collect()
+    }
+
+    /// Returns the daily facts of a device. `None` if none are on record.
+    pub async fn facts(&self, device: &DeviceId) -> Result<Option<FactsRecord>, RecordsError> {
+        let item = self.get_item(&Key::facts(device)).await?;
+        item.map(|item| item::read_at(item, |facts: &FactsRecord| Key::facts(&facts.device)))
+            .transpose()
     }
 
     /// Records that a device was seen, unless a later time is on record. Nothing is written for an
@@ -344,10 +374,11 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use packcast_rollout::check_in::MAX_OS_BYTES;
     use packcast_rollout::membership::MAX_GROUPS;
-    use packcast_rollout::{ClockError, MachineRecord, OtherMachine};
+    use packcast_rollout::{ClockError, FactsMark, MachineRecord, OtherMachine};
 
     use super::*;
-    use packcast_protocol::api::BoundedText;
+    use packcast_protocol::api::{BoundedText, SiteLabel};
+    use packcast_protocol::state::exchange::DigestPrefix;
     use packcast_protocol::{AgentId, Sha256Digest};
 
     use crate::records::names::{GROUPS, LEAF, ROUND};
@@ -384,6 +415,7 @@ mod tests {
             inventory_asked: Some(AT),
             inventory_received: Some(AT),
             machine: None,
+            facts: None,
             budget: WriteBudget::default().spend(AT).unwrap(),
         };
         let id = BoundedText::tail(&"i".repeat(64));
@@ -396,6 +428,11 @@ mod tests {
                 ids: vec![id.clone(); 2],
                 other: Some(OtherMachine { id, last_seen: AT }),
                 clock: Some(ClockError::Behind),
+            }),
+            facts: Some(FactsMark {
+                digest: DigestPrefix::of(&Sha256Digest::of(b"facts")),
+                at: AT,
+                site: Some(SiteLabel::shortened(&"s".repeat(48))),
             }),
             ..ocs.clone()
         };

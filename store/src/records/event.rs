@@ -55,6 +55,7 @@ impl Records {
     /// Returns the write of the event of a change, for the transaction of the change.
     pub(super) fn event(&self, by: &ChangedBy, change: UnsignedChange) -> TransactWriteItem {
         let key = Key::event(by.at, fastrand::u64(..));
-        write::replace(self.table(), key.item(&by.event(change)))
+        // Only a new item: no event takes the place of another.
+        write::create(self.table(), key.item(&by.event(change)))
     }
 }

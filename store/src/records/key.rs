@@ -21,8 +21,10 @@ pub(super) const INDEX: &str = "by-package";
 pub(super) const INDEX_PK: &str = "ipk";
 pub(super) const INDEX_SK: &str = "isk";
 
-/// Number of items over which the tally of a package is spread.
-pub(super) const TALLY_SHARDS: u16 = 32;
+/// Number of items over which the tally of a package is spread, with the copies of its activation.
+pub(super) const TALLY_SHARDS: u16 = 64;
+/// Number of copies of a group's revision.
+pub(super) const REVISION_COPIES: u16 = TALLY_SHARDS;
 /// Number of index partitions over which the devices of a package are spread.
 pub(super) const INDEX_SHARDS: u16 = 64;
 /// Number of partitions over which the catalogue of devices is spread.
@@ -37,6 +39,7 @@ pub(super) const PACE: &str = "0#PACE";
 pub(super) const WAITS: &str = "0#WAITS";
 pub(super) const SETTLING: &str = "0#SETTLING#";
 pub(super) const TASK: &str = "1#TASK#";
+const FACTS: &str = "5#FACTS";
 const HISTORY: &str = "5#HISTORY";
 const DONE: &str = "9#DONE#";
 const CATALOG: &str = "CATALOG";
@@ -97,6 +100,11 @@ impl Key {
     /// Key of the announced packages with which a device does not begin.
     pub(super) fn waits(device: &DeviceId) -> Self {
         Self::new(device_partition(device), WAITS)
+    }
+
+    /// Key of the daily facts of a device. An idle check-in does not read them.
+    pub(super) fn facts(device: &DeviceId) -> Self {
+        Self::new(device_partition(device), FACTS)
     }
 
     /// Key of the success of a device that is not healthy yet.
@@ -217,6 +225,11 @@ impl Key {
 
     pub(super) fn group_revision(group: &GroupName) -> Self {
         Self::new(format!("GROUP#{group}"), "REVISION")
+    }
+
+    /// Key of a copy of a group's revision.
+    pub(super) fn revision_copy(group: &GroupName, shard: u16) -> Self {
+        Self::new(members_partition(group, shard), "REVISION")
     }
 
     pub(super) fn catalogued_group(group: &GroupName) -> Self {

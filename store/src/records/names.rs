@@ -6,6 +6,8 @@ pub(super) const DIRECT: &str = "direct";
 /// The place of a device in a rollout.
 pub(super) const PLACE: &str = "place";
 pub(super) const ACTIVE: &str = "active";
+/// The number of changes of a package's activation.
+pub(super) const ACTIVATION: &str = "activation";
 pub(super) const LOCATIONS: &str = "locations";
 pub(super) const DEVICE_ID: &str = "device";
 pub(super) const HOST_NAME: &str = "host_name";

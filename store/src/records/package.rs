@@ -4,18 +4,24 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
+use futures_util::{StreamExt as _, stream};
 use packcast_protocol::{PackageId, PackageName, PackageRef};
 use packcast_rollout::{
     ChangedBy, LocationRecord, PackageRecord, PackageState, Published, UnsignedChange,
 };
 
 use super::commit::Commit;
+use super::copies::CopiedValue;
 use super::item;
 use super::key::{Key, Range};
-use super::names::{ACTIVE, DELETED, LOCATIONS, STATE};
-use super::stored::{CataloguedPackage, NameItem};
+use super::names::{ACTIVATION, ACTIVE, DELETED, LOCATIONS, STATE};
+use super::stored::{ActivationItem, CataloguedPackage, NameItem};
+use super::tally::shards_of;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
+
+/// Number of packages whose copies are written at the same time.
+const PACKAGES_AT_ONCE: usize = 8;
 
 /// Errors from publishing a package.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +164,8 @@ impl Records {
 
     /// Activates a published package at these locations, in this order: it can be announced.
     ///
-    /// Nothing is written if the package is active at these locations already.
+    /// If the package is active at these locations already, only missing copies of the activation are
+    /// written.
     pub async fn activate(
         &self,
         id: PackageId,
@@ -168,7 +175,9 @@ impl Records {
         let terms = Terms::default()
             .name(STATE)
             .name(ACTIVE)
+            .name(ACTIVATION)
             .name(LOCATIONS)
+            .value("one", item::number(&1))
             .value("draft", item::attribute(&PackageState::Draft))
             .value("deleted", item::text(DELETED))
             .value("active", AttributeValue::Bool(true))
@@ -176,7 +185,7 @@ impl Records {
         let write = write::update(
             self.table(),
             &Key::package(id),
-            "SET #active = :active, #locations = :locations",
+            "SET #active = :active, #locations = :locations ADD #activation :one",
             Some(
                 "attribute_exists(#state) AND #state <> :draft AND #state.#state <> :deleted \
                  AND (#active <> :active OR #locations <> :locations)",
@@ -192,7 +201,8 @@ impl Records {
         self.change_active(id, &write, &change, by, is_so).await
     }
 
-    /// Deactivates a package. Nothing is written if the package is not active.
+    /// Deactivates a package. If the package is not active, only missing copies of the activation are
+    /// written.
     ///
     /// After this returns, pending tasks of the package are not announced.
     pub async fn deactivate(
@@ -202,12 +212,14 @@ impl Records {
     ) -> Result<PackageRecord, ActivateError> {
         let terms = Terms::default()
             .name(ACTIVE)
+            .name(ACTIVATION)
             .value("active", AttributeValue::Bool(true))
-            .value("inactive", AttributeValue::Bool(false));
+            .value("inactive", AttributeValue::Bool(false))
+            .value("one", item::number(&1));
         let write = write::update(
             self.table(),
             &Key::package(id),
-            "SET #active = :inactive",
+            "SET #active = :inactive ADD #activation :one",
             Some("#active = :active"),
             &terms,
         );
@@ -230,14 +242,16 @@ impl Records {
         let terms = Terms::default()
             .name(STATE)
             .name(ACTIVE)
+            .name(ACTIVATION)
             .value("deleted", item::text(DELETED))
             .value("state", item::attribute(&deleted))
-            .value("inactive", AttributeValue::Bool(false));
+            .value("inactive", AttributeValue::Bool(false))
+            .value("one", item::number(&1));
         let writes = vec![
             write::update(
                 self.table(),
                 &Key::package(id),
-                "SET #state = :state, #active = :inactive",
+                "SET #state = :state, #active = :inactive ADD #activation :one",
                 Some("attribute_exists(#state) AND #state.#state <> :deleted"),
                 &terms,
             ),
@@ -246,10 +260,10 @@ impl Records {
         ];
         // A refusal means that the package is deleted already, or does not exist.
         self.commit(writes).await?;
+        let package = self.copy_activation(id).await?;
         // No gate of a deleted package is created, so none is left behind.
         self.remove_gates(id).await?;
-        let package = self.package(id).await?;
-        package.ok_or(ActivateError::NoPackage { id })
+        Ok(package)
     }
 
     /// Returns the check that a package is not deleted.
@@ -265,8 +279,60 @@ impl Records {
         )
     }
 
+    /// Writes the copies of the activation of a package, and returns the package.
+    ///
+    /// After this returns, announcements follow from the activation on record. The function also
+    /// completes the copies of an interrupted change.
+    async fn copy_activation(&self, id: PackageId) -> Result<PackageRecord, ActivateError> {
+        let keys = &shards_of(id);
+        self.retry_on_conflict((), |()| async move {
+            // The package is read after the copies: no genuine copy is later than the package.
+            let read = self.batch(keys).await?;
+            let found = self.get_item(&Key::package(id)).await?;
+            let found = found.ok_or(ActivateError::NoPackage { id })?;
+            let ActivationItem { active, activation } = item::read(found.clone())?;
+            let value = CopiedValue {
+                number_name: ACTIVATION,
+                number: activation,
+                attributes: vec![(ACTIVE, AttributeValue::Bool(active))],
+            };
+            let is_done = self.write_copies(keys, &value, &read, activation).await?;
+            Ok(if is_done {
+                ControlFlow::Break(package(found)?)
+            } else {
+                ControlFlow::Continue(())
+            })
+        })
+        .await
+    }
+
+    /// Writes missing and forged copies of the activations of all published packages.
+    ///
+    /// An error of one package does not stop the others.
+    pub async fn complete_activations(&self) -> Result<(), RecordsError> {
+        let mut packages = self.packages(usize::MAX).await?;
+        // A draft has never been active.
+        packages.retain(|package| package.published().is_some());
+        let copied: Vec<Result<(), RecordsError>> = stream::iter(packages)
+            .map(
+                async |package| match self.copy_activation(package.id).await {
+                    // Somebody has removed the record in the meantime.
+                    Ok(_) | Err(ActivateError::NoPackage { .. }) => Ok(()),
+                    Err(ActivateError::Records(error)) => Err(error),
+                    Err(error) => Err(RecordsError::Corrupt {
+                        key: Key::package(package.id).to_string(),
+                        source: error.into(),
+                    }),
+                },
+            )
+            .buffer_unordered(PACKAGES_AT_ONCE)
+            .collect()
+            .await;
+        copied.into_iter().collect()
+    }
+
     /// Writes a change of the activation of a package, with its event, unless `is_so` returns true
-    /// for the package already.
+    /// for the package already. Then writes the copies of the activation.
     async fn change_active(
         &self,
         id: PackageId,
@@ -282,7 +348,7 @@ impl Records {
             let package = self.package(id).await?;
             let package = package.ok_or(ActivateError::NoPackage { id })?;
             if is_done || is_so(&package) {
-                Ok(ControlFlow::Break(package))
+                Ok(ControlFlow::Break(()))
             } else if package.is_deleted() {
                 Err(ActivateError::Deleted { id })
             } else if package.published().is_none() {
@@ -291,7 +357,8 @@ impl Records {
                 Ok(ControlFlow::Continue(()))
             }
         })
-        .await
+        .await?;
+        self.copy_activation(id).await
     }
 }
 

@@ -220,6 +220,7 @@ impl Records {
             Key::history(device),
             Key::pace(device),
             Key::waits(device),
+            Key::facts(device),
             Key::command(device, DeviceCommand::RestartDownload),
             Key::command(device, DeviceCommand::Drop),
         ];

@@ -26,6 +26,14 @@ pub enum Recorded {
     Superseded,
 }
 
+/// Outcome of recording a result together with its effect on a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RolloutRecorded {
+    pub recorded: Recorded,
+    /// The same transaction has halted the rollout.
+    pub has_halted: bool,
+}
+
 /// Outcome of one try to record a result with its effect on a rollout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ResultWritten {
@@ -108,7 +116,7 @@ impl Records {
         of_rollout: &RolloutResult,
         cached: Option<&Gate>,
         now: UnixTime,
-    ) -> Result<Recorded, RecordsError> {
+    ) -> Result<RolloutRecorded, RecordsError> {
         let mut read = cached.cloned().map(Some);
         let mut backoff = Backoff::default();
         loop {
@@ -118,8 +126,18 @@ impl Records {
             };
             let effect = of_rollout.effect(gate.as_ref(), now);
             match self.write_result(device, task, result, &effect).await? {
-                ResultWritten::Written => return Ok(Recorded::Written),
-                ResultWritten::Superseded => return Ok(Recorded::Superseded),
+                ResultWritten::Written => {
+                    return Ok(RolloutRecorded {
+                        recorded: Recorded::Written,
+                        has_halted: effect.halts(),
+                    });
+                }
+                ResultWritten::Superseded => {
+                    return Ok(RolloutRecorded {
+                        recorded: Recorded::Superseded,
+                        has_halted: false,
+                    });
+                }
                 ResultWritten::GateChanged if backoff.pause().await => {}
                 ResultWritten::GateChanged => return Err(self.conflict()),
             }

@@ -9,8 +9,8 @@ use packcast_protocol::state::{GroupOrigin, RolloutId};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::rollout::{Gate, Settling};
 use packcast_rollout::{
-    CommandRecord, DeviceRecord, Exclusion, FinishedTask, GroupState, LocationRecord, Memberships,
-    OpenTask, PacingOverride, PackageRecord, ReconcileCount, TaskState,
+    CommandRecord, DeviceRecord, Exclusion, FactsRecord, FinishedTask, GroupState, LocationRecord,
+    Memberships, OpenTask, PacingOverride, PackageRecord, ReconcileCount, TaskState,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,15 @@ pub(super) struct NameItem {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct CataloguedPackage {
     pub(super) id: PackageId,
+}
+
+/// The attributes of a package about its activation.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(super) struct ActivationItem {
+    pub(super) active: bool,
+    /// Number of changes of the activation.
+    #[serde(default)]
+    pub(super) activation: u64,
 }
 
 /// A group in the catalogue, or in the partition of a package that it has.
@@ -294,6 +303,10 @@ pub(super) fn waits(device: &DeviceId, packages: &[WaitingPackage]) -> Item {
         packages: packages.to_vec(),
     };
     Key::waits(device).item(&value)
+}
+
+pub(super) fn facts(record: &FactsRecord) -> Item {
+    Key::facts(&record.device).item(record)
 }
 
 pub(super) fn pace(device: &DeviceId, pace: &PacingOverride) -> Item {

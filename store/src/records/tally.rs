@@ -1,10 +1,11 @@
 //! Tallies: the number of a package's devices in each state.
 
-use aws_sdk_dynamodb::types::TransactWriteItem;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use packcast_protocol::{DeviceId, PackageId};
 
 use super::item;
 use super::key::{Key, TALLY_SHARDS, shard};
+use super::names::{ACTIVE, ANNOUNCED};
 use super::stored::TallyItem;
 use super::write::{self, Terms};
 use super::{Records, RecordsError};
@@ -46,10 +47,7 @@ impl Tally {
 
 impl Records {
     pub async fn tally(&self, package: PackageId) -> Result<Tally, RecordsError> {
-        let keys: Vec<Key> = (0..TALLY_SHARDS)
-            .map(|shard| Key::tally(package, shard))
-            .collect();
-        let items = self.batch(&keys).await?;
+        let items = self.batch(&shards_of(package)).await?;
         let shards: Vec<TallyItem> = items
             .into_iter()
             .map(item::read)
@@ -86,4 +84,31 @@ impl Records {
         let expression = format!("ADD {}", additions.join(", "));
         write::update(self.table(), &key, &expression, None, &terms)
     }
+
+    /// Returns the write that counts an announcement in the shard of a device, on the condition that
+    /// the package is active.
+    pub(super) fn counting_announced(
+        &self,
+        device: &DeviceId,
+        package: PackageId,
+    ) -> TransactWriteItem {
+        let terms = Terms::default()
+            .name(ACTIVE)
+            .name(ANNOUNCED)
+            .value("active", AttributeValue::Bool(true))
+            .value("one", item::number(&1));
+        write::update(
+            self.table(),
+            &Key::tally(package, shard(device, TALLY_SHARDS)),
+            "ADD #announced :one",
+            Some("#active = :active"),
+            &terms,
+        )
+    }
+}
+
+/// Returns the keys of all shards of a package.
+pub(super) fn shards_of(package: PackageId) -> Vec<Key> {
+    let shards = 0..TALLY_SHARDS;
+    shards.map(|shard| Key::tally(package, shard)).collect()
 }

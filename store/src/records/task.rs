@@ -50,14 +50,7 @@ impl Records {
         from: &OpenTask,
         to: &OpenTask,
     ) -> Vec<TransactWriteItem> {
-        let (unchanged, terms) = unchanged(from);
-        // The key does not change: a task keeps its device, its priority and its package.
-        let mut writes = vec![write::put(
-            self.table(),
-            stored::task(device, to),
-            &unchanged,
-            &terms,
-        )];
+        let mut writes = vec![self.replacing_task(device, from, to)];
         if counted(from.state) != counted(to.state) {
             let leaves = counted(from.state).map(|count| (count, -1));
             let enters = counted(to.state).map(|count| (count, 1));
@@ -65,6 +58,18 @@ impl Records {
             writes.push(self.counting(device, from.package, &changes));
         }
         writes
+    }
+
+    /// Returns the write that replaces a task, on the condition that it has not changed.
+    pub(super) fn replacing_task(
+        &self,
+        device: &DeviceId,
+        from: &OpenTask,
+        to: &OpenTask,
+    ) -> TransactWriteItem {
+        let (unchanged, terms) = unchanged(from);
+        // The key does not change: a task keeps its device, its priority and its package.
+        write::put(self.table(), stored::task(device, to), &unchanged, &terms)
     }
 
     fn renewing(

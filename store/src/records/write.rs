@@ -163,28 +163,37 @@ impl Records {
         condition: Option<&str>,
         terms: &Terms,
     ) -> Result<Option<Item>, RecordsError> {
-        self.persevere(|| async move {
-            let sent = self
-                .client
-                .update_item()
-                .table_name(self.table())
-                .set_key(Some(key.attributes()))
-                .update_expression(update)
-                .set_condition_expression(condition.map(str::to_owned))
-                .set_expression_attribute_names(terms.names())
-                .set_expression_attribute_values(terms.values())
-                .return_values(ReturnValue::AllNew)
-                .return_consumed_capacity(ReturnConsumedCapacity::Total)
-                .send()
-                .await;
-            match sent {
-                Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
-                Err(error) => match error.as_service_error() {
-                    Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
-                    _ => Err(self.failed(error)),
-                },
-            }
-        })
-        .await
+        self.persevere(|| self.change_once(key, update, condition, terms))
+            .await
+    }
+
+    /// Changes one item, as [`Records::change`] does, with one request.
+    pub(super) async fn change_once(
+        &self,
+        key: &Key,
+        update: &str,
+        condition: Option<&str>,
+        terms: &Terms,
+    ) -> Result<Option<Item>, RecordsError> {
+        let sent = self
+            .client
+            .update_item()
+            .table_name(self.table())
+            .set_key(Some(key.attributes()))
+            .update_expression(update)
+            .set_condition_expression(condition.map(str::to_owned))
+            .set_expression_attribute_names(terms.names())
+            .set_expression_attribute_values(terms.values())
+            .return_values(ReturnValue::AllNew)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(Some(output.attributes.unwrap_or_default())),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(_)) => Ok(None),
+                _ => Err(self.failed(error)),
+            },
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod assign;
 mod batch;
 mod commands;
+mod copies;
 mod cost;
 mod events;
 mod exclusion;

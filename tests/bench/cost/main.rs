@@ -4,7 +4,8 @@
 mod month;
 mod prices;
 
-use std::io;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,9 +24,9 @@ struct Args {
     /// Number of simulated devices; the bill is for 1,000
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     devices: u32,
-    /// Number of simulated days; the bill is for a month
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    days: u32,
+    /// Number of simulated days; the bill is for a month [default: 2, with --rollout 9]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    days: Option<u32>,
     /// Check-ins of each device per hour: 0.5 is every two hours
     #[arg(long = "check-ins-per-hour", value_name = "N", default_value = "1", value_parser = per_day)]
     check_ins_per_day: u32,
@@ -41,6 +42,9 @@ struct Args {
     /// Simulate devices with OCS agents
     #[arg(long)]
     ocs: bool,
+    /// Also simulate rollouts of the packages, and fail if they cost more than the limits
+    #[arg(long)]
+    rollout: bool,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,15 +67,25 @@ fn per_day(per_hour: &str) -> Result<u32, &'static str> {
     }
 }
 
+/// Maximum number of requests that a rollout adds to a package on a device.
+const MOST_REQUESTS: f64 = 2.0;
+
+/// Maximum number of write units that a rollout adds to a package on a device.
+const MOST_WRITE_UNITS: f64 = 10.0;
+
+/// Share of a device in the write units of a whole rollout, such as those that open its waves.
+const SHARED_WRITE_UNITS: f64 = 0.1;
+
 #[tokio::main]
-async fn main() -> io::Result<()> {
+async fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     let plan = MonthPlan {
         devices: args.devices,
-        days: args.days,
+        days: args.days.unwrap_or(if args.rollout { 9 } else { 2 }),
         check_ins_per_day: args.check_ins_per_day,
         packages: args.packages,
         ocs: args.ocs,
+        rollouts: false,
     };
     let simulated = simulate(plan).await;
     let asked = simulated.month(plan);
@@ -83,8 +97,65 @@ async fn main() -> io::Result<()> {
         documents: if args.ocs { 1.0 } else { 2.0 },
     };
     let prices = Prices::read();
-    let bill = prices.bill(&asked, simulated.processor_s(), objects);
-    print(&mut io::stdout(), &args, &simulated, &prices, &bill)
+    let bill = |asked| prices.bill(asked, simulated.processor_s(), objects);
+    let out = &mut io::stdout();
+    print(out, &args, plan, &simulated, &prices, &bill(&asked))?;
+    if !args.rollout {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let by_rollouts = MonthPlan {
+        rollouts: true,
+        ..plan
+    };
+    let of_rollouts = simulate(by_rollouts).await;
+    let more = of_rollouts
+        .of_devices()
+        .beyond(&simulated.of_devices(), 1.0);
+    let scale = 1000.0 / f64::from(plan.devices);
+    let mut month = of_rollouts.total().beyond(&simulated.total(), scale);
+    month += asked;
+    let is_within = print_rollouts(out, &more, of_rollouts.total().deployments)?;
+    let (without, with) = (bill(&asked).totals().0, bill(&month).totals().0);
+    writeln!(
+        out,
+        "1,000 of these devices for a month, with rollouts, without egress, in US dollars:"
+    )?;
+    for (region, (without, with)) in prices.regions.iter().zip(without.iter().zip(&with)) {
+        let more = with - without;
+        writeln!(out, "    {region}: {with:.4}, which is {more:.4} more")?;
+    }
+    if more.deployments.abs() > f64::EPSILON {
+        writeln!(
+            out,
+            "the rollouts did not end within {} days: pass --days",
+            plan.days
+        )?;
+        return Ok(ExitCode::FAILURE);
+    }
+    Ok(ExitCode::from(u8::from(!is_within)))
+}
+
+/// Prints the counts that rollouts add, and returns true if they are within the limits.
+fn print_rollouts(
+    out: &mut impl io::Write,
+    more: &RequestCounts,
+    deployments: f64,
+) -> io::Result<bool> {
+    print_counts(
+        out,
+        "a rollout adds to a package on a device",
+        more,
+        deployments,
+    )?;
+    let (requests, write_units) = (more.requests / deployments, more.write_units / deployments);
+    let is_within =
+        requests <= MOST_REQUESTS && write_units <= MOST_WRITE_UNITS + SHARED_WRITE_UNITS;
+    let verdict = if is_within { "within" } else { "BEYOND" };
+    writeln!(
+        out,
+        "{verdict} the limits of {MOST_REQUESTS} requests and {MOST_WRITE_UNITS} write units"
+    )?;
+    Ok(is_within)
 }
 
 /// Simulates the days, with a progress bar on terminals.
@@ -109,6 +180,7 @@ async fn simulate(plan: MonthPlan) -> SimulatedCounts {
 fn print(
     out: &mut impl io::Write,
     args: &Args,
+    plan: MonthPlan,
     simulated: &SimulatedCounts,
     prices: &Prices,
     bill: &Bill,
@@ -116,7 +188,7 @@ fn print(
     writeln!(
         out,
         "simulated: {} days of {} devices with {} agents, {} check-ins a day, {} packages",
-        args.days,
+        plan.days,
         args.devices,
         if args.ocs { "OCS" } else { "Packcast" },
         args.check_ins_per_day,

@@ -30,6 +30,15 @@ pub const POWERS: &[Power] = &[
         "give a device without a state any state that has not expired",
         restore_for_a_new_device,
     ),
+    power(
+        "let a device of an open wave begin although the rollout is halted",
+        rollouts::begin_in_a_halted_rollout,
+    ),
+    power("resume a halted rollout", rollouts::resume_a_halted_rollout),
+    power(
+        "open a wave from its time on, whatever the health of the waves before",
+        rollouts::open_a_wave_without_health,
+    ),
     impossible("run a signed package that is not assigned", run_unassigned),
     impossible("run an unsigned program", run_own),
     impossible("run a package again that was assigned once", run_again),

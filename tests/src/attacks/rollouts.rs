@@ -9,8 +9,9 @@ use packcast_protocol::state::{
 use packcast_protocol::{DeviceId, GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
+use serde_json::{Value, json};
 
-use super::attacked_system::{AttackResult, AttackedSystem};
+use super::attacked_system::{AttackResult, AttackedSystem, partition};
 use super::forged::{ForgedState, clock};
 
 const ROLLOUT: RolloutId = RolloutId::from_bytes([1; 16]);
@@ -240,4 +241,53 @@ pub fn device_outside_the_pilot(system: &AttackedSystem) -> AttackResult {
     honest
         .and(of_pilot)
         .and(system.attempt_with(&package, &forged))
+}
+
+/// Starts a rollout to the device with the command line, and returns its package.
+fn started_by_command(system: &AttackedSystem) -> PackageRecord {
+    let package = system.package("tool", &[]);
+    let world = &system.world;
+    world.ok(&["group", "create", "office"]);
+    world.ok(&["group", "add", "office", "--device", system.device.id()]);
+    let start = ["rollout", "start", "tool@1", "--group", "office"];
+    world.ok(&[&start[..], &["--days", "mon-sun"]].concat());
+    package
+}
+
+/// Writes the state of the gate, and returns the status that the publisher sees.
+fn set_gate(system: &AttackedSystem, state: &str) -> String {
+    let changed = system.edit_table(|item| {
+        if partition(item).starts_with("GATE#") {
+            item["state"] = json!({ "S": state });
+        }
+    });
+    assert!(changed <= 1, "one gate");
+    let shown: Value = system.world.json(&["rollout", "show", "tool@1"]);
+    shown["status"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The rollout is halted. The attacker announces the package to the device, whose wave is open, and
+/// lets it begin. Returns true if the program has run.
+pub fn begin_in_a_halted_rollout(system: &AttackedSystem) -> bool {
+    let package = started_by_command(system);
+    assert_eq!(set_gate(system, "halted"), "halted");
+    // The genuine function announces nothing.
+    let honest = system.attempt();
+    let state = system.own_state();
+    honest.ran == 0 && system.attempt_with(&package, &state).ran == 1
+}
+
+/// The attacker writes that a halted rollout runs. Returns true if the program has run.
+pub fn resume_a_halted_rollout(system: &AttackedSystem) -> bool {
+    started_by_command(system);
+    assert_eq!(set_gate(system, "halted"), "halted");
+    set_gate(system, "running") == "running" && system.attempt().ran == 1
+}
+
+/// The time of the device's wave has come, and no device of the waves before it is healthy. Returns
+/// true if the program has run.
+pub fn open_a_wave_without_health(system: &AttackedSystem) -> bool {
+    let package = started(system, true);
+    let state = system.own_state();
+    system.attempt_with(&package, &state).ran == 1
 }

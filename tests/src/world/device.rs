@@ -103,6 +103,33 @@ impl TestDevice {
         tasks[0]
     }
 
+    /// Checks in once like [`TestDevice::run`], on a system whose present run has this id: a mount
+    /// hides the file with the real id from the agent.
+    ///
+    /// Returns `None` if users may not mount.
+    pub fn run_in_boot(&self, id: &str) -> Option<Vec<Event>> {
+        let file = self.folder.join(format!("boot-{id}"));
+        fs::write(&file, format!("{id}\n")).expect("the device's folder is writable");
+        let script = r#"mount --bind "$0" /proc/sys/kernel/random/boot_id; exec "$@""#;
+        let enclosed = |program: &str, arguments: &[&str]| {
+            let mut command = clean(Path::new("unshare"), &self.environment);
+            command
+                .args(["--map-root-user", "--mount", "sh", "-e", "-c", script])
+                .arg(&file)
+                .arg(program)
+                .args(arguments);
+            command
+        };
+        let may = enclosed("true", &[]).output();
+        if !may.is_ok_and(|output| output.status.success()) {
+            return None;
+        }
+        let agent = self.once();
+        let arguments: Vec<&str> = agent.get_args().filter_map(|it| it.to_str()).collect();
+        let ran = Ran::of(&mut enclosed(text(&self.program), &arguments)).expect_code(0);
+        Some(ran.stdout.lines().map(event).collect())
+    }
+
     /// Starts the agent like [`TestDevice::run`], without waiting for its end.
     pub fn start(&self) -> RunningAgent {
         let mut process = Process::start(self.once().stdout(Stdio::piped()));

@@ -47,11 +47,29 @@ struct Walk {
 /// The walk follows a link only if the link belongs to root or to the agent's user. Another user
 /// could change the target of any other link.
 pub(crate) fn open_folder(path: &Path) -> Result<Dir, ComponentError> {
+    open_at_end(Walk::start(true)?, path)
+}
+
+/// Opens a folder as [`open_folder`] does, and creates nothing. Returns `None` if it does not exist.
+pub(crate) fn find_folder(path: &Path) -> Result<Option<Dir>, ComponentError> {
+    match open_at_end(Walk::start(false)?, path) {
+        Err(ComponentError { error, .. })
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+fn open_at_end(mut walk: Walk, path: &Path) -> Result<Dir, ComponentError> {
     let path = &std::path::absolute(path).map_err(|error| ComponentError {
         path: path.to_owned(),
         error,
     })?;
-    let mut walk = Walk::start(true)?;
     walk.follow(path, &|_, _| Ok(()))?;
     Ok(Dir::from_std_file(walk.read()?.into()))
 }

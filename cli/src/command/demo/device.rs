@@ -161,6 +161,7 @@ fn step(event: &Event) -> Option<(&'static str, String)> {
         Event::CommitHeld { number } => ("trusted", format!("commit {number}")),
         Event::Waits { detail, .. } => ("waits", detail.clone()),
         Event::FragmentVerified { .. }
+        | Event::CheckedInMeanwhile { .. }
         | Event::TargetChanged { .. }
         | Event::LocationSkipped { .. }
         | Event::StateDamaged { .. }

@@ -7,8 +7,8 @@ use packcast_publisher::device::list::{
     self, DeviceFilter, DeviceOrder, ListedDevice, RecordFilter,
 };
 use packcast_publisher::{Failure, Target};
-use packcast_rollout::Exclusion;
 use packcast_rollout::pacing::TimeoutDays;
+use packcast_rollout::{DeviceRecord, Exclusion};
 use packcast_store::records::ExcludedDevice;
 
 use crate::Globals;
@@ -80,6 +80,14 @@ struct FilterArgs {
     /// List only devices whose agent has this text in its name or version
     #[arg(long, value_name = "TEXT")]
     agent: Option<String>,
+    /// List only devices whose system has this text in its name or version
+    #[arg(long, value_name = "TEXT")]
+    os: Option<String>,
+    /// List only devices of this site
+    ///
+    /// The site is a label in the configuration of the Packcast agent.
+    #[arg(long)]
+    site: Option<String>,
 }
 
 /// The orders of a list of devices.
@@ -118,6 +126,8 @@ impl From<FilterArgs> for DeviceFilter {
                 not_seen: args.not_seen,
                 platform: args.platform.map(Into::into),
                 agent: args.agent,
+                os: args.os,
+                site: args.site,
             },
         }
     }
@@ -158,12 +168,21 @@ fn limited(shown: usize, known: u64) -> String {
 
 fn text(devices: &[ListedDevice]) -> String {
     output::table(
-        ["DEVICE", "HOST", "SYSTEM", "AGENT", "LAST SEEN", "EXCLUDED"],
+        [
+            "DEVICE",
+            "HOST",
+            "SITE",
+            "SYSTEM",
+            "AGENT",
+            "LAST SEEN",
+            "EXCLUDED",
+        ],
         devices.iter().map(|listed| {
             let device = &listed.record;
             [
                 device.device.to_string(),
                 device.host_name.clone(),
+                site(device),
                 device.os.clone(),
                 device.agent.clone(),
                 output::when(device.last_seen),
@@ -171,6 +190,12 @@ fn text(devices: &[ListedDevice]) -> String {
             ]
         }),
     )
+}
+
+/// Writes the site of a device; nothing if its agent has stated none.
+fn site(device: &DeviceRecord) -> String {
+    let site = device.facts.as_ref().and_then(|facts| facts.site.as_ref());
+    site.map_or_else(String::new, ToString::to_string)
 }
 
 fn list_excluded(devices: &[ExcludedDevice]) -> String {
@@ -218,15 +243,16 @@ mod tests {
                                                                             UTC: stolen
 
         140:
-        DEVICE                          HOST   SYSTEM               AGENT                        LAST SEEN                EXCLUDED
-        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0         2026-11-18 11:06:40 UTC
-        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v  2026-11-18 11:06:40 UTC  blocked since 2026-11-18
-                                                                    2.10.0                                                11:06:40 UTC: stolen
+        DEVICE                          HOST   SITE    SYSTEM               AGENT                    LAST SEEN                EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  web01  Zürich  Debian GNU/Linux 12  packcast-agent 0.1.0     2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01          Debian GNU/Linux 12  OCS-NG_unified_unix_age  2026-11-18 11:06:40 UTC  blocked since
+                                                                            nt_v2.10.0                                        2026-11-18 11:06:40
+                                                                                                                              UTC: stolen
         ");
         assert_snapshot!(plain(&text(&devices)), @"
-        DEVICE                          HOST   SYSTEM               AGENT                              LAST SEEN                EXCLUDED
-        key:abcdefghijklmnopqrstuvwxya  web01  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
-        ocs:web01-2026-03-04-05-06-07   web01  Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC  blocked since 2026-11-18 11:06:40 UTC: stolen
+        DEVICE                          HOST   SITE    SYSTEM               AGENT                              LAST SEEN                EXCLUDED
+        key:abcdefghijklmnopqrstuvwxya  web01  Zürich  Debian GNU/Linux 12  packcast-agent 0.1.0               2026-11-18 11:06:40 UTC
+        ocs:web01-2026-03-04-05-06-07   web01          Debian GNU/Linux 12  OCS-NG_unified_unix_agent_v2.10.0  2026-11-18 11:06:40 UTC  blocked since 2026-11-18 11:06:40 UTC: stolen
         ");
         assert_snapshot!(limited(100, 240), @"showing 100 of 240 devices; pass a higher --limit for more");
     }

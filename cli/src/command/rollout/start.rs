@@ -8,7 +8,7 @@ use packcast_publisher::rollout::{
     LimitChoices, PlannedRollout, RolloutStarted, StartRequest, WaveBounds, WithoutRollout,
     plan_start,
 };
-use packcast_rollout::rollout::{LimitValues, WaveShares, Weekdays};
+use packcast_rollout::rollout::{WaveShares, Weekdays, promises};
 
 use super::show::members;
 use crate::argument::duration::{self, DAY_S};
@@ -120,7 +120,10 @@ impl Args {
         if output::is_interactive() {
             output::note(&text(plan.planned(), &clock));
         }
-        if !self.confirm.is_agreed(globals, plan.preview())? {
+        if !self
+            .confirm
+            .is_agreed_without_devices(globals, plan.preview())?
+        {
             return Ok(());
         }
         let work = Box::pin(plan.perform(signer, &progress));
@@ -180,7 +183,7 @@ fn text(planned: &PlannedRollout, clock: &LocalClock) -> String {
         "WAVE", "OF", "DEVICES", "OPENS", "REACHED", "AT ONCE", "BEHIND",
     ];
     let waves = output::table(heading, planned.waves.iter().map(row));
-    let mut lines = bounds(planned);
+    let mut lines = promises(&planned.limits, planned.reaches, output::duration);
     if has_ocs {
         let durations = planned.waves.iter().filter_map(|wave| {
             let duration = output::duration(wave.ocs_duration_s?);
@@ -194,38 +197,6 @@ fn text(planned: &PlannedRollout, clock: &LocalClock) -> String {
     }
     lines.extend(without(&planned.without_rollout));
     format!("{fields}\n{}\n\n{}", waves.trim_end(), lines.join("\n"))
-}
-
-/// Writes the bounds that the rollout promises.
-fn bounds(planned: &PlannedRollout) -> Vec<String> {
-    let LimitValues {
-        halt_at,
-        tolerate,
-        settle_s,
-        first_settle_s,
-        wait_s,
-        ..
-    } = planned.limits;
-    let machines = |number: u32| super::show::count(number, "machine");
-    let tolerated = match tolerate {
-        0 => String::new(),
-        _ => format!(" plus {tolerate} % of the healthy devices"),
-    };
-    vec![
-        format!(
-            "A package that fails everywhere begins on at most {}, and on {halt_at} more for each resume.",
-            machines(planned.reaches)
-        ),
-        format!("The rollout halts after {}{tolerated}.", super::show::count(halt_at, "failure")),
-        "REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.".to_owned(),
-        "AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.".to_owned(),
-        format!(
-            "A device is healthy if it checks in {} after its success ({} in the first wave). The next wave opens {} after a wave at the earliest.",
-            output::duration(settle_s.into()),
-            output::duration(first_settle_s.into()),
-            output::duration(wait_s.into())
-        ),
-    ]
 }
 
 /// Writes who has the package without the rollout; `None` if nobody has it.

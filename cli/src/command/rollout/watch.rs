@@ -19,11 +19,12 @@ use crate::output::{self, Format};
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Width of a bar, in characters.
-const WIDTH: u64 = 30;
+const WIDTH: u64 = 20;
 
 /// Watch a rollout until it is complete or halted
 ///
-/// The bars show the healthy devices, filled wave by wave. The exit code is 0 if the rollout is
+/// The bars show the devices that are healthy, and those of the open wave that have begun and are not
+/// healthy yet. The end of the output of the first failures follows. The exit code is 0 if the rollout is
 /// complete, 1 if it is halted or has ended, and 75 after the time of --for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -97,20 +98,23 @@ fn text(details: &RolloutDetails, clock: &LocalClock) -> String {
     let rows = details.calendar.iter().map(|wave| {
         let of_wave = healthy.min(wave.devices);
         healthy -= of_wave;
+        let is_latest = Some(wave.wave) == details.summary.wave;
+        let unhealthy = details.round.as_ref().filter(|_| is_latest);
+        let unhealthy = unhealthy.map_or(0, |round| round.begun.saturating_sub(round.healthy));
         let state = match (wave.is_open, wave.opens) {
             (true, _) => "open".to_owned(),
-            (false, Some(from)) => clock.text(from),
+            (false, Some(from)) => clock.short(from),
             (false, None) => "with promote".to_owned(),
         };
         [
             wave.wave.to_string(),
             members(&wave.groups, wave.up_to),
-            bar(of_wave, wave.devices),
+            bar(of_wave, unhealthy, wave.devices),
             format!("{of_wave} of {}", wave.devices),
             state,
         ]
     });
-    let waves = output::table(["WAVE", "OF", "HEALTHY", "", "OPENS"], rows);
+    let waves = output::table(["WAVE", "OF", "HEALTHY █ BEGUN ▒", "", "OPENS"], rows);
     let parts = [
         format!("{}: {}\n", details.summary.name, sentence(details, clock)),
         format!("{}\n", waves.trim_end()),
@@ -123,12 +127,22 @@ fn text(details: &RolloutDetails, clock: &LocalClock) -> String {
         .join("\n")
 }
 
-/// Draws the share of a number as a bar.
-fn bar(part: u32, whole: u32) -> String {
-    let filled = u64::from(part) * WIDTH / u64::from(whole.max(1));
-    (0..WIDTH)
-        .map(|at| if at < filled { '█' } else { '░' })
-        .collect()
+/// Draws the shares of healthy devices, and of those that have begun and are not healthy, as a bar.
+fn bar(healthy: u32, unhealthy: u32, devices: u32) -> String {
+    let filled = |number: u64| number * WIDTH / u64::from(devices.max(1));
+    let (healthy, unhealthy) = (u64::from(healthy), u64::from(unhealthy));
+    // A device that has begun is visible, although its share is small.
+    let begun = filled(healthy + unhealthy).max(filled(healthy) + unhealthy.min(1));
+    let cell = |at| {
+        if at < filled(healthy) {
+            '█'
+        } else if at < begun {
+            '▒'
+        } else {
+            '░'
+        }
+    };
+    (0..WIDTH).map(cell).collect()
 }
 
 #[cfg(test)]
@@ -137,27 +151,49 @@ mod tests {
 
     use super::*;
     use crate::command::rollout::show::tests::{details, failure};
-    use crate::fixtures::plain;
     use crate::local_clock::tests::east;
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn bars_fill_wave_by_wave() {
         let mut details = details();
         details.first_failures = vec![failure("EXIT_CODE_1603")];
-        assert_snapshot!(plain(&text(&details, &east())), @"
+        assert_snapshot!(on_terminals(|| text(&details, &east())), @"
+        80:
         vlc@3.0.21: running: 14 of 205 devices are healthy
 
-        WAVE  OF            HEALTHY                                   OPENS
-        1     group pilot   ██████████████████████████████  5 of 5    open
-        2     up to 10 %    █████████████░░░░░░░░░░░░░░░░░  9 of 20   open
-        3     up to 50.5 %  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░  0 of 80   Fri 2026-11-20 13:06 +02 (2026-11-20 11:06 UTC)
-        4     up to 100 %   ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░  0 of 100  with promote
+        WAVE  OF            HEALTHY █ BEGUN ▒               OPENS
+        1     group pilot   ████████████████████  5 of 5    open
+        2     up to 10 %    █████████▒▒▒░░░░░░░░  9 of 20   open
+        3     up to 50.5 %  ░░░░░░░░░░░░░░░░░░░░  0 of 80   Fri 2026-11-20 13:06 +02
+        4     up to 100 %   ░░░░░░░░░░░░░░░░░░░░  0 of 100  with promote
 
-        FAILED ON  DEVICE                          CODE            LAST LINE
-        web01      key:abcdefghijklmnopqrstuvwxya  EXIT_CODE_1603  disk full
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_1603
+          unpacking
+          no space left on /opt
+          disk full
+
+        140:
+        vlc@3.0.21: running: 14 of 205 devices are healthy
+
+        WAVE  OF            HEALTHY █ BEGUN ▒               OPENS
+        1     group pilot   ████████████████████  5 of 5    open
+        2     up to 10 %    █████████▒▒▒░░░░░░░░  9 of 20   open
+        3     up to 50.5 %  ░░░░░░░░░░░░░░░░░░░░  0 of 80   Fri 2026-11-20 13:06 +02
+        4     up to 100 %   ░░░░░░░░░░░░░░░░░░░░  0 of 100  with promote
+
+        failed on web01 (key:abcdefghijklmnopqrstuvwxya): EXIT_CODE_1603
+          unpacking
+          no space left on /opt
+          disk full
         ");
-        assert_eq!(bar(0, 0), "░".repeat(30));
-        assert_eq!(bar(7, 7), "█".repeat(30));
+        assert_eq!(bar(0, 0, 0), "░".repeat(20));
+        assert_eq!(bar(7, 1, 7), "█".repeat(20));
+        assert_eq!(bar(0, 1, 1_000), format!("▒{}", "░".repeat(19)));
+        assert_eq!(
+            bar(500, 250, 1_000),
+            format!("{}▒▒▒▒▒░░░░░", "█".repeat(10))
+        );
     }
 
     #[test]

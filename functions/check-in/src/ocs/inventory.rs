@@ -9,7 +9,7 @@ use packcast_protocol::{DeviceId, OcsDeviceId, Outcome, PackageId, UnixTime};
 use packcast_rollout::apply::used_mandates;
 use packcast_rollout::command::CommandProgress;
 use packcast_rollout::{FinishedTask, OpenTask, ReportedFacts, check_in_effect};
-use packcast_store::records::Recorded;
+use packcast_store::records::{CheckInItems, Recorded};
 
 use crate::CheckInFunction;
 use crate::device_access::{DeviceError, admitted_state, record_check_in};
@@ -44,8 +44,7 @@ async fn record(
         host_name: Some(inventory.host_name.as_deref().unwrap_or(&host_name)),
         agent,
         os: inventory.os_name.as_deref(),
-        machine: None,
-        waits: None,
+        ..ReportedFacts::default()
     };
     let effect = check_in_effect(&device, device_state.device.as_ref(), &facts, now);
     let budget = effect.budget.ok_or(DeviceError::OverBudget)?;
@@ -53,7 +52,7 @@ async fn record(
         record.inventory_received = Some(now);
         record.budget = budget;
         let known = device_state.device.as_ref();
-        if !record_check_in(function, &record, known, None).await? {
+        if !record_check_in(function, &record, known, CheckInItems::default()).await? {
             // The budget may be spent, so the history must not be written either.
             return Err(DeviceError::OverBudget);
         }

@@ -7,7 +7,7 @@ use packcast_rollout::exclusion::{ExcludedInstruction, instruct_excluded};
 use packcast_rollout::pacing::{Announced, Pacing};
 use packcast_rollout::{ReportedFacts, check_in_effect};
 use packcast_store::key::{info_location, pack_location};
-use packcast_store::records::DeviceState;
+use packcast_store::records::{CheckInItems, DeviceState};
 
 use crate::device_access::{DeviceError, ExcludedState, admitted_state, record_check_in};
 use crate::reconcile::reconciled;
@@ -57,13 +57,12 @@ async fn admitted_reply(
     let facts = ReportedFacts {
         host_name: device_state.device.is_none().then_some(host_name),
         agent,
-        os: None,
-        machine: None,
-        waits: None,
+        ..ReportedFacts::default()
     };
     let effect = check_in_effect(device, device_state.device.as_ref(), &facts, now);
     if let Some(record) = effect.write {
-        record_check_in(function, &record, device_state.device.as_ref(), None).await?;
+        let known = device_state.device.as_ref();
+        record_check_in(function, &record, known, CheckInItems::default()).await?;
         // The agent tells the system of a device that was unknown until now.
         device_state.device = Some(record);
     }

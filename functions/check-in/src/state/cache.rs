@@ -141,6 +141,12 @@ impl StateCache {
         Ok(read)
     }
 
+    /// Returns the number of changes of the head that was read last. `None` before the first read.
+    pub(crate) fn last_order(&self) -> Option<u64> {
+        let cached = lock(&self.head);
+        cached.as_ref().map(|(_, cached)| cached.order())
+    }
+
     /// Returns the head that was read last, and is probably still cached. `None` before the first
     /// read.
     pub(crate) fn last_head(&self) -> Option<ReadHead> {

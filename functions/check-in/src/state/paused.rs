@@ -15,6 +15,9 @@ impl StateCache {
     /// A command changes the signed state first, and the records afterwards. A group on record that
     /// does not follow from the head is incomplete, or the cached head is old. So the head is read
     /// again if a group on record is later than the cached head, and otherwise at most once a second.
+    ///
+    /// A group that is later than the head itself was forged, or the table was changed back after the
+    /// function had cached the group.
     pub(crate) async fn paused(
         &self,
         records: &Records,
@@ -63,6 +66,9 @@ impl StateCache {
         };
         let follows = |group: &GroupName| {
             let state = recorded.iter().find(|state| state.group == *group);
+            if state.is_some_and(|state| state.revision > head.order()) {
+                return false;
+            }
             let name = LeafName::Group(group.clone());
             match tree.as_ref().map(|tree| tree.tree().lookup(&name)) {
                 None | Some(Lookup::Absent) => follows_leaf(state, None),

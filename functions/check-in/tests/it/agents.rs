@@ -51,6 +51,7 @@ impl Agent {
                 agent: BoundedText::tail("packcast-agent/0.1.0"),
             },
             machine: machine("hardware:1"),
+            daily: None,
             results: Vec::new(),
             waits: WaitingPackages::default(),
             holds: HeldState::default(),

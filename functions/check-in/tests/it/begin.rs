@@ -20,7 +20,7 @@ const GO: BeginReply = BeginReply::Go;
 const LATER: UnixTime = UnixTime(NOW.0 + 60);
 
 const fn wait(reason: HoldWord) -> BeginReply {
-    BeginReply::Wait { reason }
+    BeginReply::wait(reason)
 }
 
 /// A device that was told of a package, and the package.

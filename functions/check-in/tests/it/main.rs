@@ -2,17 +2,21 @@
 
 mod access;
 mod agents;
+mod announcing;
 mod begin;
 mod commands;
 mod concurrency;
+mod copies;
 mod cost;
 mod deadline;
 mod download;
 mod enrolment;
 mod exclusion;
+mod facts;
 mod groups;
 mod hostile;
 mod inventory;
+mod load;
 mod log;
 mod pacing;
 mod paused;

@@ -109,6 +109,32 @@ async fn a_package_that_the_state_has_withdrawn_is_not_announced() {
     }
 }
 
+/// Somebody knows the order of the next commit, and has forged the record of the group with it.
+#[tokio::test]
+async fn a_cached_group_above_the_head_announces_nothing_and_is_read_again() {
+    let lab = Box::pin(PausedLab::start()).await;
+    let package = lab.system.table.package("vlc", 5).await;
+    let next = lab.system.table.package("next", 5).await;
+    lab.assign(&package).await;
+    let records = &lab.system.table.records;
+    let later = records.head().await.unwrap().unwrap().order + 1;
+    for sk in ["STATE", "REVISION"] {
+        let mut item = lab.system.table.item("GROUP#lab", sk).await;
+        item["revision"]["N"] = later.to_string().into();
+        lab.system.table.put(&item).await;
+    }
+    for peer in &lab.peers {
+        assert_eq!(lab.packages(peer, LATER).await, BTreeSet::new());
+    }
+    lab.assign(&next).await;
+    let state = records.group(&self::lab()).await.unwrap().unwrap();
+    assert_eq!(state.revision, later);
+    let expected = BTreeSet::from([package.id, next.id]);
+    for peer in &lab.peers {
+        assert_eq!(lab.packages(peer, LATER).await, expected);
+    }
+}
+
 #[tokio::test]
 async fn a_task_is_not_withdrawn_while_records_are_incomplete() {
     let lab = Box::pin(PausedLab::start()).await;

@@ -11,6 +11,7 @@ use packcast_rollout::{OpenTask, PackageRecord, TaskState};
 use packcast_testing::administrator::{
     Administrator as _, commit_only, complete_all, may_complete,
 };
+use packcast_testing::fault::interruptions;
 use packcast_testing::peer::{Peer, PeerReply, PeerResult};
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, mia};
@@ -290,7 +291,7 @@ async fn an_agent_begins_under_the_state_before_and_after_the_new_name() {
     unassigned.expect("the group has the package");
     lab.later();
     let reason = HoldWord::Withdrawn;
-    assert_eq!(answer(&lab).await, BeginReply::Wait { reason });
+    assert_eq!(answer(&lab).await, BeginReply::wait(reason));
 }
 
 fn peer_begin(lab: &RenamedLab) -> Option<http::Request<bytes::Bytes>> {
@@ -306,7 +307,7 @@ async fn an_interrupted_rename_takes_nothing_from_a_device() {
         before.push(lab.tasks(peer).await);
     }
     let (mut names, mut interrupted) = (["lab", "hall"], 0);
-    for writes in 0.. {
+    for writes in interruptions(2) {
         let records = &lab.system.table.records;
         let (from, to) = (group(names[0]), group(names[1]));
         let rename = StateChange::RenameGroup { group: from, to };

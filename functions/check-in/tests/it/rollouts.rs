@@ -1,11 +1,14 @@
 //! Rollouts as devices see them: waves, places, halts and health, with the calendar and the gate.
 
+mod alarms;
 mod cost;
+mod hints;
 mod ocs;
 mod races;
 
 use std::collections::BTreeSet;
 
+use packcast_check_in::CheckInFunction;
 use packcast_protocol::api::{
     BEGIN_PATH, BeginReply, BeginRequest, BoundedText, CHECK_IN_PATH, CheckInReply, CheckInRequest,
     HoldWord, REPORT_PATH, Report, ReportRequest,
@@ -36,7 +39,7 @@ const GO: BeginReply = BeginReply::Go;
 const SETTLED: UnixTime = UnixTime(NOW.0 + FIRST_SETTLE_S);
 
 const fn wait(reason: HoldWord) -> BeginReply {
-    BeginReply::Wait { reason }
+    BeginReply::wait(reason)
 }
 
 fn limits() -> GateLimits {
@@ -53,6 +56,23 @@ fn limits() -> GateLimits {
 
 fn pilot() -> GroupName {
     "pilot".parse().expect("a group's name")
+}
+
+/// Returns the check-in of an agent in a boot.
+fn asking(boot: &str, now: UnixTime) -> Vec<u8> {
+    let asking = CheckInRequest {
+        machine: MachineFacts::new("linux-x86_64", Some("hardware:1"), Some(boot), now),
+        ..Agent::asking()
+    };
+    serde_json::to_vec(&asking).expect("a request is JSON")
+}
+
+/// Returns a reply without the time of the next question, which is random.
+fn without_time(reply: BeginReply) -> BeginReply {
+    match reply {
+        BeginReply::Wait { reason, .. } => wait(reason),
+        BeginReply::Go => GO,
+    }
 }
 
 /// A package that all devices get by a rollout.
@@ -168,12 +188,20 @@ impl Started {
     }
 
     async fn check_in_in(&self, agent: &Agent, boot: &str, now: UnixTime) -> CheckInReply {
-        let asking = CheckInRequest {
-            machine: MachineFacts::new("linux-x86_64", Some("hardware:1"), Some(boot), now),
-            ..Agent::asking()
-        };
-        let body = serde_json::to_vec(&asking).expect("a request is JSON");
+        let body = asking(boot, now);
         parsed(&self.send(agent, CHECK_IN_PATH, body, now).await)
+    }
+
+    /// Lets an instance of the function of its own tell each agent of the package. So no instance
+    /// knows how many devices the others have told.
+    async fn all_told(&self, agents: &[Agent], now: UnixTime) {
+        for agent in agents {
+            let function = CheckInFunction::new(self.records().clone(), settings());
+            let request = agent.signed(CHECK_IN_PATH, asking("boot-1", now), now);
+            let reply = self.system.send_to(&function, request, now).await;
+            let reply: CheckInReply = parsed(&reply);
+            assert!(reply.tasks.iter().any(|task| task.id == self.package.id));
+        }
     }
 
     async fn check_in(&self, agent: &Agent, now: UnixTime) -> CheckInReply {
@@ -211,9 +239,10 @@ impl Started {
         is_answered.then(|| serde_json::from_slice(&reply.body).expect("a reply in JSON"))
     }
 
+    /// Asks if an agent may begin. The reply is without the time of the next question, which is random.
     async fn begin(&self, agent: &Agent, now: UnixTime) -> BeginReply {
         let reply = self.try_begin(agent, now).await;
-        reply.expect("the question is answered")
+        without_time(reply.expect("the question is answered"))
     }
 
     async fn begun(&self, agent: &Agent, now: UnixTime) {
@@ -356,9 +385,7 @@ async fn only_faults_of_the_package_count_without_a_place() {
 #[tokio::test]
 async fn devices_that_are_never_heard_from_keep_their_places() {
     let (started, agents) = Started::with_agents(5).await;
-    for agent in &agents {
-        assert!(started.is_told(agent, NOW).await);
-    }
+    started.all_told(&agents, NOW).await;
     for agent in &agents[..3] {
         assert_eq!(started.begin(agent, NOW).await, GO);
     }
@@ -451,9 +478,7 @@ async fn a_rollout_holds_up_no_other_package() {
 #[tokio::test]
 async fn a_cancelled_attempt_leaves_its_place_to_the_next_one() {
     let (started, agents) = Started::with_agents(4).await;
-    for agent in &agents {
-        assert!(started.is_told(agent, NOW).await);
-    }
+    started.all_told(&agents, NOW).await;
     for agent in &agents[..3] {
         assert_eq!(started.begin(agent, NOW).await, GO);
     }

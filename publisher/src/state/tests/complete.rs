@@ -3,6 +3,7 @@
 use packcast_rollout::assign::AssignOutcome;
 use packcast_rollout::unassign::Unassigned;
 use packcast_store::records::{DeviceChanges, DeviceProjected};
+use packcast_testing::fault::interruptions;
 
 use super::*;
 use crate::state::{Completed, Completing, complete, record_differences};
@@ -236,10 +237,10 @@ async fn the_next_command_completes_the_records_after_a_stop_between_any_two_wri
     let setup = [create_lab(), join(0..4), assign_to(5)];
     machine.commit(&setup).await;
     target.complete().await;
-    for stop in 0.. {
+    for (round, stop) in (0..).zip(interruptions(1)) {
         // The group is deleted and created again, with other members. Each device that has the
         // package loses it to another one.
-        let first = stop % 2;
+        let first = round % 2;
         let unassign = StateChange::Unassign {
             from: of_device(5 - first),
             package,

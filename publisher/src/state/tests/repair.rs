@@ -410,6 +410,65 @@ async fn records_that_were_forged_for_the_next_commit_are_written_again() {
     assert_eq!(differences.unwrap(), []);
 }
 
+/// The copies of one package are forged, and those of another one are missing.
+#[tokio::test]
+async fn the_copies_of_activations_are_written_again_with_all_records() {
+    let table = Table::without_target(370).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    let [vlc, git] = ["vlc", "git"].map(|name| table.package(name, 5));
+    let packages = [vlc.await.id, git.await.id];
+    change(&target, &[create_lab()]).await.unwrap();
+    let shards = packages.map(|id| (0..64).map(move |shard| format!("TALLY#{id}#{shard:02}")));
+    let [forged, missing] = shards.map(Vec::from_iter);
+    for shard in &forged {
+        let mut item = table.item(shard, "TALLY").await;
+        item["active"]["BOOL"] = false.into();
+        table.put(&item).await;
+    }
+    for shard in &missing {
+        table.delete(shard, "TALLY").await;
+    }
+    let mut signer = Signer::new(&target, None);
+    let progress = Progress::none();
+    let mut active_after = async |scope| {
+        let renewed = renew(&target, &mut signer, 3_600, scope, &progress);
+        renewed.await.unwrap();
+        let mut active = 0;
+        for shard in forged.iter().chain(&missing) {
+            let item = table.item(shard, "TALLY").await;
+            active += u32::from(item["active"]["BOOL"] == json!(true));
+        }
+        active
+    };
+    assert_eq!(active_after(Scope::Changed).await, 0);
+    assert_eq!(active_after(Scope::All).await, 128);
+}
+
+#[tokio::test]
+async fn an_interruption_does_not_hide_an_urgent_record_that_failed() {
+    let table = Table::without_target(371).await;
+    let folder = tempfile::tempdir().unwrap();
+    let target = new_target(&table, folder.path());
+    table.device(1).await;
+    change(&target, &[create_lab(), join([1])]).await.unwrap();
+    let mut signer = Signer::new(&target, None);
+    let mut changer = signer.changer(&target).await.unwrap();
+    let leave = [leave_lab([1])];
+    let changed = changer.change(&leave, "packcast group remove");
+    let changed = changed.await.unwrap();
+    let mut unreadable = table.item(&own(1), "0#DEVICE").await;
+    unreadable["groups"] = json!({ "S": "lab" });
+    table.put(&unreadable).await;
+    let progress = Progress::none();
+    progress.stop();
+    let failure = changed.complete(&progress).await.unwrap_err();
+    insta::assert_snapshot!(crate::rendered::failures([failure]), @"
+    Failed: cannot complete the records of device/ocs:pc1-2026-03-04-05-06-07: record DEVICE#ocs:pc1-2026-03-04-05-06-07 0#DEVICE is invalid: Expected map
+    hint: find out who can write to the table; restore these records from a back-up, then run any command that changes the target
+    ");
+}
+
 #[tokio::test]
 async fn all_records_can_be_written_again() {
     let target = TestTarget::with_devices(369, 6).await;

@@ -118,6 +118,18 @@ impl Records {
         &self,
         target: &GroupTarget<'_>,
     ) -> Result<GroupProjected, RecordsError> {
+        let projected = self.project_source(target).await?;
+        if projected != GroupProjected::Superseded {
+            self.copy_revision(target.group, target.order).await?;
+        }
+        Ok(projected)
+    }
+
+    /// Writes the state of a group with its revision, but not the copies of the revision.
+    async fn project_source(
+        &self,
+        target: &GroupTarget<'_>,
+    ) -> Result<GroupProjected, RecordsError> {
         self.retry_on_conflict(None, |before: Option<Revisions>| async move {
             let recorded = self.recorded_group(target.group).await?;
             let is_consistent = recorded.is_consistent();

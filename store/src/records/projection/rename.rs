@@ -4,9 +4,11 @@
 //!    under the earlier name another revision. From then on no package is announced to a member
 //!    under the earlier name, because that name is not in the head. The function pauses the group
 //!    for these members, so they lose nothing.
-//! 2. Each member moves with the revision of the group that it has observed: the assignments under
+//! 2. The copies of the revision under the present name are written, so that announcements to moved
+//!    members are not refused.
+//! 3. Each member moves with the revision of the group that it has observed: the assignments under
 //!    the present name have the revisions of the earlier name. So the device has the same tasks.
-//! 3. The earlier name is deleted on record, which requires that no member is left.
+//! 4. The earlier name is deleted on record, which requires that no member is left.
 //!
 //! Each part may be repeated, so an interrupted command is completed by the next one.
 
@@ -138,9 +140,16 @@ impl Records {
                 if deleted.is_break() {
                     self.remove_members(target.group, target.order).await?;
                 }
-            } else if !names.is_begun(target) {
+                return Ok(ControlFlow::Continue(None));
+            }
+            if !names.is_begun(target) {
                 self.begin_moving(from, target, document, &names).await?;
-            } else if self.move_members(from, target.group, target.order).await?
+                return Ok(ControlFlow::Continue(None));
+            }
+            // The copies come before the members. Without a copy under the present name, an
+            // announcement to a member that has moved is refused.
+            self.copy_revision(target.group, target.order).await?;
+            if self.move_members(from, target.group, target.order).await?
                 && self.end_moving(from, target.order, &names.from).await?
             {
                 return Ok(ControlFlow::Break(GroupMoved::Done));

@@ -1,6 +1,6 @@
 //! Devices that have settled after a success.
 
-use packcast_protocol::DeviceId;
+use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::rollout::{Gate, Settling, healthy};
 
 use super::super::backoff::Backoff;
@@ -27,6 +27,7 @@ impl Records {
         device: &DeviceId,
         settling: &Settling,
         cached: Option<&Gate>,
+        now: UnixTime,
     ) -> Result<(), RecordsError> {
         let place = &settling.place;
         let terms = Terms::default()
@@ -41,7 +42,7 @@ impl Records {
                 Some(gate) => gate,
                 None => self.readable_gate(place.rollout).await?,
             };
-            let change = gate.and_then(|gate| healthy(&gate, place));
+            let change = gate.and_then(|gate| healthy(&gate, place, now));
             let mut writes = vec![deletion.clone()];
             writes.extend(change.map(|change| self.changing_gate(place.rollout, &change)));
             match self.commit(writes).await? {

@@ -1,6 +1,7 @@
 //! The commits of a target, in the order of their numbers.
 
 use packcast_protocol::state::{CommitId, CommitName, SignedCommit};
+use packcast_rollout::EventTime;
 use serde::{Deserialize, Serialize};
 
 use super::super::item::Item;
@@ -25,6 +26,10 @@ pub struct OrderedCommit {
     /// The commit that was the head before. `None` for the first commit of a target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced: Option<CommitId>,
+    /// Time at which the commit became the head, by the clock of its author. Nothing verifies it: it
+    /// only gives the commit a place among the events of the same second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<EventTime>,
 }
 
 impl OrderedCommit {

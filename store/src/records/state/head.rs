@@ -3,6 +3,7 @@
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use packcast_protocol::PackageId;
 use packcast_protocol::state::{CommitId, KeyListId, SignedKeyList};
+use packcast_rollout::EventTime;
 use serde::{Deserialize, Serialize};
 
 use super::super::commit::Commit;
@@ -43,6 +44,8 @@ pub struct HeadChange<'a> {
     /// It may be another commit than the parent: after a leak, the replaced head is the thief's.
     pub replaced: Option<&'a Head>,
     pub commit: &'a CommitRecord,
+    /// Time of the change, for the log.
+    pub at: Option<EventTime>,
     /// Packages that the commit newly assigns, at most [`HeadChange::MAX_PACKAGES`]. None of them
     /// may be deleted.
     pub assigned: &'a [PackageId],
@@ -110,6 +113,7 @@ impl Records {
             order: head.order,
             commit: change.commit.clone(),
             replaced: change.replaced.map(|replaced| replaced.commit.id),
+            at: change.at,
         };
         let mut writes = vec![self.swap(change.replaced, &head)];
         writes.extend(change.assigned.iter().map(|id| self.not_deleted(*id)));

@@ -1,11 +1,14 @@
 //! Blocked and removed devices: nothing is announced to them, and a removal leaves nothing behind.
 
 use futures_util::future::join_all;
+use packcast_protocol::api::DailyFacts;
 use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::{DeviceId, GroupName};
 use packcast_rollout::assign::AssignOutcome;
-use packcast_rollout::{DeviceRecord, PackageRecord};
-use packcast_store::records::{Announcing, Blocked, CheckInWritten, Removing, Tally, Unblocked};
+use packcast_rollout::{DeviceRecord, FactsRecord, PackageRecord};
+use packcast_store::records::{
+    Announcing, Blocked, CheckInItems, CheckInWritten, Removing, Tally, Unblocked,
+};
 use packcast_store::{Records, RecordsError};
 use packcast_testing::administrator::{Administrator as _, Joined, answered};
 use packcast_testing::fault::{FaultRates, until_answered};
@@ -216,10 +219,21 @@ async fn a_removed_device_leaves_a_tombstone_only(service: Service) {
         reason: WaitWord::CommitExpired,
         until: None,
     }];
-    let written = records.write_check_in_and_waits(&known, Some(&known), Some(&waits));
+    let facts = FactsRecord {
+        device: device.clone(),
+        at: NOW,
+        facts: DailyFacts::default(),
+    };
+    let items = CheckInItems {
+        waits: Some(&waits),
+        facts: Some(&facts),
+    };
+    let written = records.write_check_in_with(&known, Some(&known), items);
     assert_eq!(written.await.unwrap(), CheckInWritten::Written);
     assert_eq!(records.device_state(device).await.unwrap().waits, waits);
+    assert_eq!(records.facts(device).await.unwrap(), Some(facts));
     remove(records, device).await.unwrap();
+    assert_eq!(records.facts(device).await.unwrap(), None);
     full.expect_gone(records).await;
     // No request that was decided before brings the device back.
     let renamed = DeviceRecord {

@@ -54,7 +54,10 @@ fn entries(packages: &[(&PackageRecord, u64)]) -> Entries {
 }
 
 /// Returns the document of a group that commit `created` has created.
-fn group_document(created: u64, packages: &[(&PackageRecord, u64)]) -> Document<GroupDocument> {
+pub(super) fn group_document(
+    created: u64,
+    packages: &[(&PackageRecord, u64)],
+) -> Document<GroupDocument> {
     let mut document = GroupDocument::empty(created, created);
     document.packages = entries(packages);
     Document::new(document)
@@ -134,6 +137,7 @@ async fn with_head(table: &Table) {
     let change = HeadChange {
         replaced: None,
         commit: &commit,
+        at: None,
         assigned: &[],
         lists: &[],
     };

@@ -116,7 +116,7 @@ impl Started {
             cached,
             NOW,
         );
-        recorded.await.unwrap()
+        recorded.await.unwrap().recorded
     }
 
     async fn finished(&self, device: &DeviceId) -> Option<FinishedTask> {
@@ -131,7 +131,9 @@ impl Started {
     async fn healthy(&self, device: &DeviceId, cached: Option<&Gate>) {
         for settling in self.settling(device).await {
             assert!(settling.is_over(None, SETTLED));
-            let recorded = self.records().record_healthy(device, &settling, cached);
+            let recorded = self
+                .records()
+                .record_healthy(device, &settling, cached, SETTLED);
             recorded.await.unwrap();
         }
     }
@@ -432,14 +434,15 @@ async fn a_device_settles_and_is_healthy_once(service: Service) {
     assert_eq!(counts(&started.gate().await), (2, 1, 0, 0));
 
     let records = started.records();
-    let recorded = join_all((0..4).map(|_| records.record_healthy(&device, &settling[0], None)));
+    let recorded =
+        join_all((0..4).map(|_| records.record_healthy(&device, &settling[0], None, SETTLED)));
     for recorded in recorded.await {
         recorded.unwrap();
     }
     assert_eq!(started.settling(&device).await, []);
     assert_eq!(counts(&started.gate().await), (4, 1, 1, 0));
     records
-        .record_healthy(&device, &settling[0], Some(&cached))
+        .record_healthy(&device, &settling[0], Some(&cached), SETTLED)
         .await
         .unwrap();
     assert_eq!(counts(&started.gate().await), (4, 1, 1, 0));

@@ -24,6 +24,7 @@ fn first_commit(commit: &CommitRecord) -> HeadChange<'_> {
     HeadChange {
         replaced: None,
         commit,
+        at: None,
         assigned: &[],
         lists: &[],
     }

@@ -28,11 +28,11 @@ async fn a_rollout_adds_two_requests_and_ten_write_units_to_a_device(service: Se
     let of_rollout = of_rollout(&device, &task, &success);
     let recorded =
         records.record_rollout_result(&device, &task, &success, &of_rollout, Some(&cached), NOW);
-    assert_eq!(recorded.await.unwrap(), Recorded::Written);
+    assert_eq!(recorded.await.unwrap().recorded, Recorded::Written);
     let reported = spent();
     let settling = started.settling(&device).await;
     spent();
-    let recorded = records.record_healthy(&device, &settling[0], Some(&cached));
+    let recorded = records.record_healthy(&device, &settling[0], Some(&cached), SETTLED);
     recorded.await.unwrap();
     let healthy = spent();
     for usage in [reported, healthy] {

@@ -63,7 +63,12 @@ async fn settles(started: &Started, device: &DeviceId) {
     let records = started.records();
     let state = until_answered(async || records.device_state(device).await).await;
     for settling in &state.settling {
-        until_answered(async || records.record_healthy(device, settling, None).await).await;
+        until_answered(async || {
+            records
+                .record_healthy(device, settling, None, SETTLED)
+                .await
+        })
+        .await;
     }
 }
 

@@ -19,10 +19,10 @@ use crate::warning::Warning;
 
 /// The packages of the same name that were published after a package, in the order of their ids.
 #[derive(Debug)]
-pub(super) struct LaterPackages(Vec<PackageRecord>);
+pub(crate) struct LaterPackages(Vec<PackageRecord>);
 
 impl LaterPackages {
-    pub(super) async fn find(target: &Target, package: &PackageRecord) -> Result<Self, Failure> {
+    pub(crate) async fn find(target: &Target, package: &PackageRecord) -> Result<Self, Failure> {
         let mut ids = target.records.ids_of(&package.name).await?;
         ids.retain(|id| *id > package.id);
         let ids: Vec<PackageId> = ids.into_iter().collect();
@@ -32,7 +32,7 @@ impl LaterPackages {
     /// Returns the version of the latest package that each Packcast agent has deployed.
     ///
     /// OCS agents deploy packages in any order.
-    pub(super) async fn deployed_on(
+    pub(crate) async fn deployed_on(
         &self,
         target: &Target,
         devices: &[DeviceId],
@@ -64,39 +64,41 @@ impl LaterPackages {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Warns of the latest package that one of the groups has, or that any device has deployed.
-    pub(super) async fn warn_of_groups(
+    /// Warns of the latest package that one of the groups has, or that any device has deployed. `hint`
+    /// is the way to allow the downgrade.
+    pub(crate) async fn warn_of_groups(
         &self,
         target: &Target,
         package: &PackageRecord,
         groups: &[GroupName],
-        to: &AssigneeNames,
+        hint: &str,
     ) -> Result<Option<Warning>, Failure> {
         for later in self.0.iter().rev() {
             let with = target.records.groups_with(later.id).await?;
             let is_assigned = groups.iter().any(|group| with.contains(group));
             if is_assigned || target.records.tally(later.id).await?.succeeded > 0 {
-                return Ok(Some(downgrade(package, later, to, &target.name)));
+                return Ok(Some(downgrade(package, later, hint)));
             }
         }
         Ok(None)
     }
 }
 
-fn downgrade(
-    package: &PackageRecord,
-    later: &PackageRecord,
-    to: &AssigneeNames,
-    target: &str,
-) -> Warning {
+/// Returns the command that assigns a package with a downgrade, as a hint.
+pub(crate) fn assign_hint(package: &PackageRecord, to: &AssigneeNames, target: &str) -> String {
+    let package = named(package);
+    for_target(
+        &format!("run 'packcast assign {package} {to} --allow-downgrade' to allow the downgrade"),
+        target,
+    )
+}
+
+fn downgrade(package: &PackageRecord, later: &PackageRecord, hint: &str) -> Warning {
     let (package, later) = (named(package), named(later));
     Warning::new(format!(
         "{later} was published later: Packcast agents that have deployed it do not downgrade to {package}"
     ))
-    .hint(for_target(
-        &format!("run 'packcast assign {package} {to} --allow-downgrade' to allow the downgrade"),
-        target,
-    ))
+    .hint(hint)
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
             ..package.clone()
         };
         let to = AssigneeNames::Groups(vec!["lab".parse().unwrap()]);
-        insta::assert_snapshot!(downgrade(&package, &later, &to, "prod"), @"
+        insta::assert_snapshot!(downgrade(&package, &later, &assign_hint(&package, &to, "prod")), @"
         warning: tool@2 was published later: Packcast agents that have deployed it do not downgrade to tool@1
         hint: run 'packcast --target prod assign tool@1 --group lab --allow-downgrade' to allow the downgrade
         ");

@@ -1,0 +1,156 @@
+//! The agent as a service: rounds without end, the service manager, and the local socket.
+
+mod activity;
+pub(crate) mod client;
+mod manager;
+pub(crate) mod message;
+mod shared;
+mod socket;
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use packcast_protocol::with_causes;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+
+pub(crate) use self::activity::Activity;
+use self::manager::ServiceManager;
+use self::shared::{Settings, Shared};
+use crate::clock::now;
+use crate::config::Config;
+use crate::event::Observer;
+use crate::platform::LocalListener;
+use crate::run::{Agent, RunError};
+use crate::signals::{self, Hangup};
+use crate::{retry, state};
+
+/// Runs rounds until a signal stops the agent.
+pub(crate) async fn run(
+    config_file: PathBuf,
+    config: Config,
+    print: Observer,
+) -> Result<(), RunError> {
+    let manager = ServiceManager::of_environment();
+    // Without a service manager, SIGHUP comes when the agent's terminal is closed.
+    let on_hangup = if manager.is_present() {
+        Hangup::Reloads
+    } else {
+        Hangup::Stops
+    };
+    let stop = signals::token(on_hangup);
+    let hangups = signals::hangups(on_hangup);
+    let shared = Arc::new(Shared::new(config_file, &config, stop.clone()));
+    let socket = state::socket(&config.state_dir);
+    let mut agent = Agent::open(config, shared.observer(print), stop)?;
+    // The agent holds the lock, so an existing socket belongs to an agent that has ended.
+    match LocalListener::bind(&socket) {
+        Ok(listener) => drop(tokio::spawn(socket::serve(listener, Arc::clone(&shared)))),
+        Err(error) => {
+            // Always the case on Windows, which has no local socket yet.
+            tracing::warn!(socket = %socket.display(), %error, "cannot listen on the local socket: `packcast-agent check-in` does not work");
+        }
+    }
+    manager.ready().await;
+    // All three run in this task. So the service manager gets a sign of life only while the task
+    // that runs the rounds goes on.
+    tokio::select! {
+        () = rounds(&mut agent, &shared) => {}
+        never = inform(&manager, &shared) => match never {},
+        never = reload_on(hangups, &manager, &shared) => match never {},
+    }
+    // The removal fails if there was no socket.
+    let _ = std::fs::remove_file(socket);
+    Ok(())
+}
+
+async fn rounds(agent: &mut Agent, shared: &Shared) {
+    while !shared.stop().is_cancelled() {
+        if let Some(Settings {
+            config,
+            connections,
+        }) = shared.take_settings()
+        {
+            agent.reconfigure(config, connections);
+        }
+        shared.begin_round();
+        let ended = agent.round().await;
+        // The loop never ends on an error, so that a server or a full disk cannot silence the
+        // device for good.
+        let next = match &ended {
+            Ok(next) => *next,
+            Err(error) => {
+                let pause = error.pause_s();
+                let error = with_causes(error);
+                tracing::error!(error, "cannot complete the check-in");
+                pause
+            }
+        };
+        let pause = retry::spread(next, retry::random());
+        shared.end_round(&ended, now().plus(pause.as_secs()));
+        let waited = tokio::time::timeout(pause, shared.woken());
+        // The next round begins in both cases: the pause has ended, or somebody asks for a round.
+        let _ = shared.stop().run_until_cancelled(waited).await;
+    }
+}
+
+/// Keeps the service manager informed.
+async fn inform(manager: &ServiceManager, shared: &Shared) -> Infallible {
+    if !manager.is_present() {
+        return pending().await;
+    }
+    let mut activity = shared.activity_changes();
+    let mut heartbeat = manager.heartbeat().map(ticks);
+    let mut is_stopping = false;
+    loop {
+        activity.mark_unchanged();
+        let later = manager.status(&shared.status_line(), Instant::now());
+        tokio::select! {
+            // The sender is in `shared`, so there are always further changes.
+            _ = activity.changed(), if later.is_none() => {}
+            () = until(later) => {}
+            () = tick(&mut heartbeat) => manager.alive().await,
+            () = shared.stop().cancelled(), if !is_stopping => {
+                is_stopping = true;
+                manager.stopping().await;
+            }
+        }
+    }
+}
+
+fn ticks(period: Duration) -> Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => drop(ticks.tick().await),
+        None => pending().await,
+    }
+}
+
+/// Reads the configuration again after each signal.
+async fn reload_on(
+    mut hangups: signals::Hangups,
+    manager: &ServiceManager,
+    shared: &Shared,
+) -> Infallible {
+    loop {
+        hangups.next().await;
+        manager.reloading().await;
+        // An error is in the log.
+        let _ = shared.reload();
+        manager.ready().await;
+    }
+}

@@ -1,0 +1,67 @@
+//! The promises of a rollout in words, for the display before its start.
+
+use super::limits::LimitValues;
+
+/// Writes the promises of a rollout, a sentence or two in each line. `reaches` is the maximum number
+/// of machines by [`RolloutPlan::reaches`](super::RolloutPlan::reaches). `duration` writes a time in
+/// seconds.
+///
+/// The words in capitals are the columns of the table of waves.
+pub fn promises(
+    limits: &LimitValues,
+    reaches: u32,
+    duration: impl Fn(u64) -> String,
+) -> Vec<String> {
+    let LimitValues {
+        halt_at,
+        tolerate,
+        settle_s,
+        first_settle_s,
+        wait_s,
+        ..
+    } = *limits;
+    let tolerated = match tolerate {
+        0 => String::new(),
+        _ => format!(" plus {tolerate} % of the healthy devices"),
+    };
+    vec![
+        format!(
+            "A package that fails everywhere begins on at most {}, and on {halt_at} more for each resume.",
+            count(reaches, "machine")
+        ),
+        format!("The rollout halts after {}{tolerated}.", count(halt_at, "failure")),
+        "REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.".to_owned(),
+        "AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.".to_owned(),
+        format!(
+            "A device is healthy if it checks in {} after its success ({} in the first wave). The next wave opens {} after a wave at the earliest.",
+            duration(settle_s.into()),
+            duration(first_settle_s.into()),
+            duration(wait_s.into())
+        ),
+    ]
+}
+
+/// Writes a number with its noun, such as `1 machine` or `2 machines`.
+fn count(number: u32, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::default_limits;
+
+    #[test]
+    fn one_machine_is_no_plural() {
+        let limits = LimitValues {
+            tolerate: 0,
+            ..default_limits(20)
+        };
+        let lines = promises(&limits, 1, |seconds| format!("{seconds} seconds"));
+        insta::assert_snapshot!(lines[..2].join("\n"), @"
+        A package that fails everywhere begins on at most 1 machine, and on 1 more for each resume.
+        The rollout halts after 1 failure.
+        ");
+    }
+}
