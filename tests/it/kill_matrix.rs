@@ -51,6 +51,6 @@ fn a_killed_command_leaves_a_whole_state_and_the_next_one_completes_the_records(
         KilledCommand::GroupAdd,
         KilledCommand::GroupRename,
     ];
-    let report = killed_commands::run(crate::PROGRAM, &commands, 4, 2);
+    let report = killed_commands::run(crate::PROGRAM, &commands, 13, 2);
     assert!(report.is_good(), "{report:#?}");
 }
