@@ -74,9 +74,13 @@ impl fmt::Display for CommandKill {
     }
 }
 
+/// Number of points before and shortly after the commit of each command.
+const FIRST_POINTS: usize = 32;
+
 /// Kills commands on several threads, each with a system of its own.
 ///
-/// Each command is killed at one of `one_in` points, from the first on, until it completes.
+/// Each command is killed at one of `one_in` points, from the first on, until it completes. Its first
+/// points, around the commit, are at least one in four.
 ///
 /// # Panics
 /// A command fails that is not killed.
@@ -111,7 +115,8 @@ fn kill_at_each_point(
     report: &Mutex<CommandReport>,
 ) {
     let mut site = CommandSite::start(program);
-    for point in (0..).step_by(one_in) {
+    let first = (0..FIRST_POINTS).step_by(one_in.min(4));
+    for point in first.chain((FIRST_POINTS..).step_by(one_in)) {
         let kill = CommandKill {
             command,
             write: point / 2 + 1,
