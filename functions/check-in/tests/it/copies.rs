@@ -13,8 +13,14 @@ use crate::system::TestSystem;
 /// device.
 async fn check_in_after(damage: impl AsyncFnOnce(&TestSystem, PackageId)) {
     let system = TestSystem::start().await;
-    let (records, lab) = (&system.table.records, &"lab".parse().unwrap());
-    records.create_group(lab, signing()).await.unwrap();
+    let (records, lab) = (
+        &system.table.records,
+        &"lab".parse().expect("the table answers"),
+    );
+    records
+        .create_group(lab, signing())
+        .await
+        .expect("the table answers");
     let package = system.table.package("vlc", 5).await;
     let peers = [Peer::ocs(1), Peer::packcast(2)];
     let check_in = async |peer: &Peer, now: UnixTime| {
@@ -23,10 +29,13 @@ async fn check_in_after(damage: impl AsyncFnOnce(&TestSystem, PackageId)) {
     };
     for peer in &peers {
         check_in(peer, NOW).await;
-        records.join(&peer.device(), lab, signing()).await.unwrap();
+        records
+            .join(&peer.device(), lab, signing())
+            .await
+            .expect("the table answers");
     }
     let assigned = records.assign_group(lab, &package, false, signing());
-    assigned.await.unwrap();
+    assigned.await.expect("the table answers");
     damage(&system, package.id).await;
     let later = NOW.plus(61);
     for peer in &peers {
