@@ -455,14 +455,14 @@ async fn an_interruption_does_not_hide_an_urgent_record_that_failed() {
     let mut signer = Signer::new(&target, None);
     let mut changer = signer.changer(&target).await.unwrap();
     let leave = [leave_lab([1])];
-    let changed = changer.change(&leave, "packcast group remove");
-    let changed = changed.await.unwrap();
+    let left = changer.change(&leave, "packcast group remove");
+    let left = left.await.unwrap();
     let mut unreadable = table.item(&own(1), "0#DEVICE").await;
     unreadable["groups"] = json!({ "S": "lab" });
     table.put(&unreadable).await;
     let progress = Progress::none();
     progress.stop();
-    let failure = changed.complete(&progress).await.unwrap_err();
+    let failure = left.complete(&progress).await.unwrap_err();
     insta::assert_snapshot!(crate::rendered::failures([failure]), @"
     Failed: cannot complete the records of device/ocs:pc1-2026-03-04-05-06-07: record DEVICE#ocs:pc1-2026-03-04-05-06-07 0#DEVICE is invalid: Expected map
     hint: find out who can write to the table; restore these records from a back-up, then run any command that changes the target
