@@ -32,9 +32,10 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
-# Compares the agent's download of 1 GiB with curl's, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
+# Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
-    cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
+    cargo build --quiet --profile dist -p packcast-agent
+    cargo bench --quiet -p packcast-tests --bench agent -- --agent "${CARGO_TARGET_DIR:-target}/dist/packcast-agent" {{ ARGS }}
 
 # Stores 10,000 and 60,000 small files as the agent does, and compares the time with `tar` and one `sync`; takes `--files N`, `--rounds N`, `--folder FOLDER`.
 bench-store *ARGS:

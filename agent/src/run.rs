@@ -19,7 +19,7 @@ use std::pin::pin;
 use std::time::Instant;
 
 use futures_util::future::{Either, select};
-use packcast_https::TlsError;
+use packcast_https::{ClientSettings, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
@@ -120,6 +120,7 @@ pub(crate) struct Agent {
     machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
+    client_settings: ClientSettings,
     downloads: Downloads,
     api: ApiClient,
     followed: RefCell<FollowedState>,
@@ -157,7 +158,7 @@ impl Agent {
         containment.remove_empty();
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
-        let clients = Connections::new(&config)?.0;
+        let Connections { settings, clients } = Connections::new(&config)?;
         let acted = acted_under(&state, &history);
         let opened = FollowedState::open(&state, &config.trust, key.id(), acted)?;
         let followed = followed_state::opened(&observer, opened);
@@ -176,6 +177,7 @@ impl Agent {
             removals: Removals::default(),
             machine,
             copied: RefCell::new(copied),
+            client_settings: settings,
             downloads,
             api,
             followed: RefCell::new(followed),
@@ -248,13 +250,15 @@ impl Agent {
     /// Carries out the planned items in order.
     ///
     /// A package with unavailable locations blocks the packages of lower priority. A package that
-    /// waits for another signed state, or for the permission of the function, blocks nothing. A device
-    /// that was blocked or removed begins no further package.
+    /// waits for another signed state, or for the permission of the function, blocks nothing. A package
+    /// with a removal that hangs blocks nothing either, and is the error at the end. A device that was
+    /// blocked or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
         let mut not_begun = BTreeSet::new();
         let mut is_unanswered = false;
+        let mut hung = None;
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -278,20 +282,30 @@ impl Agent {
                 self.waits(cancel_of(task), reason);
                 continue;
             }
-            let (cancel, blocked, state) = match work {
-                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
+            let (cancel, blocked, carried_out) = match work {
+                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await),
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
-                    let state = self.deploy(&task, blocked, meanwhile).await?;
+                    let state = self.deploy(&task, blocked, meanwhile).await;
                     // Only a waiting package blocks others. A failed one has a result, and the next
                     // may begin.
-                    if let DeploymentState::Waiting { reason, .. } = &state {
+                    if let Ok(DeploymentState::Waiting { reason, .. }) = &state {
                         waiting = Some(task.priority);
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
                     }
                     (cancel_of(&task), blocked, state)
                 }
+            };
+            let state = match carried_out {
+                Ok(state) => state,
+                Err(error @ StateError::Removing { .. }) => {
+                    let package = cancel.id;
+                    tracing::error!(%package, error = with_causes(&error), "cannot continue with the package");
+                    hung.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             if let Some(finished) = finished(&state, cancel.attempt) {
                 self.waits_no_longer(cancel.id);
@@ -309,7 +323,7 @@ impl Agent {
         self.later.borrow_mut().retain(&not_begun);
         let rounds = self.unanswered.get().saturating_add(1);
         self.unanswered.set(if is_unanswered { rounds } else { 0 });
-        Ok(())
+        hung.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Returns the reason for which the agent does not ask about a task again yet. `None` if the agent
@@ -455,10 +469,52 @@ fn event(finished: &Finished) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
     use packcast_protocol::AgentId;
     use packcast_protocol::api::ProblemKind;
 
     use super::*;
+    use crate::state::journal;
+
+    /// Returns an agent without a reachable server. Its state is in the folder.
+    fn agent(folder: &std::path::Path) -> Agent {
+        let config = format!(
+            "server = \"https://127.0.0.1:1\"\nstate_dir = {:?}\ntrust = \"a4dqobyha4dqobyha4dqobyha4:RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8\"\n",
+            folder.join("state").to_str().unwrap(),
+        );
+        let config = Config::parse(&config).unwrap();
+        Agent::open(config, Arc::new(|_| {}), CancellationToken::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hung_removal_holds_up_no_other_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = agent(&dir.path().canonicalize().unwrap());
+        let [hung, other] = [1, 2].map(|n| PackageId::try_from(1_795_000_000 + n).unwrap());
+        let (gate, waiting) = mpsc::channel::<()>();
+        let folder = agent.state.package(hung);
+        let hangs = agent
+            .removals
+            .run_within(Duration::ZERO, hung, &folder, move |_| {
+                let _ = waiting.recv();
+            });
+        assert!(hangs.await.is_err());
+        let cancel = |id| WorkItem::Cancel(Cancel { id, attempt: 1 });
+        let work = vec![cancel(hung), cancel(other)];
+        let worked = agent.work(work, &InterimCheckIns::due_in(3_600)).await;
+        drop(gate);
+        assert!(
+            matches!(worked, Err(RunError::State(StateError::Removing { .. }))),
+            "{worked:?}"
+        );
+        let found = journal::read(&agent.state.package(other)).unwrap();
+        let Some(StoredJournal::Read(Journal::Finished(finished))) = found else {
+            panic!("the other package has no result: {found:?}");
+        };
+        assert_eq!(finished.report.attempt, 1);
+    }
 
     #[test]
     fn messages_name_the_remedy() {

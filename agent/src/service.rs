@@ -77,6 +77,7 @@ async fn rounds(agent: &mut Agent, shared: &Shared) {
         }
         shared.begin_round();
         let ended = agent.round().await;
+        agent.close_connections();
         // The loop never ends on an error, so that a server or a full disk cannot silence the
         // device for good.
         let next = match &ended {

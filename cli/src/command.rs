@@ -3,6 +3,7 @@
 mod action;
 pub(crate) mod activate;
 pub(crate) mod agent_config;
+pub(crate) mod agent_package;
 pub(crate) mod assign;
 mod assignees;
 pub(crate) mod audit;

@@ -8,6 +8,7 @@
 
 pub mod activate;
 pub mod agent_config;
+pub mod agent_package;
 pub mod assign;
 pub mod assignees;
 mod audience;

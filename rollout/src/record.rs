@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::Mandate;
@@ -42,6 +43,10 @@ pub struct DeviceRecord {
     /// The mark of the daily facts on record, which are an item of their own (Packcast agents only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<FactsMark>,
+    /// Batch of the token with which the device has enrolled. `None` if the device has enrolled with
+    /// the token of all agents (Packcast agents only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
     /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,

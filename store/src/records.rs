@@ -49,6 +49,7 @@ mod withdraw;
 mod write;
 
 pub use announce::{Announced, Announcing};
+pub use batch::{BatchRecord, Enrolment};
 pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::{CheckInItems, CheckInWritten, DeviceState};

@@ -219,7 +219,10 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "revert", &[&oldest, "--yes"]);
     fields.run(world, "audit", &[]);
     fields.run(world, "sign", &[]);
-    fields.run(world, "token", &["--devices", "1"]);
+    fields.run(world, "token", &["--name", "berlin", "--devices", "1"]);
+    let batch = "berlin-a4dqobyha4dqobyha4dqobyha4";
+    fields.run(world, "token revoke", &[batch]);
+    fields.run(world, "token list", &[]);
     fields.run(world, "agent-config", &[]);
     fields.run(world, "keys show", &[]);
     fields.run(world, "keys list", &[]);

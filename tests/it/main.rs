@@ -36,6 +36,8 @@ mod messages;
 mod minisign;
 mod ocs_agent;
 mod ocs_commands;
+#[cfg(target_os = "linux")]
+mod ocs_installs_agent;
 mod pacing;
 mod permissions;
 mod priorities;

@@ -99,17 +99,27 @@ pub(crate) enum EnrolError {
         exit_code: u8,
     },
     #[error(
-        "wrote configuration {}, but the checks found problems ({problems}): correct them, and run the command again",
-        path.display()
+        "wrote configuration {}, but the checks found {}: correct the configuration or this machine, and run the command again",
+        path.display(),
+        counted(*problems)
     )]
     Checks { path: PathBuf, problems: usize },
     #[error(
-        "did not write configuration {}, because the checks found problems ({problems}): correct them, and run the command again",
-        path.display()
+        "did not write configuration {}, because the checks found {}: correct the options or this machine, and run the command again",
+        path.display(),
+        counted(*problems)
     )]
     NotWritten { path: PathBuf, problems: usize },
     #[error("configuration {} is a symbolic link: pass its target with --config", path.display())]
     Link { path: PathBuf },
+}
+
+/// Writes a number of problems.
+fn counted(problems: usize) -> String {
+    match problems {
+        1 => "a problem".to_owned(),
+        _ => format!("{problems} problems"),
+    }
 }
 
 impl EnrolError {
@@ -249,10 +259,7 @@ impl Planned {
     /// Writes the configuration, unless it already has the options.
     fn write(&self, path: &Path, print: impl Fn(&str)) -> Result<(), EnrolError> {
         if !self.changes() {
-            print(&format!(
-                "configuration {} stays as it is\n",
-                path.display()
-            ));
+            print(&format!("configuration {} is unchanged\n", path.display()));
             return Ok(());
         }
         durable::replace(path, self.text.as_bytes()).map_err(|source| EnrolError::Write {
@@ -367,7 +374,7 @@ mod tests {
             },
             EnrolError::NotWritten {
                 path: path(),
-                problems: 2,
+                problems: 1,
             },
             EnrolError::Link { path: path() },
             EnrolError::Reload {
@@ -381,8 +388,8 @@ mod tests {
         cannot find token: pass an absolute path
         cannot change configuration /etc/packcast/agent.toml
         cannot write configuration /etc/packcast/agent.toml: run the command as root
-        wrote configuration /etc/packcast/agent.toml, but the checks found problems (2): correct them, and run the command again
-        did not write configuration /etc/packcast/agent.toml, because the checks found problems (2): correct them, and run the command again
+        wrote configuration /etc/packcast/agent.toml, but the checks found 2 problems: correct the configuration or this machine, and run the command again
+        did not write configuration /etc/packcast/agent.toml, because the checks found a problem: correct the options or this machine, and run the command again
         configuration /etc/packcast/agent.toml is a symbolic link: pass its target with --config
         the running service does not use configuration /etc/packcast/agent.toml: trust changed
         ");

@@ -486,7 +486,7 @@ fn without_a_service_the_commands_say_so() {
     drop(service);
     assert!(lab.state().join("socket").exists());
     assert_eq!(lab.agent(&["check-in"]).status.code(), Some(1));
-    insta::assert_snapshot!(text_of_status(&lab), @"service: not running: start it with `systemctl start packcast-agent`");
+    insta::assert_snapshot!(text_of_status(&lab), @"service: not running; start it with `systemctl start packcast-agent`");
     let service = Service::idle(&lab);
     assert!(lab.agent(&["check-in"]).status.success());
     assert_eq!(service.stop(), Some(0));

@@ -14,6 +14,7 @@ use packcast_protocol::{
     FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
 };
 use packcast_publisher::clock::now;
+use packcast_publisher::progress::Progress;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
@@ -213,30 +214,14 @@ impl Args {
             self.ask_program(&inspection.contents)?;
         }
         let plan = self.plan(inspection.as_ref())?;
-        // A person who reads a warning can still stop: nothing is uploaded yet.
-        warn(&plan, inspection.as_ref());
-        let target = globals.open().await?;
-        if self.activate {
-            // Otherwise the command would fail after the publication.
-            location::choose(&target, &[]).await?;
-        }
-        let key = self.key.load(&target)?;
-        let mut publication =
-            publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
-        if let Some(note) = earlier(&publication) {
-            output::note(&note);
-        }
-        if self.windows.has_terms() || target.records.has_ocs_devices().await? {
-            output::note(&pauses(&publication, &target.pace));
-        }
-        if self.activate {
-            publication.package =
-                activate::activate_package(&target, &publication.package, &[]).await?;
-        }
-        output::result(globals.format, &publication, |publication| {
-            result::text(&publication.package, now())
-        });
-        Ok(())
+        let planned = Planned {
+            plan,
+            source,
+            inspection,
+            activate: self.activate,
+            for_ocs_agents: self.windows.has_terms(),
+        };
+        Box::pin(planned.publish(globals, &self.key, &progress)).await
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
@@ -321,6 +306,52 @@ impl Args {
         };
         let programs = programs(contents, check);
         self.command = Some(prompt::text(PROGRAM, &programs, check)?);
+        Ok(())
+    }
+}
+
+/// A package that is ready to publish.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) source: Option<Source>,
+    pub(super) inspection: Option<Inspection>,
+    pub(super) activate: bool,
+    /// The package is for OCS agents, even if none is on record.
+    pub(super) for_ocs_agents: bool,
+}
+
+impl Planned {
+    /// Publishes the package, and prints the result.
+    pub(super) async fn publish(
+        self,
+        globals: &Globals,
+        key: &KeyArg,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let (plan, inspection) = (&self.plan, self.inspection.as_ref());
+        // A person who reads a warning can still stop: nothing is uploaded yet.
+        warn(plan, inspection);
+        let target = globals.open().await?;
+        if self.activate {
+            // Otherwise the command would fail after the publication.
+            location::choose(&target, &[]).await?;
+        }
+        let key = key.load(&target)?;
+        let mut publication =
+            publish::publish(&target, plan, self.source.as_ref(), &key, progress).await?;
+        if let Some(note) = earlier(&publication) {
+            output::note(&note);
+        }
+        if self.for_ocs_agents || target.records.has_ocs_devices().await? {
+            output::note(&pauses(&publication, &target.pace));
+        }
+        if self.activate {
+            publication.package =
+                activate::activate_package(&target, &publication.package, &[]).await?;
+        }
+        output::result(globals.format, &publication, |publication| {
+            result::text(&publication.package, now())
+        });
         Ok(())
     }
 }

@@ -41,7 +41,7 @@ const fn time(name: &'static str, path: &'static str) -> CsvColumn {
 }
 
 /// The commands that print CSV.
-pub(crate) const FORMS: [CsvForm; 14] = [
+pub(crate) const FORMS: [CsvForm; 15] = [
     CsvForm {
         command: "list",
         rows: None,
@@ -103,6 +103,7 @@ pub(crate) const FORMS: [CsvForm; 14] = [
             time("last_seen", "last_seen"),
             column("excluded", "excluded.kind"),
             column("site", "facts.site"),
+            column("batch", "batch"),
         ],
     },
     CsvForm {
@@ -182,6 +183,17 @@ pub(crate) const FORMS: [CsvForm; 14] = [
         command: "location list",
         rows: None,
         columns: &[column("name", "name"), column("location", "location")],
+    },
+    CsvForm {
+        command: "token list",
+        rows: None,
+        columns: &[
+            column("batch", "batch"),
+            column("enrolled", "enrolled"),
+            column("limit", "limit"),
+            time("expires", "expires"),
+            time("revoked", "revoked"),
+        ],
     },
     CsvForm {
         command: "location check",
@@ -331,9 +343,9 @@ mod tests {
         ];
         let text = document(form("device list").unwrap(), &rows);
         assert_snapshot!(text, @r#"
-        device,host_name,system,agent,first_seen,last_seen,excluded,site
-        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked,
-        key:a,'=1+1\n\u{1b}[2J,,,,,,
+        device,host_name,system,agent,first_seen,last_seen,excluded,site,batch
+        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked,,
+        key:a,'=1+1\n\u{1b}[2J,,,,,,,
         "#);
         assert_snapshot!(document(form("group list").unwrap(), &[]), @"group,devices,packages,preferred");
         let log =

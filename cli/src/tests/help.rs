@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 73] = [
+const TESTS: [(&str, fn()); 76] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -107,7 +107,10 @@ const TESTS: [(&str, fn()); 73] = [
     ("device drop", device_drop),
     ("device pacing", device_pacing),
     ("token", token),
+    ("token list", token_list),
+    ("token revoke", token_revoke),
     ("agent-config", agent_config),
+    ("agent-package", agent_package),
     ("explain", explain),
     ("log", log),
     ("diff", diff),
@@ -186,40 +189,43 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo          Deploy a package to a device on this machine, and show each step
-      local         Run the whole system on this machine until Ctrl-C
-      keys          Manage the signing key, and the keys of other publishers
-      unlock        Sign for a while without the passphrase
-      lock          Ask for the passphrase again, after 'packcast unlock'
-      location      Manage the locations that serve packages
-      publish       Publish a package
-      verify        Download a package and check every byte of it
-      activate      Activate a published package, so that devices can get it
-      deactivate    Deactivate a package, so that no more devices get it
-      assign        Assign a package to devices or groups
-      unassign      Unassign a package from devices or groups
-      rollout       Deploy a package in waves that stop by themselves
-      pause         Pause a target: devices get and begin no packages
-      resume        End the pause of a target
-      sign          Sign the state of the target again before it expires
-      delete        Delete a package and its objects [alias: rm]
-      group         Manage groups of devices
-      list          List packages, newest last [alias: ls]
-      show          Show a package: its state, action, archive and locations
-      status        Show the progress of a package: number of devices in each state
-      wait          Wait until a package has ended on its devices
-      device        List, show, block and remove devices, and send commands to OCS
-                    agents
-      token         Create an enrolment token for a limited number of devices
-      agent-config  Print the configuration of a Packcast agent
-      explain       Explain why a device has a package, or does not have it
-      log           List the changes of a target: who changed what, and when
-      diff          Show the difference between two states of a target
-      revert        Bring a target back to the state of an earlier commit
-      audit         Check a target: history, keys, records, packages
-      completions   Print the completion script for a shell
-      man           Print or write the manual pages
-      help          Print this message or the help of the given subcommand(s)
+      demo           Deploy a package to a device on this machine, and show each
+                     step
+      local          Run the whole system on this machine until Ctrl-C
+      keys           Manage the signing key, and the keys of other publishers
+      unlock         Sign for a while without the passphrase
+      lock           Ask for the passphrase again, after 'packcast unlock'
+      location       Manage the locations that serve packages
+      publish        Publish a package
+      verify         Download a package and check every byte of it
+      activate       Activate a published package, so that devices can get it
+      deactivate     Deactivate a package, so that no more devices get it
+      assign         Assign a package to devices or groups
+      unassign       Unassign a package from devices or groups
+      rollout        Deploy a package in waves that stop by themselves
+      pause          Pause a target: devices get and begin no packages
+      resume         End the pause of a target
+      sign           Sign the state of the target again before it expires
+      delete         Delete a package and its objects [alias: rm]
+      group          Manage groups of devices
+      list           List packages, newest last [alias: ls]
+      show           Show a package: its state, action, archive and locations
+      status         Show the progress of a package: number of devices in each state
+      wait           Wait until a package has ended on its devices
+      device         List, show, block and remove devices, and send commands to OCS
+                     agents
+      token          Create an enrolment token for a limited number of devices
+      agent-config   Print the configuration of a Packcast agent
+      agent-package  Publish a package with which OCS agents on Linux install the
+                     Packcast agent
+      explain        Explain why a device has a package, or does not have it
+      log            List the changes of a target: who changed what, and when
+      diff           Show the difference between two states of a target
+      revert         Bring a target back to the state of an earlier commit
+      audit          Check a target: history, keys, records, packages
+      completions    Print the completion script for a shell
+      man            Print or write the manual pages
+      help           Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -1471,10 +1477,10 @@ fn rollout_watch() {
     assert_snapshot!(help("rollout watch"), @"
     Watch a rollout until it is complete or halted
 
-    The bars show the devices that are healthy, and those of the open wave that have
-    begun and are not healthy yet. The end of the output of the first failures
-    follows. The exit code is 0 if the rollout is complete, 1 if it is halted or has
-    ended, and 75 after the time of --for.
+    One bar shows the healthy devices. Another bar shows the devices of the open
+    wave that have begun and are not healthy yet. The last lines of output of the
+    first failed devices follow. The exit code is 0 if the rollout is complete, 1 if
+    it is halted or has ended, and 75 after the time of --for.
 
     Usage: packcast rollout watch [OPTIONS] <PACKAGE>
 
@@ -2936,13 +2942,28 @@ fn token() {
     Packcast agents with the token can enrol until the token expires, or until the
     number of devices is reached. A device that enrols again counts once. Devices
     that have enrolled stay enrolled. The token is a secret: write it to a file that
-    only the agent can read, and name the file in agent.toml.
+    only the agent can read, and name the file in agent.toml. The devices of one
+    token are a batch. Create a token for each batch of machines, so that you can
+    revoke it without the others.
 
     Usage: packcast token [OPTIONS] --devices <NUMBER>
+           packcast token <COMMAND>
+
+    Commands:
+      list    List the batches that have enrolled devices, and those that were
+              revoked [alias: ls]
+      revoke  Revoke the token of a batch, so that it enrols no further device
+      help    Print this message or the help of the given subcommand(s)
 
     Options:
           --devices <NUMBER>
               Number of devices that the token enrols, at most 1,000,000
+
+          --name <NAME>
+              Name of the batch: 1 to 20 lower-case letters, digits, '_' and '-'
+
+              The first character is a letter or digit. 'packcast device show' shows
+              the name for each device of the batch.
 
           --expires-in <DURATION>
               Expire the token after this time, such as 14d
@@ -2961,8 +2982,122 @@ fn token() {
     Global options: …
 
     Examples:
-      packcast token --devices 500 --target production
+      packcast token --name berlin --devices 500 --target production > token
       packcast token --devices 1 --expires-in 2d > token
+      packcast token list
+      packcast token revoke berlin
+    ");
+}
+
+#[test]
+fn token_list() {
+    assert_snapshot!(help("token list"), @"
+    List the batches that have enrolled devices, and those that were revoked
+
+    A batch is on record from its first enrolment, or its revocation.
+
+    Usage: packcast token list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token list --target production
+    ");
+}
+
+#[test]
+fn token_revoke() {
+    assert_snapshot!(help("token revoke"), @"
+    Revoke the token of a batch, so that it enrols no further device
+
+    Devices that have enrolled stay enrolled: 'packcast device show' has the batch
+    of a device, and 'packcast device remove' removes it. A revocation cannot be
+    undone; create another token instead.
+
+    Usage: packcast token revoke [OPTIONS] <BATCH>
+
+    Arguments:
+      <BATCH>
+              Name of a batch on record, or the id that 'packcast token' printed
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token revoke berlin --target production
+      packcast token revoke berlin-a4dqobyha4dqobyha4dqobyha4
+    ");
+}
+
+#[test]
+fn agent_package() {
+    assert_snapshot!(help("agent-package"), @r"
+    Publish a package with which OCS agents on Linux install the Packcast agent
+
+    The package contains the given packages of the agent, and a script that installs
+    the one for the computer, enrols the computer with the server and the trust line
+    of the target, and starts the service. The package is activated at all
+    locations; assign it to devices with OCS agents. A second run on a computer that
+    has enrolled only upgrades the agent.
+
+    Everybody who can download the package can read the enrolment token in it. So
+    the command accepts only the token of a batch, which 'packcast token' creates.
+
+    Usage: packcast agent-package [OPTIONS] --token-file <FILE> <FILE>...
+
+    Arguments:
+      <FILE>...
+              Packages of the agent (.deb and .rpm), at most one for each
+              architecture and format
+
+    Options:
+          --token-file <FILE>
+              File with the enrolment token of a batch
+
+          --server <URL>
+              Address at which the devices check in, with 'https://'
+
+              The default is the address of the running local system, or 'server' in
+              the target's section of packcast.toml.
+
+          --name <NAME>
+              Package name
+
+              [default: packcast-agent]
+
+          --version <VERSION>
+              Package version, instead of the version in the names of the files
+
+              A package with another token needs another version.
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token --name ocs --devices 500 > enrolment-token
+      packcast agent-package packcast-agent_0.1.0-1_amd64.deb \
+          packcast-agent-0.1.0-1.x86_64.rpm --token-file enrolment-token
+      packcast assign packcast-agent@0.1.0-1 --group office
     ");
 }
 

@@ -48,6 +48,7 @@ pub(super) const HEAD: &str = "HEAD";
 pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
 const EVENT: &str = "EVENT";
+const BATCH: &str = "BATCH";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -209,9 +210,9 @@ impl Key {
         Self::new(KEYS.to_owned(), format!("{:020}-{short}", id.serial))
     }
 
-    /// Key of the count of an enrolment batch.
+    /// Key of an enrolment batch.
     pub(super) fn batch(batch: &BatchId) -> Self {
-        Self::new(format!("BATCH#{batch}"), "BATCH")
+        Self::new(BATCH.to_owned(), format!("BATCH#{batch}"))
     }
 
     /// Key of a device that an enrolment batch has enrolled.
@@ -322,6 +323,10 @@ impl Range {
 
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
+    }
+
+    pub(super) fn batches() -> Self {
+        Self::prefix(BATCH.to_owned(), BATCH)
     }
 
     pub(super) fn catalogued_groups() -> Self {

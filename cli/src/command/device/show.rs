@@ -1,5 +1,6 @@
 //! `packcast device show`: shows a device with its packages and results.
 
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{GroupName, PackageId, UnixTime, terminal};
 use packcast_publisher::device::{self, DeviceDetails, exclusion, waits};
@@ -42,6 +43,7 @@ fn text(details: &DeviceDetails) -> String {
         ),
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
+        ("batch", batch(device.batch.as_ref())),
         ("groups", groups(&details.groups)),
         ("commands", commands::pending(&details.commands)),
         ("pacing", pacing::words(&details.pacing)),
@@ -94,6 +96,11 @@ pub(crate) fn last_seen(at: UnixTime) -> String {
         "{} (a check-in is recorded at most once a day)",
         output::time(at)
     )
+}
+
+/// Writes the batch of the token with which a device has enrolled.
+fn batch(batch: Option<&BatchId>) -> String {
+    batch.map_or_else(String::new, ToString::to_string)
 }
 
 fn groups(groups: &[GroupName]) -> String {
