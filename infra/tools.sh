@@ -25,6 +25,16 @@ give_up() {
   exit "$unavailable"
 }
 
+# with_remapped_paths COMMAND…: runs a build command, so that programs name no folder of this machine.
+# Two builds in different folders then give the same programs.
+with_remapped_paths() {
+  local -r cargo_home=${CARGO_HOME:-$HOME/.cargo}
+  # The last matching prefix counts.
+  RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/packcast --remap-path-prefix=$target=/target --remap-path-prefix=$cargo_home=/cargo" \
+    CFLAGS="${CFLAGS:-} -ffile-prefix-map=$PWD=/packcast -ffile-prefix-map=$target=/target -ffile-prefix-map=$cargo_home=/cargo" \
+    "$@"
+}
+
 ## Debian packages
 
 # as_root COMMAND…
