@@ -25,14 +25,25 @@ give_up() {
   exit "$unavailable"
 }
 
-# with_remapped_paths COMMAND…: runs a build command, so that programs name no folder of this machine.
-# Two builds in different folders then give the same programs.
-with_remapped_paths() {
+# locked NAME COMMAND…: runs a command that changes shared tools, when no other recipe has the lock of
+# this name.
+locked() {
+  mkdir -p "$tools"
+  (
+    flock 9
+    "${@:2}"
+  ) 9>"$tools/$1.lock"
+}
+
+# compile COMMAND…: runs a build command for programs that are copied to other machines. The programs
+# name no folder of this machine, so two builds in different folders give the same programs. Tests that
+# run at the same time come first.
+compile() {
   local -r cargo_home=${CARGO_HOME:-$HOME/.cargo}
   # The last matching prefix counts.
   RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/packcast --remap-path-prefix=$target=/target --remap-path-prefix=$cargo_home=/cargo" \
     CFLAGS="${CFLAGS:-} -ffile-prefix-map=$PWD=/packcast -ffile-prefix-map=$target=/target -ffile-prefix-map=$cargo_home=/cargo" \
-    "$@"
+    nice -n 10 "$@"
 }
 
 ## Debian packages
@@ -40,6 +51,11 @@ with_remapped_paths() {
 # as_root COMMAND…
 as_root() {
   if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+# apt_get ARGUMENT…: runs apt-get when no other recipe does.
+apt_get() {
+  locked apt as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -q "$@"
 }
 
 # Prints the reason if apt cannot install packages on this machine; nothing otherwise.
@@ -57,7 +73,7 @@ need_apt() {
   why=$(why_no_apt)
   [[ -z $why ]] || give_up "cannot install $1: $why"
   [[ -z $(find "$lists" -mtime -1 2>/dev/null) ]] || return 0
-  as_root apt-get update -q -q >&2
+  apt_get update >&2
   mkdir -p "$tools"
   touch "$lists"
 }
@@ -69,8 +85,8 @@ need() {
   ! command -v "$program" >/dev/null || return 0
   need_apt "$program"
   say "installing $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -q --no-install-recommends \
-    "$@" >/dev/null || give_up "cannot install $program: apt failed to install $*"
+  apt_get install -y --no-install-recommends "$@" >/dev/null ||
+    give_up "cannot install $program: apt failed to install $*"
 }
 
 # print_size FILE
