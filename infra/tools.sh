@@ -35,15 +35,24 @@ locked() {
   ) 9>"$tools/$1.lock"
 }
 
+# remap FOLDER NAME: prints the option of rustc that replaces the folder in a program.
+remap() {
+  printf -- '--remap-path-prefix=%s=%s' "$1" "$2"
+}
+
 # compile COMMAND…: runs a build command for programs that are copied to other machines. The programs
 # name no folder of this machine, so two builds in different folders give the same programs. Tests that
 # run at the same time come first.
 compile() {
-  local -r cargo_home=${CARGO_HOME:-$HOME/.cargo}
-  # The last matching prefix counts.
-  RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$PWD=/packcast --remap-path-prefix=$target=/target --remap-path-prefix=$cargo_home=/cargo" \
-    CFLAGS="${CFLAGS:-} -ffile-prefix-map=$PWD=/packcast -ffile-prefix-map=$target=/target -ffile-prefix-map=$cargo_home=/cargo" \
-    nice -n 10 "$@"
+  local folder rust=${RUSTFLAGS:-} c=${CFLAGS:-}
+  # The last matching folder counts. Spaces separate flags, so a folder with a space keeps its name.
+  for folder in "$PWD /packcast" "$target /target" "${CARGO_HOME:-$HOME/.cargo} /cargo"; do
+    [[ $folder != *\ *\ * ]] || continue
+    rust+=" $(remap "${folder% *}" "${folder#* }")"
+    c+=" -ffile-prefix-map=${folder% *}=${folder#* }"
+  done
+  # Cargo would compile dependencies again after each commit if it saw the commit's time.
+  RUSTFLAGS=$rust CFLAGS=$c nice -n 10 env -u SOURCE_DATE_EPOCH "$@"
 }
 
 ## Debian packages
