@@ -87,6 +87,10 @@ cross *ARGS:
 packages *ARGS:
     infra/packages {{ ARGS }}
 
+# Builds everything that a release ships, with checksums, signatures and SBOMs; takes parts, `--profile PROFILE`, `--output FOLDER`, `--compare FOLDER FOLDER`.
+dist *ARGS:
+    infra/dist {{ ARGS }}
+
 # Builds the agent for Windows, and deploys a package of each kind with it under Wine.
 windows:
     infra/cross agent-windows
