@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 73] = [
+const TESTS: [(&str, fn()); 74] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -63,6 +63,7 @@ const TESTS: [(&str, fn()); 73] = [
     ("location list", location_list),
     ("location check", location_check),
     ("publish", publish),
+    ("publish-agent", publish_agent),
     ("verify", verify),
     ("activate", activate),
     ("deactivate", deactivate),
