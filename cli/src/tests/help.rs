@@ -187,40 +187,43 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo          Deploy a package to a device on this machine, and show each step
-      local         Run the whole system on this machine until Ctrl-C
-      keys          Manage the signing key, and the keys of other publishers
-      unlock        Sign for a while without the passphrase
-      lock          Ask for the passphrase again, after 'packcast unlock'
-      location      Manage the locations that serve packages
-      publish       Publish a package
-      verify        Download a package and check every byte of it
-      activate      Activate a published package, so that devices can get it
-      deactivate    Deactivate a package, so that no more devices get it
-      assign        Assign a package to devices or groups
-      unassign      Unassign a package from devices or groups
-      rollout       Deploy a package in waves that stop by themselves
-      pause         Pause a target: devices get and begin no packages
-      resume        End the pause of a target
-      sign          Sign the state of the target again before it expires
-      delete        Delete a package and its objects [alias: rm]
-      group         Manage groups of devices
-      list          List packages, newest last [alias: ls]
-      show          Show a package: its state, action, archive and locations
-      status        Show the progress of a package: number of devices in each state
-      wait          Wait until a package has ended on its devices
-      device        List, show, block and remove devices, and send commands to OCS
-                    agents
-      token         Create an enrolment token for a limited number of devices
-      agent-config  Print the configuration of a Packcast agent
-      explain       Explain why a device has a package, or does not have it
-      log           List the changes of a target: who changed what, and when
-      diff          Show the difference between two states of a target
-      revert        Bring a target back to the state of an earlier commit
-      audit         Check a target: history, keys, records, packages
-      completions   Print the completion script for a shell
-      man           Print or write the manual pages
-      help          Print this message or the help of the given subcommand(s)
+      demo           Deploy a package to a device on this machine, and show each
+                     step
+      local          Run the whole system on this machine until Ctrl-C
+      keys           Manage the signing key, and the keys of other publishers
+      unlock         Sign for a while without the passphrase
+      lock           Ask for the passphrase again, after 'packcast unlock'
+      location       Manage the locations that serve packages
+      publish        Publish a package
+      publish-agent  Publish builds of the Packcast agent, which update it on
+                     devices
+      verify         Download a package and check every byte of it
+      activate       Activate a published package, so that devices can get it
+      deactivate     Deactivate a package, so that no more devices get it
+      assign         Assign a package to devices or groups
+      unassign       Unassign a package from devices or groups
+      rollout        Deploy a package in waves that stop by themselves
+      pause          Pause a target: devices get and begin no packages
+      resume         End the pause of a target
+      sign           Sign the state of the target again before it expires
+      delete         Delete a package and its objects [alias: rm]
+      group          Manage groups of devices
+      list           List packages, newest last [alias: ls]
+      show           Show a package: its state, action, archive and locations
+      status         Show the progress of a package: number of devices in each state
+      wait           Wait until a package has ended on its devices
+      device         List, show, block and remove devices, and send commands to OCS
+                     agents
+      token          Create an enrolment token for a limited number of devices
+      agent-config   Print the configuration of a Packcast agent
+      explain        Explain why a device has a package, or does not have it
+      log            List the changes of a target: who changed what, and when
+      diff           Show the difference between two states of a target
+      revert         Bring a target back to the state of an earlier commit
+      audit          Check a target: history, keys, records, packages
+      completions    Print the completion script for a shell
+      man            Print or write the manual pages
+      help           Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -891,6 +894,64 @@ fn location_check() {
     Examples:
       packcast location check
       packcast location check site-berlin --format json
+    ");
+}
+
+#[test]
+fn publish_agent() {
+    assert_snapshot!(help("publish-agent"), @r"
+    Publish builds of the Packcast agent, which update it on devices
+
+    The package has the name packcast-agent, and is assigned and rolled out like any
+    other. Pass the program of each platform of the fleet: one package, and one
+    rollout, cover a mixed fleet. A device without a build for its platform reports
+    that the package does not apply to it.
+
+    A device keeps the version that works, and tries the new one. It reports a
+    success after the new version has checked in. If the new version ends three
+    times before that, or does not check in within ten minutes in which the device
+    can reach the server, the device goes back and reports a failure.
+
+    Usage: packcast publish-agent [OPTIONS] --version <VERSION> <FILE>...
+
+    Arguments:
+      <FILE>...
+              Program of the agent for one platform (repeatable)
+
+              The program names its platform. Pass PLATFORM=FILE, such as
+              linux-x86_64=FILE, for a file that is no program for Linux, Windows or
+              macOS, such as a script.
+
+    Options:
+          --version <VERSION>
+              Version of these builds, as 'packcast-agent --version' prints it
+
+              A device whose installed agent has this version or a later one keeps
+              that agent.
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --activate
+              Activate the package at all locations after the publication
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast publish-agent packcast-agent packcast-agent.exe \
+          --version 1.4.2 --activate
+      packcast rollout start packcast-agent@1.4.2 --all
     ");
 }
 
