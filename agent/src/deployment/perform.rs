@@ -393,13 +393,11 @@ impl Deployment<'_> {
     /// Reads the journal of an action that begins.
     fn acting(&self) -> Result<Acting, NotDone> {
         let found = journal::read(&self.dir).map_err(NotDone::State)?;
-        match found {
-            Some(StoredJournal::Read(Journal::Acting(acting))) => Ok(acting),
-            _ => {
-                let reason = "the journal changed before the action";
-                Err(DeploymentFailure::new(NamedCode::Execute, reason).into())
-            }
+        if let Some(StoredJournal::Read(Journal::Acting(acting))) = found {
+            return Ok(acting);
         }
+        let reason = "the journal changed before the action";
+        Err(DeploymentFailure::new(NamedCode::Execute, reason).into())
     }
 
     /// Adds the program to the journal, so that another agent process finds it.

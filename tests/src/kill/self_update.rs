@@ -283,9 +283,9 @@ impl UpdateDevice<'_> {
                     .stdin(Stdio::null())
                     .stdout(Stdio::null())
                     .stderr(Stdio::null());
-                let mut starter = command.spawn().expect("the program can be started");
-                send.send(starter.id()).expect("the tracer waits for it");
-                starter.wait().expect("a child can be waited for");
+                let mut child = command.spawn().expect("the program can be started");
+                send.send(child.id()).expect("the tracer waits for it");
+                child.wait().expect("a child can be waited for");
             });
             let group = started.recv().expect("the starter is started");
             let version = eventually("the version on trial has started", || {
