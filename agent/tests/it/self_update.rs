@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use packcast_protocol::api::Report;
 use packcast_protocol::{Action, PackageId};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
 use crate::lab::{Lab, Package};
@@ -270,12 +270,19 @@ fn an_updated_agent_does_not_outlive_its_starter() {
     assert_eq!(lab.result().code.to_string(), "SUCCESS");
     lab.world().tasks.clear();
     let service = Service::idle(&lab);
-    let agent = starts(&lab).pop().unwrap().parse().unwrap();
-    let agent = Pid::from_raw(agent).unwrap();
+    let agent = starts(&lab).pop().unwrap();
+    // A process that nobody has waited for is a zombie.
+    let runs = || {
+        let stat = fs::read_to_string(format!("/proc/{agent}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .map(|(_, fields)| fields.starts_with('Z'));
+        state == Some(false)
+    };
+    assert!(runs());
     let starter = Pid::from_child(&service.process);
-    assert_ne!(agent, starter);
     kill_process(starter, Signal::KILL).unwrap();
-    while test_kill_process(agent).is_ok() {
+    while runs() {
         std::thread::yield_now();
     }
     // The state folder is free.
