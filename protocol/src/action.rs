@@ -27,7 +27,7 @@ pub enum Action<A> {
     /// Unpacks the archive into a folder of the device, and runs nothing.
     Store { archive: A, folder: Folder },
     /// Runs another build of the Packcast agent from then on, if the build proves itself. The
-    /// archive has one program for each platform; see [`agent_build`](crate::agent_build). No OCS
+    /// archive has one program for each platform, such as `linux-x86_64/packcast-agent`. No OCS
     /// agent gets such a package.
     Update { archive: A },
 }
