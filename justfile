@@ -24,7 +24,7 @@ ocs-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
-# Kills the agent at each of its effects on files and the network, and commands of the publisher at each of their writes, restarts them, and checks the final state; takes `--only SUBJECT`, `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
+# Kills the agent at each of its effects on files and the network, and commands of the publisher at each of their writes, restarts them, and checks the final state; takes `--only SUBJECT`, `--self-update`, `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 

@@ -7,6 +7,7 @@ mod enrol;
 mod logs;
 mod man;
 mod prepare;
+pub mod version_role;
 
 use std::io;
 use std::path::PathBuf;
@@ -18,15 +19,16 @@ use packcast_protocol::{DeviceId, terminal, with_causes};
 
 use self::enrol::EnrolError;
 use self::prepare::PrepareError;
+use self::version_role::VersionRole;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::event::{Event, Observer};
 use crate::platform::MachineIds;
-use crate::run::{Agent, RunError};
+use crate::run::RunError;
 use crate::service::client::{self, RoundError};
-use crate::signals::Hangup;
+use crate::starter::Invocation;
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, service, signals, state::identity};
+use crate::{output, platform, starter, state::identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,6 +94,12 @@ Examples:
         /// Check in once, deploy the announced packages, and exit
         #[arg(long)]
         once: bool,
+        /// Run as a version that the installed program has chosen
+        #[arg(long = "as", value_enum, hide = true)]
+        role: Option<VersionRole>,
+        /// The process id of that program
+        #[arg(long, hide = true)]
+        starter: Option<u32>,
     },
     Enrol(enrol::Args),
     Check(check::Args),
@@ -167,19 +175,30 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
     let Global { config, format } = &cli.global;
     match &cli.command {
-        Command::Run { once } => {
-            let file = config.clone();
-            let config = Config::load_unchangeable(config)?;
+        Command::Run {
+            once,
+            role,
+            starter,
+        } => {
+            let invocation = Invocation {
+                config_file: config.clone(),
+                is_json: *format == Format::Json,
+                once: *once,
+            };
+            // Errors of the configuration come before the log.
+            Config::load_unchangeable(config)?;
             output::start_log();
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
-            let ended = if *once {
-                runtime.block_on(run_once(config, observer(*format)))
-            } else {
-                runtime.block_on(service::run(file, config, observer(*format)))
+            let observer = observer(*format);
+            let ended = match role {
+                None => runtime.block_on(starter::run(invocation, observer)),
+                Some(role) => runtime
+                    .block_on(starter::run_as(*role, *starter, invocation, observer))
+                    .map(|()| ExitCode::SUCCESS),
             };
             runtime.shutdown_background();
-            ended?;
+            return Ok(ended?);
         }
         Command::Status => status(&Config::load(config)?, *format)?,
         Command::Id => id(&Config::load(config)?, *format)?,
@@ -194,12 +213,6 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         Command::Man(args) => args.run(Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-async fn run_once(config: Config, observer: Observer) -> Result<(), RunError> {
-    let stop = signals::token(Hangup::Stops);
-    let agent = Agent::open(config, observer, stop)?;
-    agent.round().await.map(drop)
 }
 
 fn observer(format: Format) -> Observer {

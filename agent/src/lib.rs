@@ -27,7 +27,9 @@ mod signals;
 #[path = "../../testing/src/skip.rs"]
 pub mod skip;
 mod stage;
+mod starter;
 mod state;
 mod status;
 pub mod target_state;
 pub mod unpack;
+mod update;

@@ -11,6 +11,7 @@ mod plan;
 mod recover;
 mod settings;
 mod unaccepted;
+mod update;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -47,6 +48,7 @@ use crate::state::{Lock, StateDir, StateError};
 use crate::target_state::TargetStateError;
 use crate::target_state::followed_state::FollowedState;
 use crate::target_state::permits::WaitReason;
+use crate::update::Updates;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -82,6 +84,8 @@ pub(crate) enum RunError {
     OtherMachine { device: DeviceId },
     #[error("cannot start the agent's runtime")]
     Runtime(#[source] std::io::Error),
+    #[error("cannot run as an updated version: start the installed packcast-agent instead")]
+    Starter(#[source] std::io::Error),
 }
 
 impl RunError {
@@ -117,6 +121,7 @@ pub(crate) struct Agent {
     history: RefCell<History>,
     containment: Containment,
     removals: Removals,
+    updates: Updates,
     machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
@@ -168,6 +173,7 @@ impl Agent {
         damage::report(&observer, damaged);
         let api = ApiClient::new(clients.api, config.server.clone(), key);
         let downloads = Downloads::new(clients.objects, config.max_download_rate);
+        let updates = Updates::of(&state);
         Ok(Self {
             config,
             state,
@@ -175,6 +181,7 @@ impl Agent {
             history: RefCell::new(history),
             containment,
             removals: Removals::default(),
+            updates,
             machine,
             copied: RefCell::new(copied),
             client_settings: settings,
@@ -206,6 +213,7 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
+        self.confirm_update().await;
         // Cancellations and tasks of packages on this device need no further room, so the plan has
         // to know them.
         let kept = self.state.packages()?.into_iter().collect();
@@ -287,6 +295,9 @@ impl Agent {
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
                     let state = self.deploy(&task, blocked, meanwhile).await;
+                    if self.updates.has_staged() {
+                        return state.map(drop).map_err(RunError::from);
+                    }
                     // Only a waiting package blocks others. A failed one has a result, and the next
                     // may begin.
                     if let Ok(DeploymentState::Waiting { reason, .. }) = &state {
@@ -413,6 +424,7 @@ impl Agent {
             later: &self.later,
             containment: &self.containment,
             removals: &self.removals,
+            updates: &self.updates,
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,
@@ -536,12 +548,14 @@ mod tests {
                 device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
             },
             RunError::Runtime(std::io::Error::other("no threads")),
+            RunError::Starter(std::io::Error::other("the starter has ended")),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration
         the identity of key:olgw5bbcyqd7w3ijq2ipceylpu was created on another machine: give this machine an enrolment token in enrolment_token_file, so that it enrols as a new device
         cannot start the agent's runtime
+        cannot run as an updated version: start the installed packcast-agent instead
         ");
     }
 }

@@ -28,6 +28,7 @@ mod owned_commits;
 mod pacing;
 pub(crate) mod pause;
 pub(crate) mod publish;
+pub(crate) mod publish_agent;
 pub(crate) mod resume;
 pub(crate) mod revert;
 pub(crate) mod rollout;

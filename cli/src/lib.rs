@@ -82,6 +82,7 @@ enum Command {
     #[command(subcommand)]
     Location(command::location::Args),
     Publish(Box<command::publish::Args>),
+    PublishAgent(command::publish_agent::Args),
     Verify(command::verify::Args),
     Activate(command::activate::Args),
     Deactivate(command::deactivate::Args),
@@ -260,6 +261,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Demo(args) => args.run().await,
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
+        Command::PublishAgent(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
         Command::Keys(args) => Box::pin(args.run(globals)).await,
         Command::Unlock(args) => args.run(globals),

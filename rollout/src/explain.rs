@@ -7,7 +7,7 @@ use std::slice;
 
 use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::state::{RolloutId, WaveNumber};
-use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
+use packcast_protocol::{Action, DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
 use crate::announce::{Announcement, NotAnnounced, Rules, announce};
@@ -127,6 +127,8 @@ pub enum Reason {
     NotInAudience,
     /// The package has an audience, which an OCS agent cannot check.
     OcsAgent,
+    /// The package updates Packcast agents, and the device has an OCS agent.
+    UpdatesOtherAgent,
     /// A package of a higher priority comes first (only if strict is in force).
     BehindPriority {
         behind: PackageId,
@@ -377,9 +379,12 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
     if package.published().is_none() {
         return Reason::Draft;
     }
-    if !package.audience.includes_device(inputs.device) {
+    if !package.is_for(inputs.device) {
         return if runs_ocs_agent(inputs.device) {
-            Reason::OcsAgent
+            match package.action {
+                Action::Update { .. } => Reason::UpdatesOtherAgent,
+                _ => Reason::OcsAgent,
+            }
         } else {
             Reason::NotInAudience
         };

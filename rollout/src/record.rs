@@ -208,6 +208,15 @@ pub struct LocationRecord {
 }
 
 impl PackageRecord {
+    /// Returns whether a device may get the package, judged by its id alone.
+    ///
+    /// An OCS agent can neither check an audience nor update a Packcast agent.
+    pub fn is_for(&self, device: &DeviceId) -> bool {
+        let is_update = matches!(self.action, Action::Update { .. });
+        let is_for_agent = !is_update || matches!(device, DeviceId::Agent(_));
+        is_for_agent && self.audience.includes_device(device)
+    }
+
     pub const fn is_deleted(&self) -> bool {
         matches!(self.state, PackageState::Deleted { .. })
     }
@@ -246,6 +255,18 @@ pub(crate) mod tests {
             used: BTreeSet::new(),
             place: None,
             assigned_at: UnixTime(1_790_000_000),
+        }
+    }
+
+    /// Returns the action of an update of the Packcast agent.
+    pub(crate) fn update() -> Action<ArchiveRecord> {
+        Action::Update {
+            archive: ArchiveRecord {
+                format: ArchiveFormat::TarGz,
+                bytes: 3,
+                sha256: Sha256Digest::of(b"tar"),
+                fragment_size: FragmentSize::try_from(1024).unwrap(),
+            },
         }
     }
 

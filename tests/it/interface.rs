@@ -128,6 +128,8 @@ fn all_fields() -> Fields {
     fields.run(&world, "publish", &publish);
     fields.run(&world, "activate", &["site@1"]);
     fields.run(&world, "deactivate", &["site@1"]);
+    let build = format!("linux-x86_64={}", world.file("build", b"#!/bin/sh\n"));
+    fields.run(&world, "publish-agent", &[&build, "--version", "1.0.0"]);
     world.execute("tool", "echo running; exit 7");
     world.execute("late", "true");
     world.execute("audience", "true");

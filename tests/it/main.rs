@@ -51,6 +51,7 @@ mod root_key;
 mod s3;
 mod second_machine;
 mod secrets;
+mod self_update;
 mod signed_state;
 mod status;
 mod stopping;

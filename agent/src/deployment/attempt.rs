@@ -81,6 +81,8 @@ impl DeploymentAttempt {
             (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => {
                 self.finish(result, &stage, now)
             }
+            // The journal stays `Acting` until the trial of the staged version has ended.
+            (AttemptStage::Acting(_), StepEvent::Staged) => (DeploymentState::Staged, None),
             (stage, StepEvent::EffectFailed { error, now }) => match (stage, error) {
                 (stage, AttemptError::Failed(failure)) => self.finish(failure.into(), &stage, now),
                 // Repeated damage points to a bad disk, so the second failure waits for the next
@@ -140,9 +142,9 @@ impl DeploymentAttempt {
         let acting = Acting {
             attempt: self.task.attempt,
             package: named(&manifest),
-            // Storing the same files again is harmless.
+            // Storing the same files, or staging the same version again is harmless.
             may_repeat: manifest.rerun_after_interruption
-                || matches!(*prepared, Prepared::Store { .. }),
+                || matches!(*prepared, Prepared::Store { .. } | Prepared::Update { .. }),
             repeats: self.fetching.repeats(),
             program: None,
             permission: self.authorised.permission.clone(),

@@ -1,13 +1,15 @@
 //! Decisions on a package without work under way.
 
-use packcast_protocol::api::{Cancel, Task};
+use packcast_protocol::api::{BoundedText, Cancel, Report, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{PackageId, UnixTime};
+use packcast_protocol::state::exchange::UsedMandates;
+use packcast_protocol::{Outcome, PackageId, ResultCode, UnixTime};
 
 use super::machine::{Decision, DeploymentAttempt, ProgramFate};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::target_state::permits::{Authorised, Permits, WaitReason};
+use crate::update::TrialEnd;
 
 /// The reason why the device does not act on an attempt.
 #[derive(Debug)]
@@ -202,6 +204,33 @@ pub(super) fn interrupted_by_stop(
         }
     };
     stopped(id, acting, then, now)
+}
+
+/// Returns the result of an update whose trial has ended.
+pub(super) fn updated(id: PackageId, acting: Acting, end: &TrialEnd, now: UnixTime) -> Finished {
+    let (code, outcome, reason) = match end {
+        TrialEnd::Succeeded => (ResultCode::Success, Outcome::Succeeded, None),
+        TrialEnd::Failed { reason } => (
+            NamedCode::Execute.into(),
+            Outcome::Failed,
+            Some(reason.as_str()),
+        ),
+    };
+    Finished {
+        report: Report {
+            id,
+            attempt: acting.attempt,
+            code,
+            detail: reason.map(BoundedText::tail),
+            output_tail: reason.map(BoundedText::tail),
+            finished: now,
+            boot: None,
+            mandates: UsedMandates::default(),
+        },
+        outcome,
+        package: Some(acting.package),
+        acted: Some(acting.permission),
+    }
 }
 
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {

@@ -225,6 +225,36 @@ pub(crate) fn make_new_files_readable() {
     rustix::process::umask(Mode::from_raw_mode(0o022));
 }
 
+/// Lets the system kill this process when its parent has died.
+///
+/// # Errors
+/// `parent` is the id of the parent, which has ended already.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_with_parent(parent: Option<u32>) -> io::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have ended before this call.
+    let found = getppid().map(|found| found.as_raw_nonzero().get().cast_unsigned());
+    if parent.is_some_and(|parent| found != Some(parent)) {
+        return Err(io::Error::other("the starter has ended"));
+    }
+    Ok(())
+}
+
+/// Does nothing: the system has no such means. The end of standard input stops the agent.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn end_with_parent(_parent: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Creates a program that only the agent's user can read, change and run.
+pub(crate) fn create_program(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o700).open(path)
+}
+
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     let mode = std::fs::metadata(path)?.mode();
     std::fs::set_permissions(path, Permissions::from_mode(mode | 0o700))

@@ -263,6 +263,17 @@ impl Volumes {
     }
 }
 
+/// Does nothing: the end of standard input stops the agent.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn end_with_parent(_parent: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Creates a program. It has the rights of its folder.
+pub(crate) fn create_program(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::File::create_new(path)
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
 pub(crate) const fn make_executable(_path: &Path) -> io::Result<()> {
     Ok(())

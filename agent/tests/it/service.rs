@@ -21,8 +21,8 @@ use crate::packages::{execute, package};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running service, and the socket of its service manager.
-struct Service {
-    process: Child,
+pub(crate) struct Service {
+    pub(crate) process: Child,
     /// The messages to the service manager.
     messages: Receiver<String>,
     log: Option<BufReader<ChildStderr>>,
@@ -65,7 +65,7 @@ impl Service {
     }
 
     /// Starts a service, and waits until it has checked in.
-    fn idle(lab: &Lab) -> Self {
+    pub(crate) fn idle(lab: &Lab) -> Self {
         let service = Self::start(lab);
         service.tells("READY=1");
         service.tells("STATUS=Checked in");
@@ -78,7 +78,7 @@ impl Service {
     }
 
     /// Waits for a message that begins with `text`, and returns it.
-    fn tells(&self, text: &str) -> String {
+    pub(crate) fn tells(&self, text: &str) -> String {
         loop {
             let message = self.message();
             if message.starts_with(text) {
@@ -99,12 +99,12 @@ impl Service {
         lines.find(|line| line.contains(text)).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// Stops the service, and returns its exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.process.wait().unwrap().code()
     }

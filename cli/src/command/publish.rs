@@ -1,6 +1,6 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
-mod result;
+pub(super) mod result;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -407,7 +407,7 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
 }
 
 /// Returns the note about an earlier run of the publication.
-fn earlier(publication: &Publication) -> Option<String> {
+pub(super) fn earlier(publication: &Publication) -> Option<String> {
     let package = &publication.package;
     match publication.earlier {
         Earlier::None => None,

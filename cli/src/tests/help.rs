@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 76] = [
+const TESTS: [(&str, fn()); 77] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -63,6 +63,7 @@ const TESTS: [(&str, fn()); 76] = [
     ("location list", location_list),
     ("location check", location_check),
     ("publish", publish),
+    ("publish-agent", publish_agent),
     ("verify", verify),
     ("activate", activate),
     ("deactivate", deactivate),
@@ -197,6 +198,8 @@ fn packcast() {
       lock           Ask for the passphrase again, after 'packcast unlock'
       location       Manage the locations that serve packages
       publish        Publish a package
+      publish-agent  Publish builds of the Packcast agent, which update it on
+                     devices
       verify         Download a package and check every byte of it
       activate       Activate a published package, so that devices can get it
       deactivate     Deactivate a package, so that no more devices get it
@@ -896,6 +899,64 @@ fn location_check() {
     Examples:
       packcast location check
       packcast location check site-berlin --format json
+    ");
+}
+
+#[test]
+fn publish_agent() {
+    assert_snapshot!(help("publish-agent"), @r"
+    Publish builds of the Packcast agent, which update it on devices
+
+    The package has the name packcast-agent, and is assigned and rolled out like any
+    other. Pass the program of each platform of the fleet: one package, and one
+    rollout, cover a mixed fleet. A device without a build for its platform reports
+    that the package does not apply to it.
+
+    A device keeps the version that works, and tries the new one. It reports a
+    success after the new version has checked in. If the new version ends three
+    times before that, or does not check in within ten minutes in which the device
+    can reach the server, the device goes back and reports a failure.
+
+    Usage: packcast publish-agent [OPTIONS] --version <VERSION> <FILE>...
+
+    Arguments:
+      <FILE>...
+              Program of the agent for one platform (repeatable)
+
+              The program names its platform. Pass PLATFORM=FILE, such as
+              linux-x86_64=FILE, for a file that is no program for Linux, Windows or
+              macOS, such as a script.
+
+    Options:
+          --version <VERSION>
+              Version of these builds, as 'packcast-agent --version' prints it
+
+              A device whose installed agent has this version or a later one keeps
+              that agent.
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --activate
+              Activate the package at all locations after the publication
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast publish-agent packcast-agent packcast-agent.exe \
+          --version 1.4.2 --activate
+      packcast rollout start packcast-agent@1.4.2 --all
     ");
 }
 

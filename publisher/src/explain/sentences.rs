@@ -123,6 +123,9 @@ impl Words<'_> {
             Reason::OcsAgent => format!(
                 "{package} is only for its audience, and {host} has an OCS agent, which checks no audience."
             ),
+            Reason::UpdatesOtherAgent => {
+                format!("{package} updates Packcast agents, and {host} has an OCS agent.")
+            }
             Reason::Pending => {
                 format!("{package} will be announced to {host} at its next check-in.")
             }
@@ -290,6 +293,9 @@ impl Words<'_> {
                 "no action is needed; publish the package under another version with another --platform if the device can run it".to_owned()
             }
             Reason::NotInAudience => PUBLISH_FOR_THE_DEVICE.to_owned(),
+            Reason::UpdatesOtherAgent => {
+                "no action is needed; install the Packcast agent on the device to replace its OCS agent".to_owned()
+            }
             Reason::OcsAgent => {
                 "publish the package under another version without --only-for and --only-for-group, and assign that version".to_owned()
             }
@@ -502,6 +508,7 @@ mod tests {
             Reason::NotApplicable,
             Reason::NotInAudience,
             Reason::OcsAgent,
+            Reason::UpdatesOtherAgent,
             Reason::BehindPriority {
                 behind: "1795000001".parse().unwrap(),
             },
@@ -557,6 +564,8 @@ mod tests {
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
           next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        UpdatesOtherAgent: tool@1 updates Packcast agents, and web01 has an OCS agent.
+          next: no action is needed; install the Packcast agent on the device to replace its OCS agent
         BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.
@@ -614,6 +623,8 @@ mod tests {
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
           next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        UpdatesOtherAgent: tool@1 updates Packcast agents, and web01 has an OCS agent.
+          next: no action is needed; install the Packcast agent on the device to replace its OCS agent
         BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.

@@ -1,0 +1,312 @@
+//! Updates of the agent: trials, ways back, and the service of an updated agent.
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::path::PathBuf;
+
+use packcast_protocol::api::Report;
+use packcast_protocol::{Action, PackageId};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::archives::Tar;
+use crate::lab::{Lab, Package};
+use crate::service::Service;
+
+/// Newer than any agent under test.
+const NEWER: &str = "999.0.0";
+
+/// A build of the agent that notes each start, and then is the agent under test.
+fn working(lab: &Lab) -> String {
+    let starts = lab.file("starts").display().to_string();
+    let agent = env!("CARGO_BIN_EXE_packcast-agent");
+    format!("#!/bin/sh\necho $$ >> '{starts}'\nexec '{agent}' \"$@\"\n")
+}
+
+/// A build of the agent that notes each start, and ends.
+fn broken(lab: &Lab) -> String {
+    let starts = lab.file("starts").display().to_string();
+    format!("#!/bin/sh\necho $$ >> '{starts}'\nexit 1\n")
+}
+
+/// Assigns an update with this program for this platform.
+fn update(lab: &Lab, id: u32, program: &str) -> PackageId {
+    let path = format!(
+        "{}-{}/packcast-agent",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    );
+    let package = Package {
+        id,
+        archive: Some(Tar::new().program(&path, program).gz()),
+        change: |manifest| {
+            manifest.name = "packcast-agent".parse().unwrap();
+            // Each update is newer than the one before.
+            let version = format!("999.0.{}", manifest.id.get() % 100);
+            manifest.version = version.parse().unwrap();
+        },
+    };
+    lab.assign(Action::Update { archive: () }, package)
+}
+
+fn starts(lab: &Lab) -> Vec<String> {
+    let starts = fs::read_to_string(lab.file("starts")).unwrap_or_default();
+    starts.lines().map(ToOwned::to_owned).collect()
+}
+
+fn memory(lab: &Lab) -> String {
+    fs::read_to_string(lab.state().join("versions/memory")).unwrap_or_default()
+}
+
+/// Returns the stored programs.
+fn programs(lab: &Lab) -> Vec<PathBuf> {
+    let entries = fs::read_dir(lab.state().join("versions")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let is_program = |path: &PathBuf| path.file_name().unwrap().len() == 64;
+    paths.filter(is_program).collect()
+}
+
+/// Runs the agent once, and returns the result of the update that goes back.
+///
+/// The result goes with a check-in. The lab's function announces the task once more, and gets the
+/// result again.
+fn failure(lab: &Lab) -> Report {
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let reports = std::mem::take(&mut lab.world().reports);
+    let code = &reports[0].code;
+    assert!(
+        reports.iter().all(|report| report.code == *code),
+        "{reports:?}"
+    );
+    let report = reports.into_iter().next().unwrap();
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+    report
+}
+
+#[test]
+fn a_new_version_is_a_success_after_it_has_checked_in() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    let report = lab.result();
+    assert_eq!(report.code.to_string(), "SUCCESS");
+    assert_eq!(starts(&lab).len(), 1);
+    assert!(memory(&lab).contains("\"trial\""), "{}", memory(&lab));
+    // The next start knows that the version has proved itself.
+    lab.world().tasks.clear();
+    for runs in 2..4 {
+        assert_eq!(lab.run().code, 0);
+        assert_eq!(starts(&lab).len(), runs);
+        let memory = memory(&lab);
+        assert!(
+            memory.contains("\"kept\":{\"version\":\"999.0.1\""),
+            "{memory}"
+        );
+    }
+    assert_eq!(lab.world().reports.len(), 0);
+}
+
+#[test]
+fn a_version_that_ends_goes_back_and_is_a_failure() {
+    let lab = Lab::new();
+    update(&lab, 1, &broken(&lab));
+    let report = failure(&lab);
+    let tail = report.output_tail.as_ref().unwrap().as_str();
+    assert_eq!(report.detail.as_ref().unwrap().as_str(), tail);
+    insta::assert_snapshot!(tail, @"went back from version 999.0.1 of the agent: the program ended 3 times before it had checked in");
+    assert_eq!(starts(&lab).len(), 3);
+    lab.world().tasks.clear();
+    assert_eq!(lab.run().code, 0);
+    assert_eq!(starts(&lab).len(), 3, "the installed version runs");
+    assert_eq!(programs(&lab), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_failed_version_leaves_the_updated_one() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    update(&lab, 2, &broken(&lab));
+    failure(&lab);
+    // The first trial, the round that stages the broken version, its three starts, and the report.
+    assert_eq!(starts(&lab).len(), 6);
+    let memory = memory(&lab);
+    assert!(
+        memory.contains("\"kept\":{\"version\":\"999.0.1\""),
+        "{memory}"
+    );
+    assert_eq!(programs(&lab).len(), 1);
+}
+
+#[test]
+fn a_trial_without_a_reachable_server_is_not_a_failure() {
+    let lab = Lab::new();
+    // The new version gets no answer to its first check-ins.
+    let config = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    let port = lab.edge.address.port().to_string();
+    let offline = config.replace(&port, "1");
+    fs::write(lab.file("offline.toml"), offline).unwrap();
+    let program = working(&lab).replace(
+        "exec",
+        &format!(
+            "[ -e '{0}/online' ] || cp '{0}/offline.toml' '{0}/agent.toml'\nexec",
+            lab.file("").display()
+        ),
+    );
+    update(&lab, 1, &program);
+    // All starts that a version on trial has.
+    for _ in 0..3 {
+        assert_eq!(lab.run().code, 75);
+    }
+    assert_eq!(lab.world().reports.len(), 0);
+    fs::write(lab.file("online"), "").unwrap();
+    fs::write(lab.file("agent.toml"), config).unwrap();
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+}
+
+#[test]
+fn an_update_for_other_devices_does_not_apply() {
+    let lab = Lab::new();
+    let other = |id, path: &str, version: fn(&mut packcast_protocol::Manifest)| {
+        let package = Package {
+            id,
+            archive: Some(Tar::new().program(path, "#!/bin/sh\n").gz()),
+            change: version,
+        };
+        lab.assign(Action::Update { archive: () }, package);
+        let report = lab.result();
+        lab.world().tasks.clear();
+        report
+    };
+    let newer: fn(&mut _) = |manifest: &mut packcast_protocol::Manifest| {
+        manifest.version = NEWER.parse().unwrap();
+    };
+    let report = other(1, "plan9-mips/packcast-agent", newer);
+    assert_eq!(report.code.to_string(), "ERR_WRONG_PLATFORM");
+    let report = other(2, "plan9-mips/packcast-agent", |manifest| {
+        manifest.version = env!("CARGO_PKG_VERSION").parse().unwrap();
+    });
+    assert_eq!(report.code.to_string(), "SUCCESS_ALREADY_SETUP");
+    assert!(!lab.state().join("versions").exists());
+}
+
+#[test]
+fn a_damaged_program_is_never_started() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    let program = programs(&lab).remove(0);
+    let mut content = fs::read(&program).unwrap();
+    content.push(b'\n');
+    fs::write(&program, content).unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("SHA-256 mismatch"), "{}", run.stderr);
+    assert_eq!(starts(&lab).len(), 1, "the installed version runs");
+    assert!(!memory(&lab).contains("kept"));
+}
+
+#[test]
+fn a_damaged_memory_leaves_the_installed_version() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    fs::write(lab.state().join("versions/memory"), "x").unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("damaged"), "{}", run.stderr);
+    assert_eq!(starts(&lab).len(), 1);
+    update(&lab, 2, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    assert_eq!(starts(&lab).len(), 2);
+}
+
+#[test]
+fn the_service_continues_with_the_new_version() {
+    let lab = Lab::new();
+    let mut service = Service::idle(&lab);
+    update(&lab, 1, &working(&lab));
+    let asked = lab.agent(&["check-in"]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    service.tells("READY=1");
+    service.tells("STATUS=Checked in");
+    assert_eq!(starts(&lab).len(), 1);
+    let status = String::from_utf8(lab.agent(&["status"]).stdout).unwrap();
+    assert!(status.contains("service"), "{status}");
+    let report = lab.world().reports.remove(0);
+    assert_eq!(report.code.to_string(), "SUCCESS");
+    // The starter passes requests on.
+    service.signal(Signal::HUP);
+    service.tells("RELOADING=1");
+    service.tells("READY=1");
+    service.signal(Signal::TERM);
+    assert_eq!(service.process.wait().unwrap().code(), Some(0));
+    // Another service begins with the new version.
+    let service = Service::idle(&lab);
+    assert_eq!(starts(&lab).len(), 2);
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn the_service_goes_back_from_a_version_that_ends() {
+    let lab = Lab::new();
+    let service = Service::idle(&lab);
+    update(&lab, 1, &broken(&lab));
+    lab.agent(&["check-in"]);
+    service.tells("READY=1");
+    service.tells("STATUS=Checked in");
+    assert_eq!(starts(&lab).len(), 3);
+    let report = lab.world().reports.remove(0);
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn an_updated_agent_does_not_outlive_its_starter() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    let service = Service::idle(&lab);
+    let agent = starts(&lab).pop().unwrap();
+    // A process that nobody has waited for is a zombie.
+    let runs = || {
+        let stat = fs::read_to_string(format!("/proc/{agent}/stat")).unwrap_or_default();
+        let state = stat
+            .rsplit_once(") ")
+            .map(|(_, fields)| fields.starts_with('Z'));
+        state == Some(false)
+    };
+    assert!(runs());
+    let starter = Pid::from_child(&service.process);
+    kill_process(starter, Signal::KILL).unwrap();
+    while runs() {
+        std::thread::yield_now();
+    }
+    // The state folder is free.
+    let service = Service::idle(&lab);
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn a_second_starter_is_refused_and_counts_no_start() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    let service = Service::idle(&lab);
+    let before = starts(&lab);
+    for _ in 0..4 {
+        let run = lab.run();
+        assert_eq!(run.code, 1);
+        assert!(
+            run.stderr.contains("in use by another agent"),
+            "{}",
+            run.stderr
+        );
+    }
+    assert_eq!(starts(&lab), before);
+    assert_eq!(service.stop(), Some(0));
+}
