@@ -483,7 +483,8 @@ impl Simulation {
         let wait_s = u64::from(gate.limits.values().wait_s);
         let since = gate.since.max(START).plus(wait_s);
         let at = |time| status(&gate, &gate.table, &self.world.waves, devices, time);
-        let (present, later) = (at(now), at(now.max(since)));
+        // Long after the last news of any device.
+        let (present, later) = (at(now), at(now.max(since).plus(30 * 86_400)));
         if present != GateStatus::Complete && later == GateStatus::Complete {
             self.world.now = now.max(since);
         }
