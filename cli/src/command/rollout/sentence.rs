@@ -20,10 +20,12 @@ pub(super) fn sentence(details: &RolloutDetails, clock: &LocalClock) -> String {
     match status {
         GateStatus::Running => format!("running: {healthy} of {of} are healthy"),
         GateStatus::Working { unhealthy } => {
-            format!(
-                "running: {healthy} of {of} are healthy, and {} or settle",
-                work(*unhealthy)
-            )
+            let work = if *unhealthy == 1 {
+                "works or settles"
+            } else {
+                "work or settle"
+            };
+            format!("running: {healthy} of {of} are healthy, and {unhealthy} {work}")
         }
         GateStatus::Opens { wave, at } => format!("wave {wave} opens {}", clock.text(*at)),
         GateStatus::NoTime { wave } => {
@@ -67,12 +69,6 @@ pub(super) fn sentence(details: &RolloutDetails, clock: &LocalClock) -> String {
     }
 }
 
-/// Writes the number of devices that may still be heard from, such as `2 work`.
-fn work(unhealthy: u32) -> String {
-    let verb = if unhealthy == 1 { "works" } else { "work" };
-    format!("{unhealthy} {verb}")
-}
-
 /// Writes the command that goes on without the devices that a rollout waits for. No wave follows the
 /// last one.
 fn next_step(details: &RolloutDetails) -> String {
@@ -81,7 +77,7 @@ fn next_step(details: &RolloutDetails) -> String {
     } = &details.summary;
     if wave.is_some_and(|wave| usize::from(wave.get()) >= *waves) {
         return format!(
-            "'packcast rollout finish {name}' makes it a plain assignment, so that all other devices begin at once"
+            "'packcast rollout finish {name}' gives the package to all other devices without the gate"
         );
     }
     format!("'packcast rollout promote {name}' opens the next wave now")
@@ -166,7 +162,6 @@ mod tests {
                 failed: 1,
                 silent: 2,
             }),
-            Some(GateStatus::NotBegun { devices: 2 }),
             Some(GateStatus::Halted { failed: 3 }),
             Some(GateStatus::Paused),
             Some(GateStatus::Restored),
@@ -181,6 +176,8 @@ mod tests {
         });
         assert_snapshot!(sentences.join("\n"), @"
         running: 14 of 205 devices are healthy
+        running: 14 of 205 devices are healthy, and 1 works or settles
+        running: 14 of 205 devices are healthy, and 2 work or settle
         wave 2 opens Wed 2026-11-18 13:06 +02 (2026-11-18 11:06 UTC)
         wave 2 is closed: it opens after 'packcast rollout promote vlc@3.0.21'
         waits: no device of wave 2 has begun; 'packcast rollout promote vlc@3.0.21' opens the next wave now
@@ -202,6 +199,7 @@ mod tests {
         details.summary.wave = Some(4.try_into().unwrap());
         let sentences = [
             GateStatus::NotBegun { devices: 1 },
+            GateStatus::NotBegun { devices: 2 },
             GateStatus::Unhealthy {
                 failed: 0,
                 silent: 3,
@@ -211,7 +209,11 @@ mod tests {
             details.summary.gate_status = Some(status);
             sentence(&details, &east())
         });
-        assert_snapshot!(sentences.join("\n"), @"");
+        assert_snapshot!(sentences.join("\n"), @"
+        waits for 1 device that has not begun; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        waits for 2 devices that have not begun; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        waits for 3 devices to be heard from; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        ");
     }
 
     #[test]
@@ -224,7 +226,7 @@ mod tests {
             let device = device.clone();
             SilentDevice { device, waits_for }
         });
-        assert_snapshot!(format!("waits{}", for_devices(1, 3, &silent)), @"");
+        assert_snapshot!(format!("waits{}", for_devices(1, 3, &silent)), @"waits for 3 devices to be heard from (web02, web02 settles, web02 to be restarted), after 1 failed");
         let mut details = details();
         details.first_failures = vec![failure("EXIT_CODE_1603")];
         assert_snapshot!(halt(3, &details), @"
