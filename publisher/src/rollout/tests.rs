@@ -335,6 +335,8 @@ async fn a_full_rollout_names_the_devices_that_it_waits_for() {
     assert_eq!(fixture.silent().await, ("full", expected));
     let plan = plan_resume(&fixture.target.target, &fixture.reference(), false).await;
     assert!(plan.unwrap().warnings().is_empty());
+    // One of the three devices that were told has not reported.
+    assert_eq!(fixture.pause().await.unwrap().told, 1);
 }
 
 #[tokio::test]
