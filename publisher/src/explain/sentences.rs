@@ -267,18 +267,10 @@ impl Words<'_> {
         )
     }
 
-    /// Returns the next step for a device that settles. Another attempt would not help.
-    fn next_of_settling(&self, settling: &Settling) -> String {
-        if settling.ran_in.is_some() {
-            return "restart the device: its result asked for a restart, and only a check-in after the restart counts".to_owned();
-        }
-        "wait for the check-in of the device; if there is none, check the device: it has not been heard from since its success".to_owned()
-    }
-
     fn next(&self, reason: &Reason) -> String {
         let Self { id, package, .. } = self;
         if let (Reason::Succeeded, Some(settling)) = (reason, self.subject.settling) {
-            return self.next_of_settling(settling);
+            return next_of_settling(settling);
         }
         match reason {
             Reason::NeverSeen => {
@@ -408,6 +400,15 @@ impl Words<'_> {
             .and_then(|record| record.machine.as_ref());
         machine.is_some_and(|machine| machine.clock.is_some())
     }
+}
+
+/// Returns the next step for a device that settles. Another attempt would not help.
+fn next_of_settling(settling: &Settling) -> String {
+    match settling.ran_in {
+        Some(_) => "restart the device: its result asked for a restart, and only a check-in after the restart counts",
+        None => "wait for the check-in of the device; if there is none, check the device: it has not been heard from since its success",
+    }
+    .to_owned()
 }
 
 /// Returns the next step for a deleted package, which no device gets any more.

@@ -167,8 +167,8 @@ impl ControlPlan<'_> {
         Ok(RolloutChanged {
             rollout,
             package,
-            changed,
             name,
+            changed,
             told,
             complete_in_s,
         })

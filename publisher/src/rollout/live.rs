@@ -85,13 +85,11 @@ async fn devices_of(target: &Target, document: &RolloutDocument) -> Result<u64, 
     let groups = document.groups.as_set();
     let all = groups.iter().find(|group| group.is_all());
     let only = groups.first().filter(|_| groups.len() == 1);
-    match all.or(only) {
-        Some(group) => Ok(target.records.size(group).await?),
-        None => {
-            let members = RolloutMembers::of(target, document).await?;
-            Ok(members.by_wave(document).into_values().map(u64::from).sum())
-        }
+    if let Some(group) = all.or(only) {
+        return Ok(target.records.size(group).await?);
     }
+    let members = RolloutMembers::of(target, document).await?;
+    Ok(members.by_wave(document).into_values().map(u64::from).sum())
 }
 
 impl RolloutSummary {
