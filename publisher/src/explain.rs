@@ -4,6 +4,7 @@ mod rollout;
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
+use packcast_rollout::rollout::Settling;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord, RolloutWait,
@@ -160,6 +161,11 @@ impl ExplainRecords {
         tasks.find(|task| task.package == self.package.id)
     }
 
+    fn settling(&self) -> Option<&Settling> {
+        let mut settling = self.device_state.settling.iter();
+        settling.find(|settling| settling.package == self.package.id)
+    }
+
     /// Returns the name of a package that the device has an open task for.
     fn name_of(&self, id: PackageId) -> String {
         let package = self.others.iter().find(|package| package.id == id);
@@ -186,6 +192,7 @@ impl ExplainRecords {
                 excluded: self.device_state.excluded.as_ref(),
                 package: &self.package,
                 finished: self.finished.as_ref(),
+                settling: self.settling(),
                 name_of: &name_of,
             },
             &explanation.reason,

@@ -19,7 +19,9 @@ pub use self::end::{EndPlan, RolloutEnded, plan_end, plan_finish};
 pub(crate) use self::live::warn_of_live;
 pub use self::live::{RolloutSummary, has_live, list};
 pub use self::promote::{PromotePlan, RolloutPromoted, plan_promotion};
-pub use self::show::{RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave};
+pub use self::show::{
+    Awaited, RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave, SilentDevice,
+};
 pub use self::start::{
     LimitChoices, PlannedRollout, RolloutStarted, StartPlan, StartRequest, WaveBounds,
     WithoutRollout, plan_start,

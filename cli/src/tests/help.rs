@@ -1371,7 +1371,7 @@ fn rollout() {
       list     List the live rollouts [alias: ls]
       show     Show a rollout: its status, waves and first failures
       watch    Watch a rollout until it is complete or halted
-      pause    Pause a rollout: no further device begins
+      pause    Pause a rollout: no further Packcast agent begins
       resume   Continue a rollout that is paused, halted or full
       promote  Open the next wave of a rollout now
       end      Stop a rollout, and withdraw its package
@@ -1567,11 +1567,13 @@ fn rollout_watch() {
 #[test]
 fn rollout_pause() {
     assert_snapshot!(help("rollout pause"), @"
-    Pause a rollout: no further device begins
+    Pause a rollout: no further Packcast agent begins
 
     Programs that run already finish, and devices report their results. A permission
     to begin that a device has got is valid for a minute: the command returns when
-    all of them have expired. It needs no signing key.
+    all of them have expired. OCS agents do not ask: one that was told of the
+    package before deploys it in any case, perhaps hours later. The command prints
+    the number of devices that were told, and needs no signing key.
 
     Usage: packcast rollout pause [OPTIONS] <PACKAGE>
 
@@ -1602,8 +1604,8 @@ fn rollout_resume() {
     Continue a rollout that is paused, halted or full
 
     After a halt, or if each place is taken, a new round begins: as many devices as
-    --halt-at of 'packcast rollout start' may fail again. The command needs no
-    signing key.
+    --halt-at of 'packcast rollout start' may fail again. The command warns if the
+    devices with places may still become healthy. It needs no signing key.
 
     Usage: packcast rollout resume [OPTIONS] <PACKAGE>
 
@@ -1675,7 +1677,9 @@ fn rollout_end() {
     Stop a rollout, and withdraw its package
 
     The package is unassigned from the groups of the rollout. Devices that have it
-    keep it. The command returns when no device can begin any more.
+    keep it. The command returns when no Packcast agent can begin any more. An OCS
+    agent that was told of the package before deploys it in any case, perhaps hours
+    later. The command prints the number of devices that were told.
 
     Usage: packcast rollout end [OPTIONS] <PACKAGE>
 

@@ -8,6 +8,7 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{Gate, GateStatus, status};
 use serde::Serialize;
 
+use super::members::RolloutMembers;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::{find, named};
@@ -23,7 +24,7 @@ pub struct RolloutSummary {
     /// `name@version`.
     pub name: String,
     pub groups: Vec<GroupName>,
-    /// The number of devices in the groups. It is too high if devices are in several of them.
+    /// The number of devices that are in the groups now, each once.
     pub devices: u64,
     /// The status in a word, for scripts.
     pub status: &'static str,
@@ -65,10 +66,7 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     for (id, document) in live {
         let package = packages.iter().find(|it| it.id == document.package);
         let name = package.map_or_else(|| document.package.to_string(), named);
-        let mut devices = 0;
-        for group in document.groups.as_set() {
-            devices += target.records.size(group).await?;
-        }
+        let devices = devices_of(target, document).await?;
         summaries.push(RolloutSummary::new(
             target,
             (id, document),
@@ -79,6 +77,19 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     }
     summaries.sort_by_key(|summary| summary.package);
     Ok(summaries)
+}
+
+/// Returns the number of devices of a rollout, each once. The members are read only if a device may
+/// be in several of the groups.
+async fn devices_of(target: &Target, document: &RolloutDocument) -> Result<u64, Failure> {
+    let groups = document.groups.as_set();
+    let all = groups.iter().find(|group| group.is_all());
+    let only = groups.first().filter(|_| groups.len() == 1);
+    if let Some(group) = all.or(only) {
+        return Ok(target.records.size(group).await?);
+    }
+    let members = RolloutMembers::of(target, document).await?;
+    Ok(members.by_wave(document).into_values().map(u64::from).sum())
 }
 
 impl RolloutSummary {
@@ -112,12 +123,13 @@ impl RolloutSummary {
 /// Returns the word for a status.
 const fn word(status: &GateStatus) -> &'static str {
     match status {
-        GateStatus::Running => "running",
+        GateStatus::Running | GateStatus::Working { .. } => "running",
         GateStatus::Opens { .. } => "opens",
         GateStatus::NoTime { .. } => "closed",
         GateStatus::NothingBegun { .. } => "nothing-begun",
         GateStatus::Unhealthy { .. } => "unhealthy",
         GateStatus::Full { .. } => "full",
+        GateStatus::NotBegun { .. } => "not-begun",
         GateStatus::Halted { .. } => "halted",
         GateStatus::Paused => "paused",
         GateStatus::Restored => "restored",
@@ -220,11 +232,13 @@ mod tests {
         let (failed, silent) = (1, 2);
         let words = [
             GateStatus::Running,
+            GateStatus::Working { unhealthy: 3 },
             GateStatus::Opens { wave, at: now() },
             GateStatus::NoTime { wave },
             GateStatus::NothingBegun { wave },
             GateStatus::Unhealthy { failed, silent },
             GateStatus::Full { failed, silent },
+            GateStatus::NotBegun { devices: 2 },
             GateStatus::Halted { failed },
             GateStatus::Paused,
             GateStatus::Restored,
@@ -232,6 +246,6 @@ mod tests {
             GateStatus::Complete,
         ];
         let words = words.iter().map(word).collect::<Vec<_>>().join(" ");
-        insta::assert_snapshot!(words, @"running opens closed nothing-begun unhealthy full halted paused restored ended complete");
+        insta::assert_snapshot!(words, @"running running opens closed nothing-begun unhealthy full not-begun halted paused restored ended complete");
     }
 }
