@@ -61,7 +61,7 @@ const AGENT: &str = "agent";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
-75 try again later.
+75 try again later, 130 interrupted at a question.
 
 Run 'packcast demo' to see a package deployed on this machine.";
 

@@ -4,6 +4,7 @@
 mod command;
 pub mod exclusion;
 pub mod list;
+pub(crate) mod open_task;
 mod pacing;
 pub mod removal;
 pub mod replacement;
@@ -44,6 +45,7 @@ pub struct DeviceDetails {
     pub pacing: PacingOverride,
     /// The slowest pacing of its groups, for each setting.
     pub pacing_of_groups: PacingOverride,
+    #[serde(serialize_with = "open_task::all")]
     pub open: Vec<OpenTask>,
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: Vec<WaitingPackage>,

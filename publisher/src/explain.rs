@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use self::sentences::{SentenceSubject, Sentences};
 use crate::clock::now;
+use crate::device::open_task;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state, warn_of_packages};
@@ -35,6 +36,7 @@ pub struct Explained {
     pub says: String,
     /// The next step.
     pub next: String,
+    #[serde(serialize_with = "open_task::optional")]
     pub task: Option<OpenTask>,
     pub result: Option<FinishedTask>,
     /// The history of the device's OCS agent lists the package.

@@ -100,6 +100,7 @@ pub enum Reason {
     /// The package is assigned neither to the device nor to a group of the device.
     NotAssigned,
     /// A group of the device has the package, and the device has not checked in since.
+    #[serde(rename = "to-come")]
     Unreached {
         group: GroupName,
         assigned_at: UnixTime,
@@ -134,7 +135,7 @@ pub enum Reason {
         behind: PackageId,
     },
     /// The task will be announced at the next check-in.
-    #[serde(rename = "held")]
+    #[serde(rename = "waiting")]
     Pending,
     /// The task was announced, and the device has not reported since.
     Announced {

@@ -104,7 +104,7 @@ impl Args {
             activate: true,
             for_ocs_agents: true,
         };
-        Box::pin(planned.publish(globals, &self.key, &progress)).await?;
+        Box::pin(planned.publish(globals, &self.key)).await?;
         if globals.format == Format::Text {
             let batch = &package.batch;
             let assign = globals.command(&format!("assign {named} --group NAME"));

@@ -151,6 +151,7 @@ pub(crate) const FORMS: [CsvForm; 15] = [
             column("state", "state"),
             column("priority", "priority"),
             column("force", "force"),
+            column("downgrade", "downgrade"),
             time("assigned_at", "assigned_at"),
         ],
     },

@@ -265,7 +265,7 @@ fn packcast() {
               [default: text]
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
-    75 try again later.
+    75 try again later, 130 interrupted at a question.
 
     Run 'packcast demo' to see a package deployed on this machine.
     ");
@@ -1204,12 +1204,12 @@ fn deactivate() {
     Deactivate a package, so that no more devices get it
 
     Once the command has returned, the package is announced to no more devices, and
-    no Packcast agent begins with it. If devices were told of the package before,
-    the command takes about 85 seconds for a target in the cloud, and no time for
-    'packcast local'. A Packcast agent that was told of the package cancels it at
-    its next check-in, unless the agent has begun to act. It gets the package again
-    when the package is active again. An OCS agent that was told of the package
-    still deploys the package.
+    no Packcast agent begins with it, except with a permission of the last 60
+    seconds. If devices were told of the package before, the command takes about 85
+    seconds for a target in the cloud, and no time for 'packcast local'. A Packcast
+    agent that was told of the package cancels it at its next check-in, unless the
+    agent has begun to act. It gets the package again when the package is active
+    again. An OCS agent that was told of the package still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 

@@ -13,13 +13,14 @@ use super::{Records, RecordsError};
 
 /// State of a package's deployment on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DeploymentState {
     /// A group of the device has the package, and the device has not checked in since. There is
     /// no task yet, so the index does not contain this state.
+    #[serde(rename = "to-come")]
     Unreached,
     /// The task is not announced yet.
-    #[serde(rename = "held")]
+    #[serde(rename = "waiting")]
     Pending,
     Announced,
     Withdrawn,
@@ -27,7 +28,6 @@ pub enum DeploymentState {
     Failed,
     Cancelled,
     /// The device runs another system than the package is for.
-    #[serde(rename = "not-applicable")]
     NotApplicable,
 }
 

@@ -110,7 +110,10 @@ fn groups(groups: &[GroupName]) -> String {
 
 /// Writes the state of an open task, with the reason why the device does not begin.
 fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
-    let state = open_state(task);
+    let mut state = open_state(task);
+    if task.state == TaskState::Pending {
+        state.push_str("; 'packcast explain' gives the reason");
+    }
     match wait_of(waits, task) {
         None => state,
         Some(waiting) => format!("{state}; waits: {}", waits::words(&waiting)),
@@ -120,7 +123,7 @@ fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
 /// Writes the state of an open task.
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Pending => "waiting; 'packcast explain' gives the reason".to_owned(),
+        TaskState::Pending => "waiting".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }
