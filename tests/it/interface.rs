@@ -117,41 +117,9 @@ fn all_fields() -> Fields {
     let mut fields = Fields::default();
     let devices = ["web01", "web02", "web03"].map(|name| world.device(name));
     let [first, second, third] = [0, 1, 2].map(|index| devices[index].id());
-    let folder = world.path("site");
-    fs::create_dir(&folder).unwrap();
-    fs::write(Path::new(&folder).join("index.html"), "site").unwrap();
-    let site = [
-        "--name",
-        "site",
-        "--version",
-        "1",
-        "--action",
-        "store",
-        "--path",
-    ];
-    let dialogue = [
-        "--notify",
-        "Soon",
-        "--notify-done",
-        "Done",
-        "--not-before",
-        "2026-12-01",
-    ];
-    let more = [
-        "--afterwards",
-        "reboot",
-        "--expires-in",
-        "90d",
-        "--reboot-code",
-        "3010",
-        &folder,
-    ];
-    let target = world.path("target");
-    let publish = [&site[..], &[target.as_str()], &dialogue, &more].concat();
-    fields.run(&world, "publish", &publish);
-    fields.run(&world, "activate", &["site@1"]);
-    fields.run(&world, "deactivate", &["site@1"]);
-    let build = format!("linux-x86_64={}", world.file("build", b"#!/bin/sh\n"));
+    run_on_publication(&world, &mut fields);
+    let build = format!("linux-x86_64={}", world.file("build", b"#!/bin/sh
+"));
     fields.run(&world, "publish-agent", &[&build, "--version", "1.0.0"]);
     world.execute("tool", "echo running; exit 7");
     world.execute("late", "true");
@@ -220,6 +188,44 @@ fn all_fields() -> Fields {
     fields.run(&world, "delete", &["audience@1"]);
     run_on_history_and_keys(&world, &mut fields);
     fields
+}
+
+/// Publishes a package with all terms, activates and deactivates it.
+fn run_on_publication(world: &World, fields: &mut Fields) {
+    let folder = world.path("site");
+    fs::create_dir(&folder).unwrap();
+    fs::write(Path::new(&folder).join("index.html"), "site").unwrap();
+    let site = [
+        "--name",
+        "site",
+        "--version",
+        "1",
+        "--action",
+        "store",
+        "--path",
+    ];
+    let dialogue = [
+        "--notify",
+        "Soon",
+        "--notify-done",
+        "Done",
+        "--not-before",
+        "2026-12-01",
+    ];
+    let more = [
+        "--afterwards",
+        "reboot",
+        "--expires-in",
+        "90d",
+        "--reboot-code",
+        "3010",
+        &folder,
+    ];
+    let target = world.path("target");
+    let publish = [&site[..], &[target.as_str()], &dialogue, &more].concat();
+    fields.run(world, "publish", &publish);
+    fields.run(world, "activate", &["site@1"]);
+    fields.run(world, "deactivate", &["site@1"]);
 }
 
 /// Runs the commands on a rollout to the group of a world.

@@ -316,7 +316,10 @@ mod tests {
     fn rows_of_a_group_are_its_packages_or_its_devices() {
         let group = json!({
             "group": "lab",
-            "assignments": [{ "package": "1795000000", "name": "vlc@3", "priority": 5, "force": false }],
+            "assignments": [{
+                "package": "1795000000", "name": "vlc@3", "priority": 5, "force": false,
+                "downgrade": true,
+            }],
             "devices": [{ "device": "key:a", "host_name": "web01" }],
         });
         let texts = ["group show", "group show --devices"].map(|command| {
@@ -324,8 +327,8 @@ mod tests {
             document(form, &form.rows(group.clone()))
         });
         assert_snapshot!(texts.join("\n\n"), @"
-        package,name,state,priority,force,assigned_at
-        1795000000,vlc@3,,5,false,
+        package,name,state,priority,force,downgrade,assigned_at
+        1795000000,vlc@3,,5,false,true,
 
         device,host_name
         key:a,web01

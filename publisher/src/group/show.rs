@@ -86,7 +86,7 @@ pub async fn show(
     let packages = target.records.packages_of(&ids).await?;
     let state = warn_of_packages(target, &packages).await?;
     let document = match state {
-        Some(state) => document(target, state, group).await?,
+        Some(state) => document(target, state, group).await,
         None => None,
     };
     let now = now();
@@ -116,16 +116,16 @@ pub async fn show(
     })
 }
 
-/// Returns the document of a group in the signed state. `None` if the state does not have the group.
+/// Returns the document of a group in the signed state. `None` if the state does not have the group,
+/// or if its documents do not verify, which `audit` reports.
 async fn document(
     target: &Target,
     mut state: TargetState,
     group: &GroupName,
-) -> Result<Option<GroupDocument>, Failure> {
+) -> Option<GroupDocument> {
     let names = [LeafName::Group(group.clone())].into();
-    let part = state.trees.part(&target.records, names).await?;
-    let document = part.group(group).map_err(Failure::failed)?;
-    Ok(document.cloned())
+    let part = state.trees.part(&target.records, names).await.ok()?;
+    part.group(group).ok()?.cloned()
 }
 
 /// Returns true if the entry that an assignment follows from allows a downgrade.
