@@ -7,6 +7,8 @@ mod enrol;
 mod logs;
 mod man;
 mod prepare;
+#[cfg(windows)]
+mod windows_service;
 
 use std::io;
 use std::path::PathBuf;
@@ -106,6 +108,9 @@ Examples:
     /// Show this device's id, and create it at first use
     Id,
     Prepare(prepare::Args),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Service(windows_service::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -121,6 +126,13 @@ enum CommandError {
     Enrol(#[from] EnrolError),
     #[error(transparent)]
     Round(#[from] RoundError),
+    #[cfg(windows)]
+    #[error(transparent)]
+    WindowsService(#[from] windows_service::ServiceCommandError),
+    #[cfg(windows)]
+    #[error("cannot read the log file of the service: run the command as administrator")]
+    LogFile(#[source] io::Error),
+    #[cfg(unix)]
     #[error(
         "cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it"
     )]
@@ -146,7 +158,13 @@ impl CommandError {
             Self::Enrol(error) => error.exit_code(),
             Self::Round(error) => error.exit_code(),
             Self::Prepare(PrepareError::Config(_)) => 2,
-            Self::Prepare(_) | Self::Logs(_) | Self::Man { .. } => 1,
+            #[cfg(unix)]
+            Self::Logs(_) => 1,
+            #[cfg(windows)]
+            Self::LogFile(_) => 1,
+            #[cfg(windows)]
+            Self::WindowsService(error) => error.exit_code(),
+            Self::Prepare(_) | Self::Man { .. } => 1,
         }
     }
 }
@@ -188,7 +206,12 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
         Command::Enrol(args) => args.run(config, *format)?,
+        #[cfg(unix)]
         Command::Logs(args) => return args.run().map_err(CommandError::Logs),
+        #[cfg(windows)]
+        Command::Logs(args) => args.run(config).map_err(CommandError::LogFile)?,
+        #[cfg(windows)]
+        Command::Service(args) => args.run(config)?,
         Command::Prepare(prepare::Args {}) => prepare::run(config)?,
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command())?,
@@ -234,6 +257,7 @@ fn id(config: &Config, format: Format) -> Result<(), RunError> {
     Ok(())
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

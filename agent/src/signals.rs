@@ -13,7 +13,8 @@ pub(crate) enum Hangup {
     Reloads,
 }
 
-/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM and the SIGHUP of a closed terminal.
+/// Returns a token that Ctrl-C cancels; on Unix also SIGTERM and the SIGHUP of a closed terminal, and
+/// on Windows the service control manager.
 pub(crate) fn token(hangup: Hangup) -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
@@ -25,7 +26,7 @@ pub(crate) fn token(hangup: Hangup) -> CancellationToken {
     token
 }
 
-/// Returns the SIGHUPs that ask for the configuration.
+/// Returns the requests for another look at the configuration.
 pub(crate) fn hangups(hangup: Hangup) -> Hangups {
     Hangups::listen(hangup)
 }
@@ -55,14 +56,21 @@ async fn stop_signal(hangup: Hangup) {
     select(select(term, closed), interrupt).await;
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 async fn stop_signal(_hangup: Hangup) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        () = crate::platform::stop_requested() => {}
     }
 }
 
-/// The SIGHUPs that ask for the configuration; none if they stop the agent.
+/// The requests for another look at the configuration: SIGHUP unless it stops the agent, and on
+/// Windows those of the service control manager.
 #[derive(Debug)]
 pub(crate) struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
@@ -89,14 +97,14 @@ impl Hangups {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Hangups {
     const fn listen(_hangup: Hangup) -> Self {
         Self()
     }
 
-    /// Waits forever: only Unix has the signal.
+    /// Waits for the next request.
     pub(crate) async fn next(&mut self) {
-        std::future::pending::<()>().await;
+        crate::platform::reload_requested().await;
     }
 }
