@@ -141,7 +141,8 @@ impl Installed {
         let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{SERVICE}");
         let mut command = self.wine.command(Path::new("reg"));
         let ran = Ran::of(command.args(["query", &key, "/v", "ImagePath"]));
-        let value = ran.stdout.split("REG_EXPAND_SZ").nth(1)?;
+        let line = ran.stdout.lines().find(|line| line.contains("ImagePath"))?;
+        let (_, value) = line.split_once("SZ")?;
         Some(value.trim().to_owned())
     }
 

@@ -251,7 +251,10 @@ impl Story {
         installed.install(&self.world);
         assert!(installed.program().exists());
         let command = installed.registered().expect("the service is registered");
-        assert!(command.ends_with("service run"), "{command}");
+        assert_eq!(
+            command,
+            r#""C:\Program Files\Packcast\packcast-agent.exe" service run"#
+        );
         let config = fs::read_to_string(installed.path("agent.toml")).unwrap();
         for expected in [
             "server = ",

@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use windows_service::service::{
-    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceFailureActions,
-    ServiceFailureResetPeriod,
+    Service, ServiceAccess, ServiceAction, ServiceActionType, ServiceErrorControl,
+    ServiceFailureActions, ServiceFailureResetPeriod, ServiceInfo, ServiceStartType, ServiceType,
 };
 use windows_service::service_manager::{ServiceManager, ServiceManagerAccess};
 
@@ -48,6 +48,7 @@ pub(crate) fn configure_service(starts: bool) -> Vec<SettingError> {
             errors.push(SettingError { setting, source });
         }
     };
+    set("command line", set_command_line(&service));
     set("delayed start", service.set_delayed_auto_start(true));
     set(
         "restart after errors",
@@ -66,6 +67,25 @@ pub(crate) fn configure_service(starts: bool) -> Vec<SettingError> {
         set("start", start(&service));
     }
     errors
+}
+
+/// Sets the command line with a quoted path. A path with spaces that is not quoted could also name
+/// another program, such as `C:\Program.exe`.
+fn set_command_line(service: &Service) -> windows_service::Result<()> {
+    let program = std::env::current_exe().map_err(windows_service::Error::Winapi)?;
+    service.change_config(&ServiceInfo {
+        name: UNIT.into(),
+        display_name: "Packcast agent".into(),
+        service_type: ServiceType::OWN_PROCESS,
+        start_type: ServiceStartType::AutoStart,
+        error_control: ServiceErrorControl::Normal,
+        executable_path: program,
+        launch_arguments: vec!["service".into(), "run".into()],
+        // These stay as they are.
+        dependencies: Vec::new(),
+        account_name: None,
+        account_password: None,
+    })
 }
 
 fn open() -> windows_service::Result<Service> {
