@@ -52,10 +52,10 @@ struct Configure {
     trust: String,
     /// File with the enrolment token, which is copied to a private file beside the configuration
     #[arg(long, value_name = "FILE", default_value = "")]
-    token_file: PathBuf,
+    token_file: String,
     /// CA certificates (PEM) to trust instead of the system's
     #[arg(long, value_name = "FILE", default_value = "")]
-    ca_file: PathBuf,
+    ca_file: String,
     /// Label of the device's site, for lists
     #[arg(long, value_name = "TEXT", default_value = "")]
     site: String,
@@ -290,6 +290,10 @@ impl Configure {
         })?;
         let copy = folder.join(TOKEN_FILE);
         write(&copy, token.as_bytes())?;
+        platform::make_file_private(&copy).map_err(|source| ServiceCommandError::Write {
+            path: copy.clone(),
+            source,
+        })?;
         Ok(Some(copy))
     }
 }
@@ -310,12 +314,10 @@ fn private_folder(folder: &Path) -> Result<(), ServiceCommandError> {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ServiceCommandError> {
-    durable::replace(path, bytes)
-        .and_then(|()| platform::make_file_private(path))
-        .map_err(|source| ServiceCommandError::Write {
-            path: path.to_owned(),
-            source,
-        })
+    durable::replace(path, bytes).map_err(|source| ServiceCommandError::Write {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads the value of an option; `None` if it is empty.
@@ -338,6 +340,7 @@ where
         })
 }
 
-fn present(path: &Path) -> Option<&Path> {
-    (path != Path::new("")).then_some(path)
+/// Returns the path of an option; `None` if it is empty. (Options of type path refuse empty values.)
+fn present(path: &str) -> Option<&Path> {
+    (!path.is_empty()).then(|| Path::new(path))
 }

@@ -23,7 +23,7 @@ pub(crate) const KEEP_PRIVATE: &str =
 /// # Errors
 /// The folder, or a file in it, belongs to another user, who may have prepared its content.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
-    make_file_private(folder)?;
+    set_access(folder, sddl::PRIVATE)?;
     let user = user()?;
     // From here on, other users cannot add files.
     expect_own(folder, &user)?;
@@ -33,9 +33,14 @@ pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Keeps other users out of a file or folder, whoever owns it.
+/// Lets only the system and the present user read or write a file.
 pub(crate) fn make_file_private(path: &Path) -> io::Result<()> {
-    let private: LocalBox<SecurityDescriptor> = sddl::PRIVATE.parse()?;
+    set_access(path, &format!("D:P(A;;FA;;;SY)(A;;FA;;;{})", user()?))
+}
+
+/// Replaces the access list of a file or folder, and inherits nothing from the folder above.
+fn set_access(path: &Path, sddl: &str) -> io::Result<()> {
+    let private: LocalBox<SecurityDescriptor> = sddl.parse()?;
     SetNamedSecurityInfo(
         path,
         SeObjectType::SE_FILE_OBJECT,
@@ -84,7 +89,7 @@ fn describe(path: &Path, parts: SecurityInformation) -> io::Result<String> {
 }
 
 /// Returns the user of the agent as descriptors name it.
-fn user() -> io::Result<String> {
+pub(super) fn user() -> io::Result<String> {
     let own: LocalBox<SecurityDescriptor> = format!("O:{}", current_process_sid()?).parse()?;
     let text = text(&own, SecurityInformation::Owner)?;
     Ok(text.trim_start_matches("O:").to_owned())

@@ -42,7 +42,9 @@ impl LocalListener {
     /// # Errors
     /// Another process has created a pipe of this name.
     pub(crate) fn bind(path: &Path) -> io::Result<Self> {
-        let access = U16CString::from_str_truncate(sddl::PIPE);
+        // Windows may name another owner, such as a group of the user.
+        let access = format!("O:{}{}", access::user()?, sddl::PIPE);
+        let access = U16CString::from_str_truncate(access);
         let options = PipeListenerOptions::new()
             .path(name(path))
             .security_descriptor(Some(SecurityDescriptor::deserialize(&access)?))
@@ -98,7 +100,8 @@ async fn open(name: &str) -> io::Result<NamedPipeClient> {
 
 impl Read for LocalClient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = timeout(self.silence, self.pipe.read(buffer));
+        // In a block, because a time limit needs the runtime from its creation on.
+        let read = async { timeout(self.silence, self.pipe.read(buffer)).await };
         match self.runtime.block_on(read)? {
             // The service has closed the pipe.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
@@ -109,7 +112,7 @@ impl Read for LocalClient {
 
 impl Write for LocalClient {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = timeout(self.silence, self.pipe.write(bytes));
+        let written = async { timeout(self.silence, self.pipe.write(bytes)).await };
         self.runtime.block_on(written)?
     }
 
