@@ -83,7 +83,7 @@ cold-start:
 cross *ARGS:
     infra/cross {{ ARGS }}
 
-# Builds .deb and .rpm of the agent and a .deb of packcast, and prints their sizes; takes `agent-amd64`, `agent-arm64`, `cli-amd64`.
+# Builds .deb, .rpm and .msi of the agent and a .deb of packcast, and prints their sizes; takes `agent-amd64`, `agent-arm64`, `agent-msi`, `cli-amd64`.
 packages *ARGS:
     infra/packages {{ ARGS }}
 
@@ -91,7 +91,7 @@ packages *ARGS:
 dist *ARGS:
     infra/dist {{ ARGS }}
 
-# Builds the agent for Windows, and deploys a package of each kind with it under Wine.
+# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service.
 windows:
     infra/cross agent-windows
 

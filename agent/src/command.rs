@@ -8,9 +8,11 @@ mod logs;
 mod man;
 mod prepare;
 pub mod version_role;
+#[cfg(windows)]
+mod windows_service;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,6 +24,8 @@ use self::prepare::PrepareError;
 use self::version_role::VersionRole;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::event::{Event, Observer};
+#[cfg(windows)]
+use crate::log_file;
 use crate::platform::MachineIds;
 use crate::run::RunError;
 use crate::service::client::{self, RoundError};
@@ -114,6 +118,9 @@ Examples:
     /// Show this device's id, and create it at first use
     Id,
     Prepare(prepare::Args),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Service(windows_service::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -129,6 +136,13 @@ enum CommandError {
     Enrol(#[from] EnrolError),
     #[error(transparent)]
     Round(#[from] RoundError),
+    #[cfg(windows)]
+    #[error(transparent)]
+    WindowsService(#[from] windows_service::ServiceCommandError),
+    #[cfg(windows)]
+    #[error("cannot read the log file of the service: run the command as administrator")]
+    LogFile(#[source] io::Error),
+    #[cfg(unix)]
     #[error(
         "cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it"
     )]
@@ -154,7 +168,13 @@ impl CommandError {
             Self::Enrol(error) => error.exit_code(),
             Self::Round(error) => error.exit_code(),
             Self::Prepare(PrepareError::Config(_)) => 2,
-            Self::Prepare(_) | Self::Logs(_) | Self::Man { .. } => 1,
+            #[cfg(unix)]
+            Self::Logs(_) => 1,
+            #[cfg(windows)]
+            Self::LogFile(_) => 1,
+            #[cfg(windows)]
+            Self::WindowsService(error) => error.exit_code(),
+            Self::Prepare(_) | Self::Man { .. } => 1,
         }
     }
 }
@@ -187,7 +207,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
             };
             // Errors of the configuration come before the log.
             Config::load_unchangeable(config)?;
-            output::start_log();
+            start_log(config, *role);
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
             let observer = observer(*format);
@@ -207,12 +227,31 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
         Command::Enrol(args) => args.run(config, *format)?,
+        #[cfg(unix)]
         Command::Logs(args) => return args.run().map_err(CommandError::Logs),
+        #[cfg(windows)]
+        Command::Logs(args) => args.run(config).map_err(CommandError::LogFile)?,
+        #[cfg(windows)]
+        Command::Service(args) => args.run(config)?,
         Command::Prepare(prepare::Args {}) => prepare::run(config)?,
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(unix)]
+fn start_log(_config: &Path, _role: Option<VersionRole>) {
+    output::start_log();
+}
+
+/// Starts the log of `run`. A version under a starter has the file of the service: a service has no
+/// standard error.
+#[cfg(windows)]
+fn start_log(config: &Path, role: Option<VersionRole>) {
+    if role.is_none() || output::start_service_log(log_file::path(config)).is_err() {
+        output::start_log();
+    }
 }
 
 fn observer(format: Format) -> Observer {
@@ -247,6 +286,7 @@ fn id(config: &Config, format: Format) -> Result<(), RunError> {
     Ok(())
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -15,6 +15,8 @@ pub mod event;
 mod facts;
 mod failure;
 mod fetch;
+#[cfg(any(windows, test))]
+mod log_file;
 pub mod log_writer;
 mod manifest;
 mod output;

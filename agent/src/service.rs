@@ -69,7 +69,6 @@ pub(crate) async fn run(
     let serving = match LocalListener::bind(&socket) {
         Ok(listener) => Some(tokio::spawn(socket::serve(listener, Arc::clone(&shared)))),
         Err(error) => {
-            // Always the case on Windows, which has no local socket yet.
             tracing::warn!(socket = %socket.display(), %error, "cannot listen on the local socket: `packcast-agent check-in` does not work");
             None
         }

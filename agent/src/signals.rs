@@ -26,7 +26,8 @@ pub(crate) struct Controls {
 }
 
 impl Controls {
-    /// Listens for Ctrl-C and, on Unix, for SIGTERM and SIGHUP.
+    /// Listens for Ctrl-C; on Unix also for SIGTERM and SIGHUP, and on Windows for the service control
+    /// manager.
     pub(crate) fn of_signals(hangup: Hangup) -> Self {
         let controls = Self::default();
         let stop = controls.stop.clone();
@@ -74,14 +75,21 @@ async fn stop_signal(hangup: Hangup) {
     select(select(term, closed), interrupt).await;
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 async fn stop_signal(_hangup: Hangup) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        () = crate::platform::stop_requested() => {}
     }
 }
 
-/// The SIGHUPs that ask for the configuration.
+/// The requests for another look at the configuration: SIGHUP, and on Windows those of the service
+/// control manager.
 #[derive(Debug)]
 struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
@@ -105,14 +113,14 @@ impl Hangups {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Hangups {
     const fn listen() -> Self {
         Self()
     }
 
-    /// Waits forever: only Unix has the signal.
+    /// Waits for the next request.
     async fn next(&mut self) {
-        std::future::pending::<()>().await;
+        crate::platform::reload_requested().await;
     }
 }

@@ -118,8 +118,14 @@ fn all_fields() -> Fields {
     let devices = ["web01", "web02", "web03"].map(|name| world.device(name));
     let [first, second, third] = [0, 1, 2].map(|index| devices[index].id());
     run_on_publication(&world, &mut fields);
-    let build = format!("linux-x86_64={}", world.file("build", b"#!/bin/sh
-"));
+    let build = format!(
+        "linux-x86_64={}",
+        world.file(
+            "build",
+            b"#!/bin/sh
+"
+        )
+    );
     fields.run(&world, "publish-agent", &[&build, "--version", "1.0.0"]);
     world.execute("tool", "echo running; exit 7");
     world.execute("late", "true");

@@ -225,6 +225,7 @@ impl Args {
             state_dir: state_dir.as_deref(),
             token_file: token_file.as_deref(),
             ca_file: ca_file.as_deref(),
+            site: None,
         };
         let text =
             with_options(&before, &given, DEFAULT_STATE_DIR, self.force).map_err(|source| {
@@ -338,11 +339,8 @@ fn device(config: &Config) -> Result<DeviceId, RunError> {
 fn next_step(service: bool) -> String {
     if service {
         "the service is running: `packcast-agent status` shows its work\n".to_owned()
-    } else if platform::has_systemd() {
-        format!(
-            "start the service with `systemctl enable --now {}`\n",
-            platform::UNIT
-        )
+    } else if let Some(command) = platform::enable_service() {
+        format!("start the service with `{command}`\n")
     } else {
         "let the system start `packcast-agent run` as root\n".to_owned()
     }

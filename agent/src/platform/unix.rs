@@ -27,7 +27,7 @@ use rustix::fs::Mode;
 pub(crate) use self::cgroup::Containment;
 pub(crate) use self::facts::{found_facts, system_name};
 pub(crate) use self::local_socket::{LocalClient, LocalListener, LocalStream, connect_local};
-pub(crate) use self::notify_socket::NotifySocket;
+pub(crate) use self::notify_socket::{NotifySocket, notify_address};
 pub(crate) use self::rights::{
     FileId, Rights, create_folder, create_private, needs_folder_mode, open_same, restrictions,
     set_folder_mode, set_rights,
@@ -49,6 +49,12 @@ pub(crate) const UNIT: &str = "packcast-agent";
 /// Returns `true` if systemd runs this machine (`sd_booted(3)`).
 pub(crate) fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
+}
+
+/// Returns the command that starts the service now and with the system, for messages. `None` if the
+/// system has no service for the agent.
+pub(crate) fn enable_service() -> Option<String> {
+    has_systemd().then(|| format!("systemctl enable --now {UNIT}"))
 }
 
 /// The command that starts the service, for messages.

@@ -240,7 +240,8 @@ fn logs() {
     assert_snapshot!(help_of("logs"), @"
     Show the log of the service
 
-    Runs journalctl for the unit packcast-agent. Without systemd, the command says where the log is.
+    Runs journalctl for the unit packcast-agent. Without systemd, the command says where the log is. On
+    Windows, it reads the file agent.log beside the configuration.
 
     Usage: packcast-agent logs [OPTIONS]
 
