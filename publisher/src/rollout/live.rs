@@ -52,6 +52,18 @@ pub(super) struct LiveRollout {
 
 /// Returns the live rollouts, the newest package last.
 pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, true).await
+}
+
+/// Returns the live rollouts like [`list`], without the numbers of their devices, which are 0.
+///
+/// The sizes of groups are most of the cost of [`list`]. Without them, a rollout is complete only
+/// when its last wave has gone well.
+pub async fn list_without_sizes(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, false).await
+}
+
+async fn summaries(target: &Target, with_sizes: bool) -> Result<Vec<RolloutSummary>, Failure> {
     let state = current_rollouts(target).await?;
     let live = state.rollouts();
     let live: BTreeMap<RolloutId, &RolloutDocument> = live
@@ -66,8 +78,10 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
         let package = packages.iter().find(|it| it.id == document.package);
         let name = package.map_or_else(|| document.package.to_string(), named);
         let mut devices = 0;
-        for group in document.groups.as_set() {
-            devices += target.records.size(group).await?;
+        if with_sizes {
+            for group in document.groups.as_set() {
+                devices += target.records.size(group).await?;
+            }
         }
         summaries.push(RolloutSummary::new(
             target,

@@ -1,0 +1,51 @@
+// Small helpers. Every page works without this script.
+"use strict";
+
+// The token in the fragment of the address was never sent: this page posts it, and forgets it.
+const signIn = document.getElementById("sign-in");
+if (signIn && location.hash.length > 1) {
+  signIn.elements.token.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  signIn.requestSubmit();
+}
+
+// After the sign-in, the console itself opens its first page.
+const enter = document.getElementById("continue");
+if (enter) {
+  location.replace(enter.href);
+}
+
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Select and copy the command";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
+// Live numbers, only while somebody can see the page.
+const live = document.querySelector("[data-live]");
+if (live) {
+  let source = null;
+  let ended = false;
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    if (source || ended || document.hidden) return;
+    source = new EventSource(live.dataset.live);
+    source.addEventListener("numbers", (event) => { live.innerHTML = event.data; });
+    source.addEventListener("end", () => {
+      ended = true;
+      close();
+    });
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  open();
+}

@@ -1,0 +1,194 @@
+//! The frame of all pages: navigation, warnings, command lines and the cost.
+
+use maud::{DOCTYPE, Markup, html};
+use packcast_protocol::terminal;
+use packcast_publisher::Warning;
+use packcast_publisher::text::for_options;
+
+use crate::assets;
+use crate::command::CommandLine;
+use crate::visit::{PageError, Visit};
+use crate::words::text;
+
+/// The sections of the console, in the order of the navigation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Now,
+    Packages,
+    Groups,
+    Devices,
+    Rollouts,
+    History,
+}
+
+/// The content of a page.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) title: String,
+    /// The section in the navigation; `None` on pages of errors.
+    pub(crate) section: Option<Section>,
+    /// The command lines that show the same.
+    pub(crate) commands: Vec<CommandLine>,
+    pub(crate) body: Markup,
+}
+
+/// The cost of a page.
+#[derive(Debug)]
+pub(crate) struct Footer {
+    pub(crate) requests: u64,
+    pub(crate) units: f64,
+    pub(crate) milliseconds: u128,
+}
+
+impl Section {
+    const ALL: [Self; 6] = [
+        Self::Now,
+        Self::Packages,
+        Self::Groups,
+        Self::Devices,
+        Self::Rollouts,
+        Self::History,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Now => "Now",
+            Self::Packages => "Packages",
+            Self::Groups => "Groups",
+            Self::Devices => "Devices",
+            Self::Rollouts => "Rollouts",
+            Self::History => "History",
+        }
+    }
+
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Now => "/",
+            Self::Packages => "/packages",
+            Self::Groups => "/groups",
+            Self::Devices => "/devices",
+            Self::Rollouts => "/rollouts",
+            Self::History => "/history",
+        }
+    }
+}
+
+/// Writes a whole document.
+pub(crate) fn document(title: &str, body: &Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (terminal::line(title)) " · Packcast" }
+                link rel="stylesheet" href=(assets::STYLE);
+                // An empty icon, so that browsers ask for none.
+                script src=(assets::SCRIPT) defer {}
+            }
+            body { (body) }
+        }
+    }
+}
+
+/// Writes a page of a person who is signed in.
+pub(crate) fn page(visit: &Visit, view: View, warnings: &[Warning], footer: &Footer) -> Markup {
+    let target = &visit.target.name;
+    let body = html! {
+        a.skip href="#main" { "Skip to the content" }
+        header.top {
+            div.inner {
+                a.brand href="/" { "Packcast" }
+                span.target title="Target" { (text(target)) }
+                form.end method="post" action="/end" {
+                    input type="hidden" name="form" value=(visit.form.reveal());
+                    button.quiet { "End session" }
+                }
+                nav aria-label="Sections" {
+                    ul {
+                        @for section in Section::ALL {
+                            li {
+                                a href=(section.path())
+                                    aria-current=[(view.section == Some(section)).then_some("page")] {
+                                    (section.name())
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        main #main tabindex="-1" {
+            h1 { (text(&view.title)) }
+            @for warning in warnings { (notice(warning, visit.app.commands().target_options())) }
+            (view.body)
+            (commands(&view.commands))
+        }
+        footer {
+            p {
+                "Read " strong { (units(footer.units)) } " read units in "
+                (footer.requests) " requests, "
+                (footer.milliseconds) " ms. Target: " (text(target)) "."
+            }
+        }
+    };
+    document(&view.title, &body)
+}
+
+/// Writes a number of read units.
+pub(crate) fn units(units: f64) -> String {
+    format!("{units:.1}")
+}
+
+fn notice(warning: &Warning, options: &str) -> Markup {
+    html! {
+        section.notice.warn aria-label="Warning" {
+            p { strong { "Warning: " } (text(&warning.text)) }
+            @if let Some(hint) = &warning.hint { p.soft { (text(&for_options(hint, options))) } }
+        }
+    }
+}
+
+/// Writes the command lines that show the same as a page.
+fn commands(lines: &[CommandLine]) -> Markup {
+    html! {
+        @if !lines.is_empty() {
+            section.commands aria-labelledby="commands" {
+                h2 #commands { "The same on the command line" }
+                ul {
+                    @for line in lines {
+                        li {
+                            code { (line.as_str()) }
+                            // The script shows the button: it does nothing without the script.
+                            button.copy.quiet type="button" hidden data-copy=(line.as_str()) {
+                                "Copy"
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the content of a page that cannot be shown, with the next steps.
+pub(crate) fn error(error: &PageError) -> View {
+    let (message, causes, hints) = error.texts();
+    View {
+        title: "This page cannot be shown".to_owned(),
+        section: None,
+        commands: Vec::new(),
+        body: html! {
+            section.notice.bad role="alert" {
+                p { strong { (text(&message)) } }
+                @for cause in causes { p { "Cause: " (text(&cause)) } }
+                @if !hints.is_empty() {
+                    h2 { "Next steps" }
+                    ul { @for hint in hints { li { (text(&hint)) } } }
+                }
+            }
+            p { "Nothing was changed. Reload the page to try again." }
+        },
+    }
+}

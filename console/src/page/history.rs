@@ -1,0 +1,174 @@
+//! The history: commits with their differences, verified, and the changes that nobody signs.
+
+use axum::extract::Query;
+use axum::response::Response;
+use maud::{Markup, html};
+use packcast_publisher::log::{
+    LogEntry, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, log,
+};
+use serde::Deserialize;
+
+use crate::layout::{Section, View};
+use crate::visit::{PageError, Visit, field};
+use crate::words::{next_page, state, text, when};
+
+/// The number of commits and events on a page, and of lines that a change shows at first.
+const MOST: usize = 8;
+const LINES: usize = 6;
+
+#[derive(Deserialize)]
+pub(crate) struct Choice {
+    before: Option<String>,
+    signed: Option<String>,
+}
+
+pub(crate) async fn page(visit: Visit, Query(choice): Query<Choice>) -> Response {
+    let view = view(&visit, &choice).await;
+    visit.answer(view)
+}
+
+async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
+    let before: Option<u64> = field(choice.before.as_deref(), "before")?;
+    let is_signed_only = choice.signed.is_some();
+    let request = LogRequest {
+        limit: MOST,
+        before,
+        is_signed_only,
+        package: None,
+        group: None,
+        device: None,
+    };
+    let found = log(&visit.target, &request).await?;
+    let signed = if is_signed_only { "&signed=1" } else { "" };
+    let next = next_before(&found.entries).map(|it| format!("/history?before={it}{signed}"));
+    let problem = found.conclude().err();
+    let body = html! {
+        nav.chips aria-label="Kind of the changes" {
+            ul {
+                li {
+                    a href="/history" aria-current=[(!is_signed_only).then_some("true")] {
+                        "All changes"
+                    }
+                }
+                li {
+                    a href="/history?signed=1" aria-current=[is_signed_only.then_some("true")] {
+                        "Signed changes"
+                    }
+                }
+            }
+        }
+        @if let Some(problem) = &problem {
+            p.notice.bad role="alert" { (text(&problem.message())) }
+        }
+        @if found.entries.is_empty() { p.empty { "There are no changes here." } }
+        ol.history {
+            @for entry in &found.entries {
+                li {
+                    @match entry {
+                        LogEntry::Commit(commit) => (commit_of(commit, visit)),
+                        LogEntry::Event(event) => (event_of(event, visit)),
+                    }
+                }
+            }
+        }
+        (next_page(next))
+    };
+    let mut words = vec!["log".to_owned(), "--limit".to_owned(), MOST.to_string()];
+    words.extend(is_signed_only.then(|| "--signed".to_owned()));
+    if let Some(before) = before {
+        words.extend(["--before".to_owned(), before.to_string()]);
+    }
+    let line = visit.app.commands().line(words.iter().map(String::as_str));
+    Ok(View {
+        title: "History".to_owned(),
+        section: Some(Section::History),
+        commands: vec![line],
+        body,
+    })
+}
+
+/// Returns the number before which the next page begins; `None` after the last page.
+///
+/// A page can end among events of the same second, so the next one repeats this second, unless the page
+/// has no other.
+fn next_before(entries: &[LogEntry]) -> Option<u64> {
+    let (first, last) = (entries.first()?, entries.last()?);
+    if entries.len() < MOST {
+        return None;
+    }
+    Some(match last {
+        LogEntry::Commit(commit) => commit.number,
+        LogEntry::Event(event) if is_of_second(first, event.issued.0) => event.issued.0,
+        LogEntry::Event(event) => event.issued.0 + 1,
+    })
+}
+
+fn is_of_second(entry: &LogEntry, second: u64) -> bool {
+    match entry {
+        LogEntry::Commit(commit) => commit.number <= second,
+        LogEntry::Event(event) => event.issued.0 <= second,
+    }
+}
+
+fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
+    let standing = match commit.standing {
+        LoggedStanding::Verified => "verified",
+        LoggedStanding::Replaced => "replaced",
+        LoggedStanding::Unverified => "unverified",
+    };
+    html! {
+        article {
+            h2 {
+                "Commit " (commit.number) " " (state(standing))
+            }
+            p.soft {
+                @if let Some(issued) = commit.issued { (when(issued, visit.now)) }
+                @if let Some(about) = &commit.about {
+                    " by " (text(&about.author)) " on " (text(&about.host))
+                }
+            }
+            @if let Some(about) = &commit.about {
+                @if !about.command.is_empty() { p { code { (text(&about.command)) } } }
+                @if !about.note.is_empty() { p { (text(&about.note)) } }
+            }
+            @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }
+            (lines(&commit.lines))
+            @if let Some(key) = &commit.key {
+                details {
+                    summary { "Signature" }
+                    p { "Signed by " code.digest { (key) } }
+                    p { "Commit " code.digest { (commit.commit) } }
+                }
+            }
+        }
+    }
+}
+
+fn event_of(event: &LoggedEvent, visit: &Visit) -> Markup {
+    html! {
+        article {
+            p.soft {
+                (state("unsigned")) " " (when(event.issued, visit.now))
+                @if !event.author.is_empty() {
+                    " by " (text(&event.author)) " on " (text(&event.host))
+                }
+            }
+            @if let Some(problem) = &event.problem { p.notice.bad { (text(problem)) } }
+            (lines(&event.lines))
+        }
+    }
+}
+
+/// Writes the changes of a commit: the first ones, and the others on request.
+fn lines(all: &[String]) -> Markup {
+    let (first, rest) = all.split_at(all.len().min(LINES));
+    html! {
+        ul.lines { @for line in first { li { (text(line)) } } }
+        @if !rest.is_empty() {
+            details {
+                summary { "and " (rest.len()) " more" }
+                ul.lines { @for line in rest { li { (text(line)) } } }
+            }
+        }
+    }
+}

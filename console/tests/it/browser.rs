@@ -1,0 +1,128 @@
+//! A client that sends requests as a browser does, or as no browser would.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// A client of one console.
+#[derive(Clone, Debug)]
+pub(crate) struct Browser {
+    pub(crate) address: SocketAddr,
+    /// The host of the console with its port.
+    pub(crate) host: String,
+    /// The value of the cookie, if the client has one.
+    pub(crate) cookie: Option<String>,
+}
+
+impl Browser {
+    /// Creates a client of a console with this address.
+    pub(crate) fn of(origin: &str) -> Self {
+        let host = origin.strip_prefix("http://").unwrap();
+        let (_, port) = host.split_once(':').unwrap();
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())),
+            host: host.to_owned(),
+            cookie: None,
+        }
+    }
+
+    pub(crate) fn origin(&self) -> String {
+        format!("http://{}", self.host)
+    }
+
+    /// Sends bytes, and returns the answer until the end of the connection.
+    pub(crate) async fn send(&self, request: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        // A server that refuses a request early may close its end before it has read all of it.
+        let _ = stream.write_all(request).await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Answer {
+            status: status.unwrap_or(0),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
+    /// Sends a request with these headers besides the host and the cookie.
+    pub(crate) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        if let Some(cookie) = &self.cookie {
+            request += &format!("cookie: packcast-console={cookie}\r\n");
+        }
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        if !body.is_empty() {
+            request += &format!(
+                "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n",
+                body.len()
+            );
+        }
+        request += &format!("connection: close\r\n\r\n{body}");
+        self.send(request.as_bytes()).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    /// Sends a form from a page of the console.
+    pub(crate) async fn post(&self, path: &str, form: &str) -> Answer {
+        let origin = self.origin();
+        self.ask("POST", path, &[("origin", &origin)], form).await
+    }
+
+    /// Opens the session with a token.
+    pub(crate) async fn sign_in(&mut self, token: &str) -> Answer {
+        let answer = self.post("/sign-in", &format!("token={token}")).await;
+        self.cookie = answer.cookie().or(self.cookie.take());
+        answer
+    }
+}
+
+impl Answer {
+    /// Returns the value of a header.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut found = lines.filter(|(header, _)| header.eq_ignore_ascii_case(name));
+        found.next().map(|(_, value)| value)
+    }
+
+    /// Returns the value of the cookie that the answer sets.
+    pub(crate) fn cookie(&self) -> Option<String> {
+        let (name, value) = self.header("set-cookie")?.split_once('=')?;
+        assert_eq!(name, "packcast-console");
+        value.split(';').next().map(ToOwned::to_owned)
+    }
+
+    /// Returns the token in the forms of the page.
+    pub(crate) fn form_token(&self) -> String {
+        let (_, rest) = self.body.split_once("name=\"form\" value=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    }
+
+    /// Returns the read units in the footer.
+    pub(crate) fn units(&self) -> f64 {
+        let (_, rest) = self.body.split_once("Read <strong>").unwrap();
+        rest.split('<').next().unwrap().parse().unwrap()
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of the console: its real server on a socket of loopback, and a client that sends any bytes.
+
+mod attacks;
+mod browser;
+mod pages;
+mod scale;
+mod system;

@@ -1,0 +1,198 @@
+//! Pages and their content, read by a person who is signed in.
+
+use packcast_rollout::state::{EntryOwner, StateChange};
+use packcast_testing::table::device;
+
+use crate::system::System;
+
+#[tokio::test]
+async fn an_empty_target_has_pages_with_the_next_step() {
+    let system = System::start(921).await;
+    let served = system.signed_in().await;
+    for (path, text) in [
+        ("/", "This target is empty"),
+        ("/packages", "There are no packages yet."),
+        ("/groups", "There are no other groups yet."),
+        ("/devices", "There are no devices yet"),
+        ("/rollouts", "No rollout is live."),
+        ("/history", "There are no changes here."),
+    ] {
+        let page = served.browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        assert!(page.body.contains(text), "{path}: {}", page.body);
+        assert!(page.body.contains("The same on the command line"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_is_found_from_the_first_page_to_its_reason() {
+    let system = System::start(922).await;
+    let package = system.table.package("tool", 5).await;
+    for number in 0..3 {
+        system.table.device(number).await;
+    }
+    let (id, lab) = (package.id, System::group("lab"));
+    let devices = [0, 1].map(|number| device(number).device).into();
+    system
+        .change(&[StateChange::CreateGroup { group: lab.clone() }])
+        .await;
+    let join = StateChange::Join {
+        group: lab.clone(),
+        devices,
+    };
+    system.change(&[join]).await;
+    system.assign(EntryOwner::Group(lab), &package).await;
+    let output = "unpacking\nE: disk full on /dev/sda1";
+    system.deploy(2, &package, "ERR_EXIT_CODE_3", output).await;
+    let served = system.signed_in().await;
+    let browser = &served.browser;
+    let get = async |path: &str| {
+        let page = browser.get(path).await;
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        page.body
+    };
+    let has = |page: &str, texts: &[&str]| {
+        for text in texts {
+            assert!(page.contains(text), "{text:?} is missing: {page}");
+        }
+    };
+
+    let now = get("/").await;
+    has(&now, &["Nobody has checked the fleet", "packcast status"]);
+    let form = format!("form={}", browser.get("/").await.form_token());
+    assert_eq!(
+        browser.post("/check", &form).await.header("location"),
+        Some("/")
+    );
+    let now = get("/").await;
+    has(
+        &now,
+        &[
+            "tool@1.0 failed on 1 device",
+            "E: disk full on",
+            "3 devices",
+        ],
+    );
+
+    let packages = get("/packages").await;
+    has(&packages, &["tool@1.0", "EXECUTE", "packcast list"]);
+    let overview = get(&format!("/packages/{id}")).await;
+    let state = "aria-label=\"1 failed, 1 to come\"";
+    has(
+        &overview,
+        &[
+            state,
+            "packcast verify tool@1.0",
+            "/groups/lab",
+            "cdn.example.net",
+        ],
+    );
+    let failures = get(&format!("/packages/{id}/failures")).await;
+    has(&failures, &["E: disk full on", "pc2"]);
+    let failed = get(&format!("/packages/{id}/devices?state=failed")).await;
+    has(&failed, &["pc2", "/why/", "--state failed"]);
+    has(
+        &get(&format!("/packages/{id}/versions")).await,
+        &["this one"],
+    );
+
+    has(&get("/groups").await, &["lab", "packcast group list"]);
+    has(&get("/groups/lab").await, &["tool@1.0", "2 devices"]);
+    has(&get("/groups/lab/devices").await, &["pc0", "pc1"]);
+    let devices = get("/devices").await;
+    has(&devices, &["pc0", "pc1", "pc2", "3 devices"]);
+    let found = get("/devices?name=PC2").await;
+    has(&found, &["1 device found", "grep -iF -- PC2"]);
+    assert!(!found.contains(">pc1<"), "{found}");
+    let member = get("/devices?group=lab&lacks=tool%401.0").await;
+    has(
+        &member,
+        &["2 devices found", "--group lab --lacks tool@1.0"],
+    );
+
+    let id_of = device(2).device.to_string();
+    let one = get(&format!("/devices/{id_of}")).await;
+    has(
+        &one,
+        &["disk full on /dev/sda1", "failed", "packcast device show"],
+    );
+    let why = get(&format!("/devices/{id_of}/why/{id}")).await;
+    has(&why, &["Reason", "packcast explain", "tool@1.0"]);
+    let history = get("/history").await;
+    has(&history, &["verified", "packcast log", "by "]);
+}
+
+#[tokio::test]
+async fn addresses_that_name_nothing_are_explained() {
+    let system = System::start(923).await;
+    let served = system.signed_in().await;
+    for (path, status) in [
+        ("/nothing", 404),
+        ("/packages/no%20package", 404),
+        ("/packages/1795000000", 500),
+        ("/packages/1795000000/devices?state=x", 500),
+        ("/groups/no%20group%20at%20all!", 404),
+        ("/groups/lab", 500),
+        ("/devices/ocs:x", 404),
+        ("/devices?not_seen=x", 400),
+        ("/devices?not_seen=0", 400),
+        ("/devices?platform=x", 404),
+        ("/packages?from=x", 400),
+        ("/history?before=x", 400),
+    ] {
+        let page = served.browser.get(path).await;
+        assert_eq!(page.status, status, "{path}: {page:?}");
+        assert!(page.body.contains("This page cannot be shown"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_live_page_gets_its_numbers() {
+    let system = System::start(924).await;
+    let package = system.table.package("tool", 5).await;
+    system.table.device(1).await;
+    system.deploy(1, &package, "SUCCESS_0", "").await;
+    let served = system.signed_in().await;
+    let browser = served.browser.clone();
+    let path = format!("/packages/{}/live", package.id);
+    let live = tokio::spawn(async move { browser.get(&path).await });
+    // The stream ends with the console, after its first numbers: they are read before the answer.
+    while !system
+        .table
+        .meter
+        .take()
+        .operations
+        .contains(&"BatchGetItem".to_owned())
+    {
+        tokio::task::yield_now().await;
+    }
+    served.stop.send(()).unwrap();
+    let answer = live.await.unwrap();
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+}
+
+#[tokio::test]
+async fn an_unreachable_table_is_reported_with_the_next_step() {
+    let System {
+        target,
+        table,
+        key,
+        folder,
+    } = System::start(925).await;
+    let system = System {
+        target,
+        table,
+        key,
+        folder,
+    };
+    let served = system.signed_in().await;
+    let browser = served.browser.clone();
+    assert_eq!(browser.get("/packages").await.status, 200);
+    drop(system);
+    // The retries of the client wait; nobody else does.
+    tokio::time::pause();
+    let page = browser.get("/packages").await;
+    assert_eq!(page.status, 503, "{page:?}");
+    assert!(page.body.contains("check the network"), "{}", page.body);
+    assert!(page.body.contains("Nothing was changed"), "{}", page.body);
+}
