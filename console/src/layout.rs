@@ -7,7 +7,8 @@ use packcast_publisher::text::for_options;
 
 use crate::assets;
 use crate::command::CommandLine;
-use crate::visit::{PageError, Visit};
+use crate::page_error::PageError;
+use crate::token::Token;
 use crate::words::text;
 
 /// The sections of the console, in the order of the navigation.
@@ -30,6 +31,17 @@ pub(crate) struct View {
     /// The command lines that show the same.
     pub(crate) commands: Vec<CommandLine>,
     pub(crate) body: Markup,
+}
+
+/// The frame of a page.
+#[derive(Debug)]
+pub(crate) struct Frame<'a> {
+    /// The name of the target.
+    pub(crate) target: &'a str,
+    /// The token of the session for its forms.
+    pub(crate) form: &'a Token,
+    /// The options that name the target in command lines.
+    pub(crate) options: &'a str,
 }
 
 /// The cost of a page.
@@ -93,8 +105,13 @@ pub(crate) fn document(title: &str, body: &Markup) -> Markup {
 }
 
 /// Writes a page of a person who is signed in.
-pub(crate) fn page(visit: &Visit, view: View, warnings: &[Warning], footer: &Footer) -> Markup {
-    let target = &visit.target.name;
+pub(crate) fn page(
+    frame: &Frame<'_>,
+    view: &View,
+    warnings: &[Warning],
+    footer: &Footer,
+) -> Markup {
+    let target = frame.target;
     let body = html! {
         a.skip href="#main" { "Skip to the content" }
         header.top {
@@ -102,7 +119,7 @@ pub(crate) fn page(visit: &Visit, view: View, warnings: &[Warning], footer: &Foo
                 a.brand href="/" { "Packcast" }
                 span.target title="Target" { (text(target)) }
                 form.end method="post" action="/end" {
-                    input type="hidden" name="form" value=(visit.form.reveal());
+                    input type="hidden" name="form" value=(frame.form.reveal());
                     button.quiet { "End session" }
                 }
                 nav aria-label="Sections" {
@@ -121,7 +138,7 @@ pub(crate) fn page(visit: &Visit, view: View, warnings: &[Warning], footer: &Foo
         }
         main #main tabindex="-1" {
             h1 { (text(&view.title)) }
-            @for warning in warnings { (notice(warning, visit.app.commands().target_options())) }
+            @for warning in warnings { (notice(warning, frame.options)) }
             (view.body)
             (commands(&view.commands))
         }

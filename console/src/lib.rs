@@ -16,6 +16,8 @@ mod handoff;
 mod layout;
 mod live;
 mod page;
+mod page_error;
+mod routes;
 mod server;
 mod session;
 mod token;

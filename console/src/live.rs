@@ -18,7 +18,8 @@ use packcast_publisher::{Failure, Target};
 use crate::app::App;
 use crate::bar::bar;
 use crate::page::rollout::numbers;
-use crate::visit::{Visit, named};
+use crate::page_error::named;
+use crate::visit::Visit;
 
 /// The pause between two reads: 32 read units for a package, about 4 for a rollout.
 const PACKAGE_PAUSE: Duration = Duration::from_secs(15);

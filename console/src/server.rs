@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::routes::router;
 use crate::session::Ended;
 
 /// The number of connections at a time; further ones wait to be accepted.
@@ -80,5 +81,5 @@ fn connection(stream: TcpStream, app: App) -> Connection {
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app.router()))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router(app)))
 }

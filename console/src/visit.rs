@@ -1,6 +1,5 @@
 //! One request of a person who is signed in: a handle to the target with its meter, and the answer.
 
-use std::str::FromStr;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
@@ -8,13 +7,14 @@ use axum::response::Response;
 use http::StatusCode;
 use http::request::Parts;
 use packcast_protocol::UnixTime;
+use packcast_publisher::Target;
 use packcast_publisher::page::{ReadMeter, ReadUsage};
-use packcast_publisher::{Failure, Kind, Target};
 use tokio::runtime::Handle;
 
 use crate::answer;
 use crate::app::App;
-use crate::layout::{self, Footer, View};
+use crate::layout::{self, Footer, Frame, View};
+use crate::page_error::PageError;
 use crate::token::Token;
 
 /// The mark of a request with a session, with the token for its forms.
@@ -32,46 +32,6 @@ pub(crate) struct Visit {
     pub(crate) now: UnixTime,
     meter: ReadMeter,
     begun: Instant,
-}
-
-/// A page that cannot be shown.
-#[derive(Debug)]
-pub(crate) enum PageError {
-    /// The address names nothing.
-    NotFound(String),
-    Failed(Failure),
-}
-
-impl From<Failure> for PageError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl PageError {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::Failed(failure) if failure.is_unreachable() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(failure) => match failure.kind() {
-                Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-                Kind::Usage => StatusCode::BAD_REQUEST,
-                Kind::Conflict => StatusCode::CONFLICT,
-                Kind::TryLater => StatusCode::SERVICE_UNAVAILABLE,
-            },
-        }
-    }
-
-    /// Returns the message, its causes, and the next steps.
-    pub(crate) fn texts(&self) -> (String, Vec<String>, Vec<String>) {
-        match self {
-            Self::NotFound(text) => (text.clone(), Vec::new(), Vec::new()),
-            Self::Failed(failure) => {
-                let hints = failure.hints().to_vec();
-                (failure.message(), failure.causes(), hints)
-            }
-        }
-    }
 }
 
 impl FromRequestParts<App> for Visit {
@@ -110,7 +70,12 @@ impl Visit {
             milliseconds: self.begun.elapsed().as_millis(),
         };
         let warnings = self.target.warnings.take();
-        answer::page(status, layout::page(&self, view, &warnings, &footer))
+        let frame = Frame {
+            target: &self.target.name,
+            form: &self.form,
+            options: self.app.commands().target_options(),
+        };
+        answer::page(status, layout::page(&frame, &view, &warnings, &footer))
     }
 
     /// Returns the read units until now.
@@ -129,20 +94,4 @@ where
     let answered = tokio::task::spawn_blocking(move || runtime.block_on(page()));
     let failed = |_| answer::status(StatusCode::INTERNAL_SERVER_ERROR);
     answered.await.unwrap_or_else(failed)
-}
-
-/// Reads a part of an address. An invalid one names nothing.
-pub(crate) fn named<T: FromStr>(text: &str, kind: &str) -> Result<T, PageError> {
-    text.parse()
-        .map_err(|_| PageError::NotFound(format!("cannot find this {kind}: {text:?} is no {kind}")))
-}
-
-/// Reads an optional field of a form. An empty field counts as absent.
-pub(crate) fn field<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, PageError> {
-    let text = text.map(str::trim).filter(|text| !text.is_empty());
-    let read = |text: &str| {
-        let refusal = format!("cannot read the field {name}: {text:?} is invalid");
-        text.parse().map_err(|_| Failure::usage(refusal).into())
-    };
-    text.map(read).transpose()
 }

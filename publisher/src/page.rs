@@ -296,8 +296,8 @@ mod tests {
         });
         let found = hosts(pages.await);
         assert_eq!(found.len(), 20);
-        let of_status =
-            status::devices(target, &PackageRef::Id(packages[0].id), Some(failed), None);
+        let reference = PackageRef::Id(packages[0].id);
+        let of_status = status::devices(target, &reference, Some(failed), None);
         let mut of_status: Vec<DeviceId> = of_status
             .await
             .unwrap()

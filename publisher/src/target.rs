@@ -148,7 +148,7 @@ impl Target {
             records,
             objects: self.objects.clone(),
             prefix: self.prefix.clone(),
-            pace: self.pace.clone(),
+            pace: self.pace,
             ca_file: self.ca_file.clone(),
             key_file: self.key_file.clone(),
             state_memory: self.state_memory.clone(),

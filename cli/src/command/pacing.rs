@@ -1,7 +1,7 @@
 //! The pacing options, which set the pauses of OCS agents and the order of announcements.
 
 pub(crate) use packcast_publisher::text::pacing as words;
-use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays};
+use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays, UpTo};
 use packcast_rollout::{PacingChange, PacingOverride};
 
 use crate::argument::duration::{self, DAY_S, DurationError, HOUR_S};

@@ -15,7 +15,8 @@ use packcast_rollout::{ClockError, FactsRecord, FinishedTask, OpenTask, TaskStat
 use serde::Deserialize;
 
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field, named};
+use crate::page_error::{PageError, field, named};
+use crate::visit::Visit;
 use crate::words::{
     bytes, device_link, device_path, exact, group_link, next_page, package_link, state, text, when,
 };
@@ -110,7 +111,7 @@ fn facts_of_record(details: &DeviceDetails, visit: &Visit) -> Markup {
             dt { "Last seen" }
             dd {
                 (exact(record.last_seen, visit.now))
-                span.soft { " A check-in is recorded at most once a day." }
+                span.soft { "; a check-in is recorded at most once a day" }
             }
             dt { "First seen" } dd { (exact(record.first_seen, visit.now)) }
             @for (name, settings) in [

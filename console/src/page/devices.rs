@@ -4,7 +4,7 @@ use axum::extract::Query;
 use axum::response::Response;
 use maud::{Markup, html};
 use packcast_protocol::manifest::Platform;
-use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef, UnixTime};
+use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef, UnixTime, terminal};
 use packcast_publisher::Failure;
 use packcast_publisher::device::list::{
     DeviceFilter, DeviceOrder, ListedDevice, RecordFilter, list,
@@ -18,7 +18,8 @@ use crate::bar::{STATES, state_of};
 use crate::command::CommandLine;
 use crate::fleet::DeviceRecords;
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field, on_one_thread};
+use crate::page_error::{PageError, field};
+use crate::visit::{Visit, on_one_thread};
 use crate::words::{
     count, device_link, device_path, encoded, grouped, next_page, state, text, when,
 };
@@ -364,7 +365,7 @@ pub(crate) fn table(devices: &[ListedDevice], now: UnixTime, package: Option<Pac
                         @if let Some(package) = package {
                             td data-label="Reason" {
                                 a href={ (device_path(&record.device)) "/why/" (package) }
-                                    aria-label={ "Why? " (record.host_name) } { "Why?" }
+                                    aria-label={ "Why? " (terminal::line(&record.host_name)) } { "Why?" }
                             }
                         }
                     }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 use super::devices::table as device_table;
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field, named};
+use crate::page_error::{PageError, field, named};
+use crate::visit::Visit;
 use crate::words::{count, encoded, exact, group_path, next_page, package_link, state, text, when};
 
 /// The number of packages and of devices on a page.

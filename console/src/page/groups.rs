@@ -8,7 +8,8 @@ use packcast_publisher::page::{self, GroupNumbers};
 use serde::Deserialize;
 
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field};
+use crate::page_error::{PageError, field};
+use crate::visit::Visit;
 use crate::words::{encoded, group_link, group_path, grouped, next_page};
 
 /// The number of groups on a page, and of those whose numbers are read without a question.

@@ -9,7 +9,8 @@ use packcast_publisher::log::{
 use serde::Deserialize;
 
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field};
+use crate::page_error::{PageError, field};
+use crate::visit::Visit;
 use crate::words::{next_page, state, text, when};
 
 /// The number of commits and events on a page, and of lines that a change shows at first.
@@ -124,7 +125,9 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
             p.soft {
                 @if let Some(issued) = commit.issued { (when(issued, visit.now)) }
                 @if let Some(about) = &commit.about {
-                    " by " (text(&about.author)) " on " (text(&about.host))
+                    @if !about.author.is_empty() {
+                        " by " (text(&about.author)) " on " (text(&about.host))
+                    }
                 }
             }
             @if let Some(about) = &commit.about {

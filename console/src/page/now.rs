@@ -21,11 +21,14 @@ use super::package::causes;
 use super::rollouts::sentence;
 use super::sign_in::Protected;
 use crate::answer;
-use crate::app::CHECK;
 use crate::fleet::Checked;
 use crate::layout::{Section, View, units};
-use crate::visit::{PageError, Visit, on_one_thread};
+use crate::page_error::PageError;
+use crate::visit::{Visit, on_one_thread};
 use crate::words::{count, device_link, grouped, package_link, package_path, state, text, when};
+
+/// The path that begins a check of the whole fleet.
+pub(crate) const CHECK: &str = "/check";
 
 /// The number of the newest packages whose expiry is checked.
 const PACKAGES: usize = 15;
@@ -90,13 +93,15 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
             }
         }
         (running(&rollouts, &waiting))
-        section aria-labelledby="fleet" {
-            h2 #fleet { "The whole fleet" }
-            @match &checked {
-                Some(checked) => (findings(checked, visit.now)),
-                None => p { "Nobody has checked the fleet since the console was started." },
+        @if devices > 0 || !packages.items.is_empty() {
+            section aria-labelledby="fleet" {
+                h2 #fleet { "The whole fleet" }
+                @match &checked {
+                    Some(checked) => (findings(checked, visit.now)),
+                    None => p { "Nobody has checked the fleet since the console was started." },
+                }
+                (check_form(visit, devices, checked.is_some()))
             }
-            (check_form(visit, devices, checked.is_some()))
         }
     };
     let commands = visit.app.commands();

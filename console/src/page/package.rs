@@ -18,7 +18,8 @@ use super::devices::table as device_table;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field, named};
+use crate::page_error::{PageError, field, named};
+use crate::visit::Visit;
 use crate::words::{
     bytes, count, device_link, encoded, exact, group_link, grouped, next_page, package_link,
     package_path, state, text, when,
@@ -157,7 +158,6 @@ fn assigned(counts: &PackageCounts) -> Markup {
 
 fn terms(package: &PackageRecord, visit: &Visit) -> Markup {
     let published = package.published();
-    let archive = package.action.archive();
     html! {
         section aria-labelledby="terms" {
             h2 #terms { "Terms" }
@@ -169,13 +169,8 @@ fn terms(package: &PackageRecord, visit: &Visit) -> Markup {
                 dt { "Audience" } dd { (audience(&package.audience)) }
                 dt { "Priority" } dd { (package.priority) }
                 dt { "Archive" }
-                dd {
-                    @match archive {
-                        Some(archive) => { (archive.format) ", " (bytes(archive.bytes)) },
-                        None => "none",
-                    }
-                }
-                @if let Some(archive) = archive {
+                dd { (archive(package)) }
+                @if let Some(archive) = package.action.archive() {
                     dt { "SHA-256 of the archive" } dd { code.digest { (archive.sha256) } }
                 }
                 @if let Some(published) = published {
@@ -228,6 +223,15 @@ fn terms(package: &PackageRecord, visit: &Visit) -> Markup {
                     }
                 }
             }
+        }
+    }
+}
+
+fn archive(package: &PackageRecord) -> Markup {
+    html! {
+        @match package.action.archive() {
+            Some(archive) => { (archive.format) ", " (bytes(archive.bytes)) },
+            None => "none",
         }
     }
 }
@@ -407,10 +411,7 @@ async fn version_view(visit: &Visit, package: &str) -> Result<View, PageError> {
                     (row("Action", &|it| action(&it.action)))
                     (row("System", &|it| html! { (platform(it.platform)) }))
                     (row("Priority", &|it| html! { (it.priority) }))
-                    (row("Archive", &|it| match it.action.archive() {
-                        Some(archive) => html! { (archive.format) ", " (bytes(archive.bytes)) },
-                        None => html! { "none" },
-                    }))
+                    (row("Archive", &|it| archive(it)))
                     (row("Success codes", &|it| html! { (codes(&it.success_codes)) }))
                     (row("Locations", &|it| html! { (it.locations.len()) }))
                     (row("Created", &|it| when(it.created_at, visit.now)))

@@ -11,7 +11,8 @@ use packcast_rollout::PackageRecord;
 use serde::Deserialize;
 
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, field};
+use crate::page_error::{PageError, field};
+use crate::visit::Visit;
 use crate::words::{bytes, next_page, package_link, package_path, state, text, when};
 
 /// The number of packages on a page.

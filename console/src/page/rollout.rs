@@ -9,7 +9,8 @@ use serde::Deserialize;
 
 use super::rollouts::sentence;
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit, named};
+use crate::page_error::{PageError, named};
+use crate::visit::Visit;
 use crate::words::{
     count, device_link, exact, group_link, grouped, package_link, state, text, when,
 };
@@ -120,8 +121,9 @@ fn waves(details: &RolloutDetails, with_devices: bool, visit: &Visit) -> Markup 
                     @if with_devices { p { (count(wave.devices.into(), "device")) } }
                     p.soft {
                         @match wave.opens {
-                            Some(at) => { "from " (when(at, visit.now)) },
-                            None => "after a promotion",
+                            Some(at) if wave.is_open => { "opened " (when(at, visit.now)) },
+                            Some(at) => { "opens " (when(at, visit.now)) },
+                            None => "opens after a promotion",
                         }
                     }
                     @if is_latest {

@@ -7,7 +7,8 @@ use packcast_publisher::text::time;
 use packcast_rollout::rollout::GateStatus;
 
 use crate::layout::{Section, View};
-use crate::visit::{PageError, Visit};
+use crate::page_error::PageError;
+use crate::visit::Visit;
 use crate::words::{count, group_link, grouped, state, text};
 
 pub(crate) async fn page(visit: Visit) -> Response {
@@ -141,6 +142,7 @@ fn unhealthy(failed: u32, silent: u32) -> String {
 #[cfg(test)]
 mod tests {
     use packcast_protocol::UnixTime;
+    use packcast_protocol::state::RolloutId;
 
     use super::*;
 
@@ -170,7 +172,7 @@ mod tests {
         ];
         let sentences = statuses.map(|gate_status| {
             sentence(&RolloutSummary {
-                rollout: 1_795_000_001_u64.try_into().unwrap(),
+                rollout: RolloutId::from_bytes([1; 16]),
                 package: 1_795_000_000.try_into().unwrap(),
                 name: "vlc@3".to_owned(),
                 groups: Vec::new(),
@@ -184,6 +186,19 @@ mod tests {
                 gate_status,
             })
         });
-        insta::assert_snapshot!(sentences.join("\n"));
+        insta::assert_snapshot!(sentences.join("\n"), @r"
+        14 of 20 devices that have begun are healthy.
+        Wave 2 opens 2026-11-18 11:06:40 UTC.
+        Wave 2 is closed. 'packcast rollout promote vlc@3' opens it.
+        No device of wave 2 has begun. 'packcast rollout promote vlc@3' opens the next wave now.
+        The next wave waits: 3 devices did not report yet. 'packcast rollout promote vlc@3' opens it now.
+        Each place is taken: 1 device failed, 2 devices did not report yet. 'packcast rollout resume vlc@3' frees the places.
+        3 devices failed, so no further device begins. 'packcast rollout resume vlc@3 --after-halt' continues.
+        A person has paused it. 'packcast rollout resume vlc@3' continues.
+        The table was restored from a back-up. 'packcast rollout resume vlc@3' continues.
+        A person has ended it. If the package is still assigned, 'packcast rollout end vlc@3' withdraws it.
+        The last wave has gone well. 'packcast rollout finish vlc@3' makes it a plain assignment.
+        No device begins: the table has lost the gate. 'packcast rollout end vlc@3' ends the rollout.
+        ");
     }
 }

@@ -12,9 +12,10 @@ use crate::access::{COOKIE_NAME, SIGN_IN};
 use crate::answer;
 use crate::app::App;
 use crate::layout::document;
+use crate::page_error::PageError;
 use crate::session::{Ended, NewSession, SignIn};
 use crate::token::Token;
-use crate::visit::{PageError, Visit};
+use crate::visit::Visit;
 
 /// The form with the one-time token.
 #[derive(Deserialize)]

@@ -26,10 +26,10 @@ pub(crate) struct Browser {
 impl Browser {
     /// Creates a client of a console with this address.
     pub(crate) fn of(origin: &str) -> Self {
-        let host = origin.strip_prefix("http://").unwrap();
-        let (_, port) = host.split_once(':').unwrap();
+        let host = origin.strip_prefix("http://").expect("consoles speak HTTP");
+        let (_, port) = host.split_once(':').expect("the address has a port");
         Self {
-            address: SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap())),
+            address: SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port"))),
             host: host.to_owned(),
             cookie: None,
         }
@@ -41,7 +41,9 @@ impl Browser {
 
     /// Sends bytes, and returns the answer until the end of the connection.
     pub(crate) async fn send(&self, request: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the console listens");
         // A server that refuses a request early may close its end before it has read all of it.
         let _ = stream.write_all(request).await;
         let mut bytes = Vec::new();
@@ -64,20 +66,24 @@ impl Browser {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        let mut lines = vec![
+            format!("{method} {path} HTTP/1.1"),
+            format!("host: {}", self.host),
+        ];
         if let Some(cookie) = &self.cookie {
-            request += &format!("cookie: packcast-console={cookie}\r\n");
+            lines.push(format!("cookie: packcast-console={cookie}"));
         }
-        for (name, value) in headers {
-            request += &format!("{name}: {value}\r\n");
-        }
+        lines.extend(
+            headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}")),
+        );
         if !body.is_empty() {
-            request += &format!(
-                "content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n",
-                body.len()
-            );
+            lines.push("content-type: application/x-www-form-urlencoded".to_owned());
+            lines.push(format!("content-length: {}", body.len()));
         }
-        request += &format!("connection: close\r\n\r\n{body}");
+        lines.push("connection: close".to_owned());
+        let request = format!("{}\r\n\r\n{body}", lines.join("\r\n"));
         self.send(request.as_bytes()).await
     }
 
@@ -116,13 +122,23 @@ impl Answer {
 
     /// Returns the token in the forms of the page.
     pub(crate) fn form_token(&self) -> String {
-        let (_, rest) = self.body.split_once("name=\"form\" value=\"").unwrap();
-        rest.split('"').next().unwrap().to_owned()
+        let (_, rest) = self
+            .body
+            .split_once("name=\"form\" value=\"")
+            .expect("the page has a form");
+        rest.split('"').next().expect("a value ends").to_owned()
     }
 
     /// Returns the read units in the footer.
     pub(crate) fn units(&self) -> f64 {
-        let (_, rest) = self.body.split_once("Read <strong>").unwrap();
-        rest.split('<').next().unwrap().parse().unwrap()
+        let (_, rest) = self
+            .body
+            .split_once("Read <strong>")
+            .expect("the page has a footer");
+        rest.split('<')
+            .next()
+            .expect("a number ends")
+            .parse()
+            .expect("a number")
     }
 }

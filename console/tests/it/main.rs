@@ -3,5 +3,6 @@
 mod attacks;
 mod browser;
 mod pages;
+mod rollouts;
 mod scale;
 mod system;

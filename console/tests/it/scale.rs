@@ -100,14 +100,22 @@ async fn fill(system: &System) -> PackageRecord {
     system.change(&groups).await;
     let all: packcast_protocol::GroupName = packcast_protocol::GroupName::all();
     system.assign(EntryOwner::Group(all.clone()), &tool).await;
-    let revision = system.table.records.group(&all).await.unwrap();
-    let revision = revision.unwrap().revision;
+    let revision = system
+        .table
+        .records
+        .group(&all)
+        .await
+        .expect("a group can be read");
+    let revision = revision.expect("the group has a package").revision;
     system
         .table
         .load(async |records| {
             for number in 0..DEVICES {
                 let record = device(number);
-                records.write_check_in(&record, None).await.unwrap();
+                records
+                    .write_check_in(&record, None)
+                    .await
+                    .expect("a device can check in");
                 let task = task(&tool);
                 let step = Step {
                     changes: vec![TaskChange::Open {
@@ -121,7 +129,7 @@ async fn fill(system: &System) -> PackageRecord {
                     }],
                 };
                 let written = records.write_step(&record.device, ReconcileCount::FIRST, &step);
-                assert!(written.await.unwrap());
+                assert!(written.await.expect("a task can be opened"));
                 let code = match number % 10 {
                     0 => "ERR_EXIT_CODE_3",
                     1 => continue,
@@ -132,7 +140,7 @@ async fn fill(system: &System) -> PackageRecord {
                     ..result(&task, code)
                 };
                 let recorded = records.record_result(&record.device, &task, &finished);
-                recorded.await.unwrap();
+                recorded.await.expect("a result can be recorded");
             }
         })
         .await;
@@ -142,10 +150,9 @@ async fn fill(system: &System) -> PackageRecord {
         devices: members,
     };
     system.change(&[join]).await;
-    for package in &packages[1..30] {
-        let to = EntryOwner::Group(System::group("group1"));
-        system.assign(to, package).await;
-    }
+    let to = || EntryOwner::Group(System::group("group1"));
+    let assigned = packages[1..30].iter().map(|it| System::assigning(to(), it));
+    system.change(&assigned.collect::<Vec<_>>()).await;
     tool
 }
 

@@ -1,18 +1,22 @@
 //! A target with its console, for one test.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use packcast_console::{Clock, Console, ConsoleOptions, Ended};
+use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::Terms;
-use packcast_protocol::{GroupName, UnixTime};
+use packcast_protocol::{GroupName, Priority, UnixTime, WindowsTerms};
+use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
+use packcast_publisher::publish::publish;
 use packcast_publisher::signing::{NoSecrets, Signer, SigningKey};
 use packcast_publisher::target::LocalSystem;
 use packcast_publisher::{Progress, Target, clock, local};
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use packcast_rollout::{FinishedTask, PackageRecord};
-use packcast_testing::table::{Table, result};
+use packcast_testing::table::{Table, location, mia, result};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -40,9 +44,11 @@ pub(crate) struct Served {
 impl System {
     pub(crate) async fn start(seed: u64) -> Self {
         let table = Table::without_target(seed).await;
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let target = target(&table, folder.path()).await;
-        let key = Arc::new(local::signing_key(folder.path(), &NoSecrets).unwrap());
+        let key = Arc::new(
+            local::signing_key(folder.path(), &NoSecrets).expect("a key can be generated"),
+        );
         Self {
             target,
             table,
@@ -57,22 +63,60 @@ impl System {
         let progress = Progress::none();
         let command = "packcast assign tool@1.0";
         let done = signer.change(&self.target, changes, command, &progress);
-        done.await.unwrap();
+        done.await.expect("a change can be made");
+    }
+
+    /// Publishes a package that runs a command, and activates it.
+    pub(crate) async fn publish(&self, name: &str, version: &str) -> PackageRecord {
+        let request = PublishRequest {
+            name: name.parse().expect("a package name"),
+            version: version.parse().expect("a package version"),
+            priority: Priority::DEFAULT,
+            action: ActionName::Execute,
+            command: Some("apt-get -y install vlc".to_owned()),
+            folder: None,
+            terms: PackageTerms {
+                platform: Platform::Any,
+                success_codes: [0].into(),
+                reboot_codes: BTreeSet::new(),
+                timeout_s: 3_600,
+                validity_s: None,
+                rerun_after_interruption: false,
+                audience: Audience::Any,
+                windows: WindowsTerms::default(),
+            },
+        };
+        let plan = request.plan(None).expect("the request is complete");
+        let progress = Progress::none();
+        let published = publish(&self.target, &plan, None, &self.key, &progress).await;
+        let id = published.expect("a package can be published").package.id;
+        let (at, by) = ([location()], mia());
+        let activated = self.table.records.activate(id, &at, &by);
+        activated
+            .await
+            .expect("a published package can be activated")
     }
 
     pub(crate) fn group(name: &str) -> GroupName {
-        name.parse().unwrap()
+        name.parse().expect("a group name")
     }
 
     /// Assigns a package to a group or a device.
     pub(crate) async fn assign(&self, to: EntryOwner, package: &PackageRecord) {
+        self.change(&[Self::assigning(to, package)]).await;
+    }
+
+    pub(crate) fn assigning(to: EntryOwner, package: &PackageRecord) -> StateChange {
         let assignment = NewAssignment {
             package: package.id,
-            manifest: package.published().unwrap().manifest,
+            manifest: package
+                .published()
+                .expect("the package is published")
+                .manifest,
             force: false,
             terms: Terms::default(),
         };
-        self.change(&[StateChange::Assign { to, assignment }]).await;
+        StateChange::Assign { to, assignment }
     }
 
     /// Assigns a package to a device, and records its result.
@@ -80,13 +124,14 @@ impl System {
         let device = packcast_testing::table::device(number).device;
         let to = EntryOwner::Device(device.clone());
         self.assign(to, package).await;
-        let task = self.table.task(&device, package.id).await.unwrap();
+        let task = self.table.task(&device, package.id).await;
+        let task = task.expect("the package is assigned");
         let finished = FinishedTask {
             output_tail: Some(out.to_owned()),
             ..result(&task, code)
         };
         let recorded = self.table.records.record_result(&device, &task, &finished);
-        recorded.await.unwrap();
+        recorded.await.expect("a result can be recorded");
     }
 
     /// Starts a console.
@@ -104,9 +149,11 @@ impl System {
             target_options: String::new(),
             clock: Clock::new(move || UnixTime(clock::now().0 + clock.load(Ordering::SeqCst))),
         };
-        let console = Console::bind(target, options).await.unwrap();
+        let console = Console::bind(target, options)
+            .await
+            .expect("loopback has a free port");
         let link = console.sign_in_link();
-        let (_, token) = link.split_once('#').unwrap();
+        let (_, token) = link.split_once('#').expect("the link ends with the token");
         let (stop, stopped) = oneshot::channel::<()>();
         Served {
             browser: Browser::of(console.address()),
@@ -134,7 +181,7 @@ async fn target(table: &Table, folder: &Path) -> Target {
         endpoint: table.endpoint.clone(),
         table: table.records.table().to_owned(),
         objects_dir: folder.join("objects"),
-        prefix: "d".parse().unwrap(),
+        prefix: "d".parse().expect("a path"),
         ca_file: folder.join("ca.pem"),
     };
     Target::local(folder, system, Arc::new(NoSecrets)).await

@@ -381,7 +381,7 @@ impl Range {
     }
 
     /// Returns the part of a range of devices from `first` on; the whole range if it is `None`.
-    pub(super) fn from_device(self, first: Option<&DeviceId>) -> Self {
+    pub(super) fn beginning_at(self, first: Option<&DeviceId>) -> Self {
         match first {
             Some(device) => Self {
                 first: format!("DEVICE#{device}"),

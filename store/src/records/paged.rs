@@ -88,7 +88,7 @@ impl Records {
             } else {
                 Range::members(group, shard)
             };
-            let range = range.from_device(from);
+            let range = range.beginning_at(from);
             self.first::<CataloguedDevice>(&range, most + 1).await
         });
         let found: Vec<Vec<CataloguedDevice>> = stream::iter(reads)
