@@ -14,7 +14,7 @@ use crate::visit::Visit;
 use crate::words::{next_page, state, text, when};
 
 /// The number of commits and events on a page, and of lines that a change shows at first.
-const MOST: usize = 8;
+const MOST: usize = 6;
 const LINES: usize = 6;
 
 #[derive(Deserialize)]

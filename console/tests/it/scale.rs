@@ -16,8 +16,8 @@ use packcast_testing::table::{NOW, device, result};
 use crate::system::System;
 
 const DEVICES: u32 = 600;
-const PACKAGES: u32 = 40;
-const GROUPS: u32 = 30;
+const PACKAGES: u32 = 30;
+const GROUPS: u32 = 8;
 
 /// The most read units of a page.
 const MOST: f64 = 50.0;
@@ -151,7 +151,7 @@ async fn fill(system: &System) -> PackageRecord {
     };
     system.change(&[join]).await;
     let to = || EntryOwner::Group(System::group("group1"));
-    let assigned = packages[1..30].iter().map(|it| System::assigning(to(), it));
+    let assigned = packages[1..13].iter().map(|it| System::assigning(to(), it));
     system.change(&assigned.collect::<Vec<_>>()).await;
     tool
 }

@@ -142,6 +142,19 @@ impl Records {
         self.batch_of(keys, !self.is_for_display).await
     }
 
+    /// Reads the items with these keys like [`Records::batch`]. The key of each item is the digest of its
+    /// content, so an item that is found is never old.
+    ///
+    /// A handle for display reads them eventually consistent at first, for half of the units, and
+    /// strongly consistent if some are missing.
+    pub(super) async fn unchanging_batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        let found = self.listed_batch(keys).await?;
+        if self.is_for_display && found.len() < keys.len() {
+            return self.batch(keys).await;
+        }
+        Ok(found)
+    }
+
     async fn batch_of(&self, keys: &[Key], is_consistent: bool) -> Result<Vec<Item>, RecordsError> {
         // DynamoDB refuses a request with the same key twice.
         let mut seen = HashSet::with_capacity(keys.len());
