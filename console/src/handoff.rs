@@ -27,7 +27,7 @@ pub struct HandoffError {
 impl Handoff {
     pub(crate) fn write(folder: &Path, origin: &str, token: &Token) -> Result<Self, HandoffError> {
         let written = || -> io::Result<NamedTempFile> {
-            std::fs::create_dir_all(folder)?;
+            create_private(folder)?;
             // Temporary files are readable by their owner only.
             let mut file = tempfile::Builder::new()
                 .prefix("console-")
@@ -47,6 +47,17 @@ impl Handoff {
     pub fn path(&self) -> &Path {
         self.0.path()
     }
+}
+
+/// Creates a folder that only its owner can read, or makes it so.
+fn create_private(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 fn page(origin: &str, token: &Token) -> String {

@@ -14,6 +14,7 @@ mod command;
 mod fleet;
 mod handoff;
 mod layout;
+mod listen;
 mod live;
 mod page;
 mod page_error;
@@ -26,16 +27,16 @@ mod words;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use packcast_protocol::UnixTime;
 use packcast_publisher::Target;
-use tokio::net::TcpListener;
 
 use crate::access::Address;
 use crate::app::App;
+use crate::listen::Listeners;
 pub use crate::handoff::{Handoff, HandoffError};
 pub use crate::session::{Ended, IDLE_S};
 use crate::token::Token;
@@ -47,7 +48,7 @@ pub struct Clock(Arc<dyn Fn() -> UnixTime + Send + Sync>);
 /// The settings of a console.
 #[derive(Clone, Debug)]
 pub struct ConsoleOptions {
-    /// The port of 127.0.0.1; 0 chooses a free port.
+    /// The port of 127.0.0.1 and ::1; 0 chooses a port that is free on both.
     pub port: u16,
     /// The options that name the target in command lines; empty for the default target.
     pub target_options: String,
@@ -56,7 +57,7 @@ pub struct ConsoleOptions {
 
 /// A console that listens, and does not answer yet.
 pub struct Console {
-    listener: TcpListener,
+    listeners: Listeners,
     app: App,
     /// The token that opens the session, once.
     token: Token,
@@ -65,8 +66,11 @@ pub struct Console {
 /// Errors from starting a console.
 #[derive(Debug, thiserror::Error)]
 pub enum ConsoleError {
-    #[error("cannot listen on 127.0.0.1:{port}")]
-    Listen { port: u16, source: io::Error },
+    #[error("cannot listen on {address}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("cannot create a token: the system has no random numbers")]
     Random { source: getrandom::Error },
 }
@@ -102,20 +106,16 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    /// Listens on loopback for a target.
+    /// Listens on both addresses of loopback for a target.
     pub async fn bind(target: Target, options: ConsoleOptions) -> Result<Self, ConsoleError> {
-        let port = options.port;
-        let listen = |source| ConsoleError::Listen { port, source };
-        let listener = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let listener = listener.await.map_err(listen)?;
-        let port = listener.local_addr().map_err(listen)?.port();
+        let listeners = Listeners::bind(options.port).await?;
         let random = |source| ConsoleError::Random { source };
         let label = Token::random().map_err(random)?;
         let token = Token::random().map_err(random)?;
-        let address = Address::new(&label.host_label(), port);
+        let address = Address::new(&label.host_label(), listeners.port);
         let app = App::new(target, address, token.clone(), options);
         Ok(Self {
-            listener,
+            listeners,
             app,
             token,
         })
@@ -139,6 +139,6 @@ impl Console {
 
     /// Answers requests until the session ends, or until `stop` completes.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Ended {
-        server::serve(self.listener, self.app, stop).await
+        server::serve(self.listeners, self.app, stop).await
     }
 }

@@ -7,10 +7,11 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
+use crate::listen::Listeners;
 use crate::routes::router;
 use crate::session::Ended;
 
@@ -30,7 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests until the session ends, or until `stop` completes.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listeners: Listeners,
     app: App,
     stop: impl Future<Output = ()>,
 ) -> Ended {
@@ -39,8 +40,8 @@ pub(crate) async fn serve(
     let accept = async {
         loop {
             let permit = Arc::clone(&free).acquire_owned().await;
-            match listener.accept().await {
-                Ok((stream, _)) => {
+            match listeners.accept().await {
+                Ok(stream) => {
                     let connection = connections.watch(connection(stream, app.clone()));
                     tokio::spawn(async move {
                         // A connection that breaks concerns only its client.

@@ -13,7 +13,7 @@ use crate::{output, places};
 
 /// Show the target in a browser, until the session ends
 ///
-/// Serves web pages on 127.0.0.1, with your cloud credentials. The pages change nothing: each of them
+/// Serves web pages on 127.0.0.1 and ::1, with your cloud credentials. The pages change nothing: each of them
 /// names the command that shows the same. The printed address opens one session in one browser. The
 /// command ends with the session, and after 8 hours without use.
 #[derive(Debug, clap::Args)]
@@ -26,8 +26,8 @@ pub(crate) struct Args {
     /// Open the console in the browser of this machine
     #[arg(long)]
     open: bool,
-    /// Serve the pages on this port of 127.0.0.1; 0 chooses a free port
-    #[arg(long, default_value_t = 0)]
+    /// Serve the pages on this port, from 1024 on; 0 chooses a free port
+    #[arg(long, default_value_t = 0, value_parser = port)]
     port: u16,
 }
 
@@ -66,6 +66,14 @@ impl Args {
     }
 }
 
+/// Reads a port. Browsers leave the port 80 out of addresses, and lower ports belong to the system.
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port @ (0 | 1_024..)) => Ok(port),
+        Ok(_) | Err(_) => Err("expected a port from 1024 to 65535, or 0 for a free one".to_owned()),
+    }
+}
+
 /// Opens a file with the browser of this machine.
 fn open(file: &Path) -> io::Result<()> {
     let (program, before): (&str, &[&str]) = if cfg!(windows) {
@@ -78,7 +86,11 @@ fn open(file: &Path) -> io::Result<()> {
     let mut command = Command::new(program);
     command.args(before).arg(file);
     command.stdin(Stdio::null()).stdout(Stdio::null());
-    command.stderr(Stdio::null()).spawn().map(drop)
+    command.stderr(Stdio::null());
+    // Ctrl-C ends the console, and not the browser that it has started.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().map(drop)
 }
 
 fn no_browser(error: &io::Error) -> Warning {
@@ -115,13 +127,15 @@ mod tests {
     #[test]
     fn errors_of_the_console_have_next_steps() {
         let taken = refused(ConsoleError::Listen {
-            port: 8470,
+            address: ([127, 0, 0, 1], 8470).into(),
             source: io::Error::other("address already in use"),
         });
         assert_snapshot!(taken, @r"
         cannot listen on 127.0.0.1:8470: address already in use
         hint: choose another port, or pass --port 0 to use a free one
         ");
+        assert_eq!([port("0"), port("1024")], [Ok(0), Ok(1_024)]);
+        assert!(["80", "1023", "65536", "-1", "x"].iter().all(|it| port(it).is_err()));
         let missing = no_browser(&io::Error::other("not found"));
         assert_snapshot!(missing, @r"
         warning: cannot start a browser: not found

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use packcast_console::{Clock, Console, ConsoleOptions, Ended, IDLE_S};
+use packcast_console::{Clock, Console, ConsoleError, ConsoleOptions, Ended, IDLE_S};
 use packcast_rollout::state::StateChange;
+use packcast_testing::skip::{Missing, skip};
 use packcast_testing::table::device;
 
 use crate::browser::Browser;
@@ -430,7 +431,7 @@ async fn a_slow_request_is_cut_off() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_console_listens_on_one_address_of_loopback() {
+async fn the_console_listens_on_loopback_only() {
     let system = System::start(916).await;
     let served = system.serve().await;
     let port = served.browser.address.port();
@@ -442,7 +443,38 @@ async fn the_console_listens_on_one_address_of_loopback() {
     );
     let all = std::fs::read_to_string("/proc/net/tcp6").unwrap_or_default();
     let here = format!(":{port:04X} ");
-    assert!(!all.contains(&here), "{all}");
+    let loopback = format!("00000000000000000000000001000000{here}");
+    let elsewhere = all.matches(&here).count() - all.matches(&loopback).count();
+    assert_eq!(elsewhere, 0, "{all}");
+}
+
+#[tokio::test]
+async fn another_user_cannot_answer_at_the_other_address_of_loopback() {
+    let system = System::start(918).await;
+    let other = match std::net::TcpListener::bind("[::1]:0") {
+        Ok(other) => other,
+        Err(error) => return skip(Missing::Optional(&format!("no loopback of IPv6: {error}"))),
+    };
+    let options = |port| ConsoleOptions {
+        port,
+        target_options: String::new(),
+        clock: Clock::system(),
+    };
+    // The other user was first: the console does not start, and so it gives no token away.
+    let port = other.local_addr().unwrap().port();
+    let refused = Console::bind(system.target.for_display().0, options(port)).await;
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, ConsoleError::Listen { address, .. } if address.is_ipv6()),
+        "{refused:?}"
+    );
+    // The console was first: both addresses are its own.
+    let mut served = system.signed_in().await;
+    let port = served.browser.address.port();
+    let late = std::net::TcpListener::bind(("::1", port)).unwrap_err();
+    assert_eq!(late.kind(), std::io::ErrorKind::AddrInUse);
+    served.browser.address = format!("[::1]:{port}").parse().unwrap();
+    assert_eq!(served.browser.get("/packages").await.status, 200);
 }
 
 #[tokio::test]
@@ -464,6 +496,8 @@ async fn the_file_for_the_browser_is_private_and_posts_the_token() {
         use std::os::unix::fs::PermissionsExt as _;
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+        let folder = std::fs::metadata(path.parent().unwrap()).unwrap();
+        assert_eq!(folder.permissions().mode() & 0o777, 0o700);
     }
     let link = console.sign_in_link();
     let (_, token) = link.split_once('#').unwrap();
