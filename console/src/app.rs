@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packcast_protocol::UnixTime;
 use packcast_publisher::Target;
+use packcast_publisher::shell::Shell;
 use tokio::sync::watch;
 
 use crate::access::Address;
@@ -40,7 +41,7 @@ impl App {
             target,
             address,
             clock: options.clock,
-            commands: Commands::new(options.target_options),
+            commands: Commands::new(options.target_options, Shell::of_system()),
             door: Mutex::new(Door::Closed { token, since }),
             fleet: Fleet::default(),
             ended: watch::Sender::new(None),

@@ -1,55 +1,56 @@
-//! Command lines that show the same as a page.
+//! Command lines that show the same as a page, and commands in texts.
+
+use maud::{Markup, html};
+use packcast_publisher::shell::Shell;
+use packcast_publisher::text::for_options;
 
 /// Creates command lines for the target of the console.
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
     /// The options that name the target; empty for the default target.
     target_options: String,
+    shell: Shell,
 }
 
 /// A command line, ready to be pasted into a shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CommandLine(String);
+pub(crate) enum CommandLine {
+    Paste(String),
+    /// A word contains characters that a shell could misread even in quotes.
+    Unsafe,
+}
 
 impl Commands {
-    pub(crate) const fn new(target_options: String) -> Self {
-        Self { target_options }
+    pub(crate) const fn new(target_options: String, shell: Shell) -> Self {
+        Self {
+            target_options,
+            shell,
+        }
     }
 
     /// Returns a command of `packcast` with these words, each quoted if a shell could misread it.
     pub(crate) fn line<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> CommandLine {
-        let words = words.into_iter().map(quoted);
-        let words = words.collect::<Vec<_>>().join(" ");
-        let line = format!("packcast {words} {}", self.target_options);
-        CommandLine(line.trim_end().to_owned())
+        let words: Vec<&str> = words.into_iter().collect();
+        if !words.iter().all(|word| self.shell.can_paste(word)) {
+            return CommandLine::Unsafe;
+        }
+        let words = words.into_iter().map(|word| self.shell.quoted(word));
+        CommandLine::Paste(self.with_options(&words.collect::<Vec<_>>().join(" ")))
     }
 
-    /// Returns the options that name the target.
-    pub(crate) fn target_options(&self) -> &str {
-        &self.target_options
-    }
-}
-
-impl CommandLine {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
+    /// Writes a command with placeholders, such as `publish FILE --name NAME`.
+    pub(crate) fn example(&self, rest: &str) -> Markup {
+        html! { code { (self.with_options(rest)) } }
     }
 
-    /// Returns the command with a filter after it, such as `grep`.
-    pub(crate) fn piped(self, filter: &[&str]) -> Self {
-        let words = filter.iter().map(|word| quoted(word));
-        let words = words.collect::<Vec<_>>().join(" ");
-        Self(format!("{} | {words}", self.0))
+    /// Adds the options that name the target to each `'packcast …'` command of a text.
+    pub(crate) fn in_text(&self, text: &str) -> String {
+        for_options(text, &self.target_options)
     }
-}
 
-/// Quotes a word for a POSIX shell, if it is necessary. Names of devices can contain any character.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "@._+:-/%,=".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    fn with_options(&self, rest: &str) -> String {
+        let line = format!("packcast {rest} {}", self.target_options);
+        line.trim_end().to_owned()
     }
 }
 
@@ -59,15 +60,27 @@ mod tests {
 
     #[test]
     fn a_command_names_the_target_and_quotes_its_words() {
-        let local = Commands::new(String::new());
-        let line = local.line(["show", "vlc@3.0.21"]);
-        assert_eq!(line.as_str(), "packcast show vlc@3.0.21");
-        let prod = Commands::new("--target prod".to_owned());
-        let hostile = prod.line(["device", "show", "$(touch x); it's `me`"]);
-        insta::assert_snapshot!(hostile.as_str(), @r"packcast device show '$(touch x); it'\''s `me`' --target prod");
-        let piped = prod
-            .line(["device", "list"])
-            .piped(&["grep", "-i", "my pc"]);
-        insta::assert_snapshot!(piped.as_str(), @"packcast device list --target prod | grep -i 'my pc'");
+        let line = |options: &str, shell, words: &[&str]| {
+            let commands = Commands::new(options.to_owned(), shell);
+            match commands.line(words.iter().copied()) {
+                CommandLine::Paste(line) => line,
+                CommandLine::Unsafe => "none".to_owned(),
+            }
+        };
+        let local = line("", Shell::Posix, &["show", "vlc@3.0.21"]);
+        assert_eq!(local, "packcast show vlc@3.0.21");
+        let hostile = ["device", "show", "$(touch x); it's `me`"];
+        insta::assert_snapshot!(line("--target prod", Shell::Posix, &hostile), @r"packcast device show '$(touch x); it'\''s `me`' --target prod");
+        assert_eq!(line("--target prod", Shell::PowerShell, &hostile), "none");
+        assert_eq!(line("", Shell::Posix, &["show", "a\nreboot"]), "none");
+    }
+
+    #[test]
+    fn commands_in_texts_name_the_target() {
+        let prod = Commands::new("--target prod".to_owned(), Shell::Posix);
+        let example = prod.example("group create NAME").into_string();
+        insta::assert_snapshot!(example, @"<code>packcast group create NAME --target prod</code>");
+        let text = prod.in_text("run 'packcast audit' to find the difference");
+        insta::assert_snapshot!(text, @"run 'packcast --target prod audit' to find the difference");
     }
 }

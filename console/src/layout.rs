@@ -3,10 +3,9 @@
 use maud::{DOCTYPE, Markup, html};
 use packcast_protocol::terminal;
 use packcast_publisher::Warning;
-use packcast_publisher::text::for_options;
 
 use crate::assets;
-use crate::command::CommandLine;
+use crate::command::{CommandLine, Commands};
 use crate::page_error::PageError;
 use crate::token::Token;
 use crate::words::text;
@@ -40,8 +39,7 @@ pub(crate) struct Frame<'a> {
     pub(crate) target: &'a str,
     /// The token of the session for its forms.
     pub(crate) form: &'a Token,
-    /// The options that name the target in command lines.
-    pub(crate) options: &'a str,
+    pub(crate) commands: &'a Commands,
 }
 
 /// The cost of a page.
@@ -138,9 +136,9 @@ pub(crate) fn page(
         }
         main #main tabindex="-1" {
             h1 { (text(&view.title)) }
-            @for warning in warnings { (notice(warning, frame.options)) }
+            @for warning in warnings { (notice(warning, frame.commands)) }
             (view.body)
-            (commands(&view.commands))
+            (command_lines(&view.commands))
         }
         footer {
             p {
@@ -158,30 +156,24 @@ pub(crate) fn units(units: f64) -> String {
     format!("{units:.1}")
 }
 
-fn notice(warning: &Warning, options: &str) -> Markup {
+fn notice(warning: &Warning, commands: &Commands) -> Markup {
     html! {
         section.notice.warn aria-label="Warning" {
-            p { strong { "Warning: " } (text(&warning.text)) }
-            @if let Some(hint) = &warning.hint { p.soft { (text(&for_options(hint, options))) } }
+            p { strong { "Warning: " } (text(&commands.in_text(&warning.text))) }
+            @if let Some(hint) = &warning.hint { p.soft { (text(&commands.in_text(hint))) } }
         }
     }
 }
 
 /// Writes the command lines that show the same as a page.
-fn commands(lines: &[CommandLine]) -> Markup {
+fn command_lines(lines: &[CommandLine]) -> Markup {
     html! {
         @if !lines.is_empty() {
             section.commands aria-labelledby="commands" {
                 h2 #commands { "The same on the command line" }
                 ul {
                     @for line in lines {
-                        li {
-                            code { (line.as_str()) }
-                            // The script shows the button: it does nothing without the script.
-                            button.copy.quiet type="button" hidden data-copy=(line.as_str()) {
-                                "Copy"
-                            }
-                        }
+                        li { (command_line(line)) }
                     }
                 }
             }
@@ -189,8 +181,24 @@ fn commands(lines: &[CommandLine]) -> Markup {
     }
 }
 
+fn command_line(line: &CommandLine) -> Markup {
+    html! {
+        @match line {
+            CommandLine::Paste(line) => {
+                code { (line) }
+                // The script shows the button: it does nothing without the script.
+                button.copy.quiet type="button" hidden data-copy=(line) { "Copy" }
+            },
+            CommandLine::Unsafe => span.soft {
+                "There is no command to paste here: a name contains characters that a shell could \
+                 misread."
+            },
+        }
+    }
+}
+
 /// Returns the content of a page that cannot be shown, with the next steps.
-pub(crate) fn error(error: &PageError) -> View {
+pub(crate) fn error(error: &PageError, commands: &Commands) -> View {
     let (message, causes, hints) = error.texts();
     View {
         title: "This page cannot be shown".to_owned(),
@@ -198,11 +206,11 @@ pub(crate) fn error(error: &PageError) -> View {
         commands: Vec::new(),
         body: html! {
             section.notice.bad role="alert" {
-                p { strong { (text(&message)) } }
+                p { strong { (text(&commands.in_text(&message))) } }
                 @for cause in causes { p { "Cause: " (text(&cause)) } }
                 @if !hints.is_empty() {
                     h2 { "Next steps" }
-                    ul { @for hint in hints { li { (text(&hint)) } } }
+                    ul { @for hint in hints { li { (text(&commands.in_text(&hint))) } } }
                 }
             }
             p { "Nothing was changed. Reload the page to try again." }

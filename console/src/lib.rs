@@ -50,7 +50,8 @@ pub struct Clock(Arc<dyn Fn() -> UnixTime + Send + Sync>);
 pub struct ConsoleOptions {
     /// The port of 127.0.0.1 and ::1; 0 chooses a port that is free on both.
     pub port: u16,
-    /// The options that name the target in command lines; empty for the default target.
+    /// The options that name the target in command lines, quoted for the shell; empty for the default
+    /// target.
     pub target_options: String,
     pub clock: Clock,
 }

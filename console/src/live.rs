@@ -17,6 +17,7 @@ use packcast_publisher::{Failure, Target};
 
 use crate::app::App;
 use crate::bar::bar;
+use crate::command::Commands;
 use crate::page::rollout::numbers;
 use crate::page_error::named;
 use crate::visit::Visit;
@@ -43,13 +44,13 @@ impl Watched {
         }
     }
 
-    async fn read(self, target: &Target) -> Result<Markup, Failure> {
+    async fn read(self, target: &Target, commands: &Commands) -> Result<Markup, Failure> {
         match self {
             Self::Package(id) => Ok(bar(id, &counts(target, id).await?)),
             Self::Rollout(id) => {
                 let package = PackageRef::Id(id);
                 let mut reader = RolloutReader::open_brief(target, &package).await?;
-                Ok(numbers(&reader.read().await?))
+                Ok(numbers(&reader.read().await?, commands))
             }
         }
     }
@@ -93,7 +94,7 @@ fn events(app: App, watched: Watched) -> Response {
             reads += 1;
             let (target, _) = app.target().for_display();
             // The next read may succeed again.
-            let Ok(now) = watched.read(&target).await else {
+            let Ok(now) = watched.read(&target, app.commands()).await else {
                 continue;
             };
             let now = now.into_string();

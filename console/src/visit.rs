@@ -61,7 +61,7 @@ impl Visit {
     pub(crate) fn answer(self, view: Result<View, PageError>) -> Response {
         let (status, view) = match view {
             Ok(view) => (StatusCode::OK, view),
-            Err(error) => (error.status(), layout::error(&error)),
+            Err(error) => (error.status(), layout::error(&error, self.app.commands())),
         };
         let ReadUsage { requests, units } = self.meter.usage();
         let footer = Footer {
@@ -73,7 +73,7 @@ impl Visit {
         let frame = Frame {
             target: &self.target.name,
             form: &self.form,
-            options: self.app.commands().target_options(),
+            commands: self.app.commands(),
         };
         answer::page(status, layout::page(&frame, &view, &warnings, &footer))
     }

@@ -46,6 +46,7 @@ mod rendered;
 pub mod restore;
 pub mod revert;
 pub mod rollout;
+pub mod shell;
 pub mod signing;
 pub mod state;
 pub mod status;

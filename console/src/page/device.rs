@@ -10,7 +10,7 @@ use packcast_publisher::device::{self, DeviceDetails, exclusion, waits};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::explain::{Explained, explain};
 use packcast_publisher::pause;
-use packcast_publisher::text::{for_options, outcome, pacing};
+use packcast_publisher::text::{outcome, pacing};
 use packcast_rollout::{ClockError, FactsRecord, FinishedTask, OpenTask, TaskState, wait_of};
 use serde::Deserialize;
 
@@ -176,7 +176,7 @@ fn open_state(task: &OpenTask, details: &DeviceDetails, visit: &Visit) -> Markup
             },
         }
         @if let Some(waiting) = wait_of(&details.waits, task) {
-            "; waits: " (text(&waits::words(&waiting)))
+            "; waits: " (text(&visit.app.commands().in_text(&waits::words(&waiting))))
         }
     }
 }
@@ -273,7 +273,7 @@ async fn why_view(visit: &Visit, device: &str, package: &str) -> Result<View, Pa
     let name: DeviceName = named(device, "device")?;
     let reference: PackageRef = named(package, "package")?;
     let explained = explain(&visit.target, &name, &reference).await?;
-    let options = visit.app.commands().target_options();
+    let commands = visit.app.commands();
     let (id, host) = (
         explained.device.to_string(),
         explained.host_name.clone().unwrap_or_default(),
@@ -286,9 +286,9 @@ async fn why_view(visit: &Visit, device: &str, package: &str) -> Result<View, Pa
         }
         section.notice aria-labelledby="reason" {
             h2 #reason { "Reason" }
-            p { (text(&explained.says)) }
+            p { (text(&commands.in_text(&explained.says))) }
             @if !explained.next.is_empty() {
-                p { strong { "Next step: " } (text(&for_options(&explained.next, options))) }
+                p { strong { "Next step: " } (text(&commands.in_text(&explained.next))) }
             }
         }
         @if let Some(paused) = &explained.pause {

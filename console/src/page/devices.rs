@@ -78,7 +78,7 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
             @if page.items.is_empty() {
                 p.empty {
                     "There are no devices yet: a device is known after its first check-in. "
-                    code { "packcast agent-config" } " writes the configuration of an agent."
+                    (visit.app.commands().example("agent-config")) " writes the configuration of an agent."
                 }
             } @else {
                 p { (count(all, "device")) " in the order of their ids." }
@@ -159,6 +159,12 @@ fn results(visit: &Visit, choice: &Choice, found: &FoundDevices, after: usize) -
         }
         @if !found.rows.is_empty() { (table(&found.rows, visit.now, None)) }
         (next_page(next))
+        @if given(choice.name.as_deref()).is_some() {
+            p.soft {
+                "The command line has no search by part of a name: the command below lists the \
+                 devices that meet the other filters."
+            }
+        }
     }
 }
 
@@ -251,22 +257,19 @@ fn line(visit: &Visit, choice: &Choice) -> CommandLine {
     for (name, value) in choice.fields() {
         let Some(value) = value else { continue };
         match name {
+            // The command line has no search by part of a name.
             "name" => {}
             // Without a package, the form ignores the state.
             "state" if given(choice.package.as_deref()).is_none() => {}
-            "not_seen" => words.extend(["--not-seen".to_owned(), format!("{value}d")]),
-            _ => words.extend([format!("--{name}"), value.to_owned()]),
+            "not_seen" => words.push(format!("--not-seen={value}d")),
+            // In one word, so that no value is read as an option.
+            _ => words.push(format!("--{name}={value}")),
         }
     }
-    let commands = visit.app.commands();
-    match given(choice.name.as_deref()) {
-        None => commands.line(words.iter().map(String::as_str)),
-        Some(part) => {
-            words.extend(["--format".to_owned(), "csv".to_owned()]);
-            let line = commands.line(words.iter().map(String::as_str));
-            line.piped(&["grep", "-iF", "--", part])
-        }
-    }
+    visit
+        .app
+        .commands()
+        .line(words.iter().map(String::as_str))
 }
 
 fn form(choice: &Choice, all: u64) -> Markup {

@@ -63,7 +63,8 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
         p { "Every device is in the group " (group_link(&GroupName::all())) "." }
         @if rows.is_empty() {
             p.empty {
-                "There are no other groups yet. Create one: " code { "packcast group create NAME" }
+                "There are no other groups yet. Create one: "
+                (visit.app.commands().example("group create NAME"))
             }
         } @else { (table(&rows)) }
         @if !is_counted {

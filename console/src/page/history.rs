@@ -59,7 +59,9 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
             }
         }
         @if let Some(problem) = &problem {
-            p.notice.bad role="alert" { (text(&problem.message())) }
+            p.notice.bad role="alert" {
+                (text(&visit.app.commands().in_text(&problem.message())))
+            }
         }
         @if found.entries.is_empty() { p.empty { "There are no changes here." } }
         ol.history {
@@ -131,7 +133,7 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
                 }
             }
             @if let Some(about) = &commit.about {
-                @if !about.command.is_empty() { p { code { (text(&about.command)) } } }
+                @if !about.command.is_empty() { p { code.recorded { (text(&about.command)) } } }
                 @if !about.note.is_empty() { p { (text(&about.note)) } }
             }
             @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_publisher::device::list::ListedDevice;
 use packcast_publisher::fleet_check::{
-    CHECKED_PACKAGES, FailingPackage, LateDevice, is_cloned, is_unseen, units_of_devices,
+    CHECKED_PACKAGES, FailingPackage, PackageFindings, is_cloned, is_unseen, units_of_devices,
     units_of_packages,
 };
 use packcast_publisher::package::named;
@@ -18,9 +18,11 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::GateStatus;
 
 use super::package::causes;
+use super::packages::PUBLISH;
 use super::rollouts::sentence;
 use super::sign_in::Protected;
 use crate::answer;
+use crate::command::Commands;
 use crate::fleet::Checked;
 use crate::layout::{Section, View, units};
 use crate::page_error::PageError;
@@ -66,7 +68,7 @@ pub(crate) async fn check(visit: Visit, Form(form): Form<Protected>) -> Response
 }
 
 async fn view(visit: &Visit) -> Result<View, PageError> {
-    let target = &visit.target;
+    let (target, commands) = (&visit.target, visit.app.commands());
     let packages = page::packages(target, None, PACKAGES).await?;
     let paused = pause::current(target).await?;
     let rollouts = rollout::list_without_sizes(target).await?;
@@ -80,31 +82,30 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
                 p { "No device gets or begins a package " (text(&pause::words(paused))) "." }
             }))
         }
-        @for rollout in &waiting { (rollout_finding(rollout)) }
+        @for rollout in &waiting { (rollout_finding(rollout, commands)) }
         @if !expiring.is_empty() { (expiry(&expiring, visit.now)) }
     };
     let has_findings = paused.is_some() || !waiting.is_empty() || !expiring.is_empty();
     let body = html! {
         @if has_findings { (now_findings) }
-        @else if packages.items.is_empty() && devices == 0 { (welcome()) }
+        @else if packages.items.is_empty() && devices == 0 { (welcome(commands)) }
         @else {
             p.notice.good {
                 "No rollout waits, and none of the newest packages expires within 30 days."
             }
         }
-        (running(&rollouts, &waiting))
+        (running(&rollouts, &waiting, commands))
         @if devices > 0 || !packages.items.is_empty() {
             section aria-labelledby="fleet" {
                 h2 #fleet { "The whole fleet" }
                 @match &checked {
-                    Some(checked) => (findings(checked, visit.now)),
+                    Some(checked) => (findings(checked, visit)),
                     None => p { "Nobody has checked the fleet since the console was started." },
                 }
                 (check_form(visit, devices, checked.is_some()))
             }
         }
     };
-    let commands = visit.app.commands();
     let days = format!("{UNSEEN_DAYS}d");
     Ok(View {
         title: "Now".to_owned(),
@@ -139,14 +140,14 @@ const fn urgency(rollout: &RolloutSummary) -> Option<u8> {
     }
 }
 
-fn rollout_finding(rollout: &RolloutSummary) -> Markup {
+fn rollout_finding(rollout: &RolloutSummary, commands: &Commands) -> Markup {
     let kind = if urgency(rollout) == Some(0) {
         "bad"
     } else {
         "warn"
     };
     let content = html! {
-        p { (text(&sentence(rollout))) }
+        p { (text(&sentence(rollout, commands))) }
         p { a href={ "/rollouts/" (rollout.package) } { "Show the rollout" } }
     };
     let title = format!("Rollout of {}: {}", rollout.name, rollout.status);
@@ -154,7 +155,11 @@ fn rollout_finding(rollout: &RolloutSummary) -> Markup {
 }
 
 /// Lists the rollouts that go on without a person.
-fn running(rollouts: &[RolloutSummary], waiting: &[&RolloutSummary]) -> Markup {
+fn running(
+    rollouts: &[RolloutSummary],
+    waiting: &[&RolloutSummary],
+    commands: &Commands,
+) -> Markup {
     let is_waiting = |it: &RolloutSummary| waiting.iter().any(|one| one.rollout == it.rollout);
     let running: Vec<&RolloutSummary> = rollouts.iter().filter(|it| !is_waiting(it)).collect();
     html! {
@@ -165,7 +170,7 @@ fn running(rollouts: &[RolloutSummary], waiting: &[&RolloutSummary]) -> Markup {
                     @for rollout in running {
                         li {
                             a href={ "/rollouts/" (rollout.package) } { (text(&rollout.name)) } " "
-                            (state(rollout.status)) " " (text(&sentence(rollout)))
+                            (state(rollout.status)) " " (text(&sentence(rollout, commands)))
                         }
                     }
                 }
@@ -203,7 +208,8 @@ fn expiry(packages: &[&PackageRecord], now: UnixTime) -> Markup {
 }
 
 /// Writes the findings of the last check of the fleet.
-fn findings(checked: &Checked, now: UnixTime) -> Markup {
+fn findings(checked: &Checked, visit: &Visit) -> Markup {
+    let (now, commands) = (visit.now, visit.app.commands());
     let devices = &checked.devices.devices;
     let unseen: Vec<&ListedDevice> = devices
         .iter()
@@ -223,7 +229,7 @@ fn findings(checked: &Checked, now: UnixTime) -> Markup {
         }
         @if is_fine { p.notice.good { "Nothing needs attention." } }
         @for failing in &packages.failing { (failures(failing)) }
-        @if !packages.late.is_empty() { (late(&packages.late, packages.late_read, now)) }
+        @if !packages.late.is_empty() { (late(packages, now, commands)) }
         @if !unseen.is_empty() {
             (finding("warn", &format!("{} not seen for {UNSEEN_DAYS} days",
                 count(unseen.len() as u64, "device")), &html! {
@@ -254,14 +260,15 @@ fn failures(failing: &FailingPackage) -> Markup {
     finding("bad", &title, &content)
 }
 
-fn late(late: &[LateDevice], read: usize, now: UnixTime) -> Markup {
+fn late(packages: &PackageFindings, now: UnixTime, commands: &Commands) -> Markup {
+    let (late, read) = (&packages.late, packages.late_read);
     let content = html! {
         ul.lines {
             @for it in late {
                 li {
                     (device_link(&it.device, &it.host_name)) ", "
                     (package_link(it.package, &it.name)) ", assigned " (when(it.assigned_at, now))
-                    ": " (text(&it.says))
+                    ": " (text(&commands.in_text(&it.says)))
                 }
             }
         }
@@ -307,7 +314,7 @@ fn check_form(visit: &Visit, devices: u64, again: bool) -> Markup {
     }
 }
 
-fn welcome() -> Markup {
+fn welcome(commands: &Commands) -> Markup {
     html! {
         section.notice aria-label="First steps" {
             h2 { "This target is empty" }
@@ -315,13 +322,13 @@ fn welcome() -> Markup {
             ol {
                 li {
                     "Publish and activate a package: "
-                    code { "packcast publish FILE --name NAME --version VERSION --activate" }
+                    (commands.example(PUBLISH))
                 }
                 li {
-                    "Enrol a device: " code { "packcast agent-config" }
+                    "Enrol a device: " (commands.example("agent-config"))
                     " writes the configuration of its agent."
                 }
-                li { "Assign the package: " code { "packcast assign NAME@VERSION --all" } }
+                li { "Assign the package: " (commands.example("assign NAME@VERSION --all")) }
             }
         }
     }

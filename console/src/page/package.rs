@@ -149,7 +149,7 @@ fn assigned(counts: &PackageCounts) -> Markup {
                 "A device of a group is counted from its first check-in after the assignment."
                 @if counts.to_come.is_none() {
                     " The devices to come are not counted here, because several groups have the \
-                     package: the command 'packcast status' counts them."
+                     package. The command of the status, below, counts them."
                 }
             }
         }
@@ -211,8 +211,8 @@ fn terms(package: &PackageRecord, visit: &Visit) -> Markup {
                 },
             }
             p.soft {
-                "The record says this. The command 'packcast verify' fetches the package from its \
-                 locations, and verifies the signature and every byte."
+                "The record says this. The command of the verification, below, fetches the package \
+                 from its locations, and verifies the signature and every byte."
             }
             @if package.locations.is_empty() {
                 p { "The package is active at no location." }
@@ -426,7 +426,10 @@ async fn version_view(visit: &Visit, package: &str) -> Result<View, PageError> {
     Ok(View {
         title: format!("Versions of {name}"),
         section: Some(Section::Packages),
-        commands: vec![visit.app.commands().line(["list"]).piped(&["grep", &name])],
+        commands: versions
+            .iter()
+            .map(|it| visit.app.commands().line(["show", &name_of(it)]))
+            .collect(),
         body,
     })
 }

@@ -18,6 +18,9 @@ use crate::words::{bytes, next_page, package_link, package_path, state, text, wh
 /// The number of packages on a page.
 const MOST: usize = 25;
 
+/// The command that publishes the first package.
+pub(crate) const PUBLISH: &str = "publish FILE --name NAME --version VERSION --activate";
+
 #[derive(Deserialize)]
 pub(crate) struct Choice {
     from: Option<String>,
@@ -56,7 +59,7 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
         @if page.items.is_empty() {
             p.empty {
                 "There are no packages yet. Publish one: "
-                code { "packcast publish FILE --name NAME --version VERSION --activate" }
+                (visit.app.commands().example(PUBLISH))
             }
         } @else { (table(visit, &page.items)) }
         (next_page(next))

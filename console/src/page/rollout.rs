@@ -8,6 +8,7 @@ use packcast_publisher::rollout::{RolloutDetails, RolloutReader, RolloutWave};
 use serde::Deserialize;
 
 use super::rollouts::sentence;
+use crate::command::Commands;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
@@ -40,7 +41,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
         RolloutReader::open_brief(&visit.target, &reference).await?
     };
     let details = reader.read().await?;
-    let summary = &details.summary;
+    let (summary, commands) = (&details.summary, visit.app.commands());
     let path = format!("/rollouts/{}", summary.package);
     let body = html! {
         p {
@@ -50,7 +51,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
                 (group_link(group))
             }
         }
-        div #live data-live={ (path) "/live" } { (numbers(&details)) }
+        div #live data-live={ (path) "/live" } { (numbers(&details, commands)) }
         (waves(&details, with_devices, visit))
         @if !with_devices {
             p {
@@ -64,7 +65,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
         (failures(&details))
         (limits(&details, visit))
     };
-    let (name, commands) = (&summary.name, visit.app.commands());
+    let name = &summary.name;
     Ok(View {
         title: format!("Rollout of {name}"),
         section: Some(Section::Rollouts),
@@ -77,11 +78,11 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
 }
 
 /// Writes the numbers that change while a rollout runs.
-pub(crate) fn numbers(details: &RolloutDetails) -> Markup {
+pub(crate) fn numbers(details: &RolloutDetails, commands: &Commands) -> Markup {
     let summary = &details.summary;
     let healthy_and_failed = summary.healthy.saturating_add(summary.failed);
     html! {
-        p.status { (state(summary.status)) " " (text(&sentence(summary))) }
+        p.status { (state(summary.status)) " " (text(&sentence(summary, commands))) }
         @if !details.silent.is_empty() {
             p {
                 "It waits for "

@@ -6,6 +6,7 @@ use packcast_publisher::rollout::{self, RolloutSummary};
 use packcast_publisher::text::time;
 use packcast_rollout::rollout::GateStatus;
 
+use crate::command::Commands;
 use crate::layout::{Section, View};
 use crate::page_error::PageError;
 use crate::visit::Visit;
@@ -23,9 +24,9 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
         @if rollouts.is_empty() {
             p.empty {
                 "No rollout is live. A rollout brings a package to its groups in waves: "
-                code { "packcast rollout start PACKAGE --group GROUP" }
+                (visit.app.commands().example("rollout start PACKAGE --group GROUP"))
             }
-        } @else { (table(&rollouts)) }
+        } @else { (table(&rollouts, visit.app.commands())) }
     };
     Ok(View {
         title: "Rollouts".to_owned(),
@@ -35,7 +36,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     })
 }
 
-fn table(rollouts: &[RolloutSummary]) -> Markup {
+fn table(rollouts: &[RolloutSummary], commands: &Commands) -> Markup {
     html! {
         table {
             caption.hidden { "Live rollouts, the newest package first" }
@@ -58,7 +59,7 @@ fn table(rollouts: &[RolloutSummary]) -> Markup {
                         }
                         td data-label="Status" {
                             (state(rollout.status))
-                            p.soft { (text(&sentence(rollout))) }
+                            p.soft { (text(&sentence(rollout, commands))) }
                         }
                         td.number data-label="Wave" {
                             @match rollout.wave {
@@ -84,7 +85,11 @@ fn table(rollouts: &[RolloutSummary]) -> Markup {
 
 /// Writes the status of a rollout as a sentence: the reason for which it waits, and the command that
 /// continues it.
-pub(crate) fn sentence(rollout: &RolloutSummary) -> String {
+pub(crate) fn sentence(rollout: &RolloutSummary, commands: &Commands) -> String {
+    commands.in_text(&status_sentence(rollout))
+}
+
+fn status_sentence(rollout: &RolloutSummary) -> String {
     let name = &rollout.name;
     let Some(status) = &rollout.gate_status else {
         return format!(
@@ -171,7 +176,7 @@ mod tests {
             None,
         ];
         let sentences = statuses.map(|gate_status| {
-            sentence(&RolloutSummary {
+            status_sentence(&RolloutSummary {
                 rollout: RolloutId::from_bytes([1; 16]),
                 package: 1_795_000_000.try_into().unwrap(),
                 name: "vlc@3".to_owned(),

@@ -61,7 +61,7 @@ pub(crate) async fn enter(State(app): State<App>, Form(entry): Form<Entry>) -> R
         SignIn::WrongToken => return refused("This is not the token of this console."),
         SignIn::UsedToken => {
             return refused(
-                "This token was used before: it opens one session. Run 'packcast console' again.",
+                "This token was used before: it opens one session. Start the console again for another.",
             );
         }
     }
@@ -84,10 +84,11 @@ pub(crate) async fn end(visit: Visit, Form(form): Form<Protected>) -> Response {
     }
     visit.app.door().sign_out();
     visit.app.end(Ended::SignedOut);
+    let again = visit.app.commands().example("console");
     let page = small_page(
         "The session has ended",
         &html! {
-            p { "The console has stopped. Run " code { "packcast console" } " to start it again." }
+            p { "The console has stopped. This command starts it again: " (again) }
         },
     );
     answer::page(StatusCode::OK, page)
@@ -128,8 +129,7 @@ fn entrance(refusal: Option<&str>) -> Markup {
                 button { "Open" }
             }
             p.soft {
-                "Open the address that " code { "packcast console" }
-                " has printed, or paste the part of the address after the "
+                "Open the address that the console has printed, or paste the part of the address after the "
                 code { "#" } ". The token works once. A session belongs to one browser."
             }
         },

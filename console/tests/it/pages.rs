@@ -3,7 +3,8 @@
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_testing::table::device;
 
-use crate::system::System;
+use crate::rollouts;
+use crate::system::{Served, System};
 
 #[tokio::test]
 async fn an_empty_target_has_pages_with_the_next_step() {
@@ -102,12 +103,12 @@ async fn a_failure_is_found_from_the_first_page_to_its_reason() {
     let devices = get("/devices").await;
     has(&devices, &["pc0", "pc1", "pc2", "3 devices"]);
     let found = get("/devices?name=PC2").await;
-    has(&found, &["1 device found", "grep -iF -- PC2"]);
+    has(&found, &["1 device found", "no search by part of a name"]);
     assert!(!found.contains(">pc1<"), "{found}");
     let member = get("/devices?group=lab&lacks=tool%401.0").await;
     has(
         &member,
-        &["2 devices found", "--group lab --lacks tool@1.0"],
+        &["2 devices found", "--group=lab --lacks=tool@1.0"],
     );
 
     let id_of = device(2).device.to_string();
@@ -120,6 +121,67 @@ async fn a_failure_is_found_from_the_first_page_to_its_reason() {
     has(&why, &["Reason", "packcast explain", "tool@1.0"]);
     let history = get("/history").await;
     has(&history, &["verified", "packcast log", "lab: created"]);
+}
+
+/// Options with characters that a shell would read.
+const OPTIONS: &str = "--target prod --config '/srv/a;b/my $x.toml'";
+
+/// Checks each command of some pages: it names the target of the console.
+async fn commands_name_the_target(served: &Served, paths: &[String]) -> usize {
+    let mut commands = 0;
+    for path in paths {
+        let page = served.browser.get(path).await;
+        // The history shows commands as they were run.
+        let mut shown = String::new();
+        for part in page.body.split("<code class=\"recorded\">") {
+            let rest = part.split_once("</code>").map_or(part, |(_, rest)| rest);
+            shown.push_str(if shown.is_empty() { part } else { rest });
+        }
+        for rest in shown.split("packcast ").skip(1) {
+            let command = rest.split(['<', '"']).next().unwrap_or_default();
+            let names_target = rest.starts_with(OPTIONS) || command.ends_with(OPTIONS);
+            assert!(names_target, "{path}: packcast {command}");
+            commands += 1;
+        }
+    }
+    commands
+}
+
+#[tokio::test]
+async fn every_command_names_the_target_of_the_console() {
+    let paths = |paths: &[&str]| -> Vec<String> { paths.iter().map(|it| (*it).to_owned()).collect() };
+    let lists = paths(&[
+        "/", "/packages", "/groups", "/groups/all", "/devices", "/rollouts", "/history", "/nothing",
+    ]);
+    let empty = System::start(926).await;
+    let served = empty.serve_with(OPTIONS).await.signed_in().await;
+    assert!(commands_name_the_target(&served, &lists).await > 10);
+
+    let system = System::start(927).await;
+    let (package, started) = rollouts::start(&system).await;
+    rollouts::halt(&system, &package, &started).await;
+    let served = system.serve_with(OPTIONS).await.signed_in().await;
+    let form = format!("form={}", served.browser.get("/").await.form_token());
+    assert_eq!(served.browser.post("/check", &form).await.status, 303);
+    let (id, device) = (package.id, device(2).device);
+    let mut pages = lists;
+    pages.extend(paths(&["/devices?name=pc1&os=-x", "/groups/lab/devices", "/packages/vlx@3"]));
+    pages.extend([
+        format!("/packages/{id}"),
+        format!("/packages/{id}/devices?state=waiting"),
+        format!("/packages/{id}/failures"),
+        format!("/packages/{id}/versions"),
+        format!("/rollouts/{id}"),
+        format!("/devices/{device}"),
+        format!("/devices/{device}/why/{id}"),
+        "/packages/1795000000".to_owned(),
+        "/groups/unknown".to_owned(),
+        "/rollouts/1795000000".to_owned(),
+    ]);
+    assert!(commands_name_the_target(&served, &pages).await > 30);
+    // A value is never read as an option.
+    let odd = served.browser.get("/devices?os=-x").await.body;
+    assert!(odd.contains("packcast device list --os=-x --target"), "{odd}");
 }
 
 #[tokio::test]

@@ -136,6 +136,11 @@ impl System {
 
     /// Starts a console.
     pub(crate) async fn serve(&self) -> Served {
+        self.serve_with("").await
+    }
+
+    /// Starts a console with these options in its command lines.
+    pub(crate) async fn serve_with(&self, target_options: &str) -> Served {
         let (target, _) = self.target.for_display();
         // The meter of the table counts what the console reads.
         let target = Target {
@@ -146,7 +151,7 @@ impl System {
         let clock = Arc::clone(&ahead);
         let options = ConsoleOptions {
             port: 0,
-            target_options: String::new(),
+            target_options: target_options.to_owned(),
             clock: Clock::new(move || UnixTime(clock::now().0 + clock.load(Ordering::SeqCst))),
         };
         let console = Console::bind(target, options)
@@ -168,7 +173,14 @@ impl System {
 
     /// Starts a console, and opens its session.
     pub(crate) async fn signed_in(&self) -> Served {
-        let mut served = self.serve().await;
+        self.serve().await.signed_in().await
+    }
+}
+
+impl Served {
+    /// Opens the session.
+    pub(crate) async fn signed_in(self) -> Self {
+        let mut served = self;
         let token = served.token.clone();
         let answer = served.browser.sign_in(&token).await;
         assert_eq!(answer.status, 200, "{answer:?}");
