@@ -33,6 +33,21 @@ const live = document.querySelector("[data-live]");
 if (live) {
   let source = null;
   let ended = false;
+  let held = null;
+  let units = 0;
+  const say = (id, text) => { document.getElementById(id).textContent = text; };
+  // New content would take the focus away, so it waits until the focus is elsewhere.
+  const show = (html) => {
+    if (live.contains(document.activeElement)) {
+      held = html;
+    } else {
+      held = null;
+      live.innerHTML = html;
+    }
+  };
+  live.addEventListener("focusout", () => {
+    setTimeout(() => { if (held !== null) show(held); });
+  });
   const close = () => {
     source?.close();
     source = null;
@@ -40,10 +55,24 @@ if (live) {
   const open = () => {
     if (source || ended || document.hidden) return;
     source = new EventSource(live.dataset.live);
-    source.addEventListener("numbers", (event) => { live.innerHTML = event.data; });
-    source.addEventListener("end", () => {
+    source.addEventListener("numbers", (event) => show(event.data));
+    source.addEventListener("summary", (event) => say("live-summary", event.data));
+    source.addEventListener("time", (event) => {
+      say("live-time", event.data);
+      say("live-note", "");
+    });
+    source.addEventListener("cost", (event) => {
+      units += Number(event.data);
+      say("live-cost", ` Live numbers since then: ${units.toFixed(1)} read units.`);
+    });
+    source.addEventListener("stale", (event) => say("live-note", event.data));
+    source.addEventListener("end", (event) => {
       ended = true;
+      say("live-note", event.data);
       close();
+    });
+    source.addEventListener("error", () => {
+      say("live-note", "The numbers are old: the console does not answer.");
     });
   };
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));

@@ -94,23 +94,28 @@ fn places(devices: &[u64]) -> Vec<(u64, u64)> {
         .collect()
 }
 
+/// Writes the devices of a package in each state as a text.
+pub(crate) fn label(counts: &PackageCounts) -> String {
+    let parts = parts(counts);
+    let shown = parts.iter().filter(|part| part.devices > 0);
+    let shown: Vec<String> = shown
+        .map(|part| format!("{} {}", part.devices, part.name))
+        .collect();
+    if shown.is_empty() {
+        "no devices".to_owned()
+    } else {
+        shown.join(", ")
+    }
+}
+
 /// Writes the bar of a package.
 pub(crate) fn bar(package: PackageId, counts: &PackageCounts) -> Markup {
     let parts = parts(counts);
     let devices: Vec<u64> = parts.iter().map(|part| part.devices).collect();
     let all: u64 = devices.iter().sum();
-    let shown = parts.iter().filter(|part| part.devices > 0);
-    let label: Vec<String> = shown
-        .map(|part| format!("{} {}", part.devices, part.name))
-        .collect();
-    let label = if label.is_empty() {
-        "no devices".to_owned()
-    } else {
-        label.join(", ")
-    };
     html! {
         svg.bar role="img" viewBox={ "0 0 " (WIDTH) " 300" } preserveAspectRatio="none"
-            aria-label=(label) {
+            aria-label=(label(counts)) {
             rect.none width=(WIDTH) height="300" {}
             @for (part, (begin, width)) in parts.iter().zip(places(&devices)) {
                 @if width > 0 {

@@ -144,7 +144,7 @@ pub(crate) fn page(
             p {
                 "Read " strong { (units(footer.units)) } " read units in "
                 (footer.requests) " requests, "
-                (footer.milliseconds) " ms. Target: " (text(target)) "."
+                (footer.milliseconds) " ms." span #live-cost {} " Target: " (text(target)) "."
             }
         }
     };

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{DeviceId, PackageId, PackageRef, UnixTime};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::check_in::is_unseen_for;
 use packcast_store::records::DeploymentState;
 
@@ -13,7 +14,7 @@ use crate::device::list::{DeviceFilter, DeviceOrder, ListedDevice, list};
 use crate::device_name::{DeviceName, host_names};
 use crate::explain::explain;
 use crate::failure::Failure;
-use crate::package::newest;
+use crate::package::{named, newest};
 use crate::status::{FailureCauses, PackageProgress, causes, read};
 use crate::target::Target;
 
@@ -32,6 +33,9 @@ const EXPLAINED: usize = 20;
 /// A device is late with a package that was assigned this number of seconds ago and is still open.
 pub const LATE_AFTER_S: u64 = 24 * 3_600;
 
+/// A package expires soon if it expires within this number of seconds.
+pub const EXPIRES_SOON_S: u64 = 30 * 24 * 3_600;
+
 /// The findings about packages.
 #[derive(Debug)]
 pub struct PackageFindings {
@@ -41,6 +45,23 @@ pub struct PackageFindings {
     pub late: Vec<LateDevice>,
     /// The number of late devices among the tasks that were read.
     pub late_read: usize,
+    /// False if more devices are open than were read for late ones.
+    pub is_late_complete: bool,
+    /// The active packages of the whole catalogue that have expired or expire soon.
+    pub expiring: Vec<ExpiringPackage>,
+    /// The number of all packages.
+    pub packages: usize,
+    /// The number of the newest packages that were read for failures and late devices.
+    pub counted: usize,
+}
+
+/// An active package that has expired or expires soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiringPackage {
+    pub package: PackageId,
+    /// `name@version`.
+    pub name: String,
+    pub expires: UnixTime,
 }
 
 /// A package with failures.
@@ -74,7 +95,7 @@ pub const fn units_of_devices(devices: u64) -> u64 {
     devices / 2 + devices / 30 + 16
 }
 
-/// Returns the approximate cost of [`packages`] in read units at most.
+/// Returns the approximate cost of [`packages`] in read units at most, besides one for each package.
 pub const fn units_of_packages() -> u64 {
     // 32 for each tally, 32 for each read of the index, and one for each failure.
     40 * CHECKED_PACKAGES as u64 + DETAILED as u64 * (96 + 1_000)
@@ -98,16 +119,46 @@ pub fn is_cloned(device: &ListedDevice) -> bool {
     machine.is_some_and(|machine| machine.other.is_some())
 }
 
-/// Returns the findings about the newest [`CHECKED_PACKAGES`] packages.
+/// Returns the active ones of some packages that have expired or expire soon, in the same order.
+pub fn expiring(packages: &[PackageRecord], now: UnixTime) -> Vec<ExpiringPackage> {
+    let soon = now.plus(EXPIRES_SOON_S);
+    let active = packages.iter().filter(|package| package.active);
+    let expiring = active.filter_map(|package| {
+        let expires = package.published()?.expires.filter(|at| *at < soon)?;
+        Some(ExpiringPackage {
+            package: package.id,
+            name: named(package),
+            expires,
+        })
+    });
+    expiring.collect()
+}
+
+/// Returns the findings about all packages: their expiry, and of the newest [`CHECKED_PACKAGES`] their
+/// failures and late devices.
 pub async fn packages(target: &Target, now: UnixTime) -> Result<PackageFindings, Failure> {
-    let packages = newest(target, CHECKED_PACKAGES).await?;
-    let progress = read(target, &packages).await?;
-    let (late, late_read) = late_devices(target, &progress, now).await?;
+    let packages = newest(target, usize::MAX).await?;
+    // The newest are last.
+    let counted = &packages[packages.len().saturating_sub(CHECKED_PACKAGES)..];
+    let progress = read(target, counted).await?;
+    let late = late_devices(target, &progress, now).await?;
     Ok(PackageFindings {
         failing: failing(target, &progress).await?,
-        late,
-        late_read,
+        late: late.explained,
+        late_read: late.read,
+        is_late_complete: late.is_complete,
+        expiring: expiring(&packages, now),
+        packages: packages.len(),
+        counted: counted.len(),
     })
+}
+
+/// The late devices that were found.
+struct FoundLate {
+    /// The first ones, with their reasons.
+    explained: Vec<LateDevice>,
+    read: usize,
+    is_complete: bool,
 }
 
 async fn failing(
@@ -132,12 +183,12 @@ async fn failing(
     Ok(failing)
 }
 
-/// Returns some late devices with their reasons, and the number of late devices that were found.
+/// Finds late devices of the packages with the most open devices.
 async fn late_devices(
     target: &Target,
     progress: &[PackageProgress],
     now: UnixTime,
-) -> Result<(Vec<LateDevice>, usize), Failure> {
+) -> Result<FoundLate, Failure> {
     let is_old =
         |it: &&PackageProgress| now.since(UnixTime(it.package.get().into())) >= LATE_AFTER_S;
     let mut open: Vec<&PackageProgress> = progress
@@ -146,14 +197,16 @@ async fn late_devices(
         .filter(is_old)
         .collect();
     open.sort_by_key(|it| Reverse(it.waiting + it.announced));
+    let mut is_complete = open.len() <= DETAILED;
     open.truncate(DETAILED);
     let mut found = Vec::new();
     for package in open {
         for state in [DeploymentState::Pending, DeploymentState::Announced] {
             let id = package.package;
             let devices = target.records.index_page(id, state, None, READ_OF_STATE);
-            let devices = devices.await?.items;
-            let assigned: Vec<Option<(DeviceId, UnixTime)>> = stream::iter(devices)
+            let page = devices.await?;
+            is_complete &= page.next.is_none();
+            let assigned: Vec<Option<(DeviceId, UnixTime)>> = stream::iter(page.items)
                 .map(|device| async move {
                     let state = target.records.device_state(&device).await?;
                     let task = state.tasks.iter().find(|task| task.package == id);
@@ -186,11 +239,16 @@ async fn late_devices(
             says: explained.says,
         });
     }
-    Ok((late, late_read))
+    Ok(FoundLate {
+        explained: late,
+        read: late_read,
+        is_complete,
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use packcast_rollout::PackageState;
     use packcast_rollout::state::EntryOwner;
 
     use super::*;
@@ -215,7 +273,8 @@ mod tests {
         assert_eq!((failing.package, failing.failed), (tool.id, 3));
         let causes = failing.causes.as_ref().unwrap();
         assert_eq!(causes.by_cause[0].devices, 3);
-        assert!(found.late.is_empty());
+        assert!(found.late.is_empty() && found.is_late_complete);
+        assert_eq!((found.packages, found.counted), (2, 2));
         assert_eq!(devices(&test.target).await.unwrap().len(), 4);
     }
 
@@ -242,5 +301,48 @@ mod tests {
             ("pc1", "tool@1")
         );
         assert!(!late.says.is_empty());
+        assert!(found.is_late_complete);
+    }
+
+    #[tokio::test]
+    async fn more_open_devices_than_a_check_reads_are_reported() {
+        let test = TestTarget::start(393).await;
+        let tool = test.publish("tool").await;
+        let by = packcast_testing::table::mia();
+        let at = [packcast_testing::table::location()];
+        let activated = test.table.records.activate(tool.id, &at, &by);
+        activated.await.unwrap();
+        let mut changes = Vec::new();
+        for number in 0..=u32::try_from(READ_OF_STATE).unwrap() {
+            let to = EntryOwner::Device(test.table.device(number).await);
+            changes.push(assign_published(to, &tool));
+        }
+        test.change_all(&changes).await;
+        let later = now().plus(LATE_AFTER_S + 60);
+        let found = packages(&test.target, later).await.unwrap();
+        assert_eq!(found.late_read, READ_OF_STATE);
+        assert!(!found.is_late_complete);
+    }
+
+    #[tokio::test]
+    async fn only_active_packages_expire_soon() {
+        let test = TestTarget::start(394).await;
+        let mut package = test.publish("tool").await;
+        let now = now();
+        assert_eq!(expiring(std::slice::from_ref(&package), now), []);
+        package.active = true;
+        let PackageState::Published(published) = &mut package.state else {
+            panic!("the package is published");
+        };
+        for (expires, is_expiring) in [
+            (None, false),
+            (Some(now.plus(EXPIRES_SOON_S)), false),
+            (Some(now.plus(EXPIRES_SOON_S - 1)), true),
+            (Some(UnixTime(now.0 - 1)), true),
+        ] {
+            published.expires = expires;
+            let found = expiring(std::slice::from_ref(&package), now);
+            assert_eq!(found.len(), usize::from(is_expiring), "{expires:?}");
+        }
     }
 }

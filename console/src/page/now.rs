@@ -7,10 +7,9 @@ use maud::{Markup, html};
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_publisher::device::list::ListedDevice;
 use packcast_publisher::fleet_check::{
-    CHECKED_PACKAGES, FailingPackage, PackageFindings, is_cloned, is_unseen, units_of_devices,
-    units_of_packages,
+    CHECKED_PACKAGES, ExpiringPackage, FailingPackage, PackageFindings, expiring, is_cloned,
+    is_unseen, units_of_devices, units_of_packages,
 };
-use packcast_publisher::package::named;
 use packcast_publisher::page;
 use packcast_publisher::pause;
 use packcast_publisher::rollout::{self, RolloutSummary};
@@ -32,11 +31,11 @@ use crate::words::{count, device_link, grouped, package_link, package_path, stat
 /// The path that begins a check of the whole fleet.
 pub(crate) const CHECK: &str = "/check";
 
-/// The number of the newest packages whose expiry is checked.
+/// The number of the newest packages whose expiry is read without a check.
 const PACKAGES: usize = 15;
 
-/// A package is shown if it expires within this time, in seconds.
-const EXPIRES_SOON_S: u64 = 30 * 24 * 3_600;
+/// A check proves only for this number of seconds that nothing needs attention.
+const RECENT_S: u64 = 3_600;
 
 /// A device is shown if it was not seen for this number of days.
 const UNSEEN_DAYS: u16 = 7;
@@ -75,7 +74,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     let devices = page::size(target, &GroupName::all()).await?;
     let checked = visit.app.fleet().checked();
     let waiting: Vec<&RolloutSummary> = by_urgency(&rollouts);
-    let expiring = expiring(&packages.items, visit.now);
+    let expiring = all_expiring(&packages.items, checked.as_deref(), visit.now);
     let now_findings = html! {
         @if let Some(paused) = &paused {
             (finding("bad", "The target is paused", &html! {
@@ -89,9 +88,10 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     let body = html! {
         @if has_findings { (now_findings) }
         @else if packages.items.is_empty() && devices == 0 { (welcome(commands)) }
-        @else {
-            p.notice.good {
-                "No rollout waits, and none of the newest packages expires within 30 days."
+        @else if checked.is_none() {
+            p {
+                "No rollout waits for somebody. Check the fleet to find failures, late devices, and \
+                 packages that expire."
             }
         }
         (running(&rollouts, &waiting, commands))
@@ -99,7 +99,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
             section aria-labelledby="fleet" {
                 h2 #fleet { "The whole fleet" }
                 @match &checked {
-                    Some(checked) => (findings(checked, visit)),
+                    Some(checked) => (findings(checked, has_findings, visit)),
                     None => p { "Nobody has checked the fleet since the console was started." },
                 }
                 (check_form(visit, devices, checked.is_some()))
@@ -179,26 +179,29 @@ fn running(
     }
 }
 
-/// Returns the packages that expire soon. An expired one needs attention as long as it is active.
-fn expiring(packages: &[PackageRecord], now: UnixTime) -> Vec<&PackageRecord> {
-    let soon = now.plus(EXPIRES_SOON_S);
-    let is_soon = |it: &&PackageRecord| {
-        let expires = it.published().and_then(|published| published.expires);
-        it.active && expires.is_some_and(|at| at < soon)
-    };
-    packages.iter().filter(is_soon).collect()
+/// Returns the packages that expire soon: among the newest ones as they are now, and among all others
+/// as the check has found them.
+fn all_expiring(
+    newest: &[PackageRecord],
+    checked: Option<&Checked>,
+    now: UnixTime,
+) -> Vec<ExpiringPackage> {
+    let mut found = expiring(newest, now);
+    let is_newest = |id| newest.iter().any(|package| package.id == id);
+    let checked = checked.iter().flat_map(|checked| &checked.packages.expiring);
+    found.extend(checked.filter(|it| !is_newest(it.package)).cloned());
+    found.sort_by_key(|it| it.expires);
+    found
 }
 
-fn expiry(packages: &[&PackageRecord], now: UnixTime) -> Markup {
+fn expiry(packages: &[ExpiringPackage], now: UnixTime) -> Markup {
     let content = html! {
         ul.lines {
             @for package in packages {
                 li {
-                    (package_link(package.id, &named(package))) " "
-                    @if let Some(at) = package.published().and_then(|it| it.expires) {
-                        @if at <= now { "expired " } @else { "expires " }
-                        (when(at, now))
-                    }
+                    (package_link(package.package, &package.name)) " "
+                    @if package.expires <= now { "expired " } @else { "expires " }
+                    (when(package.expires, now))
                 }
             }
         }
@@ -207,8 +210,22 @@ fn expiry(packages: &[&PackageRecord], now: UnixTime) -> Markup {
     finding("warn", "Packages that expire within 30 days", &content)
 }
 
+/// Returns the reasons for which a check without findings does not prove that nothing needs attention.
+fn gaps(packages: &PackageFindings, age_s: u64) -> Vec<String> {
+    let (all, counted) = (packages.packages, packages.counted);
+    let reasons = [
+        (age_s > RECENT_S).then(|| "The check is more than an hour old.".to_owned()),
+        (counted < all).then(|| {
+            format!("Failures and late devices were looked for in the newest {counted} of {all} packages.")
+        }),
+        (!packages.is_late_complete)
+            .then(|| "Only some of the devices with an open package were looked at.".to_owned()),
+    ];
+    reasons.into_iter().flatten().collect()
+}
+
 /// Writes the findings of the last check of the fleet.
-fn findings(checked: &Checked, visit: &Visit) -> Markup {
+fn findings(checked: &Checked, has_others: bool, visit: &Visit) -> Markup {
     let (now, commands) = (visit.now, visit.app.commands());
     let devices = &checked.devices.devices;
     let unseen: Vec<&ListedDevice> = devices
@@ -217,17 +234,25 @@ fn findings(checked: &Checked, visit: &Visit) -> Markup {
         .collect();
     let clones: Vec<&ListedDevice> = devices.iter().filter(|it| is_cloned(it)).collect();
     let packages = &checked.packages;
-    let is_fine = unseen.is_empty()
+    let found_nothing = unseen.is_empty()
         && clones.is_empty()
         && packages.failing.is_empty()
-        && packages.late.is_empty();
+        && packages.late.is_empty()
+        && packages.expiring.is_empty();
+    let gaps = gaps(packages, now.since(checked.at));
+    let has_others = has_others || !visit.target.warnings.is_empty();
     html! {
         p.soft {
-            "Checked " (when(checked.at, now)) ": " (count(devices.len() as u64, "device"))
-            ", and the newest " (CHECKED_PACKAGES) " packages, for "
-            (units(checked.units)) " read units."
+            "Checked " (when(checked.at, now)) " for " (units(checked.units)) " read units: "
+            (count(devices.len() as u64, "device")) " (last seen, shared identities), and "
+            (count(packages.packages as u64, "package")) " (expiry); failures, and open devices that \
+            are late, of the newest " (packages.counted) ". A device that has not checked in since its \
+            group got a package is not known to be late."
         }
-        @if is_fine { p.notice.good { "Nothing needs attention." } }
+        @if found_nothing && gaps.is_empty() && !has_others {
+            p.notice.good { "Nothing needs attention." }
+        } @else if found_nothing { p { "This check has found nothing." } }
+        @for gap in &gaps { p.soft { (gap) } }
         @for failing in &packages.failing { (failures(failing)) }
         @if !packages.late.is_empty() { (late(packages, now, commands)) }
         @if !unseen.is_empty() {
@@ -273,7 +298,7 @@ fn late(packages: &PackageFindings, now: UnixTime, commands: &Commands) -> Marku
             }
         }
         @if read > late.len() {
-            p.soft { (grouped(read as u64)) " late devices were found in a sample." }
+            p.soft { (grouped(read as u64)) " late devices were found." }
         }
     };
     finding(
@@ -308,7 +333,7 @@ fn check_form(visit: &Visit, devices: u64, again: bool) -> Markup {
             span.soft {
                 "Reads the record of each of " (count(devices, "device"))
                 ", and failures and late devices of the newest " (CHECKED_PACKAGES)
-                " packages: at most about " (grouped(most)) " read units."
+                " packages: at most about " (grouped(most)) " read units, and one for each package."
             }
         }
     }
@@ -340,5 +365,30 @@ fn finding(kind: &str, title: &str, content: &Markup) -> Markup {
             h3 { (text(title)) }
             (content)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_with_gaps_does_not_prove_that_nothing_needs_attention() {
+        let findings = |packages, counted, is_late_complete| PackageFindings {
+            failing: Vec::new(),
+            late: Vec::new(),
+            late_read: 0,
+            is_late_complete,
+            expiring: Vec::new(),
+            packages,
+            counted,
+        };
+        assert!(gaps(&findings(100, 100, true), RECENT_S).is_empty());
+        let all = gaps(&findings(1_000, 100, false), RECENT_S + 1);
+        insta::assert_snapshot!(all.join("\n"), @r"
+        The check is more than an hour old.
+        Failures and late devices were looked for in the newest 100 of 1000 packages.
+        Only some of the devices with an open package were looked at.
+        ");
     }
 }

@@ -18,6 +18,7 @@ use super::devices::table as device_table;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
 use crate::layout::{Section, View};
+use crate::live;
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
 use crate::words::{
@@ -86,13 +87,12 @@ async fn find(visit: &Visit, package: &str) -> Result<PackageRecord, PageError> 
 async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     let package = find(visit, package).await?;
     let counts = page::counts(&visit.target, package.id).await?;
+    let events = format!("{}/live", package_path(package.id));
     let body = html! {
         (tabs(package.id, Tab::Overview))
         section aria-labelledby="progress" {
             h2 #progress { "Progress" }
-            div #live data-live={ (package_path(package.id)) "/live" } {
-                (bar(package.id, &counts))
-            }
+            (live::place(&events, visit.now, &bar(package.id, &counts)))
             (assigned(&counts))
         }
         (terms(&package, visit))

@@ -3,13 +3,14 @@
 use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
-use packcast_protocol::{PackageRef, terminal};
+use packcast_protocol::{PackageRef, UnixTime, terminal};
 use packcast_publisher::rollout::{RolloutDetails, RolloutReader, RolloutWave};
 use serde::Deserialize;
 
 use super::rollouts::sentence;
 use crate::command::Commands;
 use crate::layout::{Section, View};
+use crate::live;
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
 use crate::words::{
@@ -24,12 +25,19 @@ pub(crate) struct Choice {
     devices: Option<String>,
 }
 
+impl Choice {
+    /// Returns true if the devices of each wave are counted, and silent ones named.
+    pub(crate) const fn with_devices(&self) -> bool {
+        self.devices.is_some()
+    }
+}
+
 pub(crate) async fn page(
     visit: Visit,
     Path(package): Path<String>,
     Query(choice): Query<Choice>,
 ) -> Response {
-    let view = view(&visit, &package, choice.devices.is_some()).await;
+    let view = view(&visit, &package, choice.with_devices()).await;
     visit.answer(view)
 }
 
@@ -43,6 +51,8 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
     let details = reader.read().await?;
     let (summary, commands) = (&details.summary, visit.app.commands());
     let path = format!("/rollouts/{}", summary.package);
+    let mode = if with_devices { "?devices=1" } else { "" };
+    let events = format!("{path}/live{mode}");
     let body = html! {
         p {
             "Package " (package_link(summary.package, &summary.name)) " to "
@@ -51,8 +61,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
                 (group_link(group))
             }
         }
-        div #live data-live={ (path) "/live" } { (numbers(&details, commands)) }
-        (waves(&details, with_devices, visit))
+        (live::place(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
         @if !with_devices {
             p {
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
@@ -62,8 +71,6 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
                 }
             }
         }
-        (failures(&details))
-        (limits(&details, visit))
     };
     let name = &summary.name;
     Ok(View {
@@ -77,8 +84,19 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
     })
 }
 
-/// Writes the numbers that change while a rollout runs.
-pub(crate) fn numbers(details: &RolloutDetails, commands: &Commands) -> Markup {
+/// Writes the status of a rollout as a text.
+pub(crate) fn summary(details: &RolloutDetails, commands: &Commands) -> String {
+    let summary = &details.summary;
+    format!("{}: {}", summary.status, sentence(summary, commands))
+}
+
+/// Writes everything that changes while a rollout runs.
+pub(crate) fn numbers(
+    details: &RolloutDetails,
+    with_devices: bool,
+    commands: &Commands,
+    now: UnixTime,
+) -> Markup {
     let summary = &details.summary;
     let healthy_and_failed = summary.healthy.saturating_add(summary.failed);
     html! {
@@ -104,11 +122,14 @@ pub(crate) fn numbers(details: &RolloutDetails, commands: &Commands) -> Markup {
                 div { dt { "Free places" } dd { (grouped(round.free.into())) } }
             }
         }
+        (waves(details, with_devices, now))
+        (failures(details))
+        (limits(details, now))
     }
 }
 
 /// Writes the waves as columns, and the counters of the round in the latest open wave.
-fn waves(details: &RolloutDetails, with_devices: bool, visit: &Visit) -> Markup {
+fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup {
     let latest = details.summary.wave;
     html! {
         h2 { "Waves" }
@@ -122,8 +143,8 @@ fn waves(details: &RolloutDetails, with_devices: bool, visit: &Visit) -> Markup 
                     @if with_devices { p { (count(wave.devices.into(), "device")) } }
                     p.soft {
                         @match wave.opens {
-                            Some(at) if wave.is_open => { "opened " (when(at, visit.now)) },
-                            Some(at) => { "opens " (when(at, visit.now)) },
+                            Some(at) if wave.is_open => { "opened " (when(at, now)) },
+                            Some(at) => { "opens " (when(at, now)) },
                             None => "opens after a promotion",
                         }
                     }
@@ -198,7 +219,7 @@ fn failures(details: &RolloutDetails) -> Markup {
     }
 }
 
-fn limits(details: &RolloutDetails, visit: &Visit) -> Markup {
+fn limits(details: &RolloutDetails, now: UnixTime) -> Markup {
     html! {
         @if let Some(round) = &details.round {
             h2 { "Limits" }
@@ -213,7 +234,7 @@ fn limits(details: &RolloutDetails, visit: &Visit) -> Markup {
                     "; this round has " (round.failed)
                 }
                 dt { "At once" } dd { "at most " (count(round.limits.at_once.into(), "device")) }
-                dt { "Round" } dd { (round.round) ", since " (exact(round.opened, visit.now)) }
+                dt { "Round" } dd { (round.round) ", since " (exact(round.opened, now)) }
             }
         }
     }

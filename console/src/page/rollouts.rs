@@ -86,7 +86,13 @@ fn table(rollouts: &[RolloutSummary], commands: &Commands) -> Markup {
 /// Writes the status of a rollout as a sentence: the reason for which it waits, and the command that
 /// continues it.
 pub(crate) fn sentence(rollout: &RolloutSummary, commands: &Commands) -> String {
-    commands.in_text(&status_sentence(rollout))
+    let mut sentence = status_sentence(rollout);
+    if rollout.may_be_complete {
+        sentence.push_str(
+            " The sizes of its groups are not read here: if every device is healthy, it is complete.",
+        );
+    }
+    commands.in_text(&sentence)
 }
 
 fn status_sentence(rollout: &RolloutSummary) -> String {
@@ -189,6 +195,7 @@ mod tests {
                 healthy: 14,
                 failed: 3,
                 gate_status,
+                may_be_complete: false,
             })
         });
         insta::assert_snapshot!(sentences.join("\n"), @r"

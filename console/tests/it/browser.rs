@@ -87,6 +87,29 @@ impl Browser {
         self.send(request.as_bytes()).await
     }
 
+    /// Reads the events of a live page until a text comes, or until their end.
+    pub(crate) async fn read_until(&self, path: &str, text: &str) -> String {
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the console listens");
+        let cookie = self.cookie.as_deref().unwrap_or_default();
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: packcast-console={cookie}\r\n\r\n",
+            self.host
+        );
+        let sent = stream.write_all(request.as_bytes()).await;
+        sent.expect("the console reads requests");
+        let (mut bytes, mut part) = (Vec::new(), [0; 4_096]);
+        loop {
+            let length = stream.read(&mut part).await.unwrap_or(0);
+            bytes.extend_from_slice(&part[..length]);
+            let read = String::from_utf8_lossy(&bytes).into_owned();
+            if length == 0 || read.contains(text) {
+                return read;
+            }
+        }
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &[], "").await
     }

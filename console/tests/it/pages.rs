@@ -209,32 +209,6 @@ async fn addresses_that_name_nothing_are_explained() {
 }
 
 #[tokio::test]
-async fn a_live_page_gets_its_numbers() {
-    let system = System::start(924).await;
-    let package = system.table.package("tool", 5).await;
-    system.table.device(1).await;
-    system.deploy(1, &package, "SUCCESS_0", "").await;
-    let served = system.signed_in().await;
-    let browser = served.browser.clone();
-    let path = format!("/packages/{}/live", package.id);
-    system.table.meter.take();
-    let live = tokio::spawn(async move { browser.get(&path).await });
-    // The stream ends with the console, after its first numbers: they are read before the answer.
-    while !system
-        .table
-        .meter
-        .take()
-        .operations
-        .contains(&"BatchGetItem".to_owned())
-    {
-        tokio::task::yield_now().await;
-    }
-    served.stop.send(()).unwrap();
-    let answer = live.await.unwrap();
-    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
-}
-
-#[tokio::test]
 async fn an_unreachable_table_is_reported_with_the_next_step() {
     let System {
         target,

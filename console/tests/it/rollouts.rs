@@ -73,6 +73,52 @@ pub(crate) async fn halt(system: &System, package: &PackageRecord, started: &Rol
 }
 
 #[tokio::test]
+async fn a_live_page_keeps_its_content_and_tells_its_cost() {
+    let system = System::start(942).await;
+    let (package, started) = start(&system).await;
+    let served = system.signed_in().await;
+    let path = format!("/rollouts/{}", package.id);
+    let page = served.browser.get(&path).await.body;
+    let events = format!("data-live=\"{path}/live\"");
+    assert!(page.contains(&events) && page.contains("As of"), "{page}");
+    let counted = served.browser.get(&format!("{path}?devices=1")).await.body;
+    let events = format!("data-live=\"{path}/live?devices=1\"");
+    assert!(counted.contains(&events), "{counted}");
+    halt(&system, &package, &started).await;
+    system.table.meter.take();
+    let read = served.browser.read_until(&format!("{path}/live"), "event: time").await;
+    let usage = system.table.meter.take();
+    for text in ["event: numbers", "halted", "Wave 1", "Halts at", "E: the disk is full"] {
+        assert!(read.contains(text), "{text}: {read}");
+    }
+    let cost = format!("event: cost\ndata: {:.1}\n", usage.read_units);
+    assert!(read.contains(&cost) && usage.read_units > 0.0, "{usage:?}: {read}");
+}
+
+#[tokio::test]
+async fn a_rollout_that_may_be_complete_is_not_called_running_without_doubt() {
+    let system = System::start(943).await;
+    let (package, started) = start(&system).await;
+    let change = GateChange {
+        conditions: Vec::new(),
+        updates: vec![
+            GateUpdate::Set(GateNumber::AllBegun, 40),
+            GateUpdate::Set(GateNumber::AllHealthy, 40),
+        ],
+    };
+    let changed = system.table.records.change_gate(started.rollout, &change);
+    assert!(changed.await.expect("the table has the gate"));
+    let served = system.signed_in().await;
+    let path = format!("/rollouts/{}", package.id);
+    for page in ["/", "/rollouts", &path] {
+        let body = served.browser.get(page).await.body;
+        assert!(body.contains("if every device is healthy, it is complete"), "{page}: {body}");
+    }
+    let counted = served.browser.get(&format!("{path}?devices=1")).await.body;
+    assert!(counted.contains("finish vlc@3.0.21"), "{counted}");
+}
+
+#[tokio::test]
 async fn a_halted_rollout_comes_first_with_its_failures() {
     let system = System::start(941).await;
     let (package, started) = start(&system).await;

@@ -94,6 +94,8 @@ pub struct RolloutReader<'a> {
     members: BTreeMap<WaveNumber, u32>,
     /// Neither members nor silent devices are read.
     is_brief: bool,
+    /// The last read has found the rollout.
+    is_live: bool,
 }
 
 impl<'a> RolloutReader<'a> {
@@ -107,6 +109,7 @@ impl<'a> RolloutReader<'a> {
             live,
             members,
             is_brief: false,
+            is_live: true,
         })
     }
 
@@ -118,6 +121,7 @@ impl<'a> RolloutReader<'a> {
             live: find_live(target, package).await?,
             members: BTreeMap::new(),
             is_brief: true,
+            is_live: true,
         })
     }
 
@@ -125,6 +129,7 @@ impl<'a> RolloutReader<'a> {
     pub async fn read(&mut self) -> Result<RolloutDetails, Failure> {
         let id = self.live.id;
         let state = current_part(self.target, [LeafName::Rollout(id)].into()).await?;
+        self.is_live = !matches!(state.rollout(id), Ok(None));
         if let Ok(Some(document)) = state.rollout(id) {
             self.live.document = document.clone();
         }
@@ -171,6 +176,11 @@ impl<'a> RolloutReader<'a> {
             round: gate.as_ref().map(RolloutRound::of),
             summary,
         })
+    }
+
+    /// Returns false if the rollout had ended at the last read.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// Returns the failures that the gate names.
