@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use packcast_protocol::UnixTime;
-use packcast_publisher::device::list::ListedDevice;
+use packcast_publisher::device::list::{DeviceFilter, DeviceOrder, ListedDevice, list};
 use packcast_publisher::fleet_check::{self, PackageFindings};
 use packcast_publisher::{Failure, Target};
 
@@ -28,11 +28,21 @@ pub(crate) struct Checked {
     pub(crate) units: f64,
 }
 
+/// The devices that met a filter at one time.
+#[derive(Debug)]
+pub(crate) struct FilteredDevices {
+    pub(crate) at: UnixTime,
+    filter: DeviceFilter,
+    /// In the order of their host names.
+    pub(crate) devices: Vec<ListedDevice>,
+}
+
 /// The answers that the process keeps.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
     devices: Mutex<Option<Arc<DeviceRecords>>>,
     checked: Mutex<Option<Arc<Checked>>>,
+    filtered: tokio::sync::Mutex<Option<Arc<FilteredDevices>>>,
     /// Only one request at a time reads all devices.
     reading: tokio::sync::Mutex<()>,
 }
@@ -70,7 +80,34 @@ impl Fleet {
         }
     }
 
-    /// Checks the fleet again. `units` returns the read units of the request until now.
+    /// Returns the devices that meet a filter. The pages after the first one use the same answer, unless
+    /// another filter was used since then.
+    pub(crate) async fn filtered(
+        &self,
+        target: &Target,
+        filter: &DeviceFilter,
+        is_first_page: bool,
+        now: UnixTime,
+    ) -> Result<Arc<FilteredDevices>, Failure> {
+        let usable = |kept: &Arc<FilteredDevices>| {
+            kept.filter == *filter && (!is_first_page || kept.at >= now)
+        };
+        // A request that waits takes the answer of the request before it.
+        let mut kept = self.filtered.lock().await;
+        if let Some(kept) = kept.as_ref().filter(|kept| usable(kept)) {
+            return Ok(Arc::clone(kept));
+        }
+        let found = list(target, filter, DeviceOrder::Host, usize::MAX).await?;
+        let found = Arc::new(FilteredDevices {
+            at: now,
+            filter: filter.clone(),
+            devices: found.devices,
+        });
+        *kept = Some(Arc::clone(&found));
+        Ok(found)
+    }
+
+    /// Checks the fleet again, unless another request has done so since `now`. `units` returns the read units of the request until now.
     pub(crate) async fn check(
         &self,
         target: &Target,
@@ -78,6 +115,9 @@ impl Fleet {
         units: impl Fn() -> f64,
     ) -> Result<(), Failure> {
         let _reading = self.reading.lock().await;
+        if self.checked().is_some_and(|checked| checked.at >= now) {
+            return Ok(());
+        }
         let packages = fleet_check::packages(target, now).await?;
         let checked = Checked {
             at: now,

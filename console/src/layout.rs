@@ -94,7 +94,6 @@ pub(crate) fn document(title: &str, body: &Markup) -> Markup {
                 meta name="color-scheme" content="light dark";
                 title { (terminal::line(title)) " · Packcast" }
                 link rel="stylesheet" href=(assets::STYLE);
-                // An empty icon, so that browsers ask for none.
                 script src=(assets::SCRIPT) defer {}
             }
             body { (body) }
@@ -107,7 +106,7 @@ pub(crate) fn page(
     frame: &Frame<'_>,
     view: &View,
     warnings: &[Warning],
-    footer: &Footer,
+    footer: Option<&Footer>,
 ) -> Markup {
     let target = frame.target;
     let body = html! {
@@ -142,9 +141,15 @@ pub(crate) fn page(
         }
         footer {
             p {
-                "Read " strong { (units(footer.units)) } " read units in "
-                (footer.requests) " requests, "
-                (footer.milliseconds) " ms." span #live-cost {} " Target: " (text(target)) "."
+                @if let Some(footer) = footer {
+                    "Read " strong { (units(footer.units)) } " read units in "
+                    (footer.requests) " requests, "
+                    (footer.milliseconds) " ms." span #live-cost {}
+                }
+                " Target: " (text(target)) "."
+            }
+            p {
+                label { input #exact-times type="checkbox"; " Exact times" }
             }
         }
     };

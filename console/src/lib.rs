@@ -11,6 +11,7 @@ mod app;
 mod assets;
 mod bar;
 mod command;
+mod connections;
 mod fleet;
 mod handoff;
 mod layout;
@@ -36,8 +37,8 @@ use packcast_publisher::Target;
 
 use crate::access::Address;
 use crate::app::App;
-use crate::listen::Listeners;
 pub use crate::handoff::{Handoff, HandoffError};
+use crate::listen::Listeners;
 pub use crate::session::{Ended, IDLE_S};
 use crate::token::Token;
 

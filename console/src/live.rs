@@ -203,7 +203,10 @@ fn told(
             if last.as_ref() != Some(&numbers) {
                 events.push(("numbers", numbers.html.clone()));
                 // The first read only confirms the page.
-                if last.as_ref().is_some_and(|it| it.summary != numbers.summary) {
+                if last
+                    .as_ref()
+                    .is_some_and(|it| it.summary != numbers.summary)
+                {
                     events.push(("summary", numbers.summary.clone()));
                 }
             }
@@ -222,9 +225,15 @@ fn told(
             // Only these failures can pass without a person.
             let is_over = !failure.is_unreachable() && failure.kind() != Kind::TryLater;
             events.push(if is_over {
-                ("end", format!("The numbers are old, and do not change any more: {cause}"))
+                (
+                    "end",
+                    format!("The numbers are old, and do not change any more: {cause}"),
+                )
             } else {
-                ("stale", format!("The numbers are old. The console tries again: {cause}"))
+                (
+                    "stale",
+                    format!("The numbers are old. The console tries again: {cause}"),
+                )
             });
             is_over
         }
@@ -265,7 +274,11 @@ mod tests {
             let events = events.into_iter().filter(|(name, _)| *name != "cost");
             let events = events.map(|(name, text)| format!("{name}={text}"));
             let line = events.collect::<Vec<_>>().join("; ");
-            lines.push(if is_over { format!("{line} (over)") } else { line });
+            lines.push(if is_over {
+                format!("{line} (over)")
+            } else {
+                line
+            });
         }
         insta::assert_snapshot!(lines.join("\n"), @r"
         numbers=<p>1 healthy</p>; time=2026-11-18 11:06:40 UTC

@@ -1,6 +1,7 @@
 //! Pages that cannot be shown, with the cause and the next step.
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::StatusCode;
 use packcast_publisher::{Failure, Kind};
@@ -11,6 +12,8 @@ pub(crate) enum PageError {
     /// The address names nothing.
     NotFound(String),
     Failed(Failure),
+    /// The page was not complete after this time.
+    TooSlow(Duration),
 }
 
 impl From<Failure> for PageError {
@@ -24,6 +27,7 @@ impl PageError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(failure) if failure.is_unreachable() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Failed(failure) => match failure.kind() {
                 Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
@@ -41,6 +45,16 @@ impl PageError {
             Self::Failed(failure) => {
                 let hints = failure.hints().to_vec();
                 (failure.message(), failure.causes(), hints)
+            }
+            Self::TooSlow(limit) => {
+                let seconds = limit.as_secs();
+                let text = format!("cannot show this page: it was not complete after {seconds} s");
+                let cause = "the cloud answers slowly, or not at all".to_owned();
+                let hints = [
+                    "check the network of this machine, and the state of the cloud service",
+                    "run 'packcast status' to see the answer of the cloud",
+                ];
+                (text, vec![cause], hints.map(str::to_owned).into())
             }
         }
     }

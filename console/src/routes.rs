@@ -13,11 +13,15 @@ use crate::access::{SIGN_IN, Source, cookie};
 use crate::answer;
 use crate::app::App;
 use crate::assets;
+use crate::connections::OpenConnection;
+use crate::layout::{self, Frame};
 use crate::live;
 use crate::page::now::CHECK;
 use crate::page::{
     device, devices, group, groups, history, now, package, packages, rollout, rollouts, sign_in,
 };
+use crate::page_error::PageError;
+use crate::token::Token;
 use crate::visit::SignedIn;
 
 /// The maximum length of a body in bytes. Forms are short.
@@ -63,7 +67,7 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
     let (mut head, body) = request.into_parts();
     let source = match app.address().admit(&head) {
         Ok(source) => source,
-        Err(refusal) => return answer::hardened(answer::refusal(refusal)),
+        Err(refusal) => return answer::last(answer::refusal(refusal)),
     };
     let is_public = head.uri.path() == SIGN_IN || assets::is_asset(head.uri.path());
     // Other pages may link to the console, but their links do not carry the session.
@@ -75,11 +79,17 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
     let form = session.and_then(|cookie| app.door().enter(cookie, now));
     app.end_if_idle();
     match form {
-        Some(form) => drop(head.extensions.insert(SignedIn { form })),
+        Some(form) => {
+            if let Some(open) = head.extensions.get::<OpenConnection>() {
+                open.belongs_to_session();
+            }
+            head.extensions.insert(SignedIn { form });
+        }
         None if is_public => {}
-        None if head.method == Method::GET => return answer::hardened(sign_in::closed()),
-        None => return answer::hardened(answer::status(StatusCode::FORBIDDEN)),
+        None if head.method == Method::GET => return answer::last(sign_in::closed()),
+        None => return answer::last(answer::status(StatusCode::FORBIDDEN)),
     }
+    let signed_in = head.extensions.get::<SignedIn>().cloned();
     let limit = if head.uri.path() == CHECK {
         CHECK_TIMEOUT
     } else {
@@ -87,5 +97,21 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
     };
     let answered = next.run(Request::from_parts(head, body));
     let answered = tokio::time::timeout(limit, answered).await;
-    answer::hardened(answered.unwrap_or_else(|_| answer::status(StatusCode::GATEWAY_TIMEOUT)))
+    let answered = answered.unwrap_or_else(|_| match signed_in {
+        Some(SignedIn { form }) => too_slow(&app, &form, limit),
+        None => answer::status(StatusCode::GATEWAY_TIMEOUT),
+    });
+    answer::hardened(answered)
+}
+
+/// Returns the page for a person whose page took too long.
+fn too_slow(app: &App, form: &Token, limit: Duration) -> Response {
+    let error = PageError::TooSlow(limit);
+    let frame = Frame {
+        target: &app.target().name,
+        form,
+        commands: app.commands(),
+    };
+    let view = layout::error(&error, app.commands());
+    answer::page(error.status(), layout::page(&frame, &view, &[], None))
 }

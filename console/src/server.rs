@@ -1,27 +1,29 @@
 //! Connections of a console: their number, times and sizes are limited.
 
-use std::sync::Arc;
+use std::pin::Pin;
 use std::time::Duration;
 
+use axum::Extension;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::app::App;
+use crate::connections::{Connections, OpenConnection};
 use crate::listen::Listeners;
 use crate::routes::router;
 use crate::session::Ended;
 
-/// The number of connections at a time; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 64;
 /// The maximum length of the head of a request in bytes, and the number of its headers.
 const MAX_HEAD: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 /// The time in which the head of a request must arrive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time that a client may leave an answer unread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that the end waits for answers under way.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 /// The interval at which the console looks if it is still in use.
@@ -30,23 +32,23 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers requests until the session ends, or until `stop` completes.
-pub(crate) async fn serve(
-    listeners: Listeners,
-    app: App,
-    stop: impl Future<Output = ()>,
-) -> Ended {
+pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Output = ()>) -> Ended {
     let connections = GracefulShutdown::new();
-    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Connections::default();
     let accept = async {
         loop {
-            let permit = Arc::clone(&free).acquire_owned().await;
             match listeners.accept().await {
                 Ok(stream) => {
-                    let connection = connections.watch(connection(stream, app.clone()));
+                    let (open, closed) = places.open();
+                    let connection = connection(stream, app.clone(), open.clone());
+                    let connection = connections.watch(connection);
                     tokio::spawn(async move {
-                        // A connection that breaks concerns only its client.
-                        let _ = connection.await;
-                        drop(permit);
+                        tokio::select! {
+                            // A connection that breaks concerns only its client.
+                            _ = connection => {}
+                            _ = closed => {}
+                        }
+                        drop(open);
                     });
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -74,13 +76,20 @@ pub(crate) async fn serve(
     ended
 }
 
-type Connection = http1::Connection<TokioIo<TcpStream>, TowerToHyperService<axum::Router>>;
+type Stream = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+type Connection = http1::Connection<Stream, TowerToHyperService<axum::Router>>;
 
-fn connection(stream: TcpStream, app: App) -> Connection {
+fn connection(stream: TcpStream, app: App, open: OpenConnection) -> Connection {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let router = router(app).layer(Extension(open));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router(app)))
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router),
+        )
 }

@@ -10,6 +10,7 @@ use packcast_protocol::UnixTime;
 use packcast_publisher::Target;
 use packcast_publisher::page::{ReadMeter, ReadUsage};
 use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 use crate::answer;
 use crate::app::App;
@@ -75,7 +76,10 @@ impl Visit {
             form: &self.form,
             commands: self.app.commands(),
         };
-        answer::page(status, layout::page(&frame, &view, &warnings, &footer))
+        answer::page(
+            status,
+            layout::page(&frame, &view, &warnings, Some(&footer)),
+        )
     }
 
     /// Returns the read units until now.
@@ -85,13 +89,22 @@ impl Visit {
 }
 
 /// Answers with a future that stays on one thread, because the operations that read many devices do not
-/// promise to be movable between threads.
+/// promise to be movable between threads. The work stops when nobody waits for the answer any more.
 pub(crate) async fn on_one_thread<F>(page: impl FnOnce() -> F + Send + 'static) -> Response
 where
     F: Future<Output = Response>,
 {
     let runtime = Handle::current();
-    let answered = tokio::task::spawn_blocking(move || runtime.block_on(page()));
-    let failed = |_| answer::status(StatusCode::INTERNAL_SERVER_ERROR);
-    answered.await.unwrap_or_else(failed)
+    // The future of a thread is not dropped with the request, so this channel tells of its end.
+    let (_waits, gone) = oneshot::channel::<()>();
+    let answered = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                answer = page() => Some(answer),
+                _ = gone => None,
+            }
+        })
+    });
+    let failed = || answer::status(StatusCode::INTERNAL_SERVER_ERROR);
+    answered.await.ok().flatten().unwrap_or_else(failed)
 }

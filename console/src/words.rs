@@ -37,10 +37,16 @@ pub(crate) fn text(text: &str) -> Markup {
     html! { bdi { (terminal::line(text)) } }
 }
 
-/// Writes a time relative to now, with the exact time beside the pointer.
+/// Writes a time relative to now. The exact time is beside the pointer, and in its place if the person
+/// chooses exact times.
 pub(crate) fn when(at: UnixTime, now: UnixTime) -> Markup {
     let exact = time(at);
-    html! { time title=(exact) { (relative(at, now)) } }
+    html! {
+        time title=(exact) {
+            span.relative { (relative(at, now)) }
+            span.exact { (exact) }
+        }
+    }
 }
 
 /// Writes the exact time, and the time relative to now.

@@ -331,15 +331,15 @@ mod tests {
         let now = now();
         assert_eq!(expiring(std::slice::from_ref(&package), now), []);
         package.active = true;
-        let PackageState::Published(published) = &mut package.state else {
-            panic!("the package is published");
-        };
         for (expires, is_expiring) in [
             (None, false),
             (Some(now.plus(EXPIRES_SOON_S)), false),
             (Some(now.plus(EXPIRES_SOON_S - 1)), true),
             (Some(UnixTime(now.0 - 1)), true),
         ] {
+            let PackageState::Published(published) = &mut package.state else {
+                panic!("the package is published");
+            };
             published.expires = expires;
             let found = expiring(std::slice::from_ref(&package), now);
             assert_eq!(found.len(), usize::from(is_expiring), "{expires:?}");

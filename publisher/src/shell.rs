@@ -105,10 +105,17 @@ mod tests {
             assert!(!Shell::Posix.can_paste(word), "{word:?}");
             assert!(!Shell::PowerShell.can_paste(word), "{word:?}");
         }
-        for word in ["a'b", "a;b", "a&b", "a|b", "%PATH%", "a\"b", "$x", "a`b", "a \\"] {
+        for word in [
+            "a'b", "a;b", "a&b", "a|b", "%PATH%", "a\"b", "$x", "a`b", "a \\",
+        ] {
             assert!(!Shell::PowerShell.can_paste(word), "{word}");
         }
-        for word in ["vlc@3.0.21", "ocs:pc-2026-01-01-00-00-00", "Büro 7", "--os=10.0"] {
+        for word in [
+            "vlc@3.0.21",
+            "ocs:pc-2026-01-01-00-00-00",
+            "Büro 7",
+            "--os=10.0",
+        ] {
             assert!(Shell::PowerShell.can_paste(word), "{word}");
         }
     }

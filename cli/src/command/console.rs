@@ -135,7 +135,11 @@ mod tests {
         hint: choose another port, or pass --port 0 to use a free one
         ");
         assert_eq!([port("0"), port("1024")], [Ok(0), Ok(1_024)]);
-        assert!(["80", "1023", "65536", "-1", "x"].iter().all(|it| port(it).is_err()));
+        assert!(
+            ["80", "1023", "65536", "-1", "x"]
+                .iter()
+                .all(|it| port(it).is_err())
+        );
         let missing = no_browser(&io::Error::other("not found"));
         assert_snapshot!(missing, @r"
         warning: cannot start a browser: not found

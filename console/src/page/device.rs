@@ -59,7 +59,7 @@ async fn view(visit: &Visit, device: &str, choice: &Choice) -> Result<View, Page
     let body = html! {
         (facts_of_record(&details, visit))
         (open(&details, visit))
-        (finished(&details, visit))
+        (finished(&details, from.is_some(), visit))
         (next_page(next))
         @if let Some(facts) = &details.facts { (daily_facts(facts, visit)) }
     };
@@ -132,25 +132,25 @@ fn open(details: &DeviceDetails, visit: &Visit) -> Markup {
             @if details.open.is_empty() {
                 p.empty { "No package is open on this device." }
             } @else {
-                table {
+                table role="table" {
                     caption.hidden { "Open packages, the highest priority first" }
-                    thead {
-                        tr {
-                            th scope="col" { "Package" }
-                            th.number scope="col" { "Priority" }
-                            th.number scope="col" { "Attempt" }
-                            th scope="col" { "State" }
-                            th scope="col" { "Reason" }
+                    thead role="rowgroup" {
+                        tr role="row" {
+                            th role="columnheader" scope="col" { "Package" }
+                            th.number role="columnheader" scope="col" { "Priority" }
+                            th.number role="columnheader" scope="col" { "Attempt" }
+                            th role="columnheader" scope="col" { "State" }
+                            th role="columnheader" scope="col" { "Reason" }
                         }
                     }
-                    tbody {
+                    tbody role="rowgroup" {
                         @for task in &details.open {
-                            tr {
-                                th scope="row" { (package_link(task.package, &name(&task.package))) }
-                                td.number data-label="Priority" { (task.priority) }
-                                td.number data-label="Attempt" { (task.attempt) }
-                                td data-label="State" { (open_state(task, details, visit)) }
-                                td data-label="Reason" {
+                            tr role="row" {
+                                th role="rowheader" scope="row" { (package_link(task.package, &name(&task.package))) }
+                                td.number role="cell" data-label="Priority" { (task.priority) }
+                                td.number role="cell" data-label="Attempt" { (task.attempt) }
+                                td role="cell" data-label="State" { (open_state(task, details, visit)) }
+                                td role="cell" data-label="Reason" {
                                     (why_link(&details.device.device, task.package))
                                 }
                             }
@@ -189,12 +189,15 @@ fn why_link(device: &DeviceId, package: PackageId) -> Markup {
     }
 }
 
-fn finished(details: &DeviceDetails, visit: &Visit) -> Markup {
+fn finished(details: &DeviceDetails, is_part: bool, visit: &Visit) -> Markup {
     html! {
         section aria-labelledby="finished" {
             h2 #finished { "Results" }
             @if details.finished.is_empty() {
-                p.empty { "The device has reported no result." }
+                p.empty {
+                    @if is_part { "There are no further results." }
+                    @else { "The device has reported no result." }
+                }
             }
             @for task in &details.finished {
                 (result(task, details, visit))

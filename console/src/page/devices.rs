@@ -6,9 +6,7 @@ use maud::{Markup, html};
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef, UnixTime, terminal};
 use packcast_publisher::Failure;
-use packcast_publisher::device::list::{
-    DeviceFilter, DeviceOrder, ListedDevice, RecordFilter, list,
-};
+use packcast_publisher::device::list::{DeviceFilter, ListedDevice, RecordFilter};
 use packcast_publisher::fleet_check::units_of_devices;
 use packcast_publisher::page;
 use packcast_rollout::pacing::TimeoutDays;
@@ -132,9 +130,11 @@ async fn found(
             .filter(|it| filter.record.includes(&it.record, visit.now) && is_named(it));
         (included.cloned().collect(), Some(*at))
     } else {
-        let order = DeviceOrder::Host;
-        let found = list(&visit.target, filter, order, usize::MAX).await?;
-        (found.devices.into_iter().filter(is_named).collect(), None)
+        let fleet = visit.app.fleet();
+        let kept = fleet.filtered(&visit.target, filter, after == 0, visit.now);
+        let kept = kept.await?;
+        let named = kept.devices.iter().filter(|it| is_named(it));
+        (named.cloned().collect(), Some(kept.at))
     };
     Ok(FoundDevices {
         all: devices.len(),
@@ -144,12 +144,13 @@ async fn found(
 }
 
 fn results(visit: &Visit, choice: &Choice, found: &FoundDevices, after: usize) -> Markup {
+    let after = after.min(found.all);
     let end = after + found.rows.len();
     let next = (end < found.all).then(|| choice.address(end));
     html! {
         p role="status" {
             (count(found.all as u64, "device")) " found"
-            @if found.all > found.rows.len() {
+            @if !found.rows.is_empty() && found.all > found.rows.len() {
                 ", of which this page shows " (grouped(after as u64 + 1)) " to " (grouped(end as u64))
             }
             "."
@@ -266,10 +267,7 @@ fn line(visit: &Visit, choice: &Choice) -> CommandLine {
             _ => words.push(format!("--{name}={value}")),
         }
     }
-    visit
-        .app
-        .commands()
-        .line(words.iter().map(String::as_str))
+    visit.app.commands().line(words.iter().map(String::as_str))
 }
 
 fn form(choice: &Choice, all: u64) -> Markup {
@@ -343,30 +341,30 @@ fn form(choice: &Choice, all: u64) -> Markup {
 /// Writes devices as a table. With a package, each line has a link to its explanation.
 pub(crate) fn table(devices: &[ListedDevice], now: UnixTime, package: Option<PackageId>) -> Markup {
     html! {
-        table {
+        table role="table" {
             caption.hidden { "Devices" }
-            thead {
-                tr {
-                    th scope="col" { "Host" }
-                    th scope="col" { "System" }
-                    th scope="col" { "Agent" }
-                    th scope="col" { "Last seen" }
-                    @if package.is_some() { th scope="col" { "Reason" } }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Host" }
+                    th role="columnheader" scope="col" { "System" }
+                    th role="columnheader" scope="col" { "Agent" }
+                    th role="columnheader" scope="col" { "Last seen" }
+                    @if package.is_some() { th role="columnheader" scope="col" { "Reason" } }
                 }
             }
-            tbody {
+            tbody role="rowgroup" {
                 @for ListedDevice { record, excluded } in devices {
-                    tr {
-                        th scope="row" {
+                    tr role="row" {
+                        th role="rowheader" scope="row" {
                             (device_link(&record.device, &record.host_name))
                             @if excluded.is_some() { " " (state("blocked")) }
                             span.id { (text(&record.device.to_string())) }
                         }
-                        td data-label="System" { (text(&record.os)) }
-                        td data-label="Agent" { (text(&record.agent)) }
-                        td data-label="Last seen" { (when(record.last_seen, now)) }
+                        td role="cell" data-label="System" { (text(&record.os)) }
+                        td role="cell" data-label="Agent" { (text(&record.agent)) }
+                        td role="cell" data-label="Last seen" { (when(record.last_seen, now)) }
                         @if let Some(package) = package {
-                            td data-label="Reason" {
+                            td role="cell" data-label="Reason" {
                                 a href={ (device_path(&record.device)) "/why/" (package) }
                                     aria-label={ "Why? " (terminal::line(&record.host_name)) } { "Why?" }
                             }

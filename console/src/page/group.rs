@@ -69,7 +69,9 @@ async fn view(visit: &Visit, group: &str, choice: &Choice) -> Result<View, PageE
         }
         h2 { "Packages" }
         @if part.packages.items.is_empty() {
-            p.empty { "The group has no packages." }
+            p.empty {
+                @if from.is_some() { "There are no further packages." } @else { "The group has no packages." }
+            }
         } @else {
             (packages(&part.packages.items, visit))
             @if part.all_packages > part.packages.items.len() {
@@ -113,23 +115,23 @@ fn pacing_words(settings: &PacingOverride) -> String {
 
 fn packages(packages: &[GroupPackage], visit: &Visit) -> Markup {
     html! {
-        table {
+        table role="table" {
             caption.hidden { "Packages of the group, the newest first" }
-            thead {
-                tr {
-                    th scope="col" { "Package" }
-                    th scope="col" { "State" }
-                    th scope="col" { "Assigned" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Package" }
+                    th role="columnheader" scope="col" { "State" }
+                    th role="columnheader" scope="col" { "Assigned" }
                 }
             }
-            tbody {
+            tbody role="rowgroup" {
                 @for package in packages {
-                    tr {
-                        th scope="row" {
+                    tr role="row" {
+                        th role="rowheader" scope="row" {
                             (package_link(package.assignment.package, &package.name))
                         }
-                        td data-label="State" { (state(package.state)) }
-                        td data-label="Assigned" {
+                        td role="cell" data-label="State" { (state(package.state)) }
+                        td role="cell" data-label="Assigned" {
                             (when(package.assignment.assigned_at, visit.now))
                         }
                     }
@@ -144,13 +146,20 @@ async fn device_view(visit: &Visit, group: &str, choice: &Choice) -> Result<View
     let from: Option<DeviceId> = field(choice.from.as_deref(), "from")?;
     let page = page::devices(&visit.target, &group, from.as_ref(), DEVICES).await?;
     let path = group_path(&group);
+    let is_part = from.is_some() || page.next.is_some();
     let next = page
         .next
         .map(|device| format!("{path}/devices?from={}", encoded(&device.to_string())));
     let body = html! {
         (tabs(&group, false))
         @if page.items.is_empty() {
-            p.empty { "The group has no devices with a record, or does not exist." }
+            p.empty {
+                @if is_part {
+                    "No device of this page has a record."
+                } @else {
+                    "The group has no devices with a record, or does not exist."
+                }
+            }
         } @else { (device_table(&page.items, visit.now, None)) }
         (next_page(next))
     };

@@ -88,24 +88,24 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
 fn table(rows: &[(GroupName, Option<GroupNumbers>)]) -> Markup {
     let is_counted = rows.iter().any(|(_, numbers)| numbers.is_some());
     html! {
-        table {
+        table role="table" {
             caption.hidden { "Groups in the order of their names" }
-            thead {
-                tr {
-                    th scope="col" { "Group" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Group" }
                     @if is_counted {
-                        th.number scope="col" { "Devices" }
-                        th.number scope="col" { "Packages" }
+                        th.number role="columnheader" scope="col" { "Devices" }
+                        th.number role="columnheader" scope="col" { "Packages" }
                     }
                 }
             }
-            tbody {
+            tbody role="rowgroup" {
                 @for (group, numbers) in rows {
-                    tr {
-                        th scope="row" { (group_link(group)) }
+                    tr role="row" {
+                        th role="rowheader" scope="row" { (group_link(group)) }
                         @if let Some(numbers) = numbers {
-                            td.number data-label="Devices" { (grouped(numbers.devices)) }
-                            td.number data-label="Packages" { (numbers.packages) }
+                            td.number role="cell" data-label="Devices" { (grouped(numbers.devices)) }
+                            td.number role="cell" data-label="Packages" { (numbers.packages) }
                         }
                     }
                 }

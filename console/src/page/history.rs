@@ -3,9 +3,11 @@
 use axum::extract::Query;
 use axum::response::Response;
 use maud::{Markup, html};
+use packcast_protocol::state::CommitId;
 use packcast_publisher::log::{
-    LogEntry, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, log,
+    LogEntry, LogPlace, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, TargetLog, log,
 };
+use packcast_rollout::EventTime;
 use serde::Deserialize;
 
 use crate::layout::{Section, View};
@@ -19,7 +21,9 @@ const LINES: usize = 6;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
-    before: Option<String>,
+    /// The last commit and the last event of the page before.
+    commit: Option<String>,
+    event: Option<String>,
     signed: Option<String>,
 }
 
@@ -29,19 +33,22 @@ pub(crate) async fn page(visit: Visit, Query(choice): Query<Choice>) -> Response
 }
 
 async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
-    let before: Option<u64> = field(choice.before.as_deref(), "before")?;
+    let commit: Option<CommitId> = field(choice.commit.as_deref(), "commit")?;
+    let event: Option<u64> = field(choice.event.as_deref(), "event")?;
+    let event = event.map(EventTime::of_microseconds);
+    let begin = (commit.is_some() || event.is_some()).then_some(LogPlace { commit, event });
     let is_signed_only = choice.signed.is_some();
     let request = LogRequest {
         limit: MOST,
-        before,
+        before: None,
+        after: begin,
         is_signed_only,
         package: None,
         group: None,
         device: None,
     };
     let found = log(&visit.target, &request).await?;
-    let signed = if is_signed_only { "&signed=1" } else { "" };
-    let next = next_before(&found.entries).map(|it| format!("/history?before={it}{signed}"));
+    let next = next_address(&found, begin, is_signed_only);
     let problem = found.conclude().err();
     let body = html! {
         nav.chips aria-label="Kind of the changes" {
@@ -78,7 +85,10 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
     };
     let mut words = vec!["log".to_owned(), "--limit".to_owned(), MOST.to_string()];
     words.extend(is_signed_only.then(|| "--signed".to_owned()));
-    if let Some(before) = before {
+    // The command begins at a second, and so it can repeat some changes of the page before.
+    let number = commit.map(|it| it.number);
+    let second = event.map(|it| it.second().0 + 1);
+    if let Some(before) = number.max(second) {
         words.extend(["--before".to_owned(), before.to_string()]);
     }
     let line = visit.app.commands().line(words.iter().map(String::as_str));
@@ -90,27 +100,23 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
     })
 }
 
-/// Returns the number before which the next page begins; `None` after the last page.
-///
-/// A page can end among events of the same second, so the next one repeats this second, unless the page
-/// has no other.
-fn next_before(entries: &[LogEntry]) -> Option<u64> {
-    let (first, last) = (entries.first()?, entries.last()?);
-    if entries.len() < MOST {
+/// Returns the address of the page after the end of this one; `None` after the last page.
+fn next_address(
+    found: &TargetLog,
+    begin: Option<LogPlace>,
+    is_signed_only: bool,
+) -> Option<String> {
+    if found.entries.len() < MOST {
         return None;
     }
-    Some(match last {
-        LogEntry::Commit(commit) => commit.number,
-        LogEntry::Event(event) if is_of_second(first, event.issued.0) => event.issued.0,
-        LogEntry::Event(event) => event.issued.0 + 1,
-    })
-}
-
-fn is_of_second(entry: &LogEntry, second: u64) -> bool {
-    match entry {
-        LogEntry::Commit(commit) => commit.number <= second,
-        LogEntry::Event(event) => event.issued.0 <= second,
-    }
+    let LogPlace { commit, event } = found.end(begin);
+    let fields = [
+        commit.map(|commit| format!("commit={commit}")),
+        event.map(|event| format!("event={}", event.microseconds())),
+        is_signed_only.then(|| "signed=1".to_owned()),
+    ];
+    let fields: Vec<String> = fields.into_iter().flatten().collect();
+    Some(format!("/history?{}", fields.join("&")))
 }
 
 fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {

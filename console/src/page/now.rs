@@ -77,7 +77,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     let expiring = all_expiring(&packages.items, checked.as_deref(), visit.now);
     let now_findings = html! {
         @if let Some(paused) = &paused {
-            (finding("bad", "The target is paused", &html! {
+            (urgent("bad", "The target is paused", &html! {
                 p { "No device gets or begins a package " (text(&pause::words(paused))) "." }
             }))
         }
@@ -151,7 +151,7 @@ fn rollout_finding(rollout: &RolloutSummary, commands: &Commands) -> Markup {
         p { a href={ "/rollouts/" (rollout.package) } { "Show the rollout" } }
     };
     let title = format!("Rollout of {}: {}", rollout.name, rollout.status);
-    finding(kind, &title, &content)
+    urgent(kind, &title, &content)
 }
 
 /// Lists the rollouts that go on without a person.
@@ -188,7 +188,9 @@ fn all_expiring(
 ) -> Vec<ExpiringPackage> {
     let mut found = expiring(newest, now);
     let is_newest = |id| newest.iter().any(|package| package.id == id);
-    let checked = checked.iter().flat_map(|checked| &checked.packages.expiring);
+    let checked = checked
+        .iter()
+        .flat_map(|checked| &checked.packages.expiring);
     found.extend(checked.filter(|it| !is_newest(it.package)).cloned());
     found.sort_by_key(|it| it.expires);
     found
@@ -207,7 +209,7 @@ fn expiry(packages: &[ExpiringPackage], now: UnixTime) -> Markup {
         }
         p.soft { "Publish the content under another version, and assign that version." }
     };
-    finding("warn", "Packages that expire within 30 days", &content)
+    urgent("warn", "Packages that expire within 30 days", &content)
 }
 
 /// Returns the reasons for which a check without findings does not prove that nothing needs attention.
@@ -359,6 +361,17 @@ fn welcome(commands: &Commands) -> Markup {
     }
 }
 
+/// Writes a finding below the title of the page.
+fn urgent(kind: &str, title: &str, content: &Markup) -> Markup {
+    html! {
+        article class={ "notice " (kind) } {
+            h2 { (text(title)) }
+            (content)
+        }
+    }
+}
+
+/// Writes a finding below the heading of the check.
 fn finding(kind: &str, title: &str, content: &Markup) -> Markup {
     html! {
         article class={ "notice " (kind) } {

@@ -276,6 +276,7 @@ async fn device_view(
     let page = page::package_devices(&visit.target, package.id, chosen, from.as_ref(), DEVICES);
     let page = page.await?;
     let path = package_path(package.id);
+    let is_part = from.is_some() || page.next.is_some();
     let next = page.next.map(|device| {
         let from = encoded(&device.to_string());
         format!("{path}/devices?state={word}&from={from}")
@@ -295,7 +296,13 @@ async fn device_view(
             }
         }
         @if page.items.is_empty() {
-            p.empty { "No device is in the state “" (word.replace('-', " ")) "”." }
+            p.empty {
+                @if is_part {
+                    "No device of this page has a record."
+                } @else {
+                    "No device is in the state “" (word.replace('-', " ")) "”."
+                }
+            }
         } @else {
             (device_table(&page.items, visit.now, Some(package.id)))
         }
@@ -385,28 +392,28 @@ async fn version_view(visit: &Visit, package: &str) -> Result<View, PageError> {
     let (versions, all) = page::versions(&visit.target, &package.name, VERSIONS).await?;
     let row = |name: &str, cell: &dyn Fn(&PackageRecord) -> Markup| {
         html! {
-            tr {
-                th scope="row" { (name) }
-                @for version in &versions { td { (cell(version)) } }
+            tr role="row" {
+                th role="rowheader" scope="row" { (name) }
+                @for version in &versions { td role="cell" { (cell(version)) } }
             }
         }
     };
     let body = html! {
         (tabs(package.id, Tab::Versions))
         div.scroll role="region" aria-label="Versions side by side" tabindex="0" {
-            table.beside {
-                thead {
-                    tr {
-                        th scope="col" { "Version" }
+            table.beside role="table" {
+                thead role="rowgroup" {
+                    tr role="row" {
+                        th role="columnheader" scope="col" { "Version" }
                         @for version in &versions {
-                            th scope="col" {
+                            th role="columnheader" scope="col" {
                                 (package_link(version.id, &version.version.to_string()))
                                 @if version.id == package.id { span.soft { " (this one)" } }
                             }
                         }
                     }
                 }
-                tbody {
+                tbody role="rowgroup" {
                     (row("State", &|it| state(state_of(it, visit.now))))
                     (row("Action", &|it| action(&it.action)))
                     (row("System", &|it| html! { (platform(it.platform)) }))

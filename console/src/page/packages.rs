@@ -74,29 +74,29 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
 
 fn table(visit: &Visit, packages: &[PackageRecord]) -> Markup {
     html! {
-        table {
+        table role="table" {
             caption.hidden { "Packages, the newest first" }
-            thead {
-                tr {
-                    th scope="col" { "Package" }
-                    th scope="col" { "State" }
-                    th scope="col" { "Action" }
-                    th scope="col" { "System" }
-                    th.number scope="col" { "Priority" }
-                    th.number scope="col" { "Size" }
-                    th scope="col" { "Created" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Package" }
+                    th role="columnheader" scope="col" { "State" }
+                    th role="columnheader" scope="col" { "Action" }
+                    th role="columnheader" scope="col" { "System" }
+                    th.number role="columnheader" scope="col" { "Priority" }
+                    th.number role="columnheader" scope="col" { "Size" }
+                    th role="columnheader" scope="col" { "Created" }
                 }
             }
-            tbody {
+            tbody role="rowgroup" {
                 @for package in packages {
-                    tr {
-                        th scope="row" { (package_link(package.id, &named(package))) }
-                        td data-label="State" { (state(state_of(package, visit.now))) }
-                        td data-label="Action" { (action(&package.action)) }
-                        td data-label="System" { (platform(package.platform)) }
-                        td.number data-label="Priority" { (package.priority) }
-                        td.number data-label="Size" { (size(package)) }
-                        td data-label="Created" { (when(package.created_at, visit.now)) }
+                    tr role="row" {
+                        th role="rowheader" scope="row" { (package_link(package.id, &named(package))) }
+                        td role="cell" data-label="State" { (state(state_of(package, visit.now))) }
+                        td role="cell" data-label="Action" { (action(&package.action)) }
+                        td role="cell" data-label="System" { (platform(package.platform)) }
+                        td.number role="cell" data-label="Priority" { (package.priority) }
+                        td.number role="cell" data-label="Size" { (size(package)) }
+                        td role="cell" data-label="Created" { (when(package.created_at, visit.now)) }
                     }
                 }
             }

@@ -38,39 +38,39 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
 
 fn table(rollouts: &[RolloutSummary], commands: &Commands) -> Markup {
     html! {
-        table {
+        table role="table" {
             caption.hidden { "Live rollouts, the newest package first" }
-            thead {
-                tr {
-                    th scope="col" { "Package" }
-                    th scope="col" { "Status" }
-                    th.number scope="col" { "Wave" }
-                    th.number scope="col" { "Begun" }
-                    th.number scope="col" { "Healthy" }
-                    th.number scope="col" { "Failed" }
-                    th scope="col" { "Groups" }
+            thead role="rowgroup" {
+                tr role="row" {
+                    th role="columnheader" scope="col" { "Package" }
+                    th role="columnheader" scope="col" { "Status" }
+                    th.number role="columnheader" scope="col" { "Wave" }
+                    th.number role="columnheader" scope="col" { "Begun" }
+                    th.number role="columnheader" scope="col" { "Healthy" }
+                    th.number role="columnheader" scope="col" { "Failed" }
+                    th role="columnheader" scope="col" { "Groups" }
                 }
             }
-            tbody {
+            tbody role="rowgroup" {
                 @for rollout in rollouts {
-                    tr {
-                        th scope="row" {
+                    tr role="row" {
+                        th role="rowheader" scope="row" {
                             a href={ "/rollouts/" (rollout.package) } { (text(&rollout.name)) }
                         }
-                        td data-label="Status" {
+                        td role="cell" data-label="Status" {
                             (state(rollout.status))
                             p.soft { (text(&sentence(rollout, commands))) }
                         }
-                        td.number data-label="Wave" {
+                        td.number role="cell" data-label="Wave" {
                             @match rollout.wave {
                                 Some(wave) => { (wave) " of " (rollout.waves) },
                                 None => { "of " (rollout.waves) },
                             }
                         }
-                        td.number data-label="Begun" { (grouped(rollout.begun.into())) }
-                        td.number data-label="Healthy" { (grouped(rollout.healthy.into())) }
-                        td.number data-label="Failed" { (grouped(rollout.failed.into())) }
-                        td data-label="Groups" {
+                        td.number role="cell" data-label="Begun" { (grouped(rollout.begun.into())) }
+                        td.number role="cell" data-label="Healthy" { (grouped(rollout.healthy.into())) }
+                        td.number role="cell" data-label="Failed" { (grouped(rollout.failed.into())) }
+                        td role="cell" data-label="Groups" {
                             @for (place, group) in rollout.groups.iter().enumerate() {
                                 @if place > 0 { ", " }
                                 (group_link(group))

@@ -8,6 +8,9 @@ use packcast_rollout::state::StateChange;
 use packcast_testing::skip::{Missing, skip};
 use packcast_testing::table::device;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use crate::browser::Browser;
 use crate::system::System;
 
@@ -415,6 +418,56 @@ async fn large_requests_are_refused() {
     let answer = browser.post("/sign-in", &format!("token={long}")).await;
     assert_eq!(answer.status, 413);
     assert_eq!(browser.get("/").await.status, 200);
+}
+
+#[tokio::test]
+async fn connections_of_another_user_do_not_block_the_console() {
+    let system = System::start(919).await;
+    let served = system.signed_in().await;
+    let mut held = Vec::new();
+    for _ in 0..100 {
+        let mut stream = TcpStream::connect(served.browser.address).await.unwrap();
+        // An answer of the console may have closed the connection already.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\n").await;
+        held.push(stream);
+    }
+    assert_eq!(served.browser.get("/packages").await.status, 200);
+    // The oldest connection has made room.
+    let mut rest = Vec::new();
+    let _ = held[0].read_to_end(&mut rest).await;
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_session_is_the_last_of_its_connection() {
+    let system = System::start(920).await;
+    let served = system.serve().await;
+    let own = format!("GET / HTTP/1.1\r\nhost: {}\r\n\r\n", served.browser.host);
+    for (request, status) in [
+        (own.as_str(), 403),
+        ("GET / HTTP/1.1\r\nhost: x\r\n\r\n", 421),
+    ] {
+        let answer = served.browser.send(request.as_bytes()).await;
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("connection"), Some("close"), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_no_answers_is_cut_off() {
+    let system = System::start(930).await;
+    let served = system.signed_in().await;
+    let cookie = served.browser.cookie.clone().unwrap();
+    let request = format!(
+        "GET /style.css HTTP/1.1\r\nhost: {}\r\ncookie: packcast-console={cookie}\r\n\r\n",
+        served.browser.host
+    );
+    let mut stream = TcpStream::connect(served.browser.address).await.unwrap();
+    tokio::time::pause();
+    // It sends requests until the buffers of both sides are full, and waits then.
+    let flood = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    let cut_off = tokio::time::timeout(Duration::from_hours(1), flood).await;
+    assert!(cut_off.is_ok(), "the console closes the connection");
 }
 
 #[tokio::test]

@@ -1,10 +1,11 @@
 //! Pages and their content, read by a person who is signed in.
 
+use packcast_publisher::log::{LogRequest, log};
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_testing::table::device;
 
 use crate::rollouts;
-use crate::system::{Served, System};
+use crate::system::{Served, System, target_at};
 
 #[tokio::test]
 async fn an_empty_target_has_pages_with_the_next_step() {
@@ -149,9 +150,17 @@ async fn commands_name_the_target(served: &Served, paths: &[String]) -> usize {
 
 #[tokio::test]
 async fn every_command_names_the_target_of_the_console() {
-    let paths = |paths: &[&str]| -> Vec<String> { paths.iter().map(|it| (*it).to_owned()).collect() };
+    let paths =
+        |paths: &[&str]| -> Vec<String> { paths.iter().map(|it| (*it).to_owned()).collect() };
     let lists = paths(&[
-        "/", "/packages", "/groups", "/groups/all", "/devices", "/rollouts", "/history", "/nothing",
+        "/",
+        "/packages",
+        "/groups",
+        "/groups/all",
+        "/devices",
+        "/rollouts",
+        "/history",
+        "/nothing",
     ]);
     let empty = System::start(926).await;
     let served = empty.serve_with(OPTIONS).await.signed_in().await;
@@ -165,7 +174,11 @@ async fn every_command_names_the_target_of_the_console() {
     assert_eq!(served.browser.post("/check", &form).await.status, 303);
     let (id, device) = (package.id, device(2).device);
     let mut pages = lists;
-    pages.extend(paths(&["/devices?name=pc1&os=-x", "/groups/lab/devices", "/packages/vlx@3"]));
+    pages.extend(paths(&[
+        "/devices?name=pc1&os=-x",
+        "/groups/lab/devices",
+        "/packages/vlx@3",
+    ]));
     pages.extend([
         format!("/packages/{id}"),
         format!("/packages/{id}/devices?state=waiting"),
@@ -181,7 +194,10 @@ async fn every_command_names_the_target_of_the_console() {
     assert!(commands_name_the_target(&served, &pages).await > 30);
     // A value is never read as an option.
     let odd = served.browser.get("/devices?os=-x").await.body;
-    assert!(odd.contains("packcast device list --os=-x --target"), "{odd}");
+    assert!(
+        odd.contains("packcast device list --os=-x --target"),
+        "{odd}"
+    );
 }
 
 #[tokio::test]
@@ -200,7 +216,8 @@ async fn addresses_that_name_nothing_are_explained() {
         ("/devices?not_seen=0", 400),
         ("/devices?platform=x", 404),
         ("/packages?from=x", 400),
-        ("/history?before=x", 400),
+        ("/history?commit=x", 400),
+        ("/history?event=x", 400),
     ] {
         let page = served.browser.get(path).await;
         assert_eq!(page.status, status, "{path}: {page:?}");
@@ -232,4 +249,82 @@ async fn an_unreachable_table_is_reported_with_the_next_step() {
     assert_eq!(page.status, 503, "{page:?}");
     assert!(page.body.contains("check the network"), "{}", page.body);
     assert!(page.body.contains("Nothing was changed"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_stalled_table_is_reported_with_the_next_step() {
+    // The system accepts connections for this socket, and nobody answers them.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let target = target_at(&endpoint, "none", folder.path()).await;
+    let served = Served::start(target, OPTIONS).await.signed_in().await;
+    tokio::time::pause();
+    for path in ["/packages", "/devices", "/"] {
+        let page = served.browser.get(path).await;
+        assert!([503, 504].contains(&page.status), "{path}: {page:?}");
+        for text in ["Next steps", "check the network", "Nothing was changed"] {
+            assert!(page.body.contains(text), "{path}: {}", page.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_pages_of_the_history_have_every_change_once() {
+    let system = System::start(928).await;
+    for name in ["a", "b", "c", "d"] {
+        system.publish(name, "1").await;
+        let group = System::group(name);
+        system.change(&[StateChange::CreateGroup { group }]).await;
+    }
+    let request = LogRequest {
+        limit: 1_000,
+        before: None,
+        after: None,
+        is_signed_only: false,
+        package: None,
+        group: None,
+        device: None,
+    };
+    let all = log(&system.target, &request).await.unwrap().entries.len();
+    let served = system.signed_in().await;
+    for (first, entries) in [("/history", all), ("/history?signed=1", 4)] {
+        let (mut next, mut pages, mut seen) = (Some(first.to_owned()), 0, Vec::new());
+        while let Some(path) = next {
+            let page = served.browser.get(&path).await;
+            assert_eq!(page.status, 200, "{path}: {page:?}");
+            let articles = page.body.split("<article>").skip(1);
+            seen.extend(articles.map(|it| it.split("</article>").next().unwrap().to_owned()));
+            let link = page
+                .body
+                .split_once("\" rel=\"next\"")
+                .map(|(before, _)| before);
+            let href = link.and_then(|link| link.rsplit_once("href=\""));
+            next = href.map(|(_, href)| href.replace("&amp;", "&"));
+            pages += 1;
+        }
+        assert_eq!(seen.len(), entries, "{first}");
+        assert!(pages <= 1 + entries / 6, "{first}: {pages}");
+        for name in ["a", "b", "c", "d"] {
+            let created = format!("{name}: created");
+            assert_eq!(
+                seen.iter().filter(|it| it.contains(&created)).count(),
+                1,
+                "{created}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_far_after_the_end_is_empty() {
+    let system = System::start(929).await;
+    system.table.device(1).await;
+    let served = system.signed_in().await;
+    let page = served
+        .browser
+        .get("/devices?name=pc&after=18446744073709551615")
+        .await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(page.body.contains("1 device found"), "{}", page.body);
 }

@@ -86,13 +86,25 @@ async fn a_live_page_keeps_its_content_and_tells_its_cost() {
     assert!(counted.contains(&events), "{counted}");
     halt(&system, &package, &started).await;
     system.table.meter.take();
-    let read = served.browser.read_until(&format!("{path}/live"), "event: time").await;
+    let read = served
+        .browser
+        .read_until(&format!("{path}/live"), "event: time")
+        .await;
     let usage = system.table.meter.take();
-    for text in ["event: numbers", "halted", "Wave 1", "Halts at", "E: the disk is full"] {
+    for text in [
+        "event: numbers",
+        "halted",
+        "Wave 1",
+        "Halts at",
+        "E: the disk is full",
+    ] {
         assert!(read.contains(text), "{text}: {read}");
     }
     let cost = format!("event: cost\ndata: {:.1}\n", usage.read_units);
-    assert!(read.contains(&cost) && usage.read_units > 0.0, "{usage:?}: {read}");
+    assert!(
+        read.contains(&cost) && usage.read_units > 0.0,
+        "{usage:?}: {read}"
+    );
 }
 
 #[tokio::test]
@@ -112,7 +124,10 @@ async fn a_rollout_that_may_be_complete_is_not_called_running_without_doubt() {
     let path = format!("/rollouts/{}", package.id);
     for page in ["/", "/rollouts", &path] {
         let body = served.browser.get(page).await.body;
-        assert!(body.contains("if every device is healthy, it is complete"), "{page}: {body}");
+        assert!(
+            body.contains("if every device is healthy, it is complete"),
+            "{page}: {body}"
+        );
     }
     let counted = served.browser.get(&format!("{path}?devices=1")).await.body;
     assert!(counted.contains("finish vlc@3.0.21"), "{counted}");

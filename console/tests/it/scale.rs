@@ -78,6 +78,12 @@ async fn the_records_of_all_devices_are_read_once_in_a_process() {
     assert!(again.body.contains("11 devices found"), "{}", again.body);
     assert!(first.units() > 30.0, "{}", first.units());
     assert!(again.units() < 10.0, "{}", again.units());
+    // A filter that reads the devices of a group reads them for all of its pages.
+    let first = served.browser.get("/devices?group=all").await;
+    assert!(first.body.contains("40 devices found"), "{}", first.body);
+    let second = served.browser.get("/devices?group=all&after=25").await;
+    assert!(second.body.contains("26 to 40"), "{}", second.body);
+    assert!(second.units() < first.units() / 2.0, "{}", second.units());
 }
 
 /// Fills a target: each device has a result of the returned package, or waits for it.

@@ -147,6 +147,18 @@ impl System {
             records: self.table.records.clone(),
             ..target
         };
+        Served::start(target, target_options).await
+    }
+
+    /// Starts a console, and opens its session.
+    pub(crate) async fn signed_in(&self) -> Served {
+        self.serve().await.signed_in().await
+    }
+}
+
+impl Served {
+    /// Starts a console of a target, with these options in its command lines.
+    pub(crate) async fn start(target: Target, target_options: &str) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&ahead);
         let options = ConsoleOptions {
@@ -160,7 +172,7 @@ impl System {
         let link = console.sign_in_link();
         let (_, token) = link.split_once('#').expect("the link ends with the token");
         let (stop, stopped) = oneshot::channel::<()>();
-        Served {
+        Self {
             browser: Browser::of(console.address()),
             token: token.to_owned(),
             ahead,
@@ -171,13 +183,6 @@ impl System {
         }
     }
 
-    /// Starts a console, and opens its session.
-    pub(crate) async fn signed_in(&self) -> Served {
-        self.serve().await.signed_in().await
-    }
-}
-
-impl Served {
     /// Opens the session.
     pub(crate) async fn signed_in(self) -> Self {
         let mut served = self;
@@ -189,9 +194,14 @@ impl Served {
 }
 
 async fn target(table: &Table, folder: &Path) -> Target {
+    target_at(&table.endpoint, table.records.table(), folder).await
+}
+
+/// Returns a target with a table at this address.
+pub(crate) async fn target_at(endpoint: &str, table: &str, folder: &Path) -> Target {
     let system = LocalSystem {
-        endpoint: table.endpoint.clone(),
-        table: table.records.table().to_owned(),
+        endpoint: endpoint.to_owned(),
+        table: table.to_owned(),
         objects_dir: folder.join("objects"),
         prefix: "d".parse().expect("a path"),
         ca_file: folder.join("ca.pem"),

@@ -1,9 +1,11 @@
 //! A handle for display: it counts the read units that it consumes.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::ConfigBag;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
@@ -44,11 +46,12 @@ impl Records {
     ///
     /// Lists and counts are read eventually consistent, for half of the units: they may be some
     /// seconds old. Reads of single records, of ranges and of the signed state stay strongly
-    /// consistent. Decisions need [`Records`] without this mode.
+    /// consistent. A read fails after 12 seconds. Decisions need [`Records`] without this mode.
     #[must_use]
     pub fn for_display(&self) -> (Self, ReadMeter) {
         let meter = ReadMeter::default();
-        let config = self.client.config().to_builder().interceptor(meter.clone());
+        let config = self.client.config().to_builder();
+        let config = config.interceptor(meter.clone()).timeout_config(timeouts());
         let records = Self {
             client: Client::from_conf(config.build()),
             table: Arc::clone(&self.table),
@@ -57,6 +60,15 @@ impl Records {
         };
         (records, meter)
     }
+}
+
+/// Returns the time limits of a read for display: a person waits for it.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .operation_attempt_timeout(Duration::from_secs(5))
+        .operation_timeout(Duration::from_secs(12))
+        .build()
 }
 
 impl Intercept for ReadMeter {
