@@ -1,8 +1,9 @@
 //! The frame of all pages: navigation, warnings, command lines and the cost.
 
 use maud::{DOCTYPE, Markup, html};
-use packcast_protocol::terminal;
+use packcast_protocol::{UnixTime, terminal};
 use packcast_publisher::Warning;
+use packcast_publisher::text::time;
 
 use crate::assets;
 use crate::command::{CommandLine, Commands};
@@ -154,6 +155,16 @@ pub(crate) fn page(
         }
     };
     document(&view.title, &body)
+}
+
+/// Writes the place of the numbers that change, with their time. `path` is the address of the events.
+pub(crate) fn live_numbers(path: &str, now: UnixTime, numbers: &Markup) -> Markup {
+    html! {
+        div #live data-live=(path) { (numbers) }
+        p.soft { "As of " span #live-time { (time(now)) } }
+        p #live-note role="status" {}
+        p.hidden #live-summary role="status" {}
+    }
 }
 
 /// Writes a number of read units.

@@ -49,7 +49,7 @@ pub struct Clock(Arc<dyn Fn() -> UnixTime + Send + Sync>);
 /// The settings of a console.
 #[derive(Clone, Debug)]
 pub struct ConsoleOptions {
-    /// The port of 127.0.0.1 and ::1; 0 chooses a port that is free on both.
+    /// The port of both addresses of loopback; 0 chooses a port that is free on both.
     pub port: u16,
     /// The options that name the target in command lines, quoted for the shell; empty for the default
     /// target.

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a listener on ::1; `None` on a machine without it.
+    /// Returns a listener on loopback of IPv6; `None` on a machine without it.
     async fn other_user() -> Option<TcpListener> {
         match TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await {
             Ok(listener) => Some(listener),

@@ -10,7 +10,6 @@ use axum::extract::{Path, Query};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
-use maud::{Markup, html};
 use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_publisher::page::counts;
 use packcast_publisher::rollout::RolloutReader;
@@ -50,7 +49,7 @@ struct Numbers {
     html: String,
     /// The numbers in a sentence, for people who hear the page.
     summary: String,
-    /// Why the numbers cannot change any more; `None` if they can.
+    /// The reason for which the numbers cannot change any more; `None` if they can.
     end: Option<&'static str>,
 }
 
@@ -102,16 +101,6 @@ impl Watched {
             summary: summary(&details, commands),
             end: (!reader.is_live()).then_some("The rollout has ended."),
         })
-    }
-}
-
-/// Writes the place of the numbers that change, with their time. `path` is the address of the events.
-pub(crate) fn place(path: &str, now: UnixTime, numbers: &Markup) -> Markup {
-    html! {
-        div #live data-live=(path) { (numbers) }
-        p.soft { "As of " span #live-time { (time(now)) } }
-        p #live-note role="status" {}
-        p.hidden #live-summary role="status" {}
     }
 }
 

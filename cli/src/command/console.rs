@@ -13,7 +13,7 @@ use crate::{output, places};
 
 /// Show the target in a browser, until the session ends
 ///
-/// Serves web pages on 127.0.0.1 and ::1, with your cloud credentials. The pages change nothing: each of them
+/// Serves web pages on loopback, with your cloud credentials. The pages change nothing: each of them
 /// names the command that shows the same. The printed address opens one session in one browser. The
 /// command ends with the session, and after 8 hours without use.
 #[derive(Debug, clap::Args)]

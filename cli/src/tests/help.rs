@@ -3232,10 +3232,10 @@ fn console() {
     assert_snapshot!(help("console"), @r"
     Show the target in a browser, until the session ends
 
-    Serves web pages on 127.0.0.1 and ::1, with your cloud credentials. The pages
-    change nothing: each of them names the command that shows the same. The printed
-    address opens one session in one browser. The command ends with the session, and
-    after 8 hours without use.
+    Serves web pages on loopback, with your cloud credentials. The pages change
+    nothing: each of them names the command that shows the same. The printed address
+    opens one session in one browser. The command ends with the session, and after 8
+    hours without use.
 
     Usage: packcast console [OPTIONS]
 

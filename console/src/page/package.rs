@@ -17,8 +17,7 @@ use serde::Deserialize;
 use super::devices::table as device_table;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
-use crate::layout::{Section, View};
-use crate::live;
+use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
 use crate::words::{
@@ -92,7 +91,7 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
         (tabs(package.id, Tab::Overview))
         section aria-labelledby="progress" {
             h2 #progress { "Progress" }
-            (live::place(&events, visit.now, &bar(package.id, &counts)))
+            (live_numbers(&events, visit.now, &bar(package.id, &counts)))
             (assigned(&counts))
         }
         (terms(&package, visit))

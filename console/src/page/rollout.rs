@@ -9,8 +9,7 @@ use serde::Deserialize;
 
 use super::rollouts::sentence;
 use crate::command::Commands;
-use crate::layout::{Section, View};
-use crate::live;
+use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
 use crate::words::{
@@ -61,7 +60,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
                 (group_link(group))
             }
         }
-        (live::place(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
+        (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
         @if !with_devices {
             p {
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
