@@ -8,6 +8,7 @@ pub(crate) mod assign;
 mod assignees;
 pub(crate) mod audit;
 pub(crate) mod completions;
+pub(crate) mod console;
 pub(crate) mod deactivate;
 pub(crate) mod delete;
 pub(crate) mod demo;

@@ -112,6 +112,7 @@ enum Command {
     Diff(command::diff::Args),
     Revert(command::revert::Args),
     Audit(command::audit::Args),
+    Console(command::console::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -290,6 +291,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Diff(args) => args.run(globals).await,
         Command::Revert(args) => args.run(globals).await,
         Command::Audit(args) => args.run(globals).await,
+        Command::Console(args) => args.run(globals).await,
         Command::Completions(args) => args.run(NAME),
         Command::Man(args) => args.run(cli()),
     }

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 77] = [
+const TESTS: [(&str, fn()); 78] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -117,6 +117,7 @@ const TESTS: [(&str, fn()); 77] = [
     ("diff", diff),
     ("revert", revert),
     ("audit", audit),
+    ("console", console),
     ("completions", completions),
     ("man", man),
 ];
@@ -226,6 +227,7 @@ fn packcast() {
       diff           Show the difference between two states of a target
       revert         Bring a target back to the state of an earlier commit
       audit          Check a target: history, keys, records, packages
+      console        Show the target in a browser, until the session ends
       completions    Print the completion script for a shell
       man            Print or write the manual pages
       help           Print this message or the help of the given subcommand(s)
@@ -3422,5 +3424,38 @@ fn audit() {
     Examples:
       packcast audit
       packcast audit --format json
+    ");
+}
+
+#[test]
+fn console() {
+    assert_snapshot!(help("console"), @r"
+    Show the target in a browser, until the session ends
+
+    Serves web pages on loopback, with your cloud credentials. The pages change
+    nothing: each of them names the command that shows the same. The printed address
+    opens one session in one browser. The command ends with the session, and after 8
+    hours without use.
+
+    Usage: packcast console [OPTIONS]
+
+    Options:
+          --open
+              Open the console in the browser of this machine
+
+          --port <PORT>
+              Serve the pages on this port, from 1024 on; 0 chooses a free port
+
+              [default: 0]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast console
+      packcast console --open
+      packcast console --port 8470 --target production
     ");
 }

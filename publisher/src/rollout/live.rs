@@ -41,6 +41,9 @@ pub struct RolloutSummary {
     /// `None` if the table has no gate of the rollout.
     #[serde(skip)]
     pub gate_status: Option<GateStatus>,
+    /// The number of devices was not read, and with it the status could be complete.
+    #[serde(skip)]
+    pub may_be_complete: bool,
 }
 
 /// A live rollout with its package.
@@ -53,6 +56,18 @@ pub(super) struct LiveRollout {
 
 /// Returns the live rollouts, the newest package last.
 pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, true).await
+}
+
+/// Returns the live rollouts like [`list`], without the numbers of their devices, which are 0.
+///
+/// The sizes of groups are most of the cost of [`list`]. Without them, a rollout is complete only
+/// when its last wave has gone well: see [`RolloutSummary::may_be_complete`].
+pub async fn list_without_sizes(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, false).await
+}
+
+async fn summaries(target: &Target, with_sizes: bool) -> Result<Vec<RolloutSummary>, Failure> {
     let state = current_rollouts(target).await?;
     let live = state.rollouts();
     let live: BTreeMap<RolloutId, &RolloutDocument> = live
@@ -66,7 +81,11 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     for (id, document) in live {
         let package = packages.iter().find(|it| it.id == document.package);
         let name = package.map_or_else(|| document.package.to_string(), named);
-        let devices = devices_of(target, document).await?;
+        let devices = if with_sizes {
+            devices_of(target, document).await?
+        } else {
+            0
+        };
         summaries.push(RolloutSummary::new(
             target,
             (id, document),
@@ -102,7 +121,14 @@ impl RolloutSummary {
     ) -> Self {
         let members = u32::try_from(devices).unwrap_or(u32::MAX);
         let table = target.records.table();
-        let gate_status = gate.map(|gate| status(gate, table, &document.waves, members, now()));
+        let status_for = |gate, members| status(gate, table, &document.waves, members, now());
+        let gate_status = gate.map(|gate| status_for(gate, members));
+        let may_be_complete = gate.is_some_and(|gate| {
+            devices == 0
+                && gate.all_healthy > 0
+                && gate_status != Some(GateStatus::Complete)
+                && status_for(gate, gate.all_healthy) == GateStatus::Complete
+        });
         Self {
             rollout,
             package: document.package,
@@ -116,6 +142,7 @@ impl RolloutSummary {
             healthy: gate.map_or(0, |gate| gate.all_healthy),
             failed: gate.map_or(0, |gate| gate.all_failed),
             gate_status,
+            may_be_complete,
         }
     }
 }

@@ -119,6 +119,10 @@ pub struct RolloutReader<'a> {
     live: LiveRollout,
     members: BTreeMap<WaveNumber, u32>,
     named: Option<Named>,
+    /// Neither members nor silent devices are read.
+    is_brief: bool,
+    /// The last read has found the rollout.
+    is_live: bool,
 }
 
 /// The silent devices that were named, so that watching does not read many devices again and again.
@@ -140,6 +144,21 @@ impl<'a> RolloutReader<'a> {
             live,
             members,
             named: None,
+            is_brief: false,
+            is_live: true,
+        })
+    }
+
+    /// Finds the live rollout of a package, without its devices: their numbers are 0, and no silent
+    /// device is named. So the cost does not depend on the number of devices.
+    pub async fn open_brief(target: &'a Target, package: &PackageRef) -> Result<Self, Failure> {
+        Ok(Self {
+            target,
+            live: find_live(target, package).await?,
+            members: BTreeMap::new(),
+            named: None,
+            is_brief: true,
+            is_live: true,
         })
     }
 
@@ -147,6 +166,7 @@ impl<'a> RolloutReader<'a> {
     pub async fn read(&mut self) -> Result<RolloutDetails, Failure> {
         let id = self.live.id;
         let state = current_part(self.target, [LeafName::Rollout(id)].into()).await?;
+        self.is_live = !matches!(state.rollout(id), Ok(None));
         if let Ok(Some(document)) = state.rollout(id) {
             self.live.document = document.clone();
         }
@@ -180,7 +200,7 @@ impl<'a> RolloutReader<'a> {
             Some(GateStatus::Full { silent: 1.., .. } | GateStatus::Unhealthy { silent: 1.., .. })
         );
         let silent = match &gate {
-            Some(gate) if waits => self.named(gate).await?,
+            Some(gate) if waits && !self.is_brief => self.named(gate).await?,
             _ => Vec::new(),
         };
         Ok(RolloutDetails {
@@ -193,6 +213,11 @@ impl<'a> RolloutReader<'a> {
             round: gate.as_ref().map(RolloutRound::of),
             summary,
         })
+    }
+
+    /// Returns false if the rollout had ended at the last read.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// Returns the failures that the gate names.

@@ -337,7 +337,7 @@ impl Records {
     ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let keys: Vec<Key> = ids.iter().map(Key::device).collect();
         let mut devices = Vec::with_capacity(keys.len());
-        for found in self.batch(&keys).await? {
+        for found in self.listed_batch(&keys).await? {
             let Joining { excluded, .. } = item::read(found.clone())?;
             // A tombstone has no host name.
             if found.contains_key(HOST_NAME) {
