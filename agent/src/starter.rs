@@ -9,7 +9,7 @@ mod reach;
 mod version_process;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::version_process::VersionProcess;
 use crate::command::version_role::VersionRole;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, StarterConfig};
 use crate::event::Observer;
 use crate::run::{Agent, RunError};
 use crate::service::{self, ServiceEnd};
@@ -56,9 +56,23 @@ pub(crate) struct Invocation {
     pub(crate) once: bool,
 }
 
+/// Checks the configuration of a starter, or of a version in this role.
+///
+/// The configuration may be for the updated version, so the starter of such a version reads only the
+/// options that the starter needs. The installed version reads all options before it runs itself.
+pub(crate) fn check_config(path: &Path, role: Option<VersionRole>) -> Result<(), ConfigError> {
+    if role.is_none() {
+        let config = StarterConfig::load_unchangeable(path)?;
+        if state::versions(&config.state_dir).is_dir() {
+            return Ok(());
+        }
+    }
+    Config::load_unchangeable(path).map(drop)
+}
+
 /// Runs the newest version until it is asked to stop, or ends by itself.
 pub(crate) async fn run(invocation: Invocation, observer: Observer) -> Result<ExitCode, RunError> {
-    let config = Config::load_unchangeable(&invocation.config_file)?;
+    let config = StarterConfig::load_unchangeable(&invocation.config_file)?;
     let controls = controls(&invocation);
     let mut starter = Starter {
         state_dir: config.state_dir,
@@ -413,7 +427,6 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 mod tests {
     use std::cell::Cell;
     use std::fs;
-    use std::path::Path;
 
     use packcast_protocol::Sha256Digest;
 

@@ -4,7 +4,7 @@ use packcast_https::{Clients, TlsError};
 use reqwest::Client;
 
 use super::{Agent, USER_AGENT};
-use crate::config::Config;
+use crate::config::{Config, Contact};
 use crate::fetch::download::Downloads;
 
 /// The HTTPS clients of a configuration.
@@ -15,6 +15,12 @@ impl Connections {
     pub(crate) fn new(config: &Config) -> Result<Self, TlsError> {
         let ca_file = config.ca_file.as_deref();
         Clients::new(ca_file, USER_AGENT, config.server.route()).map(Self)
+    }
+
+    /// Returns the connections of a starter.
+    pub(crate) fn to(contact: &Contact) -> Result<Self, TlsError> {
+        let ca_file = contact.ca_file.as_deref();
+        Clients::new(ca_file, USER_AGENT, contact.server.route()).map(Self)
     }
 
     /// Returns the client for requests to the function.

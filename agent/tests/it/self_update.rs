@@ -310,3 +310,21 @@ fn a_second_starter_is_refused_and_counts_no_start() {
     assert_eq!(starts(&lab), before);
     assert_eq!(service.stop(), Some(0));
 }
+
+#[test]
+fn options_of_the_updated_version_do_not_stop_the_starter() {
+    let lab = Lab::new();
+    let old = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    // The updated version knows an option that the installed one does not.
+    let script = format!(
+        "sed -i '/new_option/d' '{}'\nexec",
+        lab.file("agent.toml").display()
+    );
+    update(&lab, 1, &working(&lab).replace("exec", &script));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    fs::write(lab.file("agent.toml"), format!("new_option = 1\n{old}")).unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(starts(&lab).len(), 2);
+}
