@@ -198,6 +198,27 @@ impl OtherVersion {
     }
 }
 
+/// Keeps identity and pass during a trial, and restores them afterwards, as far as possible.
+fn protect_identity(files: &VersionFiles, state: &StateDir, is_trial: bool) {
+    let protected = if is_trial {
+        files.keep_identity(state).map(|()| Vec::new())
+    } else {
+        files.restore_identity(state)
+    };
+    match protected {
+        Ok(restored) => {
+            for path in restored {
+                let path = path.display();
+                tracing::warn!(%path, "restored a file that only the version on trial could read");
+            }
+        }
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::error!(error, "cannot keep or restore the identity of this device");
+        }
+    }
+}
+
 fn note(files: &VersionFiles, memory: &VersionMemory) {
     if let Err(error) = files.note(memory) {
         let error = with_causes(&error);
@@ -238,6 +259,8 @@ impl Starter {
             }
         }
         let chosen = choose(&files, &self.observer);
+        let is_trial = matches!(&chosen, Some(version) if version.role == VersionRole::Trial);
+        protect_identity(&files, &state, is_trial);
         Ok(chosen.map_or(Choice::Own, |version| Choice::Other(Box::new(version))))
     }
 
@@ -296,6 +319,17 @@ impl Starter {
 
     /// Runs another version to its end.
     async fn supervise(&self, mut version: OtherVersion) -> Supervised {
+        if version.role == VersionRole::Trial {
+            // A program that states no version fails below, where its start counts.
+            let stated = version_process::stated_version(&version.program).await;
+            if let Some(stated) = stated.filter(|stated| *stated != version.build.version) {
+                version
+                    .memory
+                    .go_back(&format!("the program states version {stated}"));
+                version.note();
+                return Supervised::ChoosesAgain;
+            }
+        }
         let started = VersionProcess::start(&version.program, &self.invocation, version.role).await;
         let mut process = match started {
             Ok(process) => process,

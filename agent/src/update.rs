@@ -5,6 +5,7 @@
 //! (`crate::starter`) runs them. The agent itself stages a version, and confirms one that works.
 
 mod files;
+mod kept_identity;
 mod memory;
 mod updates;
 

@@ -81,7 +81,8 @@ fn agents_update_themselves_in_waves_and_go_back_from_a_broken_build() {
     let world = &fleet.world;
     let begin = |version: &str| {
         let starts = world.path(&format!("starts-{version}"));
-        format!("#!/bin/sh\necho $$ >> '{starts}'\n")
+        let states = format!("[ \"$1\" = --version ] && echo packcast-agent {version} && exit\n");
+        format!("#!/bin/sh\n{states}echo $$ >> '{starts}'\n")
     };
     let good = begin("999.1.0") + &format!("exec '{PROGRAM}' agent \"$@\"\n");
     fleet.roll_out("999.1.0", &good);

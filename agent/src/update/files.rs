@@ -91,6 +91,10 @@ impl VersionFiles {
         Self(state.versions())
     }
 
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     #[cfg(test)]
     pub(crate) const fn at(folder: PathBuf) -> Self {
         Self(folder)

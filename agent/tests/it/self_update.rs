@@ -30,8 +30,18 @@ fn broken(lab: &Lab) -> String {
     format!("#!/bin/sh\necho $$ >> '{starts}'\nexit 1\n")
 }
 
-/// Assigns an update with this program for this platform.
+/// Assigns an update with this program for this platform. The program states the right version.
 fn update(lab: &Lab, id: u32, program: &str) -> PackageId {
+    let stated = format!("[ \"$1\" = --version ] && echo packcast-agent 999.0.{id} && exit\n");
+    update_as_it_is(
+        lab,
+        id,
+        &program.replace("#!/bin/sh\n", &format!("#!/bin/sh\n{stated}")),
+    )
+}
+
+/// Assigns an update with this program, unchanged.
+fn update_as_it_is(lab: &Lab, id: u32, program: &str) -> PackageId {
     let path = format!(
         "{}-{}/packcast-agent",
         std::env::consts::OS,
@@ -124,6 +134,24 @@ fn a_version_that_ends_goes_back_and_is_a_failure() {
     assert_eq!(lab.run().code, 0);
     assert_eq!(starts(&lab).len(), 3, "the installed version runs");
     assert_eq!(programs(&lab), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_program_of_another_version_is_not_tried() {
+    let lab = Lab::new();
+    // The agent under test states its own version.
+    update_as_it_is(&lab, 1, &working(&lab));
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(lab.run().code, 0);
+    let report = lab.world().reports.remove(0);
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+    let expected = format!(
+        "went back from version 999.0.1 of the agent: the program states version {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(report.detail.unwrap().as_str(), expected);
+    assert_eq!(starts(&lab).len(), 1, "only to state its version");
 }
 
 #[test]

@@ -82,11 +82,12 @@ impl KilledProcess {
         let traced = "if [ -e \"$HOME/traced\" ]; then rm \"$HOME/traced\"; \
                       echo $$ > \"$HOME/version.new\"; mv \"$HOME/version.new\" \"$HOME/version\"; \
                       kill -STOP $$; fi\n";
+        let states = format!("[ \"$1\" = --version ] && echo {PACKAGE} {VERSION} && exit\n");
         match self {
             Self::Starter | Self::Version => {
-                format!("#!/bin/sh\n{traced}exec '{program}' agent \"$@\"\n")
+                format!("#!/bin/sh\n{states}{traced}exec '{program}' agent \"$@\"\n")
             }
-            Self::StarterGoingBack => "#!/bin/sh\nexit 1\n".to_owned(),
+            Self::StarterGoingBack => format!("#!/bin/sh\n{states}exit 1\n"),
         }
     }
 }
