@@ -199,11 +199,16 @@ impl OtherVersion {
 }
 
 /// Keeps identity and pass during a trial, and restores them afterwards, as far as possible.
-fn protect_identity(files: &VersionFiles, state: &StateDir, is_trial: bool) {
-    let protected = if is_trial {
-        files.keep_identity(state).map(|()| Vec::new())
-    } else {
-        files.restore_identity(state)
+fn protect_identity(files: &VersionFiles, state: &StateDir, chosen: Option<&OtherVersion>) {
+    let protected = match chosen {
+        Some(version) if version.role == VersionRole::Trial => {
+            files.keep_identity(state).map(|()| Vec::new())
+        }
+        // The updated version may keep its files in a form of its own.
+        Some(version) if version.memory.has_succeeded() => {
+            files.forget_identity(state).map(|()| Vec::new())
+        }
+        _ => files.restore_identity(state),
     };
     match protected {
         Ok(restored) => {
@@ -259,8 +264,7 @@ impl Starter {
             }
         }
         let chosen = choose(&files, &self.observer);
-        let is_trial = matches!(&chosen, Some(version) if version.role == VersionRole::Trial);
-        protect_identity(&files, &state, is_trial);
+        protect_identity(&files, &state, chosen.as_ref());
         Ok(chosen.map_or(Choice::Own, |version| Choice::Other(Box::new(version))))
     }
 
@@ -419,11 +423,12 @@ impl Starter {
     ///
     /// An invalid configuration is no fault of the version.
     fn count_kept_end(&self, version: &mut OtherVersion, status: ExitStatus) {
-        if version.has_checked_in() || self.invocation.once && status.success() {
-            version.memory.forget_kept_ends();
-        } else if Config::load_unchangeable(&self.invocation.config_file).is_err() {
+        // The next start forgets the earlier ends of a version that has checked in.
+        let is_good = version.has_checked_in() || (self.invocation.once && status.success());
+        if is_good || Config::load_unchangeable(&self.invocation.config_file).is_err() {
             return;
-        } else if version.memory.count_kept_end() {
+        }
+        if version.memory.count_kept_end() {
             let version = &version.build.version;
             tracing::error!(%version, "the updated version of the agent has ended three times before it had checked in: the installed one runs from now on");
         }
@@ -748,6 +753,35 @@ mod tests {
                 assert!(ended.is_err());
             } else {
                 assert_eq!(watching.await.unwrap().code(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn identity_and_pass_are_restored_after_a_failed_trial_only() {
+        use crate::state::{checked_file, identity};
+
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().canonicalize().unwrap().join("state")).unwrap();
+        let pass = "0123456789abcdef".parse().unwrap();
+        let load = || identity::load_pass(&state).unwrap();
+        for succeeds in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            identity::store_pass(&state, &pass).unwrap();
+            let mut version = on_trial(dir.path(), SILENT);
+            protect_identity(&version.files, &state, Some(&version));
+            // The version on trial uses another form.
+            checked_file::replace(&state.pass(), &["another form"]).unwrap();
+            if succeeds {
+                version.files.confirm(version.trial().unwrap()).unwrap();
+            } else {
+                version.memory.go_back("it ended");
+                version.note();
+            }
+            let files = version.files;
+            for _ in 0..2 {
+                protect_identity(&files, &state, chosen(&files).as_ref());
+                assert_eq!(load().is_some(), !succeeds);
             }
         }
     }

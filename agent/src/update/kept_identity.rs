@@ -54,10 +54,16 @@ impl VersionFiles {
                 durable::replace(path, &content).map_err(StateError::at(path))?;
             }
         }
-        for path in [identity, pass] {
+        self.forget_identity(state)?;
+        Ok(restored)
+    }
+
+    /// Removes the copies.
+    pub(crate) fn forget_identity(&self, state: &StateDir) -> Result<(), StateError> {
+        for path in [state.identity(), state.pass()] {
             remove_file(&self.copy_of(&path))?;
         }
-        Ok(restored)
+        Ok(())
     }
 
     /// Returns `true` if this version can read the copy of a file, but not the file.

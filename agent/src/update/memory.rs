@@ -226,9 +226,10 @@ impl VersionMemory {
         is_last
     }
 
-    /// Forgets the earlier ends of the updated version, because it has checked in.
-    pub(crate) const fn forget_kept_ends(&mut self) {
-        self.kept_ends = 0;
+    /// Returns `true` if the latest trial was a success.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        let ended = self.ended.as_ref();
+        ended.is_some_and(|ended| ended.end == TrialEnd::Succeeded)
     }
 
     /// Counts a time in which the version on trial ran, and the server was reachable.
