@@ -206,7 +206,7 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
                 once: *once,
             };
             // Errors of the configuration come before the log.
-            Config::load_unchangeable(config)?;
+            starter::check_config(config, *role)?;
             start_log(config, *role);
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;

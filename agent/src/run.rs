@@ -3,7 +3,7 @@
 mod check_in;
 mod copied_identity;
 mod daily_facts;
-mod damage;
+pub(crate) mod damage;
 mod followed_state;
 mod interim_check_in;
 mod lingering;
@@ -213,12 +213,15 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
+        // The second check-in confirms a version whose first round has failed after its check-in.
         self.confirm_update().await;
+        self.note_check_in();
         // Cancellations and tasks of packages on this device need no further room, so the plan has
         // to know them.
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &InterimCheckIns::due_in(next)).await?;
+        self.confirm_update().await;
         Ok(match self.unanswered.get() {
             0 => next,
             rounds => next.min(retry::round_pause_s(rounds)),
@@ -282,6 +285,13 @@ impl Agent {
                 if !self.outlast_programs(meanwhile).await? {
                     return Ok(());
                 }
+            }
+            if let WorkItem::Deploy(task) = &work
+                && self.is_on_trial(task)
+            {
+                // The end of the trial is the result.
+                self.waits_no_longer(task.id);
+                continue;
             }
             if let WorkItem::Deploy(task) = &work
                 && let Some(reason) = self.asks_later(task, meanwhile)

@@ -18,9 +18,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 pub(crate) use self::activity::Activity;
-use self::manager::ServiceManager;
+pub(crate) use self::manager::ServiceManager;
 use self::shared::{Settings, Shared};
 use crate::clock::now;
+use crate::command::version_role::VersionRole;
 use crate::config::Config;
 use crate::event::Observer;
 use crate::platform::LocalListener;
@@ -49,21 +50,21 @@ pub(crate) fn on_hangup() -> Hangup {
 
 /// Runs rounds until the agent is asked to stop, or until it has staged another version.
 ///
-/// `is_on_trial` says that this process is a version on trial.
+/// `role` is the role in which a starter runs this process.
 pub(crate) async fn run(
     config_file: PathBuf,
     config: Config,
     print: Observer,
     controls: Controls,
-    is_on_trial: bool,
+    role: Option<VersionRole>,
 ) -> Result<ServiceEnd, RunError> {
     let manager = ServiceManager::of_environment();
     let Controls { stop, reload } = controls;
     let shared = Arc::new(Shared::new(config_file, &config, stop.clone()));
     let socket = state::socket(&config.state_dir);
     let mut agent = Agent::open(config, shared.observer(print), stop)?;
-    if is_on_trial {
-        agent.begin_trial();
+    if let Some(role) = role {
+        agent.run_as(role);
     }
     // The agent holds the lock, so an existing socket belongs to an agent that has ended.
     let serving = match LocalListener::bind(&socket) {
@@ -78,7 +79,7 @@ pub(crate) async fn run(
     // that runs the rounds goes on.
     tokio::select! {
         () = rounds(&mut agent, &shared) => {}
-        never = inform(&manager, &shared) => match never {},
+        never = inform(&manager, &shared, role) => match never {},
         never = reload_on(&reload, &manager, &shared) => match never {},
     }
     // This process may go on as the starter of another version.
@@ -131,13 +132,20 @@ async fn rounds(agent: &mut Agent, shared: &Shared) {
 }
 
 /// Keeps the service manager informed.
-async fn inform(manager: &ServiceManager, shared: &Shared) -> Infallible {
+///
+/// Under a starter, the end of this process is not the end of the service, so the starter announces
+/// the end itself.
+async fn inform(
+    manager: &ServiceManager,
+    shared: &Shared,
+    role: Option<VersionRole>,
+) -> Infallible {
     if !manager.is_present() {
         return pending().await;
     }
     let mut activity = shared.activity_changes();
     let mut heartbeat = manager.heartbeat().map(ticks);
-    let mut is_stopping = false;
+    let mut is_stopping = role.is_some();
     loop {
         activity.mark_unchanged();
         let later = manager.status(&shared.status_line(), Instant::now());

@@ -9,7 +9,7 @@ mod reach;
 mod version_process;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::time::Duration;
 
@@ -18,14 +18,14 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use self::version_process::VersionProcess;
 use crate::command::version_role::VersionRole;
-use crate::config::Config;
+use crate::config::{Config, ConfigError, StarterConfig};
 use crate::event::Observer;
-use crate::run::{Agent, RunError};
-use crate::service::{self, ServiceEnd};
+use crate::run::{Agent, RunError, damage};
+use crate::service::{self, ServiceEnd, ServiceManager};
 use crate::signals::{Controls, Hangup};
 use crate::state::{self, Lock, StateDir, StateError};
 use crate::update::{
-    Next, ProgramError, UpdateTask, VersionFiles, VersionMemory, installed_version,
+    Next, ProgramError, StoredBuild, UpdateTask, VersionFiles, VersionMemory, installed_version,
 };
 
 /// The time between two looks at a version on trial that has not checked in.
@@ -56,9 +56,26 @@ pub(crate) struct Invocation {
     pub(crate) once: bool,
 }
 
+/// Checks the configuration of a starter, or of a version in this role.
+///
+/// The configuration may be for the updated version, so the starter of such a version reads only the
+/// options that the starter needs. The installed version reads all options before it runs itself.
+pub(crate) fn check_config(path: &Path, role: Option<VersionRole>) -> Result<(), ConfigError> {
+    if role.is_none() {
+        let config = StarterConfig::load_unchangeable(path)?;
+        if state::versions(&config.state_dir).is_dir() {
+            return Ok(());
+        }
+    }
+    Config::load_unchangeable(path).map(drop)
+}
+
+/// The pause before the installed version runs again, after it has ended to run another version.
+const OWN_PAUSE: Duration = Duration::from_secs(30);
+
 /// Runs the newest version until it is asked to stop, or ends by itself.
 pub(crate) async fn run(invocation: Invocation, observer: Observer) -> Result<ExitCode, RunError> {
-    let config = Config::load_unchangeable(&invocation.config_file)?;
+    let config = StarterConfig::load_unchangeable(&invocation.config_file)?;
     let controls = controls(&invocation);
     let mut starter = Starter {
         state_dir: config.state_dir,
@@ -67,21 +84,40 @@ pub(crate) async fn run(invocation: Invocation, observer: Observer) -> Result<Ex
         controls,
         lock: None,
     };
+    let mut has_run_own = false;
     loop {
-        let ended = match starter.choose().await? {
-            Choice::Own => {
-                let ended = starter.run_own(None).await?;
-                match ended {
-                    ServiceEnd::Stopped => return Ok(ExitCode::SUCCESS),
-                    ServiceEnd::StagedVersion => None,
+        let next = match starter.choose().await? {
+            Choice::Own => Supervised::NeedsOwn,
+            Choice::Other(version) => {
+                has_run_own = false;
+                starter.supervise(*version).await
+            }
+        };
+        match next {
+            Supervised::Ended(code) => return Ok(code),
+            Supervised::ChoosesAgain => {}
+            Supervised::NeedsOwn => {
+                // The version that this one has staged cannot be started.
+                let is_again = std::mem::replace(&mut has_run_own, true);
+                if is_again && (starter.invocation.once || starter.is_stopped_in(OWN_PAUSE).await) {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                if starter.run_own(None).await? == ServiceEnd::Stopped {
+                    return Ok(ExitCode::SUCCESS);
                 }
             }
-            Choice::Other(version) => starter.supervise(*version).await,
-        };
-        if let Some(code) = ended {
-            return Ok(code);
         }
     }
+}
+
+/// The next move of the starter after another version.
+#[derive(Debug)]
+enum Supervised {
+    /// The starter ends, too.
+    Ended(ExitCode),
+    ChoosesAgain,
+    /// The other version cannot be started for now, so the installed one runs.
+    NeedsOwn,
 }
 
 /// Runs this program as a version that a starter has chosen.
@@ -123,6 +159,7 @@ enum Choice {
 /// Another program to run. Its digest is verified.
 #[derive(Debug)]
 struct OtherVersion {
+    build: StoredBuild,
     program: PathBuf,
     files: VersionFiles,
     memory: VersionMemory,
@@ -136,10 +173,20 @@ impl OtherVersion {
         trial.filter(|_| self.role == VersionRole::Trial)
     }
 
+    /// Returns `true` if the version has checked in since its start.
+    fn has_checked_in(&self) -> bool {
+        let checked_in = self.files.checked_in().unwrap_or_else(|error| {
+            let error = with_causes(&error);
+            tracing::warn!(error, "cannot see if the updated version has checked in");
+            None
+        });
+        checked_in == Some(self.build.sha256) || self.is_confirmed()
+    }
+
     fn is_confirmed(&self) -> bool {
         let confirmed = self.files.confirmed().unwrap_or_else(|error| {
             let error = with_causes(&error);
-            tracing::warn!(error, "cannot see if the version on trial has checked in");
+            tracing::warn!(error, "cannot see if the version on trial is confirmed");
             None
         });
         confirmed.is_some() && confirmed == self.trial()
@@ -148,6 +195,32 @@ impl OtherVersion {
     /// Writes the memory. The next start repeats a decision that could not be written.
     fn note(&self) {
         note(&self.files, &self.memory);
+    }
+}
+
+/// Keeps identity and pass during a trial, and restores them afterwards, as far as possible.
+fn protect_identity(files: &VersionFiles, state: &StateDir, chosen: Option<&OtherVersion>) {
+    let protected = match chosen {
+        Some(version) if version.role == VersionRole::Trial => {
+            files.keep_identity(state).map(|()| Vec::new())
+        }
+        // The updated version may keep its files in a form of its own.
+        Some(version) if version.memory.has_succeeded() => {
+            files.forget_identity(state).map(|()| Vec::new())
+        }
+        _ => files.restore_identity(state),
+    };
+    match protected {
+        Ok(restored) => {
+            for path in restored {
+                let path = path.display();
+                tracing::warn!(%path, "restored a file that only the version on trial could read");
+            }
+        }
+        Err(error) => {
+            let error = with_causes(&error);
+            tracing::error!(error, "cannot keep or restore the identity of this device");
+        }
     }
 }
 
@@ -178,23 +251,51 @@ impl Starter {
         }
         let state = StateDir::open(&self.state_dir)?;
         let files = VersionFiles::of(&state);
+        match self.lock_both(&state, &files).await {
+            Ok(()) => {}
+            Err(error @ StateError::Locked { .. }) => return Err(error.into()),
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::error!(
+                    error,
+                    "cannot choose a version of the agent: the installed one runs"
+                );
+                return Ok(Choice::Own);
+            }
+        }
+        let chosen = choose(&files, &self.observer);
+        protect_identity(&files, &state, chosen.as_ref());
+        Ok(chosen.map_or(Choice::Own, |version| Choice::Other(Box::new(version))))
+    }
+
+    /// Takes the lock of the starter, and checks that no agent runs.
+    async fn lock_both(
+        &mut self,
+        state: &StateDir,
+        files: &VersionFiles,
+    ) -> Result<(), StateError> {
         if self.lock.is_none() {
             self.lock = Some(files.lock()?);
         }
-        self.expect_unused(&state).await?;
-        Ok(choose(&files).map_or(Choice::Own, |version| Choice::Other(Box::new(version))))
+        self.expect_unused(state).await
+    }
+
+    /// Waits, and returns `true` if the starter was asked to stop meanwhile.
+    async fn is_stopped_in(&self, pause: Duration) -> bool {
+        let stopped = self.controls.stop.cancelled();
+        tokio::time::timeout(pause, stopped).await.is_ok()
     }
 
     /// Checks that no agent runs with the state folder.
     ///
     /// A version that finds the folder in use would count as one that fails. An agent whose starter
     /// was killed may be about to end.
-    async fn expect_unused(&self, state: &StateDir) -> Result<(), RunError> {
+    async fn expect_unused(&self, state: &StateDir) -> Result<(), StateError> {
         let mut tries = 0;
         loop {
             match state.lock() {
                 Err(StateError::Locked { .. }) if tries < LOCK_TRIES => tries += 1,
-                locked => return Ok(locked.map(drop)?),
+                locked => return locked.map(drop),
             }
             tokio::time::sleep(LOCK_PAUSE).await;
         }
@@ -202,16 +303,15 @@ impl Starter {
 
     /// Runs this program as the agent.
     async fn run_own(&self, role: Option<VersionRole>) -> Result<ServiceEnd, RunError> {
-        let is_on_trial = role == Some(VersionRole::Trial);
         let file = self.invocation.config_file.clone();
         let config = Config::load_unchangeable(&file)?;
         let (observer, controls) = (self.observer.clone(), self.controls.clone());
         if !self.invocation.once {
-            return service::run(file, config, observer, controls, is_on_trial).await;
+            return service::run(file, config, observer, controls, role).await;
         }
         let agent = Agent::open(config, observer, controls.stop)?;
-        if is_on_trial {
-            agent.begin_trial();
+        if let Some(role) = role {
+            agent.run_as(role);
         }
         agent.round().await?;
         Ok(if agent.has_staged_version() {
@@ -221,59 +321,139 @@ impl Starter {
         })
     }
 
-    /// Runs another version. Returns the exit code of the starter; `None` if it has to choose again.
-    async fn supervise(&self, mut version: OtherVersion) -> Option<ExitCode> {
+    /// Runs another version to its end.
+    async fn supervise(&self, mut version: OtherVersion) -> Supervised {
+        if version.role == VersionRole::Trial {
+            // A program that states no version fails below, where its start counts.
+            let stated = version_process::stated_version(&version.program).await;
+            if let Some(stated) = stated.filter(|stated| *stated != version.build.version) {
+                version
+                    .memory
+                    .go_back(&format!("the program states version {stated}"));
+                version.note();
+                return Supervised::ChoosesAgain;
+            }
+        }
         let started = VersionProcess::start(&version.program, &self.invocation, version.role).await;
         let mut process = match started {
             Ok(process) => process,
             Err(source) => {
                 let path = version.program.clone();
-                refuse(
-                    &mut version.memory,
-                    version.role,
-                    &ProgramError::Start { path, source },
-                );
-                version.note();
-                return None;
+                return self
+                    .not_started(version, ProgramError::Start { path, source })
+                    .await;
             }
         };
-        let file = &self.invocation.config_file;
-        let reach = async || reach::is_reachable(file).await;
-        let watched = watch(&mut process, &mut version, &self.controls, reach);
+        let trial = version.trial();
+        let reach = async || match trial {
+            Some(update) => reach::is_reachable(&self.invocation.config_file, update).await,
+            None => true,
+        };
+        let manager = self.manager();
+        let watched = watch(&mut process, &mut version, &self.controls, &manager, &reach);
         let status = match watched.await {
             Ok(status) => status,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for the agent");
-                return Some(ExitCode::FAILURE);
+                return Supervised::Ended(ExitCode::FAILURE);
             }
         };
-        let is_on_trial = version.trial().is_some() && !version.is_confirmed();
         let is_stopped = self.controls.stop.is_cancelled();
         let is_late = self.invocation.once && status.code() == Some(TRY_LATER);
-        if is_on_trial && (is_stopped || is_late) {
-            version.memory.uncount_start();
-            version.note();
-        } else if is_on_trial {
-            let program = version.program.display();
-            tracing::warn!(%program, %status, "the version on trial has ended before it has checked in");
-            let stopped = self.controls.stop.cancelled();
-            if tokio::time::timeout(CRASH_PAUSE, stopped).await.is_err() {
-                return None;
+        let ended = Supervised::Ended(exit_code(status));
+        if trial.is_some() && !version.is_confirmed() {
+            if is_stopped || (is_late && !reach().await) {
+                version.memory.uncount_start();
+                version.note();
+                return ended;
             }
-        } else if !is_stopped && version.files.news().is_ok_and(|news| news.staged.is_some()) {
-            return None;
+            let program = version.program.display();
+            tracing::warn!(%program, %status, "the version on trial has ended before it was confirmed");
+            return self.after_trial(&version, ended).await;
         }
-        Some(exit_code(status))
+        if !is_stopped && version.files.news().is_ok_and(|news| news.staged.is_some()) {
+            return Supervised::ChoosesAgain;
+        }
+        if version.role == VersionRole::Kept && !is_stopped && !is_late {
+            self.count_kept_end(&mut version, status);
+        }
+        ended
+    }
+
+    /// Returns the next move after a version that cannot be started.
+    async fn not_started(&self, mut version: OtherVersion, error: ProgramError) -> Supervised {
+        if error.is_final(version.role) {
+            refuse(&mut version.memory, version.role, &error);
+            version.note();
+            return Supervised::ChoosesAgain;
+        }
+        let error = with_causes(&error);
+        tracing::error!(
+            error,
+            "cannot start an updated version of the agent for now"
+        );
+        match version.role {
+            // The start is counted, so the trial has an end.
+            VersionRole::Trial => {
+                let failed = Supervised::Ended(ExitCode::FAILURE);
+                self.after_trial(&version, failed).await
+            }
+            VersionRole::Kept => Supervised::NeedsOwn,
+        }
+    }
+
+    /// Returns the next move after a counted start of a version on trial, which has ended with `ended`.
+    ///
+    /// A single round has one start only, so that the program which begins rounds sets the pace.
+    async fn after_trial(&self, version: &OtherVersion, ended: Supervised) -> Supervised {
+        let goes_back = matches!(version.memory.next(), Next::GoBack(_));
+        let ends = if self.invocation.once {
+            !goes_back
+        } else {
+            self.is_stopped_in(CRASH_PAUSE).await
+        };
+        if ends {
+            ended
+        } else {
+            Supervised::ChoosesAgain
+        }
+    }
+
+    /// Counts an end of the updated version, unless it had checked in.
+    ///
+    /// An invalid configuration is no fault of the version.
+    fn count_kept_end(&self, version: &mut OtherVersion, status: ExitStatus) {
+        // The next start forgets the earlier ends of a version that has checked in.
+        let is_good = version.has_checked_in() || (self.invocation.once && status.success());
+        if is_good || Config::load_unchangeable(&self.invocation.config_file).is_err() {
+            return;
+        }
+        if version.memory.count_kept_end() {
+            let version = &version.build.version;
+            tracing::error!(%version, "the updated version of the agent has ended three times before it had checked in: the installed one runs from now on");
+        }
+        version.note();
+    }
+
+    /// Returns the service manager that the starter informs.
+    fn manager(&self) -> ServiceManager {
+        if self.invocation.once {
+            ServiceManager::default()
+        } else {
+            ServiceManager::of_environment()
+        }
     }
 }
 
 /// Waits for the end of another version, and ends one on trial that does not check in.
 ///
-/// `reach` asks if the server is reachable.
+/// `reach` asks if the server is reachable. Until a version on trial has checked in, the starter is its
+/// judge, so it sends the signs of life that the service manager waits for.
 async fn watch(
     process: &mut VersionProcess,
     version: &mut OtherVersion,
     controls: &Controls,
+    manager: &ServiceManager,
     reach: impl AsyncFn() -> bool,
 ) -> io::Result<ExitStatus> {
     let period = Duration::from_secs(LOOK_S.into());
@@ -281,22 +461,37 @@ async fn watch(
     // After a suspension of the computer, one look is enough.
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_stopping = false;
-    let mut is_on_trial = version.trial().is_some();
+    let mut is_judged = version.trial().is_some();
+    if is_judged {
+        manager.ready().await;
+    }
     loop {
         tokio::select! {
             status = process.wait() => return status,
             () = controls.stop.cancelled(), if !is_stopping => {
                 is_stopping = true;
+                manager.stopping().await;
+                // A version begins no package before it has checked in.
+                if is_judged && !version.has_checked_in() {
+                    return process.end(GRACE).await;
+                }
                 process.ask_to_stop();
             }
             () = controls.reload.notified() => process.ask_to_reload().await,
-            _ = looks.tick(), if is_on_trial && !is_stopping => {
-                is_on_trial = !version.is_confirmed();
-                if is_on_trial && reach().await {
+            _ = looks.tick(), if is_judged && !is_stopping => {
+                is_judged = !version.has_checked_in();
+                if !is_judged {
+                    continue;
+                }
+                manager.alive().await;
+                let is_reached = controls.stop.run_until_cancelled(reach()).await == Some(true);
+                // The version may have checked in while the starter asked.
+                is_judged = !version.has_checked_in();
+                if is_reached && is_judged {
                     version.memory.count_reachable(LOOK_S);
                     version.note();
                 }
-                if is_on_trial && matches!(version.memory.next(), Next::GoBack(_)) {
+                if is_judged && matches!(version.memory.next(), Next::GoBack(_)) {
                     return process.end(GRACE).await;
                 }
             }
@@ -307,7 +502,7 @@ async fn watch(
 /// Chooses another version; `None` if the installed one runs.
 ///
 /// No error leaves the device without an agent: the version before runs.
-fn choose(files: &VersionFiles) -> Option<OtherVersion> {
+fn choose(files: &VersionFiles, observer: &Observer) -> Option<OtherVersion> {
     let read = files.memory().and_then(|read| Ok((read, files.news()?)));
     let ((stored, damaged), news) = match read {
         Ok(read) => read,
@@ -320,10 +515,7 @@ fn choose(files: &VersionFiles) -> Option<OtherVersion> {
             return None;
         }
     };
-    if let Some(damaged) = damaged {
-        let (path, kept) = (damaged.path.display(), damaged.kept.display());
-        tracing::error!(%path, %kept, "found a damaged state file: {}", damaged.effect);
-    }
+    damage::report(observer, damaged);
     let installed = installed_version();
     let before = stored.unwrap_or_else(|| VersionMemory::new(installed.clone()));
     let mut memory = before.with(news, installed);
@@ -345,16 +537,32 @@ fn choose(files: &VersionFiles) -> Option<OtherVersion> {
         };
         let program = match files.verified(&build) {
             Ok(program) => program,
-            Err(error) => {
+            Err(error) if error.is_final(role) => {
                 refuse(&mut memory, role, &error);
+                if let (VersionRole::Kept, ProgramError::Digest { .. }) = (role, &error) {
+                    damage::report(observer, files.keep_damaged(&build));
+                }
                 continue;
+            }
+            Err(error) => {
+                let error = with_causes(&error);
+                tracing::error!(
+                    error,
+                    "cannot start an updated version of the agent for now"
+                );
+                if role == VersionRole::Trial {
+                    may_try = false;
+                    continue;
+                }
+                break;
             }
         };
         let mut counted = memory.clone();
         if role == VersionRole::Trial {
             counted.count_start();
         }
-        match files.remember(&counted) {
+        let recorded = files.remember(&counted);
+        match recorded.and_then(|()| files.forget_check_in()) {
             // Nothing would end a trial whose starts are not counted.
             Err(error) if role == VersionRole::Trial => {
                 let error = with_causes(&error);
@@ -371,6 +579,7 @@ fn choose(files: &VersionFiles) -> Option<OtherVersion> {
                 }
                 files.remove_unused(&counted);
                 return Some(OtherVersion {
+                    build,
                     program,
                     files: files.clone(),
                     memory: counted,
@@ -413,12 +622,16 @@ fn exit_code(status: ExitStatus) -> ExitCode {
 mod tests {
     use std::cell::Cell;
     use std::fs;
-    use std::path::Path;
 
     use packcast_protocol::Sha256Digest;
 
     use super::*;
-    use crate::update::{News, StagedUpdate, StoredBuild};
+    use crate::update::{News, StagedUpdate};
+
+    fn chosen(files: &VersionFiles) -> Option<OtherVersion> {
+        let ignore: Observer = std::sync::Arc::new(|_| {});
+        choose(files, &ignore)
+    }
 
     /// Returns a version on trial that is this script.
     fn on_trial(dir: &Path, script: &str) -> OtherVersion {
@@ -437,7 +650,7 @@ mod tests {
             },
         };
         files.stage(&program, &staged).unwrap();
-        choose(&files).unwrap()
+        chosen(&files).unwrap()
     }
 
     async fn start(version: &OtherVersion) -> VersionProcess {
@@ -466,12 +679,19 @@ mod tests {
         };
         let begun = Instant::now();
         let controls = Controls::default();
-        let ended = watch(&mut process, &mut version, &controls, reach).await;
+        let ended = watch(
+            &mut process,
+            &mut version,
+            &controls,
+            &ServiceManager::default(),
+            reach,
+        )
+        .await;
         assert_eq!(ended.unwrap().code(), None, "killed");
         assert_eq!(looks.get(), 130);
         assert!(begun.elapsed() >= Duration::from_mins(130));
         assert!(
-            choose(&version.files).is_none(),
+            chosen(&version.files).is_none(),
             "the installed version runs"
         );
         let memory = version.files.memory().unwrap().0.unwrap();
@@ -490,8 +710,9 @@ mod tests {
         let reach = async || {
             looks.set(looks.get() + 1);
             match looks.get() {
-                9 => files.confirm(task).unwrap(),
-                10.. => panic!("the version has checked in"),
+                // The version is slower than the tenth look, but checks in before its answer.
+                10 => files.confirm(task).unwrap(),
+                11.. => panic!("the version has checked in"),
                 _ => {}
             }
             true
@@ -501,12 +722,68 @@ mod tests {
             tokio::time::sleep(Duration::from_hours(1)).await;
             stop.cancel();
         };
-        let watching = watch(&mut process, &mut version, &controls, reach);
+        let begun = Instant::now();
+        let manager = ServiceManager::default();
+        let watching = watch(&mut process, &mut version, &controls, &manager, reach);
         let (ended, ()) = tokio::join!(watching, stopping);
+        assert!(begun.elapsed() >= Duration::from_hours(1));
         // The end of its input has stopped the version.
         assert_eq!(ended.unwrap().code(), Some(7));
-        let next = choose(&version.files).unwrap();
+        let next = chosen(&version.files).unwrap();
         assert_eq!(next.role, VersionRole::Kept);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_a_version_that_has_checked_in_gets_time_to_stop() {
+        let dir = tempfile::tempdir().unwrap();
+        for checks_in in [false, true] {
+            let mut version = on_trial(dir.path(), SILENT);
+            let mut process = start(&version).await;
+            if checks_in {
+                version.files.note_check_in(version.build.sha256).unwrap();
+            }
+            let controls = Controls::default();
+            controls.stop.cancel();
+            let manager = ServiceManager::default();
+            let reach = async || panic!("the starter stops");
+            let watching = watch(&mut process, &mut version, &controls, &manager, reach);
+            // The version does not react to the request, so only a kill ends it.
+            if checks_in {
+                let ended = tokio::time::timeout(Duration::from_hours(1), watching).await;
+                assert!(ended.is_err());
+            } else {
+                assert_eq!(watching.await.unwrap().code(), None);
+            }
+        }
+    }
+
+    #[test]
+    fn identity_and_pass_are_restored_after_a_failed_trial_only() {
+        use crate::state::{checked_file, identity};
+
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&dir.path().canonicalize().unwrap().join("state")).unwrap();
+        let pass = "0123456789abcdef".parse().unwrap();
+        let load = || identity::load_pass(&state).unwrap();
+        for succeeds in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            identity::store_pass(&state, &pass).unwrap();
+            let mut version = on_trial(dir.path(), SILENT);
+            protect_identity(&version.files, &state, Some(&version));
+            // The version on trial uses another form.
+            checked_file::replace(&state.pass(), &["another form"]).unwrap();
+            if succeeds {
+                version.files.confirm(version.trial().unwrap()).unwrap();
+            } else {
+                version.memory.go_back("it ended");
+                version.note();
+            }
+            let files = version.files;
+            for _ in 0..2 {
+                protect_identity(&files, &state, chosen(&files).as_ref());
+                assert_eq!(load().is_some(), !succeeds);
+            }
+        }
     }
 
     #[test]
@@ -514,10 +791,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let version = on_trial(dir.path(), SILENT);
         for _ in 0..2 {
-            let again = choose(&version.files).unwrap();
+            let again = chosen(&version.files).unwrap();
             assert_eq!(again.role, VersionRole::Trial);
         }
-        assert!(choose(&version.files).is_none());
+        assert!(chosen(&version.files).is_none());
     }
 
     #[test]
@@ -527,10 +804,10 @@ mod tests {
         // A folder in the place of the temporary file makes every write of the memory fail.
         let obstacle = dir.path().join("versions/memory.new");
         fs::create_dir(&obstacle).unwrap();
-        assert!(choose(&version.files).is_none());
+        assert!(chosen(&version.files).is_none());
         fs::remove_dir(&obstacle).unwrap();
         let news = version.files.news().unwrap();
         assert_eq!(news, News::default());
-        assert_eq!(choose(&version.files).unwrap().role, VersionRole::Trial);
+        assert_eq!(chosen(&version.files).unwrap().role, VersionRole::Trial);
     }
 }

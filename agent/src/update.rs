@@ -5,11 +5,14 @@
 //! (`crate::starter`) runs them. The agent itself stages a version, and confirms one that works.
 
 mod files;
+mod kept_identity;
 mod memory;
 mod updates;
 
 pub(crate) use self::files::{ProgramError, VersionFiles};
 #[cfg(all(test, unix))]
-pub(crate) use self::memory::{News, StagedUpdate, StoredBuild};
-pub(crate) use self::memory::{Next, TrialEnd, UpdateTask, VersionMemory, installed_version};
+pub(crate) use self::memory::{News, StagedUpdate};
+pub(crate) use self::memory::{
+    Next, StoredBuild, TrialEnd, UpdateTask, VersionMemory, installed_version,
+};
 pub(crate) use self::updates::{StagedProgram, UpdateState, Updates};

@@ -53,7 +53,8 @@ impl Fleet {
     fn until(&self, package: &str, status: &str) -> Value {
         for _ in 0..ROUNDS * self.devices.len() {
             for device in &self.devices {
-                device.run();
+                // A device whose version on trial ends has an exit code of its own.
+                device.attempt();
                 let shown: Value = self.world.json(&["rollout", "show", package]);
                 if shown["status"] == status {
                     return shown;
@@ -80,7 +81,8 @@ fn agents_update_themselves_in_waves_and_go_back_from_a_broken_build() {
     let world = &fleet.world;
     let begin = |version: &str| {
         let starts = world.path(&format!("starts-{version}"));
-        format!("#!/bin/sh\necho $$ >> '{starts}'\n")
+        let states = format!("[ \"$1\" = --version ] && echo packcast-agent {version} && exit\n");
+        format!("#!/bin/sh\n{states}echo $$ >> '{starts}'\n")
     };
     let good = begin("999.1.0") + &format!("exec '{PROGRAM}' agent \"$@\"\n");
     fleet.roll_out("999.1.0", &good);

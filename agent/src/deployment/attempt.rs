@@ -5,7 +5,7 @@ use std::sync::Arc;
 use packcast_protocol::api::{BeginRequest, Report};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::state::exchange::UsedMandates;
-use packcast_protocol::{Outcome, ResultCode, UnixTime};
+use packcast_protocol::{Action, Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
 use super::decide::{self, NotBegun};
@@ -63,17 +63,20 @@ impl DeploymentAttempt {
             (
                 AttemptStage::Judging(manifest, prepared, go),
                 StepEvent::Judged { permits, past, now },
-            ) => match decide::authorise(&self.task, &permits, &past, now) {
-                Ok(authorised) => {
-                    self.authorised = authorised;
-                    match go {
-                        None => self.ask(manifest, prepared),
-                        Some(go) => self.commit(manifest, prepared, go),
+            ) => {
+                let is_update = matches!(manifest.action, Action::Update { .. });
+                match decide::authorise(&self.task, &permits, &past, Some(is_update), now) {
+                    Ok(authorised) => {
+                        self.authorised = authorised;
+                        match go {
+                            None => self.ask(manifest, prepared),
+                            Some(go) => self.commit(manifest, prepared, go),
+                        }
                     }
+                    Err(NotBegun::Concluded(finished)) => conclude(*finished),
+                    Err(NotBegun::Waits(reason)) => self.await_state(reason),
                 }
-                Err(NotBegun::Concluded(finished)) => conclude(*finished),
-                Err(NotBegun::Waits(reason)) => self.await_state(reason),
-            },
+            }
             (AttemptStage::Committing(manifest, prepared, go), StepEvent::Written) => {
                 self.then(AttemptStage::Acting(manifest), Effect::Act(prepared, go))
             }

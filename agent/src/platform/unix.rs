@@ -140,6 +140,11 @@ pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
 }
 
+/// Returns `true` if a file cannot be started because it is no program.
+pub(crate) fn is_not_executable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
+}
+
 /// Returns the reason why a program cannot start, as far as it is known in advance.
 ///
 /// The shell that starts the program would report such a reason only as an exit code.

@@ -134,6 +134,13 @@ pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(one.components().next() == other.components().next())
 }
 
+/// Returns `true` if a file cannot be started because it is no program.
+pub(crate) fn is_not_executable(error: &io::Error) -> bool {
+    /// `ERROR_BAD_EXE_FORMAT`.
+    const BAD_EXE_FORMAT: i32 = 193;
+    error.raw_os_error() == Some(BAD_EXE_FORMAT)
+}
+
 /// Does nothing: the command prompt itself reports a program that cannot start.
 #[expect(
     clippy::unnecessary_wraps,

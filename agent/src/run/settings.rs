@@ -5,7 +5,7 @@ use packcast_protocol::with_causes;
 use reqwest::Client;
 
 use super::{Agent, USER_AGENT};
-use crate::config::Config;
+use crate::config::{Config, Contact};
 use crate::fetch::download::Downloads;
 
 /// The HTTPS clients of a configuration, and their settings.
@@ -21,6 +21,12 @@ impl Connections {
         let settings = ClientSettings::new(ca_file, USER_AGENT, config.server.route())?;
         let clients = settings.clients()?;
         Ok(Self { settings, clients })
+    }
+
+    /// Returns the connections of a starter.
+    pub(crate) fn to(contact: &Contact) -> Result<Self, TlsError> {
+        let ca_file = contact.ca_file.as_deref();
+        Clients::new(ca_file, USER_AGENT, contact.server.route()).map(Self)
     }
 
     /// Returns the client for requests to the function.

@@ -20,7 +20,7 @@ const RETRIES: u32 = 20;
 /// The service manager that has started the agent, if it asks for notifications.
 ///
 /// Errors are logged only: the agent works without notifications.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ServiceManager {
     socket: Option<NotifySocket>,
     heartbeat: Option<Duration>,

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use packcast_protocol::agent_build::{AGENT_PACKAGE, AgentVersion};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{sleep, timeout};
 
@@ -18,6 +19,12 @@ const BUSY_TRIES: u32 = 20;
 
 /// The pause between them.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// The time in which a program states its version.
+const STATED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The longest text with a version, in bytes.
+const MAX_STATED_BYTES: u64 = 256;
 
 /// A running version, killed when it is dropped.
 #[derive(Debug)]
@@ -33,21 +40,7 @@ impl VersionProcess {
         invocation: &Invocation,
         role: VersionRole,
     ) -> io::Result<Self> {
-        let mut command = command(program, invocation, role);
-        let mut tries = 0;
-        let mut child = loop {
-            match command.spawn() {
-                // A program of a package that began meanwhile has inherited the open file until it
-                // runs.
-                Err(error)
-                    if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
-                {
-                    tries += 1;
-                    sleep(BUSY_PAUSE).await;
-                }
-                started => break started?,
-            }
-        };
+        let mut child = spawn(&mut command(program, invocation, role)).await?;
         let input = child.stdin.take();
         Ok(Self { child, input })
     }
@@ -79,6 +72,42 @@ impl VersionProcess {
         }
         self.child.kill().await?;
         self.child.wait().await
+    }
+}
+
+/// Returns the version that a program states; `None` if it states none in time.
+pub(super) async fn stated_version(program: &Path) -> Option<AgentVersion> {
+    let mut command = Command::new(program);
+    command
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let stated = async {
+        let mut child = spawn(&mut command).await.ok()?;
+        let mut text = String::new();
+        let mut output = child.stdout.take()?.take(MAX_STATED_BYTES);
+        output.read_to_string(&mut text).await.ok()?;
+        text.trim().strip_prefix(AGENT_PACKAGE)?.trim().parse().ok()
+    };
+    timeout(STATED_PATIENCE, stated).await.ok().flatten()
+}
+
+/// Starts a command.
+async fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut tries = 0;
+    loop {
+        match command.spawn() {
+            // A program of a package that began meanwhile has inherited the open file until it runs.
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES =>
+            {
+                tries += 1;
+                sleep(BUSY_PAUSE).await;
+            }
+            started => return started,
+        }
     }
 }
 

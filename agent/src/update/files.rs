@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::memory::{News, StagedUpdate, StoredBuild, UpdateTask, VersionMemory};
+use crate::command::version_role::VersionRole;
 use crate::platform::{self, is_full};
 use crate::state::checked_file::{self, CheckedFile};
 use crate::state::damage::DamagedFile;
@@ -23,6 +24,15 @@ const STAGED: &str = "staged";
 
 /// The confirmed trial. Only the agent on trial writes it.
 const CONFIRMED: &str = "confirmed";
+
+/// The updated version, or the one on trial, that has checked in. Only that version writes it.
+const CHECKED_IN: &str = "checked-in";
+
+/// The copy of a damaged program, so that a person can look at it.
+const DAMAGED_PROGRAM: &str = "program.damaged";
+
+/// The lock of the starter.
+const LOCK: &str = "lock";
 
 /// The space that a full disk leaves for the files above.
 const RESERVE: &str = "reserve";
@@ -60,9 +70,29 @@ pub(crate) enum ProgramError {
     },
 }
 
+impl ProgramError {
+    /// Returns `true` if the program cannot be started later either, in this role.
+    ///
+    /// Other errors may pass: a busy computer, a disk that fails for a moment, or missing rights.
+    pub(crate) fn is_final(&self, role: VersionRole) -> bool {
+        match self {
+            Self::Digest { .. } => true,
+            Self::Read { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Start { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+                    || (role == VersionRole::Trial && platform::is_not_executable(source))
+            }
+        }
+    }
+}
+
 impl VersionFiles {
     pub(crate) fn of(state: &StateDir) -> Self {
         Self(state.versions())
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.0
     }
 
     #[cfg(test)]
@@ -77,7 +107,7 @@ impl VersionFiles {
 
     /// Lets one starter at a time choose and run a version.
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
-        Lock::of(&self.0.join("lock"), &self.0)
+        Lock::of(&self.0.join(LOCK), &self.0)
     }
 
     /// Reads the memory of the starter; `None` without an update. A damaged file is moved aside.
@@ -112,6 +142,10 @@ impl VersionFiles {
         self.if_whole(CONFIRMED)
     }
 
+    pub(crate) fn checked_in(&self) -> Result<Option<Sha256Digest>, StateError> {
+        self.if_whole(CHECKED_IN)
+    }
+
     fn if_whole<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let file = checked_file::read(&self.0.join(name))?;
         Ok(file.and_then(|file| file.value))
@@ -121,15 +155,20 @@ impl VersionFiles {
     pub(crate) fn news(&self) -> Result<News, StateError> {
         Ok(News {
             confirmed: self.confirmed()?,
+            checked_in: self.checked_in()?,
             staged: self.staged()?,
         })
     }
 
-    /// Writes the memory, and then removes the news that it contains.
+    /// Writes the memory, and then removes the news that it contains, as far as possible.
+    ///
+    /// News that stay change nothing, because the memory knows them.
     pub(crate) fn remember(&self, memory: &VersionMemory) -> Result<(), StateError> {
         self.write(MEMORY, memory)?;
-        remove_file(&self.0.join(CONFIRMED))?;
-        remove_file(&self.0.join(STAGED))
+        for news in [CONFIRMED, STAGED, CHECKED_IN] {
+            let _ = remove_file(&self.0.join(news));
+        }
+        Ok(())
     }
 
     /// Writes the memory while an agent runs, and leaves the news as they are.
@@ -142,9 +181,31 @@ impl VersionFiles {
         self.write(CONFIRMED, &task)
     }
 
+    /// Notes that a version has checked in.
+    pub(crate) fn note_check_in(&self, version: Sha256Digest) -> Result<(), StateError> {
+        self.write(CHECKED_IN, &version)
+    }
+
+    /// Forgets the check-in of an earlier start.
+    pub(crate) fn forget_check_in(&self) -> Result<(), StateError> {
+        remove_file(&self.0.join(CHECKED_IN))
+    }
+
+    /// Keeps the damaged program of a build under another name, and returns the damage.
+    pub(crate) fn keep_damaged(&self, build: &StoredBuild) -> Result<DamagedFile, StateError> {
+        let (path, kept) = (self.program(build), self.0.join(DAMAGED_PROGRAM));
+        fs::rename(&path, &kept).map_err(StateError::at(&path))?;
+        let effect = "the version of the agent before the update runs";
+        Ok(DamagedFile { path, kept, effect })
+    }
+
     /// Stores a program, and stages it for the starter. Both are on disk when this returns.
     pub(crate) fn stage(&self, program: &Path, staged: &StagedUpdate) -> Result<(), StateError> {
         durable::folder(&self.0).map_err(StateError::at(&self.0))?;
+        // The starter needs the lock on a full disk, too.
+        let lock = self.0.join(LOCK);
+        let file = File::options().append(true).create(true).open(&lock);
+        file.map_err(StateError::at(&lock))?;
         // A program that runs cannot be replaced on Windows.
         if self.verified(&staged.build).is_err() {
             self.store(program, &staged.build)?;
@@ -292,6 +353,7 @@ mod tests {
         let staged = staged(b"new");
         files.stage(&program, &staged).unwrap();
         assert!(files.exist());
+        assert!(files.0.join(LOCK).exists(), "a full disk has room for it");
         assert_eq!(files.news().unwrap().staged, Some(staged.clone()));
         let stored = files.verified(&staged.build).unwrap();
         for _ in 0..2 {
@@ -354,11 +416,82 @@ mod tests {
     }
 
     #[test]
+    fn only_errors_that_stay_give_a_version_up() {
+        let path = || PathBuf::from("program");
+        let start = |code| ProgramError::Start {
+            path: path(),
+            source: io::Error::from_raw_os_error(code),
+        };
+        let read = |kind: io::ErrorKind| ProgramError::Read {
+            path: path(),
+            source: kind.into(),
+        };
+        let digest = ProgramError::Digest {
+            path: path(),
+            expected: Sha256Digest::of(b"1"),
+            found: Sha256Digest::of(b"2"),
+        };
+        let roles = |error: &ProgramError| {
+            [VersionRole::Kept, VersionRole::Trial].map(|role| error.is_final(role))
+        };
+        assert_eq!(roles(&digest), [true, true]);
+        assert_eq!(roles(&read(io::ErrorKind::NotFound)), [true, true]);
+        assert_eq!(
+            roles(&read(io::ErrorKind::PermissionDenied)),
+            [false, false]
+        );
+        #[cfg(unix)]
+        {
+            use rustix::io::Errno;
+            for errno in [
+                Errno::AGAIN,
+                Errno::MFILE,
+                Errno::TXTBSY,
+                Errno::ACCESS,
+                Errno::IO,
+            ] {
+                assert_eq!(roles(&start(errno.raw_os_error())), [false, false]);
+            }
+            assert_eq!(roles(&start(Errno::NOENT.raw_os_error())), [true, true]);
+            assert_eq!(roles(&start(Errno::NOEXEC.raw_os_error())), [false, true]);
+        }
+        #[cfg(windows)]
+        assert_eq!(roles(&start(193)), [false, true]);
+    }
+
+    #[test]
+    fn a_damaged_program_is_kept_under_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        let program = dir.path().join("program");
+        fs::write(&program, "new").unwrap();
+        files.stage(&program, &staged(b"new")).unwrap();
+        let damaged = files.keep_damaged(&build(b"new")).unwrap();
+        files.remove_unused(&VersionMemory::new("1.0.0".parse().unwrap()));
+        assert_eq!(fs::read(damaged.kept).unwrap(), b"new");
+        assert!(!damaged.path.exists());
+    }
+
+    #[test]
+    fn news_that_cannot_be_removed_are_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = files(dir.path());
+        // A folder in the place of a file cannot be removed as a file.
+        fs::create_dir_all(files.0.join(STAGED)).unwrap();
+        let memory = VersionMemory::new("1.0.0".parse().unwrap());
+        files.remember(&memory).unwrap();
+        assert_eq!(files.memory().unwrap().0, Some(memory));
+    }
+
+    #[test]
     fn one_starter_at_a_time_has_the_lock() {
         let dir = tempfile::tempdir().unwrap();
         let files = files(dir.path());
         durable::folder(&files.0).unwrap();
         let lock = files.lock().unwrap();
+        let program = files.0.join("source");
+        fs::write(&program, "new").unwrap();
+        files.stage(&program, &staged(b"new")).unwrap();
         assert!(matches!(files.lock(), Err(StateError::Locked { .. })));
         drop(lock);
         files.lock().unwrap();

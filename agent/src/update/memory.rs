@@ -49,7 +49,13 @@ pub(crate) struct Trial {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum TrialEnd {
     Succeeded,
-    Failed { reason: String },
+    Failed {
+        reason: String,
+    },
+    /// The package manager has installed this version, which is not below that of the trial.
+    Overtaken {
+        installed: AgentVersion,
+    },
 }
 
 /// The end of the latest trial. The agent reports it.
@@ -67,6 +73,10 @@ pub(crate) struct VersionMemory {
     /// The updated version that works.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kept: Option<StoredBuild>,
+    /// The number of times in a row that the updated version ended with an error before it had
+    /// checked in.
+    #[serde(default)]
+    kept_ends: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trial: Option<Trial>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,6 +88,8 @@ pub(crate) struct VersionMemory {
 pub(crate) struct News {
     /// The trial that an agent has confirmed: the version on trial has checked in.
     pub(crate) confirmed: Option<UpdateTask>,
+    /// The updated version that has checked in, at its latest start.
+    pub(crate) checked_in: Option<Sha256Digest>,
     pub(crate) staged: Option<StagedUpdate>,
 }
 
@@ -104,6 +116,7 @@ impl VersionMemory {
         Self {
             installed,
             kept: None,
+            kept_ends: 0,
             trial: None,
             ended: None,
         }
@@ -122,7 +135,12 @@ impl VersionMemory {
             && news.confirmed == Some(trial.task)
         {
             self.kept = Some(trial.build.clone());
+            self.kept_ends = 0;
             self.end(TrialEnd::Succeeded);
+        }
+        let kept = self.kept.as_ref().map(|kept| kept.sha256);
+        if kept.is_some() && news.checked_in == kept {
+            self.kept_ends = 0;
         }
         if let Some(StagedUpdate { task, build }) = news.staged
             && !self.knows(task)
@@ -141,9 +159,14 @@ impl VersionMemory {
             self.kept = None;
         }
         if self.trial.as_ref().is_some_and(|it| is_over(&it.build)) {
-            self.go_back(&format!(
-                "version {installed} was installed before it had checked in"
-            ));
+            if is_downgrade {
+                self.go_back(&format!(
+                    "version {installed} was installed before it had checked in"
+                ));
+            } else {
+                let installed = installed.clone();
+                self.end(TrialEnd::Overtaken { installed });
+            }
         }
         self.installed = installed;
         self
@@ -188,6 +211,25 @@ impl VersionMemory {
         if let Some(trial) = &mut self.trial {
             trial.starts = trial.starts.saturating_sub(1);
         }
+    }
+
+    /// Counts an end of the updated version with an error, before it had checked in.
+    ///
+    /// Returns `true` if it was the last one, so that the installed version runs from now on.
+    pub(crate) fn count_kept_end(&mut self) -> bool {
+        self.kept_ends = self.kept_ends.saturating_add(1);
+        let is_last = self.kept_ends >= MAX_STARTS;
+        if is_last {
+            self.kept = None;
+            self.kept_ends = 0;
+        }
+        is_last
+    }
+
+    /// Returns `true` if the latest trial was a success.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        let ended = self.ended.as_ref();
+        ended.is_some_and(|ended| ended.end == TrialEnd::Succeeded)
     }
 
     /// Counts a time in which the version on trial ran, and the server was reachable.
@@ -244,18 +286,18 @@ mod tests {
 
     fn staged(attempt: u32, version: &str) -> News {
         News {
-            confirmed: None,
             staged: Some(StagedUpdate {
                 task: task(attempt),
                 build: build(version),
             }),
+            ..News::default()
         }
     }
 
     fn confirmed(attempt: u32) -> News {
         News {
             confirmed: Some(task(attempt)),
-            staged: None,
+            ..News::default()
         }
     }
 
@@ -270,7 +312,7 @@ mod tests {
     fn failure(memory: &VersionMemory) -> &str {
         match &memory.ended.as_ref().unwrap().end {
             TrialEnd::Failed { reason } => reason,
-            TrialEnd::Succeeded => panic!("{memory:?}"),
+            TrialEnd::Succeeded | TrialEnd::Overtaken { .. } => panic!("{memory:?}"),
         }
     }
 
@@ -360,13 +402,44 @@ mod tests {
     #[test]
     fn an_upgrade_by_the_package_manager_ends_a_trial() {
         let trial = memory().with(staged(1, "1.1.0"), version("1.0.0"));
-        let upgraded = installed(trial.clone(), "1.1.0");
-        assert_eq!(upgraded.next(), Next::Installed);
-        insta::assert_snapshot!(failure(&upgraded), @"went back from version 1.1.0 of the agent: version 1.1.0 was installed before it had checked in");
+        for later in ["1.1.0", "1.2.0"] {
+            let upgraded = installed(trial.clone(), later);
+            assert_eq!(upgraded.next(), Next::Installed);
+            let installed = version(later);
+            let end = upgraded.ended.unwrap().end;
+            assert_eq!(end, TrialEnd::Overtaken { installed });
+        }
+        let downgraded = installed(trial.clone(), "0.9.0");
+        assert_eq!(downgraded.next(), Next::Installed);
+        insta::assert_snapshot!(failure(&downgraded), @"went back from version 1.1.0 of the agent: version 0.9.0 was installed before it had checked in");
         assert_eq!(
             installed(trial, "1.0.9").next(),
             Next::Trial(build("1.1.0"))
         );
+    }
+
+    #[test]
+    fn an_updated_version_that_ends_three_times_before_it_checks_in_is_given_up() {
+        let checked_in = || News {
+            checked_in: Some(build("1.1.0").sha256),
+            ..News::default()
+        };
+        let mut memory = updated("1.1.0");
+        for _ in 0..3 {
+            assert!(!memory.count_kept_end());
+            assert!(!memory.count_kept_end());
+            assert_eq!(memory.next(), Next::Kept(build("1.1.0")));
+            memory = memory.with(checked_in(), version("1.0.0"));
+        }
+        assert!(!memory.count_kept_end() && !memory.count_kept_end());
+        // The check-in of another version does not count.
+        let other = News {
+            checked_in: Some(build("1.2.0").sha256),
+            ..News::default()
+        };
+        memory = memory.with(other, version("1.0.0"));
+        assert!(memory.count_kept_end());
+        assert_eq!(memory.next(), Next::Installed);
     }
 
     #[test]

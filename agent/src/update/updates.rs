@@ -10,6 +10,7 @@ use packcast_protocol::{PackageId, PackageVersion};
 
 use super::files::{self, VersionFiles};
 use super::memory::{StagedUpdate, StoredBuild, TrialEnd, UpdateTask, installed_version};
+use crate::command::version_role::VersionRole;
 use crate::failure::DeploymentFailure;
 use crate::platform;
 use crate::state::{StateDir, StateError};
@@ -18,8 +19,12 @@ use crate::state::{StateDir, StateError};
 #[derive(Debug)]
 pub(crate) struct Updates {
     files: VersionFiles,
-    /// This process is the version on trial.
-    is_on_trial: Cell<bool>,
+    /// The role in which a starter runs this process; `None` if it is its own starter.
+    role: Cell<Option<VersionRole>>,
+    /// The starter knows that this process has checked in.
+    has_checked_in: Cell<bool>,
+    /// This process has confirmed its trial.
+    is_confirmed: Cell<bool>,
     /// This process has staged a version, which the starter runs after it.
     has_staged: Cell<bool>,
 }
@@ -43,14 +48,36 @@ impl Updates {
     pub(crate) fn of(state: &StateDir) -> Self {
         Self {
             files: VersionFiles::of(state),
-            is_on_trial: Cell::new(false),
+            role: Cell::new(None),
+            has_checked_in: Cell::new(false),
+            is_confirmed: Cell::new(false),
             has_staged: Cell::new(false),
         }
     }
 
-    /// Declares that this process is the version on trial.
-    pub(crate) fn begin_trial(&self) {
-        self.is_on_trial.set(true);
+    /// Declares the role of this process.
+    pub(crate) fn run_as(&self, role: VersionRole) {
+        self.role.set(Some(role));
+    }
+
+    /// Tells the starter that this process has checked in.
+    pub(crate) fn note_check_in(&self) -> Result<(), StateError> {
+        let Some(role) = self.role.get() else {
+            return Ok(());
+        };
+        if self.has_checked_in.get() {
+            return Ok(());
+        }
+        let memory = self.files.memory_if_whole()?;
+        let build = memory.and_then(|memory| match role {
+            VersionRole::Kept => memory.kept,
+            VersionRole::Trial => memory.trial.map(|trial| trial.build),
+        });
+        if let Some(build) = build {
+            self.files.note_check_in(build.sha256)?;
+        }
+        self.has_checked_in.set(true);
+        Ok(())
     }
 
     /// Returns `true` if this process ends, so that the starter runs the staged version.
@@ -88,11 +115,12 @@ impl Updates {
             .map(|_| UpdateState::OnTrial))
     }
 
-    /// Confirms the trial after a check-in, if this process is the version on trial.
+    /// Confirms the trial, if this process is the version on trial, and has checked in.
     ///
     /// Returns the attempt that has succeeded.
     pub(crate) fn confirm(&self) -> Result<Option<UpdateTask>, StateError> {
-        if !self.is_on_trial.get() {
+        let is_on_trial = self.role.get() == Some(VersionRole::Trial);
+        if !is_on_trial || !self.has_checked_in.get() || self.is_confirmed.get() {
             return Ok(None);
         }
         let trial = self.files.memory_if_whole()?.and_then(|it| it.trial);
@@ -100,7 +128,7 @@ impl Updates {
         if let Some(task) = task {
             self.files.confirm(task)?;
         }
-        self.is_on_trial.set(false);
+        self.is_confirmed.set(true);
         Ok(task)
     }
 
@@ -255,8 +283,14 @@ mod tests {
         assert_eq!(state_of(2), Some(UpdateState::OnTrial));
         assert_eq!(state_of(1), None);
         // An agent that is not on trial confirms nothing.
+        updates.note_check_in().unwrap();
         assert_eq!(updates.confirm().unwrap(), None);
-        updates.begin_trial();
+        updates.run_as(VersionRole::Trial);
+        assert_eq!(updates.confirm().unwrap(), None);
+        updates.note_check_in().unwrap();
+        let checked_in = files.checked_in().unwrap();
+        assert_eq!(checked_in, Some(Sha256Digest::of(b"program")));
+        assert_eq!(state_of(2), Some(UpdateState::OnTrial));
         assert_eq!(updates.confirm().unwrap(), Some(task));
         let succeeded = Some(UpdateState::Ended(TrialEnd::Succeeded));
         assert_eq!(state_of(2), succeeded);

@@ -4,12 +4,14 @@
 use std::fs;
 use std::path::PathBuf;
 
-use packcast_protocol::api::Report;
+use packcast_agent::event::Event;
+use packcast_protocol::api::{BeginReply, HoldWord, Report};
 use packcast_protocol::{Action, PackageId};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::archives::Tar;
 use crate::lab::{Lab, Package};
+use crate::packages::{execute, package};
 use crate::service::Service;
 
 /// Newer than any agent under test.
@@ -28,8 +30,18 @@ fn broken(lab: &Lab) -> String {
     format!("#!/bin/sh\necho $$ >> '{starts}'\nexit 1\n")
 }
 
-/// Assigns an update with this program for this platform.
+/// Assigns an update with this program for this platform. The program states the right version.
 fn update(lab: &Lab, id: u32, program: &str) -> PackageId {
+    let stated = format!("[ \"$1\" = --version ] && echo packcast-agent 999.0.{id} && exit\n");
+    update_as_it_is(
+        lab,
+        id,
+        &program.replace("#!/bin/sh\n", &format!("#!/bin/sh\n{stated}")),
+    )
+}
+
+/// Assigns an update with this program, unchanged.
+fn update_as_it_is(lab: &Lab, id: u32, program: &str) -> PackageId {
     let path = format!(
         "{}-{}/packcast-agent",
         std::env::consts::OS,
@@ -65,11 +77,15 @@ fn programs(lab: &Lab) -> Vec<PathBuf> {
     paths.filter(is_program).collect()
 }
 
-/// Runs the agent once, and returns the result of the update that goes back.
+/// Runs the agent until the update has gone back, and returns the result.
 ///
+/// A version on trial has one start in each run, and the third one is the last.
 /// The result goes with a check-in. The lab's function announces the task once more, and gets the
 /// result again.
 fn failure(lab: &Lab) -> Report {
+    for _ in 0..2 {
+        assert_eq!(lab.run().code, 1);
+    }
     let run = lab.run();
     assert_eq!(run.code, 0, "{}", run.stderr);
     let reports = std::mem::take(&mut lab.world().reports);
@@ -118,6 +134,24 @@ fn a_version_that_ends_goes_back_and_is_a_failure() {
     assert_eq!(lab.run().code, 0);
     assert_eq!(starts(&lab).len(), 3, "the installed version runs");
     assert_eq!(programs(&lab), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_program_of_another_version_is_not_tried() {
+    let lab = Lab::new();
+    // The agent under test states its own version.
+    update_as_it_is(&lab, 1, &working(&lab));
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(lab.run().code, 0);
+    let report = lab.world().reports.remove(0);
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+    let expected = format!(
+        "went back from version 999.0.1 of the agent: the program states version {}",
+        env!("CARGO_PKG_VERSION")
+    );
+    assert_eq!(report.detail.unwrap().as_str(), expected);
+    assert_eq!(starts(&lab).len(), 1, "only to state its version");
 }
 
 #[test]
@@ -204,7 +238,11 @@ fn a_damaged_program_is_never_started() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(run.stderr.contains("SHA-256 mismatch"), "{}", run.stderr);
     assert_eq!(starts(&lab).len(), 1, "the installed version runs");
-    assert!(!memory(&lab).contains("kept"));
+    assert!(!memory(&lab).contains("\"kept\""));
+    let is_reported =
+        |event: &Event| matches!(event, Event::StateDamaged { path, .. } if *path == program);
+    assert!(run.events.iter().any(is_reported), "{:?}", run.events);
+    assert!(lab.state().join("versions/program.damaged").exists());
 }
 
 #[test]
@@ -242,6 +280,7 @@ fn the_service_continues_with_the_new_version() {
     service.tells("RELOADING=1");
     service.tells("READY=1");
     service.signal(Signal::TERM);
+    service.tells("STOPPING=1");
     assert_eq!(service.process.wait().unwrap().code(), Some(0));
     // Another service begins with the new version.
     let service = Service::idle(&lab);
@@ -309,4 +348,158 @@ fn a_second_starter_is_refused_and_counts_no_start() {
     }
     assert_eq!(starts(&lab), before);
     assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn options_of_the_updated_version_do_not_stop_the_starter() {
+    let lab = Lab::new();
+    let old = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    // The updated version knows an option that the installed one does not.
+    let script = format!(
+        "sed -i '/new_option/d' '{}'\nexec",
+        lab.file("agent.toml").display()
+    );
+    update(&lab, 1, &working(&lab).replace("exec", &script));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    fs::write(lab.file("agent.toml"), format!("new_option = 1\n{old}")).unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(starts(&lab).len(), 2);
+}
+
+#[test]
+fn a_version_is_confirmed_after_its_first_round() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    // The version on trial deploys this package after its first check-in.
+    let versions = lab.state().join("versions").display().to_string();
+    let command = format!("test -e '{versions}/checked-in' -a ! -e '{versions}/confirmed'");
+    lab.assign(execute(&command), package(2, None));
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let reports = std::mem::take(&mut lab.world().reports);
+    let mut results: Vec<(u32, String)> = reports
+        .iter()
+        .map(|report| (report.id.get() % 100, report.code.to_string()))
+        .collect();
+    results.sort();
+    results.dedup();
+    let success = |id| (id, "SUCCESS".to_owned());
+    assert_eq!(results, [success(1), success(2)]);
+}
+
+#[test]
+fn an_updated_version_that_cannot_check_in_is_given_up() {
+    let lab = Lab::new();
+    let fault = format!("[ -e '{}' ] && exit 1\nexec", lab.file("fault").display());
+    update(&lab, 1, &working(&lab).replace("exec", &fault));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    let fault = lab.file("fault");
+    // A check-in between the faults begins the count again.
+    for _ in 0..2 {
+        fs::write(&fault, "").unwrap();
+        assert_eq!([lab.run().code, lab.run().code], [1, 1]);
+        fs::remove_file(&fault).unwrap();
+        assert_eq!(lab.run().code, 0);
+    }
+    // An invalid configuration is the fault of no version.
+    let config = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    fs::write(lab.file("agent.toml"), format!("invalid = 1\n{config}")).unwrap();
+    for _ in 0..4 {
+        assert_eq!(lab.run().code, 2);
+    }
+    fs::write(lab.file("agent.toml"), config).unwrap();
+    assert!(memory(&lab).contains("\"kept\""));
+    fs::write(&fault, "").unwrap();
+    for _ in 0..3 {
+        assert_eq!(lab.run().code, 1);
+    }
+    let before = starts(&lab);
+    assert_eq!(lab.run().code, 0, "the installed version runs");
+    assert_eq!(starts(&lab), before);
+}
+
+#[test]
+fn a_version_that_cannot_reach_a_working_server_goes_back() {
+    let lab = Lab::new();
+    update(&lab, 1, &broken(&lab).replace("exit 1", "exit 75"));
+    assert_eq!(lab.run().code, 75);
+    // The version that works gets no answer either, so this start does not count.
+    let held = BeginReply::Wait {
+        reason: HoldWord::Withdrawn,
+        again_s: None,
+    };
+    lab.world().answers.extend([(503, held), (429, held)]);
+    assert_eq!([lab.run().code, lab.run().code], [75, 75]);
+    assert_eq!(lab.run().code, 75);
+    assert_eq!(lab.world().reports.len(), 0);
+    assert_eq!(lab.run().code, 0);
+    assert_eq!(starts(&lab).len(), 5);
+    let report = lab.world().reports.remove(0);
+    assert_eq!(report.code.to_string(), "ERR_EXECUTE");
+}
+
+#[test]
+fn an_error_that_may_pass_leaves_the_memory_as_it_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    assert_eq!(lab.run().code, 0);
+    let before = memory(&lab);
+    let program = programs(&lab).remove(0);
+    let set_mode = |mode| fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(0o600);
+    assert_eq!(lab.run().code, 0, "the installed version runs");
+    assert_eq!((starts(&lab).len(), memory(&lab)), (2, before));
+    set_mode(0o700);
+    assert_eq!(lab.run().code, 0);
+    assert_eq!(starts(&lab).len(), 3);
+}
+
+#[test]
+fn without_its_lock_the_starter_runs_the_installed_version() {
+    let lab = Lab::new();
+    update(&lab, 1, &working(&lab));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    let lock = lab.state().join("versions/lock");
+    fs::remove_file(&lock).unwrap();
+    // A folder cannot be opened for writing.
+    fs::create_dir(&lock).unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert_eq!(starts(&lab).len(), 1);
+    fs::remove_dir(&lock).unwrap();
+    assert_eq!(lab.run().code, 0);
+    assert_eq!(starts(&lab).len(), 2);
+}
+
+#[test]
+fn a_silent_version_is_ready_by_its_starter() {
+    let lab = Lab::new();
+    let service = Service::idle(&lab);
+    update(&lab, 1, "#!/bin/sh\nexec cat\n");
+    lab.agent(&["check-in"]);
+    service.tells("READY=1");
+    assert_eq!(service.stop(), Some(0));
+    // The stop is no fault of the version.
+    assert!(memory(&lab).contains("\"starts\":0"), "{}", memory(&lab));
+}
+
+#[test]
+fn the_end_of_a_version_is_not_the_end_of_the_service() {
+    let lab = Lab::new();
+    let mut version = Service::version(&lab);
+    version.tells("READY=1");
+    version.tells("STATUS=Checked in");
+    // The starter asks it to stop by the end of its input.
+    drop(version.process.stdin.take());
+    assert_eq!(version.process.wait().unwrap().code(), Some(0));
+    let told = version.unread();
+    assert!(!told.contains(&"STOPPING=1".to_owned()), "{told:?}");
 }

@@ -34,6 +34,15 @@ impl Service {
     }
 
     fn start_with(lab: &Lab, variables: &[(&str, &str)]) -> Self {
+        Self::of(lab, &["run"], variables)
+    }
+
+    /// Starts a version as its starter does.
+    pub(crate) fn version(lab: &Lab) -> Self {
+        Self::of(lab, &["run", "--as", "kept"], &[])
+    }
+
+    fn of(lab: &Lab, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let address = lab.file("manager");
         let _ = std::fs::remove_file(&address);
         let manager = UnixDatagram::bind(&address).unwrap();
@@ -48,8 +57,9 @@ impl Service {
                 }
             }
         });
-        let mut command = lab.command(&["run"]);
+        let mut command = lab.command(arguments);
         command
+            .stdin(Stdio::piped())
             .env("NOTIFY_SOCKET", &address)
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
@@ -88,7 +98,7 @@ impl Service {
     }
 
     /// Returns the messages that have arrived and were not read yet.
-    fn unread(&self) -> Vec<String> {
+    pub(crate) fn unread(&self) -> Vec<String> {
         self.messages.try_iter().collect()
     }
 

@@ -68,17 +68,26 @@ impl KilledProcess {
         }
     }
 
+    /// Returns the exit codes of single rounds, one of which is that of a broken version.
+    const fn codes(self) -> &'static [i32] {
+        match self {
+            Self::Starter | Self::Version => &[0],
+            Self::StarterGoingBack => &[0, 1],
+        }
+    }
+
     /// Returns the end of the script that is the build.
     fn build(self, program: &str) -> String {
         // The tracer finds the process by its id, and continues it.
         let traced = "if [ -e \"$HOME/traced\" ]; then rm \"$HOME/traced\"; \
                       echo $$ > \"$HOME/version.new\"; mv \"$HOME/version.new\" \"$HOME/version\"; \
                       kill -STOP $$; fi\n";
+        let states = format!("[ \"$1\" = --version ] && echo {PACKAGE} {VERSION} && exit\n");
         match self {
             Self::Starter | Self::Version => {
-                format!("#!/bin/sh\n{traced}exec '{program}' agent \"$@\"\n")
+                format!("#!/bin/sh\n{states}{traced}exec '{program}' agent \"$@\"\n")
             }
-            Self::StarterGoingBack => "#!/bin/sh\nexit 1\n".to_owned(),
+            Self::StarterGoingBack => format!("#!/bin/sh\n{states}exit 1\n"),
         }
     }
 }
@@ -323,7 +332,7 @@ impl UpdateDevice<'_> {
     /// Checks in until no task is left.
     fn rounds(&self) -> Result<(), String> {
         for _ in 0..MOST_ROUNDS {
-            let ran = self.ran(&["run", "--once"])?;
+            let ran = self.ran_to(&["run", "--once"], self.site.process.codes())?;
             let mut events = ran.stdout.lines().map(event);
             if events.any(|event| matches!(event, Event::CheckedIn { tasks: 0, .. })) {
                 return Ok(());
@@ -335,8 +344,13 @@ impl UpdateDevice<'_> {
     }
 
     fn ran(&self, arguments: &[&str]) -> Result<Ran, String> {
+        self.ran_to(arguments, &[0])
+    }
+
+    /// Runs the agent to an end with one of these exit codes.
+    fn ran_to(&self, arguments: &[&str], codes: &[i32]) -> Result<Ran, String> {
         let ran = Ran::of(&mut self.command(arguments));
-        if ran.code == Some(0) {
+        if ran.code.is_some_and(|code| codes.contains(&code)) {
             Ok(ran)
         } else {
             Err(format!("exit code {:?}: {}", ran.code, ran.stderr))
