@@ -173,6 +173,8 @@ pub async fn group(
         GroupPackage {
             name: package.map(named).unwrap_or_default(),
             state: package.map(|it| state(it, now)).unwrap_or_default(),
+            // The term is in the signed document, which this page does not read.
+            downgrade: None,
             assignment,
         }
     });

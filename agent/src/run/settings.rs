@@ -1,11 +1,13 @@
 //! Another configuration for a running agent.
 
+use std::path::Path;
+
 use packcast_https::{ClientSettings, Clients, TlsError};
 use packcast_protocol::with_causes;
 use reqwest::Client;
 
 use super::{Agent, USER_AGENT};
-use crate::config::{Config, Contact};
+use crate::config::{Config, Contact, Server};
 use crate::fetch::download::Downloads;
 
 /// The HTTPS clients of a configuration, and their settings.
@@ -17,16 +19,18 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(config: &Config) -> Result<Self, TlsError> {
-        let ca_file = config.ca_file.as_deref();
-        let settings = ClientSettings::new(ca_file, USER_AGENT, config.server.route())?;
-        let clients = settings.clients()?;
-        Ok(Self { settings, clients })
+        Self::with(config.ca_file.as_deref(), &config.server)
     }
 
     /// Returns the connections of a starter.
     pub(crate) fn to(contact: &Contact) -> Result<Self, TlsError> {
-        let ca_file = contact.ca_file.as_deref();
-        Clients::new(ca_file, USER_AGENT, contact.server.route()).map(Self)
+        Self::with(contact.ca_file.as_deref(), &contact.server)
+    }
+
+    fn with(ca_file: Option<&Path>, server: &Server) -> Result<Self, TlsError> {
+        let settings = ClientSettings::new(ca_file, USER_AGENT, server.route())?;
+        let clients = settings.clients()?;
+        Ok(Self { settings, clients })
     }
 
     /// Returns the client for requests to the function.

@@ -135,8 +135,13 @@ const fn urgency(rollout: &RolloutSummary) -> Option<u8> {
         Some(GateStatus::Halted { .. }) | None => Some(0),
         Some(GateStatus::Full { .. } | GateStatus::Unhealthy { .. }) => Some(1),
         Some(GateStatus::Restored | GateStatus::Paused | GateStatus::NoTime { .. }) => Some(2),
-        Some(GateStatus::NothingBegun { .. } | GateStatus::Complete | GateStatus::Ended) => Some(3),
-        Some(GateStatus::Running | GateStatus::Opens { .. }) => None,
+        Some(
+            GateStatus::NothingBegun { .. }
+            | GateStatus::NotBegun { .. }
+            | GateStatus::Complete
+            | GateStatus::Ended,
+        ) => Some(3),
+        Some(GateStatus::Running | GateStatus::Working { .. } | GateStatus::Opens { .. }) => None,
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn action<A>(action: &Action<A>) -> Markup {
         Action::Launch { command, .. } => ("LAUNCH", command.to_string()),
         Action::Execute { command, .. } => ("EXECUTE", command.to_string()),
         Action::Store { folder, .. } => ("STORE into", folder.to_string()),
+        Action::Update { .. } => return html! { span.word { "UPDATE" } " of the Packcast agent" },
     };
     html! { span.word { (name) } " " code { (text(&rest)) } }
 }

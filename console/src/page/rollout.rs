@@ -4,7 +4,7 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
 use packcast_protocol::{PackageRef, UnixTime, terminal};
-use packcast_publisher::rollout::{RolloutDetails, RolloutReader, RolloutWave};
+use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutReader, RolloutWave};
 use serde::Deserialize;
 
 use super::rollouts::sentence;
@@ -105,7 +105,8 @@ pub(crate) fn numbers(
                 "It waits for "
                 @for (place, silent) in details.silent.iter().enumerate() {
                     @if place > 0 { ", " }
-                    (device_link(&silent.device, &silent.host_name))
+                    (device_link(&silent.device.device, &silent.device.host_name))
+                    " (" (awaited(silent.waits_for)) ")"
                 }
             }
         }
@@ -236,6 +237,15 @@ fn limits(details: &RolloutDetails, now: UnixTime) -> Markup {
                 dt { "Round" } dd { (round.round) ", since " (exact(round.opened, now)) }
             }
         }
+    }
+}
+
+/// Writes the news that a rollout needs of a device.
+const fn awaited(awaited: Awaited) -> &'static str {
+    match awaited {
+        Awaited::Report => "has not reported",
+        Awaited::CheckIn => "settles",
+        Awaited::Restart => "to be restarted",
     }
 }
 

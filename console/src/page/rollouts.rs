@@ -108,16 +108,29 @@ fn status_sentence(rollout: &RolloutSummary) -> String {
             grouped(rollout.healthy.into()),
             count(rollout.begun.into(), "device")
         ),
+        GateStatus::Working { unhealthy } => format!(
+            "{} of {} are healthy, and {} not settled yet.",
+            grouped(rollout.healthy.into()),
+            count(rollout.begun.into(), "device"),
+            grouped((*unhealthy).into())
+        ),
         GateStatus::Opens { wave, at } => format!("Wave {wave} opens {}.", time(*at)),
         GateStatus::NoTime { wave } => {
             format!("Wave {wave} is closed. 'packcast rollout promote {name}' opens it.")
         }
         GateStatus::NothingBegun { wave } => format!(
-            "No device of wave {wave} has begun. 'packcast rollout promote {name}' opens the next wave now."
+            "No device of wave {wave} has begun. {}",
+            next_step(rollout)
+        ),
+        GateStatus::NotBegun { devices } => format!(
+            "The last wave has gone well. Devices that have not begun: {}. {}",
+            grouped((*devices).into()),
+            next_step(rollout)
         ),
         GateStatus::Unhealthy { failed, silent } => format!(
-            "The next wave waits: {}. 'packcast rollout promote {name}' opens it now.",
-            unhealthy(*failed, *silent)
+            "The next wave waits: {}. {}",
+            unhealthy(*failed, *silent),
+            next_step(rollout)
         ),
         GateStatus::Full { failed, silent } => format!(
             "Each place is taken: {}. 'packcast rollout resume {name}' frees the places.",
@@ -142,10 +155,23 @@ fn status_sentence(rollout: &RolloutSummary) -> String {
     }
 }
 
+/// Returns the command that goes on although devices are missing.
+fn next_step(rollout: &RolloutSummary) -> String {
+    let RolloutSummary {
+        name, wave, waves, ..
+    } = rollout;
+    if wave.is_some_and(|wave| usize::from(wave.get()) >= *waves) {
+        return format!(
+            "'packcast rollout finish {name}' gives the package to all other devices without the gate."
+        );
+    }
+    format!("'packcast rollout promote {name}' opens the next wave now.")
+}
+
 fn unhealthy(failed: u32, silent: u32) -> String {
     let parts = [
         (failed > 0).then(|| format!("{} failed", count(failed.into(), "device"))),
-        (silent > 0).then(|| format!("{} did not report yet", count(silent.into(), "device"))),
+        (silent > 0).then(|| format!("{} not heard from", count(silent.into(), "device"))),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
@@ -163,6 +189,8 @@ mod tests {
         let at = UnixTime(1_795_000_000);
         let statuses = [
             Some(GateStatus::Running),
+            Some(GateStatus::Working { unhealthy: 3 }),
+            Some(GateStatus::NotBegun { devices: 12 }),
             Some(GateStatus::Opens { wave, at }),
             Some(GateStatus::NoTime { wave }),
             Some(GateStatus::NothingBegun { wave }),
@@ -200,11 +228,13 @@ mod tests {
         });
         insta::assert_snapshot!(sentences.join("\n"), @r"
         14 of 20 devices that have begun are healthy.
+        14 of 20 devices are healthy, and 3 not settled yet.
+        The last wave has gone well. Devices that have not begun: 12. 'packcast rollout promote vlc@3' opens the next wave now.
         Wave 2 opens 2026-11-18 11:06:40 UTC.
         Wave 2 is closed. 'packcast rollout promote vlc@3' opens it.
         No device of wave 2 has begun. 'packcast rollout promote vlc@3' opens the next wave now.
-        The next wave waits: 3 devices did not report yet. 'packcast rollout promote vlc@3' opens it now.
-        Each place is taken: 1 device failed, 2 devices did not report yet. 'packcast rollout resume vlc@3' frees the places.
+        The next wave waits: 3 devices not heard from. 'packcast rollout promote vlc@3' opens the next wave now.
+        Each place is taken: 1 device failed, 2 devices not heard from. 'packcast rollout resume vlc@3' frees the places.
         3 devices failed, so no further device begins. 'packcast rollout resume vlc@3 --after-halt' continues.
         A person has paused it. 'packcast rollout resume vlc@3' continues.
         The table was restored from a back-up. 'packcast rollout resume vlc@3' continues.

@@ -61,8 +61,8 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
 
 /// Returns the live rollouts like [`list`], without the numbers of their devices, which are 0.
 ///
-/// The sizes of groups are most of the cost of [`list`]. Without them, a rollout is complete only
-/// when its last wave has gone well: see [`RolloutSummary::may_be_complete`].
+/// The sizes of groups are most of the cost of [`list`]. Without them, no rollout is known to be
+/// complete: see [`RolloutSummary::may_be_complete`].
 pub async fn list_without_sizes(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     summaries(target, false).await
 }
@@ -82,9 +82,9 @@ async fn summaries(target: &Target, with_sizes: bool) -> Result<Vec<RolloutSumma
         let package = packages.iter().find(|it| it.id == document.package);
         let name = package.map_or_else(|| document.package.to_string(), named);
         let devices = if with_sizes {
-            devices_of(target, document).await?
+            Some(devices_of(target, document).await?)
         } else {
-            0
+            None
         };
         summaries.push(RolloutSummary::new(
             target,
@@ -112,29 +112,31 @@ async fn devices_of(target: &Target, document: &RolloutDocument) -> Result<u64, 
 }
 
 impl RolloutSummary {
+    /// `devices` is `None` if their number was not read.
     pub(super) fn new(
         target: &Target,
         (rollout, document): (RolloutId, &RolloutDocument),
         name: String,
-        devices: u64,
+        devices: Option<u64>,
         gate: Option<&Gate>,
     ) -> Self {
-        let members = u32::try_from(devices).unwrap_or(u32::MAX);
         let table = target.records.table();
         let status_for = |gate, members| status(gate, table, &document.waves, members, now());
-        let gate_status = gate.map(|gate| status_for(gate, members));
-        let may_be_complete = gate.is_some_and(|gate| {
-            devices == 0
-                && gate.all_healthy > 0
-                && gate_status != Some(GateStatus::Complete)
-                && status_for(gate, gate.all_healthy) == GateStatus::Complete
-        });
+        let members = |devices| u32::try_from(devices).unwrap_or(u32::MAX);
+        let mut gate_status = gate.map(|gate| status_for(gate, devices.map_or(0, members)));
+        let may_be_complete = devices.is_none()
+            && gate.is_some_and(|gate| status_for(gate, gate.all_healthy) == GateStatus::Complete);
+        // For no device at all, a rollout is complete when its last wave has gone well, although most
+        // devices may not have begun.
+        if devices.is_none() && gate_status == Some(GateStatus::Complete) {
+            gate_status = Some(GateStatus::Running);
+        }
         Self {
             rollout,
             package: document.package,
             name,
             groups: document.groups.as_set().iter().cloned().collect(),
-            devices,
+            devices: devices.unwrap_or(0),
             status: gate_status.as_ref().map_or("no-gate", word),
             wave: gate.map(|gate| gate.wave),
             waves: document.waves.as_slice().len(),

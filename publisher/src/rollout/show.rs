@@ -177,7 +177,7 @@ impl<'a> RolloutReader<'a> {
             self.target,
             (id, document),
             named(&self.live.package),
-            devices.into(),
+            (!self.is_brief).then(|| devices.into()),
             gate.as_ref(),
         );
         let waves = document.waves.numbered().map(|(number, wave)| {
