@@ -118,10 +118,9 @@ fn status_sentence(rollout: &RolloutSummary) -> String {
         GateStatus::NoTime { wave } => {
             format!("Wave {wave} is closed. 'packcast rollout promote {name}' opens it.")
         }
-        GateStatus::NothingBegun { wave } => format!(
-            "No device of wave {wave} has begun. {}",
-            next_step(rollout)
-        ),
+        GateStatus::NothingBegun { wave } => {
+            format!("No device of wave {wave} has begun. {}", next_step(rollout))
+        }
         GateStatus::NotBegun { devices } => format!(
             "The last wave has gone well. Devices that have not begun: {}. {}",
             grouped((*devices).into()),
