@@ -80,3 +80,23 @@ fn page(origin: &str, token: &Token) -> String {
     };
     page.into_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ConsoleError;
+
+    #[test]
+    fn error_messages() {
+        let handoff = HandoffError {
+            folder: "/home/ada/.local/state/packcast".into(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        };
+        let source = getrandom::Error::UNSUPPORTED;
+        let random = ConsoleError::Random { source };
+        insta::assert_snapshot!(format!("{handoff}\n{random}"), @r"
+        cannot write a file for the browser into /home/ada/.local/state/packcast
+        cannot create a token: the system has no random numbers
+        ");
+    }
+}

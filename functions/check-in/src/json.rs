@@ -460,6 +460,7 @@ mod tests {
             ApiRefusal::TooMany { count: 65 },
             ApiRefusal::NotEnrolled,
             ApiRefusal::BatchFull { devices: 500 },
+            ApiRefusal::BatchRevoked,
         ];
         let lines = errors.map(|error| with_causes(&error));
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -468,6 +469,7 @@ mod tests {
         the request has 65 results, at most 64 are allowed: send the rest in further requests
         the request's pass or enrolment token is not valid for this target: give the agent the target's enrolment token
         the enrolment token has reached its device limit (500): give the agent a new enrolment token
+        the enrolment token was revoked: give the agent a new enrolment token
         ");
     }
 }

@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, NOON, id, plain};
     use crate::local_clock::tests::east;
+    use crate::output::screen::tests::on_terminals;
 
     fn planned() -> PlannedRollout {
         let wave = |number: u8, groups: &[&str], up_to, devices, reached| WaveBounds {
@@ -280,6 +281,15 @@ mod tests {
         After 'pause', 'end' or 'unassign' has returned, or failures have halted the rollout, no Packcast agent is permitted to begin. After a halt, a permission of the last 60 s still holds. An OCS agent begins with each package that it was told of before.
         Not promised: harm that shows after the device is healthy, machines that share an identity, a thief of the cloud account within the signed calendar, and devices that get the package without the rollout.
         ");
+    }
+
+    #[test]
+    fn the_waves_of_a_plan_fit_the_terminal() {
+        let waves = || {
+            let text = text(&planned(), &east());
+            text.split("\n\n").nth(1).unwrap_or_default().to_owned()
+        };
+        assert_snapshot!(on_terminals(waves), @"");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::agents::{Agent, parsed, refused};
 use crate::system::{Reply, TestSystem};
 
 fn id() -> BatchId {
-    BatchId::new(Some(&"berlin".parse().unwrap()), [5; 16])
+    BatchId::new(Some(&"berlin".parse().expect("a valid name")), [5; 16])
 }
 
 /// Returns the token of a batch, created with the pass key of the test system.
