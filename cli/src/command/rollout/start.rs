@@ -289,7 +289,21 @@ mod tests {
             let text = text(&planned(), &east());
             text.split("\n\n").nth(1).unwrap_or_default().to_owned()
         };
-        assert_snapshot!(on_terminals(waves), @"");
+        assert_snapshot!(on_terminals(waves), @"
+        80:
+        WAVE  OF           DEVICES  OPENS                       REACHED  AT ONCE  BEHIND
+        1     group pilot  5        Thu 2026-11-19 13:06 +02    5        5        1
+                                    (2026-11-19 11:06 UTC)
+        2     up to 10 %   20       Fri 2026-11-20 13:06 +02    25       13       2
+                                    (2026-11-20 11:06 UTC)
+        3     up to 100 %  180      with promote                205      13       10
+
+        140:
+        WAVE  OF           DEVICES  OPENS                                            REACHED  AT ONCE  BEHIND
+        1     group pilot  5        Thu 2026-11-19 13:06 +02 (2026-11-19 11:06 UTC)  5        5        1
+        2     up to 10 %   20       Fri 2026-11-20 13:06 +02 (2026-11-20 11:06 UTC)  25       13       2
+        3     up to 100 %  180      with promote                                     205      13       10
+        ");
     }
 
     #[test]
