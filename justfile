@@ -24,7 +24,7 @@ ocs-agent:
 fleet *ARGS:
     cargo bench --quiet -p packcast-tests --bench fleet -- {{ ARGS }}
 
-# Kills the agent at each of its effects on files and the network, and commands of the publisher at each of their writes, restarts them, and checks the final state; takes `--only SUBJECT`, `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
+# Kills the agent at each of its effects on files and the network, and commands of the publisher at each of their writes, restarts them, and checks the final state; takes `--only SUBJECT`, `--self-update`, `--at POINT`, `--then POINT`, `--one-in N`, `--threads N`.
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 
@@ -32,9 +32,10 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
-# Compares the agent's download of 1 GiB with curl's, and times a small package; takes `--mib N`, `--rounds N`, `--smoke`.
+# Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
-    cargo bench --quiet -p packcast-tests --bench agent -- {{ ARGS }}
+    cargo build --quiet --profile dist -p packcast-agent
+    cargo bench --quiet -p packcast-tests --bench agent -- --agent "${CARGO_TARGET_DIR:-target}/dist/packcast-agent" {{ ARGS }}
 
 # Stores 10,000 and 60,000 small files as the agent does, and compares the time with `tar` and one `sync`; takes `--files N`, `--rounds N`, `--folder FOLDER`.
 bench-store *ARGS:
@@ -82,11 +83,15 @@ cold-start:
 cross *ARGS:
     infra/cross {{ ARGS }}
 
-# Builds .deb and .rpm of the agent and a .deb of packcast, and prints their sizes; takes `agent-amd64`, `agent-arm64`, `cli-amd64`.
+# Builds .deb, .rpm and .msi of the agent and a .deb of packcast, and prints their sizes; takes `agent-amd64`, `agent-arm64`, `agent-msi`, `cli-amd64`.
 packages *ARGS:
     infra/packages {{ ARGS }}
 
-# Builds the agent for Windows, and deploys a package of each kind with it under Wine.
+# Builds everything that a release ships, with checksums, signatures and SBOMs; takes parts, `--profile PROFILE`, `--output FOLDER`, `--compare FOLDER FOLDER`.
+dist *ARGS:
+    infra/dist {{ ARGS }}
+
+# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service.
 windows:
     infra/cross agent-windows
 

@@ -25,11 +25,46 @@ give_up() {
   exit "$unavailable"
 }
 
+# locked NAME COMMAND…: runs a command that changes shared tools, when no other recipe has the lock of
+# this name.
+locked() {
+  mkdir -p "$tools"
+  (
+    flock 9
+    "${@:2}"
+  ) 9>"$tools/$1.lock"
+}
+
+# remap FOLDER NAME: prints the option of rustc that replaces the folder in a program.
+remap() {
+  printf -- '--remap-path-prefix=%s=%s' "$1" "$2"
+}
+
+# compile COMMAND…: runs a build command for programs that are copied to other machines. The programs
+# name no folder of this machine, so two builds in different folders give the same programs. Tests that
+# run at the same time come first.
+compile() {
+  local folder rust=${RUSTFLAGS:-} c=${CFLAGS:-}
+  # The last matching folder counts. Spaces separate flags, so a folder with a space keeps its name.
+  for folder in "$PWD /packcast" "$target /target" "${CARGO_HOME:-$HOME/.cargo} /cargo"; do
+    [[ $folder != *\ *\ * ]] || continue
+    rust+=" $(remap "${folder% *}" "${folder#* }")"
+    c+=" -ffile-prefix-map=${folder% *}=${folder#* }"
+  done
+  # Cargo would compile dependencies again after each commit if it saw the commit's time.
+  RUSTFLAGS=$rust CFLAGS=$c nice -n 10 env -u SOURCE_DATE_EPOCH "$@"
+}
+
 ## Debian packages
 
 # as_root COMMAND…
 as_root() {
   if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+# apt_get ARGUMENT…: runs apt-get when no other recipe does.
+apt_get() {
+  locked apt as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -q "$@"
 }
 
 # Prints the reason if apt cannot install packages on this machine; nothing otherwise.
@@ -47,7 +82,7 @@ need_apt() {
   why=$(why_no_apt)
   [[ -z $why ]] || give_up "cannot install $1: $why"
   [[ -z $(find "$lists" -mtime -1 2>/dev/null) ]] || return 0
-  as_root apt-get update -q -q >&2
+  apt_get update >&2
   mkdir -p "$tools"
   touch "$lists"
 }
@@ -59,8 +94,8 @@ need() {
   ! command -v "$program" >/dev/null || return 0
   need_apt "$program"
   say "installing $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q -q --no-install-recommends \
-    "$@" >/dev/null || give_up "cannot install $program: apt failed to install $*"
+  apt_get install -y --no-install-recommends "$@" >/dev/null ||
+    give_up "cannot install $program: apt failed to install $*"
 }
 
 # print_size FILE

@@ -1,4 +1,4 @@
-//! The actions of packages: LAUNCH, EXECUTE and STORE.
+//! The actions of packages: LAUNCH, EXECUTE, STORE and UPDATE.
 
 mod process;
 mod store_size;
@@ -23,6 +23,7 @@ use crate::manifest::Accepted;
 use crate::platform::{self, Containment, ProgramRecord};
 use crate::stage::{ExaminedArchive, UnpackedArchive, VerifiedArchive};
 use crate::unpack::{StoreFolders, Unfinished};
+use crate::update::{StagedProgram, VersionFiles};
 
 /// A prepared action. Only the steps that change the device remain.
 #[derive(Debug)]
@@ -31,6 +32,10 @@ pub(crate) enum Prepared {
     Store {
         archive: ExaminedArchive,
         folders: StoreFolders,
+    },
+    Update {
+        program: StagedProgram,
+        unpacked: Summary,
     },
 }
 
@@ -75,6 +80,7 @@ pub(crate) fn prepare(
     action: Action<VerifiedArchive>,
     work: PathBuf,
     install_path: &Path,
+    updates: &VersionFiles,
     limits: &Limits,
 ) -> Result<Prepared, DeploymentFailure> {
     let unpack = |archive: &VerifiedArchive| {
@@ -118,6 +124,15 @@ pub(crate) fn prepare(
             space::check_folder(&folder, size.most())
                 .map_err(|error| DeploymentFailure::of(NamedCode::OutOfSpace, &error))?;
             Ok(Prepared::Store { archive, folders })
+        }
+        Action::Update { archive } => {
+            // Without another version there is nothing to unpack.
+            let version = updates.newer_version(&manifest.version)?;
+            let unpacked = unpack(&archive)?;
+            Ok(Prepared::Update {
+                program: StagedProgram::find(unpacked.folder(), version)?,
+                unpacked: unpacked.summary(),
+            })
         }
     }
 }

@@ -190,8 +190,7 @@ fn enrolment(config: &Config, state: &StateDir) -> CheckResult {
 
 async fn check_connection(config: &Config, found: &mut impl FnMut(CheckResult)) {
     let proxy = connection::proxy(config);
-    let none = "none in the environment of this command";
-    found(CheckResult::ok("proxy", proxy.as_deref().unwrap_or(none)));
+    found(CheckResult::ok("proxy", proxy_detail(proxy.as_deref())));
     // A proxy resolves the names by itself.
     if proxy.is_none() {
         let resolved = connection::resolve(config).await;
@@ -210,6 +209,18 @@ async fn check_connection(config: &Config, found: &mut impl FnMut(CheckResult)) 
                 found(of("clock", connection::compare_clocks(time, now())));
             }
         }
+    }
+}
+
+/// Describes the proxy of the checks. The service does not have the environment of this command.
+fn proxy_detail(proxy: Option<&str>) -> String {
+    match proxy {
+        None => {
+            "none in the environment of this command, which the service does not have".to_owned()
+        }
+        Some(proxy) => format!(
+            "{proxy}, from the environment of this command, which the service does not have: set HTTPS_PROXY for the service, too, with systemd in /etc/packcast/agent.env"
+        ),
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{clock, retry};
 /// It has room for the largest signed state in a reply, of 2 MiB, and for all tasks.
 const MAX_REPLY_BYTES: usize = 8 << 20;
 
-/// The number of tries before the function counts as unreachable.
+/// The usual number of tries of a request.
 const TRIES: u32 = 4;
 
 /// The time limit of one request.
@@ -120,6 +120,8 @@ pub(crate) struct ApiClient {
     server: Server,
     key: DeviceKey,
     agent: AgentId,
+    /// The number of tries before the function counts as unreachable.
+    tries: u32,
     /// The latest answer was that the device is blocked or removed.
     excluded: Cell<bool>,
     /// The clocks, if the function has refused the latest request because of the device's clock.
@@ -134,9 +136,15 @@ impl ApiClient {
             server,
             key,
             agent,
+            tries: TRIES,
             excluded: Cell::new(false),
             skew: Cell::new(None),
         }
+    }
+
+    /// Returns the client with another number of tries.
+    pub(crate) fn with_tries(self, tries: u32) -> Self {
+        Self { tries, ..self }
     }
 
     /// Sends the next requests with another client, to another server.
@@ -245,7 +253,7 @@ impl ApiClient {
                 }
                 Err(PostError::Skew { error, .. }) => return Err(error),
                 Err(PostError::Other(error)) => {
-                    if !error.is_temporary() || failed + 1 == TRIES {
+                    if !error.is_temporary() || failed + 1 >= self.tries {
                         return Err(error);
                     }
                     let wait = retry::wait(failed, retry::random());

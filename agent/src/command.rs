@@ -7,9 +7,12 @@ mod enrol;
 mod logs;
 mod man;
 mod prepare;
+pub mod version_role;
+#[cfg(windows)]
+mod windows_service;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,15 +21,18 @@ use packcast_protocol::{DeviceId, terminal, with_causes};
 
 use self::enrol::EnrolError;
 use self::prepare::PrepareError;
+use self::version_role::VersionRole;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::event::{Event, Observer};
+#[cfg(windows)]
+use crate::log_file;
 use crate::platform::MachineIds;
-use crate::run::{Agent, RunError};
+use crate::run::RunError;
 use crate::service::client::{self, RoundError};
-use crate::signals::Hangup;
+use crate::starter::Invocation;
 use crate::state::StateDir;
 use crate::status::Status;
-use crate::{output, platform, service, signals, state::identity};
+use crate::{output, platform, starter, state::identity};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -92,6 +98,12 @@ Examples:
         /// Check in once, deploy the announced packages, and exit
         #[arg(long)]
         once: bool,
+        /// Run as a version that the installed program has chosen
+        #[arg(long = "as", value_enum, hide = true)]
+        role: Option<VersionRole>,
+        /// The process id of that program
+        #[arg(long, hide = true)]
+        starter: Option<u32>,
     },
     Enrol(enrol::Args),
     Check(check::Args),
@@ -106,6 +118,9 @@ Examples:
     /// Show this device's id, and create it at first use
     Id,
     Prepare(prepare::Args),
+    #[cfg(windows)]
+    #[command(hide = true)]
+    Service(windows_service::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -121,6 +136,13 @@ enum CommandError {
     Enrol(#[from] EnrolError),
     #[error(transparent)]
     Round(#[from] RoundError),
+    #[cfg(windows)]
+    #[error(transparent)]
+    WindowsService(#[from] windows_service::ServiceCommandError),
+    #[cfg(windows)]
+    #[error("cannot read the log file of the service: run the command as administrator")]
+    LogFile(#[source] io::Error),
+    #[cfg(unix)]
     #[error(
         "cannot run journalctl: install it, or look for the log of `packcast-agent run` where the service manager writes it"
     )]
@@ -146,7 +168,13 @@ impl CommandError {
             Self::Enrol(error) => error.exit_code(),
             Self::Round(error) => error.exit_code(),
             Self::Prepare(PrepareError::Config(_)) => 2,
-            Self::Prepare(_) | Self::Logs(_) | Self::Man { .. } => 1,
+            #[cfg(unix)]
+            Self::Logs(_) => 1,
+            #[cfg(windows)]
+            Self::LogFile(_) => 1,
+            #[cfg(windows)]
+            Self::WindowsService(error) => error.exit_code(),
+            Self::Prepare(_) | Self::Man { .. } => 1,
         }
     }
 }
@@ -167,19 +195,30 @@ pub fn run(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
     let Global { config, format } = &cli.global;
     match &cli.command {
-        Command::Run { once } => {
-            let file = config.clone();
-            let config = Config::load_unchangeable(config)?;
-            output::start_log();
+        Command::Run {
+            once,
+            role,
+            starter,
+        } => {
+            let invocation = Invocation {
+                config_file: config.clone(),
+                is_json: *format == Format::Json,
+                once: *once,
+            };
+            // Errors of the configuration come before the log.
+            starter::check_config(config, *role)?;
+            start_log(config, *role);
             platform::make_new_files_readable();
             let runtime = tokio::runtime::Runtime::new().map_err(RunError::Runtime)?;
-            let ended = if *once {
-                runtime.block_on(run_once(config, observer(*format)))
-            } else {
-                runtime.block_on(service::run(file, config, observer(*format)))
+            let observer = observer(*format);
+            let ended = match role {
+                None => runtime.block_on(starter::run(invocation, observer)),
+                Some(role) => runtime
+                    .block_on(starter::run_as(*role, *starter, invocation, observer))
+                    .map(|()| ExitCode::SUCCESS),
             };
             runtime.shutdown_background();
-            ended?;
+            return Ok(ended?);
         }
         Command::Status => status(&Config::load(config)?, *format)?,
         Command::Id => id(&Config::load(config)?, *format)?,
@@ -188,7 +227,12 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         }
         Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
         Command::Enrol(args) => args.run(config, *format)?,
+        #[cfg(unix)]
         Command::Logs(args) => return args.run().map_err(CommandError::Logs),
+        #[cfg(windows)]
+        Command::Logs(args) => args.run(config).map_err(CommandError::LogFile)?,
+        #[cfg(windows)]
+        Command::Service(args) => args.run(config)?,
         Command::Prepare(prepare::Args {}) => prepare::run(config)?,
         Command::Completions(args) => args.run(Cli::command()),
         Command::Man(args) => args.run(Cli::command())?,
@@ -196,10 +240,18 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run_once(config: Config, observer: Observer) -> Result<(), RunError> {
-    let stop = signals::token(Hangup::Stops);
-    let agent = Agent::open(config, observer, stop)?;
-    agent.round().await.map(drop)
+#[cfg(unix)]
+fn start_log(_config: &Path, _role: Option<VersionRole>) {
+    output::start_log();
+}
+
+/// Starts the log of `run`. A version under a starter has the file of the service: a service has no
+/// standard error.
+#[cfg(windows)]
+fn start_log(config: &Path, role: Option<VersionRole>) {
+    if role.is_none() || output::start_service_log(log_file::path(config)).is_err() {
+        output::start_log();
+    }
 }
 
 fn observer(format: Format) -> Observer {
@@ -234,6 +286,7 @@ fn id(config: &Config, format: Format) -> Result<(), RunError> {
     Ok(())
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,6 +137,23 @@ struct ConfigFile {
     dangerously_trust_server_assignments: Option<IgnoredAny>,
 }
 
+/// The options that a starter needs, in a file that may be for another version of the agent.
+///
+/// The updated version may know options that the installed one does not, so unknown ones are ignored.
+#[derive(Clone, Debug)]
+pub(crate) struct StarterConfig {
+    pub(crate) state_dir: PathBuf,
+    /// `None` if this version cannot read the address of the server.
+    pub(crate) contact: Option<Contact>,
+}
+
+/// The options for requests to the function.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Contact {
+    pub(crate) server: Server,
+    pub(crate) ca_file: Option<PathBuf>,
+}
+
 const fn default_parallel_downloads() -> usize {
     4
 }
@@ -216,6 +233,34 @@ impl Config {
             .parse()
             .map(Some)
             .map_err(|_| ConfigError::TokenText { path: path.clone() })
+    }
+}
+
+impl StarterConfig {
+    /// Reads the file of a service.
+    ///
+    /// # Errors
+    /// Others than root and the agent's user can change the file, or it names no state folder.
+    pub(crate) fn load_unchangeable(path: &Path) -> Result<Self, ConfigError> {
+        expect_unchangeable(path)?;
+        let text = Config::read_text(path)?;
+        Self::parse(&text).map_err(|source| ConfigError::Invalid {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        #[derive(Deserialize)]
+        struct OnlyStateDir {
+            state_dir: PathBuf,
+        }
+        let OnlyStateDir { state_dir } = toml::from_str(text).map_err(InvalidConfig::Toml)?;
+        if !state_dir.is_absolute() {
+            return Err(InvalidConfig::RelativeStateDir);
+        }
+        let contact = toml::from_str(text).ok();
+        Ok(Self { state_dir, contact })
     }
 }
 
@@ -316,6 +361,20 @@ mod tests {
             "https://ocs.example:8443/v1/check-in"
         );
         assert_eq!(format!("trust = \"{}\"\n", config.trust), trust());
+    }
+
+    #[test]
+    fn a_starter_ignores_options_that_it_does_not_know() {
+        let newer = text(&format!("{}new_option = 1\n[table]\nx = 2\n", required()));
+        assert!(Config::parse(&newer).is_err());
+        let config = StarterConfig::parse(&newer).unwrap();
+        assert_eq!(config.state_dir, Path::new("/var/lib/packcast"));
+        assert!(config.contact.is_some());
+        // Even the options that it knows may have another form.
+        let changed = StarterConfig::parse(&text("server = [1]\n")).unwrap();
+        assert!(changed.contact.is_none());
+        assert!(StarterConfig::parse("state_dir = \"relative\"").is_err());
+        assert!(StarterConfig::parse(&required()).is_err());
     }
 
     #[test]

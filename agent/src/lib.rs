@@ -15,6 +15,8 @@ pub mod event;
 mod facts;
 mod failure;
 mod fetch;
+#[cfg(any(windows, test))]
+mod log_file;
 pub mod log_writer;
 mod manifest;
 mod output;
@@ -27,7 +29,9 @@ mod signals;
 #[path = "../../testing/src/skip.rs"]
 pub mod skip;
 mod stage;
+mod starter;
 mod state;
 mod status;
 pub mod target_state;
 pub mod unpack;
+mod update;

@@ -37,12 +37,47 @@ fn is_coloured() -> bool {
     io::stderr().is_terminal() && !refused
 }
 
-/// Starts the log on standard error. The variable `RUST_LOG` sets its level.
+/// Returns the level of the log, which the variable `RUST_LOG` sets.
+fn level() -> EnvFilter {
+    EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"))
+}
+
+/// Starts the log of a service without a log of the system: in a file, and errors also in the event
+/// log.
+#[cfg(windows)]
+pub(crate) fn start_service_log(file: std::path::PathBuf) -> io::Result<()> {
+    use std::sync::Mutex;
+
+    use tracing::Level;
+    use tracing_subscriber::fmt::writer::MakeWriterExt as _;
+
+    use crate::log_file::LogFile;
+    use crate::platform::ErrorEvents;
+
+    let errors = || HarmlessLog(ErrorEvents);
+    let writer = errors.with_max_level(Level::ERROR);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(level())
+        .with_ansi(false)
+        .log_internal_errors(false);
+    match LogFile::open(file) {
+        Ok(file) => {
+            let writer = writer.and(Mutex::new(HarmlessLog(file)));
+            let _ = log.with_writer(writer).try_init();
+            Ok(())
+        }
+        Err(error) => {
+            let _ = log.with_writer(writer).try_init();
+            Err(error)
+        }
+    }
+}
+
+/// Starts the log on standard error.
 pub(crate) fn start_log() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // A program that embeds the agent may have started a log already.
     let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(level())
         .with_ansi(is_coloured())
         // The reader of the log may have closed the pipe. The agent continues without it.
         .log_internal_errors(false)

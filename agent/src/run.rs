@@ -3,7 +3,7 @@
 mod check_in;
 mod copied_identity;
 mod daily_facts;
-mod damage;
+pub(crate) mod damage;
 mod followed_state;
 mod interim_check_in;
 mod lingering;
@@ -11,6 +11,7 @@ mod plan;
 mod recover;
 mod settings;
 mod unaccepted;
+mod update;
 mod waiting;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +20,7 @@ use std::pin::pin;
 use std::time::Instant;
 
 use futures_util::future::{Either, select};
-use packcast_https::TlsError;
+use packcast_https::{ClientSettings, TlsError};
 use packcast_protocol::api::{Cancel, Report, Task};
 use packcast_protocol::state::exchange::WaitWord;
 use packcast_protocol::{DeviceId, Location, PackageId, Priority, with_causes};
@@ -47,6 +48,7 @@ use crate::state::{Lock, StateDir, StateError};
 use crate::target_state::TargetStateError;
 use crate::target_state::followed_state::FollowedState;
 use crate::target_state::permits::WaitReason;
+use crate::update::Updates;
 
 /// The pause until the next check-in after a failed one, in seconds.
 const AFTER_FAILURE_S: u32 = 300;
@@ -82,6 +84,8 @@ pub(crate) enum RunError {
     OtherMachine { device: DeviceId },
     #[error("cannot start the agent's runtime")]
     Runtime(#[source] std::io::Error),
+    #[error("cannot run as an updated version: start the installed packcast-agent instead")]
+    Starter(#[source] std::io::Error),
 }
 
 impl RunError {
@@ -117,9 +121,11 @@ pub(crate) struct Agent {
     history: RefCell<History>,
     containment: Containment,
     removals: Removals,
+    updates: Updates,
     machine: MachineIds,
     /// The identity of another machine, until this machine has enrolled as a new device.
     copied: RefCell<Option<CopiedIdentity>>,
+    client_settings: ClientSettings,
     downloads: Downloads,
     api: ApiClient,
     followed: RefCell<FollowedState>,
@@ -157,7 +163,7 @@ impl Agent {
         containment.remove_empty();
         let (history, damaged) = History::open(&state, now())?;
         damage::report(&observer, damaged);
-        let clients = Connections::new(&config)?.0;
+        let Connections { settings, clients } = Connections::new(&config)?;
         let acted = acted_under(&state, &history);
         let opened = FollowedState::open(&state, &config.trust, key.id(), acted)?;
         let followed = followed_state::opened(&observer, opened);
@@ -167,6 +173,7 @@ impl Agent {
         damage::report(&observer, damaged);
         let api = ApiClient::new(clients.api, config.server.clone(), key);
         let downloads = Downloads::new(clients.objects, config.max_download_rate);
+        let updates = Updates::of(&state);
         Ok(Self {
             config,
             state,
@@ -174,8 +181,10 @@ impl Agent {
             history: RefCell::new(history),
             containment,
             removals: Removals::default(),
+            updates,
             machine,
             copied: RefCell::new(copied),
+            client_settings: settings,
             downloads,
             api,
             followed: RefCell::new(followed),
@@ -204,11 +213,15 @@ impl Agent {
             tasks: reply.tasks.len(),
             next_check_in_s: next,
         });
+        // The second check-in confirms a version whose first round has failed after its check-in.
+        self.confirm_update().await;
+        self.note_check_in();
         // Cancellations and tasks of packages on this device need no further room, so the plan has
         // to know them.
         let kept = self.state.packages()?.into_iter().collect();
         let work = plan(reply.tasks, &reply.cancel, &kept);
         self.work(work, &InterimCheckIns::due_in(next)).await?;
+        self.confirm_update().await;
         Ok(match self.unanswered.get() {
             0 => next,
             rounds => next.min(retry::round_pause_s(rounds)),
@@ -248,13 +261,15 @@ impl Agent {
     /// Carries out the planned items in order.
     ///
     /// A package with unavailable locations blocks the packages of lower priority. A package that
-    /// waits for another signed state, or for the permission of the function, blocks nothing. A device
-    /// that was blocked or removed begins no further package.
+    /// waits for another signed state, or for the permission of the function, blocks nothing. A package
+    /// with a removal that hangs blocks nothing either, and is the error at the end. A device that was
+    /// blocked or removed begins no further package.
     async fn work(&self, work: Vec<WorkItem>, meanwhile: &InterimCheckIns) -> Result<(), RunError> {
         let mut waiting: Option<Priority> = None;
         let mut is_first = true;
         let mut not_begun = BTreeSet::new();
         let mut is_unanswered = false;
+        let mut hung = None;
         for work in work {
             if meanwhile.is_due() {
                 self.stop
@@ -272,26 +287,46 @@ impl Agent {
                 }
             }
             if let WorkItem::Deploy(task) = &work
+                && self.is_on_trial(task)
+            {
+                // The end of the trial is the result.
+                self.waits_no_longer(task.id);
+                continue;
+            }
+            if let WorkItem::Deploy(task) = &work
                 && let Some(reason) = self.asks_later(task, meanwhile)
             {
                 not_begun.insert(task.id);
                 self.waits(cancel_of(task), reason);
                 continue;
             }
-            let (cancel, blocked, state) = match work {
-                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await?),
+            let (cancel, blocked, carried_out) = match work {
+                WorkItem::Cancel(cancel) => (cancel, false, self.cancel(cancel).await),
                 WorkItem::Deploy(task) => {
                     let blocked = waiting.is_some_and(|first| task.priority > first);
-                    let state = self.deploy(&task, blocked, meanwhile).await?;
+                    let state = self.deploy(&task, blocked, meanwhile).await;
+                    if self.updates.has_staged() {
+                        return state.map(drop).map_err(RunError::from);
+                    }
                     // Only a waiting package blocks others. A failed one has a result, and the next
                     // may begin.
-                    if let DeploymentState::Waiting { reason, .. } = &state {
+                    if let Ok(DeploymentState::Waiting { reason, .. }) = &state {
                         waiting = Some(task.priority);
                         let (id, detail) = (task.id, reason.clone());
                         (self.observer)(Event::Deferred { id, detail });
                     }
                     (cancel_of(&task), blocked, state)
                 }
+            };
+            let state = match carried_out {
+                Ok(state) => state,
+                Err(error @ StateError::Removing { .. }) => {
+                    let package = cancel.id;
+                    tracing::error!(%package, error = with_causes(&error), "cannot continue with the package");
+                    hung.get_or_insert(error);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
             };
             if let Some(finished) = finished(&state, cancel.attempt) {
                 self.waits_no_longer(cancel.id);
@@ -309,7 +344,7 @@ impl Agent {
         self.later.borrow_mut().retain(&not_begun);
         let rounds = self.unanswered.get().saturating_add(1);
         self.unanswered.set(if is_unanswered { rounds } else { 0 });
-        Ok(())
+        hung.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Returns the reason for which the agent does not ask about a task again yet. `None` if the agent
@@ -399,6 +434,7 @@ impl Agent {
             later: &self.later,
             containment: &self.containment,
             removals: &self.removals,
+            updates: &self.updates,
             api: &self.api,
             observer: &self.observer,
             stop: &self.stop,
@@ -455,10 +491,52 @@ fn event(finished: &Finished) -> Event {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, mpsc};
+    use std::time::Duration;
+
     use packcast_protocol::AgentId;
     use packcast_protocol::api::ProblemKind;
 
     use super::*;
+    use crate::state::journal;
+
+    /// Returns an agent without a reachable server. Its state is in the folder.
+    fn agent(folder: &std::path::Path) -> Agent {
+        let config = format!(
+            "server = \"https://127.0.0.1:1\"\nstate_dir = {:?}\ntrust = \"a4dqobyha4dqobyha4dqobyha4:RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8\"\n",
+            folder.join("state").to_str().unwrap(),
+        );
+        let config = Config::parse(&config).unwrap();
+        Agent::open(config, Arc::new(|_| {}), CancellationToken::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hung_removal_holds_up_no_other_package() {
+        let dir = tempfile::tempdir().unwrap();
+        let agent = agent(&dir.path().canonicalize().unwrap());
+        let [hung, other] = [1, 2].map(|n| PackageId::try_from(1_795_000_000 + n).unwrap());
+        let (gate, waiting) = mpsc::channel::<()>();
+        let folder = agent.state.package(hung);
+        let hangs = agent
+            .removals
+            .run_within(Duration::ZERO, hung, &folder, move |_| {
+                let _ = waiting.recv();
+            });
+        assert!(hangs.await.is_err());
+        let cancel = |id| WorkItem::Cancel(Cancel { id, attempt: 1 });
+        let work = vec![cancel(hung), cancel(other)];
+        let worked = agent.work(work, &InterimCheckIns::due_in(3_600)).await;
+        drop(gate);
+        assert!(
+            matches!(worked, Err(RunError::State(StateError::Removing { .. }))),
+            "{worked:?}"
+        );
+        let found = journal::read(&agent.state.package(other)).unwrap();
+        let Some(StoredJournal::Read(Journal::Finished(finished))) = found else {
+            panic!("the other package has no result: {found:?}");
+        };
+        assert_eq!(finished.report.attempt, 1);
+    }
 
     #[test]
     fn messages_name_the_remedy() {
@@ -480,12 +558,14 @@ mod tests {
                 device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
             },
             RunError::Runtime(std::io::Error::other("no threads")),
+            RunError::Starter(std::io::Error::other("the starter has ended")),
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         this device is not enrolled: write the target's enrolment token to a file, and set enrolment_token_file in the configuration
         the identity of key:olgw5bbcyqd7w3ijq2ipceylpu was created on another machine: give this machine an enrolment token in enrolment_token_file, so that it enrols as a new device
         cannot start the agent's runtime
+        cannot run as an updated version: start the installed packcast-agent instead
         ");
     }
 }

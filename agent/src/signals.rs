@@ -1,5 +1,8 @@
 //! Signals that ask the agent to exit, or to read its configuration again.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// The effect of SIGHUP.
@@ -13,21 +16,38 @@ pub(crate) enum Hangup {
     Reloads,
 }
 
-/// Returns a token that Ctrl-C cancels and, on Unix, SIGTERM and the SIGHUP of a closed terminal.
-pub(crate) fn token(hangup: Hangup) -> CancellationToken {
-    let token = CancellationToken::new();
-    let cancelled = token.clone();
-    tokio::spawn(async move {
-        stop_signal(hangup).await;
-        tracing::info!("stopping after the package under way");
-        cancelled.cancel();
-    });
-    token
+/// The requests to a running agent, whoever sends them: signals, a service manager, or the starter.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Controls {
+    /// Cancelled when the agent has to stop.
+    pub(crate) stop: CancellationToken,
+    /// Notified when the agent has to read its configuration again.
+    pub(crate) reload: Arc<Notify>,
 }
 
-/// Returns the SIGHUPs that ask for the configuration.
-pub(crate) fn hangups(hangup: Hangup) -> Hangups {
-    Hangups::listen(hangup)
+impl Controls {
+    /// Listens for Ctrl-C; on Unix also for SIGTERM and SIGHUP, and on Windows for the service control
+    /// manager.
+    pub(crate) fn of_signals(hangup: Hangup) -> Self {
+        let controls = Self::default();
+        let stop = controls.stop.clone();
+        tokio::spawn(async move {
+            stop_signal(hangup).await;
+            tracing::info!("stopping after the package under way");
+            stop.cancel();
+        });
+        if hangup == Hangup::Reloads {
+            let reload = Arc::clone(&controls.reload);
+            tokio::spawn(async move {
+                let mut hangups = Hangups::listen();
+                loop {
+                    hangups.next().await;
+                    reload.notify_one();
+                }
+            });
+        }
+        controls
+    }
 }
 
 #[cfg(unix)]
@@ -55,30 +75,34 @@ async fn stop_signal(hangup: Hangup) {
     select(select(term, closed), interrupt).await;
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 async fn stop_signal(_hangup: Hangup) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        () = crate::platform::stop_requested() => {}
     }
 }
 
-/// The SIGHUPs that ask for the configuration; none if they stop the agent.
+/// The requests for another look at the configuration: SIGHUP, and on Windows those of the service
+/// control manager.
 #[derive(Debug)]
-pub(crate) struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
+struct Hangups(#[cfg(unix)] Option<tokio::signal::unix::Signal>);
 
 #[cfg(unix)]
 impl Hangups {
-    fn listen(hangup: Hangup) -> Self {
+    fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
 
-        Self(match hangup {
-            Hangup::Stops => None,
-            Hangup::Reloads => signal(SignalKind::hangup()).ok(),
-        })
+        Self(signal(SignalKind::hangup()).ok())
     }
 
     /// Waits for the next signal.
-    pub(crate) async fn next(&mut self) {
+    async fn next(&mut self) {
         let received = match &mut self.0 {
             Some(signals) => signals.recv().await,
             None => None,
@@ -89,14 +113,14 @@ impl Hangups {
     }
 }
 
-#[cfg(not(unix))]
+#[cfg(windows)]
 impl Hangups {
-    const fn listen(_hangup: Hangup) -> Self {
+    const fn listen() -> Self {
         Self()
     }
 
-    /// Waits forever: only Unix has the signal.
-    pub(crate) async fn next(&mut self) {
-        std::future::pending::<()>().await;
+    /// Waits for the next request.
+    async fn next(&mut self) {
+        crate::platform::reload_requested().await;
     }
 }

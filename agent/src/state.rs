@@ -101,10 +101,30 @@ pub(crate) fn socket(state_dir: &Path) -> PathBuf {
     state_dir.join("socket")
 }
 
+/// Returns the folder with the versions of the agent.
+pub(crate) fn versions(state_dir: &Path) -> PathBuf {
+    state_dir.join("versions")
+}
+
 /// A lock on the agent's folder for one process, released on drop.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,
+}
+
+impl Lock {
+    /// Takes a lock. `folder` is the folder that it protects.
+    pub(crate) fn of(path: &Path, folder: &Path) -> Result<Self, StateError> {
+        // The system releases the lock when the process ends, even after a crash.
+        let file = File::create(path).map_err(StateError::at(path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StateError::Locked {
+                path: folder.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(StateError::at(path)(source)),
+        }
+    }
 }
 
 impl StateDir {
@@ -149,16 +169,7 @@ impl StateDir {
     }
 
     pub(crate) fn lock(&self) -> Result<Lock, StateError> {
-        let path = self.lock_path();
-        // The system releases the lock when the process ends, even after a crash.
-        let file = File::create(&path).map_err(StateError::at(&path))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StateError::Locked {
-                path: self.0.clone(),
-            }),
-            Err(TryLockError::Error(source)) => Err(StateError::File { path, source }),
-        }
+        Lock::of(&self.lock_path(), &self.0)
     }
 
     pub(crate) fn identity(&self) -> PathBuf {
@@ -208,6 +219,11 @@ impl StateDir {
     /// Returns the file with the memory of the daily facts.
     pub(crate) fn stated_facts(&self) -> PathBuf {
         self.0.join(FACTS)
+    }
+
+    /// Returns the folder with the versions of the agent.
+    pub(crate) fn versions(&self) -> PathBuf {
+        versions(&self.0)
     }
 
     /// Removes temporary files that a crash left behind. The caller holds the lock.

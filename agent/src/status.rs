@@ -96,7 +96,7 @@ impl Status {
             Some(activity) => writeln!(text, "service: {activity}"),
             None => writeln!(
                 text,
-                "service: not running: start it with `{}`",
+                "service: not running; start it with `{}`",
                 platform::START_SERVICE
             ),
         };

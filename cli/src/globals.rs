@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use packcast_publisher::shell::Shell;
 use packcast_publisher::target::LOCAL;
 use packcast_publisher::warning::Warnings;
 use packcast_publisher::{Failure, Places, Target};
@@ -79,17 +80,13 @@ impl Globals {
 
     /// Returns the options that name the target in a command line; empty for the default target.
     pub(crate) fn target_options(&self) -> String {
-        let mut options = Vec::new();
+        let (mut options, shell) = (Vec::new(), Shell::of_system());
         if self.target != LOCAL {
-            options.push(format!("--target {}", self.target));
+            options.push(format!("--target {}", shell.quoted(&self.target)));
         }
         if let Some(config) = &self.config {
             let config = config.display().to_string();
-            if config.contains(char::is_whitespace) {
-                options.push(format!("--config {config:?}"));
-            } else {
-                options.push(format!("--config {config}"));
-            }
+            options.push(format!("--config {}", shell.quoted(&config)));
         }
         options.join(" ")
     }
@@ -121,5 +118,7 @@ mod tests {
         assert_snapshot!(command(LOCAL, None), @"packcast list");
         assert_snapshot!(command("production", None), @"packcast list --target production");
         assert_snapshot!(command("production", Some("x.toml")), @"packcast list --target production --config x.toml");
+        #[cfg(unix)]
+        assert_snapshot!(command("production", Some("/srv/a;$(b)")), @"packcast list --target production --config '/srv/a;$(b)'");
     }
 }

@@ -61,7 +61,7 @@ const AGENT: &str = "agent";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
-75 try again later.
+75 try again later, 130 interrupted at a question.
 
 Run 'packcast demo' to see a package deployed on this machine.";
 
@@ -82,6 +82,7 @@ enum Command {
     #[command(subcommand)]
     Location(command::location::Args),
     Publish(Box<command::publish::Args>),
+    PublishAgent(command::publish_agent::Args),
     Verify(command::verify::Args),
     Activate(command::activate::Args),
     Deactivate(command::deactivate::Args),
@@ -105,11 +106,13 @@ enum Command {
     Device(command::device::Args),
     Token(command::token::Args),
     AgentConfig(command::agent_config::Args),
+    AgentPackage(Box<command::agent_package::Args>),
     Explain(command::explain::Args),
     Log(command::log::Args),
     Diff(command::diff::Args),
     Revert(command::revert::Args),
     Audit(command::audit::Args),
+    Console(command::console::Args),
     Completions(command::completions::Args),
     Man(command::man::Args),
 }
@@ -259,6 +262,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Demo(args) => args.run().await,
         Command::Local(args) => args.run().await,
         Command::Publish(args) => args.run(globals).await,
+        Command::PublishAgent(args) => args.run(globals).await,
         Command::Verify(args) => args.run(globals).await,
         Command::Keys(args) => Box::pin(args.run(globals)).await,
         Command::Unlock(args) => args.run(globals),
@@ -279,13 +283,15 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Status(args) => args.run(globals).await,
         Command::Wait(args) => args.run(globals).await,
         Command::Device(args) => args.run(globals).await,
-        Command::Token(args) => args.run(globals),
+        Command::Token(args) => args.run(globals).await,
         Command::AgentConfig(args) => args.run(globals),
+        Command::AgentPackage(args) => args.run(globals).await,
         Command::Explain(args) => args.run(globals).await,
         Command::Log(args) => args.run(globals).await,
         Command::Diff(args) => args.run(globals).await,
         Command::Revert(args) => args.run(globals).await,
         Command::Audit(args) => args.run(globals).await,
+        Command::Console(args) => args.run(globals).await,
         Command::Completions(args) => args.run(NAME),
         Command::Man(args) => args.run(cli()),
     }

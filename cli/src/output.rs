@@ -17,7 +17,7 @@ use clap::ValueEnum;
 use indicatif::{BinaryBytes, HumanDuration};
 pub(crate) use packcast_protocol::terminal::line as printable;
 use packcast_protocol::{UnixTime, terminal};
-use packcast_publisher::text::for_options;
+use packcast_publisher::text::{for_options, relative};
 pub(crate) use packcast_publisher::text::{outcome, time};
 use packcast_publisher::{Failure, Kind, Warning};
 use serde::Serialize;
@@ -238,24 +238,6 @@ pub(crate) fn when(at: UnixTime) -> String {
     screen::get()
         .now
         .map_or_else(|| time(at), |now| relative(at, now))
-}
-
-/// Writes a time relative to another; the date alone if they are months apart.
-fn relative(at: UnixTime, now: UnixTime) -> String {
-    const MONTHS_S: u64 = 90 * 24 * 3_600;
-    let (seconds, is_past) = (at.0.abs_diff(now.0), at.0 <= now.0);
-    let amount = match seconds {
-        0..60 if is_past => return "just now".to_owned(),
-        0..3_600 => format!("{} min", seconds.div_ceil(60)),
-        3_600..172_800 => format!("{} h", seconds / 3_600),
-        172_800..MONTHS_S => format!("{} days", seconds / 86_400),
-        _ => return time(at).chars().take(10).collect(),
-    };
-    if is_past {
-        format!("{amount} ago")
-    } else {
-        format!("in {amount}")
-    }
 }
 
 /// Lays out names and values, one pair per line. Pairs with an empty value are left out.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use packcast_protocol::api::GO_VALID_S;
 use packcast_publisher::{Failure, Kind};
 
 use crate::output;
@@ -19,7 +20,7 @@ pub(crate) fn told(devices: u64, may_begin_s: u64) -> Option<String> {
         seconds => format!("after {seconds} s "),
     };
     Some(format!(
-        "{were_told}: {after}no Packcast agent begins it any more; an OCS agent deploys it in any case"
+        "{were_told}: {after}no Packcast agent begins it any more, except with a permission of the last {GO_VALID_S} s; an OCS agent deploys it in any case"
     ))
 }
 
@@ -72,8 +73,8 @@ mod tests {
     fn devices_that_were_told_are_counted() {
         let notes = [told(0, 85), told(1, 0), told(2, 85)];
         assert_snapshot!(notes.map(Option::unwrap_or_default).join("\n"), @"
-        1 device was told of the package before, and has not reported: no Packcast agent begins it any more; an OCS agent deploys it in any case
-        2 devices were told of the package before, and have not reported: after 85 s no Packcast agent begins it any more; an OCS agent deploys it in any case
+        1 device was told of the package before, and has not reported: no Packcast agent begins it any more, except with a permission of the last 60 s; an OCS agent deploys it in any case
+        2 devices were told of the package before, and have not reported: after 85 s no Packcast agent begins it any more, except with a permission of the last 60 s; an OCS agent deploys it in any case
         ");
         assert_snapshot!(interrupted(85), @"interrupted: the change is made, and complete 85 s after it");
     }

@@ -66,6 +66,14 @@ pub struct Clients {
     pub objects: Client,
 }
 
+/// The settings of clients, from which clients without open connections are created.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    tls: ClientConfig,
+    user_agent: String,
+    route: Route,
+}
+
 /// The route of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -76,16 +84,34 @@ pub enum Route {
 }
 
 impl Clients {
-    /// Creates the clients, which send `user_agent`.
+    /// Creates the clients of [`ClientSettings::new`].
+    pub fn new(ca_file: Option<&Path>, user_agent: &str, route: Route) -> Result<Self, TlsError> {
+        ClientSettings::new(ca_file, user_agent, route)?.clients()
+    }
+}
+
+impl ClientSettings {
+    /// Creates the settings of clients that send `user_agent`.
     ///
     /// The certificate authorities in `ca_file`, if it is given, are trusted instead of the
     /// system's. A certificate of an authority in this file is also trusted as the certificate of a
     /// server, for its own names.
     pub fn new(ca_file: Option<&Path>, user_agent: &str, route: Route) -> Result<Self, TlsError> {
-        let config = config(ca_file)?;
-        let builder = |config| match route {
-            Route::Proxies => builder(config, user_agent),
-            Route::Loopback => builder(config, user_agent).no_proxy(),
+        Ok(Self {
+            tls: config(ca_file)?,
+            user_agent: user_agent.to_owned(),
+            route,
+        })
+    }
+
+    /// Creates clients without open connections.
+    pub fn clients(&self) -> Result<Clients, TlsError> {
+        let builder = || {
+            let builder = builder(self.tls.clone(), &self.user_agent);
+            match self.route {
+                Route::Proxies => builder,
+                Route::Loopback => builder.no_proxy(),
+            }
         };
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
@@ -98,9 +124,9 @@ impl Clients {
                 attempt.follow()
             }
         });
-        Ok(Self {
-            api: builder(config.clone()).redirect(Policy::none()).build()?,
-            objects: builder(config)
+        Ok(Clients {
+            api: builder().redirect(Policy::none()).build()?,
+            objects: builder()
                 .redirect(https_only)
                 // The stream window bounds the memory of each file. The connection window lets all
                 // files of a package arrive at the same time.

@@ -1,4 +1,4 @@
-//! Actions: LAUNCH, EXECUTE and STORE.
+//! Actions: LAUNCH, EXECUTE, STORE and UPDATE.
 //!
 //! Each action carries exactly the values that it needs, so that a LAUNCH without a program or
 //! a STORE with a command cannot exist. The type parameter describes the archive: its digests
@@ -26,6 +26,10 @@ pub enum Action<A> {
     },
     /// Unpacks the archive into a folder of the device, and runs nothing.
     Store { archive: A, folder: Folder },
+    /// Runs another build of the Packcast agent from then on, if the build proves itself. The
+    /// archive has one program for each platform, such as `linux-x86_64/packcast-agent`. No OCS
+    /// agent gets such a package.
+    Update { archive: A },
 }
 
 impl<A> Action<A> {
@@ -35,12 +39,15 @@ impl<A> Action<A> {
             Self::Launch { .. } => "LAUNCH",
             Self::Execute { .. } => "EXECUTE",
             Self::Store { .. } => "STORE",
+            Self::Update { .. } => "UPDATE",
         }
     }
 
     pub const fn archive(&self) -> Option<&A> {
         match self {
-            Self::Launch { archive, .. } | Self::Store { archive, .. } => Some(archive),
+            Self::Launch { archive, .. }
+            | Self::Store { archive, .. }
+            | Self::Update { archive } => Some(archive),
             Self::Execute { archive, .. } => archive.as_ref(),
         }
     }
@@ -59,6 +66,9 @@ impl<A> Action<A> {
             Self::Store { archive, folder } => Action::Store {
                 archive: describe(archive),
                 folder,
+            },
+            Self::Update { archive } => Action::Update {
+                archive: describe(archive),
             },
         }
     }

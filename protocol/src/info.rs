@@ -189,6 +189,8 @@ fn command_name_path(action: &Action<InfoArchive>) -> [String; 3] {
         Action::Execute { command, .. } => [command.to_string(), none(), none()],
         Action::Launch { command, .. } => [none(), command.to_string(), none()],
         Action::Store { folder, .. } => [none(), none(), folder.to_string()],
+        // Every package has an `info`, but no OCS agent hears of this one.
+        Action::Update { .. } => [none(), none(), none()],
     }
 }
 

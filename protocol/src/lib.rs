@@ -4,6 +4,7 @@
 //! and values into bytes. Every value is parsed once; a value that exists is valid.
 
 pub mod action;
+pub mod agent_build;
 pub mod api;
 pub mod archive;
 mod assignee;

@@ -4,6 +4,7 @@
 mod command;
 pub mod exclusion;
 pub mod list;
+pub(crate) mod open_task;
 mod pacing;
 pub mod removal;
 pub mod replacement;
@@ -44,6 +45,7 @@ pub struct DeviceDetails {
     pub pacing: PacingOverride,
     /// The slowest pacing of its groups, for each setting.
     pub pacing_of_groups: PacingOverride,
+    #[serde(serialize_with = "open_task::all")]
     pub open: Vec<OpenTask>,
     /// Announced packages with which the device does not begin, by its own report.
     pub waits: Vec<WaitingPackage>,
@@ -54,6 +56,26 @@ pub struct DeviceDetails {
 
 /// Returns a device with its packages and results.
 pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, Failure> {
+    Ok(show_results(target, name, None).await?.0)
+}
+
+/// Returns a device with its packages and the results of its newest packages: at most `most` of them,
+/// from `from` on, the newest first. Also returns the first package of the next part.
+pub async fn show_part(
+    target: &Target,
+    name: &DeviceName,
+    from: Option<PackageId>,
+    most: usize,
+) -> Result<(DeviceDetails, Option<PackageId>), Failure> {
+    show_results(target, name, Some((from, most))).await
+}
+
+/// Returns a device with all results, or with a part of them.
+async fn show_results(
+    target: &Target,
+    name: &DeviceName,
+    part: Option<(Option<PackageId>, usize)>,
+) -> Result<(DeviceDetails, Option<PackageId>), Failure> {
     let id = name.find(target).await?;
     let (device, device_state) = known(target, &id).await?;
     warn_of_head(target).await?;
@@ -62,7 +84,13 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         Some(_) => target.records.facts(&id).await?,
         None => None,
     };
-    let finished = target.records.finished_tasks(&id).await?;
+    let (finished, next) = match part {
+        None => (target.records.finished_tasks(&id).await?, None),
+        Some((from, most)) => {
+            let page = target.records.finished_page(&id, from, most).await?;
+            (page.items, page.next.map(|task| task.package))
+        }
+    };
     let groups: Vec<GroupName> = device_state.memberships.groups().collect();
     // Includes the group `all`, which has a pacing, too.
     let states = target.records.group_states(&groups).await?;
@@ -77,7 +105,7 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         .into_iter()
         .map(|package| (package.id, lasting_name(&package)))
         .collect();
-    Ok(DeviceDetails {
+    let details = DeviceDetails {
         device,
         facts,
         excluded: device_state.excluded,
@@ -89,7 +117,8 @@ pub async fn show(target: &Target, name: &DeviceName) -> Result<DeviceDetails, F
         waits: device_state.waits,
         finished,
         names,
-    })
+    };
+    Ok((details, next))
 }
 
 /// Reads a device. A device that never checked in, or that was removed, is an error.

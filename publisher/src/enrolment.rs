@@ -1,5 +1,7 @@
 //! Enrolment tokens for a limited number of devices.
 
+mod batches;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,9 +9,10 @@ use data_encoding::HEXLOWER;
 use packcast_protocol::UnixTime;
 use packcast_protocol::api::Secret;
 use packcast_protocol::device::BASE32_LOWER;
-use packcast_protocol::enrolment::{BatchId, BatchKey, BatchSizeError, EnrolmentBatch};
+use packcast_protocol::enrolment::{BatchId, BatchKey, BatchName, BatchSizeError, EnrolmentBatch};
 use serde::{Deserialize, Serialize};
 
+pub use self::batches::{BatchReference, BatchRevoked, list_batches, revoke_batch};
 use crate::failure::Failure;
 use crate::text_file;
 
@@ -18,6 +21,8 @@ use crate::text_file;
 pub struct NewToken {
     /// The token itself, which is a secret.
     pub token: String,
+    /// Batch of the token, which is no secret.
+    pub batch: BatchId,
     /// Number of devices that the token enrols.
     pub devices: u32,
     /// Time from which the token enrols no device.
@@ -43,8 +48,13 @@ enum TokenError {
 ///
 /// `secrets` is the file of secrets that `infra/deploy` or `packcast local` has created. Nothing
 /// is recorded: the function counts the devices from the first enrolment on.
-pub fn create_token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, Failure> {
-    let created = token(secrets, devices, expires);
+pub fn create_token(
+    secrets: &Path,
+    name: Option<&BatchName>,
+    devices: u32,
+    expires: UnixTime,
+) -> Result<NewToken, Failure> {
+    let created = token(secrets, name, devices, expires);
     created.map_err(|error| match error {
         TokenError::Size(_) => Failure::usage(error),
         error => Failure::failed(error),
@@ -81,20 +91,26 @@ fn read(secrets: &Path) -> Result<String, TokenError> {
     })
 }
 
-fn token(secrets: &Path, devices: u32, expires: UnixTime) -> Result<NewToken, TokenError> {
+fn token(
+    secrets: &Path,
+    name: Option<&BatchName>,
+    devices: u32,
+    expires: UnixTime,
+) -> Result<NewToken, TokenError> {
     let path = || secrets.to_owned();
     let text = read(secrets)?;
     let key = pass_key(&text).ok_or_else(|| TokenError::NoPassKey { path: path() })?;
     let mut random = [0; 16];
     getrandom::fill(&mut random)?;
-    let batch = EnrolmentBatch::new(BatchId::new(random), devices, expires)?;
+    let batch = EnrolmentBatch::new(BatchId::new(name, random), devices, expires)?;
     Ok(NewToken {
         token: BatchKey::of_pass_key(&key)
             .token(&batch)
             .reveal()
             .to_owned(),
+        batch: batch.id().clone(),
         devices,
-        expires,
+        expires: batch.expires(),
     })
 }
 
@@ -134,7 +150,7 @@ mod tests {
     fn created(secrets: &str, devices: u32) -> Result<NewToken, TokenError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), secrets).unwrap();
-        token(file.path(), devices, EXPIRES)
+        token(file.path(), None, devices, EXPIRES)
     }
 
     #[test]
@@ -157,6 +173,17 @@ mod tests {
         let secrets = format!("pass_key={}\n", HEXLOWER.encode(&[9; 32]));
         let tokens = [(); 2].map(|()| created(&secrets, 1).unwrap().token);
         assert_ne!(tokens[0], tokens[1]);
+    }
+
+    #[test]
+    fn a_token_contains_the_name_of_its_batch() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let secrets = format!("pass_key={}\n", HEXLOWER.encode(&[9; 32]));
+        std::fs::write(file.path(), secrets).unwrap();
+        let name = "berlin".parse().unwrap();
+        let created = token(file.path(), Some(&name), 500, EXPIRES).unwrap();
+        assert!(created.token.starts_with("batch-berlin-"), "{created:?}");
+        assert_eq!(created.batch.name(), Some("berlin"));
     }
 
     #[test]

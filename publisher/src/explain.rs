@@ -4,6 +4,7 @@ mod rollout;
 mod sentences;
 
 use packcast_protocol::{DeviceId, PackageId, PackageRef, Priority, UnixTime};
+use packcast_rollout::rollout::Settling;
 use packcast_rollout::{
     DeviceCommands, DeviceRecord, Exclusion, ExplainInputs, Explanation, FinishedTask, GroupState,
     OpenTask, Pacing, PackageRecord, RolloutWait,
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use self::sentences::{SentenceSubject, Sentences};
 use crate::clock::now;
+use crate::device::open_task;
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::{find, named, state, warn_of_packages};
@@ -34,6 +36,7 @@ pub struct Explained {
     pub says: String,
     /// The next step.
     pub next: String,
+    #[serde(serialize_with = "open_task::optional")]
     pub task: Option<OpenTask>,
     pub result: Option<FinishedTask>,
     /// The history of the device's OCS agent lists the package.
@@ -160,6 +163,11 @@ impl ExplainRecords {
         tasks.find(|task| task.package == self.package.id)
     }
 
+    fn settling(&self) -> Option<&Settling> {
+        let mut settling = self.device_state.settling.iter();
+        settling.find(|settling| settling.package == self.package.id)
+    }
+
     /// Returns the name of a package that the device has an open task for.
     fn name_of(&self, id: PackageId) -> String {
         let package = self.others.iter().find(|package| package.id == id);
@@ -186,6 +194,7 @@ impl ExplainRecords {
                 excluded: self.device_state.excluded.as_ref(),
                 package: &self.package,
                 finished: self.finished.as_ref(),
+                settling: self.settling(),
                 name_of: &name_of,
             },
             &explanation.reason,

@@ -42,6 +42,8 @@ pub struct LogRequest {
     pub limit: usize,
     /// Leave out commits with this number and greater ones, and events from this second on.
     pub before: Option<u64>,
+    /// Only entries after this place, which is the end of another log: older commits and events.
+    pub after: Option<LogPlace>,
     /// Leave out events, which are not signed.
     pub is_signed_only: bool,
     /// Only changes of this package.
@@ -50,6 +52,15 @@ pub struct LogRequest {
     pub group: Option<GroupName>,
     /// Only changes of this device.
     pub device: Option<DeviceName>,
+}
+
+/// A place in the log of a target: the last commit and the last event before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogPlace {
+    /// `None` before the newest commit.
+    pub commit: Option<CommitId>,
+    /// `None` before the newest event.
+    pub event: Option<EventTime>,
 }
 
 /// Some commits and events of a target, the newest first. It serializes as their list.
@@ -162,7 +173,7 @@ async fn read(
 ) -> Result<Vec<ReadEntry>, StateError> {
     let mut events = PastEvents::new(history.records(), request);
     let (mut found, mut loaded) = (Vec::new(), None);
-    let mut commit = next_before(history, request.before).await?;
+    let mut commit = next_before(history, request).await?;
     while found.len() < request.limit {
         let event = events.newest(filter).await?;
         let event_at = event.map(|event| event.at);
@@ -175,7 +186,7 @@ async fn read(
                 };
                 let matching = commit_read.matching(filter);
                 found.extend(matching.map(|it| ReadEntry::Commit(Box::new(it))));
-                commit = next_before(history, request.before).await?;
+                commit = next_before(history, request).await?;
             }
             later => {
                 commit = later;
@@ -189,14 +200,19 @@ async fn read(
     Ok(found)
 }
 
-/// Returns the next commit with a number below `before`.
+/// Returns the next commit of a request: with a number below `before`, and after the place.
 async fn next_before(
     history: &mut History<'_>,
-    before: Option<u64>,
+    request: &LogRequest,
 ) -> Result<Option<PastCommit>, StateError> {
+    let last = request.after.and_then(|place| place.commit);
     loop {
         let next = history.next().await?;
-        let is_later = |it: &PastCommit| before.is_some_and(|before| it.id.number >= before);
+        let is_later = |it: &PastCommit| {
+            // The names of commits are in the order of the history.
+            request.before.is_some_and(|before| it.id.number >= before)
+                || last.is_some_and(|last| it.id.name() >= last.name())
+        };
         if !next.as_ref().is_some_and(is_later) {
             return Ok(next);
         }
@@ -443,6 +459,19 @@ fn is_of_device(change: &StateDifference, device: &DeviceId) -> bool {
 }
 
 impl TargetLog {
+    /// Returns the place after the last entry, for the request of the next entries. `begin` is the place
+    /// of the request.
+    pub fn end(&self, begin: Option<LogPlace>) -> LogPlace {
+        let mut end = begin.unwrap_or_default();
+        for entry in &self.entries {
+            match entry {
+                LogEntry::Commit(commit) => end.commit = Some(commit.commit),
+                LogEntry::Event(event) => end.event = Some(event.at),
+            }
+        }
+        end
+    }
+
     /// Returns an error if a commit does not verify, if its changes are unknown, or if an event
     /// cannot be read.
     pub fn conclude(&self) -> Result<(), Failure> {

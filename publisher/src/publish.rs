@@ -1,5 +1,6 @@
 //! Publishes a package: turns an archive into objects that devices can fetch.
 
+pub mod agent_builds;
 pub mod build;
 pub mod command_line;
 pub mod failing_program;

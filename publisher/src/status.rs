@@ -14,7 +14,9 @@ use serde::Serialize;
 pub(crate) use self::devices::states;
 pub use self::devices::{DeviceProgress, DeviceResult, devices};
 pub(crate) use self::failures::last_line;
-pub use self::failures::{ExampleDevice, FailureCause, FailureCauses, MOST_READ};
+pub use self::failures::{
+    ExampleDevice, FailureCause, FailureCauses, MOST_READ, causes, sampled_causes,
+};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;

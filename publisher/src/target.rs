@@ -10,6 +10,7 @@ use packcast_https::Route;
 use packcast_protocol::ObjectPath;
 use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::{ChangedBy, Pacing};
+use packcast_store::records::ReadMeter;
 use packcast_store::{Directory, Objects, Records, RecordsConfig};
 
 pub use self::config::TargetError;
@@ -135,6 +136,27 @@ impl Target {
             secrets,
             warnings: Warnings::default(),
         })
+    }
+
+    /// Returns the same target for one display, with warnings of its own, and the meter of its reads.
+    ///
+    /// Lists and counts may be some seconds old: see [`Records::for_display`].
+    pub fn for_display(&self) -> (Self, ReadMeter) {
+        let (records, meter) = self.records.for_display();
+        let target = Self {
+            name: self.name.clone(),
+            records,
+            objects: self.objects.clone(),
+            prefix: self.prefix.clone(),
+            pace: self.pace,
+            ca_file: self.ca_file.clone(),
+            key_file: self.key_file.clone(),
+            state_memory: self.state_memory.clone(),
+            author: self.author.clone(),
+            secrets: Arc::clone(&self.secrets),
+            warnings: Warnings::default(),
+        };
+        (target, meter)
     }
 
     /// Returns the author of a change that is made now, for its event.

@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use packcast_protocol::manifest::Platform;
 use packcast_protocol::{Outcome, UnixTime};
-use packcast_rollout::FinishedTask;
+use packcast_rollout::pacing::UpTo;
+use packcast_rollout::{FinishedTask, PacingOverride};
 
 use crate::target::LOCAL;
 
@@ -16,6 +17,24 @@ pub fn time(at: UnixTime) -> String {
             || at.to_string(),
             |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
         )
+}
+
+/// Writes a time relative to another; the date alone if they are months apart.
+pub fn relative(at: UnixTime, now: UnixTime) -> String {
+    const MONTHS_S: u64 = 90 * 24 * 3_600;
+    let (seconds, is_past) = (at.0.abs_diff(now.0), at.0 <= now.0);
+    let amount = match seconds {
+        0..60 if is_past => return "just now".to_owned(),
+        0..3_600 => format!("{} min", seconds.div_ceil(60)),
+        3_600..172_800 => format!("{} h", seconds / 3_600),
+        172_800..MONTHS_S => format!("{} days", seconds / 86_400),
+        _ => return time(at).chars().take(10).collect(),
+    };
+    if is_past {
+        format!("{amount} ago")
+    } else {
+        format!("in {amount}")
+    }
 }
 
 /// Writes the outcome of a deployment, with the result code and its meaning.
@@ -45,6 +64,27 @@ pub const fn platform(platform: Platform) -> &'static str {
         Platform::Windows => "Windows",
         Platform::Macos => "macOS",
     }
+}
+
+/// Writes the settings that are set; nothing if none is.
+pub fn pacing(pacing: &PacingOverride) -> String {
+    let number = |name: &str, number: Option<u16>, unit: &str| {
+        number.map(|number| format!("{name} {number}{unit}"))
+    };
+    let strict = |strict| if strict { "strict" } else { "not strict" };
+    let words = [
+        number(
+            "fragment pause",
+            pacing.fragment_pause_s.map(UpTo::get),
+            "s",
+        ),
+        number("cycle pause", pacing.cycle_pause_s.map(UpTo::get), "s"),
+        number("period pause", pacing.period_pause_s.map(UpTo::get), "s"),
+        number("check-in every", pacing.contact_every_h.map(UpTo::get), "h"),
+        number("drop after", pacing.timeout_days.map(UpTo::get), "d"),
+        pacing.strict.map(|set| strict(set).to_owned()),
+    ];
+    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// Writes a number with its noun, such as `1 device` or `2 devices`.

@@ -57,6 +57,14 @@ impl Warnings {
             .push(warning);
     }
 
+    /// Returns true if there are no warnings.
+    pub fn is_empty(&self) -> bool {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+    }
+
     /// Returns the collected warnings, and empties the collection.
     pub fn take(&self) -> Vec<Warning> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))

@@ -108,11 +108,12 @@ fn main() -> ExitCode {
         "stopped: most programs that began with a valid permission after a pause or halt; no go: without one"
     );
     println!("ask, write: questions, and transactions with the gate, for each device");
+    println!("last: hours from the start until the last device is healthy, for most seeds");
     let mut is_broken = false;
     for (devices, seeds) in runs {
         println!("{devices} devices, {seeds} seeds");
         println!(
-            "  {:<16} {:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>9} {:>5} {:>5}  hours until 90 % of each wave are healthy",
+            "  {:<16} {:>5} {:>9} {:>7} {:>7} {:>7} {:>8} {:>9} {:>9} {:>5} {:>5} {:>6}  hours until 90 % of each wave are healthy",
             "package",
             "lids",
             "reached",
@@ -123,7 +124,8 @@ fn main() -> ExitCode {
             "no go",
             "events",
             "ask",
-            "write"
+            "write",
+            "last"
         );
         for (name, kind) in KINDS {
             for lids in [false, true] {
@@ -234,25 +236,25 @@ fn line(outcomes: &[(u64, Outcome)]) -> String {
         .max()
         .unwrap_or(0);
     let hours: Vec<String> = (0..waves)
-        .map(|wave| median_hours(&outcomes, wave))
+        .map(|wave| median_hours(&outcomes, |it| it.wave_hours.get(wave).copied().flatten()))
         .collect();
     let (halted, done) = (percent(&|it| it.halts > 0), percent(&|it| it.reaches_all));
     format!(
-        "{:>9} {:>7} {halted:>7} {done:>7} {after_stop:>8} {without_go:>9} {events:>9} {:>5.1} {:>5.1}  {}",
+        "{:>9} {:>7} {halted:>7} {done:>7} {after_stop:>8} {without_go:>9} {events:>9} {:>5.1} {:>5.1} {:>6}  {}",
         most.0,
         bound,
         mean(&|it| it.questions),
         mean(&|it| it.transactions),
+        median_hours(&outcomes, |it| it.last_hours),
         hours.join(", ")
     )
 }
 
-/// Returns the median of the hours of a wave; a dash if most of the waves did not end.
-fn median_hours(outcomes: &[&Outcome], wave: usize) -> String {
-    let of_wave = |it: &&Outcome| it.wave_hours.get(wave).copied().flatten();
+/// Returns the median of hours; a dash if most outcomes have none.
+fn median_hours(outcomes: &[&Outcome], of: impl Fn(&Outcome) -> Option<f64>) -> String {
     let mut hours: Vec<f64> = outcomes
         .iter()
-        .map(|it| of_wave(it).unwrap_or(f64::INFINITY))
+        .map(|it| of(it).unwrap_or(f64::INFINITY))
         .collect();
     hours.sort_by(f64::total_cmp);
     let median = hours.get(hours.len() / 2).filter(|hours| hours.is_finite());

@@ -81,7 +81,7 @@ pub fn assign(
     if package.published().is_none() {
         return Err(AssignOutcome::NotPublished);
     }
-    if !package.audience.includes_device(device) {
+    if !package.is_for(device) {
         return Err(AssignOutcome::NotForDevice);
     }
     // A group may have devices of several systems. There, the device gets a task, which ends without
@@ -226,6 +226,23 @@ mod tests {
             }),
             in_history,
         }
+    }
+
+    #[test]
+    fn no_ocs_agent_gets_an_update_of_the_packcast_agent() {
+        let package = PackageRecord {
+            action: crate::record::tests::update(),
+            ..package(1)
+        };
+        let assigned = |device: DeviceId| {
+            let on_device = on_device(None, false);
+            let assigned = assign(&device, &package, &on_device, DIRECT_FORCED, UnixTime(0));
+            opened(assigned).map(|task| task.attempt)
+        };
+        let ocs = "ocs:web01-2026-03-04-05-06-07".parse().unwrap();
+        assert_eq!(assigned(ocs), Err(AssignOutcome::NotForDevice));
+        let agent = DeviceId::Agent(AgentId::of_public_key(&[1; 32]));
+        assert_eq!(assigned(agent), Ok(1));
     }
 
     #[test]

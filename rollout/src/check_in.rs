@@ -1,6 +1,7 @@
 //! The effect of a check-in: changes of the device's record, and requests for an inventory.
 
 use packcast_protocol::api::DailyFacts;
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::state::exchange::{MachineFacts, WaitingPackage};
 use packcast_protocol::{DeviceId, Sha256Digest, UnixTime};
 
@@ -28,6 +29,8 @@ pub struct ReportedFacts<'a> {
     pub machine: Option<&'a MachineFacts>,
     pub waits: Option<ReportedWaits<'a>>,
     pub daily: Option<&'a DailyFacts>,
+    /// Batch of the token with which the device enrols.
+    pub batch: Option<&'a BatchId>,
 }
 
 /// Effect of a check-in.
@@ -76,7 +79,11 @@ pub fn check_in_effect(
     let os = reported
         .os
         .map(|os| &os[..os.floor_char_boundary(MAX_OS_BYTES)]);
-    let mut record = known.cloned().unwrap_or_else(|| first_seen(device, now));
+    let mut record = known.cloned().unwrap_or_else(|| DeviceRecord {
+        // A known device that sends a token again has only lost its pass.
+        batch: reported.batch.cloned(),
+        ..first_seen(device, now)
+    });
     for (recorded, reported) in [
         (&mut record.host_name, reported.host_name),
         (&mut record.agent, reported.agent),
@@ -147,6 +154,7 @@ fn first_seen(device: &DeviceId, now: UnixTime) -> DeviceRecord {
         inventory_received: None,
         machine: None,
         facts: None,
+        batch: None,
         budget: WriteBudget::default(),
     }
 }
@@ -214,6 +222,23 @@ mod tests {
         );
         let packcast = "key:aaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap();
         assert!(!check_in_effect(&packcast, None, &reported(), NOW).ask_inventory);
+    }
+
+    #[test]
+    fn the_batch_of_the_first_check_in_stays_on_record() {
+        let ids = [7, 8].map(|n| BatchId::new(None, [n; 16]));
+        let reported = |batch| ReportedFacts {
+            batch,
+            ..reported()
+        };
+        let first = check_in_effect(&ocs(), None, &reported(Some(&ids[0])), NOW);
+        let known = first.write.unwrap();
+        assert_eq!(known.batch.as_ref(), Some(&ids[0]));
+        let later = NOW.plus(WEEK_S);
+        for batch in [None, Some(&ids[1])] {
+            let again = check_in_effect(&ocs(), Some(&known), &reported(batch), later);
+            assert_eq!(again.write.unwrap().batch, known.batch);
+        }
     }
 
     #[test]

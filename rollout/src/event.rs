@@ -6,6 +6,7 @@
 
 mod line;
 
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::state::document::PlainText;
 use packcast_protocol::state::{RolloutId, WaveNumber};
 use packcast_protocol::{DeviceId, LocationName, PackageId, UnixTime};
@@ -107,6 +108,10 @@ pub enum UnsignedChange {
     RolloutEnded {
         package: PackageId,
         rollout: RolloutId,
+    },
+    /// The enrolment token of a batch enrols no further device.
+    TokenRevoked {
+        batch: BatchId,
     },
 }
 

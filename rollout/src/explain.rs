@@ -7,7 +7,7 @@ use std::slice;
 
 use packcast_protocol::state::exchange::{WaitWord, WaitingPackage};
 use packcast_protocol::state::{RolloutId, WaveNumber};
-use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
+use packcast_protocol::{Action, DeviceId, GroupName, Outcome, PackageId, UnixTime};
 use serde::Serialize;
 
 use crate::announce::{Announcement, NotAnnounced, Rules, announce};
@@ -100,6 +100,7 @@ pub enum Reason {
     /// The package is assigned neither to the device nor to a group of the device.
     NotAssigned,
     /// A group of the device has the package, and the device has not checked in since.
+    #[serde(rename = "to-come")]
     Unreached {
         group: GroupName,
         assigned_at: UnixTime,
@@ -127,12 +128,14 @@ pub enum Reason {
     NotInAudience,
     /// The package has an audience, which an OCS agent cannot check.
     OcsAgent,
+    /// The package updates Packcast agents, and the device has an OCS agent.
+    UpdatesOtherAgent,
     /// A package of a higher priority comes first (only if strict is in force).
     BehindPriority {
         behind: PackageId,
     },
     /// The task will be announced at the next check-in.
-    #[serde(rename = "held")]
+    #[serde(rename = "waiting")]
     Pending,
     /// The task was announced, and the device has not reported since.
     Announced {
@@ -377,9 +380,12 @@ fn without_task(inputs: &ExplainInputs<'_>) -> Reason {
     if package.published().is_none() {
         return Reason::Draft;
     }
-    if !package.audience.includes_device(inputs.device) {
+    if !package.is_for(inputs.device) {
         return if runs_ocs_agent(inputs.device) {
-            Reason::OcsAgent
+            match package.action {
+                Action::Update { .. } => Reason::UpdatesOtherAgent,
+                _ => Reason::OcsAgent,
+            }
         } else {
             Reason::NotInAudience
         };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::Mandate;
@@ -42,6 +43,10 @@ pub struct DeviceRecord {
     /// The mark of the daily facts on record, which are an item of their own (Packcast agents only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub facts: Option<FactsMark>,
+    /// Batch of the token with which the device has enrolled. `None` if the device has enrolled with
+    /// the token of all agents (Packcast agents only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
     /// Writes that the device has caused on its own.
     #[serde(default, skip_serializing_if = "WriteBudget::is_untouched")]
     pub budget: WriteBudget,
@@ -203,6 +208,15 @@ pub struct LocationRecord {
 }
 
 impl PackageRecord {
+    /// Returns whether a device may get the package, judged by its id alone.
+    ///
+    /// An OCS agent can neither check an audience nor update a Packcast agent.
+    pub fn is_for(&self, device: &DeviceId) -> bool {
+        let is_update = matches!(self.action, Action::Update { .. });
+        let is_for_agent = !is_update || matches!(device, DeviceId::Agent(_));
+        is_for_agent && self.audience.includes_device(device)
+    }
+
     pub const fn is_deleted(&self) -> bool {
         matches!(self.state, PackageState::Deleted { .. })
     }
@@ -241,6 +255,18 @@ pub(crate) mod tests {
             used: BTreeSet::new(),
             place: None,
             assigned_at: UnixTime(1_790_000_000),
+        }
+    }
+
+    /// Returns the action of an update of the Packcast agent.
+    pub(crate) fn update() -> Action<ArchiveRecord> {
+        Action::Update {
+            archive: ArchiveRecord {
+                format: ArchiveFormat::TarGz,
+                bytes: 3,
+                sha256: Sha256Digest::of(b"tar"),
+                fragment_size: FragmentSize::try_from(1024).unwrap(),
+            },
         }
     }
 

@@ -122,6 +122,7 @@ mod tests {
             inventory_received: None,
             machine,
             facts: None,
+            batch: None,
             budget: WriteBudget::default(),
         }
     }

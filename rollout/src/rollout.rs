@@ -54,7 +54,7 @@ pub use limits::{GateLimits, GateLimitsError, LimitValues};
 pub use pace::{CheckInRhythm, wave_duration_s};
 pub use plan::{OpeningTimes, PlanRequest, PlannedDevice, PlannedWave, RolloutPlan, plan};
 pub use promises::promises;
-pub use quiet::{is_halt_recent, is_quiet};
+pub use quiet::{has_news, is_halt_recent, is_quiet};
 pub use settling::{Settling, settling};
 pub use status::{GateStatus, status};
 pub use wave::{NotGood, NotNext, next_wave};

@@ -114,6 +114,7 @@ mod tests {
             inventory_received: None,
             machine: None,
             facts: None,
+            batch: None,
             budget: WriteBudget::default(),
         }
     }

@@ -25,9 +25,11 @@ mod leaf;
 mod location;
 mod members;
 mod membership;
+mod meter;
 mod names;
 mod pacing;
 mod package;
+mod paged;
 mod projection;
 mod read;
 mod reconcile;
@@ -49,6 +51,7 @@ mod withdraw;
 mod write;
 
 pub use announce::{Announced, Announcing};
+pub use batch::{BatchRecord, Enrolment};
 pub use client::Records;
 pub use connect::RecordsConfig;
 pub use device::{CheckInItems, CheckInWritten, DeviceState};
@@ -56,7 +59,9 @@ pub use error::{RecordsError, TableFault};
 pub use event::{EventCursor, EventRecord};
 pub use exclusion::{Blocked, Unblocked};
 pub use index::DeploymentState;
+pub use meter::{ReadMeter, ReadUsage};
 pub use package::{ActivateError, PublishError};
+pub use paged::Page;
 pub use projection::{
     DeviceChanges, DeviceProjected, DeviceTarget, GroupMoved, GroupProjected, GroupTarget,
     ProjectedDevice, RecordedLeaves,

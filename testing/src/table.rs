@@ -289,6 +289,7 @@ pub fn device(number: u32) -> DeviceRecord {
         inventory_received: None,
         machine: None,
         facts: None,
+        batch: None,
         budget: WriteBudget::default(),
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use packcast_protocol::Outcome;
 use packcast_tests::process::Ran;
 use packcast_tests::world::{StatusOutput, World};
+use serde_json::Value;
 
 use crate::PROGRAM;
 
@@ -75,6 +76,13 @@ fn going_back_to_an_earlier_version_is_refused_unless_it_is_allowed() {
     world.ok(&[&back[..], &["--allow-downgrade"]].concat());
     device.run();
     assert_eq!(fs::read_to_string(&runs).unwrap(), "2.0\n1.0\n");
+
+    let of_group = || world.json::<Value>(&["group", "show", "all"])["assignments"].clone();
+    assert_eq!(of_group()[0]["downgrade"], false);
+    world.ok(&["assign", "tool@1.0", "--all", "--allow-downgrade"]);
+    assert_eq!(of_group()[0]["downgrade"], true);
+    let shown = world.ok(&["group", "show", "all"]).stdout;
+    assert!(shown.contains("downgrade"), "{shown}");
 }
 
 #[test]

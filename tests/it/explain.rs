@@ -143,9 +143,9 @@ fn each_state_of_an_assignment_is_explained() {
 
     story.package("news");
     story.assign("news", &["--group", "lab"]);
-    let unreached = story.expect("news", "unreached");
-    assert_eq!(unreached["group"], "lab");
-    assert_eq!(unreached["task"], Value::Null);
+    let to_come = story.expect("news", "to-come");
+    assert_eq!(to_come["group"], "lab");
+    assert_eq!(to_come["task"], Value::Null);
     story.device.check_in();
     story.expect("news", "announced");
     story.unassign("news", &["--group", "lab"]);
@@ -155,14 +155,14 @@ fn each_state_of_an_assignment_is_explained() {
     story.expect("news", "withdrawn");
 
     let retried = story.assigned("retried");
-    story.expect("retried", "held");
+    story.expect("retried", "waiting");
     story.device.check_in();
     story.device.report(retried, "ERR_BUILD");
     let failed = story.expect("retried", "failed");
     assert_eq!(failed["result"]["code"], "ERR_BUILD");
     assert!(failed["says"].as_str().unwrap().contains("ERR_BUILD"));
     story.assign("retried", &["--device", "web01"]);
-    assert_eq!(story.expect("retried", "held")["attempt"], 2);
+    assert_eq!(story.expect("retried", "waiting")["attempt"], 2);
     story.device.check_in();
     story.device.report(retried, "SUCCESS");
     assert_eq!(story.expect("retried", "succeeded")["attempt"], 2);
@@ -201,11 +201,11 @@ fn each_state_of_a_package_is_explained() {
         .publish("urgent", &[&execute[..], &["--priority", "0"]].concat());
     story.assign("urgent", &["--device", "web01"]);
     story.assigned("patient");
-    let held = story.expect("patient", "held");
+    let waiting = story.expect("patient", "waiting");
     let text = story.world.ok(&["explain", "web01", "patient@1"]).stdout;
     assert!(text.contains("urgent@1 (priority 0)"), "{text}");
     let urgent = urgent.package.id.to_string();
-    assert_eq!(held["ahead"][0], urgent.as_str());
+    assert_eq!(waiting["ahead"][0], urgent.as_str());
     let strict: Value = story.world.json(&[
         "explain",
         "web01",

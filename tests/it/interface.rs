@@ -11,7 +11,7 @@ use std::path::Path;
 
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::PROGRAM;
 
@@ -39,7 +39,7 @@ impl Fields {
     /// Writes the fields as a part of the document.
     fn text(&self) -> String {
         let commands = self.0.iter().map(|(command, fields)| {
-            let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+            let fields: Vec<&str> = known(fields).collect();
             format!("### {command}\n\n```text\n{}\n```\n\n", fields.join("\n"))
         });
         commands.collect()
@@ -47,7 +47,7 @@ impl Fields {
 
     /// Returns the names of all fields.
     fn names(&self) -> BTreeSet<&str> {
-        let fields = self.0.values().flatten();
+        let fields = self.0.values().flat_map(known);
         let parts = fields.flat_map(|path| path.split('.'));
         let names = parts.map(|part| part.trim_end_matches("[]"));
         names
@@ -56,7 +56,19 @@ impl Fields {
     }
 }
 
-/// Collects the paths of a value. An array is `[]`, and a key that is the id of a package `<id>`.
+/// Returns the paths without those of empty arrays whose elements are known.
+fn known(paths: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+    let has_elements = |path: &str| {
+        let below = [format!("{path}."), format!("{path}[]")];
+        let is_below = |it: &String| below.iter().any(|start| it.starts_with(start));
+        path.ends_with("[]") && paths.iter().any(is_below)
+    };
+    let paths = paths.iter().map(String::as_str);
+    paths.filter(move |path| !has_elements(path))
+}
+
+/// Collects the paths of a value. An array is `[]`, also without elements, and a key that is the id
+/// of a package `<id>`.
 ///
 /// The daily facts of a device depend on the machine of the test, so the document describes them by
 /// hand.
@@ -80,6 +92,9 @@ fn collect(value: &Value, path: &str, paths: &mut BTreeSet<String>) {
         }
         Value::Array(values) => {
             let path = format!("{path}[]");
+            if values.is_empty() {
+                paths.insert(path.clone());
+            }
             for value in values {
                 collect(value, &path, paths);
             }
@@ -102,34 +117,20 @@ fn all_fields() -> Fields {
     let mut fields = Fields::default();
     let devices = ["web01", "web02", "web03"].map(|name| world.device(name));
     let [first, second, third] = [0, 1, 2].map(|index| devices[index].id());
-    let folder = world.path("site");
-    fs::create_dir(&folder).unwrap();
-    fs::write(Path::new(&folder).join("index.html"), "site").unwrap();
-    let site = [
-        "--name",
-        "site",
-        "--version",
-        "1",
-        "--action",
-        "store",
-        "--path",
-    ];
-    let dialogue = [
-        "--notify",
-        "Soon",
-        "--notify-done",
-        "Done",
-        "--not-before",
-        "2026-12-01",
-    ];
-    let more = ["--afterwards", "reboot", "--expires-in", "90d", &folder];
-    let target = world.path("target");
-    let publish = [&site[..], &[target.as_str()], &dialogue, &more].concat();
-    fields.run(&world, "publish", &publish);
-    fields.run(&world, "activate", &["site@1"]);
-    fields.run(&world, "deactivate", &["site@1"]);
+    run_on_publication(&world, &mut fields);
+    let build = format!(
+        "linux-x86_64={}",
+        world.file(
+            "build",
+            b"#!/bin/sh
+"
+        )
+    );
+    fields.run(&world, "publish-agent", &[&build, "--version", "1.0.0"]);
     world.execute("tool", "echo running; exit 7");
     world.execute("late", "true");
+    let urgent = ["--action", "execute", "--command", "true", "--activate"];
+    world.publish("urgent", &[&urgent[..], &["--priority", "0"]].concat());
     world.execute("audience", "true");
     fields.run(&world, "group create", &["lab"]);
     fields.run(
@@ -149,6 +150,7 @@ fn all_fields() -> Fields {
     fields.run(&world, "assign --dry-run", &["late@1", "--group", "lab"]);
     fields.run(&world, "assign", &assign("tool@1"));
     fields.run(&world, "assign", &["late@1", "--group", "lab"]);
+    world.ok(&["assign", "urgent@1", "--device", first]);
     fields.run(&world, "explain", &[first, "tool@1"]);
     devices[0].run();
     fields.run(&world, "assign", &assign("late@1"));
@@ -194,6 +196,44 @@ fn all_fields() -> Fields {
     fields
 }
 
+/// Publishes a package with all terms, activates and deactivates it.
+fn run_on_publication(world: &World, fields: &mut Fields) {
+    let folder = world.path("site");
+    fs::create_dir(&folder).unwrap();
+    fs::write(Path::new(&folder).join("index.html"), "site").unwrap();
+    let site = [
+        "--name",
+        "site",
+        "--version",
+        "1",
+        "--action",
+        "store",
+        "--path",
+    ];
+    let dialogue = [
+        "--notify",
+        "Soon",
+        "--notify-done",
+        "Done",
+        "--not-before",
+        "2026-12-01",
+    ];
+    let more = [
+        "--afterwards",
+        "reboot",
+        "--expires-in",
+        "90d",
+        "--reboot-code",
+        "3010",
+        &folder,
+    ];
+    let target = world.path("target");
+    let publish = [&site[..], &[target.as_str()], &dialogue, &more].concat();
+    fields.run(world, "publish", &publish);
+    fields.run(world, "activate", &["site@1"]);
+    fields.run(world, "deactivate", &["site@1"]);
+}
+
 /// Runs the commands on a rollout to the group of a world.
 fn run_on_rollouts(world: &World, fields: &mut Fields) {
     let start = ["late@1", "--group", "lab", "--pilot", "lab", "--manual"];
@@ -219,7 +259,10 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "revert", &[&oldest, "--yes"]);
     fields.run(world, "audit", &[]);
     fields.run(world, "sign", &[]);
-    fields.run(world, "token", &["--devices", "1"]);
+    fields.run(world, "token", &["--name", "berlin", "--devices", "1"]);
+    let batch = "berlin-a4dqobyha4dqobyha4dqobyha4";
+    fields.run(world, "token revoke", &[batch]);
+    fields.run(world, "token list", &[]);
     fields.run(world, "agent-config", &[]);
     fields.run(world, "keys show", &[]);
     fields.run(world, "keys list", &[]);
@@ -228,6 +271,15 @@ fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
     fields.run(world, "keys trust", &[OTHER_KEY]);
     fields.run(world, "keys revoke", &[OTHER_KEY]);
     fields.run(world, "keys rotate", &["--unencrypted"]);
+}
+
+#[test]
+fn an_empty_array_is_a_field_until_its_elements_are_known() {
+    let mut paths = BTreeSet::new();
+    collect(&json!({ "ahead": [], "all": [] }), "", &mut paths);
+    assert_eq!(known(&paths).collect::<Vec<_>>(), ["ahead[]", "all[]"]);
+    collect(&json!({ "all": [{ "id": 1 }] }), "", &mut paths);
+    assert_eq!(known(&paths).collect::<Vec<_>>(), ["ahead[]", "all[].id"]);
 }
 
 #[test]

@@ -30,6 +30,15 @@ fn the_programs_of_a_killed_agent_do_not_run_beside_others() {
     }
 }
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_killed_self_update_leaves_a_working_agent() {
+    use packcast_tests::kill::self_update;
+
+    let report = self_update::run(crate::PROGRAM, 41, 1);
+    assert!(report.is_good(), "{report:#?}");
+}
+
 /// A prime number, so that the sample contains points of all kinds.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const ONE_IN: usize = 11;

@@ -36,6 +36,8 @@ mod messages;
 mod minisign;
 mod ocs_agent;
 mod ocs_commands;
+#[cfg(target_os = "linux")]
+mod ocs_installs_agent;
 mod pacing;
 mod permissions;
 mod priorities;
@@ -49,6 +51,7 @@ mod root_key;
 mod s3;
 mod second_machine;
 mod secrets;
+mod self_update;
 mod signed_state;
 mod status;
 mod stopping;

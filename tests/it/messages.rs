@@ -6,8 +6,41 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The reason for messages that only Windows has.
+const ON_WINDOWS: &str = "the tests of this code are compiled on Windows only";
+
 /// Messages that need no snapshot, each with the reason.
-const EXCEPTIONS: [(&str, &str); 0] = [];
+const EXCEPTIONS: [(&str, &str); 8] = [
+    (
+        "cannot make configuration folder {} private: remove files of other users from it",
+        ON_WINDOWS,
+    ),
+    (
+        "cannot write log file {}: run the command as administrator",
+        ON_WINDOWS,
+    ),
+    (
+        "cannot write a configuration with {option} alone: pass --server and --trust",
+        ON_WINDOWS,
+    ),
+    ("{option} has no valid value", ON_WINDOWS),
+    (
+        "cannot copy enrolment token {}: pass the absolute path of a file that the system account can read",
+        ON_WINDOWS,
+    ),
+    (
+        "cannot write {}: run the command as administrator",
+        ON_WINDOWS,
+    ),
+    (
+        "cannot read the log file of the service: run the command as administrator",
+        ON_WINDOWS,
+    ),
+    (
+        "cannot connect to the service control manager: only the manager can run this command; start the service with `{}`",
+        ON_WINDOWS,
+    ),
+];
 
 /// The crates that no program contains: their errors appear in tests only.
 const ONLY_TESTS: [&str; 2] = ["testing", "tests"];

@@ -9,13 +9,16 @@ use std::process::Stdio;
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::ObjectKey;
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::process::{Process, Ran, eventually};
+use packcast_tests::process::{Process, Ran, eventually, interrupt};
+use packcast_tests::terminal::OnTerminal;
 use packcast_tests::world::device::TestDevice;
 use packcast_tests::world::{PublishOutput, World};
 
 use crate::PROGRAM;
 
 const ARCHIVE_BYTES: usize = 64 << 20;
+/// Start of the names of objects that are not complete.
+const PARTIAL: &str = ".partial-";
 const PUBLISH: [&str; 9] = [
     "publish",
     "--name=big",
@@ -130,6 +133,84 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
 }
 
 #[test]
+fn ctrl_c_between_two_fragments_says_how_to_continue() {
+    let story = BigArchive::begin();
+    let mut command = story.world.command(&PUBLISH);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let publisher = command.stderr(Stdio::piped()).spawn().unwrap();
+    let objects = &story.world.state().objects_dir;
+    eventually("fragments are stored", || {
+        (files(objects).len() > 3).then_some(())
+    });
+    interrupt(&publisher);
+    let ran = Ran::from(publisher.wait_with_output().unwrap()).expect_code(75);
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("interrupted after"), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("run the same command again"),
+        "{ran:#?}"
+    );
+    let stored = all_files(objects);
+    let partial: Vec<_> = stored
+        .keys()
+        .filter(|name| name.starts_with(PARTIAL))
+        .collect();
+    assert!(partial.is_empty(), "{partial:?}");
+
+    let draft = story.draft();
+    let (publication, _) = story.complete(&draft);
+    assert!(publication.kept.fragments > 0);
+}
+
+#[test]
+fn ctrl_c_while_a_directory_is_packed_ends_the_command_and_leaves_no_file() {
+    let world = World::start(PROGRAM);
+    let (site, temporary) = (world.path("site"), world.path("temporary"));
+    for folder in [&site, &temporary] {
+        fs::create_dir(folder).unwrap();
+    }
+    // Takes no space on the disk, and packing takes longer than the signal.
+    let large = fs::File::create(Path::new(&site).join("large")).unwrap();
+    large.set_len(64 << 30).unwrap();
+    let named = ["publish", "--name", "site", "--version", "1", &site];
+    let action = ["--action", "store", "--path", "/srv/site"];
+    let mut command = world.command(&[&named[..], &action].concat());
+    command.env("TERM", "xterm").env("TMPDIR", &temporary);
+    let mut publisher = OnTerminal::start(command);
+    publisher.expect("packing");
+    publisher.interrupt();
+    let ran = publisher.end().expect_code(75);
+    assert!(ran.stderr.contains("interrupted after"), "{ran:#?}");
+    assert!(
+        ran.stderr.contains("run the same command again"),
+        "{ran:#?}"
+    );
+    assert_eq!(fs::read_dir(&temporary).unwrap().count(), 0);
+    assert_eq!(world.packages(), []);
+}
+
+#[test]
+fn a_failed_activation_still_prints_the_publication() {
+    let world = World::start(PROGRAM);
+    // Nothing listens on this port.
+    world.ok(&["location", "add", "bad", "127.0.0.1:9"]);
+    let named = ["publish", "--name", "act", "--version", "1", "--activate"];
+    let action = ["--action", "execute", "--command", "true"];
+    let line = [&named[..], &action].concat();
+    let ran = Ran::of(&mut world.command(&line)).expect_code(75);
+    let note = "act@1 is published, and its activation is not complete";
+    assert!(ran.stderr.contains(note), "{ran:#?}");
+    assert!(ran.stderr.contains("packcast activate"), "{ran:#?}");
+    assert!(
+        ran.stdout.contains("act@1\nstate      published\n"),
+        "{ran:#?}"
+    );
+
+    world.ok(&["location", "remove", "bad"]);
+    world.ok(&["activate", "act@1"]);
+}
+
+#[test]
 fn a_publication_is_completed_from_each_point() {
     let story = BigArchive::begin();
     let world = &story.world;
@@ -201,6 +282,13 @@ fn a_program_that_fails_on_every_device_is_published_with_a_warning() {
 /// Returns the names of the complete objects below a folder, with their inodes, which change when
 /// an object is written again.
 fn files(folder: &Path) -> BTreeMap<String, u64> {
+    let mut found = all_files(folder);
+    found.retain(|name, _| !name.starts_with(PARTIAL));
+    found
+}
+
+/// Returns the names of all files below a folder, with their inodes.
+fn all_files(folder: &Path) -> BTreeMap<String, u64> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
@@ -213,7 +301,7 @@ fn files(folder: &Path) -> BTreeMap<String, u64> {
             let name = entry.file_name().into_string().unwrap();
             if metadata.is_dir() {
                 folders.push(entry.path());
-            } else if !name.starts_with(".partial-") {
+            } else {
                 found.insert(name, metadata.ino());
             }
         }

@@ -5,12 +5,15 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
 use packcast_agent::event::Event;
+use packcast_protocol::state::RolloutId;
+use packcast_rollout::rollout::{GateChange, GateNumber, GateUpdate};
 use packcast_testing::skip::{Missing, skip};
 use packcast_tests::process::{Ran, eventually};
 use packcast_tests::terminal::OnTerminal;
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
 use crate::PROGRAM;
 
@@ -57,6 +60,31 @@ impl ThreeWaves {
 
     fn show(&self) -> Value {
         self.world.json(&["rollout", "show", "tool@1"])
+    }
+
+    /// Moves the latest change of the gate two hours back.
+    fn two_hours_later(&self) {
+        let shown = self.show();
+        let id = shown["rollout"].as_str().expect("a rollout has an id");
+        let id: RolloutId = id.parse().expect("an id of a rollout");
+        let runtime = Runtime::new().expect("a runtime can be started");
+        runtime.block_on(async {
+            let records = self.world.records().await;
+            let gate = records.gate(id).await.expect("the gate can be read");
+            let gate = gate.expect("the rollout has a gate");
+            let changed = gate.changed.expect("a device has begun");
+            let updates = [
+                (GateNumber::Since, gate.since),
+                (GateNumber::Changed, changed),
+            ];
+            let updates = updates.map(|(number, at)| GateUpdate::Set(number, at.0 - 7_200));
+            let change = GateChange {
+                conditions: Vec::new(),
+                updates: updates.into(),
+            };
+            let changed = records.change_gate(id, &change).await;
+            assert!(changed.expect("the gate can be written"));
+        });
     }
 
     /// Lets the devices check in until the rollout has this status.
@@ -203,12 +231,26 @@ fn a_machine_that_is_not_heard_from_keeps_its_place_and_is_named() {
         program,
         "no other device begins"
     );
+    // The device may still report, so the rollout is not full.
     let shown = rollout.show();
     assert_eq!(
         (&shown["status"], &shown["begun"]),
-        (&"full".into(), &1.into())
+        (&"running".into(), &1.into())
     );
+    let text = world.ok(&["rollout", "show", "tool@1"]).stdout;
+    let working = "running: 0 of 4 devices are healthy, and 1 works or settles";
+    assert!(text.starts_with(working), "{text}");
+    let resume = world.ok(&["rollout", "resume", "tool@1", "--dry-run"]);
+    assert!(
+        resume.stderr.contains("1 device works or settles"),
+        "{resume:#?}"
+    );
+
+    rollout.two_hours_later();
+    let shown = rollout.show();
+    assert_eq!(shown["status"], "full");
     assert_eq!(shown["silent"][0]["device"], first.id());
+    assert_eq!(shown["silent"][0]["waits_for"], "report");
     let text = world.ok(&["rollout", "show", "tool@1"]).stdout;
     assert!(text.starts_with("full: each place is taken"), "{text}");
     let late = Ran::of(&mut world.command(&["rollout", "watch", "tool@1", "--for", "0"]));

@@ -50,10 +50,10 @@ fn devices_of_a_group_are_counted_from_their_first_check_in() {
     world.ok(&["assign", "tool@1", "--group", "lab"]);
     world.ok(&["assign", "tool@1", "--device", &alone.id()]);
     let nobody = [
-        ("alone", "held"),
-        ("had", "unreached"),
-        ("late", "unreached"),
-        ("told", "unreached"),
+        ("alone", "waiting"),
+        ("had", "to-come"),
+        ("late", "to-come"),
+        ("told", "to-come"),
     ];
     assert_eq!(states(&world, "tool@1"), expected(&nobody));
 
@@ -61,8 +61,8 @@ fn devices_of_a_group_are_counted_from_their_first_check_in() {
     // This device is reached as well, but it already has the package.
     had.check_in();
     let one = [
-        ("alone", "held"),
-        ("late", "unreached"),
+        ("alone", "waiting"),
+        ("late", "to-come"),
         ("told", "announced"),
     ];
     assert_eq!(states(&world, "tool@1"), expected(&one));
@@ -86,7 +86,7 @@ fn devices_of_a_group_are_counted_from_their_first_check_in() {
 
     world.ok(&["unassign", "tool@1", "--group", "lab"]);
     told.check_in();
-    let withdrawn = [("alone", "held"), ("told", "withdrawn")];
+    let withdrawn = [("alone", "waiting"), ("told", "withdrawn")];
     assert_eq!(states(&world, "tool@1"), expected(&withdrawn));
     let progress: Value = world.json(&["status", "tool@1"]);
     assert_eq!(progress[0]["groups"], json!([]));

@@ -10,6 +10,7 @@ mod labels;
 mod order;
 mod point;
 mod recovery;
+pub mod self_update;
 mod site;
 mod step;
 mod subject;

@@ -10,6 +10,8 @@ pub mod killed_commands;
 pub mod lists;
 pub mod ocs;
 pub mod ocs_agent;
+#[cfg(target_os = "linux")]
+pub mod overlay;
 pub mod process;
 pub mod relay;
 pub mod rollout;

@@ -4,6 +4,9 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// Time limit of all waiting in tests.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -99,6 +102,12 @@ impl From<Output> for Ran {
             stderr: text(output.stderr),
         }
     }
+}
+
+/// Sends SIGINT to a child that has not been waited for, as Ctrl-C does on its terminal.
+pub fn interrupt(child: &Child) {
+    let id = i32::try_from(child.id()).expect("ids of processes are small");
+    kill(Pid::from_raw(id), Signal::SIGINT).expect("a child can get a signal");
 }
 
 /// Retries until there is an answer.

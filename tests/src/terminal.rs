@@ -8,7 +8,7 @@ use std::thread;
 
 use nix::pty::{Winsize, openpty};
 
-use crate::process::{PATIENCE, Ran};
+use crate::process::{PATIENCE, Ran, interrupt};
 
 /// Ctrl-C, as a terminal in raw mode sends it.
 pub const CTRL_C: &str = "\u{3}";
@@ -106,6 +106,11 @@ impl OnTerminal {
     pub fn press(&mut self, keys: &str) {
         let typed = self.keyboard.write_all(keys.as_bytes());
         typed.expect("the command reads from the terminal");
+    }
+
+    /// Presses Ctrl-C while the command asks nothing.
+    pub fn interrupt(&self) {
+        interrupt(&self.child);
     }
 
     /// Waits until the command ends. Returns its output if it is not on the terminal, and the rest of

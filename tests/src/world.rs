@@ -12,8 +12,9 @@ use packcast_rollout::{DeviceRecord, FinishedTask, OpenTask, PackageRecord};
 use packcast_store::{ObjectKey, Records, RecordsConfig};
 use packcast_testing::load::load;
 use packcast_testing::policy::Policy;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use self::device::TestDevice;
@@ -61,8 +62,23 @@ pub struct ReusedFragments {
 #[derive(Debug, Deserialize)]
 pub struct DeviceOutput {
     pub device: DeviceRecord,
+    #[serde(deserialize_with = "open_tasks")]
     pub open: Vec<OpenTask>,
     pub finished: Vec<FinishedTask>,
+}
+
+/// Reads open tasks from the output, which calls a task `waiting` that is `held` in the table.
+fn open_tasks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<OpenTask>, D::Error> {
+    let tasks = Vec::<Value>::deserialize(deserializer)?;
+    let tasks = tasks.into_iter().map(|mut task| {
+        let state = &mut task["state"]["state"];
+        assert_ne!(*state, "held", "the output has no word of the table");
+        if *state == "waiting" {
+            *state = "held".into();
+        }
+        serde_json::from_value(task).map_err(D::Error::custom)
+    });
+    tasks.collect()
 }
 
 /// The JSON output of `status` for a package.

@@ -14,7 +14,7 @@ use packcast_tests::process::{Process, Ran, text};
 use packcast_tests::world::World;
 
 /// Wine, and the prefix with its drives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wine {
     program: PathBuf,
     prefix: PathBuf,
@@ -29,8 +29,13 @@ impl Wine {
         }
     }
 
+    /// Returns the path of a file in the prefix on this system.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.prefix.join(path)
+    }
+
     /// Returns a command for a Windows program, with only the environment that Wine needs.
-    fn command(&self, program: &Path) -> Command {
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(&self.program);
         let kept = ["HOME", "PATH", "WINEDEBUG", "WINEDLLOVERRIDES"];
         command
@@ -192,7 +197,7 @@ impl WineAgent {
 }
 
 /// Returns Wine's path of a file on this system.
-fn on_drive_z(path: &Path) -> String {
+pub(crate) fn on_drive_z(path: &Path) -> String {
     format!("Z:{}", text(path).replace('/', "\\"))
 }
 

@@ -8,8 +8,10 @@ use packcast_agent::event::Event;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_rollout::FinishedTask;
 use packcast_tests::archives::{noise, zip};
+use packcast_tests::process::eventually;
 use packcast_tests::world::{PublishOutput, World};
 
+use crate::installed::Installed;
 use crate::machine::Machine;
 use crate::processes::Endless;
 
@@ -21,6 +23,7 @@ pub(crate) type StoryStep = fn(&Story) -> String;
 pub(crate) struct Story {
     pub(crate) world: World,
     pub(crate) machine: Machine,
+    pub(crate) installed: Installed,
 }
 
 impl Story {
@@ -31,7 +34,12 @@ impl Story {
             "{events:?}"
         );
         let device = self.world.device_state_of(self.machine.id()).device;
-        assert_eq!(device.os, "windows x86_64");
+        // Wine says which version of Windows it imitates.
+        assert!(
+            device.os.starts_with("Microsoft Windows ") && device.os.ends_with(" x86_64"),
+            "{}",
+            device.os
+        );
         assert_ne!(device.host_name, "");
         format!("{} on {}, {}", device.agent, device.os, device.host_name)
     }
@@ -236,6 +244,126 @@ impl Story {
             "{} of {count} were on disk, none of them downloaded again",
             before.len()
         )
+    }
+
+    pub(crate) fn installation(&self) -> String {
+        let installed = &self.installed;
+        installed.install(&self.world);
+        assert!(installed.program().exists());
+        let command = installed.registered().expect("the service is registered");
+        assert_eq!(
+            command,
+            r#""C:\Program Files\Packcast\packcast-agent.exe" service run"#
+        );
+        let config = fs::read_to_string(installed.path("agent.toml")).unwrap();
+        for expected in [
+            "server = ",
+            "trust = ",
+            "enrolment-token",
+            "site = \"Bern\"",
+        ] {
+            assert!(config.contains(expected), "{expected}: {config}");
+        }
+        // Wine maps the access list to the file mode.
+        for name in ["", "enrolment-token", "state"] {
+            let metadata = fs::metadata(installed.path(name)).unwrap();
+            assert_eq!(metadata.permissions().mode() & 0o007, 0, "{name}");
+        }
+        "configured and registered, other users kept out".to_owned()
+    }
+
+    pub(crate) fn service(&self) -> String {
+        let installed = &self.installed;
+        installed.await_check_in();
+        let id = installed.id();
+        let device = self.world.device_state_of(&id).device;
+        let text = installed.agent(&["check-in"]).stdout;
+        assert!(text.contains("done: "), "{text}");
+        let log = installed.agent(&["logs", "--lines", "1000"]).stdout;
+        let started = format!("packcast-agent {} has started", env!("CARGO_PKG_VERSION"));
+        assert!(log.contains(&started), "{log}");
+        let server = format!("https://{}", self.world.state().edge);
+        // The configuration stays the same, so that the running service only reads it again.
+        let trust = packcast_publisher::local::trust(&self.world.local_dir()).unwrap();
+        let enrol = ["enrol", "--server", &server, "--trust", &trust.to_string()];
+        let text = installed.agent(&enrol).stdout;
+        assert!(text.contains("the service is running"), "{text}");
+        assert!(installed.log().contains("read the configuration again"));
+        format!("{}, over the named pipe, too", device.host_name)
+    }
+
+    pub(crate) fn launch_by_service(&self) -> String {
+        let files: [(&str, &[u8]); 1] = [("setup.cmd", b"@echo %1&exit /b 0\r\n")];
+        let action = ["--action", "launch", "--command", "setup.cmd installed"];
+        let package = self.publish("by-service", &files, &action).package.id;
+        let id = self.installed.id();
+        self.world.ok(&["assign", "by-service@1", "--device", &id]);
+        self.installed.agent(&["check-in"]);
+        let result = self.result_of(&id, package);
+        let output = result.output_tail.unwrap();
+        assert_eq!(output.trim_end(), "installed");
+        result.code.to_string()
+    }
+
+    /// Stops the service while a program runs. The program goes on, and the next start of the
+    /// service begins nothing before it has ended.
+    pub(crate) fn stop_beside_program(&self) -> String {
+        let endless = Endless::new();
+        let script = format!("@{} >nul\r\n", endless.command());
+        let files: [(&str, &[u8]); 1] = [("wait.cmd", script.as_bytes())];
+        let action = ["--action", "launch", "--command", "wait.cmd"];
+        let package = self.publish("long", &files, &action).package.id;
+        let id = self.installed.id();
+        self.world.ok(&["assign", "long@1", "--device", &id]);
+        let asking = self.installed.start_agent(&["check-in"]);
+        endless.expect(1);
+        self.installed.net("stop");
+        drop(asking);
+        eventually("the service has stopped", || {
+            self.installed.activity().is_null().then_some(())
+        });
+        endless.expect(1);
+        self.installed.net("start");
+        eventually("the service has found the program", || {
+            (self.installed.activity()["package"]["step"] == "awaiting").then_some(())
+        });
+        endless.expect(1);
+        drop(endless);
+        let result = eventually("the end of the program is on record", || {
+            self.finished_task(&id, package)
+        });
+        result.code.to_string()
+    }
+
+    pub(crate) fn upgrade(&self) -> String {
+        let installed = &self.installed;
+        let kept =
+            || ["agent.toml", "state/identity"].map(|name| fs::read(installed.path(name)).unwrap());
+        let before = kept();
+        installed.upgrade();
+        assert_eq!(kept(), before);
+        installed.await_check_in();
+        "the configuration and the identity stay, and the service runs".to_owned()
+    }
+
+    pub(crate) fn uninstallation(&self) -> String {
+        let installed = &self.installed;
+        installed.uninstall();
+        assert!(!installed.program().exists());
+        assert_eq!(installed.registered(), None);
+        assert!(installed.path("agent.toml").exists() && installed.path("state/identity").exists());
+        assert!(installed.log().contains("packcast-agent has stopped"));
+        "no program and no service; the configuration and the identity stay".to_owned()
+    }
+
+    fn finished_task(&self, device: &str, package: PackageId) -> Option<FinishedTask> {
+        let finished = self.world.device_state_of(device).finished;
+        finished.into_iter().find(|task| task.package == package)
+    }
+
+    fn result_of(&self, device: &str, package: PackageId) -> FinishedTask {
+        self.finished_task(device, package)
+            .expect("the package has a result")
     }
 
     /// Publishes and activates a package `name@1` for Windows, in fragments of 1 MiB.

@@ -99,17 +99,27 @@ pub(crate) enum EnrolError {
         exit_code: u8,
     },
     #[error(
-        "wrote configuration {}, but the checks found problems ({problems}): correct them, and run the command again",
-        path.display()
+        "wrote configuration {}, but the checks found {}: correct the configuration or this machine, and run the command again",
+        path.display(),
+        counted(*problems)
     )]
     Checks { path: PathBuf, problems: usize },
     #[error(
-        "did not write configuration {}, because the checks found problems ({problems}): correct them, and run the command again",
-        path.display()
+        "did not write configuration {}, because the checks found {}: correct the options or this machine, and run the command again",
+        path.display(),
+        counted(*problems)
     )]
     NotWritten { path: PathBuf, problems: usize },
     #[error("configuration {} is a symbolic link: pass its target with --config", path.display())]
     Link { path: PathBuf },
+}
+
+/// Writes a number of problems.
+fn counted(problems: usize) -> String {
+    match problems {
+        1 => "a problem".to_owned(),
+        _ => format!("{problems} problems"),
+    }
 }
 
 impl EnrolError {
@@ -215,6 +225,7 @@ impl Args {
             state_dir: state_dir.as_deref(),
             token_file: token_file.as_deref(),
             ca_file: ca_file.as_deref(),
+            site: None,
         };
         let text =
             with_options(&before, &given, DEFAULT_STATE_DIR, self.force).map_err(|source| {
@@ -249,10 +260,7 @@ impl Planned {
     /// Writes the configuration, unless it already has the options.
     fn write(&self, path: &Path, print: impl Fn(&str)) -> Result<(), EnrolError> {
         if !self.changes() {
-            print(&format!(
-                "configuration {} stays as it is\n",
-                path.display()
-            ));
+            print(&format!("configuration {} is unchanged\n", path.display()));
             return Ok(());
         }
         durable::replace(path, self.text.as_bytes()).map_err(|source| EnrolError::Write {
@@ -331,11 +339,8 @@ fn device(config: &Config) -> Result<DeviceId, RunError> {
 fn next_step(service: bool) -> String {
     if service {
         "the service is running: `packcast-agent status` shows its work\n".to_owned()
-    } else if platform::has_systemd() {
-        format!(
-            "start the service with `systemctl enable --now {}`\n",
-            platform::UNIT
-        )
+    } else if let Some(command) = platform::enable_service() {
+        format!("start the service with `{command}`\n")
     } else {
         "let the system start `packcast-agent run` as root\n".to_owned()
     }
@@ -367,7 +372,7 @@ mod tests {
             },
             EnrolError::NotWritten {
                 path: path(),
-                problems: 2,
+                problems: 1,
             },
             EnrolError::Link { path: path() },
             EnrolError::Reload {
@@ -381,8 +386,8 @@ mod tests {
         cannot find token: pass an absolute path
         cannot change configuration /etc/packcast/agent.toml
         cannot write configuration /etc/packcast/agent.toml: run the command as root
-        wrote configuration /etc/packcast/agent.toml, but the checks found problems (2): correct them, and run the command again
-        did not write configuration /etc/packcast/agent.toml, because the checks found problems (2): correct them, and run the command again
+        wrote configuration /etc/packcast/agent.toml, but the checks found 2 problems: correct the configuration or this machine, and run the command again
+        did not write configuration /etc/packcast/agent.toml, because the checks found a problem: correct the options or this machine, and run the command again
         configuration /etc/packcast/agent.toml is a symbolic link: pass its target with --config
         the running service does not use configuration /etc/packcast/agent.toml: trust changed
         ");

@@ -1,14 +1,17 @@
 //! `packcast-agent logs`: shows the log of the service.
 
 use std::io;
+#[cfg(unix)]
 use std::process::{Command, ExitCode};
 
 use crate::output;
+#[cfg(unix)]
 use crate::platform;
 
 /// Show the log of the service
 ///
-/// Runs journalctl for the unit packcast-agent. Without systemd, the command says where the log is.
+/// Runs journalctl for the unit packcast-agent. Without systemd, the command says where the log is. On
+/// Windows, it reads the file agent.log beside the configuration.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(after_help = "\
 Examples:
@@ -24,11 +27,34 @@ pub struct Args {
     follow: bool,
 }
 
+/// The pause between two looks at the log file.
+#[cfg(windows)]
+const FOLLOW_PAUSE: std::time::Duration = std::time::Duration::from_millis(500);
+
+#[cfg(unix)]
 const WITHOUT_SYSTEMD: &str = "\
 This system has no systemd. The agent writes its log to standard error, so the log is where the
 program that starts `packcast-agent run` sends it.
 ";
 
+#[cfg(windows)]
+impl Args {
+    /// Prints the log file beside a configuration.
+    pub(super) fn run(self, config: &std::path::Path) -> io::Result<()> {
+        use crate::log_file::{self, LogReader};
+
+        let lines = usize::try_from(self.lines).unwrap_or(usize::MAX);
+        let (text, mut log) = LogReader::newest(log_file::path(config), lines)?;
+        output::text(&text);
+        while self.follow {
+            std::thread::sleep(FOLLOW_PAUSE);
+            output::text(&String::from_utf8_lossy(&log.further()?));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
 impl Args {
     /// Runs journalctl, and returns its exit code.
     pub(super) fn run(self) -> io::Result<ExitCode> {
@@ -53,6 +79,7 @@ impl Args {
     }
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use packcast_protocol::api::SiteLabel;
 use packcast_protocol::state::TrustedRoots;
 
 use super::Server;
 
-/// The options that `enrol` sets. `None` leaves an option as it is.
+/// The options that a command sets. `None` leaves an option as it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GivenOptions<'a> {
     pub(crate) server: &'a Server,
@@ -14,6 +15,7 @@ pub(crate) struct GivenOptions<'a> {
     pub(crate) state_dir: Option<&'a Path>,
     pub(crate) token_file: Option<&'a Path>,
     pub(crate) ca_file: Option<&'a Path>,
+    pub(crate) site: Option<&'a SiteLabel>,
 }
 
 /// Errors from changing the text of a configuration.
@@ -94,6 +96,7 @@ impl GivenOptions<'_> {
         let token_file = self.token_file.map(path);
         values.extend(token_file.map(|value| ("enrolment_token_file", value)));
         values.extend(self.ca_file.map(path).map(|value| ("ca_file", value)));
+        values.extend(self.site.map(|value| ("site", value.to_string())));
         values
     }
 }
@@ -124,6 +127,7 @@ mod tests {
             state_dir: None,
             token_file: token.map(Path::new),
             ca_file: None,
+            site: None,
         };
         with_options(text, &given, "/var/lib/packcast-agent", force)
     }

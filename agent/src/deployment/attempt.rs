@@ -5,7 +5,7 @@ use std::sync::Arc;
 use packcast_protocol::api::{BeginRequest, Report};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::state::exchange::UsedMandates;
-use packcast_protocol::{Outcome, ResultCode, UnixTime};
+use packcast_protocol::{Action, Outcome, ResultCode, UnixTime};
 
 use super::attempt_error::AttemptError;
 use super::decide::{self, NotBegun};
@@ -63,17 +63,20 @@ impl DeploymentAttempt {
             (
                 AttemptStage::Judging(manifest, prepared, go),
                 StepEvent::Judged { permits, past, now },
-            ) => match decide::authorise(&self.task, &permits, &past, now) {
-                Ok(authorised) => {
-                    self.authorised = authorised;
-                    match go {
-                        None => self.ask(manifest, prepared),
-                        Some(go) => self.commit(manifest, prepared, go),
+            ) => {
+                let is_update = matches!(manifest.action, Action::Update { .. });
+                match decide::authorise(&self.task, &permits, &past, Some(is_update), now) {
+                    Ok(authorised) => {
+                        self.authorised = authorised;
+                        match go {
+                            None => self.ask(manifest, prepared),
+                            Some(go) => self.commit(manifest, prepared, go),
+                        }
                     }
+                    Err(NotBegun::Concluded(finished)) => conclude(*finished),
+                    Err(NotBegun::Waits(reason)) => self.await_state(reason),
                 }
-                Err(NotBegun::Concluded(finished)) => conclude(*finished),
-                Err(NotBegun::Waits(reason)) => self.await_state(reason),
-            },
+            }
             (AttemptStage::Committing(manifest, prepared, go), StepEvent::Written) => {
                 self.then(AttemptStage::Acting(manifest), Effect::Act(prepared, go))
             }
@@ -81,6 +84,8 @@ impl DeploymentAttempt {
             (stage @ AttemptStage::Acting(_), StepEvent::Done { result, now }) => {
                 self.finish(result, &stage, now)
             }
+            // The journal stays `Acting` until the trial of the staged version has ended.
+            (AttemptStage::Acting(_), StepEvent::Staged) => (DeploymentState::Staged, None),
             (stage, StepEvent::EffectFailed { error, now }) => match (stage, error) {
                 (stage, AttemptError::Failed(failure)) => self.finish(failure.into(), &stage, now),
                 // Repeated damage points to a bad disk, so the second failure waits for the next
@@ -140,9 +145,9 @@ impl DeploymentAttempt {
         let acting = Acting {
             attempt: self.task.attempt,
             package: named(&manifest),
-            // Storing the same files again is harmless.
+            // Storing the same files, or staging the same version again is harmless.
             may_repeat: manifest.rerun_after_interruption
-                || matches!(*prepared, Prepared::Store { .. }),
+                || matches!(*prepared, Prepared::Store { .. } | Prepared::Update { .. }),
             repeats: self.fetching.repeats(),
             program: None,
             permission: self.authorised.permission.clone(),

@@ -1,13 +1,16 @@
 //! Decisions on a package without work under way.
 
-use packcast_protocol::api::{Cancel, Task};
+use packcast_protocol::agent_build::{AGENT_PACKAGE, AgentVersion};
+use packcast_protocol::api::{BoundedText, Cancel, Report, Task};
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::{PackageId, UnixTime};
+use packcast_protocol::state::exchange::UsedMandates;
+use packcast_protocol::{Outcome, PackageId, ResultCode, UnixTime};
 
 use super::machine::{Decision, DeploymentAttempt, ProgramFate};
 use crate::state::history::PastResults;
-use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
+use crate::state::journal::{Acting, Fetching, Finished, Journal, PackageLabel, StoredJournal};
 use crate::target_state::permits::{Authorised, Permits, WaitReason};
+use crate::update::{TrialEnd, installed_version};
 
 /// The reason why the device does not act on an attempt.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub(super) fn on_announced(
         return Ok(Decision::Conclude(Box::new(finished)));
     }
     let fetching = Fetching::begin(task.attempt, found, now);
-    match authorise(&task, permits, &past, now) {
+    match authorise(&task, permits, &past, None, now) {
         Ok(authorised) => {
             let attempt = DeploymentAttempt::new(task, authorised, fetching);
             Ok(Decision::Begin(Box::new(attempt)))
@@ -78,7 +81,8 @@ pub(super) fn on_announced(
 
 /// Decides if the device acts on an attempt, and returns the permission, which acting uses up.
 ///
-/// The decision is made when the attempt begins, and again directly before the device acts.
+/// The decision is made when the attempt begins, and again directly before the device acts. Only then
+/// it is known if the package updates the agent (`is_update`).
 ///
 /// # Errors
 /// The device does not act on the attempt; the error is its result, or the reason to wait.
@@ -86,18 +90,35 @@ pub(super) fn authorise(
     task: &Task,
     permits: &Permits,
     past: &PastResults,
+    is_update: Option<bool>,
     now: UnixTime,
 ) -> Result<Authorised, NotBegun> {
     // A state that the device does not have may force the package, so an earlier success is no
     // result yet.
     let authorised = permits.authorise(task, past).map_err(NotBegun::Waits)?;
-    if past.succeeded() && !authorised.force {
+    if past.succeeded() && !authorised.force && !is_undone_update(past, is_update) {
         let Task { id, attempt, .. } = *task;
         let (code, reason) = (NamedCode::AlreadySetup, "an earlier attempt succeeded");
         let finished = Finished::concluded(id, attempt, code, reason, now);
         return Err(NotBegun::Concluded(Box::new(finished)));
     }
     Ok(authorised)
+}
+
+/// Returns `true` if a package, which has succeeded, updates the agent to a version that does not run.
+///
+/// The package manager, or damage, may have replaced that version since then. The name of the package
+/// decides as long as its action is unknown.
+fn is_undone_update(past: &PastResults, is_update: Option<bool>) -> bool {
+    let success = past.label_of_success();
+    is_update != Some(false) && success.is_some_and(is_other_version)
+}
+
+/// Returns `true` if a package is named like an update of the agent to another version than this.
+fn is_other_version(package: &PackageLabel) -> bool {
+    let version = package.version.to_string().parse::<AgentVersion>();
+    package.name.to_string() == AGENT_PACKAGE
+        && version.is_ok_and(|version| version != installed_version())
 }
 
 /// Returns the result of an attempt that is cancelled before it acts.
@@ -204,6 +225,41 @@ pub(super) fn interrupted_by_stop(
     stopped(id, acting, then, now)
 }
 
+/// Returns the result of an update whose trial has ended.
+pub(super) fn updated(id: PackageId, acting: Acting, end: &TrialEnd, now: UnixTime) -> Finished {
+    let (code, outcome, reason) = match end {
+        TrialEnd::Overtaken { installed } => {
+            let reason = format!("version {installed} of the agent is installed");
+            return Finished {
+                package: Some(acting.package),
+                acted: Some(acting.permission),
+                ..Finished::concluded(id, acting.attempt, NamedCode::AlreadySetup, &reason, now)
+            };
+        }
+        TrialEnd::Succeeded => (ResultCode::Success, Outcome::Succeeded, None),
+        TrialEnd::Failed { reason } => (
+            NamedCode::Execute.into(),
+            Outcome::Failed,
+            Some(reason.as_str()),
+        ),
+    };
+    Finished {
+        report: Report {
+            id,
+            attempt: acting.attempt,
+            code,
+            detail: reason.map(BoundedText::tail),
+            output_tail: reason.map(BoundedText::tail),
+            finished: now,
+            boot: None,
+            mandates: UsedMandates::default(),
+        },
+        outcome,
+        package: Some(acting.package),
+        acted: Some(acting.permission),
+    }
+}
+
 fn stopped(id: PackageId, acting: Acting, then: &str, now: UnixTime) -> Finished {
     let reason = format!("the agent stopped while it acted on the package, {then}");
     Finished {
@@ -219,7 +275,7 @@ mod tests {
     use packcast_protocol::{Priority, Sha256Digest};
 
     use super::*;
-    use crate::state::journal::{MAX_REPEATS, PackageLabel, Permission};
+    use crate::state::journal::{MAX_REPEATS, Permission};
     use crate::target_state::test_state::{entry, permits_of_all, without_state};
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
@@ -343,6 +399,49 @@ mod tests {
         check(&[], Some(&ended), 1, true, interrupted);
         check(&[], Some(&damaged()), 1, true, interrupted);
         check(&[success(1)], Some(&damaged()), 1, false, was_set_up);
+    }
+
+    #[test]
+    fn an_update_to_a_version_that_does_not_run_is_done_again() {
+        let check = |name: &str, version: &str, is_update: Option<bool>, again: bool| {
+            let label = PackageLabel {
+                name: name.parse().unwrap(),
+                version: version.parse().unwrap(),
+            };
+            let before = Finished {
+                package: Some(label),
+                ..success(1)
+            };
+            let decided = authorise(
+                &task(2),
+                &of_all(2, false),
+                &past(&[before]),
+                is_update,
+                NOW,
+            );
+            assert_eq!(decided.is_ok(), again, "{name} {version} {is_update:?}");
+        };
+        let own = installed_version().to_string();
+        for known in [None, Some(true)] {
+            check(AGENT_PACKAGE, "999.0.0", known, true);
+            check(AGENT_PACKAGE, &own, known, false);
+            check("other", "999.0.0", known, false);
+        }
+        check(AGENT_PACKAGE, "999.0.0", Some(false), false);
+    }
+
+    #[test]
+    fn the_end_of_a_trial_is_the_result_of_its_package() {
+        let check = |end: TrialEnd, expected: &str| {
+            let result = updated(id(), acted(1, false), &end, NOW);
+            assert_eq!(result.report.code.to_string(), expected);
+            assert!(result.package.is_some() && result.acted.is_some());
+        };
+        let installed = installed_version();
+        check(TrialEnd::Overtaken { installed }, "SUCCESS_ALREADY_SETUP");
+        check(TrialEnd::Succeeded, "SUCCESS");
+        let reason = "it ended".to_owned();
+        check(TrialEnd::Failed { reason }, "ERR_EXECUTE");
     }
 
     /// Returns the permits of a state that assigns the package to the group `all`.

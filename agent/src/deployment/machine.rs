@@ -15,8 +15,9 @@ use crate::stage::{FetchedArchive, VerifiedArchive};
 use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::target_state::permits::{Authorised, Permits, WaitReason};
+use crate::update::TrialEnd;
 
-/// The state of a package. All states but the first three wait for the result of one effect.
+/// The state of a package. All states but the first four wait for the result of one effect.
 #[derive(Debug)]
 pub(crate) enum DeploymentState {
     /// No work is under way; the journal as it is on disk.
@@ -31,6 +32,8 @@ pub(crate) enum DeploymentState {
         found: Option<StoredJournal>,
         reason: WaitReason,
     },
+    /// Another version of the agent is staged, and this process ends. The journal on disk is `Acting`.
+    Staged,
     /// The package is about to await another state, or another permission of the function. The
     /// attempt's start, in the journal on disk, is being removed.
     Pausing {
@@ -68,7 +71,7 @@ pub(crate) enum Effect {
     Judge(Arc<Accepted>),
     /// Asks the function if the device may begin.
     Ask(Box<BeginRequest>),
-    /// Runs the program, or stores the files, if the permission is still valid.
+    /// Runs the program, stores the files, or stages the version, if the permission is still valid.
     Act(Box<Prepared>, Go),
     /// Removes partial fragments and the folders of programs, as far as possible.
     Tidy,
@@ -100,6 +103,12 @@ pub(crate) enum StepEvent {
         id: PackageId,
         /// The end of the program that the stopped agent had started.
         program: ProgramFate,
+        now: UnixTime,
+    },
+    /// The trial of an update has ended.
+    Updated {
+        id: PackageId,
+        end: TrialEnd,
         now: UnixTime,
     },
     /// The function announced a task.
@@ -155,6 +164,8 @@ pub(crate) enum StepEvent {
         result: ActResult,
         now: UnixTime,
     },
+    /// Another version of the agent is stored, and the starter will try it.
+    Staged,
     EffectFailed {
         error: AttemptError,
         now: UnixTime,

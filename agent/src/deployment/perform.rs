@@ -35,6 +35,7 @@ use crate::state::journal::{self, Acting, Finished, Journal, RunningProgram, Sto
 use crate::state::{PackageDir, StateDir, StateError};
 use crate::target_state::followed_state::FollowedState;
 use crate::target_state::permits::{ManifestFacts, Permits, WaitReason};
+use crate::update::{UpdateTask, Updates, VersionFiles};
 
 /// One package of this device, with everything that its effects need.
 pub(crate) struct Deployment<'a> {
@@ -49,6 +50,7 @@ pub(crate) struct Deployment<'a> {
     pub(crate) later: &'a RefCell<LaterQuestions>,
     pub(crate) containment: &'a Containment,
     pub(crate) removals: &'a Removals,
+    pub(crate) updates: &'a Updates,
     pub(crate) api: &'a ApiClient,
     pub(crate) observer: &'a Observer,
     pub(crate) stop: &'a CancellationToken,
@@ -269,7 +271,9 @@ impl Deployment<'_> {
         let folder = self.dir.create_fragments()?;
         let unpacked = match &manifest.action {
             Action::Store { folder, .. } => act::store_folder(folder, &self.state.install_path())?,
-            Action::Launch { .. } | Action::Execute { .. } => folder.clone(),
+            Action::Launch { .. } | Action::Execute { .. } | Action::Update { .. } => {
+                folder.clone()
+            }
         };
         let parallel = self.config.parallel_downloads;
         let fetched = FetchedArchive::fetch(
@@ -306,10 +310,15 @@ impl Deployment<'_> {
         let work = self.removals.run(self.id, &self.dir, work).await??;
         let install_path = self.state.install_path();
         let limits = self.config.limits;
-        let prepared =
-            blocking(move || act::prepare(&manifest, action, work, &install_path, &limits)).await?;
-        if let Prepared::Run(program) = &prepared {
-            self.observe_unpacked(program.unpacked);
+        let versions = VersionFiles::of(self.state);
+        let prepared = blocking(move || {
+            act::prepare(&manifest, action, work, &install_path, &versions, &limits)
+        });
+        let prepared = prepared.await?;
+        match &prepared {
+            Prepared::Run(program) => self.observe_unpacked(program.unpacked),
+            Prepared::Update { unpacked, .. } => self.observe_unpacked(Some(*unpacked)),
+            Prepared::Store { .. } => {}
         }
         Ok(StepEvent::Prepared(Box::new(prepared)))
     }
@@ -362,8 +371,33 @@ impl Deployment<'_> {
                 self.observe_unpacked(result.stored);
                 result
             }
+            Prepared::Update { program, .. } => {
+                let task = self.update_task()?;
+                let staging = self.updates.staging(program, task);
+                blocking(staging).await.map_err(NotDone::from)?;
+                self.updates.staged();
+                return Ok(StepEvent::Staged);
+            }
         };
         Ok(StepEvent::Done { result, now: now() })
+    }
+
+    /// Returns the attempt in the journal.
+    fn update_task(&self) -> Result<UpdateTask, NotDone> {
+        Ok(UpdateTask {
+            package: self.id,
+            attempt: self.acting()?.attempt,
+        })
+    }
+
+    /// Reads the journal of an action that begins.
+    fn acting(&self) -> Result<Acting, NotDone> {
+        let found = journal::read(&self.dir).map_err(NotDone::State)?;
+        if let Some(StoredJournal::Read(Journal::Acting(acting))) = found {
+            return Ok(acting);
+        }
+        let reason = "the journal changed before the action";
+        Err(DeploymentFailure::new(NamedCode::Execute, reason).into())
     }
 
     /// Adds the program to the journal, so that another agent process finds it.
@@ -373,14 +407,7 @@ impl Deployment<'_> {
         let Some(record) = held.record()? else {
             return Ok(());
         };
-        let changed = || {
-            let reason = "the journal changed before the program ran";
-            DeploymentFailure::new(NamedCode::Execute, reason)
-        };
-        let found = journal::read(&self.dir).map_err(NotDone::State)?;
-        let Some(StoredJournal::Read(Journal::Acting(acting))) = found else {
-            return Err(changed().into());
-        };
+        let acting = self.acting()?;
         let program = RunningProgram {
             record,
             since: now(),
@@ -464,6 +491,9 @@ pub(super) fn with_archive<A>(
         Action::Store { folder, .. } => Action::Store {
             archive: verified.ok_or_else(missing)?,
             folder: folder.clone(),
+        },
+        Action::Update { .. } => Action::Update {
+            archive: verified.ok_or_else(missing)?,
         },
     })
 }

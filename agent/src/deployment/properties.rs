@@ -31,6 +31,7 @@ use crate::state::history::PastResults;
 use crate::state::journal::{Acting, Fetching, Finished, Journal, StoredJournal};
 use crate::target_state::permits::Permits;
 use crate::target_state::test_state::{entry, permits_of_all};
+use crate::update::VersionFiles;
 
 const NOW: UnixTime = UnixTime(1_795_000_900);
 
@@ -559,7 +560,9 @@ impl AgentModel {
 fn prepare(manifest: &Accepted, verified: Option<VerifiedArchive>) -> StepEvent {
     let action = with_archive(&manifest.action, verified).unwrap();
     let (work, install_path) = (PathBuf::from("work"), PathBuf::from("/"));
-    let prepared = act::prepare(manifest, action, work, &install_path, &Limits::default());
+    let versions = VersionFiles::at("/versions".into());
+    let limits = Limits::default();
+    let prepared = act::prepare(manifest, action, work, &install_path, &versions, &limits);
     StepEvent::Prepared(Box::new(prepared.unwrap()))
 }
 

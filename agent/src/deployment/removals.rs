@@ -34,7 +34,8 @@ impl Removals {
         self.run_within(PATIENCE, id, dir, work).await
     }
 
-    async fn run_within<T: Send + 'static>(
+    /// Runs a removal like [`Removals::run`], with another limit of the wait.
+    pub(crate) async fn run_within<T: Send + 'static>(
         &self,
         patience: Duration,
         id: PackageId,

@@ -65,6 +65,10 @@ fn resting(found: Option<StoredJournal>, event: StepEvent) -> NextStep {
             restarted(journal, id, program, now)
         }
         (
+            Some(StoredJournal::Read(Journal::Acting(acting))),
+            StepEvent::Updated { id, end, now },
+        ) => conclude(decide::updated(id, acting, &end, now)),
+        (
             found,
             StepEvent::Announced {
                 task,

@@ -8,6 +8,10 @@
 #[cfg(windows)]
 pub(super) const PRIVATE: &str = "D:P(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;FA;;;S-1-3-4)";
 
+/// Full access to a pipe for the system, administrators and the owner.
+#[cfg(windows)]
+pub(super) const PIPE: &str = "D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;S-1-3-4)";
+
 /// Returns `true` if only the system, administrators and `user` have access.
 ///
 /// The text has an owner and an access list, in this order. Unknown parts count as access for

@@ -27,7 +27,7 @@ use rustix::fs::Mode;
 pub(crate) use self::cgroup::Containment;
 pub(crate) use self::facts::{found_facts, system_name};
 pub(crate) use self::local_socket::{LocalClient, LocalListener, LocalStream, connect_local};
-pub(crate) use self::notify_socket::NotifySocket;
+pub(crate) use self::notify_socket::{NotifySocket, notify_address};
 pub(crate) use self::rights::{
     FileId, Rights, create_folder, create_private, needs_folder_mode, open_same, restrictions,
     set_folder_mode, set_rights,
@@ -49,6 +49,12 @@ pub(crate) const UNIT: &str = "packcast-agent";
 /// Returns `true` if systemd runs this machine (`sd_booted(3)`).
 pub(crate) fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
+}
+
+/// Returns the command that starts the service now and with the system, for messages. `None` if the
+/// system has no service for the agent.
+pub(crate) fn enable_service() -> Option<String> {
+    has_systemd().then(|| format!("systemctl enable --now {UNIT}"))
 }
 
 /// The command that starts the service, for messages.
@@ -132,6 +138,11 @@ pub(crate) const fn sync_renamed(_file: &File) -> io::Result<()> {
 /// Returns `true` if two files are on the same volume.
 pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     Ok(std::fs::metadata(one)?.dev() == std::fs::metadata(other)?.dev())
+}
+
+/// Returns `true` if a file cannot be started because it is no program.
+pub(crate) fn is_not_executable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
 }
 
 /// Returns the reason why a program cannot start, as far as it is known in advance.
@@ -223,6 +234,36 @@ pub(crate) fn make_removable(folder: &Path) -> io::Result<()> {
 /// The agent restricts all its own files. Programs of packages inherit the mask.
 pub(crate) fn make_new_files_readable() {
     rustix::process::umask(Mode::from_raw_mode(0o022));
+}
+
+/// Lets the system kill this process when its parent has died.
+///
+/// # Errors
+/// `parent` is the id of the parent, which has ended already.
+#[cfg(target_os = "linux")]
+pub(crate) fn end_with_parent(parent: Option<u32>) -> io::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The parent may have ended before this call.
+    let found = getppid().map(|found| found.as_raw_nonzero().get().cast_unsigned());
+    if parent.is_some_and(|parent| found != Some(parent)) {
+        return Err(io::Error::other("the starter has ended"));
+    }
+    Ok(())
+}
+
+/// Does nothing: the system has no such means. The end of standard input stops the agent.
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn end_with_parent(_parent: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Creates a program that only the agent's user can read, change and run.
+pub(crate) fn create_program(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = File::options();
+    options.write(true).create_new(true).mode(0o700).open(path)
 }
 
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {

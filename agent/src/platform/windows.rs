@@ -2,8 +2,12 @@
 
 mod access;
 mod boot;
+mod event_log;
 mod facts;
+mod pipe;
+mod program;
 mod service;
+mod service_settings;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -19,12 +23,16 @@ use packcast_protocol::{Folder, LaunchCommand};
 
 use crate::platform::ComponentError;
 
-pub(crate) use self::access::{KEEP_PRIVATE, make_private, others_can_read};
+pub(crate) use self::access::{KEEP_PRIVATE, make_file_private, make_private, others_can_read};
 pub(crate) use self::boot::boot_id;
+pub(crate) use self::event_log::{ErrorEvents, EventKind, write_event};
 pub(crate) use self::facts::{found_facts, system_name};
+pub(crate) use self::pipe::{LocalClient, LocalListener, LocalStream, connect_local};
 pub(crate) use self::service::{
-    LocalClient, LocalListener, LocalStream, NotifySocket, connect_local,
+    NoServiceManager, NotifySocket, PRESHUTDOWN_LIMIT, notify_address, reload_requested,
+    run_service, stop_limit, stop_requested,
 };
+pub(crate) use self::service_settings::{SettingError, configure_service};
 pub(crate) use self::tree::{Containment, ProcessTree, held};
 
 /// Opens the registry of 64-bit programs, also in a 32-bit agent.
@@ -37,19 +45,23 @@ pub(crate) const DEFAULT_STATE_DIR: &str = r"C:\ProgramData\Packcast\state";
 /// The name of the service.
 pub(crate) const UNIT: &str = "packcast-agent";
 
-/// Returns `false`.
-pub(crate) const fn has_systemd() -> bool {
-    false
+/// Returns the command that starts the service now, for messages. Windows starts it with the system.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "other systems may have no service"
+)]
+pub(crate) fn enable_service() -> Option<String> {
+    Some(START_SERVICE.to_owned())
 }
 
 /// The command that starts the service, for messages.
-pub(crate) const START_SERVICE: &str = "sc start packcast-agent";
+pub(crate) const START_SERVICE: &str = "net start packcast-agent";
 
 /// The command that starts the service again, for messages.
-pub(crate) const RESTART_SERVICE: &str = "sc stop packcast-agent & sc start packcast-agent";
+pub(crate) const RESTART_SERVICE: &str = "net stop packcast-agent & net start packcast-agent";
 
 /// The command that stops the service, for messages.
-pub(crate) const STOP_SERVICE: &str = "sc stop packcast-agent";
+pub(crate) const STOP_SERVICE: &str = "net stop packcast-agent";
 
 /// Creates a folder, which inherits the access list of the folder above.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
@@ -120,6 +132,13 @@ pub(crate) fn sync_renamed(file: &std::fs::File) -> io::Result<()> {
 pub(crate) fn same_volume(one: &Path, other: &Path) -> io::Result<bool> {
     let (one, other) = (one.canonicalize()?, other.canonicalize()?);
     Ok(one.components().next() == other.components().next())
+}
+
+/// Returns `true` if a file cannot be started because it is no program.
+pub(crate) fn is_not_executable(error: &io::Error) -> bool {
+    /// `ERROR_BAD_EXE_FORMAT`.
+    const BAD_EXE_FORMAT: i32 = 193;
+    error.raw_os_error() == Some(BAD_EXE_FORMAT)
 }
 
 /// Does nothing: the command prompt itself reports a program that cannot start.
@@ -261,6 +280,17 @@ impl Volumes {
     pub(crate) const fn sync(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Does nothing: the end of standard input stops the agent.
+#[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]
+pub(crate) const fn end_with_parent(_parent: Option<u32>) -> io::Result<()> {
+    Ok(())
+}
+
+/// Creates a program. It has the rights of its folder.
+pub(crate) fn create_program(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::File::create_new(path)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "other systems can fail")]

@@ -42,6 +42,9 @@ impl Agent {
             }
             Some(StoredJournal::Read(journal)) => {
                 if let Journal::Acting(acting) = &journal {
+                    if let Some(update) = self.updates.state(id, acting.attempt)? {
+                        return self.update_rests(id, update).await;
+                    }
                     tracing::warn!(package = %id, "the agent stopped while it acted on the package");
                     if acting.is_running() {
                         // No package begins before this program has ended.

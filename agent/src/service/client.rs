@@ -20,7 +20,7 @@ pub(crate) enum ServiceError {
         platform::START_SERVICE
     )]
     NotRunning { state_dir: PathBuf },
-    #[error("cannot ask the agent service on {}: run the command as root", path.display())]
+    #[error("cannot connect to the agent service at {}{}", path.display(), remedy(source))]
     Connect {
         path: PathBuf,
         #[source]
@@ -36,6 +36,16 @@ pub(crate) enum ServiceError {
         "the agent service sends an answer that this command does not know: restart the service, so that it has the version of the command"
     )]
     Unknown(#[source] serde_json::Error),
+}
+
+/// Returns the next step after a failed connection, after a colon. The cause of other failures follows
+/// the message.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        ": run the command as root"
+    } else {
+        ""
+    }
 }
 
 /// Errors from a round of the service.
@@ -139,30 +149,38 @@ fn carry_out(
 #[cfg(unix)]
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::with_causes;
+
     use super::*;
 
     #[test]
     fn messages_name_the_remedy() {
+        let path = || PathBuf::from("/var/lib/packcast-agent/socket");
         let error = || io::Error::from(io::ErrorKind::PermissionDenied);
         let errors = [
             ServiceError::NotRunning {
                 state_dir: "/var/lib/packcast-agent".into(),
             },
             ServiceError::Connect {
-                path: "/var/lib/packcast-agent/socket".into(),
+                path: path(),
                 source: error(),
+            },
+            ServiceError::Connect {
+                path: path(),
+                source: io::ErrorKind::TimedOut.into(),
             },
             ServiceError::Silent(error()),
             ServiceError::Ended,
             ServiceError::Unknown(serde_json::from_str::<Reply>("{}").unwrap_err()),
         ];
-        let text = errors.map(|error| error.to_string()).join("\n");
+        let text = errors.map(|error| with_causes(&error)).join("\n");
         insta::assert_snapshot!(text, @"
         no agent service runs with state folder /var/lib/packcast-agent: start it with `systemctl start packcast-agent`, or run one round with `packcast-agent run --once`
-        cannot ask the agent service on /var/lib/packcast-agent/socket: run the command as root
-        the agent service does not answer: look into its log with `packcast-agent logs`
+        cannot connect to the agent service at /var/lib/packcast-agent/socket: run the command as root: permission denied
+        cannot connect to the agent service at /var/lib/packcast-agent/socket: timed out
+        the agent service does not answer: look into its log with `packcast-agent logs`: permission denied
         the agent service has ended the connection: it has stopped, or too many commands wait for it
-        the agent service sends an answer that this command does not know: restart the service, so that it has the version of the command
+        the agent service sends an answer that this command does not know: restart the service, so that it has the version of the command: missing field `reply` at line 1 column 2
         ");
     }
 }

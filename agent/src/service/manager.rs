@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::platform::NotifySocket;
+use crate::platform::{self, NotifySocket};
 
 /// The shortest time between two status lines. Each fragment of a package changes the line.
 const STATUS_PAUSE: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const RETRIES: u32 = 20;
 /// The service manager that has started the agent, if it asks for notifications.
 ///
 /// Errors are logged only: the agent works without notifications.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ServiceManager {
     socket: Option<NotifySocket>,
     heartbeat: Option<Duration>,
@@ -28,16 +28,17 @@ pub(crate) struct ServiceManager {
 }
 
 impl ServiceManager {
-    /// Reads the variables `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
+    /// Reads the variables `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. On Windows, asks if the
+    /// service control manager has started this process.
     pub(crate) fn of_environment() -> Self {
-        let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
-        let socket = address.and_then(|address| match NotifySocket::connect(&address) {
-            Ok(socket) => Some(socket),
-            Err(error) => {
-                tracing::warn!(?address, %error, "cannot notify the service manager");
-                None
-            }
-        });
+        let socket =
+            platform::notify_address().and_then(|address| match NotifySocket::connect(&address) {
+                Ok(socket) => Some(socket),
+                Err(error) => {
+                    tracing::warn!(?address, %error, "cannot notify the service manager");
+                    None
+                }
+            });
         let read = |name| std::env::var(name).ok();
         let (limit, process) = (read("WATCHDOG_USEC"), read("WATCHDOG_PID"));
         let heartbeat = heartbeat(limit.as_deref(), process.as_deref(), std::process::id());

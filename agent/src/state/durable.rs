@@ -1,7 +1,7 @@
 //! File writes that survive a power failure: afterwards, a file is the old or the new one.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
@@ -39,6 +39,13 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist_noclobber(path)?;
     platform::sync_renamed(&file)?;
     sync_parent(path)
+}
+
+/// Renames a file that is on disk; the new name is on disk when this returns.
+pub(crate) fn rename(file: &File, from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)?;
+    platform::sync_renamed(file)?;
+    sync_parent(to)
 }
 
 /// Returns `true` if `path` is a temporary file of [`replace`] or [`create`] for the file `name`.

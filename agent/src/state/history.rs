@@ -22,7 +22,7 @@ use self::chain::{Chain, ChainEnd};
 use self::merge::merge;
 use crate::state::damage::{self, DamagedFile};
 use crate::state::durable;
-use crate::state::journal::{self, Finished, StoredJournal};
+use crate::state::journal::{self, Finished, PackageLabel, StoredJournal};
 use crate::state::{StateDir, StateError};
 
 /// The limit of stored harmless attempts, and the number that is kept once there are more.
@@ -105,6 +105,13 @@ impl PastResults {
     pub(crate) fn succeeded(&self) -> bool {
         let mut finished = self.attempts.values();
         finished.any(|finished| finished.outcome == Outcome::Succeeded)
+    }
+
+    /// Returns the name and the version of the package, from its latest success.
+    pub(crate) fn label_of_success(&self) -> Option<&PackageLabel> {
+        let mut finished = self.attempts.values().rev();
+        let success = finished.find(|finished| finished.outcome == Outcome::Succeeded);
+        success.and_then(|finished| finished.package.as_ref())
     }
 
     /// Returns the mandates of a target that were used up.
@@ -384,7 +391,7 @@ mod tests {
     use packcast_protocol::result::NamedCode;
 
     use super::*;
-    use crate::state::journal::{PackageLabel, Permission};
+    use crate::state::journal::Permission;
 
     const NOW: UnixTime = UnixTime(1_795_000_900);
 

@@ -114,6 +114,11 @@ pub(crate) fn load_or_create(
     identity.ok_or(IdentityError::Damaged { path })
 }
 
+/// Reads the device's identity; `None` if there is none that this version can read.
+pub(crate) fn load(state: &StateDir) -> Result<Option<Identity>, StateError> {
+    Ok(checked_file::read(&state.identity())?.and_then(|file| file.value))
+}
+
 /// Moves a damaged identity or pass aside. The caller holds the lock of the state folder.
 ///
 /// Returns the damaged files. A pass without its identity counts as damaged.

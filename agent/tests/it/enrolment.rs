@@ -81,7 +81,7 @@ fn everything_in_order_is_ok() {
     ok       disk space: SPACE free
     ok       state: no identity yet: the first check-in creates it
     ok       enrolment: the first check-in sends the enrolment token
-    ok       proxy: none in the environment of this command
+    ok       proxy: none in the environment of this command, which the service does not have
     ok       name resolution: addresses of 127.0.0.1: 1
     ok       connection: TCP and TLS
     ok       server: a check-in function answers
@@ -203,7 +203,7 @@ fn a_new_device_enrols_with_one_command() {
     ok       disk space: SPACE free
     ok       state: no identity yet: the first check-in creates it
     ok       enrolment: the first check-in sends the enrolment token
-    ok       proxy: none in the environment of this command
+    ok       proxy: none in the environment of this command, which the service does not have
     ok       name resolution: addresses of 127.0.0.1: 1
     ok       connection: TCP and TLS
     ok       server: a check-in function answers
@@ -293,7 +293,7 @@ fn a_problem_with_the_server_leaves_the_configuration_as_it_is() {
         text.lines().last().unwrap().to_owned()
     };
     let message = refused(&[]);
-    assert_snapshot!(message, @"error: did not write configuration LAB/agent.toml, because the checks found problems (1): correct them, and run the command again");
+    assert_snapshot!(message, @"error: did not write configuration LAB/agent.toml, because the checks found a problem: correct the options or this machine, and run the command again");
     assert!(!path.exists());
     assert_eq!(lab.world().enrolments, 0);
     let before = format!(
@@ -314,7 +314,7 @@ fn another_problem_ends_the_enrolment_with_the_configuration_in_place() {
     assert_eq!(output.status.code(), Some(1));
     let text = text(&lab, &output);
     let last = text.lines().last().unwrap();
-    assert_snapshot!(last, @"error: wrote configuration LAB/agent.toml, but the checks found problems (1): correct them, and run the command again");
+    assert_snapshot!(last, @"error: wrote configuration LAB/agent.toml, but the checks found a problem: correct the configuration or this machine, and run the command again");
     assert_eq!(lab.world().enrolments, 0);
     lab.world().clock = None;
     assert!(enrol(&lab, &[]).status.success());

@@ -23,6 +23,7 @@ mod proxy;
 mod publisher;
 mod rollouts;
 mod rounds;
+mod self_update;
 mod service;
 mod signed_state;
 mod signer;

@@ -21,8 +21,8 @@ use crate::packages::{execute, package};
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running service, and the socket of its service manager.
-struct Service {
-    process: Child,
+pub(crate) struct Service {
+    pub(crate) process: Child,
     /// The messages to the service manager.
     messages: Receiver<String>,
     log: Option<BufReader<ChildStderr>>,
@@ -34,6 +34,15 @@ impl Service {
     }
 
     fn start_with(lab: &Lab, variables: &[(&str, &str)]) -> Self {
+        Self::of(lab, &["run"], variables)
+    }
+
+    /// Starts a version as its starter does.
+    pub(crate) fn version(lab: &Lab) -> Self {
+        Self::of(lab, &["run", "--as", "kept"], &[])
+    }
+
+    fn of(lab: &Lab, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let address = lab.file("manager");
         let _ = std::fs::remove_file(&address);
         let manager = UnixDatagram::bind(&address).unwrap();
@@ -48,8 +57,9 @@ impl Service {
                 }
             }
         });
-        let mut command = lab.command(&["run"]);
+        let mut command = lab.command(arguments);
         command
+            .stdin(Stdio::piped())
             .env("NOTIFY_SOCKET", &address)
             .env_remove("WATCHDOG_USEC")
             .env_remove("WATCHDOG_PID")
@@ -65,7 +75,7 @@ impl Service {
     }
 
     /// Starts a service, and waits until it has checked in.
-    fn idle(lab: &Lab) -> Self {
+    pub(crate) fn idle(lab: &Lab) -> Self {
         let service = Self::start(lab);
         service.tells("READY=1");
         service.tells("STATUS=Checked in");
@@ -78,7 +88,7 @@ impl Service {
     }
 
     /// Waits for a message that begins with `text`, and returns it.
-    fn tells(&self, text: &str) -> String {
+    pub(crate) fn tells(&self, text: &str) -> String {
         loop {
             let message = self.message();
             if message.starts_with(text) {
@@ -88,7 +98,7 @@ impl Service {
     }
 
     /// Returns the messages that have arrived and were not read yet.
-    fn unread(&self) -> Vec<String> {
+    pub(crate) fn unread(&self) -> Vec<String> {
         self.messages.try_iter().collect()
     }
 
@@ -99,12 +109,12 @@ impl Service {
         lines.find(|line| line.contains(text)).unwrap()
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.process), signal).unwrap();
     }
 
     /// Stops the service, and returns its exit code.
-    fn stop(mut self) -> Option<i32> {
+    pub(crate) fn stop(mut self) -> Option<i32> {
         self.signal(Signal::TERM);
         self.process.wait().unwrap().code()
     }
@@ -486,7 +496,7 @@ fn without_a_service_the_commands_say_so() {
     drop(service);
     assert!(lab.state().join("socket").exists());
     assert_eq!(lab.agent(&["check-in"]).status.code(), Some(1));
-    insta::assert_snapshot!(text_of_status(&lab), @"service: not running: start it with `systemctl start packcast-agent`");
+    insta::assert_snapshot!(text_of_status(&lab), @"service: not running; start it with `systemctl start packcast-agent`");
     let service = Service::idle(&lab);
     assert!(lab.agent(&["check-in"]).status.success());
     assert_eq!(service.stop(), Some(0));

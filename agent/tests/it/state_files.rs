@@ -195,3 +195,51 @@ fn a_copied_device_enrols_as_another_and_runs_nothing_again() {
     assert_eq!(lab.world().enrolments, 2);
     assert_eq!(lab.agent(&["id"]).stdout, new_id);
 }
+
+/// Copies the state of an image to a new machine, runs the agent there once, and returns the device id.
+/// Returns `None` if the test may not mount.
+#[cfg(target_os = "linux")]
+fn id_of_clone(lab: &Lab, image: &std::path::Path, machine: &str) -> Option<Vec<u8>> {
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .args([from, to])
+            .status();
+        assert!(copied.unwrap().success());
+    };
+    if image.exists() {
+        fs::remove_dir_all(lab.state()).unwrap();
+        copy(image, &lab.state());
+    } else {
+        copy(&lab.state(), image);
+    }
+    let run = run_on_machine(lab, machine)?;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    Some(lab.agent(&["id"]).stdout)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn each_clone_of_an_image_gets_an_identity_of_its_own() {
+    let lab = Lab::new();
+    // Neither command creates an identity, so both can run in the image.
+    for command in ["prepare", "check"] {
+        lab.agent(&[command]);
+        assert!(!lab.state().join("identity").exists(), "{command}");
+    }
+    let image = lab.state().with_file_name("image");
+    let mut ids = std::collections::BTreeSet::new();
+    for machine in ["a1", "b2"] {
+        let Some(id) = id_of_clone(&lab, &image, machine) else {
+            return;
+        };
+        ids.insert(id);
+    }
+    // An image of a machine that has enrolled contains its identity.
+    let enrolled = lab.state().with_file_name("enrolled");
+    for machine in ["b2", "c3", "d4"] {
+        ids.insert(id_of_clone(&lab, &enrolled, machine).unwrap());
+    }
+    assert_eq!(ids.len(), 4, "{ids:?}");
+    assert_eq!(lab.world().enrolments, 4);
+}

@@ -63,7 +63,12 @@ struct Printed {
 impl Args {
     pub(crate) fn run(self, globals: &Globals) -> Result<(), Failure> {
         let places = places::find()?;
-        let config = self.config(globals, &places)?;
+        let system = if self.windows {
+            DeviceSystem::Windows
+        } else {
+            DeviceSystem::Unix
+        };
+        let config = config(globals, &places, self.server.clone(), system)?;
         let file = self
             .secrets
             .unwrap_or_else(|| places.secrets_file(&globals.target));
@@ -77,33 +82,36 @@ impl Args {
         output::result(globals.format, &printed, text);
         Ok(())
     }
+}
 
-    fn config(&self, globals: &Globals, places: &Places) -> Result<AgentConfig, Failure> {
-        let name = &globals.target;
-        let (server, ca, enrolment_token_file) = if name == LOCAL {
-            let state = local_target::state(&places.local())?;
-            let server = address(&state)?;
-            let ca = DeviceCa::ThisMachine(state.ca_file);
-            (Some(server), Some(ca), Some(state.enrolment_token_file))
-        } else {
-            let config = globals.config.as_deref();
-            let (server, ca) = Target::check_in_address(name, config, places)?;
-            (server, ca.map(DeviceCa::CopyOf), None)
-        };
-        let server = self.server.clone().or(server);
-        Ok(AgentConfig {
-            target: name.clone(),
-            server: server.ok_or_else(|| no_server(name))?,
-            trust: Target::present_trust(name, places)?,
-            system: if self.windows {
-                DeviceSystem::Windows
-            } else {
-                DeviceSystem::Unix
-            },
-            enrolment_token_file,
-            ca,
-        })
-    }
+/// Returns the configuration of the devices of the target. `server` is the address that the person has
+/// passed.
+pub(super) fn config(
+    globals: &Globals,
+    places: &Places,
+    server: Option<ServerAddress>,
+    system: DeviceSystem,
+) -> Result<AgentConfig, Failure> {
+    let name = &globals.target;
+    let (known_server, ca, enrolment_token_file) = if name == LOCAL {
+        let state = local_target::state(&places.local())?;
+        let server = address(&state)?;
+        let ca = DeviceCa::ThisMachine(state.ca_file);
+        (Some(server), Some(ca), Some(state.enrolment_token_file))
+    } else {
+        let config = globals.config.as_deref();
+        let (server, ca) = Target::check_in_address(name, config, places)?;
+        (server, ca.map(DeviceCa::CopyOf), None)
+    };
+    let server = server.or(known_server);
+    Ok(AgentConfig {
+        target: name.clone(),
+        server: server.ok_or_else(|| no_server(name))?,
+        trust: Target::present_trust(name, places)?,
+        system,
+        enrolment_token_file,
+        ca,
+    })
 }
 
 fn address(state: &LocalState) -> Result<ServerAddress, Failure> {

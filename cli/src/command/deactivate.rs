@@ -11,11 +11,11 @@ use crate::{Globals, stopping};
 /// Deactivate a package, so that no more devices get it
 ///
 /// Once the command has returned, the package is announced to no more devices, and no Packcast
-/// agent begins with it. If devices were told of the package before, the command takes about 85
-/// seconds for a target in the cloud, and no time for 'packcast local'. A Packcast agent that was
-/// told of the package cancels it at its next check-in, unless the agent has begun to act. It gets
-/// the package again when the package is active again. An OCS agent that was told of the package
-/// still deploys the package.
+/// agent begins with it, except with a permission of the last 60 seconds. If devices were told of
+/// the package before, the command takes about 85 seconds for a target in the cloud, and no time
+/// for 'packcast local'. A Packcast agent that was told of the package cancels it at its next
+/// check-in, unless the agent has begun to act. It gets the package again when the package is
+/// active again. An OCS agent that was told of the package still deploys the package.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

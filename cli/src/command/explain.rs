@@ -184,6 +184,13 @@ mod tests {
     }
 
     #[test]
+    fn a_waiting_task_does_not_name_this_command() {
+        let [waiting, ..] = fixtures::task_states();
+        let text = task(&fixtures::task(&waiting));
+        assert_eq!(text, "attempt 1, priority 5, waiting");
+    }
+
+    #[test]
     fn an_unknown_device_has_few_facts() {
         let explained = Explained {
             device: AGENT.parse().unwrap(),

@@ -69,7 +69,7 @@ impl Args {
 
 /// Waits for Ctrl-C and, on Unix, for SIGTERM and SIGHUP.
 #[cfg(unix)]
-async fn stop_signal() -> io::Result<()> {
+pub(super) async fn stop_signal() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate())?;
@@ -83,7 +83,7 @@ async fn stop_signal() -> io::Result<()> {
 
 /// Waits for Ctrl-C.
 #[cfg(not(unix))]
-async fn stop_signal() -> io::Result<()> {
+pub(super) async fn stop_signal() -> io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 

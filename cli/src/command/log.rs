@@ -58,6 +58,7 @@ impl Args {
         let request = LogRequest {
             limit: globals.limit(self.limit, NEWEST_CHANGES),
             before: self.before,
+            after: None,
             is_signed_only: self.signed,
             package: self.package,
             group: self.group,
@@ -148,6 +149,7 @@ mod tests {
 
     use super::*;
     use crate::fixtures::{KEY, NOON};
+    use packcast_rollout::EventTime;
 
     fn id(number: u64) -> CommitId {
         CommitId {
@@ -228,6 +230,7 @@ mod tests {
     fn events_are_marked_as_unsigned() {
         let event = LoggedEvent {
             issued: UnixTime(NOON),
+            at: EventTime::of_second(UnixTime(NOON)),
             author: "ada".to_owned(),
             host: "laptop".to_owned(),
             standing: EventStanding::Unsigned,

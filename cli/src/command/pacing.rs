@@ -1,5 +1,6 @@
 //! The pacing options, which set the pauses of OCS agents and the order of announcements.
 
+pub(crate) use packcast_publisher::text::pacing as words;
 use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays, UpTo};
 use packcast_rollout::{PacingChange, PacingOverride};
 
@@ -49,27 +50,6 @@ impl Settings {
             settings => Some(PacingChange::Set(settings)),
         }
     }
-}
-
-/// Writes the settings that are set; nothing if none is.
-pub(crate) fn words(pacing: &PacingOverride) -> String {
-    let number = |name: &str, number: Option<u16>, unit: &str| {
-        number.map(|number| format!("{name} {number}{unit}"))
-    };
-    let strict = |strict| if strict { "strict" } else { "not strict" };
-    let words = [
-        number(
-            "fragment pause",
-            pacing.fragment_pause_s.map(UpTo::get),
-            "s",
-        ),
-        number("cycle pause", pacing.cycle_pause_s.map(UpTo::get), "s"),
-        number("period pause", pacing.period_pause_s.map(UpTo::get), "s"),
-        number("check-in every", pacing.contact_every_h.map(UpTo::get), "h"),
-        number("drop after", pacing.timeout_days.map(UpTo::get), "d"),
-        pacing.strict.map(|set| strict(set).to_owned()),
-    ];
-    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn seconds(text: &str) -> Result<PauseS, DurationError> {

@@ -1,11 +1,12 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
-mod result;
+pub(super) mod result;
 mod windows;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::thread;
 
 use packcast_protocol::device::AgentId;
 use packcast_protocol::fragment::FragmentSizeError;
@@ -14,6 +15,7 @@ use packcast_protocol::{
     FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
 };
 use packcast_publisher::clock::now;
+use packcast_publisher::package::named;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
@@ -21,9 +23,10 @@ use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest, launch_command};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
-use packcast_publisher::{Failure, activate, location, publish};
+use packcast_publisher::{Failure, Target, activate, location, publish};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pacing::Pacing;
+use tokio::sync::oneshot;
 
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
@@ -32,7 +35,7 @@ use crate::Globals;
 use crate::argument::duration::{self, DAY_S};
 use crate::argument::size::{self, SizeError};
 use crate::output;
-use crate::progress::Bar;
+use crate::progress::{Bar, until_interrupted};
 use crate::prompt;
 
 // The questions at a terminal.
@@ -202,41 +205,44 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
-        let (size, progress) = (self.fragment_size.0, Bar::new().progress());
-        let open = |path| Source::open(path, self.platform.into(), self.name_encoding, &progress);
-        let source = self.source.as_deref().map(open).transpose()?;
-        let inspection = source
-            .as_ref()
-            .map(|source| publish::inspect(source, size, &progress))
-            .transpose()?;
+        let read = match self.source.clone() {
+            Some(path) => Some(self.read(path).await?),
+            None => None,
+        };
+        let (source, inspection) = read.unzip();
         if let Some(inspection) = &inspection {
             self.ask_program(&inspection.contents)?;
         }
         let plan = self.plan(inspection.as_ref())?;
-        // A person who reads a warning can still stop: nothing is uploaded yet.
-        warn(&plan, inspection.as_ref());
-        let target = globals.open().await?;
-        if self.activate {
-            // Otherwise the command would fail after the publication.
-            location::choose(&target, &[]).await?;
-        }
-        let key = self.key.load(&target)?;
-        let mut publication =
-            publish::publish(&target, &plan, source.as_ref(), &key, &progress).await?;
-        if let Some(note) = earlier(&publication) {
-            output::note(&note);
-        }
-        if self.windows.has_terms() || target.records.has_ocs_devices().await? {
-            output::note(&pauses(&publication, &target.pace));
-        }
-        if self.activate {
-            publication.package =
-                activate::activate_package(&target, &publication.package, &[]).await?;
-        }
-        output::result(globals.format, &publication, |publication| {
-            result::text(&publication.package, now())
+        let planned = Planned {
+            plan,
+            source,
+            inspection,
+            activate: self.activate,
+            for_ocs_agents: self.windows.has_terms(),
+        };
+        Box::pin(planned.publish(globals, &self.key)).await
+    }
+
+    /// Opens a source and inspects it. Ctrl-C ends the wait, and with the program the thread that
+    /// packs or reads: its temporary files have no names.
+    async fn read(&self, path: PathBuf) -> Result<(Source, Inspection), Failure> {
+        let (platform, encoding) = (self.platform.into(), self.name_encoding);
+        let size = self.fragment_size.0;
+        let bar = Bar::new();
+        let progress = bar.progress();
+        let (done, result) = oneshot::channel();
+        thread::spawn(move || {
+            let read = || {
+                let source = Source::open(&path, platform, encoding, &progress)?;
+                let inspection = publish::inspect(&source, size, &progress)?;
+                Ok((source, inspection))
+            };
+            // Nobody waits for the result after Ctrl-C.
+            let _ = done.send(read());
         });
-        Ok(())
+        let result = async { result.await.expect("the thread sends a result") };
+        until_interrupted("bytes", result, &bar).await
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
@@ -325,6 +331,79 @@ impl Args {
     }
 }
 
+/// A package that is ready to publish.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) source: Option<Source>,
+    pub(super) inspection: Option<Inspection>,
+    pub(super) activate: bool,
+    /// The package is for OCS agents, even if none is on record.
+    pub(super) for_ocs_agents: bool,
+}
+
+impl Planned {
+    /// Publishes the package, and prints the result.
+    pub(super) async fn publish(self, globals: &Globals, key: &KeyArg) -> Result<(), Failure> {
+        // A person who reads a warning can still stop: nothing is uploaded yet.
+        warn(&self.plan, self.inspection.as_ref());
+        let opening = Box::pin(self.open(globals));
+        let target = until_interrupted("bytes", opening, &Bar::new()).await?;
+        let key = key.load(&target)?;
+        let bar = Bar::new();
+        let progress = bar.progress();
+        let source = self.source.as_ref();
+        let work = publish::publish(&target, &self.plan, source, &key, &progress);
+        let work = Box::pin(work);
+        let mut publication = until_interrupted("bytes", work, &bar).await?;
+        if let Some(note) = earlier(&publication) {
+            output::note(&note);
+        }
+        let finishing = Box::pin(self.finish(&target, &publication));
+        let finished = until_interrupted("locations", finishing, &Bar::new()).await;
+        let failure = match finished {
+            Ok(Some(active)) => {
+                publication.package = active;
+                None
+            }
+            Ok(None) => None,
+            Err(failure) => {
+                output::note(&published(&publication.package, self.activate));
+                Some(failure)
+            }
+        };
+        output::result(globals.format, &publication, |publication| {
+            result::text(&publication.package, now())
+        });
+        failure.map_or(Ok(()), Err)
+    }
+
+    async fn open(&self, globals: &Globals) -> Result<Target, Failure> {
+        let target = globals.open().await?;
+        if self.activate {
+            // Otherwise the command would fail after the publication.
+            location::choose(&target, &[]).await?;
+        }
+        Ok(target)
+    }
+
+    /// Prints the note about OCS agents, and activates the package if that was requested: the
+    /// function then returns the active package.
+    async fn finish(
+        &self,
+        target: &Target,
+        publication: &Publication,
+    ) -> Result<Option<PackageRecord>, Failure> {
+        if self.for_ocs_agents || target.records.has_ocs_devices().await? {
+            output::note(&pauses(publication, &target.pace));
+        }
+        if !self.activate {
+            return Ok(None);
+        }
+        let active = activate::activate_package(target, &publication.package, &[]).await?;
+        Ok(Some(active))
+    }
+}
+
 /// Returns the files at the top of an archive that can be launched by their name alone, at most
 /// [`OFFERED`].
 fn programs(contents: &Contents, check: impl Fn(&str) -> Result<(), String>) -> Vec<String> {
@@ -375,8 +454,18 @@ fn warn(plan: &Plan, inspection: Option<&Inspection>) {
     }
 }
 
+/// Returns the note about a package that is published, if the command fails afterwards.
+fn published(package: &PackageRecord, activate: bool) -> String {
+    let name = named(package);
+    if activate {
+        format!("{name} is published, and its activation is not complete")
+    } else {
+        format!("{name} is published")
+    }
+}
+
 /// Returns the note about an earlier run of the publication.
-fn earlier(publication: &Publication) -> Option<String> {
+pub(super) fn earlier(publication: &Publication) -> Option<String> {
     let package = &publication.package;
     match publication.earlier {
         Earlier::None => None,
@@ -437,6 +526,15 @@ mod tests {
         assert_snapshot!(note(Earlier::Published).unwrap(), @"package 1795327754 is already published: uploaded nothing");
         let pauses = pauses(&publication(Earlier::None), &Pacing::default());
         assert_snapshot!(pauses, @"if an OCS agent has only this package, its pauses add about 5 minutes to the download");
+    }
+
+    #[test]
+    fn a_failure_after_the_publication_says_that_the_package_is_published() {
+        let notes = [true, false].map(|activate| published(&fixtures::active(), activate));
+        assert_snapshot!(notes.join("\n"), @"
+        vlc@3.0.21 is published, and its activation is not complete
+        vlc@3.0.21 is published
+        ");
     }
 
     #[test]

@@ -90,10 +90,10 @@ pub(super) fn audience(audience: &Audience) -> String {
     }
 }
 
-/// Writes the time limit of the program, and its repetition after an interruption. STORE runs no
-/// program.
+/// Writes the time limit of the program, and its repetition after an interruption. STORE and UPDATE
+/// run no program.
 fn time_limit(package: &PackageRecord) -> String {
-    if matches!(package.action, Action::Store { .. }) {
+    if matches!(package.action, Action::Store { .. } | Action::Update { .. }) {
         return String::new();
     }
     let limit = output::duration(package.timeout_s.into());
@@ -110,6 +110,7 @@ pub(super) fn action<A>(action: &Action<A>) -> String {
         Action::Launch { command, .. } => format!("LAUNCH {command}"),
         Action::Execute { command, .. } => format!("EXECUTE {command}"),
         Action::Store { folder, .. } => format!("STORE into {folder}"),
+        Action::Update { .. } => "UPDATE of the Packcast agent".to_owned(),
     }
 }
 

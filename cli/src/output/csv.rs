@@ -41,7 +41,7 @@ const fn time(name: &'static str, path: &'static str) -> CsvColumn {
 }
 
 /// The commands that print CSV.
-pub(crate) const FORMS: [CsvForm; 14] = [
+pub(crate) const FORMS: [CsvForm; 15] = [
     CsvForm {
         command: "list",
         rows: None,
@@ -103,6 +103,7 @@ pub(crate) const FORMS: [CsvForm; 14] = [
             time("last_seen", "last_seen"),
             column("excluded", "excluded.kind"),
             column("site", "facts.site"),
+            column("batch", "batch"),
         ],
     },
     CsvForm {
@@ -150,6 +151,7 @@ pub(crate) const FORMS: [CsvForm; 14] = [
             column("state", "state"),
             column("priority", "priority"),
             column("force", "force"),
+            column("downgrade", "downgrade"),
             time("assigned_at", "assigned_at"),
         ],
     },
@@ -182,6 +184,17 @@ pub(crate) const FORMS: [CsvForm; 14] = [
         command: "location list",
         rows: None,
         columns: &[column("name", "name"), column("location", "location")],
+    },
+    CsvForm {
+        command: "token list",
+        rows: None,
+        columns: &[
+            column("batch", "batch"),
+            column("enrolled", "enrolled"),
+            column("limit", "limit"),
+            time("expires", "expires"),
+            time("revoked", "revoked"),
+        ],
     },
     CsvForm {
         command: "location check",
@@ -303,7 +316,10 @@ mod tests {
     fn rows_of_a_group_are_its_packages_or_its_devices() {
         let group = json!({
             "group": "lab",
-            "assignments": [{ "package": "1795000000", "name": "vlc@3", "priority": 5, "force": false }],
+            "assignments": [{
+                "package": "1795000000", "name": "vlc@3", "priority": 5, "force": false,
+                "downgrade": true,
+            }],
             "devices": [{ "device": "key:a", "host_name": "web01" }],
         });
         let texts = ["group show", "group show --devices"].map(|command| {
@@ -311,8 +327,8 @@ mod tests {
             document(form, &form.rows(group.clone()))
         });
         assert_snapshot!(texts.join("\n\n"), @"
-        package,name,state,priority,force,assigned_at
-        1795000000,vlc@3,,5,false,
+        package,name,state,priority,force,downgrade,assigned_at
+        1795000000,vlc@3,,5,false,true,
 
         device,host_name
         key:a,web01
@@ -331,9 +347,9 @@ mod tests {
         ];
         let text = document(form("device list").unwrap(), &rows);
         assert_snapshot!(text, @r#"
-        device,host_name,system,agent,first_seen,last_seen,excluded,site
-        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked,
-        key:a,'=1+1\n\u{1b}[2J,,,,,,
+        device,host_name,system,agent,first_seen,last_seen,excluded,site,batch
+        ocs:pc-2026-03-04-05-06-07,"pc, ""old""",Debian 12,OCS,2026-11-18T11:06:40Z,1970-01-01T00:00:00Z,blocked,,
+        key:a,'=1+1\n\u{1b}[2J,,,,,,,
         "#);
         assert_snapshot!(document(form("group list").unwrap(), &[]), @"group,devices,packages,preferred");
         let log =

@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 73] = [
+const TESTS: [(&str, fn()); 78] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -63,6 +63,7 @@ const TESTS: [(&str, fn()); 73] = [
     ("location list", location_list),
     ("location check", location_check),
     ("publish", publish),
+    ("publish-agent", publish_agent),
     ("verify", verify),
     ("activate", activate),
     ("deactivate", deactivate),
@@ -107,12 +108,16 @@ const TESTS: [(&str, fn()); 73] = [
     ("device drop", device_drop),
     ("device pacing", device_pacing),
     ("token", token),
+    ("token list", token_list),
+    ("token revoke", token_revoke),
     ("agent-config", agent_config),
+    ("agent-package", agent_package),
     ("explain", explain),
     ("log", log),
     ("diff", diff),
     ("revert", revert),
     ("audit", audit),
+    ("console", console),
     ("completions", completions),
     ("man", man),
 ];
@@ -186,40 +191,46 @@ fn packcast() {
     Usage: packcast [OPTIONS] <COMMAND>
 
     Commands:
-      demo          Deploy a package to a device on this machine, and show each step
-      local         Run the whole system on this machine until Ctrl-C
-      keys          Manage the signing key, and the keys of other publishers
-      unlock        Sign for a while without the passphrase
-      lock          Ask for the passphrase again, after 'packcast unlock'
-      location      Manage the locations that serve packages
-      publish       Publish a package
-      verify        Download a package and check every byte of it
-      activate      Activate a published package, so that devices can get it
-      deactivate    Deactivate a package, so that no more devices get it
-      assign        Assign a package to devices or groups
-      unassign      Unassign a package from devices or groups
-      rollout       Deploy a package in waves that stop by themselves
-      pause         Pause a target: devices get and begin no packages
-      resume        End the pause of a target
-      sign          Sign the state of the target again before it expires
-      delete        Delete a package and its objects [alias: rm]
-      group         Manage groups of devices
-      list          List packages, newest last [alias: ls]
-      show          Show a package: its state, action, archive and locations
-      status        Show the progress of a package: number of devices in each state
-      wait          Wait until a package has ended on its devices
-      device        List, show, block and remove devices, and send commands to OCS
-                    agents
-      token         Create an enrolment token for a limited number of devices
-      agent-config  Print the configuration of a Packcast agent
-      explain       Explain why a device has a package, or does not have it
-      log           List the changes of a target: who changed what, and when
-      diff          Show the difference between two states of a target
-      revert        Bring a target back to the state of an earlier commit
-      audit         Check a target: history, keys, records, packages
-      completions   Print the completion script for a shell
-      man           Print or write the manual pages
-      help          Print this message or the help of the given subcommand(s)
+      demo           Deploy a package to a device on this machine, and show each
+                     step
+      local          Run the whole system on this machine until Ctrl-C
+      keys           Manage the signing key, and the keys of other publishers
+      unlock         Sign for a while without the passphrase
+      lock           Ask for the passphrase again, after 'packcast unlock'
+      location       Manage the locations that serve packages
+      publish        Publish a package
+      publish-agent  Publish builds of the Packcast agent, which update it on
+                     devices
+      verify         Download a package and check every byte of it
+      activate       Activate a published package, so that devices can get it
+      deactivate     Deactivate a package, so that no more devices get it
+      assign         Assign a package to devices or groups
+      unassign       Unassign a package from devices or groups
+      rollout        Deploy a package in waves that stop by themselves
+      pause          Pause a target: devices get and begin no packages
+      resume         End the pause of a target
+      sign           Sign the state of the target again before it expires
+      delete         Delete a package and its objects [alias: rm]
+      group          Manage groups of devices
+      list           List packages, newest last [alias: ls]
+      show           Show a package: its state, action, archive and locations
+      status         Show the progress of a package: number of devices in each state
+      wait           Wait until a package has ended on its devices
+      device         List, show, block and remove devices, and send commands to OCS
+                     agents
+      token          Create an enrolment token for a limited number of devices
+      agent-config   Print the configuration of a Packcast agent
+      agent-package  Publish a package with which OCS agents on Linux install the
+                     Packcast agent
+      explain        Explain why a device has a package, or does not have it
+      log            List the changes of a target: who changed what, and when
+      diff           Show the difference between two states of a target
+      revert         Bring a target back to the state of an earlier commit
+      audit          Check a target: history, keys, records, packages
+      console        Show the target in a browser, until the session ends
+      completions    Print the completion script for a shell
+      man            Print or write the manual pages
+      help           Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help
@@ -256,7 +267,7 @@ fn packcast() {
               [default: text]
 
     Exit codes: 0 done, 1 failed, 2 usage, 3 conflict with the present state,
-    75 try again later.
+    75 try again later, 130 interrupted at a question.
 
     Run 'packcast demo' to see a package deployed on this machine.
     ");
@@ -894,6 +905,64 @@ fn location_check() {
 }
 
 #[test]
+fn publish_agent() {
+    assert_snapshot!(help("publish-agent"), @r"
+    Publish builds of the Packcast agent, which update it on devices
+
+    The package has the name packcast-agent, and is assigned and rolled out like any
+    other. Pass the program of each platform of the fleet: one package, and one
+    rollout, cover a mixed fleet. A device without a build for its platform reports
+    that the package does not apply to it.
+
+    A device keeps the version that works, and tries the new one. It reports a
+    success after the new version has checked in. If the new version ends three
+    times before that, or does not check in within ten minutes in which the device
+    can reach the server, the device goes back and reports a failure.
+
+    Usage: packcast publish-agent [OPTIONS] --version <VERSION> <FILE>...
+
+    Arguments:
+      <FILE>...
+              Program of the agent for one platform (repeatable)
+
+              The program names its platform. Pass PLATFORM=FILE, such as
+              linux-x86_64=FILE, for a file that is no program for Linux, Windows or
+              macOS, such as a script.
+
+    Options:
+          --version <VERSION>
+              Version of these builds, as 'packcast-agent --version' prints it
+
+              A device whose installed agent has this version or a later one keeps
+              that agent.
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+          --activate
+              Activate the package at all locations after the publication
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast publish-agent packcast-agent packcast-agent.exe \
+          --version 1.4.2 --activate
+      packcast rollout start packcast-agent@1.4.2 --all
+    ");
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "the snapshot is long")]
 fn publish() {
     assert_snapshot!(help("publish"), @r"
@@ -1137,12 +1206,12 @@ fn deactivate() {
     Deactivate a package, so that no more devices get it
 
     Once the command has returned, the package is announced to no more devices, and
-    no Packcast agent begins with it. If devices were told of the package before,
-    the command takes about 85 seconds for a target in the cloud, and no time for
-    'packcast local'. A Packcast agent that was told of the package cancels it at
-    its next check-in, unless the agent has begun to act. It gets the package again
-    when the package is active again. An OCS agent that was told of the package
-    still deploys the package.
+    no Packcast agent begins with it, except with a permission of the last 60
+    seconds. If devices were told of the package before, the command takes about 85
+    seconds for a target in the cloud, and no time for 'packcast local'. A Packcast
+    agent that was told of the package cancels it at its next check-in, unless the
+    agent has begun to act. It gets the package again when the package is active
+    again. An OCS agent that was told of the package still deploys the package.
 
     Usage: packcast deactivate [OPTIONS] <PACKAGE>
 
@@ -1304,7 +1373,7 @@ fn rollout() {
       list     List the live rollouts [alias: ls]
       show     Show a rollout: its status, waves and first failures
       watch    Watch a rollout until it is complete or halted
-      pause    Pause a rollout: no further device begins
+      pause    Pause a rollout: no further Packcast agent begins
       resume   Continue a rollout that is paused, halted or full
       promote  Open the next wave of a rollout now
       end      Stop a rollout, and withdraw its package
@@ -1471,10 +1540,10 @@ fn rollout_watch() {
     assert_snapshot!(help("rollout watch"), @"
     Watch a rollout until it is complete or halted
 
-    The bars show the devices that are healthy, and those of the open wave that have
-    begun and are not healthy yet. The end of the output of the first failures
-    follows. The exit code is 0 if the rollout is complete, 1 if it is halted or has
-    ended, and 75 after the time of --for.
+    One bar shows the healthy devices. Another bar shows the devices of the open
+    wave that have begun and are not healthy yet. The last lines of output of the
+    first failed devices follow. The exit code is 0 if the rollout is complete, 1 if
+    it is halted or has ended, and 75 after the time of --for.
 
     Usage: packcast rollout watch [OPTIONS] <PACKAGE>
 
@@ -1500,11 +1569,13 @@ fn rollout_watch() {
 #[test]
 fn rollout_pause() {
     assert_snapshot!(help("rollout pause"), @"
-    Pause a rollout: no further device begins
+    Pause a rollout: no further Packcast agent begins
 
     Programs that run already finish, and devices report their results. A permission
     to begin that a device has got is valid for a minute: the command returns when
-    all of them have expired. It needs no signing key.
+    all of them have expired. OCS agents do not ask: one that was told of the
+    package before deploys it in any case, perhaps hours later. The command prints
+    the number of devices that were told, and needs no signing key.
 
     Usage: packcast rollout pause [OPTIONS] <PACKAGE>
 
@@ -1535,8 +1606,8 @@ fn rollout_resume() {
     Continue a rollout that is paused, halted or full
 
     After a halt, or if each place is taken, a new round begins: as many devices as
-    --halt-at of 'packcast rollout start' may fail again. The command needs no
-    signing key.
+    --halt-at of 'packcast rollout start' may fail again. The command warns if the
+    devices with places may still become healthy. It needs no signing key.
 
     Usage: packcast rollout resume [OPTIONS] <PACKAGE>
 
@@ -1608,7 +1679,9 @@ fn rollout_end() {
     Stop a rollout, and withdraw its package
 
     The package is unassigned from the groups of the rollout. Devices that have it
-    keep it. The command returns when no device can begin any more.
+    keep it. The command returns when no Packcast agent can begin any more. An OCS
+    agent that was told of the package before deploys it in any case, perhaps hours
+    later. The command prints the number of devices that were told.
 
     Usage: packcast rollout end [OPTIONS] <PACKAGE>
 
@@ -2936,13 +3009,28 @@ fn token() {
     Packcast agents with the token can enrol until the token expires, or until the
     number of devices is reached. A device that enrols again counts once. Devices
     that have enrolled stay enrolled. The token is a secret: write it to a file that
-    only the agent can read, and name the file in agent.toml.
+    only the agent can read, and name the file in agent.toml. The devices of one
+    token are a batch. Create a token for each batch of machines, so that you can
+    revoke it without the others.
 
     Usage: packcast token [OPTIONS] --devices <NUMBER>
+           packcast token <COMMAND>
+
+    Commands:
+      list    List the batches that have enrolled devices, and those that were
+              revoked [alias: ls]
+      revoke  Revoke the token of a batch, so that it enrols no further device
+      help    Print this message or the help of the given subcommand(s)
 
     Options:
           --devices <NUMBER>
               Number of devices that the token enrols, at most 1,000,000
+
+          --name <NAME>
+              Name of the batch: 1 to 20 lower-case letters, digits, '_' and '-'
+
+              The first character is a letter or digit. 'packcast device show' shows
+              the name for each device of the batch.
 
           --expires-in <DURATION>
               Expire the token after this time, such as 14d
@@ -2961,8 +3049,122 @@ fn token() {
     Global options: …
 
     Examples:
-      packcast token --devices 500 --target production
+      packcast token --name berlin --devices 500 --target production > token
       packcast token --devices 1 --expires-in 2d > token
+      packcast token list
+      packcast token revoke berlin
+    ");
+}
+
+#[test]
+fn token_list() {
+    assert_snapshot!(help("token list"), @"
+    List the batches that have enrolled devices, and those that were revoked
+
+    A batch is on record from its first enrolment, or its revocation.
+
+    Usage: packcast token list [OPTIONS]
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token list --target production
+    ");
+}
+
+#[test]
+fn token_revoke() {
+    assert_snapshot!(help("token revoke"), @"
+    Revoke the token of a batch, so that it enrols no further device
+
+    Devices that have enrolled stay enrolled: 'packcast device show' has the batch
+    of a device, and 'packcast device remove' removes it. A revocation cannot be
+    undone; create another token instead.
+
+    Usage: packcast token revoke [OPTIONS] <BATCH>
+
+    Arguments:
+      <BATCH>
+              Name of a batch on record, or the id that 'packcast token' printed
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token revoke berlin --target production
+      packcast token revoke berlin-a4dqobyha4dqobyha4dqobyha4
+    ");
+}
+
+#[test]
+fn agent_package() {
+    assert_snapshot!(help("agent-package"), @r"
+    Publish a package with which OCS agents on Linux install the Packcast agent
+
+    The package contains the given packages of the agent, and a script that installs
+    the one for the computer, enrols the computer with the server and the trust line
+    of the target, and starts the service. The package is activated at all
+    locations; assign it to devices with OCS agents. A second run on a computer that
+    has enrolled only upgrades the agent.
+
+    Everybody who can download the package can read the enrolment token in it. So
+    the command accepts only the token of a batch, which 'packcast token' creates.
+
+    Usage: packcast agent-package [OPTIONS] --token-file <FILE> <FILE>...
+
+    Arguments:
+      <FILE>...
+              Packages of the agent (.deb and .rpm), at most one for each
+              architecture and format
+
+    Options:
+          --token-file <FILE>
+              File with the enrolment token of a batch
+
+          --server <URL>
+              Address at which the devices check in, with 'https://'
+
+              The default is the address of the running local system, or 'server' in
+              the target's section of packcast.toml.
+
+          --name <NAME>
+              Package name
+
+              [default: packcast-agent]
+
+          --version <VERSION>
+              Package version, instead of the version in the names of the files
+
+              A package with another token needs another version.
+
+          --priority <PRIORITY>
+              Priority from 0, which is deployed first, to 10
+
+              [default: 5]
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast token --name ocs --devices 500 > enrolment-token
+      packcast agent-package packcast-agent_0.1.0-1_amd64.deb \
+          packcast-agent-0.1.0-1.x86_64.rpm --token-file enrolment-token
+      packcast assign packcast-agent@0.1.0-1 --group office
     ");
 }
 
@@ -3222,5 +3424,38 @@ fn audit() {
     Examples:
       packcast audit
       packcast audit --format json
+    ");
+}
+
+#[test]
+fn console() {
+    assert_snapshot!(help("console"), @r"
+    Show the target in a browser, until the session ends
+
+    Serves web pages on loopback, with your cloud credentials. The pages change
+    nothing: each of them names the command that shows the same. The printed address
+    opens one session in one browser. The command ends with the session, and after 8
+    hours without use.
+
+    Usage: packcast console [OPTIONS]
+
+    Options:
+          --open
+              Open the console in the browser of this machine
+
+          --port <PORT>
+              Serve the pages on this port, from 1024 on; 0 chooses a free port
+
+              [default: 0]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast console
+      packcast console --open
+      packcast console --port 8470 --target production
     ");
 }

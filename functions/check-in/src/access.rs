@@ -213,7 +213,7 @@ mod tests {
     fn the_token_of_a_batch_admits_check_ins_until_it_expires() {
         let (settings, agent) = (settings(), AgentId::of_public_key(&[1; 32]));
         let expires = NOW.plus(60);
-        let batch = EnrolmentBatch::new(BatchId::new([5; 16]), 3, expires).unwrap();
+        let batch = EnrolmentBatch::new(BatchId::new(None, [5; 16]), 3, expires).unwrap();
         let of_key = |key| Admission::Token(BatchKey::of_pass_key(key).token(&batch));
         let good = of_key(&[9; 32]);
         let check_in = |token, now| admits_check_in(&settings, &agent, token, now);

@@ -6,7 +6,7 @@ use packcast_protocol::api::{
     Admission, BeginReply, BeginRequest, BoundedText, Cancel, CheckInReply, CheckInRequest,
     MAX_REPORTS, MAX_REQUEST_BYTES, ProblemKind, Report, ReportReply, ReportRequest, Task,
 };
-use packcast_protocol::enrolment::EnrolmentBatch;
+use packcast_protocol::enrolment::{BatchId, EnrolmentBatch};
 use packcast_protocol::http_signature::{HttpSignatureError, SignedHeaders};
 use packcast_protocol::state::exchange::MachineFacts;
 use packcast_protocol::{AgentId, DeviceId, Excerpt, PackageId, UnixTime, with_causes};
@@ -14,7 +14,7 @@ use packcast_rollout::{
     DeviceRecord, FactsEffect, FactsRecord, OpenTask, ReportedBy, ReportedFacts, ReportedWaits,
     check_in_effect, reported_system,
 };
-use packcast_store::records::CheckInItems;
+use packcast_store::records::{CheckInItems, Enrolment};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,6 +46,8 @@ enum ApiRefusal {
         "the enrolment token has reached its device limit ({devices}): give the agent a new enrolment token"
     )]
     BatchFull { devices: u32 },
+    #[error("the enrolment token was revoked: give the agent a new enrolment token")]
+    BatchRevoked,
 }
 
 impl ApiRefusal {
@@ -55,6 +57,7 @@ impl ApiRefusal {
             Self::TooLarge { .. } => (ProblemKind::TooLarge, RefusalKind::Size),
             Self::NotEnrolled
             | Self::BatchFull { .. }
+            | Self::BatchRevoked
             | Self::Signature(HttpSignatureError::NoAdmission) => {
                 (ProblemKind::NotEnrolled, RefusalKind::Admission)
             }
@@ -165,10 +168,14 @@ async fn check_in_reply(
         }
     };
     let device = DeviceId::Agent(admitted.agent);
-    if let Grounds::Batch(batch) = &admitted.grounds {
-        enrol(function, &device, batch).await?;
-    }
-    let reply = answer_check_in(function, &device, &sent, now).await?;
+    let batch = match &admitted.grounds {
+        Grounds::Batch(batch) => {
+            enrol(function, &device, batch).await?;
+            Some(batch.id())
+        }
+        Grounds::Pass | Grounds::Token => None,
+    };
+    let reply = answer_check_in(function, &device, &sent, batch, now).await?;
     Ok(CheckInReply { pass, ..reply })
 }
 
@@ -185,11 +192,14 @@ async fn enrol(
         return Ok(());
     }
     let counted = function.records.count_enrolment(batch, device).await;
-    if counted.map_err(DeviceError::from)? {
-        return Ok(());
+    match counted.map_err(DeviceError::from)? {
+        Enrolment::Counted => Ok(()),
+        Enrolment::Full => {
+            let devices = batch.devices();
+            Err(ApiRefusal::BatchFull { devices }.into())
+        }
+        Enrolment::Revoked => Err(ApiRefusal::BatchRevoked.into()),
     }
-    let devices = batch.devices();
-    Err(ApiRefusal::BatchFull { devices }.into())
 }
 
 async fn report_reply(
@@ -266,6 +276,7 @@ async fn answer_check_in(
     function: &CheckInFunction,
     device: &DeviceId,
     sent: &CheckInRequest,
+    batch: Option<&BatchId>,
     now: UnixTime,
 ) -> Result<CheckInReply, DeviceError> {
     let accepted = record_all(function, device, &sent.results, now).await?;
@@ -299,6 +310,7 @@ async fn answer_check_in(
             tasks: &device_state.tasks,
         }),
         daily: sent.daily.as_ref(),
+        batch,
     };
     let effect = check_in_effect(device, known, &facts, now);
     let mut daily_recorded = effect.facts == FactsEffect::OnRecord;
@@ -448,6 +460,7 @@ mod tests {
             ApiRefusal::TooMany { count: 65 },
             ApiRefusal::NotEnrolled,
             ApiRefusal::BatchFull { devices: 500 },
+            ApiRefusal::BatchRevoked,
         ];
         let lines = errors.map(|error| with_causes(&error));
         insta::assert_snapshot!(lines.join("\n"), @"
@@ -456,6 +469,7 @@ mod tests {
         the request has 65 results, at most 64 are allowed: send the rest in further requests
         the request's pass or enrolment token is not valid for this target: give the agent the target's enrolment token
         the enrolment token has reached its device limit (500): give the agent a new enrolment token
+        the enrolment token was revoked: give the agent a new enrolment token
         ");
     }
 }

@@ -86,7 +86,7 @@ pub struct FreePercent(u8);
 /// Errors in daily facts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DailyFactsError {
-    #[error("daily facts have {bytes} bytes, at most {MAX_FACTS_BYTES} are allowed")]
+    #[error("daily facts are too large: expected at most {MAX_FACTS_BYTES} bytes, found {bytes}")]
     TooLarge { bytes: usize },
     #[error("expected 0, 10, 20, up to 100 percent, found {percent}")]
     Percent { percent: u8 },
@@ -287,7 +287,7 @@ mod tests {
         let text = serde_json::to_string(&full).unwrap();
         assert_eq!(read(&text).unwrap().values(), &full);
         let larger = text.replacen("\"size_gib\":1", "\"size_gib\":10", 1);
-        insta::assert_snapshot!(read(&larger).unwrap_err(), @"daily facts have 2049 bytes, at most 2048 are allowed");
+        insta::assert_snapshot!(read(&larger).unwrap_err(), @"daily facts are too large: expected at most 2048 bytes, found 2049");
         // Unknown facts of a later version count for nothing.
         let later = text.replacen('{', "{\"screens\":[1,2,3],", 1);
         assert_eq!(read(&later).unwrap().values(), &full);
@@ -368,7 +368,7 @@ mod tests {
             DailyFactsError::Percent { percent: 45 },
         ];
         insta::assert_snapshot!(messages(errors), @"
-        daily facts have 2049 bytes, at most 2048 are allowed
+        daily facts are too large: expected at most 2048 bytes, found 2049
         expected 0, 10, 20, up to 100 percent, found 45
         ");
     }

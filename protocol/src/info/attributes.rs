@@ -51,6 +51,9 @@ pub(super) fn action(attributes: &Attributes) -> Result<Action<InfoArchive>, Inf
             archive: needed("STORE")?,
             folder: parsed(attributes, "PATH")?,
         },
+        "UPDATE" => Action::Update {
+            archive: needed("UPDATE")?,
+        },
         other => return Err(unsupported("ACT", other)),
     })
 }

@@ -341,7 +341,8 @@ fn actions() -> impl Strategy<Value = Action<InfoArchive>> {
             .prop_map(|(archive, command)| Action::Execute { archive, command }),
         (archive.clone(), program)
             .prop_map(|(archive, command)| Action::Launch { archive, command }),
-        (archive, folder).prop_map(|(archive, folder)| Action::Store { archive, folder }),
+        (archive.clone(), folder).prop_map(|(archive, folder)| Action::Store { archive, folder }),
+        archive.prop_map(|archive| Action::Update { archive }),
     ]
 }
 
@@ -400,6 +401,7 @@ proptest! {
             Action::Execute { command, .. } => ("COMMAND", command.to_string()),
             Action::Launch { command, .. } => ("NAME", command.to_string()),
             Action::Store { folder, .. } => ("PATH", folder.to_string()),
+            Action::Update { .. } => ("PATH", String::new()),
         };
         prop_assert!(is(action, &text), "{}: {:?}", action, read.get(action));
         prop_assert!(is("ID", &info.id.to_string()) && is("PRI", &info.priority.to_string()) && is("ACT", info.action.name()));

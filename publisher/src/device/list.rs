@@ -36,7 +36,7 @@ pub struct Devices {
 }
 
 /// The record of a device, with its exclusion.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct ListedDevice {
     #[serde(flatten)]
     pub record: DeviceRecord,
@@ -88,7 +88,8 @@ pub enum DeviceOrder {
 }
 
 impl RecordFilter {
-    fn includes(&self, record: &DeviceRecord, now: UnixTime) -> bool {
+    /// Returns true if a record meets the conditions.
+    pub fn includes(&self, record: &DeviceRecord, now: UnixTime) -> bool {
         let is_unseen = |days: TimeoutDays| is_unseen_for(record, days.get(), now);
         let has = |text: &str, part: &Option<String>| {
             let text = text.to_lowercase();
@@ -208,7 +209,7 @@ async fn read(
     batches.buffered(READS_AT_ONCE).try_concat().await
 }
 
-fn listed((record, excluded): (DeviceRecord, Option<Exclusion>)) -> ListedDevice {
+pub(crate) fn listed((record, excluded): (DeviceRecord, Option<Exclusion>)) -> ListedDevice {
     ListedDevice { record, excluded }
 }
 

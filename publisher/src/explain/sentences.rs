@@ -1,8 +1,8 @@
 //! Sentences for the reasons of an explanation, and for the next steps.
 
 use packcast_protocol::state::exchange::WaitWord;
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::rollout::Closed;
+use packcast_protocol::{DeviceId, Outcome, PackageId, UnixTime};
+use packcast_rollout::rollout::{Closed, Settling};
 use packcast_rollout::{DeviceRecord, Exclusion, FinishedTask, PackageRecord, Reason, RolloutWait};
 
 use crate::device::{exclusion, waits};
@@ -31,6 +31,8 @@ pub(super) struct SentenceSubject<'a> {
     pub(super) excluded: Option<&'a Exclusion>,
     pub(super) package: &'a PackageRecord,
     pub(super) finished: Option<&'a FinishedTask>,
+    /// The success of the package in a rollout, if the device is not healthy yet.
+    pub(super) settling: Option<&'a Settling>,
     /// Returns the name of another package of the device.
     pub(super) name_of: &'a dyn Fn(PackageId) -> String,
 }
@@ -123,6 +125,9 @@ impl Words<'_> {
             Reason::OcsAgent => format!(
                 "{package} is only for its audience, and {host} has an OCS agent, which checks no audience."
             ),
+            Reason::UpdatesOtherAgent => {
+                format!("{package} updates Packcast agents, and {host} has an OCS agent.")
+            }
             Reason::Pending => {
                 format!("{package} will be announced to {host} at its next check-in.")
             }
@@ -239,18 +244,37 @@ impl Words<'_> {
     }
 
     fn result(&self, finished: &FinishedTask) -> String {
+        let settling = self.subject.settling;
+        let settling = settling.filter(|_| finished.outcome == Outcome::Succeeded);
         format!(
-            "Attempt {} at {} on {} ended {}: {}.",
+            "Attempt {} at {} on {} ended {}: {}.{}",
             finished.attempt,
             self.package,
             self.host,
             text::time(finished.finished_at),
-            text::outcome(finished)
+            text::outcome(finished),
+            settling.map_or_else(String::new, |settling| self.settling(settling))
+        )
+    }
+
+    /// Writes the time until which a device settles after its success in a rollout, and the restart that
+    /// its rollout waits for.
+    fn settling(&self, settling: &Settling) -> String {
+        let (host, until) = (self.host, text::time(settling.until));
+        let then = match settling.ran_in {
+            Some(_) => "a later check-in, after a restart,",
+            None => "a later check-in",
+        };
+        format!(
+            " For its rollout, {host} settles until {until}: {then} shows that the device is healthy."
         )
     }
 
     fn next(&self, reason: &Reason) -> String {
         let Self { id, package, .. } = self;
+        if let (Reason::Succeeded, Some(settling)) = (reason, self.subject.settling) {
+            return next_of_settling(settling);
+        }
         match reason {
             Reason::NeverSeen => {
                 "check the name of the device, and its agent; run 'packcast device list' to list the known devices".to_owned()
@@ -290,6 +314,9 @@ impl Words<'_> {
                 "no action is needed; publish the package under another version with another --platform if the device can run it".to_owned()
             }
             Reason::NotInAudience => PUBLISH_FOR_THE_DEVICE.to_owned(),
+            Reason::UpdatesOtherAgent => {
+                "no action is needed; install the Packcast agent on the device to replace its OCS agent".to_owned()
+            }
             Reason::OcsAgent => {
                 "publish the package under another version without --only-for and --only-for-group, and assign that version".to_owned()
             }
@@ -381,6 +408,15 @@ impl Words<'_> {
     }
 }
 
+/// Returns the next step for a device that settles. Another attempt would not help.
+fn next_of_settling(settling: &Settling) -> String {
+    match settling.ran_in {
+        Some(_) => "restart the device: its result asked for a restart, and only a check-in after the restart counts",
+        None => "wait for the check-in of the device; if there is none, check the device: it has not been heard from since its success",
+    }
+    .to_owned()
+}
+
 /// Returns the next step for a deleted package, which no device gets any more.
 fn next_of_deleted(reason: &Reason) -> String {
     match reason {
@@ -403,11 +439,12 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Write as _;
 
+    use packcast_protocol::AgentId;
     use packcast_protocol::api::BoundedText;
     use packcast_protocol::manifest::Platform;
     use packcast_protocol::state::{RolloutId, WaveNumber};
-    use packcast_protocol::{AgentId, Outcome};
     use packcast_rollout::record::PackageState;
+    use packcast_rollout::rollout::Place;
     use packcast_rollout::{ClockError, ExclusionKind, MachineRecord, WriteBudget};
 
     use super::*;
@@ -427,12 +464,23 @@ mod tests {
             inventory_received: None,
             machine: None,
             facts: None,
+            batch: None,
             budget: WriteBudget::default(),
         }
     }
 
     /// Renders the sentences of each reason, for a device that checked in.
     fn render(id: DeviceId, state: PackageState, reasons: Vec<Reason>) -> String {
+        render_settling(id, state, reasons, None)
+    }
+
+    /// Renders the same for a device that may settle.
+    fn render_settling(
+        id: DeviceId,
+        state: PackageState,
+        reasons: Vec<Reason>,
+        settling: Option<&Settling>,
+    ) -> String {
         let (record, mut package) = (device(id), package_record(state));
         package.platform = Platform::Windows;
         let mut rendered = String::new();
@@ -464,6 +512,7 @@ mod tests {
                 excluded: Some(&excluded),
                 package: &package,
                 finished: Some(&finished),
+                settling,
                 name_of: &|_| "urgent@1".to_owned(),
             };
             let Sentences { says, next } = Sentences::new(&subject, &reason);
@@ -501,6 +550,7 @@ mod tests {
             Reason::NotApplicable,
             Reason::NotInAudience,
             Reason::OcsAgent,
+            Reason::UpdatesOtherAgent,
             Reason::BehindPriority {
                 behind: "1795000001".parse().unwrap(),
             },
@@ -556,6 +606,8 @@ mod tests {
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
           next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        UpdatesOtherAgent: tool@1 updates Packcast agents, and web01 has an OCS agent.
+          next: no action is needed; install the Packcast agent on the device to replace its OCS agent
         BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain key:olgw5bbcyqd7w3ijq2ipceylpu 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.
@@ -613,6 +665,8 @@ mod tests {
           next: publish the package under another version whose audience (--only-for, --only-for-group) includes the device, and assign that version
         OcsAgent: tool@1 is only for its audience, and web01 has an OCS agent, which checks no audience.
           next: publish the package under another version without --only-for and --only-for-group, and assign that version
+        UpdatesOtherAgent: tool@1 updates Packcast agents, and web01 has an OCS agent.
+          next: no action is needed; install the Packcast agent on the device to replace its OCS agent
         BehindPriority: tool@1 is not announced to web01 until the device has reported on urgent@1, which has a higher priority: strict pacing announces one priority at a time.
           next: run 'packcast explain ocs:web01-2026-03-04-05-06-07 1795000001' to see why the device has not finished the other package
         Pending: tool@1 will be announced to web01 at its next check-in.
@@ -637,6 +691,32 @@ mod tests {
           next: fix the cause, then run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
         Cancelled: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: cancelled: CANCELLED.
           next: run 'packcast assign tool@1 --device ocs:web01-2026-03-04-05-06-07' to try again
+        ");
+    }
+
+    #[test]
+    fn a_device_that_settles_is_waited_for_and_not_forced() {
+        let mut settling = Settling {
+            place: Place {
+                rollout: RolloutId::from_bytes([7; 16]),
+                round: 1,
+            },
+            package: package_record(PackageState::Draft).id,
+            until: AT.plus(7_200),
+            ran_in: None,
+        };
+        let render = |settling: &Settling, reason| {
+            let state = PackageState::Draft;
+            render_settling(packcast_agent(), state, vec![reason], Some(settling))
+        };
+        let checks_in = render(&settling, Reason::Succeeded);
+        settling.ran_in = Some(BoundedText::tail("boot-1"));
+        let restarts = render(&settling, Reason::Succeeded);
+        insta::assert_snapshot!(checks_in + &restarts, @"
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0. For its rollout, web01 settles until 2026-11-18 13:06:40 UTC: a later check-in shows that the device is healthy.
+          next: wait for the check-in of the device; if there is none, check the device: it has not been heard from since its success
+        Succeeded: Attempt 2 at tool@1 on web01 ended 2026-11-18 11:06:40 UTC: succeeded: ran, exit code 0. For its rollout, web01 settles until 2026-11-18 13:06:40 UTC: a later check-in, after a restart, shows that the device is healthy.
+          next: restart the device: its result asked for a restart, and only a check-in after the restart counts
         ");
     }
 
@@ -782,6 +862,7 @@ mod tests {
             excluded: None,
             package: &package,
             finished: None,
+            settling: None,
             name_of: &|id| id.to_string(),
         };
         let reason = Reason::Waits {
@@ -825,6 +906,7 @@ mod tests {
             excluded: None,
             package: &package,
             finished: None,
+            settling: None,
             name_of: &|id| id.to_string(),
         };
         let sentences = Sentences::new(&subject, &Reason::NeverSeen);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::state::GroupOrigin;
+use packcast_protocol::state::{GroupDocument, GroupOrigin, LeafName};
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::PacingOverride;
 use packcast_rollout::group::GroupAssignment;
@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::known_group::of_all_or_known;
-use crate::package::{named, state, warn_of_packages};
+use crate::package::{named, state as state_word, warn_of_packages};
+use crate::state::TargetState;
 use crate::target::Target;
 
 /// The number of records in one read.
@@ -52,6 +53,9 @@ pub struct GroupDetails {
 pub struct GroupPackage {
     #[serde(flatten)]
     pub assignment: GroupAssignment,
+    /// Devices may replace a later version with the package. `None` if this machine cannot verify
+    /// the signed state, or if the record does not follow from its head.
+    pub downgrade: Option<bool>,
     /// `name@version`; empty if the package has no record.
     pub name: String,
     /// The state of the package in one word; empty if the package has no record.
@@ -80,13 +84,20 @@ pub async fn show(
         None
     };
     let packages = target.records.packages_of(&ids).await?;
-    warn_of_packages(target, &packages).await?;
+    let state = warn_of_packages(target, &packages).await?;
+    let document = match state {
+        Some(state) => document(target, state, group).await,
+        None => None,
+    };
     let now = now();
     let assignments = found.assignments.into_iter().map(|assignment| {
         let package = packages.iter().find(|it| it.id == assignment.package);
         GroupPackage {
             name: package.map(named).unwrap_or_default(),
-            state: package.map(|it| state(it, now)).unwrap_or_default(),
+            state: package.map(|it| state_word(it, now)).unwrap_or_default(),
+            downgrade: document
+                .as_ref()
+                .and_then(|document| downgrade(document, &assignment)),
             assignment,
         }
     });
@@ -103,6 +114,24 @@ pub async fn show(
         origin: found.origin,
         document: found.document,
     })
+}
+
+/// Returns the document of a group in the signed state. `None` if the state does not have the group,
+/// or if its documents do not verify, which `audit` reports.
+async fn document(
+    target: &Target,
+    mut state: TargetState,
+    group: &GroupName,
+) -> Option<GroupDocument> {
+    let names = [LeafName::Group(group.clone())].into();
+    let part = state.trees.part(&target.records, names).await.ok()?;
+    part.group(group).ok()?.cloned()
+}
+
+/// Returns true if the entry that an assignment follows from allows a downgrade.
+fn downgrade(document: &GroupDocument, assignment: &GroupAssignment) -> Option<bool> {
+    let entry = document.packages.of(assignment.package)?;
+    (Some(entry.seq) == assignment.mandate).then(|| entry.terms.allows_downgrade())
 }
 
 /// Returns the devices of a group with their host names, in the order of their ids.

@@ -19,6 +19,9 @@ const EVENTS_AT_ONCE: u16 = 500;
 pub struct LoggedEvent {
     /// Time of the change, by the clock of its author.
     pub issued: UnixTime,
+    /// The same time with its microseconds.
+    #[serde(skip)]
+    pub at: EventTime,
     pub author: String,
     pub host: String,
     pub standing: EventStanding,
@@ -42,6 +45,7 @@ impl LoggedEvent {
     pub(super) fn of(read: EventRecord, names: &RecordedNames) -> Self {
         let empty = Self {
             issued: read.at.second(),
+            at: read.at,
             author: String::new(),
             host: String::new(),
             standing: EventStanding::Unsigned,
@@ -85,6 +89,8 @@ enum NextEvents {
 impl<'a> PastEvents<'a> {
     pub(super) fn new(records: &'a Records, request: &LogRequest) -> Self {
         let before = request.before.map(UnixTime).map(EventTime::of_second);
+        let last = request.after.and_then(|place| place.event);
+        let before = before.into_iter().chain(last).min();
         Self {
             records,
             before: before.unwrap_or(EventTime::of_microseconds(u64::MAX)),

@@ -19,6 +19,7 @@ fn request() -> LogRequest {
     LogRequest {
         limit: NEWEST_CHANGES,
         before: None,
+        after: None,
         is_signed_only: true,
         package: None,
         group: None,
@@ -148,6 +149,7 @@ async fn the_newest_commit_comes_first_with_its_changes() {
     let some = LogRequest {
         limit: 2,
         before: Some(commits[3].number),
+        after: None,
         ..request()
     };
     let some = log(&target.target, &some).await.unwrap();

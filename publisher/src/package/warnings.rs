@@ -11,7 +11,7 @@ use packcast_rollout::PackageRecord;
 use super::{PUBLISH_AGAIN_HINT, named};
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::state::{WARNED_BEFORE_S, warn_of_head};
+use crate::state::{TargetState, WARNED_BEFORE_S, warn_of_head};
 use crate::target::Target;
 use crate::text::{count, for_target, time};
 use crate::warning::Warning;
@@ -31,13 +31,15 @@ pub(crate) fn refuse_expired(package: &PackageRecord, now: UnixTime) -> Result<(
 }
 
 /// Warns a command that only shows packages: of packages that expire soon, of packages by keys that
-/// are no longer publisher keys, and of the signed state, see [`warn_of_head`].
+/// are no longer publisher keys, and of the signed state, see [`warn_of_head`]. Returns the signed
+/// state, as [`warn_of_head`] does.
 pub(crate) async fn warn_of_packages(
     target: &Target,
     packages: &[PackageRecord],
-) -> Result<(), Failure> {
+) -> Result<Option<TargetState>, Failure> {
     warn_of_expiry(target, packages);
-    if let Some(state) = warn_of_head(target).await? {
+    let state = warn_of_head(target).await?;
+    if let Some(state) = &state {
         // Before the first commit, the target has no publisher keys.
         let keys = state.keys();
         if !keys.is_empty()
@@ -46,7 +48,7 @@ pub(crate) async fn warn_of_packages(
             target.warnings.push(warning);
         }
     }
-    Ok(())
+    Ok(state)
 }
 
 /// Warns of packages that expire within 30 days. An expired package has a state of its own, so there

@@ -60,7 +60,8 @@ pub fn failing_program(plan: &Plan, inspection: Option<&Inspection>) -> Vec<Fail
             };
             of_execute(program, files.get(program), plan.terms.platform)
         }
-        Action::Store { .. } => Vec::new(),
+        // `agent_builds` has read the platforms of the programs.
+        Action::Store { .. } | Action::Update { .. } => Vec::new(),
     }
 }
 

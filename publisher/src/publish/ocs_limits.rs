@@ -127,6 +127,10 @@ fn of_package(
     terms: &PackageTerms,
     now: UnixTime,
 ) -> Vec<OcsLimit> {
+    // No OCS agent gets the package.
+    if matches!(action, Action::Update { .. }) {
+        return Vec::new();
+    }
     let mut warnings = of_action(action);
     let minutes = terms.timeout_s.div_ceil(60);
     if minutes > WINDOWS_MINUTES {
@@ -160,6 +164,7 @@ fn of_action(action: &Action<(ArchiveFormat, &Contents)>) -> Vec<OcsLimit> {
             folder,
             archive: (_, contents),
         } => of_store(folder, contents),
+        Action::Update { .. } => Vec::new(),
     };
     match action.archive() {
         Some((ArchiveFormat::Zip, contents))

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::command_line::{CommandError, check_execute, check_launch};
 use super::inspect::{Contents, Inspection, PlannedArchive, Unfit};
 
-/// The name of an action (LAUNCH, EXECUTE or STORE) without its parameters.
+/// The name of an action (LAUNCH, EXECUTE, STORE or UPDATE) without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionName {
@@ -27,6 +27,8 @@ pub enum ActionName {
     Execute,
     /// Unpack into a folder, and run nothing.
     Store,
+    /// Update the Packcast agent.
+    Update,
 }
 
 /// The parameters of a publication, except its source.
@@ -168,6 +170,9 @@ impl PublishRequest {
                     folder,
                 })
             }
+            ActionName::Update => Ok(Action::Update {
+                archive: archive("update")?.archive.clone(),
+            }),
         }
     }
 

@@ -4,8 +4,8 @@
 
 use packcast_protocol::api::GO_VALID_S;
 use packcast_protocol::state::RolloutId;
-use packcast_protocol::{PackageId, PackageRef};
-use packcast_rollout::rollout::{ControlError, Gate, GateChange, pause, resume};
+use packcast_protocol::{PackageId, PackageRef, UnixTime};
+use packcast_rollout::rollout::{ControlError, Gate, GateChange, has_news, pause, resume};
 use packcast_store::records::GateControlError;
 use serde::Serialize;
 
@@ -16,6 +16,8 @@ use crate::package::named;
 use crate::preview::Preview;
 use crate::stopping::complete_in_s;
 use crate::target::Target;
+use crate::text::count;
+use crate::warning::Warning;
 
 /// A pause or a resume that is decided. Nothing is changed yet.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct ControlPlan<'a> {
     live: LiveRollout,
     control: Control,
     preview: Preview,
+    warnings: Vec<Warning>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +44,10 @@ pub struct RolloutChanged {
     pub name: String,
     /// `false` if the rollout was paused, or ran, already.
     pub changed: bool,
-    /// Seconds until no device begins with an earlier permission; 0 after a resume.
+    /// Number of devices, of all groups, that were told of the package before a pause, and have not
+    /// reported; 0 after a resume. OCS agents among them deploy the package in any case.
+    pub told: u64,
+    /// Seconds until no Packcast agent begins with an earlier permission; 0 after a resume.
     pub complete_in_s: u64,
 }
 
@@ -71,8 +77,10 @@ async fn plan<'a>(
     let live = find_live(target, package).await?;
     let name = named(&live.package);
     let gate = read_gate(target, live.id, &name).await?;
-    let changed = control.decide(&gate, target.records.table());
+    let table = target.records.table();
+    let changed = control.decide(&gate, table);
     let changed = changed.map_err(|error| refused(&name, error))?.is_some();
+    let warnings = control.warning(&name, &gate, table, now()).into_iter();
     let preview = Preview::new(format!("{} the rollout of {name}", control.verb()));
     let mut preview = preview.with_packages([name]);
     if changed {
@@ -84,6 +92,7 @@ async fn plan<'a>(
         live,
         control,
         preview,
+        warnings: warnings.collect(),
     })
 }
 
@@ -101,12 +110,41 @@ impl Control {
             Self::Resume { after_halt } => resume(gate, table, after_halt, now()),
         }
     }
+
+    /// Warns of the end of a wait for devices that may still be heard from: they count no more, so that
+    /// the next wave waits for other devices.
+    fn warning(self, name: &str, gate: &Gate, table: &str, now: UnixTime) -> Option<Warning> {
+        let is_full = gate.closed(table).is_none() && gate.free == 0;
+        let working = gate.unhealthy().saturating_sub(gate.failed);
+        let is_resume = matches!(self, Self::Resume { .. });
+        if !is_resume || !is_full || working == 0 || !has_news(gate, now) {
+            return None;
+        }
+        let (devices, them) = match working {
+            1 => ("1 device works or settles".to_owned(), "it"),
+            _ => (format!("{working} devices work or settle"), "them"),
+        };
+        let places = count(gate.limits.values().halt_at.into(), "place");
+        Some(
+            Warning::new(format!(
+                "{devices}, and may still become healthy: the new round does not count {them}, and gives {places} to other devices"
+            ))
+            .hint(format!(
+                "run 'packcast rollout show {name}' later: it says if the rollout is full, and names the devices"
+            )),
+        )
+    }
 }
 
 impl ControlPlan<'_> {
     /// Returns the effect of the change. It has no devices if nothing changes.
     pub const fn preview(&self) -> &Preview {
         &self.preview
+    }
+
+    /// Returns the warnings, which a person should see before the change.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// Makes the change, with its event.
@@ -121,21 +159,24 @@ impl ControlPlan<'_> {
                 resumed.await
             }
         };
-        let complete_in_s = match self.control {
-            Control::Pause => permitted_s(target),
-            Control::Resume { .. } => 0,
+        let changed = changed.map_err(|error| failure(&name, error))?;
+        let (told, complete_in_s) = match self.control {
+            Control::Pause => (records.tally(package).await?.told(), permitted_s(target)),
+            Control::Resume { .. } => (0, 0),
         };
         Ok(RolloutChanged {
             rollout,
             package,
-            changed: changed.map_err(|error| failure(&name, error))?,
             name,
+            changed,
+            told,
             complete_in_s,
         })
     }
 }
 
-/// Returns the seconds until no device begins with a permission that it got before the gate changed.
+/// Returns the seconds until no Packcast agent begins with a permission that it got before the gate
+/// changed.
 pub(crate) fn permitted_s(target: &Target) -> u64 {
     complete_in_s(target).max(GO_VALID_S)
 }
@@ -186,8 +227,54 @@ fn no_gate(name: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use packcast_rollout::rollout::{GateState, LimitValues, default_limits};
+    use packcast_testing::table::NOW;
+
     use super::*;
     use crate::rendered::failures;
+
+    /// Returns the gate of a rollout whose first device has taken the only place now.
+    fn taken() -> Gate {
+        let limits = LimitValues {
+            at_once: 1,
+            ..default_limits(3)
+        };
+        let rollout = RolloutId::from_bytes([7; 16]);
+        let limits = limits.try_into().unwrap();
+        Gate {
+            free: 0,
+            begun: 1,
+            changed: Some(NOW),
+            ..Gate::new(rollout, "table".to_owned(), limits, NOW)
+        }
+    }
+
+    #[test]
+    fn a_resume_of_a_full_gate_warns_while_devices_may_still_be_heard_from() {
+        let resume = Control::Resume { after_halt: false };
+        let warning = |control: Control, gate: &Gate, after| {
+            control.warning("tool@1", gate, "table", NOW.plus(after))
+        };
+        let warned = warning(resume, &taken(), 1).unwrap();
+        insta::assert_snapshot!(warned, @"
+        warning: 1 device works or settles, and may still become healthy: the new round does not count it, and gives 1 place to other devices
+        hint: run 'packcast rollout show tool@1' later: it says if the rollout is full, and names the devices
+        ");
+        assert_eq!(warning(Control::Pause, &taken(), 1), None);
+        assert_eq!(warning(resume, &taken(), 90_000), None);
+        let free = Gate { free: 1, ..taken() };
+        let failed = Gate {
+            failed: 1,
+            ..taken()
+        };
+        let paused = Gate {
+            state: GateState::Paused,
+            ..taken()
+        };
+        for gate in [free, failed, paused] {
+            assert_eq!(warning(resume, &gate, 1), None, "{gate:?}");
+        }
+    }
 
     #[test]
     fn refusals_have_next_steps() {

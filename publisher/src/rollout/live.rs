@@ -8,6 +8,7 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{Gate, GateStatus, status};
 use serde::Serialize;
 
+use super::members::RolloutMembers;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::{find, named};
@@ -23,7 +24,7 @@ pub struct RolloutSummary {
     /// `name@version`.
     pub name: String,
     pub groups: Vec<GroupName>,
-    /// The number of devices in the groups. It is too high if devices are in several of them.
+    /// The number of devices that are in the groups now, each once.
     pub devices: u64,
     /// The status in a word, for scripts.
     pub status: &'static str,
@@ -40,6 +41,9 @@ pub struct RolloutSummary {
     /// `None` if the table has no gate of the rollout.
     #[serde(skip)]
     pub gate_status: Option<GateStatus>,
+    /// The number of devices was not read, and with it the status could be complete.
+    #[serde(skip)]
+    pub may_be_complete: bool,
 }
 
 /// A live rollout with its package.
@@ -52,6 +56,18 @@ pub(super) struct LiveRollout {
 
 /// Returns the live rollouts, the newest package last.
 pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, true).await
+}
+
+/// Returns the live rollouts like [`list`], without the numbers of their devices, which are 0.
+///
+/// The sizes of groups are most of the cost of [`list`]. Without them, no rollout is known to be
+/// complete: see [`RolloutSummary::may_be_complete`].
+pub async fn list_without_sizes(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
+    summaries(target, false).await
+}
+
+async fn summaries(target: &Target, with_sizes: bool) -> Result<Vec<RolloutSummary>, Failure> {
     let state = current_rollouts(target).await?;
     let live = state.rollouts();
     let live: BTreeMap<RolloutId, &RolloutDocument> = live
@@ -65,10 +81,11 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     for (id, document) in live {
         let package = packages.iter().find(|it| it.id == document.package);
         let name = package.map_or_else(|| document.package.to_string(), named);
-        let mut devices = 0;
-        for group in document.groups.as_set() {
-            devices += target.records.size(group).await?;
-        }
+        let devices = if with_sizes {
+            Some(devices_of(target, document).await?)
+        } else {
+            None
+        };
         summaries.push(RolloutSummary::new(
             target,
             (id, document),
@@ -81,23 +98,45 @@ pub async fn list(target: &Target) -> Result<Vec<RolloutSummary>, Failure> {
     Ok(summaries)
 }
 
+/// Returns the number of devices of a rollout, each once. The members are read only if a device may
+/// be in several of the groups.
+async fn devices_of(target: &Target, document: &RolloutDocument) -> Result<u64, Failure> {
+    let groups = document.groups.as_set();
+    let all = groups.iter().find(|group| group.is_all());
+    let only = groups.first().filter(|_| groups.len() == 1);
+    if let Some(group) = all.or(only) {
+        return Ok(target.records.size(group).await?);
+    }
+    let members = RolloutMembers::of(target, document).await?;
+    Ok(members.by_wave(document).into_values().map(u64::from).sum())
+}
+
 impl RolloutSummary {
+    /// `devices` is `None` if their number was not read.
     pub(super) fn new(
         target: &Target,
         (rollout, document): (RolloutId, &RolloutDocument),
         name: String,
-        devices: u64,
+        devices: Option<u64>,
         gate: Option<&Gate>,
     ) -> Self {
-        let members = u32::try_from(devices).unwrap_or(u32::MAX);
         let table = target.records.table();
-        let gate_status = gate.map(|gate| status(gate, table, &document.waves, members, now()));
+        let status_for = |gate, members| status(gate, table, &document.waves, members, now());
+        let members = |devices| u32::try_from(devices).unwrap_or(u32::MAX);
+        let mut gate_status = gate.map(|gate| status_for(gate, devices.map_or(0, members)));
+        let may_be_complete = devices.is_none()
+            && gate.is_some_and(|gate| status_for(gate, gate.all_healthy) == GateStatus::Complete);
+        // For no device at all, a rollout is complete when its last wave has gone well, although most
+        // devices may not have begun.
+        if devices.is_none() && gate_status == Some(GateStatus::Complete) {
+            gate_status = Some(GateStatus::Running);
+        }
         Self {
             rollout,
             package: document.package,
             name,
             groups: document.groups.as_set().iter().cloned().collect(),
-            devices,
+            devices: devices.unwrap_or(0),
             status: gate_status.as_ref().map_or("no-gate", word),
             wave: gate.map(|gate| gate.wave),
             waves: document.waves.as_slice().len(),
@@ -105,6 +144,7 @@ impl RolloutSummary {
             healthy: gate.map_or(0, |gate| gate.all_healthy),
             failed: gate.map_or(0, |gate| gate.all_failed),
             gate_status,
+            may_be_complete,
         }
     }
 }
@@ -112,12 +152,13 @@ impl RolloutSummary {
 /// Returns the word for a status.
 const fn word(status: &GateStatus) -> &'static str {
     match status {
-        GateStatus::Running => "running",
+        GateStatus::Running | GateStatus::Working { .. } => "running",
         GateStatus::Opens { .. } => "opens",
         GateStatus::NoTime { .. } => "closed",
         GateStatus::NothingBegun { .. } => "nothing-begun",
         GateStatus::Unhealthy { .. } => "unhealthy",
         GateStatus::Full { .. } => "full",
+        GateStatus::NotBegun { .. } => "not-begun",
         GateStatus::Halted { .. } => "halted",
         GateStatus::Paused => "paused",
         GateStatus::Restored => "restored",
@@ -220,11 +261,13 @@ mod tests {
         let (failed, silent) = (1, 2);
         let words = [
             GateStatus::Running,
+            GateStatus::Working { unhealthy: 3 },
             GateStatus::Opens { wave, at: now() },
             GateStatus::NoTime { wave },
             GateStatus::NothingBegun { wave },
             GateStatus::Unhealthy { failed, silent },
             GateStatus::Full { failed, silent },
+            GateStatus::NotBegun { devices: 2 },
             GateStatus::Halted { failed },
             GateStatus::Paused,
             GateStatus::Restored,
@@ -232,6 +275,6 @@ mod tests {
             GateStatus::Complete,
         ];
         let words = words.iter().map(word).collect::<Vec<_>>().join(" ");
-        insta::assert_snapshot!(words, @"running opens closed nothing-begun unhealthy full halted paused restored ended complete");
+        insta::assert_snapshot!(words, @"running running opens closed nothing-begun unhealthy full not-begun halted paused restored ended complete");
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::document::WaveDevices;
 use packcast_protocol::state::{LeafName, WaveNumber};
-use packcast_protocol::{DeviceId, GroupName, PackageRef, ResultCode, UnixTime};
-use packcast_rollout::rollout::{Gate, GateStatus, LimitValues};
-use packcast_store::records::DeploymentState;
+use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef, ResultCode, UnixTime};
+use packcast_rollout::rollout::{Gate, GateStatus, LimitValues, Place};
+use packcast_store::records::{DeploymentState, DeviceState};
 use serde::Serialize;
 
 use super::live::{LiveRollout, RolloutSummary, find_live};
 use super::members::RolloutMembers;
+use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::device_name::host_names;
 use crate::failure::Failure;
@@ -23,8 +24,12 @@ use crate::target::Target;
 /// Maximum number of devices that are named because the rollout waits for them.
 const MOST_NAMED: usize = 5;
 
-/// Most devices whose tasks are read to name those that the rollout waits for.
-const MOST_READ: usize = 100;
+/// Most devices whose records are read to name those that the rollout waits for. The read ends as
+/// soon as enough of them are found.
+const MOST_READ: usize = 5_000;
+
+/// Time for which a reader names the same devices if the gate does not change, in seconds.
+const NAMED_FOR_S: u64 = 60;
 
 /// A live rollout with its waves and failures.
 #[derive(Debug, Serialize)]
@@ -37,8 +42,29 @@ pub struct RolloutDetails {
     pub round: Option<RolloutRound>,
     /// The first failures of the round.
     pub first_failures: Vec<RolloutFailure>,
-    /// Some devices that have begun, and have not reported, if the rollout waits for them.
-    pub silent: Vec<ExampleDevice>,
+    /// Some devices that have begun, and are neither healthy nor have failed, if the rollout waits for
+    /// them.
+    pub silent: Vec<SilentDevice>,
+}
+
+/// A device that a rollout waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SilentDevice {
+    #[serde(flatten)]
+    pub device: ExampleDevice,
+    pub waits_for: Awaited,
+}
+
+/// The news that a rollout needs of a device with a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Awaited {
+    /// The device has begun, and has not reported.
+    Report,
+    /// The device has succeeded, and settles: it has to check in.
+    CheckIn,
+    /// The device has succeeded, and has to check in after a restart that the result asked for.
+    Restart,
 }
 
 /// The counters of a rollout's round.
@@ -92,6 +118,19 @@ pub struct RolloutReader<'a> {
     target: &'a Target,
     live: LiveRollout,
     members: BTreeMap<WaveNumber, u32>,
+    named: Option<Named>,
+    /// Neither members nor silent devices are read.
+    is_brief: bool,
+    /// The last read has found the rollout.
+    is_live: bool,
+}
+
+/// The silent devices that were named, so that watching does not read many devices again and again.
+#[derive(Debug)]
+struct Named {
+    gate: Gate,
+    at: UnixTime,
+    silent: Vec<SilentDevice>,
 }
 
 impl<'a> RolloutReader<'a> {
@@ -104,6 +143,22 @@ impl<'a> RolloutReader<'a> {
             target,
             live,
             members,
+            named: None,
+            is_brief: false,
+            is_live: true,
+        })
+    }
+
+    /// Finds the live rollout of a package, without its devices: their numbers are 0, and no silent
+    /// device is named. So the cost does not depend on the number of devices.
+    pub async fn open_brief(target: &'a Target, package: &PackageRef) -> Result<Self, Failure> {
+        Ok(Self {
+            target,
+            live: find_live(target, package).await?,
+            members: BTreeMap::new(),
+            named: None,
+            is_brief: true,
+            is_live: true,
         })
     }
 
@@ -111,6 +166,7 @@ impl<'a> RolloutReader<'a> {
     pub async fn read(&mut self) -> Result<RolloutDetails, Failure> {
         let id = self.live.id;
         let state = current_part(self.target, [LeafName::Rollout(id)].into()).await?;
+        self.is_live = !matches!(state.rollout(id), Ok(None));
         if let Ok(Some(document)) = state.rollout(id) {
             self.live.document = document.clone();
         }
@@ -121,7 +177,7 @@ impl<'a> RolloutReader<'a> {
             self.target,
             (id, document),
             named(&self.live.package),
-            devices.into(),
+            (!self.is_brief).then(|| devices.into()),
             gate.as_ref(),
         );
         let waves = document.waves.numbered().map(|(number, wave)| {
@@ -144,7 +200,7 @@ impl<'a> RolloutReader<'a> {
             Some(GateStatus::Full { silent: 1.., .. } | GateStatus::Unhealthy { silent: 1.., .. })
         );
         let silent = match &gate {
-            Some(gate) if waits => self.silent(gate).await?,
+            Some(gate) if waits && !self.is_brief => self.named(gate).await?,
             _ => Vec::new(),
         };
         Ok(RolloutDetails {
@@ -157,6 +213,11 @@ impl<'a> RolloutReader<'a> {
             round: gate.as_ref().map(RolloutRound::of),
             summary,
         })
+    }
+
+    /// Returns false if the rollout had ended at the last read.
+    pub const fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// Returns the failures that the gate names.
@@ -180,33 +241,71 @@ impl<'a> RolloutReader<'a> {
         Ok(failures)
     }
 
-    /// Returns some devices that have taken a place in this round, and have not reported.
-    async fn silent(&self, gate: &Gate) -> Result<Vec<ExampleDevice>, Failure> {
+    /// Returns some silent devices. They are read again if the gate has changed, or after a while.
+    async fn named(&mut self, gate: &Gate) -> Result<Vec<SilentDevice>, Failure> {
+        let now = now();
+        if let Some(named) = &self.named
+            && named.gate == *gate
+            && now.since(named.at) < NAMED_FOR_S
+        {
+            return Ok(named.silent.clone());
+        }
+        let silent = self.silent(gate).await?;
+        self.named = Some(Named {
+            gate: gate.clone(),
+            at: now,
+            silent: silent.clone(),
+        });
+        Ok(silent)
+    }
+
+    /// Returns some devices that have taken a place in this round, and are neither healthy nor have
+    /// failed.
+    ///
+    /// The devices that have not reported come first, because they are the likeliest ones to be dead.
+    /// The place decides before any device is left out: most devices with the same state may have none.
+    async fn silent(&self, gate: &Gate) -> Result<Vec<SilentDevice>, Failure> {
         let (records, package) = (&self.target.records, self.live.package.id);
-        let announced = records.devices_in(package, DeploymentState::Announced);
-        let announced: Vec<DeviceId> = announced.await?.into_iter().take(MOST_READ).collect();
-        let has_place: Vec<(DeviceId, bool)> = stream::iter(announced)
+        let mut candidates = Vec::new();
+        for state in [DeploymentState::Announced, DeploymentState::Succeeded] {
+            candidates.extend(records.devices_in(package, state).await?);
+        }
+        let awaited = stream::iter(candidates.into_iter().take(MOST_READ))
             .map(|device| async move {
                 let state = records.device_state(&device).await?;
-                let mut tasks = state.tasks.iter().filter(|task| task.package == package);
-                let has_place = tasks.any(|task| {
-                    let place = task.place.as_ref();
-                    place.is_some_and(|it| it.rollout == gate.rollout && it.round == gate.round)
-                });
-                Ok::<_, Failure>((device, has_place))
+                Ok::<_, Failure>((device, awaited(&state, package, gate)))
             })
             .buffered(AT_ONCE)
-            .try_collect()
-            .await?;
-        let silent = has_place.into_iter().filter(|(_, has_place)| *has_place);
-        let silent: Vec<DeviceId> = silent.take(MOST_NAMED).map(|(device, _)| device).collect();
-        let mut names = host_names(self.target, &silent).await?;
-        let silent = silent.into_iter().map(|device| ExampleDevice {
-            host_name: names.remove(&device).unwrap_or_default(),
-            device,
+            .try_filter_map(|(device, awaited)| async move { Ok(awaited.map(|it| (device, it))) })
+            .take(MOST_NAMED);
+        let silent: Vec<(DeviceId, Awaited)> = awaited.try_collect().await?;
+        let devices: Vec<DeviceId> = silent.iter().map(|(device, _)| device.clone()).collect();
+        let mut names = host_names(self.target, &devices).await?;
+        let silent = silent.into_iter().map(|(device, waits_for)| SilentDevice {
+            device: ExampleDevice {
+                host_name: names.remove(&device).unwrap_or_default(),
+                device,
+            },
+            waits_for,
         });
         Ok(silent.collect())
     }
+}
+
+/// Returns the news that a rollout needs of a device. `None` if the device has no place in this round,
+/// or if its place is not that of a silent device.
+fn awaited(state: &DeviceState, package: PackageId, gate: &Gate) -> Option<Awaited> {
+    let is_of_round = |place: &Place| place.rollout == gate.rollout && place.round == gate.round;
+    let mut settling = state.settling.iter();
+    if let Some(settling) = settling.find(|it| it.package == package && is_of_round(&it.place)) {
+        return Some(match settling.ran_in {
+            Some(_) => Awaited::Restart,
+            None => Awaited::CheckIn,
+        });
+    }
+    let mut tasks = state.tasks.iter().filter(|task| task.package == package);
+    let has_place = tasks.any(|task| task.place.as_ref().is_some_and(is_of_round));
+    has_place.then_some(Awaited::Report)
 }
 
 impl RolloutRound {

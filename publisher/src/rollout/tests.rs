@@ -1,13 +1,15 @@
 //! Rollouts on an embedded engine, from their start to their end.
 
-use packcast_protocol::{DeviceId, PackageRef};
+use packcast_protocol::api::BoundedText;
+use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{
-    DeviceFailure, Gate, GateChange, GateNumber, GateState, GateUpdate, Place, Weekdays,
+    DeviceFailure, Gate, GateChange, GateNumber, GateState, GateUpdate, Place, RolloutResult,
+    Weekdays,
 };
 use packcast_rollout::state::{EntryOwner, StateChange};
-use packcast_store::records::Announcing;
-use packcast_testing::table::{NOW, announce, location, mia};
+use packcast_store::records::{Announcing, Recorded};
+use packcast_testing::table::{NOW, announce, location, mia, result};
 
 use super::*;
 use crate::assign::{self, AssignRequest};
@@ -212,40 +214,169 @@ async fn a_halted_rollout_needs_another_word_to_resume() {
     assert_eq!((gate.state, gate.round), (GateState::Running, 2));
 }
 
+/// Takes the places of a round, as the question before a package begins does.
+fn take(begun: u32, free: u32) -> GateChange {
+    GateChange {
+        conditions: Vec::new(),
+        updates: vec![
+            GateUpdate::Set(GateNumber::Free, free.into()),
+            GateUpdate::Set(GateNumber::Begun, begun.into()),
+        ],
+    }
+}
+
+impl Fixture {
+    /// Activates the package, assigns it to devices, and announces it to each of them, to some with a
+    /// place in the first round.
+    async fn announce(&self, started: &RolloutStarted, devices: &[DeviceId], placed: &[DeviceId]) {
+        let records = &self.target.table.records;
+        let (locations, by) = ([location()], mia());
+        let activated = records.activate(self.package.id, &locations, &by);
+        activated.await.unwrap();
+        let owners = devices.iter().cloned().map(EntryOwner::Device);
+        let changes: Vec<StateChange> = owners
+            .map(|owner| assign_published(owner, &self.package))
+            .collect();
+        self.target.change_all(&changes).await;
+        let (place, full) = (first_round(started), take(3, 0));
+        for device in devices {
+            let task = self.target.table.task(device, self.package.id).await;
+            let task = task.unwrap();
+            let place = placed.contains(device).then_some((place, &full));
+            let direct = Announcing::direct(&task);
+            let tasks = [Announcing { place, ..direct }];
+            announce(records, device, &tasks, NOW).await.unwrap();
+        }
+    }
+
+    /// Records the success of a device with a place. `restart_after` is the boot in which the program
+    /// ran, if the result asks for a restart.
+    async fn succeed(
+        &self,
+        device: &DeviceId,
+        started: &RolloutStarted,
+        restart_after: Option<&str>,
+    ) {
+        let task = self.target.table.task(device, self.package.id).await;
+        let task = task.unwrap();
+        let finished = result(&task, "SUCCESS_0");
+        let of_rollout = RolloutResult {
+            rollout: started.rollout,
+            package: self.package.id,
+            reported: DeviceFailure {
+                device: device.clone(),
+                code: finished.code.clone(),
+            },
+            outcome: finished.outcome,
+            place: task.place,
+            restart_after: restart_after.map(BoundedText::tail),
+        };
+        let records = &self.target.table.records;
+        let recorded =
+            records.record_rollout_result(device, &task, &finished, &of_rollout, None, NOW);
+        assert_eq!(recorded.await.unwrap().recorded, Recorded::Written);
+    }
+
+    /// Returns the status of the rollout, and the devices that it waits for.
+    async fn silent(&self) -> (&'static str, Vec<(DeviceId, Awaited)>) {
+        let details = self.details().await.unwrap();
+        let silent = details.silent.into_iter();
+        let silent = silent.map(|it| (it.device.device, it.waits_for));
+        (details.summary.status, silent.collect())
+    }
+}
+
+fn first_round(started: &RolloutStarted) -> Place {
+    Place {
+        rollout: started.rollout,
+        round: 1,
+    }
+}
+
+/// Ends the news of a gate: each device with a place should have been heard from.
+fn long_ago() -> Vec<GateUpdate> {
+    [GateNumber::Since, GateNumber::Changed]
+        .map(|number| GateUpdate::Set(number, 1_000))
+        .into()
+}
+
 #[tokio::test]
 async fn a_full_rollout_names_the_devices_that_it_waits_for() {
     let fixture = Fixture::start(383).await;
     let started = fixture.start_rollout(&fixture.request()).await.unwrap();
-    let (device, package) = (&fixture.devices[0], &fixture.package);
-    let records = &fixture.target.table.records;
-    let activated = records.activate(package.id, &[location()], &mia()).await;
-    activated.unwrap();
-    let owner = EntryOwner::Device(device.clone());
-    fixture
-        .target
-        .change_all(&[assign_published(owner, package)])
-        .await;
-    let task = fixture.target.table.task(device, package.id).await.unwrap();
-    let place = Place {
-        rollout: started.rollout,
-        round: 1,
+    let [reports, checks_in, restarts, ..] = &*fixture.devices else {
+        panic!("the fixture has 40 devices");
     };
-    let full = GateChange {
-        conditions: Vec::new(),
-        updates: vec![
-            GateUpdate::Set(GateNumber::Free, 0),
-            GateUpdate::Set(GateNumber::Begun, 2),
-        ],
+    let placed = [reports, checks_in, restarts].map(DeviceId::clone);
+    fixture.announce(&started, &placed, &placed).await;
+    // The places were taken just now.
+    let changed = GateUpdate::Set(GateNumber::Changed, crate::clock::now().0);
+    fixture.set_gate(&started, vec![changed]).await;
+    assert_eq!(fixture.silent().await, ("running", Vec::new()));
+    let plan = plan_resume(&fixture.target.target, &fixture.reference(), false).await;
+    assert_eq!(plan.unwrap().warnings().len(), 1);
+
+    fixture.set_gate(&started, long_ago()).await;
+    let report = |device: &DeviceId| (device.clone(), Awaited::Report);
+    let (status, silent) = fixture.silent().await;
+    assert_eq!(status, "full");
+    let mut expected = placed.each_ref().map(report);
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(silent, expected);
+
+    fixture.succeed(checks_in, &started, None).await;
+    fixture.succeed(restarts, &started, Some("boot-1")).await;
+    let mut expected = vec![
+        (checks_in.clone(), Awaited::CheckIn),
+        (restarts.clone(), Awaited::Restart),
+    ];
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    expected.insert(0, report(reports));
+    assert_eq!(fixture.silent().await, ("full", expected));
+    let plan = plan_resume(&fixture.target.target, &fixture.reference(), false).await;
+    assert!(plan.unwrap().warnings().is_empty());
+    // One of the three devices that were told has not reported.
+    assert_eq!(fixture.pause().await.unwrap().told, 1);
+}
+
+#[tokio::test]
+async fn the_holder_of_a_place_is_found_among_many_devices_that_were_told() {
+    let mut fixture = Fixture::start(387).await;
+    for number in 40..105 {
+        let device = fixture.target.table.device(number).await;
+        fixture.devices.push(device);
+    }
+    let joined = join(fixture.devices[40..].to_vec());
+    fixture.target.change_all(&[joined]).await;
+    let started = fixture.start_rollout(&fixture.request()).await.unwrap();
+    let last = fixture.devices.iter().max().unwrap();
+    let placed = std::slice::from_ref(last);
+    fixture.announce(&started, &fixture.devices, placed).await;
+    fixture.set_gate(&started, long_ago()).await;
+    let expected = vec![(last.clone(), Awaited::Report)];
+    assert_eq!(fixture.silent().await, ("full", expected));
+}
+
+#[tokio::test]
+async fn a_device_in_several_groups_counts_once() {
+    let fixture = Fixture::start(388).await;
+    let desk: GroupName = "desk".parse().unwrap();
+    let create = StateChange::CreateGroup {
+        group: desk.clone(),
     };
-    let tasks = [Announcing {
-        place: Some((place, &full)),
-        ..Announcing::direct(&task)
-    }];
-    announce(records, device, &tasks, NOW).await.unwrap();
+    let join = StateChange::Join {
+        group: desk.clone(),
+        devices: fixture.devices[..10].iter().cloned().collect(),
+    };
+    fixture.target.change_all(&[create, join]).await;
+    let request = StartRequest {
+        groups: vec![lab(), desk],
+        ..fixture.request()
+    };
+    fixture.start_rollout(&request).await.unwrap();
+    let listed = list(&fixture.target.target).await.unwrap();
     let details = fixture.details().await.unwrap();
-    assert_eq!(details.summary.status, "full");
-    let silent: Vec<&DeviceId> = details.silent.iter().map(|it| &it.device).collect();
-    assert_eq!(silent, [device]);
+    assert_eq!((listed[0].devices, details.summary.devices), (40, 40));
 }
 
 #[tokio::test]

@@ -158,8 +158,7 @@ async fn add_unreached(
     members.sort_unstable();
     // A device may be a member of several groups that have the package.
     members.dedup();
-    members
-        .retain(|device| !states.contains_key(device) && package.audience.includes_device(device));
+    members.retain(|device| !states.contains_key(device) && package.is_for(device));
     let found: Vec<Vec<DeviceId>> = stream::iter(members.chunks(BATCH))
         .map(|devices| unreached_among(target, package, &groups, devices))
         .buffer_unordered(AT_ONCE)

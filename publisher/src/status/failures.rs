@@ -57,13 +57,29 @@ pub struct ExampleDevice {
 ///
 /// The cost does not depend on the number of devices: about 32 read units of the index, one for
 /// each failure that is read, and one for each example.
-pub(crate) async fn causes(target: &Target, package: PackageId) -> Result<FailureCauses, Failure> {
+pub async fn causes(target: &Target, package: PackageId) -> Result<FailureCauses, Failure> {
     let state = DeploymentState::Failed;
     let failed = target
         .records
         .some_devices_in(package, state, MOST_OF_PARTITION)
         .await?;
     causes_on(target, package, failed).await
+}
+
+/// Groups a sample of at most `most` failures of a package.
+///
+/// The cost is about 32 read units of the index, one for each failure, and one for each example.
+pub async fn sampled_causes(
+    target: &Target,
+    package: PackageId,
+    most: usize,
+) -> Result<FailureCauses, Failure> {
+    let state = DeploymentState::Failed;
+    let failed = target
+        .records
+        .index_page(package, state, None, most)
+        .await?;
+    causes_on(target, package, failed.items).await
 }
 
 /// Groups the failures of a package on these devices. At most [`MOST_READ`] of them are read.

@@ -57,6 +57,7 @@ impl UnsignedChange {
             Self::RolloutEnded { package: id, .. } => {
                 format!("ended the rollout of {}", package(*id))
             }
+            Self::TokenRevoked { batch } => format!("revoked the enrolment token of batch {batch}"),
         }
     }
 }
@@ -92,6 +93,7 @@ fn listed(changed: &ChangedDevices) -> String {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::enrolment::BatchId;
     use packcast_protocol::state::RolloutId;
     use packcast_protocol::{DeviceId, PackageId};
 
@@ -183,6 +185,9 @@ mod tests {
                 wave: 2.try_into().unwrap(),
             },
             UnsignedChange::RolloutEnded { package, rollout },
+            UnsignedChange::TokenRevoked {
+                batch: BatchId::new(Some(&"berlin".parse().unwrap()), [7; 16]),
+            },
         ];
         let lines = changes.map(|change| change.line(&Ids));
         insta::assert_snapshot!(lines.join("\n"), @r"
@@ -204,6 +209,7 @@ mod tests {
         resumed the rollout of tool@1795000000
         opened wave 2 of the rollout of tool@1795000000
         ended the rollout of tool@1795000000
+        revoked the enrolment token of batch berlin-a4dqobyha4dqobyha4dqobyha4
         ");
     }
 }

@@ -188,6 +188,14 @@ fn a_device_without_a_task_has_a_reason() {
         check(&for_windows(case), &Reason::NotApplicable);
     }
     check(&only_for(&ocs_device()), &Reason::OcsAgent);
+    let update = |device: &DeviceId| {
+        unassigned().with(|case| {
+            case.device = device.clone();
+            case.package.action = crate::record::tests::update();
+        })
+    };
+    check(&update(&ocs_device()), &Reason::UpdatesOtherAgent);
+    check(&update(&packcast_device()), &Reason::NotAssigned);
     check(
         &unassigned().with(|case| case.in_history = true),
         &Reason::InHistory,

@@ -1,8 +1,10 @@
 //! The promises of a rollout in words, for the display before its start.
 
+use packcast_protocol::api::GO_VALID_S;
+
 use super::limits::LimitValues;
 
-/// Writes the promises of a rollout, a sentence or two in each line. `reaches` is the maximum number
+/// Writes the promises of a rollout, and its limits, a sentence or two in each line. `reaches` is the maximum number
 /// of machines by [`RolloutPlan::reaches`](super::RolloutPlan::reaches). `duration` writes a time in
 /// seconds.
 ///
@@ -26,7 +28,7 @@ pub fn promises(
     };
     vec![
         format!(
-            "A package that fails everywhere begins on at most {}, and on {halt_at} more for each resume.",
+            "A package that fails everywhere, or after which no machine is heard from again, begins on at most {}, and on {halt_at} more for each resume or promotion.",
             count(reaches, "machine")
         ),
         format!("The rollout halts after {}{tolerated}.", count(halt_at, "failure")),
@@ -38,6 +40,10 @@ pub fn promises(
             duration(first_settle_s.into()),
             duration(wait_s.into())
         ),
+        format!(
+            "After 'pause', 'end' or 'unassign' has returned, or failures have halted the rollout, no Packcast agent is permitted to begin. After a halt, a permission of the last {GO_VALID_S} s still holds. An OCS agent begins with each package that it was told of before."
+        ),
+        "Not promised: harm that shows after the device is healthy, machines that share an identity, a thief of the cloud account within the signed calendar, and devices that get the package without the rollout.".to_owned(),
     ]
 }
 
@@ -53,6 +59,17 @@ mod tests {
     use crate::rollout::default_limits;
 
     #[test]
+    fn the_limits_of_the_promises_are_printed() {
+        let lines = promises(&default_limits(20), 1, |seconds| {
+            format!("{seconds} seconds")
+        });
+        insta::assert_snapshot!(lines[5..].join("\n"), @"
+        After 'pause', 'end' or 'unassign' has returned, or failures have halted the rollout, no Packcast agent is permitted to begin. After a halt, a permission of the last 60 s still holds. An OCS agent begins with each package that it was told of before.
+        Not promised: harm that shows after the device is healthy, machines that share an identity, a thief of the cloud account within the signed calendar, and devices that get the package without the rollout.
+        ");
+    }
+
+    #[test]
     fn one_machine_is_no_plural() {
         let limits = LimitValues {
             tolerate: 0,
@@ -60,7 +77,7 @@ mod tests {
         };
         let lines = promises(&limits, 1, |seconds| format!("{seconds} seconds"));
         insta::assert_snapshot!(lines[..2].join("\n"), @"
-        A package that fails everywhere begins on at most 1 machine, and on 1 more for each resume.
+        A package that fails everywhere, or after which no machine is heard from again, begins on at most 1 machine, and on 1 more for each resume or promotion.
         The rollout halts after 1 failure.
         ");
     }

@@ -12,15 +12,18 @@ const HALT_NEWS_S: u64 = 3_600;
 
 /// Returns true if each place of a running gate is taken, and nothing has changed for so long that the
 /// devices with places should be healthy by now. `table` is the table from which the gate was read.
+pub fn is_quiet(gate: &Gate, table: &str, now: UnixTime) -> bool {
+    gate.closed(table).is_none() && gate.free == 0 && !has_news(gate, now)
+}
+
+/// Returns true if a gate has changed so lately that each device with a place may still become healthy.
 ///
 /// A device becomes healthy when its program has ended, its time to settle has passed, and it has
-/// checked in. So the gate is quiet after twice the time to settle. If the time to settle is less than
-/// an hour, the gate is quiet one hour after it.
-pub fn is_quiet(gate: &Gate, table: &str, now: UnixTime) -> bool {
+/// checked in. So a gate has no news after twice the time to settle. If the time to settle is less than
+/// an hour, the gate has no news one hour after it.
+pub fn has_news(gate: &Gate, now: UnixTime) -> bool {
     let settle_s = gate.limits.settle_s(gate.wave);
-    gate.closed(table).is_none()
-        && gate.free == 0
-        && now.since(last_change(gate)) >= settle_s + settle_s.max(LEAST_REST_S)
+    now.since(last_change(gate)) < settle_s + settle_s.max(LEAST_REST_S)
 }
 
 /// Returns true if a gate is halted, and has changed within an hour.

@@ -141,6 +141,9 @@ fn ending(status: &GateStatus) -> String {
         GateStatus::Unhealthy { failed, silent } => {
             format!("still WAITS: {failed} failed, {silent} not heard from")
         }
+        GateStatus::NotBegun { devices } => {
+            format!("still WAITS: {devices} devices have not begun")
+        }
         status => format!("{status:?}"),
     }
 }

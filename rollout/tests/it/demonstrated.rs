@@ -33,8 +33,8 @@ fn a_package_that_kills_every_machine_is_shown_to_stop_at_the_third() {
     3     386      4d 00:00      490      53       20
     4     510      5d 00:00      1000     53       26
 
-    A package that fails everywhere begins on at most 3 machines, and on 3 more for
-    each resume.
+    A package that fails everywhere, or after which no machine is heard from again,
+    begins on at most 3 machines, and on 3 more for each resume or promotion.
     The rollout halts after 3 failures plus 5 % of the healthy devices.
     REACHED is the limit of the signed calendar: before the next wave opens, not
     even the owner of the cloud account can reach more.
@@ -42,6 +42,13 @@ fn a_package_that_kills_every_machine_is_shown_to_stop_at_the_third() {
     BEHIND is this number when the next wave opens.
     A device is healthy if it checks in 30 minutes after its success (2 hours in the
     first wave). The next wave opens 24 hours after a wave at the earliest.
+    After 'pause', 'end' or 'unassign' has returned, or failures have halted the
+    rollout, no Packcast agent is permitted to begin. After a halt, a permission of
+    the last 60 s still holds. An OCS agent begins with each package that it was
+    told of before.
+    Not promised: harm that shows after the device is healthy, machines that share
+    an identity, a thief of the cloud account within the signed calendar, and
+    devices that get the package without the rollout.
 
     AFTER      EVENT                                           BEGUN HEALTHY FAILED
     0d 00:00   wave 1 opens: 10 devices                            0       0      0

@@ -49,6 +49,9 @@ fn a_good_package_reaches_each_device_in_a_simulation() {
             outcome.wave_hours.iter().all(Option::is_some),
             "{outcome:?}"
         );
+        // The last wave opens after the first one, and its last device comes after most of it.
+        let last_wave = outcome.wave_hours.last().copied().flatten();
+        assert!(outcome.last_hours > last_wave, "{outcome:?}");
     }
     // Few devices are told of the package while others are on the way to the last place.
     assert!(questions < 6.0 * 1.9, "{questions}");

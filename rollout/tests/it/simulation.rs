@@ -76,6 +76,8 @@ pub(crate) struct Outcome {
     pub(crate) reaches_all: bool,
     /// Hours from the opening of each wave until 90 % of its devices are healthy.
     pub(crate) wave_hours: Vec<Option<f64>>,
+    /// Hours from the start until the last device is healthy. `None` if devices have failed or died.
+    pub(crate) last_hours: Option<f64>,
     pub(crate) events: u64,
     /// Questions before a program begins, and transactions that change the gate, for each device.
     pub(crate) questions: f64,
@@ -170,6 +172,7 @@ struct Simulation {
     opened: Vec<Option<UnixTime>>,
     healthy: Vec<u32>,
     wave_hours: Vec<Option<f64>>,
+    last_hours: Option<f64>,
     events: u64,
     timeline: Timeline,
 }
@@ -189,6 +192,7 @@ impl Simulation {
             opened: vec![None; waves],
             healthy: vec![0; waves],
             wave_hours: vec![None; waves],
+            last_hours: None,
             events: 0,
             timeline: Timeline::new(&plan),
             scenario,
@@ -424,8 +428,10 @@ impl Simulation {
         if let Some(opened) = self.opened[wave]
             && self.healthy[wave] == most.max(1)
         {
-            let seconds = u32::try_from(self.world.now.since(opened)).unwrap_or(u32::MAX);
-            self.wave_hours[wave] = Some(f64::from(seconds) / 3600.0);
+            self.wave_hours[wave] = Some(hours_since(opened, self.world.now));
+        }
+        if self.healthy.iter().sum::<u32>() == self.scenario.devices {
+            self.last_hours = Some(hours_since(START, self.world.now));
         }
     }
 
@@ -483,7 +489,8 @@ impl Simulation {
         let wait_s = u64::from(gate.limits.values().wait_s);
         let since = gate.since.max(START).plus(wait_s);
         let at = |time| status(&gate, &gate.table, &self.world.waves, devices, time);
-        let (present, later) = (at(now), at(now.max(since)));
+        // Long after the last news of any device.
+        let (present, later) = (at(now), at(now.max(since).plus(30 * 86_400)));
         if present != GateStatus::Complete && later == GateStatus::Complete {
             self.world.now = now.max(since);
         }
@@ -530,6 +537,7 @@ impl Simulation {
             halts: self.halts,
             reaches_all: truth.reached == self.scenario.devices,
             wave_hours: self.wave_hours,
+            last_hours: self.last_hours,
             events: self.events,
             questions: per_device(self.world.questions),
             transactions: per_device(self.world.transactions),
@@ -539,4 +547,9 @@ impl Simulation {
             broken,
         }
     }
+}
+
+fn hours_since(since: UnixTime, now: UnixTime) -> f64 {
+    let seconds = u32::try_from(now.since(since)).unwrap_or(u32::MAX);
+    f64::from(seconds) / 3600.0
 }

@@ -11,6 +11,8 @@ pub struct Records {
     pub(super) table: Arc<str>,
     /// Name of the service in errors: its address, or its region.
     pub(super) endpoint: Arc<str>,
+    /// Reads of lists and counts are eventually consistent.
+    pub(super) is_for_display: bool,
 }
 
 impl Records {

@@ -33,6 +33,7 @@ impl Records {
             client,
             table: table.into(),
             endpoint: endpoint.into(),
+            is_for_display: false,
         }
     }
 

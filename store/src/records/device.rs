@@ -337,7 +337,7 @@ impl Records {
     ) -> Result<Vec<(DeviceRecord, Option<Exclusion>)>, RecordsError> {
         let keys: Vec<Key> = ids.iter().map(Key::device).collect();
         let mut devices = Vec::with_capacity(keys.len());
-        for found in self.batch(&keys).await? {
+        for found in self.listed_batch(&keys).await? {
             let Joining { excluded, .. } = item::read(found.clone())?;
             // A tombstone has no host name.
             if found.contains_key(HOST_NAME) {
@@ -378,6 +378,7 @@ mod tests {
 
     use super::*;
     use packcast_protocol::api::{BoundedText, SiteLabel};
+    use packcast_protocol::enrolment::{BatchId, BatchName};
     use packcast_protocol::state::exchange::DigestPrefix;
     use packcast_protocol::{AgentId, Sha256Digest};
 
@@ -416,9 +417,11 @@ mod tests {
             inventory_received: Some(AT),
             machine: None,
             facts: None,
+            batch: None,
             budget: WriteBudget::default().spend(AT).unwrap(),
         };
         let id = BoundedText::tail(&"i".repeat(64));
+        let longest_name: BatchName = "b".repeat(BatchName::MAX_CHARS).parse().unwrap();
         let packcast = DeviceRecord {
             device: DeviceId::Agent(AgentId::of_public_key(&[1; 32])),
             inventory_asked: None,
@@ -434,6 +437,7 @@ mod tests {
                 at: AT,
                 site: Some(SiteLabel::shortened(&"s".repeat(48))),
             }),
+            batch: Some(BatchId::new(Some(&longest_name), [7; 16])),
             ..ocs.clone()
         };
         [ocs, packcast]

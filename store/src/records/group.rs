@@ -35,7 +35,7 @@ impl Records {
     ) -> Result<Vec<GroupState>, RecordsError> {
         let keys: Vec<Key> = groups.iter().map(Key::group_state).collect();
         let mut states: Vec<GroupState> = self
-            .batch(&keys)
+            .listed_batch(&keys)
             .await?
             .into_iter()
             .map(state)

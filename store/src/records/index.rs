@@ -8,18 +8,21 @@ use futures_util::future::try_join_all;
 use packcast_protocol::{DeviceId, PackageId};
 
 use super::item::{Item, text};
-use super::key::{INDEX, INDEX_PK, INDEX_SHARDS, INDEX_SK, index_partition, index_sort_prefix};
+use super::key::{
+    INDEX, INDEX_PK, INDEX_SHARDS, INDEX_SK, index_partition, index_sort, index_sort_prefix,
+};
 use super::{Records, RecordsError};
 
 /// State of a package's deployment on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DeploymentState {
     /// A group of the device has the package, and the device has not checked in since. There is
     /// no task yet, so the index does not contain this state.
+    #[serde(rename = "to-come")]
     Unreached,
     /// The task is not announced yet.
-    #[serde(rename = "held")]
+    #[serde(rename = "waiting")]
     Pending,
     Announced,
     Withdrawn,
@@ -27,7 +30,6 @@ pub enum DeploymentState {
     Failed,
     Cancelled,
     /// The device runs another system than the package is for.
-    #[serde(rename = "not-applicable")]
     NotApplicable,
 }
 
@@ -131,6 +133,51 @@ impl Records {
         };
         let devices = self.indexed(package, selection).await?;
         Ok(devices.into_keys().collect())
+    }
+
+    /// Returns the first `most` devices in one partition of the index, from `from` on.
+    pub(super) async fn index_shard_page(
+        &self,
+        package: PackageId,
+        shard: u16,
+        state: DeploymentState,
+        from: Option<&DeviceId>,
+        most: usize,
+    ) -> Result<Vec<DeviceId>, RecordsError> {
+        let Some(state) = state.stored() else {
+            return Ok(Vec::new());
+        };
+        let prefix = index_sort_prefix(state);
+        let first = from.map_or_else(|| prefix.clone(), |device| index_sort(state, device));
+        // `$` is the character after `#`, which ends the prefix.
+        let last = format!("{state}$");
+        let mut pages = self
+            .client
+            .query()
+            .table_name(self.table())
+            .index_name(INDEX)
+            .key_condition_expression("#ipk = :ipk AND #isk BETWEEN :first AND :last")
+            .expression_attribute_names("#ipk", INDEX_PK)
+            .expression_attribute_names("#isk", INDEX_SK)
+            .expression_attribute_values(":ipk", text(index_partition(package, shard)))
+            .expression_attribute_values(":first", text(first))
+            .expression_attribute_values(":last", text(last))
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .limit(i32::try_from(most).unwrap_or(i32::MAX).max(1))
+            .into_paginator()
+            .send();
+        let mut devices = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.failed(error))?;
+            for item in page.items.unwrap_or_default() {
+                devices.push(device_state(&item)?.0);
+            }
+            // A page may end early, at 1 MB, so one page is not always enough.
+            if devices.len() >= most {
+                break;
+            }
+        }
+        Ok(devices)
     }
 
     async fn indexed(

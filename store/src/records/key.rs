@@ -48,6 +48,7 @@ pub(super) const HEAD: &str = "HEAD";
 pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
 const EVENT: &str = "EVENT";
+const BATCH: &str = "BATCH";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -209,9 +210,9 @@ impl Key {
         Self::new(KEYS.to_owned(), format!("{:020}-{short}", id.serial))
     }
 
-    /// Key of the count of an enrolment batch.
+    /// Key of an enrolment batch.
     pub(super) fn batch(batch: &BatchId) -> Self {
-        Self::new(format!("BATCH#{batch}"), "BATCH")
+        Self::new(BATCH.to_owned(), format!("BATCH#{batch}"))
     }
 
     /// Key of a device that an enrolment batch has enrolled.
@@ -315,6 +316,18 @@ impl Range {
         Self::prefix(CATALOG.to_owned(), "NAME")
     }
 
+    /// Range of the finished packages of a device with ids up to `last`; all of them if it is `None`.
+    pub(super) fn finished_until(device: &DeviceId, last: Option<PackageId>) -> Self {
+        let all = Self::finished(device);
+        match last {
+            Some(id) => Self {
+                last: format!("{DONE}{id}"),
+                ..all
+            },
+            None => all,
+        }
+    }
+
     /// Range of all versions of a name.
     pub(super) fn versions(name: &PackageName) -> Self {
         Self::prefix(CATALOG.to_owned(), &format!("NAME#{name}"))
@@ -322,6 +335,10 @@ impl Range {
 
     pub(super) fn locations() -> Self {
         Self::prefix(CATALOG.to_owned(), "LOCATION")
+    }
+
+    pub(super) fn batches() -> Self {
+        Self::prefix(BATCH.to_owned(), BATCH)
     }
 
     pub(super) fn catalogued_groups() -> Self {
@@ -342,6 +359,41 @@ impl Range {
 
     pub(super) fn catalogued_devices(shard: u16) -> Self {
         Self::prefix(catalogued_devices_partition(shard), "DEVICE")
+    }
+
+    /// Range of the catalogued packages with ids up to `last`; all of them if it is `None`.
+    pub(super) fn catalogued_packages_until(last: Option<PackageId>) -> Self {
+        let all = Self::catalogued_packages();
+        match last {
+            Some(id) => Self {
+                last: format!("PACKAGE#{id}"),
+                ..all
+            },
+            None => all,
+        }
+    }
+
+    /// Range of the catalogued groups from `first` on; all of them if it is `None`.
+    pub(super) fn catalogued_groups_from(first: Option<&GroupName>) -> Self {
+        let all = Self::catalogued_groups();
+        match first {
+            Some(group) => Self {
+                first: format!("GROUP#{group}"),
+                ..all
+            },
+            None => all,
+        }
+    }
+
+    /// Returns the part of a range of devices from `first` on; the whole range if it is `None`.
+    pub(super) fn beginning_at(self, first: Option<&DeviceId>) -> Self {
+        match first {
+            Some(device) => Self {
+                first: format!("DEVICE#{device}"),
+                ..self
+            },
+            None => self,
+        }
     }
 
     /// Range of the devices of a shard with an OCS agent.

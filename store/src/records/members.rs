@@ -22,7 +22,7 @@ impl Records {
                 .collect()
         };
         let mut size = 0;
-        for found in self.batch(&keys).await? {
+        for found in self.listed_batch(&keys).await? {
             size += item::read::<CountItem>(found)?.members;
         }
         Ok(u64::try_from(size).unwrap_or_default())

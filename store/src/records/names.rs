@@ -45,8 +45,13 @@ pub(super) const MEMBERS: &str = "members";
 pub(super) const EXCLUDED: &str = "excluded";
 pub(super) const KIND: &str = "kind";
 
-/// The number of devices that a batch has enrolled.
+/// The attributes of an enrolment batch: its id, the number of devices that it has enrolled, their
+/// largest number, and the times of its expiry and its revocation.
+pub(super) const BATCH: &str = "batch";
 pub(super) const ENROLLED: &str = "enrolled";
+pub(super) const LIMIT: &str = "limit";
+pub(super) const EXPIRES: &str = "expires";
+pub(super) const REVOKED: &str = "revoked";
 
 /// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";

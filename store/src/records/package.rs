@@ -91,7 +91,7 @@ impl Records {
     pub async fn packages_of(&self, ids: &[PackageId]) -> Result<Vec<PackageRecord>, RecordsError> {
         let ids: BTreeSet<PackageId> = ids.iter().copied().collect();
         let keys: Vec<Key> = ids.into_iter().map(Key::package).collect();
-        let items = self.batch(&keys).await?;
+        let items = self.listed_batch(&keys).await?;
         let mut packages: Vec<PackageRecord> =
             items.into_iter().map(package).collect::<Result<_, _>>()?;
         packages.sort_by_key(|package| package.id);

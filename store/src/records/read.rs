@@ -131,10 +131,38 @@ impl Records {
     /// Reads the items with these keys, strongly consistent and in no particular order. Keys
     /// without an item are left out, and an item whose key is given twice is returned once.
     pub(super) async fn batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        self.batch_of(keys, true).await
+    }
+
+    /// Reads the items with these keys like [`Records::batch`], for a list or a count.
+    ///
+    /// A handle for display reads them eventually consistent, for half of the units: see
+    /// [`Records::for_display`].
+    pub(super) async fn listed_batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        self.batch_of(keys, !self.is_for_display).await
+    }
+
+    /// Reads the items with these keys like [`Records::batch`]. The key of each item is the digest of its
+    /// content, so an item that is found is never old.
+    ///
+    /// A handle for display reads them eventually consistent at first, for half of the units, and
+    /// strongly consistent if some are missing.
+    pub(super) async fn unchanging_batch(&self, keys: &[Key]) -> Result<Vec<Item>, RecordsError> {
+        let found = self.listed_batch(keys).await?;
+        if self.is_for_display && found.len() < keys.len() {
+            return self.batch(keys).await;
+        }
+        Ok(found)
+    }
+
+    async fn batch_of(&self, keys: &[Key], is_consistent: bool) -> Result<Vec<Item>, RecordsError> {
         // DynamoDB refuses a request with the same key twice.
         let mut seen = HashSet::with_capacity(keys.len());
         let keys: Vec<&Key> = keys.iter().filter(|key| seen.insert(*key)).collect();
-        let batches: Vec<KeysAndAttributes> = keys.chunks(BATCH).map(wanted).collect();
+        let batches: Vec<KeysAndAttributes> = keys
+            .chunks(BATCH)
+            .map(|keys| wanted(keys, is_consistent))
+            .collect();
         stream::iter(batches)
             .map(|batch| self.one_batch(batch))
             .buffered(BATCHES_AT_ONCE)
@@ -170,9 +198,9 @@ impl Records {
     }
 }
 
-fn wanted(keys: &[&Key]) -> KeysAndAttributes {
+fn wanted(keys: &[&Key], is_consistent: bool) -> KeysAndAttributes {
     KeysAndAttributes::builder()
-        .consistent_read(true)
+        .consistent_read(is_consistent)
         .set_keys(Some(keys.iter().map(|key| key.attributes()).collect()))
         .build()
         .expect("the keys are set")

@@ -72,7 +72,7 @@ impl Records {
             .iter()
             .map(|device| Key::finished(device, package))
             .collect();
-        let items = self.batch(&keys).await?.into_iter();
+        let items = self.listed_batch(&keys).await?.into_iter();
         items
             .filter_map(|item| Some((Key::device_of(&item)?, item)))
             .map(|(device, item)| Ok((device, item::read(item)?)))

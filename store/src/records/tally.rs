@@ -47,7 +47,7 @@ impl Tally {
 
 impl Records {
     pub async fn tally(&self, package: PackageId) -> Result<Tally, RecordsError> {
-        let items = self.batch(&shards_of(package)).await?;
+        let items = self.listed_batch(&shards_of(package)).await?;
         let shards: Vec<TallyItem> = items
             .into_iter()
             .map(item::read)

@@ -1,26 +1,31 @@
 //! A comparison of downloads: the agent and `curl` download the same package from the same edge.
-//! Then the agent deploys small packages.
+//! Then the agent deploys small packages, and a service is idle.
 //!
 //! Agent and `curl` take turns, so that other load of the machine affects both. The measurements
 //! and their meaning are in `docs/benchmarks.md`.
 
 mod curl;
 mod download;
+mod idle;
 mod sample;
 mod small;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use packcast_tests::world::World;
 
 use crate::curl::Curl;
 use crate::download::LargeDownload;
+use crate::idle::Idle;
 use crate::sample::AgentSample;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-/// Let the agent download and verify a package, compare with curl, and deploy small packages
+/// Let the agent download and verify a package, compare with curl, deploy small packages, and be idle
 #[derive(Parser)]
 #[command(bin_name = "just bench-agent")]
 struct Args {
@@ -30,23 +35,55 @@ struct Args {
     /// Number of downloads by the agent and by curl
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Run once with 8 MiB, only to show that the benchmark works
-    #[arg(long, conflicts_with_all = ["mib", "rounds"])]
+    /// Time for which the idle agent is observed between check-ins, in seconds
+    #[arg(long, default_value_t = 120)]
+    idle_s: u64,
+    /// Observe only the idle agent
+    #[arg(long)]
+    only_idle: bool,
+    /// The program packcast-agent whose idle service is measured, instead of the agent in the
+    /// benchmark's own program
+    #[arg(long, value_name = "FILE")]
+    agent: Option<PathBuf>,
+    /// Run once with 8 MiB and two idle seconds, only to show that the benchmark works
+    #[arg(long, conflicts_with_all = ["mib", "rounds", "idle_s"])]
     smoke: bool,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-fn main() -> io::Result<()> {
+fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
+    let world = World::start(PROGRAM);
+    if !args.only_idle {
+        compare_downloads(&world, &args)?;
+    }
+    observe_idle(&world, &args)
+}
+
+/// Observes the idle agent, and fails if it exceeds a limit. The program of the benchmark contains more
+/// than an agent, so it has no limits.
+fn observe_idle(world: &World, args: &Args) -> io::Result<ExitCode> {
+    let time = Duration::from_secs(if args.smoke { 2 } else { args.idle_s });
+    let idle = Idle::measure(world, args.agent.as_deref(), time)?;
+    let mut out = io::stdout();
+    writeln!(out, "{}", idle.summary())?;
+    let exceeded = idle.exceeded();
+    if args.agent.is_none() || exceeded.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "FAILED: {}", exceeded.join(", "))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn compare_downloads(world: &World, args: &Args) -> io::Result<()> {
     let (mib, rounds) = if args.smoke {
         (8, 1)
     } else {
         (args.mib, args.rounds.max(1))
     };
-    let world = World::start(PROGRAM);
-    let download = LargeDownload::publish(&world, mib);
+    let download = LargeDownload::publish(world, mib);
     let mut samples = Vec::new();
     for round in 0..rounds {
         let agent = download.run(round);
@@ -54,11 +91,11 @@ fn main() -> io::Result<()> {
         let urls = download.urls();
         samples.push(AgentSample {
             agent,
-            curl: one.fetch(&world, &urls),
-            curl_parallel: parallel.fetch(&world, &urls),
+            curl: one.fetch(world, &urls),
+            curl_parallel: parallel.fetch(world, &urls),
         });
     }
-    let small = small::times(&world, if args.smoke { 1 } else { 15 });
+    let small = small::times(world, if args.smoke { 1 } else { 15 });
     let mut out = io::stdout();
     writeln!(out, "{}", sample::table(&samples, download.bytes()))?;
     writeln!(out, "{}", small::summary(&small))

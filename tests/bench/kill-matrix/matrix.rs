@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use packcast_tests::kill::self_update::{self, UpdateReport};
 use packcast_tests::kill::{self, Choice, Kill, MatrixReport, Point};
 use packcast_tests::killed_commands::{self, CommandReport, KilledCommand, MadeBy};
 
@@ -31,6 +32,12 @@ struct Args {
     /// Only `agent`, only `commands`, or only one command, such as `group-add`
     #[arg(long, value_name = "SUBJECT")]
     only: Option<Subject>,
+    /// Only self-updates of the agent
+    ///
+    /// The installed agent is killed while it stages a version, starts it and goes back from it, and
+    /// the version on trial while it checks in. Afterwards the device must have a working agent.
+    #[arg(long, conflicts_with_all = ["only", "at"])]
+    self_update: bool,
     /// Only at this point of the agent, such as `rename:state/pass#1:after`
     #[arg(long, value_name = "POINT", conflicts_with = "only")]
     at: Option<Point>,
@@ -71,7 +78,9 @@ impl FromStr for Subject {
 pub(crate) fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     let one_in = args.one_in as usize;
+    let is_all = args.at.is_none() && args.only.is_none() && !args.self_update;
     let (choice, commands) = match (args.at, args.only) {
+        _ if args.self_update => (None, Vec::new()),
         (Some(at), _) => {
             let then = args.then;
             (Some(Choice::Only(Kill { at, then })), Vec::new())
@@ -93,6 +102,11 @@ pub(crate) fn main() -> io::Result<ExitCode> {
         let threads = args.threads.into();
         let report = killed_commands::run(PROGRAM, &commands, one_in, threads);
         print_commands(&mut out, &report)?;
+        is_good &= report.is_good();
+    }
+    if args.self_update || is_all {
+        let report = self_update::run(PROGRAM, one_in, args.threads.into());
+        print_updates(&mut out, &report)?;
         is_good &= report.is_good();
     }
     writeln!(out, "{:.0} s", begun.elapsed().as_secs_f64())?;
@@ -164,6 +178,31 @@ fn print_commands(out: &mut impl io::Write, report: &CommandReport) -> io::Resul
         writeln!(out, "  to repeat: just kill-matrix --only {}", kill.command)?;
     }
     writeln!(out, "faults after killed commands: {}", report.found.len())
+}
+
+fn print_updates(out: &mut impl io::Write, report: &UpdateReport) -> io::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "killed process of a self-update",
+        "points",
+        "kills",
+    ]);
+    for (process, (points, kills)) in &report.kills {
+        table.add_row([Cell::new(process.name()), number(*points), number(*kills)]);
+    }
+    writeln!(out, "{table}")?;
+    for (process, point) in &report.missed {
+        writeln!(out, "not reached: {} at {point}", process.name())?;
+    }
+    for (process, point, fault) in report.found.iter().take(SHOWN) {
+        writeln!(out, "killed: {} at {point}: {fault}", process.name())?;
+    }
+    writeln!(out, "points not reached: {}", report.missed.len())?;
+    writeln!(
+        out,
+        "faults after killed self-updates: {}",
+        report.found.len()
+    )
 }
 
 fn options(kill: &Kill) -> String {

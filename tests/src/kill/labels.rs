@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-use packcast_protocol::PackageId;
+use packcast_protocol::{PackageId, Sha256Digest};
 
 use super::effect::EffectTarget;
 
@@ -57,6 +57,10 @@ impl<'a> Labels<'a> {
         let (made, temporary) = MADE_ONCE;
         if let Some(name) = self.cgroup(&name).or_else(|| target_file(&name)) {
             return name;
+        }
+        // A version of the agent. Each system has builds of its own.
+        if name.parse::<Sha256Digest>().is_ok() {
+            return "version".to_owned();
         }
         let package = name.parse().ok().and_then(|id| self.packages.get(&id));
         match package {
@@ -113,6 +117,8 @@ mod tests {
             "/d/7/state/target-aeaq/document-5c7b.new",
             "state/target/document.new",
         );
+        let version = format!("/d/7/state/versions/{}", "5c".repeat(32));
+        check(&version, "state/versions/version");
         check("/etc/x", "//etc/x");
         check("/c/packcast-5c7b0011-1795000000/x", "//c/packcast-tool/x");
     }

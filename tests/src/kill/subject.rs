@@ -211,7 +211,7 @@ impl Watched {
     }
 }
 
-fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
+pub(super) fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
     let wanted = (point.kind, &point.object, point.ordinal);
     if (effect.kind, &effect.object, effect.ordinal) != wanted {
         return Next::Go;
@@ -226,7 +226,7 @@ fn at(point: &Point, effect: &TracedEffect, stop: Stop) -> Next {
 }
 
 /// Numbers equal labels, so that each file has a label of its own.
-fn numbered(labels: impl Iterator<Item = String>) -> BTreeSet<String> {
+pub(super) fn numbered(labels: impl Iterator<Item = String>) -> BTreeSet<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let mut numbered = BTreeSet::new();
     for label in labels {

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 use super::effect::{Begun, EffectKind, EffectTarget};
 use super::labels::Labels;
+use crate::process::eventually;
 
 /// Script of a shell that stops itself before it becomes the program in its arguments.
 const STOPPED: &str = r#"kill -STOP $$; exec "$@""#;
@@ -83,8 +84,29 @@ pub(super) fn trace(
     Ok(TraceEnd { code, output })
 }
 
+/// Follows a process that has stopped itself, and calls `watch` at each effect of its next program.
+///
+/// `group` is its process group. The process need not be a child of this one.
+pub(super) fn trace_stopped(
+    process: u32,
+    group: u32,
+    labels: &Labels<'_>,
+    mut watch: impl FnMut(&TracedEffect, Stop) -> Next,
+) -> std::io::Result<()> {
+    let pid = |id: u32| Pid::from_raw(i32::try_from(id).expect("a process's id is positive"));
+    eventually("the process has stopped itself", || {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        fields.starts_with('T').then_some(())
+    });
+    Tracer::follow(pid(process), pid(group), labels)?.run(&mut watch)?;
+    Ok(())
+}
+
 struct Tracer<'a> {
     process: Pid,
+    /// The process group of the process.
+    group: Pid,
     labels: &'a Labels<'a>,
     /// The launcher has become the program.
     began: bool,
@@ -102,6 +124,11 @@ impl<'a> Tracer<'a> {
     fn attach(process: Pid, labels: &'a Labels<'a>) -> nix::Result<Self> {
         let stopped = waitpid(process, Some(WaitPidFlag::WUNTRACED))?;
         assert_eq!(stopped, WaitStatus::Stopped(process, Signal::SIGSTOP));
+        Self::follow(process, process, labels)
+    }
+
+    /// Follows a process that has stopped itself.
+    fn follow(process: Pid, group: Pid, labels: &'a Labels<'a>) -> nix::Result<Self> {
         let options = Options::PTRACE_O_TRACESYSGOOD
             | Options::PTRACE_O_TRACECLONE
             | Options::PTRACE_O_TRACEEXEC
@@ -110,6 +137,7 @@ impl<'a> Tracer<'a> {
         kill(process, Signal::SIGCONT)?;
         Ok(Self {
             process,
+            group,
             labels,
             began: false,
             counts: HashMap::new(),
@@ -124,10 +152,12 @@ impl<'a> Tracer<'a> {
         mut self,
         watch: &mut impl FnMut(&TracedEffect, Stop) -> Next,
     ) -> nix::Result<Option<i32>> {
-        // Waits for the threads of this process only, because the test may have other children.
-        let threads = Pid::from_raw(-self.process.as_raw());
+        // Waits for the threads of this process only, because the test may have other children: those
+        // of other threads may even be in the same group.
+        let threads = Pid::from_raw(-self.group.as_raw());
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         loop {
-            match waitpid(threads, Some(WaitPidFlag::__WALL))? {
+            match waitpid(threads, Some(flags))? {
                 WaitStatus::Exited(thread, code) if thread == self.process => {
                     return Ok(Some(code));
                 }

@@ -132,12 +132,23 @@ impl TestDevice {
 
     /// Starts the agent like [`TestDevice::run`], without waiting for its end.
     pub fn start(&self) -> RunningAgent {
-        let mut process = Process::start(self.once().stdout(Stdio::piped()));
-        let stdout = process.stdout().expect("the output is piped");
-        RunningAgent {
-            process,
-            lines: BufReader::new(stdout).lines(),
+        RunningAgent::start(self.once().stdout(Stdio::piped()))
+    }
+
+    /// Starts the agent as a service that runs until it is killed. `agent` is a program
+    /// `packcast-agent`, instead of the program under test.
+    pub fn start_service(&self, agent: Option<&Path>) -> RunningAgent {
+        let program = agent.unwrap_or(&self.program);
+        let mut command = clean(program, &self.environment);
+        if agent.is_none() {
+            command.arg("agent");
         }
+        command
+            .args(["--format", "json", "--config"])
+            .arg(self.config())
+            .arg("run")
+            .stdout(Stdio::piped());
+        RunningAgent::start(&mut command)
     }
 
     /// Returns the numbers of a package's fragments that are on disk, complete and verified.
@@ -200,6 +211,15 @@ impl TestDevice {
 }
 
 impl RunningAgent {
+    fn start(command: &mut Command) -> Self {
+        let mut process = Process::start(command);
+        let stdout = process.stdout().expect("the output is piped");
+        Self {
+            process,
+            lines: BufReader::new(stdout).lines(),
+        }
+    }
+
     /// Waits for the next event.
     pub fn next_event(&mut self) -> Event {
         self.event().expect("the agent runs")

@@ -1,9 +1,14 @@
 //! The socket of the service manager.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+/// Returns the address of the service manager, if it waits for messages.
+pub(crate) fn notify_address() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())
+}
 
 /// A socket for messages to the service manager.
 #[derive(Debug)]

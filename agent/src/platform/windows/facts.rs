@@ -1,4 +1,4 @@
-//! Facts about the machine and its system, from the registry.
+//! Facts about the machine and its system, most of them from the registry.
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ pub(crate) fn system_name() -> SystemName {
     NAME.get_or_init(read).clone()
 }
 
-/// Returns the other facts, without the memory: the registry does not show it.
+/// Returns the other facts.
 pub(crate) fn found_facts() -> FoundFacts {
     let network = values(r"SYSTEM\CurrentControlSet\Services\Tcpip\Parameters");
     let domain = network
@@ -33,13 +33,18 @@ pub(crate) fn found_facts() -> FoundFacts {
             bios.text("SystemProductName"),
             bios.text("SystemVersion"),
         ),
-        memory_mib: None,
+        memory_mib: memory_mib(),
         time_zone: zone.text("TimeZoneKeyName").map(str::to_owned),
         volumes: drives
             .into_iter()
             .map(|drive| PathBuf::from(drive + r"\"))
             .collect(),
     }
+}
+
+fn memory_mib() -> Option<u32> {
+    let memory = winsafe::GlobalMemoryStatusEx().ok()?;
+    u32::try_from(memory.ullTotalPhys >> 20).ok()
 }
 
 /// Reads the values of a key of the local machine; none if the key does not exist.

@@ -29,63 +29,62 @@ pub(crate) fn held(mut command: Command) -> Command {
     command
 }
 
-impl ProgramRecord {
-    /// Returns `false`: on Windows, the agent records no programs.
-    #[expect(clippy::unused_self, reason = "other systems look for the process")]
-    pub(crate) const fn is_running(&self) -> bool {
-        false
-    }
-
-    #[expect(clippy::unused_async, reason = "other systems wait")]
-    pub(crate) async fn ends_within(&self, _limit: Duration) -> bool {
-        true
-    }
-
-    #[expect(clippy::unused_async, reason = "other systems wait")]
-    pub(crate) async fn end(&self, _grace: Duration) -> bool {
-        true
-    }
-}
-
 /// A program, and all processes that it starts. The job holds them from their first instruction on.
 ///
 /// Processes that a service starts on request, such as the task scheduler or Windows Installer,
 /// belong to the service.
 #[derive(Debug)]
-pub(crate) struct ProcessTree(Box<dyn ChildWrapper>);
+pub(crate) struct ProcessTree {
+    child: Box<dyn ChildWrapper>,
+    is_released: bool,
+}
 
 impl ProcessTree {
     /// Starts a command of [`held`] at once.
     pub(crate) fn hold(command: Command, _: &Containment, _name: &str) -> io::Result<Self> {
         let command = tokio::process::Command::from(command);
-        CommandWrap::from(command).wrap(JobObject).spawn().map(Self)
+        let child = CommandWrap::from(command).wrap(JobObject).spawn()?;
+        Ok(Self {
+            child,
+            is_released: false,
+        })
     }
 
-    /// Returns `None`: another agent process cannot open the job object.
-    #[expect(
-        clippy::unnecessary_wraps,
-        clippy::unused_self,
-        reason = "other systems ask for the start of the process"
-    )]
-    pub(crate) const fn record(&self) -> io::Result<Option<ProgramRecord>> {
-        Ok(None)
+    /// Describes the program for another agent process, which cannot open the job object. `None` if
+    /// the system has no id for its present run, or if the program has ended already.
+    pub(crate) fn record(&self) -> io::Result<Option<ProgramRecord>> {
+        match self.child.id() {
+            Some(process) => ProgramRecord::of(process),
+            None => Ok(None),
+        }
     }
 
-    /// Does nothing: the program runs already.
+    /// Lets the program go on: it runs already, and now also outlives this value.
     #[expect(clippy::unused_async, reason = "other systems write to the program")]
     pub(crate) async fn release(&mut self) -> io::Result<()> {
+        self.is_released = true;
         Ok(())
     }
 
     /// Waits for the program, not for processes in the background.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         // The job itself would wait for all processes.
-        self.0.inner_mut().wait().await
+        self.child.inner_mut().wait().await
     }
 
     /// Ends all processes at once. Windows has no signal to end, so `grace` is unused.
     pub(crate) async fn end(&mut self, _grace: Duration) -> io::Result<()> {
-        self.0.start_kill()?;
+        self.child.start_kill()?;
         self.wait().await.map(drop)
+    }
+}
+
+/// Ends a program that was not released: the agent could not record it.
+impl Drop for ProcessTree {
+    fn drop(&mut self) {
+        if !self.is_released {
+            // Fails if the program has ended.
+            let _ = self.child.start_kill();
+        }
     }
 }

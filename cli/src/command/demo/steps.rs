@@ -63,6 +63,7 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn the_table_has_a_row_for_each_step_and_the_sum() {
@@ -74,7 +75,14 @@ mod tests {
             last: started + Duration::from_millis(1_750),
             done: done.to_vec(),
         };
-        assert_snapshot!(steps.table(), @"
+        assert_snapshot!(on_terminals(|| steps.table()), @"
+        80:
+        STEP        TIME
+        built       0.250 s
+        downloaded  1.500 s
+        total       1.750 s
+
+        140:
         STEP        TIME
         built       0.250 s
         downloaded  1.500 s

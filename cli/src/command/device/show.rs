@@ -1,5 +1,6 @@
 //! `packcast device show`: shows a device with its packages and results.
 
+use packcast_protocol::enrolment::BatchId;
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{GroupName, PackageId, UnixTime, terminal};
 use packcast_publisher::device::{self, DeviceDetails, exclusion, waits};
@@ -42,6 +43,7 @@ fn text(details: &DeviceDetails) -> String {
         ),
         ("first seen", output::time(device.first_seen)),
         ("last seen", last_seen(device.last_seen)),
+        ("batch", batch(device.batch.as_ref())),
         ("groups", groups(&details.groups)),
         ("commands", commands::pending(&details.commands)),
         ("pacing", pacing::words(&details.pacing)),
@@ -96,6 +98,11 @@ pub(crate) fn last_seen(at: UnixTime) -> String {
     )
 }
 
+/// Writes the batch of the token with which a device has enrolled.
+fn batch(batch: Option<&BatchId>) -> String {
+    batch.map_or_else(String::new, ToString::to_string)
+}
+
 fn groups(groups: &[GroupName]) -> String {
     let names: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     names.join(", ")
@@ -103,7 +110,10 @@ fn groups(groups: &[GroupName]) -> String {
 
 /// Writes the state of an open task, with the reason why the device does not begin.
 fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
-    let state = open_state(task);
+    let mut state = open_state(task);
+    if task.state == TaskState::Pending {
+        state.push_str("; 'packcast explain' gives the reason");
+    }
     match wait_of(waits, task) {
         None => state,
         Some(waiting) => format!("{state}; waits: {}", waits::words(&waiting)),
@@ -113,7 +123,7 @@ fn state(task: &OpenTask, waits: &[WaitingPackage]) -> String {
 /// Writes the state of an open task.
 pub(crate) fn open_state(task: &OpenTask) -> String {
     match task.state {
-        TaskState::Pending => "waiting; 'packcast explain' gives the reason".to_owned(),
+        TaskState::Pending => "waiting".to_owned(),
         TaskState::Announced { announced_at } => {
             format!("announced {}", output::time(announced_at))
         }

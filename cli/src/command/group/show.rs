@@ -1,7 +1,7 @@
 //! `packcast group show`: shows a group with its packages and, on request, its devices.
 
 use packcast_protocol::GroupName;
-use packcast_publisher::group::{self, GroupDetails};
+use packcast_publisher::group::{self, GroupDetails, GroupPackage};
 use packcast_publisher::{Failure, Target};
 
 use crate::command::pacing;
@@ -44,11 +44,11 @@ fn text(details: &GroupDetails) -> String {
                 package.name.clone(),
                 package.state.to_owned(),
                 assignment.priority.to_string(),
-                if assignment.force { "yes" } else { "" }.to_owned(),
+                terms(package),
                 output::when(assignment.assigned_at),
             ]
         });
-        let heading = ["ID", "PACKAGE", "STATE", "PRIORITY", "FORCED", "ASSIGNED"];
+        let heading = ["ID", "PACKAGE", "STATE", "PRIORITY", "TERMS", "ASSIGNED"];
         text = format!("{text}\n{}\n", output::table(heading, rows));
     }
     if let Some(devices) = &details.devices {
@@ -60,10 +60,18 @@ fn text(details: &GroupDetails) -> String {
     text
 }
 
+/// Writes the options that an assignment was made with, as `packcast log` does.
+fn terms(package: &GroupPackage) -> String {
+    let force = package.assignment.force.then_some("force");
+    let downgrade = (package.downgrade == Some(true)).then_some("downgrade");
+    let terms: Vec<&str> = [force, downgrade].into_iter().flatten().collect();
+    terms.join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use packcast_publisher::group::{GroupMember, GroupPackage};
+    use packcast_publisher::group::GroupMember;
 
     use super::*;
     use crate::fixtures::{self, AGENT, OCS, plain};
@@ -84,6 +92,7 @@ mod tests {
             .into_iter()
             .map(|assignment| GroupPackage {
                 assignment,
+                downgrade: Some(true),
                 name: "vlc@3.0.21".to_owned(),
                 state: "active",
             });
@@ -108,8 +117,9 @@ mod tests {
         preferred  site-berlin
         pacing     fragment pause 2s, cycle pause 5s
 
-        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
-        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+        ID          PACKAGE     STATE   PRIORITY  TERMS             ASSIGNED
+        1795327754  vlc@3.0.21  active  5         force, downgrade  2026-11-18 11:06:40
+                                                                    UTC
 
         HOST   DEVICE
         web01  key:abcdefghijklmnopqrstuvwxya
@@ -122,8 +132,8 @@ mod tests {
         preferred  site-berlin
         pacing     fragment pause 2s, cycle pause 5s
 
-        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
-        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+        ID          PACKAGE     STATE   PRIORITY  TERMS             ASSIGNED
+        1795327754  vlc@3.0.21  active  5         force, downgrade  2026-11-18 11:06:40 UTC
 
         HOST   DEVICE
         web01  key:abcdefghijklmnopqrstuvwxya
@@ -136,8 +146,8 @@ mod tests {
         preferred  site-berlin
         pacing     fragment pause 2s, cycle pause 5s
 
-        ID          PACKAGE     STATE   PRIORITY  FORCED  ASSIGNED
-        1795327754  vlc@3.0.21  active  5         yes     2026-11-18 11:06:40 UTC
+        ID          PACKAGE     STATE   PRIORITY  TERMS             ASSIGNED
+        1795327754  vlc@3.0.21  active  5         force, downgrade  2026-11-18 11:06:40 UTC
 
         HOST   DEVICE
         web01  key:abcdefghijklmnopqrstuvwxya

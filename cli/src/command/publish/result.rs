@@ -11,7 +11,7 @@ use super::fragments;
 use crate::command::show;
 use crate::output;
 
-pub(super) fn text(package: &PackageRecord, now: UnixTime) -> String {
+pub(in crate::command) fn text(package: &PackageRecord, now: UnixTime) -> String {
     let archive = package.action.archive();
     let archive = archive.map_or_else(String::new, |archive| {
         let unit = match fragments(package) {

@@ -12,11 +12,12 @@ use crate::confirm::ConfirmArgs;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output, stopping};
 
-/// Pause a rollout: no further device begins
+/// Pause a rollout: no further Packcast agent begins
 ///
 /// Programs that run already finish, and devices report their results. A permission to begin that a
-/// device has got is valid for a minute: the command returns when all of them have expired. It needs
-/// no signing key.
+/// device has got is valid for a minute: the command returns when all of them have expired. OCS agents
+/// do not ask: one that was told of the package before deploys it in any case, perhaps hours later. The
+/// command prints the number of devices that were told, and needs no signing key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,7 +32,8 @@ pub(crate) struct PauseArgs {
 /// Continue a rollout that is paused, halted or full
 ///
 /// After a halt, or if each place is taken, a new round begins: as many devices as --halt-at of
-/// 'packcast rollout start' may fail again. The command needs no signing key.
+/// 'packcast rollout start' may fail again. The command warns if the devices with places may still
+/// become healthy. It needs no signing key.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -67,7 +69,9 @@ pub(crate) struct PromoteArgs {
 /// Stop a rollout, and withdraw its package
 ///
 /// The package is unassigned from the groups of the rollout. Devices that have it keep it. The
-/// command returns when no device can begin any more.
+/// command returns when no Packcast agent can begin any more. An OCS agent that was told of the package
+/// before deploys it in any case, perhaps hours later. The command prints the number of devices that
+/// were told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -120,12 +124,16 @@ async fn control(
     globals: &Globals,
     text: fn(&RolloutChanged) -> String,
 ) -> Result<(), Failure> {
+    output::warn(plan.warnings());
     if !confirm.is_agreed(globals, plan.preview())? {
         return Ok(());
     }
     let changed = plan.perform().await?;
     stopping::wait_for_permissions(changed.complete_in_s).await?;
     output::result(globals.format, &changed, text);
+    if let Some(note) = stopping::told(changed.told, 0) {
+        output::note(&note);
+    }
     Ok(())
 }
 
@@ -241,6 +249,7 @@ mod tests {
             package: id(),
             name: name.clone(),
             changed,
+            told: 2,
             complete_in_s: 85,
         };
         let promoted = |changed| RolloutPromoted {

@@ -51,13 +51,20 @@ fn text(rollouts: &[RolloutSummary]) -> String {
 mod tests {
     use super::*;
     use crate::command::rollout::show::tests::details;
-    use crate::fixtures::plain;
+    use crate::output::screen::tests::on_terminals;
 
     #[test]
     fn a_rollout_is_a_row() {
         let mut lost = details().summary;
         (lost.status, lost.wave) = ("no-gate", None);
-        insta::assert_snapshot!(plain(&text(&[details().summary, lost])), @"
+        let rollouts = [details().summary, lost];
+        insta::assert_snapshot!(on_terminals(|| text(&rollouts)), @"
+        80:
+        PACKAGE     GROUPS       STATUS   WAVE    HEALTHY    FAILED
+        vlc@3.0.21  lab, office  running  2 of 4  14 of 205  1
+        vlc@3.0.21  lab, office  no-gate          14 of 205  1
+
+        140:
         PACKAGE     GROUPS       STATUS   WAVE    HEALTHY    FAILED
         vlc@3.0.21  lab, office  running  2 of 4  14 of 205  1
         vlc@3.0.21  lab, office  no-gate          14 of 205  1

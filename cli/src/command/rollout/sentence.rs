@@ -1,7 +1,6 @@
 //! The status of a rollout as a sentence: the reason for which it waits, and the next command.
 
-use packcast_publisher::rollout::RolloutDetails;
-use packcast_publisher::status::ExampleDevice;
+use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutSummary, SilentDevice};
 use packcast_rollout::rollout::GateStatus;
 
 use crate::confirm::{counted, names};
@@ -20,16 +19,32 @@ pub(super) fn sentence(details: &RolloutDetails, clock: &LocalClock) -> String {
     };
     match status {
         GateStatus::Running => format!("running: {healthy} of {of} are healthy"),
+        GateStatus::Working { unhealthy } => {
+            let work = if *unhealthy == 1 {
+                "works or settles"
+            } else {
+                "work or settle"
+            };
+            format!("running: {healthy} of {of} are healthy, and {unhealthy} {work}")
+        }
         GateStatus::Opens { wave, at } => format!("wave {wave} opens {}", clock.text(*at)),
         GateStatus::NoTime { wave } => {
             format!("wave {wave} is closed: it opens after 'packcast rollout promote {name}'")
         }
         GateStatus::NothingBegun { wave } => format!(
-            "waits: no device of wave {wave} has begun; 'packcast rollout promote {name}' opens the next wave now"
+            "waits: no device of wave {wave} has begun; {}",
+            next_step(details)
         ),
         GateStatus::Unhealthy { failed, silent } => format!(
-            "waits{}; 'packcast rollout promote {name}' opens the next wave now",
-            for_devices(*failed, *silent, &details.silent)
+            "waits{}; {}",
+            for_devices(*failed, *silent, &details.silent),
+            next_step(details)
+        ),
+        GateStatus::NotBegun { devices } => format!(
+            "waits for {} that {} not begun; {}",
+            counted((*devices).into()),
+            if *devices == 1 { "has" } else { "have" },
+            next_step(details)
         ),
         GateStatus::Full { failed, silent } => format!(
             "full: each place is taken, so it waits{}; 'packcast rollout resume {name}' frees the places",
@@ -54,21 +69,48 @@ pub(super) fn sentence(details: &RolloutDetails, clock: &LocalClock) -> String {
     }
 }
 
+/// Writes the command that goes on without the devices that a rollout waits for. No wave follows the
+/// last one.
+fn next_step(details: &RolloutDetails) -> String {
+    let RolloutSummary {
+        name, wave, waves, ..
+    } = &details.summary;
+    if wave.is_some_and(|wave| usize::from(wave.get()) >= *waves) {
+        return format!(
+            "'packcast rollout finish {name}' gives the package to all other devices without the gate"
+        );
+    }
+    format!("'packcast rollout promote {name}' opens the next wave now")
+}
+
 /// Writes the devices that a rollout waits for.
-fn for_devices(failed: u32, silent: u32, named: &[ExampleDevice]) -> String {
+fn for_devices(failed: u32, silent: u32, named: &[SilentDevice]) -> String {
     let silent_ones = match silent {
         0 => String::new(),
         _ => format!(" for {} to be heard from", counted(silent.into())),
     };
     let named = match named {
         [] => String::new(),
-        named => format!(" ({})", names(named)),
+        named => {
+            let named: Vec<String> = named.iter().map(silent_device).collect();
+            format!(" ({})", named.join(", "))
+        }
     };
     let failed = match failed {
         0 => String::new(),
         _ => format!(", after {failed} failed"),
     };
     format!("{silent_ones}{named}{failed}")
+}
+
+/// Names a device that a rollout waits for, with the reason if the device has reported.
+fn silent_device(silent: &SilentDevice) -> String {
+    let name = names(std::slice::from_ref(&silent.device));
+    match silent.waits_for {
+        Awaited::Report => name,
+        Awaited::CheckIn => format!("{name} settles"),
+        Awaited::Restart => format!("{name} to be restarted"),
+    }
 }
 
 /// Writes the failures that have halted a rollout, such as `3 of 12 devices failed, exit 1603`.
@@ -90,6 +132,7 @@ fn halt(failed: u32, details: &RolloutDetails) -> String {
 mod tests {
     use insta::assert_snapshot;
     use packcast_protocol::UnixTime;
+    use packcast_publisher::status::ExampleDevice;
 
     use super::*;
     use crate::command::rollout::show::tests::{details, failure};
@@ -102,6 +145,8 @@ mod tests {
         let at = UnixTime(NOON);
         let statuses = [
             Some(GateStatus::Running),
+            Some(GateStatus::Working { unhealthy: 1 }),
+            Some(GateStatus::Working { unhealthy: 2 }),
             Some(GateStatus::Opens { wave, at }),
             Some(GateStatus::NoTime { wave }),
             Some(GateStatus::NothingBegun { wave }),
@@ -131,6 +176,8 @@ mod tests {
         });
         assert_snapshot!(sentences.join("\n"), @"
         running: 14 of 205 devices are healthy
+        running: 14 of 205 devices are healthy, and 1 works or settles
+        running: 14 of 205 devices are healthy, and 2 work or settle
         wave 2 opens Wed 2026-11-18 13:06 +02 (2026-11-18 11:06 UTC)
         wave 2 is closed: it opens after 'packcast rollout promote vlc@3.0.21'
         waits: no device of wave 2 has begun; 'packcast rollout promote vlc@3.0.21' opens the next wave now
@@ -147,12 +194,39 @@ mod tests {
     }
 
     #[test]
+    fn after_the_last_wave_the_next_step_is_no_promotion() {
+        let mut details = details();
+        details.summary.wave = Some(4.try_into().unwrap());
+        let sentences = [
+            GateStatus::NotBegun { devices: 1 },
+            GateStatus::NotBegun { devices: 2 },
+            GateStatus::Unhealthy {
+                failed: 0,
+                silent: 3,
+            },
+        ]
+        .map(|status| {
+            details.summary.gate_status = Some(status);
+            sentence(&details, &east())
+        });
+        assert_snapshot!(sentences.join("\n"), @"
+        waits for 1 device that has not begun; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        waits for 2 devices that have not begun; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        waits for 3 devices to be heard from; 'packcast rollout finish vlc@3.0.21' gives the package to all other devices without the gate
+        ");
+    }
+
+    #[test]
     fn devices_and_failures_are_named() {
-        let silent = [ExampleDevice {
+        let device = ExampleDevice {
             device: AGENT.parse().unwrap(),
             host_name: "web02".to_owned(),
-        }];
-        assert_snapshot!(format!("waits{}", for_devices(1, 1, &silent)), @"waits for 1 device to be heard from (web02), after 1 failed");
+        };
+        let silent = [Awaited::Report, Awaited::CheckIn, Awaited::Restart].map(|waits_for| {
+            let device = device.clone();
+            SilentDevice { device, waits_for }
+        });
+        assert_snapshot!(format!("waits{}", for_devices(1, 3, &silent)), @"waits for 3 devices to be heard from (web02, web02 settles, web02 to be restarted), after 1 failed");
         let mut details = details();
         details.first_failures = vec![failure("EXIT_CODE_1603")];
         assert_snapshot!(halt(3, &details), @"

@@ -191,6 +191,7 @@ pub(super) mod tests {
                 healthy: 14,
                 failed: 1,
                 gate_status: Some(GateStatus::Running),
+                may_be_complete: false,
             },
             calendar: vec![
                 wave(1, &["pilot"], None, 5, day(0)),

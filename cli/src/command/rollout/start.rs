@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::fixtures::{self, NOON, id, plain};
     use crate::local_clock::tests::east;
+    use crate::output::screen::tests::on_terminals;
 
     fn planned() -> PlannedRollout {
         let wave = |number: u8, groups: &[&str], up_to, devices, reached| WaveBounds {
@@ -272,11 +273,36 @@ mod tests {
         2     up to 10 %   20       Fri 2026-11-20 13:06 +02 (2026-11-20 11:06 UTC)  25       13       2
         3     up to 100 %  180      with promote                                     205      13       10
 
-        A package that fails everywhere begins on at most 3 machines, and on 3 more for each resume.
+        A package that fails everywhere, or after which no machine is heard from again, begins on at most 3 machines, and on 3 more for each resume or promotion.
         The rollout halts after 3 failures plus 5 % of the healthy devices.
         REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.
         AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.
         A device is healthy if it checks in 30 minutes after its success (2 hours in the first wave). The next wave opens 24 hours after a wave at the earliest.
+        After 'pause', 'end' or 'unassign' has returned, or failures have halted the rollout, no Packcast agent is permitted to begin. After a halt, a permission of the last 60 s still holds. An OCS agent begins with each package that it was told of before.
+        Not promised: harm that shows after the device is healthy, machines that share an identity, a thief of the cloud account within the signed calendar, and devices that get the package without the rollout.
+        ");
+    }
+
+    #[test]
+    fn the_waves_of_a_plan_fit_the_terminal() {
+        let waves = || {
+            let text = text(&planned(), &east());
+            text.split("\n\n").nth(1).unwrap_or_default().to_owned()
+        };
+        assert_snapshot!(on_terminals(waves), @"
+        80:
+        WAVE  OF           DEVICES  OPENS                       REACHED  AT ONCE  BEHIND
+        1     group pilot  5        Thu 2026-11-19 13:06 +02    5        5        1
+                                    (2026-11-19 11:06 UTC)
+        2     up to 10 %   20       Fri 2026-11-20 13:06 +02    25       13       2
+                                    (2026-11-20 11:06 UTC)
+        3     up to 100 %  180      with promote                205      13       10
+
+        140:
+        WAVE  OF           DEVICES  OPENS                                            REACHED  AT ONCE  BEHIND
+        1     group pilot  5        Thu 2026-11-19 13:06 +02 (2026-11-19 11:06 UTC)  5        5        1
+        2     up to 10 %   20       Fri 2026-11-20 13:06 +02 (2026-11-20 11:06 UTC)  25       13       2
+        3     up to 100 %  180      with promote                                     205      13       10
         ");
     }
 
@@ -297,11 +323,13 @@ mod tests {
         let (_, sentences) = text.split_once("\n\n").unwrap();
         let (_, sentences) = sentences.split_once("A package").unwrap();
         assert_snapshot!(sentences, @"
-         that fails everywhere begins on at most 3 machines, and on 3 more for each resume.
+         that fails everywhere, or after which no machine is heard from again, begins on at most 3 machines, and on 3 more for each resume or promotion.
         The rollout halts after 3 failures.
         REACHED is the limit of the signed calendar: before the next wave opens, not even the owner of the cloud account can reach more.
         AT ONCE is the maximum number of devices that have begun and are not healthy; BEHIND is this number when the next wave opens.
         A device is healthy if it checks in 0 seconds after its success (2 hours in the first wave). The next wave opens 24 hours after a wave at the earliest.
+        After 'pause', 'end' or 'unassign' has returned, or failures have halted the rollout, no Packcast agent is permitted to begin. After a halt, a permission of the last 60 s still holds. An OCS agent begins with each package that it was told of before.
+        Not promised: harm that shows after the device is healthy, machines that share an identity, a thief of the cloud account within the signed calendar, and devices that get the package without the rollout.
         If all devices have OCS agents, a wave takes from its opening: wave 1 about 9 hours, wave 2 about 30 hours.
         Without the rollout, the package is assigned to: group desk (12 devices), 1 device by earlier assignments. They do not count.
         ");

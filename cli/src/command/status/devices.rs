@@ -45,11 +45,21 @@ fn result_row(at: &DeviceProgress) -> [String; 6] {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
     use insta::assert_snapshot;
 
+    use super::super::StateChoice;
     use super::*;
     use crate::fixtures::{self, AGENT, plain};
     use crate::output::screen::tests::on_terminals;
+
+    #[test]
+    fn json_names_each_state_as_the_option_does() {
+        for choice in StateChoice::value_variants() {
+            let state = serde_json::to_value(DeploymentState::from(*choice)).unwrap();
+            assert_eq!(state, choice.to_possible_value().unwrap().get_name());
+        }
+    }
 
     #[test]
     fn every_state_of_a_device_has_a_word() {

@@ -152,7 +152,7 @@ async fn changing_facts_stay_within_the_write_budget_under_one_name_or_many() {
         let reply = check_in(&system, &agent, &name, Some(&daily), NOW).await;
         recorded += u16::from(reply.daily_recorded);
     }
-    // Enrolment has spent one write. The fact of the last write is not a change.
+    // Enrolment has spent one write. Facts equal to those of the last write are not a change.
     assert!(recorded < WRITES_PER_HOUR, "{recorded}");
     let operations = system.operations();
     let is_read = |name: &&String| ["Query", "GetItem", "BatchGetItem"].contains(&name.as_str());

@@ -342,6 +342,7 @@ async fn commands_that_read_warn_of_a_state_that_expires_soon() {
     let request = LogRequest {
         limit: 1,
         before: None,
+        after: None,
         is_signed_only: false,
         package: None,
         group: None,

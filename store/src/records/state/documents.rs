@@ -33,7 +33,7 @@ impl Records {
         digests: &[Sha256Digest],
     ) -> Result<Vec<DocumentText>, RecordsError> {
         let keys: Vec<Key> = digests.iter().map(Key::document).collect();
-        let items = self.batch(&keys).await?;
+        let items = self.unchanging_batch(&keys).await?;
         let read = |item| {
             let key = |read: &DocumentItem| Key::document(&read.text.digest());
             item::read_at(item, key).map(|read: DocumentItem| read.text)

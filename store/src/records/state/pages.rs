@@ -26,7 +26,7 @@ impl Records {
     /// Returns the pages with these hashes, in no particular order. Unknown hashes are left out.
     pub async fn pages(&self, hashes: &[NodeHash]) -> Result<Vec<StoredPage>, RecordsError> {
         let keys: Vec<Key> = hashes.iter().map(Key::page).collect();
-        let items = self.batch(&keys).await?;
+        let items = self.unchanging_batch(&keys).await?;
         items.into_iter().map(page).collect()
     }
 }

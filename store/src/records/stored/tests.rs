@@ -40,6 +40,7 @@ fn device_record() -> DeviceRecord {
         inventory_received: None,
         machine: None,
         facts: None,
+        batch: None,
         budget: WriteBudget::default(),
     }
 }

@@ -1,0 +1,155 @@
+//! `packcast console`: serves the administration console on this machine.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use packcast_console::{Clock, Console, ConsoleError, ConsoleOptions, Ended, HandoffError};
+use packcast_publisher::{Failure, Warning};
+
+use super::local::stop_signal;
+use crate::Globals;
+use crate::{output, places};
+
+/// Show the target in a browser, until the session ends
+///
+/// Serves web pages on loopback, with your cloud credentials. The pages change nothing: each of them
+/// names the command that shows the same. The printed address opens one session in one browser. The
+/// command ends with the session, and after 8 hours without use.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  packcast console
+  packcast console --open
+  packcast console --port 8470 --target production")]
+pub(crate) struct Args {
+    /// Open the console in the browser of this machine
+    #[arg(long)]
+    open: bool,
+    /// Serve the pages on this port, from 1024 on; 0 chooses a free port
+    #[arg(long, default_value_t = 0, value_parser = port)]
+    port: u16,
+}
+
+impl Args {
+    pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let target = globals.open().await?;
+        let options = ConsoleOptions {
+            port: self.port,
+            target_options: globals.target_options(),
+            clock: Clock::system(),
+        };
+        let console = Console::bind(target, options).await.map_err(refused)?;
+        let handoff = if self.open {
+            let folder = places::find()?.state.join("console");
+            let handoff = console.handoff(&folder).map_err(unwritten)?;
+            if let Err(error) = open(handoff.path()) {
+                output::warn(&[no_browser(&error)]);
+            }
+            Some(handoff)
+        } else {
+            None
+        };
+        let link = console.sign_in_link();
+        output::data(&output::fields([("console", link)]));
+        output::note("the address works once, in one browser; stop with Ctrl-C");
+        let ended = console.serve(async {
+            // Without a signal handler, Ctrl-C ends the process at once.
+            if stop_signal().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        });
+        let ended = ended.await;
+        drop(handoff);
+        output::note(reason(ended));
+        Ok(())
+    }
+}
+
+/// Reads a port. Browsers leave the port 80 out of addresses, and lower ports belong to the system.
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(port @ (0 | 1_024..)) => Ok(port),
+        Ok(_) | Err(_) => Err("expected a port from 1024 to 65535, or 0 for a free one".to_owned()),
+    }
+}
+
+/// Opens a file with the browser of this machine.
+fn open(file: &Path) -> io::Result<()> {
+    let (program, before): (&str, &[&str]) = if cfg!(windows) {
+        ("rundll32.exe", &["url.dll,FileProtocolHandler"])
+    } else if cfg!(target_os = "macos") {
+        ("open", &[])
+    } else {
+        ("xdg-open", &[])
+    };
+    let mut command = Command::new(program);
+    command.args(before).arg(file);
+    command.stdin(Stdio::null()).stdout(Stdio::null());
+    command.stderr(Stdio::null());
+    // Ctrl-C ends the console, and not the browser that it has started.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    command.spawn().map(drop)
+}
+
+fn no_browser(error: &io::Error) -> Warning {
+    Warning::new(format!("cannot start a browser: {error}"))
+        .hint("open the printed address in a browser")
+}
+
+fn refused(error: ConsoleError) -> Failure {
+    let hint = match error {
+        ConsoleError::Listen { .. } => "choose another port, or pass --port 0 to use a free one",
+        ConsoleError::Random { .. } => return Failure::failed(error),
+    };
+    Failure::failed(error).hint(hint)
+}
+
+fn unwritten(error: HandoffError) -> Failure {
+    Failure::failed(error).hint("run 'packcast console' without --open, and open its address")
+}
+
+const fn reason(ended: Ended) -> &'static str {
+    match ended {
+        Ended::SignedOut => "the session was ended",
+        Ended::Idle => "stopped after 8 hours without use",
+        Ended::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn errors_of_the_console_have_next_steps() {
+        let taken = refused(ConsoleError::Listen {
+            address: ([127, 0, 0, 1], 8470).into(),
+            source: io::Error::other("address already in use"),
+        });
+        assert_snapshot!(taken, @r"
+        cannot listen on 127.0.0.1:8470: address already in use
+        hint: choose another port, or pass --port 0 to use a free one
+        ");
+        assert_eq!([port("0"), port("1024")], [Ok(0), Ok(1_024)]);
+        assert!(
+            ["80", "1023", "65536", "-1", "x"]
+                .iter()
+                .all(|it| port(it).is_err())
+        );
+        let missing = no_browser(&io::Error::other("not found"));
+        assert_snapshot!(missing, @r"
+        warning: cannot start a browser: not found
+        hint: open the printed address in a browser
+        ");
+        let ends = [Ended::SignedOut, Ended::Idle, Ended::Stopped].map(reason);
+        assert_snapshot!(ends.join("\n"), @r"
+        the session was ended
+        stopped after 8 hours without use
+        stopped
+        ");
+    }
+}

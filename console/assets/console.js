@@ -1,0 +1,80 @@
+// Small helpers. Every page works without this script.
+"use strict";
+
+// The token in the fragment of the address was never sent: this page posts it, and forgets it.
+const signIn = document.getElementById("sign-in");
+if (signIn && location.hash.length > 1) {
+  signIn.elements.token.value = location.hash.slice(1);
+  history.replaceState(null, "", location.pathname);
+  signIn.requestSubmit();
+}
+
+// After the sign-in, the console itself opens its first page.
+const enter = document.getElementById("continue");
+if (enter) {
+  location.replace(enter.href);
+}
+
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = false;
+  button.addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(button.dataset.copy);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Select and copy the command";
+    }
+    setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  });
+}
+
+// Live numbers, only while somebody can see the page.
+const live = document.querySelector("[data-live]");
+if (live) {
+  let source = null;
+  let ended = false;
+  let held = null;
+  let units = 0;
+  const say = (id, text) => { document.getElementById(id).textContent = text; };
+  // New content would take the focus away, so it waits until the focus is elsewhere.
+  const show = (html) => {
+    if (live.contains(document.activeElement)) {
+      held = html;
+    } else {
+      held = null;
+      live.innerHTML = html;
+    }
+  };
+  live.addEventListener("focusout", () => {
+    setTimeout(() => { if (held !== null) show(held); });
+  });
+  const close = () => {
+    source?.close();
+    source = null;
+  };
+  const open = () => {
+    if (source || ended || document.hidden) return;
+    source = new EventSource(live.dataset.live);
+    source.addEventListener("numbers", (event) => show(event.data));
+    source.addEventListener("summary", (event) => say("live-summary", event.data));
+    source.addEventListener("time", (event) => {
+      say("live-time", event.data);
+      say("live-note", "");
+    });
+    source.addEventListener("cost", (event) => {
+      units += Number(event.data);
+      say("live-cost", ` Live numbers since then: ${units.toFixed(1)} read units.`);
+    });
+    source.addEventListener("stale", (event) => say("live-note", event.data));
+    source.addEventListener("end", (event) => {
+      ended = true;
+      say("live-note", event.data);
+      close();
+    });
+    source.addEventListener("error", () => {
+      say("live-note", "The numbers are old: the console does not answer.");
+    });
+  };
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  open();
+}

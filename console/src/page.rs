@@ -1,0 +1,13 @@
+//! The pages, one file each.
+
+pub(crate) mod device;
+pub(crate) mod devices;
+pub(crate) mod group;
+pub(crate) mod groups;
+pub(crate) mod history;
+pub(crate) mod now;
+pub(crate) mod package;
+pub(crate) mod packages;
+pub(crate) mod rollout;
+pub(crate) mod rollouts;
+pub(crate) mod sign_in;

@@ -1,0 +1,261 @@
+//! One rollout: its waves as columns, its failures against the limit, and the reason of a wait.
+
+use axum::extract::{Path, Query};
+use axum::response::Response;
+use maud::{Markup, html};
+use packcast_protocol::{PackageRef, UnixTime, terminal};
+use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutReader, RolloutWave};
+use serde::Deserialize;
+
+use super::rollouts::sentence;
+use crate::command::Commands;
+use crate::layout::{Section, View, live_numbers};
+use crate::page_error::{PageError, named};
+use crate::visit::Visit;
+use crate::words::{
+    count, device_link, exact, group_link, grouped, package_link, state, text, when,
+};
+
+/// The denominator of the slots of devices, in which waves of a share are bounded.
+const SLOTS: u16 = 10_000;
+
+#[derive(Deserialize)]
+pub(crate) struct Choice {
+    devices: Option<String>,
+}
+
+impl Choice {
+    /// Returns true if the devices of each wave are counted, and silent ones named.
+    pub(crate) const fn with_devices(&self) -> bool {
+        self.devices.is_some()
+    }
+}
+
+pub(crate) async fn page(
+    visit: Visit,
+    Path(package): Path<String>,
+    Query(choice): Query<Choice>,
+) -> Response {
+    let view = view(&visit, &package, choice.with_devices()).await;
+    visit.answer(view)
+}
+
+async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, PageError> {
+    let reference: PackageRef = named(package, "package")?;
+    let mut reader = if with_devices {
+        RolloutReader::open(&visit.target, &reference).await?
+    } else {
+        RolloutReader::open_brief(&visit.target, &reference).await?
+    };
+    let details = reader.read().await?;
+    let (summary, commands) = (&details.summary, visit.app.commands());
+    let path = format!("/rollouts/{}", summary.package);
+    let mode = if with_devices { "?devices=1" } else { "" };
+    let events = format!("{path}/live{mode}");
+    let body = html! {
+        p {
+            "Package " (package_link(summary.package, &summary.name)) " to "
+            @for (place, group) in summary.groups.iter().enumerate() {
+                @if place > 0 { ", " }
+                (group_link(group))
+            }
+        }
+        (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
+        @if !with_devices {
+            p {
+                a href={ (path) "?devices=1" } { "Count the devices of each wave" }
+                span.soft {
+                    " and name silent ones (reads all members of the groups: a read unit for about \
+                     30 of them)"
+                }
+            }
+        }
+    };
+    let name = &summary.name;
+    Ok(View {
+        title: format!("Rollout of {name}"),
+        section: Some(Section::Rollouts),
+        commands: vec![
+            commands.line(["rollout", "show", name]),
+            commands.line(["rollout", "watch", name]),
+        ],
+        body,
+    })
+}
+
+/// Writes the status of a rollout as a text.
+pub(crate) fn summary(details: &RolloutDetails, commands: &Commands) -> String {
+    let summary = &details.summary;
+    format!("{}: {}", summary.status, sentence(summary, commands))
+}
+
+/// Writes everything that changes while a rollout runs.
+pub(crate) fn numbers(
+    details: &RolloutDetails,
+    with_devices: bool,
+    commands: &Commands,
+    now: UnixTime,
+) -> Markup {
+    let summary = &details.summary;
+    let healthy_and_failed = summary.healthy.saturating_add(summary.failed);
+    html! {
+        p.status { (state(summary.status)) " " (text(&sentence(summary, commands))) }
+        @if !details.silent.is_empty() {
+            p {
+                "It waits for "
+                @for (place, silent) in details.silent.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    (device_link(&silent.device.device, &silent.device.host_name))
+                    " (" (awaited(silent.waits_for)) ")"
+                }
+            }
+        }
+        dl.figures {
+            div { dt { "Begun" } dd { (grouped(summary.begun.into())) } }
+            div { dt { "Healthy" } dd { (grouped(summary.healthy.into())) } }
+            div { dt { "Failed" } dd { (grouped(summary.failed.into())) } }
+            div {
+                dt { "Not settled" }
+                dd { (grouped(summary.begun.saturating_sub(healthy_and_failed).into())) }
+            }
+            @if let Some(round) = &details.round {
+                div { dt { "Free places" } dd { (grouped(round.free.into())) } }
+            }
+        }
+        (waves(details, with_devices, now))
+        (failures(details))
+        (limits(details, now))
+    }
+}
+
+/// Writes the waves as columns, and the counters of the round in the latest open wave.
+fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup {
+    let latest = details.summary.wave;
+    html! {
+        h2 { "Waves" }
+        ol.waves {
+            @for wave in &details.calendar {
+                @let is_latest = latest == Some(wave.wave);
+                li.wave aria-current=[is_latest.then_some("step")] {
+                    h3 { "Wave " (wave.wave) }
+                    p { (wave_state(wave, is_latest)) }
+                    p { (members(wave)) }
+                    @if with_devices { p { (count(wave.devices.into(), "device")) } }
+                    p.soft {
+                        @match wave.opens {
+                            Some(at) if wave.is_open => { "opened " (when(at, now)) },
+                            Some(at) => { "opens " (when(at, now)) },
+                            None => "opens after a promotion",
+                        }
+                    }
+                    @if is_latest {
+                        @if let Some(round) = &details.round {
+                            dl {
+                                dt { "Begun" } dd { (grouped(round.begun.into())) }
+                                dt { "Healthy" } dd { (grouped(round.healthy.into())) }
+                                dt { "Failed" } dd { (grouped(round.failed.into())) }
+                            }
+                            p.soft { "in round " (round.round) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn wave_state(wave: &RolloutWave, is_latest: bool) -> Markup {
+    match (wave.is_open, is_latest) {
+        (true, true) => state("open"),
+        (true, false) => state("done"),
+        (false, _) => state("closed"),
+    }
+}
+
+fn members(wave: &RolloutWave) -> Markup {
+    html! {
+        @match wave.up_to {
+            Some(bound) => {
+                "devices up to " (percent(bound)) " of the groups"
+            },
+            None => {
+                @for (place, group) in wave.groups.iter().enumerate() {
+                    @if place > 0 { ", " }
+                    (group_link(group))
+                }
+            },
+        }
+    }
+}
+
+/// Writes a bound of slots as a share, such as `12.5 %`.
+fn percent(bound: u16) -> String {
+    let (whole, rest) = (bound / (SLOTS / 100), bound % (SLOTS / 100));
+    match rest {
+        0 => format!("{whole} %"),
+        _ => format!("{}.{} %", whole, format!("{rest:02}").trim_end_matches('0')),
+    }
+}
+
+fn failures(details: &RolloutDetails) -> Markup {
+    html! {
+        @if !details.first_failures.is_empty() {
+            h2 { "First failures of the round" }
+            @for failure in &details.first_failures {
+                article.result {
+                    p {
+                        (device_link(&failure.device, &failure.host_name)) " " (state("failed")) " "
+                        code { (text(&failure.code.to_string())) }
+                        @if let Some(meaning) = failure.code.meaning() { " (" (meaning) ")" }
+                    }
+                    @if let Some(tail) = &failure.output_tail {
+                        pre tabindex="0" { (terminal::lines(tail.trim_end())) }
+                    } @else if let Some(line) = &failure.line {
+                        pre { (text(line)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn limits(details: &RolloutDetails, now: UnixTime) -> Markup {
+    html! {
+        @if let Some(round) = &details.round {
+            h2 { "Limits" }
+            dl {
+                dt { "Halts at" }
+                dd {
+                    (count(round.limits.halt_at.into(), "failure"))
+                    @if round.limits.tolerate > 0 {
+                        ", and tolerates failures of " (round.limits.tolerate)
+                        " % of the healthy devices"
+                    }
+                    "; this round has " (round.failed)
+                }
+                dt { "At once" } dd { "at most " (count(round.limits.at_once.into(), "device")) }
+                dt { "Round" } dd { (round.round) ", since " (exact(round.opened, now)) }
+            }
+        }
+    }
+}
+
+/// Writes the news that a rollout needs of a device.
+const fn awaited(awaited: Awaited) -> &'static str {
+    match awaited {
+        Awaited::Report => "has not reported",
+        Awaited::CheckIn => "settles",
+        Awaited::Restart => "to be restarted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_has_no_needless_digits() {
+        let shares = [10_000, 1_250, 500, 1].map(percent);
+        assert_eq!(shares.join(", "), "100 %, 12.5 %, 5 %, 0.01 %");
+    }
+}

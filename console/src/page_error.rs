@@ -1,0 +1,77 @@
+//! Pages that cannot be shown, with the cause and the next step.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use http::StatusCode;
+use packcast_publisher::{Failure, Kind};
+
+/// A page that cannot be shown.
+#[derive(Debug)]
+pub(crate) enum PageError {
+    /// The address names nothing.
+    NotFound(String),
+    Failed(Failure),
+    /// The page was not complete after this time.
+    TooSlow(Duration),
+}
+
+impl From<Failure> for PageError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl PageError {
+    /// Returns the status of the answer.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Failed(failure) if failure.is_unreachable() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(failure) => match failure.kind() {
+                Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+                Kind::Usage => StatusCode::BAD_REQUEST,
+                Kind::Conflict => StatusCode::CONFLICT,
+                Kind::TryLater => StatusCode::SERVICE_UNAVAILABLE,
+            },
+        }
+    }
+
+    /// Returns the message, its causes, and the next steps.
+    pub(crate) fn texts(&self) -> (String, Vec<String>, Vec<String>) {
+        match self {
+            Self::NotFound(text) => (text.clone(), Vec::new(), Vec::new()),
+            Self::Failed(failure) => {
+                let hints = failure.hints().to_vec();
+                (failure.message(), failure.causes(), hints)
+            }
+            Self::TooSlow(limit) => {
+                let seconds = limit.as_secs();
+                let text = format!("cannot show this page: it was not complete after {seconds} s");
+                let cause = "the cloud answers slowly, or not at all".to_owned();
+                let hints = [
+                    "check the network of this machine, and the state of the cloud service",
+                    "run 'packcast status' to see the answer of the cloud",
+                ];
+                (text, vec![cause], hints.map(str::to_owned).into())
+            }
+        }
+    }
+}
+
+/// Reads a part of an address. An invalid one names nothing.
+pub(crate) fn named<T: FromStr>(text: &str, kind: &str) -> Result<T, PageError> {
+    text.parse()
+        .map_err(|_| PageError::NotFound(format!("cannot find this {kind}: {text:?} is no {kind}")))
+}
+
+/// Reads an optional field of a form. An empty field counts as absent.
+pub(crate) fn field<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option<T>, PageError> {
+    let text = text.map(str::trim).filter(|text| !text.is_empty());
+    let read = |text: &str| {
+        let refusal = format!("cannot read the field {name}: {text:?} is invalid");
+        text.parse().map_err(|_| Failure::usage(refusal).into())
+    };
+    text.map(read).transpose()
+}

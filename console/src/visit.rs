@@ -1,0 +1,110 @@
+//! One request of a person who is signed in: a handle to the target with its meter, and the answer.
+
+use std::time::Instant;
+
+use axum::extract::FromRequestParts;
+use axum::response::Response;
+use http::StatusCode;
+use http::request::Parts;
+use packcast_protocol::UnixTime;
+use packcast_publisher::Target;
+use packcast_publisher::page::{ReadMeter, ReadUsage};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::answer;
+use crate::app::App;
+use crate::layout::{self, Footer, Frame, View};
+use crate::page_error::PageError;
+use crate::token::Token;
+
+/// The mark of a request with a session, with the token for its forms.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedIn {
+    pub(crate) form: Token,
+}
+
+/// A request of a person who is signed in.
+pub(crate) struct Visit {
+    pub(crate) app: App,
+    /// The target, for display only.
+    pub(crate) target: Target,
+    pub(crate) form: Token,
+    pub(crate) now: UnixTime,
+    meter: ReadMeter,
+    begun: Instant,
+}
+
+impl FromRequestParts<App> for Visit {
+    type Rejection = Response;
+
+    async fn from_request_parts(head: &mut Parts, app: &App) -> Result<Self, Response> {
+        // The gate has refused other requests already.
+        let SignedIn { form } = head
+            .extensions
+            .get::<SignedIn>()
+            .cloned()
+            .ok_or_else(|| answer::status(StatusCode::FORBIDDEN))?;
+        let (target, meter) = app.target().for_display();
+        Ok(Self {
+            now: app.now(),
+            app: app.clone(),
+            target,
+            form,
+            meter,
+            begun: Instant::now(),
+        })
+    }
+}
+
+impl Visit {
+    /// Returns the answer with a page, or with the reason for which there is none.
+    pub(crate) fn answer(self, view: Result<View, PageError>) -> Response {
+        let (status, view) = match view {
+            Ok(view) => (StatusCode::OK, view),
+            Err(error) => (error.status(), layout::error(&error, self.app.commands())),
+        };
+        let ReadUsage { requests, units } = self.meter.usage();
+        let footer = Footer {
+            requests,
+            units,
+            milliseconds: self.begun.elapsed().as_millis(),
+        };
+        let warnings = self.target.warnings.take();
+        let frame = Frame {
+            target: &self.target.name,
+            form: &self.form,
+            commands: self.app.commands(),
+        };
+        answer::page(
+            status,
+            layout::page(&frame, &view, &warnings, Some(&footer)),
+        )
+    }
+
+    /// Returns the read units until now.
+    pub(crate) fn units(&self) -> f64 {
+        self.meter.usage().units
+    }
+}
+
+/// Answers with a future that stays on one thread, because the operations that read many devices do not
+/// promise to be movable between threads. The work stops when nobody waits for the answer any more.
+pub(crate) async fn on_one_thread<F>(page: impl FnOnce() -> F + Send + 'static) -> Response
+where
+    F: Future<Output = Response>,
+{
+    let runtime = Handle::current();
+    // The future of a thread is not dropped with the request, so this channel tells of its end.
+    let (_waits, gone) = oneshot::channel::<()>();
+    let answered = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                answer = page() => Some(answer),
+                _ = gone => None,
+            }
+        })
+    });
+    let failed = || answer::status(StatusCode::INTERNAL_SERVER_ERROR);
+    answered.await.ok().flatten().unwrap_or_else(failed)
+}

@@ -1,0 +1,168 @@
+//! Texts and parts of pages that several pages use.
+
+use maud::{Markup, html};
+use packcast_protocol::{DeviceId, GroupName, PackageId, UnixTime, terminal};
+use packcast_publisher::text::{relative, time};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+/// Characters that a segment of a path cannot contain, or that would end it.
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'/')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'[')
+    .add(b'\\')
+    .add(b']')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}')
+    .add(b'&')
+    .add(b'+')
+    .add(b'=');
+
+/// Encodes a text for a segment or the query of an address.
+pub(crate) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}
+
+/// Writes a text of a device or a package. Characters that would hide or reorder text are escaped.
+pub(crate) fn text(text: &str) -> Markup {
+    html! { bdi { (terminal::line(text)) } }
+}
+
+/// Writes a time relative to now. The exact time is beside the pointer, and in its place if the person
+/// chooses exact times.
+pub(crate) fn when(at: UnixTime, now: UnixTime) -> Markup {
+    let exact = time(at);
+    html! {
+        time title=(exact) {
+            span.relative { (relative(at, now)) }
+            span.exact { (exact) }
+        }
+    }
+}
+
+/// Writes the exact time, and the time relative to now.
+pub(crate) fn exact(at: UnixTime, now: UnixTime) -> Markup {
+    html! { (time(at)) span.soft { " (" (relative(at, now)) ")" } }
+}
+
+/// Writes a number with its noun, such as `1 device` or `2 devices`.
+pub(crate) fn count(number: u64, noun: &str) -> String {
+    match number {
+        1 => format!("1 {noun}"),
+        _ => format!("{} {noun}s", grouped(number)),
+    }
+}
+
+/// Writes a number with a thin space between thousands.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 2);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('\u{202F}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Writes a number of bytes in binary units, such as `1.5 MiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1 << 10 {
+        return count(bytes, "byte");
+    }
+    let (mut tenths, mut unit) = (bytes.saturating_mul(10) >> 10, 0);
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths >>= 10;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+pub(crate) fn package_path(package: PackageId) -> String {
+    format!("/packages/{package}")
+}
+
+pub(crate) fn device_path(device: &DeviceId) -> String {
+    format!("/devices/{}", encoded(&device.to_string()))
+}
+
+pub(crate) fn group_path(group: &GroupName) -> String {
+    format!("/groups/{}", encoded(group.as_str()))
+}
+
+/// Writes a link to a package.
+pub(crate) fn package_link(package: PackageId, name: &str) -> Markup {
+    let name = if name.is_empty() {
+        package.to_string()
+    } else {
+        name.to_owned()
+    };
+    html! { a href=(package_path(package)) { (text(&name)) } }
+}
+
+/// Writes a link to a device, by its host name if it has one.
+pub(crate) fn device_link(device: &DeviceId, host_name: &str) -> Markup {
+    let id = device.to_string();
+    let name = if host_name.is_empty() { &id } else { host_name };
+    html! { a href=(device_path(device)) title=(terminal::line(&id)) { (text(name)) } }
+}
+
+/// Writes a link to a group.
+pub(crate) fn group_link(group: &GroupName) -> Markup {
+    html! { a href=(group_path(group)) { (text(group.as_str())) } }
+}
+
+/// Writes a state in one word, with its colour.
+pub(crate) fn state(word: &str) -> Markup {
+    let class = match word {
+        "active" | "succeeded" | "verified" | "running" | "complete" | "open" => "good",
+        "failed" | "expired" | "halted" | "unverified" | "no-gate" | "blocked" => "bad",
+        "draft" | "paused" | "full" | "unhealthy" | "nothing-begun" | "restored" | "withdrawn"
+        | "replaced" => "warn",
+        _ => "plain",
+    };
+    html! { span class={ "state " (class) } { (word) } }
+}
+
+/// Writes a link to the next page.
+pub(crate) fn next_page(href: Option<String>) -> Markup {
+    html! {
+        @if let Some(href) = href {
+            p.pages { a.button href=(href) rel="next" { "Next page" } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_devices_is_escaped() {
+        let hostile = "<img src=x onerror=alert(1)>\u{202E}gpj\n&\"'";
+        insta::assert_snapshot!(text(hostile).into_string(), @r#"<bdi>&lt;img src=x onerror=alert(1)&gt;\u{202e}gpj\n&amp;&quot;'</bdi>"#);
+        assert_eq!(encoded("a/../b?c#d%"), "a%2F..%2Fb%3Fc%23d%25");
+    }
+
+    #[test]
+    fn numbers_and_sizes_are_readable() {
+        let numbers = [0, 999, 1_000, 1_234_567].map(grouped);
+        insta::assert_snapshot!(numbers.join(" "), @"0 999 1\u{202f}000 1\u{202f}234\u{202f}567");
+        let sizes = [1, 1_023, 1_536, 45_000_000, 3 << 40].map(bytes);
+        assert_eq!(
+            sizes.join(", "),
+            "1 byte, 1\u{202F}023 bytes, 1.5 KiB, 42.9 MiB, 3.0 TiB"
+        );
+    }
+}

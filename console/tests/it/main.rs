@@ -1,0 +1,8 @@
+//! Tests of the console: its real server on a socket of loopback, and a client that sends any bytes.
+
+mod attacks;
+mod browser;
+mod pages;
+mod rollouts;
+mod scale;
+mod system;
