@@ -105,6 +105,14 @@ impl Invocation {
                     format!("activate {name}@{version}")
                 }
             }
+            "publish-agent" => {
+                let package = format!("packcast-agent@{}", word("agent_version")?);
+                if self.has("activate") {
+                    format!("rollout start {package} --all")
+                } else {
+                    format!("activate {package}")
+                }
+            }
             "activate" => format!("assign {} --group GROUP", package?),
             "assign" | "unassign" | "deactivate" | "rollout finish" => {
                 format!("status {}", package?)
@@ -130,9 +138,12 @@ impl Invocation {
                 format!("device show {}", device?)
             }
             "keys rotate" | "keys trust" | "keys revoke" | "keys replace" => "keys list".to_owned(),
+            // Agents need the trust line, on every target.
+            "keys generate" => "keys show".to_owned(),
             "keys accept-head" => "audit".to_owned(),
             "sign" | "revert" => "log --limit 1".to_owned(),
             "token" => "agent-config".to_owned(),
+            "token revoke" => "token list".to_owned(),
             _ => return None,
         })
     }

@@ -1,6 +1,6 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
-pub(super) mod result;
+mod result;
 mod windows;
 
 use std::collections::BTreeSet;
@@ -12,7 +12,7 @@ use packcast_protocol::device::AgentId;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{
-    FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
+    Action, FragmentSize, GroupName, PackageName, PackageVersion, Priority, with_causes,
 };
 use packcast_publisher::clock::now;
 use packcast_publisher::package::named;
@@ -393,7 +393,9 @@ impl Planned {
         target: &Target,
         publication: &Publication,
     ) -> Result<Option<PackageRecord>, Failure> {
-        if self.for_ocs_agents || target.records.has_ocs_devices().await? {
+        // No OCS agent gets an update of the Packcast agent.
+        let is_update = matches!(self.plan.action, Action::Update { .. });
+        if !is_update && (self.for_ocs_agents || target.records.has_ocs_devices().await?) {
             output::note(&pauses(publication, &target.pace));
         }
         if !self.activate {
@@ -465,7 +467,7 @@ fn published(package: &PackageRecord, activate: bool) -> String {
 }
 
 /// Returns the note about an earlier run of the publication.
-pub(super) fn earlier(publication: &Publication) -> Option<String> {
+fn earlier(publication: &Publication) -> Option<String> {
     let package = &publication.package;
     match publication.earlier {
         Earlier::None => None,

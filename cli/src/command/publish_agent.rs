@@ -9,15 +9,13 @@ use packcast_protocol::agent_build::{
 };
 use packcast_protocol::manifest::Audience;
 use packcast_protocol::{Priority, WindowsTerms};
-use packcast_publisher::clock::now;
 use packcast_publisher::publish::agent_builds::{AgentBuild, pack_builds};
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
-use packcast_publisher::{Failure, activate, location, publish};
+use packcast_publisher::{Failure, publish};
 
 use super::key_arg::KeyArg;
-use super::publish::{earlier, result};
+use super::publish::Planned;
 use crate::Globals;
-use crate::output;
 use crate::progress::Bar;
 
 /// Publish builds of the Packcast agent, which update it on devices
@@ -109,25 +107,14 @@ impl Args {
             },
         };
         let plan = request.plan(Some(&inspection))?;
-        let target = globals.open().await?;
-        if self.activate {
-            // Otherwise the command would fail after the publication.
-            location::choose(&target, &[]).await?;
-        }
-        let key = self.key.load(&target)?;
-        let mut publication =
-            publish::publish(&target, &plan, Some(&source), &key, &progress).await?;
-        if let Some(note) = earlier(&publication) {
-            output::note(&note);
-        }
-        if self.activate {
-            publication.package =
-                activate::activate_package(&target, &publication.package, &[]).await?;
-        }
-        output::result(globals.format, &publication, |publication| {
-            result::text(&publication.package, now())
-        });
-        Ok(())
+        let planned = Planned {
+            plan,
+            source: Some(source),
+            inspection: Some(inspection),
+            activate: self.activate,
+            for_ocs_agents: false,
+        };
+        Box::pin(planned.publish(globals, &self.key)).await
     }
 }
 
