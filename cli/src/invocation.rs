@@ -198,6 +198,29 @@ mod tests {
     }
 
     #[test]
+    fn keys_tokens_and_updates_have_a_next_command() {
+        let lines = [
+            "keys generate",
+            "token --name berlin --devices 5",
+            "token revoke berlin",
+            "publish-agent agent.exe --version 1.4.2",
+            "publish-agent agent.exe --version 1.4.2 --activate",
+        ];
+        assert_snapshot!(next_commands(&lines), @"
+        keys generate
+            keys show
+        token --name berlin --devices 5
+            agent-config
+        token revoke berlin
+            token list
+        publish-agent agent.exe --version 1.4.2
+            activate packcast-agent@1.4.2
+        publish-agent agent.exe --version 1.4.2 --activate
+            rollout start packcast-agent@1.4.2 --all
+        ");
+    }
+
+    #[test]
     fn each_change_of_a_rollout_has_a_next_command() {
         let lines = [
             "rollout start tool@1 --group lab",
