@@ -138,7 +138,8 @@ impl FetchedArchive {
     }
 }
 
-fn digest(mut reader: impl io::Read) -> io::Result<Sha256Digest> {
+/// Computes the digest of the bytes up to the end.
+pub(crate) fn digest(mut reader: impl io::Read) -> io::Result<Sha256Digest> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use packcast_protocol::agent_build::AGENT_PACKAGE;
 
 /// The command of a run.
 #[derive(Clone, Debug, Default)]
@@ -106,7 +107,7 @@ impl Invocation {
                 }
             }
             "publish-agent" => {
-                let package = format!("packcast-agent@{}", word("agent_version")?);
+                let package = format!("{AGENT_PACKAGE}@{}", word("agent_version")?);
                 if self.has("activate") {
                     format!("rollout start {package} --all")
                 } else {

@@ -221,7 +221,7 @@ fn told(
             } else {
                 (
                     "stale",
-                    format!("The numbers are old. The console tries again: {cause}"),
+                    format!("The numbers are old. The console retries after this error: {cause}"),
                 )
             });
             is_over
@@ -273,7 +273,7 @@ mod tests {
         numbers=<p>1 healthy</p>; time=2026-11-18 11:06:40 UTC
         time=2026-11-18 11:06:40 UTC
         numbers=<p>2 healthy</p>; summary=2 healthy; time=2026-11-18 11:06:40 UTC
-        stale=The numbers are old. The console tries again: cannot read the gate
+        stale=The numbers are old. The console retries after this error: cannot read the gate
         time=2026-11-18 11:06:40 UTC
         end=The numbers are old, and do not change any more: package vlc@3 has no live rollout (over)
         numbers=<p>3 healthy</p>; summary=3 healthy; time=2026-11-18 11:06:40 UTC; end=The rollout has ended. The numbers do not change any more. (over)

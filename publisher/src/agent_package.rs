@@ -41,7 +41,9 @@ enum AgentPackageError {
         path.display()
     )]
     Name { path: PathBuf },
-    #[error("two files are for {on_device}: pass one of them")]
+    #[error(
+        "cannot pack two files with the architecture and format of {on_device}: pass one of them"
+    )]
     Twice { on_device: String },
     #[error("the files have different versions: expected {expected}, found {found}")]
     Versions { expected: String, found: String },
@@ -349,7 +351,7 @@ mod tests {
         ];
         insta::assert_snapshot!(messages(errors), @"
         cannot read version and architecture from the name of agent.deb: expected a name such as packcast-agent_0.1.0-1_amd64.deb or packcast-agent-0.1.0-1.x86_64.rpm
-        two files are for amd64.deb: pass one of them
+        cannot pack two files with the architecture and format of amd64.deb: pass one of them
         the files have different versions: expected 0.1.0-1, found 0.2.0-1
         cannot read the enrolment token enrolment-token: create it with 'packcast token'
         enrolment-token is not an enrolment token: create one with 'packcast token'

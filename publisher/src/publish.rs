@@ -85,6 +85,7 @@ impl From<PlanError> for Failure {
     fn from(error: PlanError) -> Self {
         let hint = match &error {
             PlanError::Unfit { .. } => "rename the entry, or choose another --platform",
+            PlanError::AgentName => "choose another --name, or use 'packcast publish-agent'",
             PlanError::Info(_) => "use a shorter command, folder or text",
             _ => return Self::usage(error),
         };
@@ -174,6 +175,7 @@ mod tests {
             PlanError::NoArchive { action: "store" },
             PlanError::NoCommand { action: "launch" },
             PlanError::NoCommand { action: "execute" },
+            PlanError::AgentName,
             PlanError::NoFolder,
             PlanError::CommandOfStore,
             PlanError::FolderOfOther { action: "launch" },

@@ -20,10 +20,10 @@ const EXCEPTIONS: [(&str, &str); 8] = [
         ON_WINDOWS,
     ),
     (
-        "cannot write a configuration with {option} alone: pass --server and --trust",
+        "cannot write a configuration from {option}: pass both --server and --trust",
         ON_WINDOWS,
     ),
-    ("{option} has no valid value", ON_WINDOWS),
+    ("cannot read the value of {option}", ON_WINDOWS),
     (
         "cannot copy enrolment token {}: pass the absolute path of a file that the system account can read",
         ON_WINDOWS,

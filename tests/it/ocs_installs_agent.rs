@@ -97,7 +97,7 @@ fn the_ocs_agent_installs_the_packcast_agent_which_then_deploys() {
 
     let (ocs, _) = OcsAgent::enrol(&overlay.program(&program), &world);
     let assign = |name: &str, device: &str| world.ok(&["assign", name, "--device", device]);
-    assign("packcast-agent@0.1.0-1", ocs.id());
+    assign("packcast-agent-install@0.1.0-1", ocs.id());
     let check_in = ocs.check_in();
     let finished = world.device_state_of(ocs.id()).finished;
     let results = finished

@@ -82,9 +82,9 @@ pub(crate) enum ServiceCommandError {
         #[source]
         source: io::Error,
     },
-    #[error("cannot write a configuration with {option} alone: pass --server and --trust")]
+    #[error("cannot write a configuration from {option}: pass both --server and --trust")]
     Incomplete { option: &'static str },
-    #[error("{option} has no valid value")]
+    #[error("cannot read the value of {option}")]
     Invalid {
         option: &'static str,
         #[source]

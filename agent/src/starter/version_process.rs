@@ -14,10 +14,10 @@ use super::Invocation;
 use super::parent::RELOAD;
 use crate::command::version_role::VersionRole;
 
-/// The number of times that a program is started that another process still has open for writing.
+/// The number of attempts to start a program while another process has its file open for writing.
 const BUSY_TRIES: u32 = 20;
 
-/// The pause between them.
+/// The pause between two attempts.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// The time in which a program states its version.

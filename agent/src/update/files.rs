@@ -12,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::memory::{News, StagedUpdate, StoredBuild, UpdateTask, VersionMemory};
 use crate::command::version_role::VersionRole;
 use crate::platform::{self, is_full};
+use crate::stage;
 use crate::state::checked_file::{self, CheckedFile};
 use crate::state::damage::DamagedFile;
 use crate::state::{Lock, StateDir, StateError, durable, remove_file};
@@ -151,7 +152,7 @@ impl VersionFiles {
         Ok(file.and_then(|file| file.value))
     }
 
-    /// Returns what agents have written since the last [`VersionFiles::remember`].
+    /// Returns the news that agents have written since the last [`VersionFiles::remember`].
     pub(crate) fn news(&self) -> Result<News, StateError> {
         Ok(News {
             confirmed: self.confirmed()?,
@@ -162,7 +163,7 @@ impl VersionFiles {
 
     /// Writes the memory, and then removes the news that it contains, as far as possible.
     ///
-    /// News that stay change nothing, because the memory knows them.
+    /// A file that cannot be removed changes nothing, because the memory already has its content.
     pub(crate) fn remember(&self, memory: &VersionMemory) -> Result<(), StateError> {
         self.write(MEMORY, memory)?;
         for news in [CONFIRMED, STAGED, CHECKED_IN] {
@@ -255,7 +256,7 @@ impl VersionFiles {
             path: path.clone(),
             source,
         };
-        let found = File::open(&path).and_then(digest).map_err(read)?;
+        let found = File::open(&path).and_then(stage::digest).map_err(read)?;
         if found != build.sha256 {
             return Err(ProgramError::Digest {
                 path,
@@ -303,18 +304,6 @@ fn copy_program(from: &Path, to: &Path) -> io::Result<(File, Sha256Digest)> {
     }
     copy.sync_all()?;
     Ok((copy, Sha256Digest::from_bytes(hash.finalize().into())))
-}
-
-/// Computes the digest of a program.
-pub(super) fn digest(mut program: File) -> io::Result<Sha256Digest> {
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match program.read(&mut buffer)? {
-            0 => return Ok(Sha256Digest::from_bytes(hash.finalize().into())),
-            read => hash.update(&buffer[..read]),
-        }
-    }
 }
 
 #[cfg(test)]

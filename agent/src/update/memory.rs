@@ -4,9 +4,9 @@ use packcast_protocol::agent_build::AgentVersion;
 use packcast_protocol::{PackageId, Sha256Digest};
 use serde::{Deserialize, Serialize};
 
-/// The number of starts after which a version on trial that has not checked in goes back.
+/// The number of starts after which a version on trial that is not confirmed goes back.
 ///
-/// Each start counts that did not end because somebody stopped the agent.
+/// A start that ended because somebody stopped the agent does not count.
 pub(crate) const MAX_STARTS: u32 = 3;
 
 /// The time with a reachable server in which a version on trial has to check in, in seconds.
@@ -145,7 +145,7 @@ impl VersionMemory {
         if let Some(StagedUpdate { task, build }) = news.staged
             && !self.knows(task)
         {
-            self.go_back("another version was staged before it had checked in");
+            self.go_back("another version was staged before the trial was complete");
             self.trial = Some(Trial {
                 task,
                 build,
@@ -161,7 +161,7 @@ impl VersionMemory {
         if self.trial.as_ref().is_some_and(|it| is_over(&it.build)) {
             if is_downgrade {
                 self.go_back(&format!(
-                    "version {installed} was installed before it had checked in"
+                    "version {installed} was installed before the trial was complete"
                 ));
             } else {
                 let installed = installed.clone();
@@ -182,7 +182,7 @@ impl VersionMemory {
     pub(crate) fn next(&self) -> Next {
         match (&self.trial, &self.kept) {
             (Some(trial), _) if trial.starts >= MAX_STARTS => Next::GoBack(format!(
-                "the program ended {MAX_STARTS} times before it had checked in"
+                "the program ended {MAX_STARTS} times before its first round was complete"
             )),
             (Some(trial), _) if trial.reachable_s >= PATIENCE_S => Next::GoBack(format!(
                 "it did not check in within {} minutes, in which the server was reachable",
@@ -363,7 +363,7 @@ mod tests {
         };
         memory.go_back(&reason);
         assert_eq!(memory.next(), Next::Kept(build("1.1.0")));
-        insta::assert_snapshot!(failure(&memory), @"went back from version 1.2.0 of the agent: the program ended 3 times before it had checked in");
+        insta::assert_snapshot!(failure(&memory), @"went back from version 1.2.0 of the agent: the program ended 3 times before its first round was complete");
     }
 
     #[test]
@@ -411,7 +411,7 @@ mod tests {
         }
         let downgraded = installed(trial.clone(), "0.9.0");
         assert_eq!(downgraded.next(), Next::Installed);
-        insta::assert_snapshot!(failure(&downgraded), @"went back from version 1.1.0 of the agent: version 0.9.0 was installed before it had checked in");
+        insta::assert_snapshot!(failure(&downgraded), @"went back from version 1.1.0 of the agent: version 0.9.0 was installed before the trial was complete");
         assert_eq!(
             installed(trial, "1.0.9").next(),
             Next::Trial(build("1.1.0"))

@@ -8,11 +8,12 @@ use packcast_protocol::agent_build::{AgentVersion, BuildPlatform};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{PackageId, PackageVersion};
 
-use super::files::{self, VersionFiles};
+use super::files::VersionFiles;
 use super::memory::{StagedUpdate, StoredBuild, TrialEnd, UpdateTask, installed_version};
 use crate::command::version_role::VersionRole;
 use crate::failure::DeploymentFailure;
 use crate::platform;
+use crate::stage;
 use crate::state::{StateDir, StateError};
 
 /// The updates of one agent process.
@@ -197,7 +198,7 @@ impl StagedProgram {
             let reason = format!("cannot start the program of the update: {reason}");
             DeploymentFailure::new(NamedCode::Execute, &reason)
         })?;
-        let sha256 = File::open(&path).and_then(files::digest);
+        let sha256 = File::open(&path).and_then(stage::digest);
         let sha256 = sha256.map_err(|error| DeploymentFailure::of(NamedCode::Build, &error))?;
         let build = StoredBuild { version, sha256 };
         Ok(Self { path, build })

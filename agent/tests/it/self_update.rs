@@ -128,7 +128,7 @@ fn a_version_that_ends_goes_back_and_is_a_failure() {
     let report = failure(&lab);
     let tail = report.output_tail.as_ref().unwrap().as_str();
     assert_eq!(report.detail.as_ref().unwrap().as_str(), tail);
-    insta::assert_snapshot!(tail, @"went back from version 999.0.1 of the agent: the program ended 3 times before it had checked in");
+    insta::assert_snapshot!(tail, @"went back from version 999.0.1 of the agent: the program ended 3 times before its first round was complete");
     assert_eq!(starts(&lab).len(), 3);
     lab.world().tasks.clear();
     assert_eq!(lab.run().code, 0);

@@ -14,11 +14,10 @@ use packcast_publisher::{Failure, publish, text};
 
 use super::agent_config;
 use super::key_arg::KeyArg;
-use super::publish::Planned;
+use super::publish::{Planned, interruptible};
 use crate::Globals;
 use crate::output::{self, Format};
 use crate::places;
-use crate::progress::Bar;
 
 /// Time limit of the installation, in seconds.
 const TIMEOUT_S: u32 = 3_600;
@@ -38,7 +37,8 @@ Examples:
   packcast token --name ocs --devices 500 > enrolment-token
   packcast agent-package packcast-agent_0.1.0-1_amd64.deb \\
       packcast-agent-0.1.0-1.x86_64.rpm --token-file enrolment-token
-  packcast assign packcast-agent@0.1.0-1 --group office")]
+  packcast assign packcast-agent-install@0.1.0-1 \
+      --group office")]
 pub(crate) struct Args {
     /// Packages of the agent (.deb and .rpm), at most one for each architecture and format
     #[arg(required = true, value_name = "FILE")]
@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL")]
     server: Option<ServerAddress>,
     /// Package name
-    #[arg(long, default_value = "packcast-agent")]
+    #[arg(long, default_value = "packcast-agent-install")]
     name: PackageName,
     /// Package version, instead of the version in the names of the files
     ///
@@ -69,12 +69,17 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let (places, progress) = (places::find()?, Bar::new().progress());
+        let places = places::find()?;
         let server = self.server.clone();
         let config = agent_config::config(globals, &places, server, DeviceSystem::Unix)?;
-        let package = AgentPackage::create(&self.files, &self.token_file, &config, now())?;
-        let source = Source::open(package.folder(), Platform::Linux, None, &progress)?;
-        let inspection = publish::inspect(&source, None, &progress)?;
+        let (files, token_file) = (self.files, self.token_file);
+        let read = interruptible(move |progress| {
+            let package = AgentPackage::create(&files, &token_file, &config, now())?;
+            let source = Source::open(package.folder(), Platform::Linux, None, progress)?;
+            let inspection = publish::inspect(&source, None, progress)?;
+            Ok((package, source, inspection))
+        });
+        let (package, source, inspection) = read.await?;
         let request = PublishRequest {
             name: self.name,
             version: self
@@ -109,7 +114,7 @@ impl Args {
             let batch = &package.batch;
             let assign = globals.command(&format!("assign {named} --group NAME"));
             output::note(&format!(
-                "its enrolment token, of batch {}, enrols {} devices until {}; assign the package to devices with OCS agents: {assign}",
+                "the token in the package (batch {}) enrols at most {} devices, until {}; assign the package to devices with OCS agents: {assign}",
                 batch.id(),
                 batch.devices(),
                 text::time(batch.expires()),

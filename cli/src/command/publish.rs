@@ -16,6 +16,7 @@ use packcast_protocol::{
 };
 use packcast_publisher::clock::now;
 use packcast_publisher::package::named;
+use packcast_publisher::progress::Progress;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
@@ -224,25 +225,15 @@ impl Args {
         Box::pin(planned.publish(globals, &self.key)).await
     }
 
-    /// Opens a source and inspects it. Ctrl-C ends the wait, and with the program the thread that
-    /// packs or reads: its temporary files have no names.
     async fn read(&self, path: PathBuf) -> Result<(Source, Inspection), Failure> {
         let (platform, encoding) = (self.platform.into(), self.name_encoding);
         let size = self.fragment_size.0;
-        let bar = Bar::new();
-        let progress = bar.progress();
-        let (done, result) = oneshot::channel();
-        thread::spawn(move || {
-            let read = || {
-                let source = Source::open(&path, platform, encoding, &progress)?;
-                let inspection = publish::inspect(&source, size, &progress)?;
-                Ok((source, inspection))
-            };
-            // Nobody waits for the result after Ctrl-C.
-            let _ = done.send(read());
-        });
-        let result = async { result.await.expect("the thread sends a result") };
-        until_interrupted("bytes", result, &bar).await
+        interruptible(move |progress| {
+            let source = Source::open(&path, platform, encoding, progress)?;
+            let inspection = publish::inspect(&source, size, progress)?;
+            Ok((source, inspection))
+        })
+        .await
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
@@ -329,6 +320,22 @@ impl Args {
         self.command = Some(prompt::text(PROGRAM, &programs, check)?);
         Ok(())
     }
+}
+
+/// Packs or reads files. Ctrl-C ends the wait, and with the program the thread that works: its
+/// temporary files have no names.
+pub(super) async fn interruptible<T: Send + 'static>(
+    work: impl FnOnce(&Progress) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let bar = Bar::new();
+    let progress = bar.progress();
+    let (done, result) = oneshot::channel();
+    thread::spawn(move || {
+        // Nobody waits for the result after Ctrl-C.
+        let _ = done.send(work(&progress));
+    });
+    let result = async { result.await.expect("the thread sends a result") };
+    until_interrupted("bytes", result, &bar).await
 }
 
 /// A package that is ready to publish.

@@ -14,9 +14,8 @@ use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest
 use packcast_publisher::{Failure, publish};
 
 use super::key_arg::KeyArg;
-use super::publish::Planned;
+use super::publish::{Planned, interruptible};
 use crate::Globals;
-use crate::progress::Bar;
 
 /// Publish builds of the Packcast agent, which update it on devices
 ///
@@ -24,10 +23,10 @@ use crate::progress::Bar;
 /// program of each platform of the fleet: one package, and one rollout, cover a mixed fleet. A device
 /// without a build for its platform reports that the package does not apply to it.
 ///
-/// A device keeps the version that works, and tries the new one. It reports a success after the new
-/// version has checked in. If the new version ends three times before that, or does not check in
-/// within ten minutes in which the device can reach the server, the device goes back and reports a
-/// failure.
+/// A device keeps the version that works, and tries the new one. The device reports a success after
+/// the new version has checked in and completed its first round. If the new version ends three times
+/// before that, or does not check in within ten minutes with a reachable server, the device goes back
+/// and reports a failure.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -83,10 +82,13 @@ const TIMEOUT_S: u32 = 3_600;
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let progress = Bar::new().progress();
         let builds: Vec<AgentBuild> = self.files.into_iter().map(|build| build.0).collect();
-        let (source, platform) = pack_builds(&builds, &progress)?;
-        let inspection = publish::inspect(&source, None, &progress)?;
+        let read = interruptible(move |progress| {
+            let (source, platform) = pack_builds(&builds, progress)?;
+            let inspection = publish::inspect(&source, None, progress)?;
+            Ok((source, platform, inspection))
+        });
+        let (source, platform, inspection) = read.await?;
         let version = self.agent_version.to_string();
         let request = PublishRequest {
             name: AGENT_PACKAGE.parse().map_err(Failure::usage)?,

@@ -914,10 +914,10 @@ fn publish_agent() {
     rollout, cover a mixed fleet. A device without a build for its platform reports
     that the package does not apply to it.
 
-    A device keeps the version that works, and tries the new one. It reports a
-    success after the new version has checked in. If the new version ends three
-    times before that, or does not check in within ten minutes in which the device
-    can reach the server, the device goes back and reports a failure.
+    A device keeps the version that works, and tries the new one. The device reports
+    a success after the new version has checked in and completed its first round. If
+    the new version ends three times before that, or does not check in within ten
+    minutes with a reachable server, the device goes back and reports a failure.
 
     Usage: packcast publish-agent [OPTIONS] --version <VERSION> <FILE>...
 
@@ -3137,7 +3137,7 @@ fn agent_package() {
           --name <NAME>
               Package name
 
-              [default: packcast-agent]
+              [default: packcast-agent-install]
 
           --version <VERSION>
               Package version, instead of the version in the names of the files
@@ -3164,7 +3164,8 @@ fn agent_package() {
       packcast token --name ocs --devices 500 > enrolment-token
       packcast agent-package packcast-agent_0.1.0-1_amd64.deb \
           packcast-agent-0.1.0-1.x86_64.rpm --token-file enrolment-token
-      packcast assign packcast-agent@0.1.0-1 --group office
+      packcast assign packcast-agent-install@0.1.0-1 \
+          --group office
     ");
 }
 

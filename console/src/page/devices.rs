@@ -50,8 +50,8 @@ pub(crate) struct Choice {
 struct FoundDevices {
     rows: Vec<ListedDevice>,
     all: usize,
-    /// The time at which the records were read, if the process keeps them.
-    read: Option<UnixTime>,
+    /// The time at which the records were read.
+    read: UnixTime,
 }
 
 pub(crate) async fn page(visit: Visit, Query(choice): Query<Choice>) -> Response {
@@ -128,13 +128,13 @@ async fn found(
         let included = devices
             .iter()
             .filter(|it| filter.record.includes(&it.record, visit.now) && is_named(it));
-        (included.cloned().collect(), Some(*at))
+        (included.cloned().collect(), *at)
     } else {
         let fleet = visit.app.fleet();
         let kept = fleet.filtered(&visit.target, filter, after == 0, visit.now);
         let kept = kept.await?;
         let named = kept.devices.iter().filter(|it| is_named(it));
-        (named.cloned().collect(), Some(kept.at))
+        (named.cloned().collect(), kept.at)
     };
     Ok(FoundDevices {
         all: devices.len(),
@@ -154,9 +154,7 @@ fn results(visit: &Visit, choice: &Choice, found: &FoundDevices, after: usize) -
                 ", of which this page shows " (grouped(after as u64 + 1)) " to " (grouped(end as u64))
             }
             "."
-            @if let Some(read) = found.read {
-                span.soft { " The records were read " (when(read, visit.now)) "." }
-            }
+            span.soft { " The records were read " (when(found.read, visit.now)) "." }
         }
         @if !found.rows.is_empty() { (table(&found.rows, visit.now, None)) }
         (next_page(next))

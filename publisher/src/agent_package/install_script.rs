@@ -3,6 +3,7 @@
 use packcast_protocol::state::TrustedRoots;
 
 use crate::agent_config::ServerAddress;
+use crate::shell::Shell;
 
 /// Returns the script. `ca` is the name of a file with certificate authorities in the package.
 ///
@@ -13,7 +14,8 @@ pub(super) fn install_script(
     trust: &TrustedRoots,
     ca: Option<&str>,
 ) -> String {
-    let (server, trust) = (quoted(&server.to_string()), quoted(&trust.to_string()));
+    let (server, trust) = (server.to_string(), trust.to_string());
+    let (server, trust) = (Shell::Posix.quoted(&server), Shell::Posix.quoted(&trust));
     let (copy_ca, ca_file) = match ca {
         Some(ca) => (
             format!("install -m 600 {ca} /etc/packcast/{ca}\n"),
@@ -68,11 +70,6 @@ rm /etc/packcast/enrolment-token
     )
 }
 
-/// Writes a text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,10 +95,5 @@ mod tests {
         "#);
         let without = install_script(&server, &trust, None);
         assert!(!without.contains("ca.pem"), "{without}");
-    }
-
-    #[test]
-    fn a_quote_does_not_end_a_word() {
-        assert_eq!(quoted("it's"), r"'it'\''s'");
     }
 }

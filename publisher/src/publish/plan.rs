@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use packcast_archive::{NameError, System};
 use packcast_protocol::action::ActionTextError;
+use packcast_protocol::agent_build::AGENT_PACKAGE;
 use packcast_protocol::info::{Info, InfoError};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::windows::Dialogue;
@@ -86,6 +87,10 @@ pub enum PlanError {
     NoArchive { action: &'static str },
     #[error("{action} needs --command: {}", if *action == "launch" { "the name of a file at the top of the archive, and its arguments" } else { "a command for the shell of the device" })]
     NoCommand { action: &'static str },
+    #[error(
+        "cannot publish a package with the name {AGENT_PACKAGE}: the name is for updates of the Packcast agent"
+    )]
+    AgentName,
     #[error("store needs --path: the folder on the device")]
     NoFolder,
     #[error("store runs nothing and takes no --command: use launch or execute")]
@@ -117,6 +122,11 @@ impl PublishRequest {
     /// Checks the request together with the inspection of its archive.
     pub fn plan(self, archive: Option<&Inspection>) -> Result<Plan, PlanError> {
         let action = self.action(archive)?;
+        // Devices refuse a downgrade within a name. So another package with the name of the updates
+        // would stand in the way of each update that was published before.
+        if self.name.to_string() == AGENT_PACKAGE && !matches!(action, Action::Update { .. }) {
+            return Err(PlanError::AgentName);
+        }
         if let Some(inspection) = archive {
             fits_platform(self.terms.platform, &inspection.contents)?;
         }

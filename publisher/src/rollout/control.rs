@@ -111,8 +111,8 @@ impl Control {
         }
     }
 
-    /// Warns of the end of a wait for devices that may still be heard from: they count no more, so that
-    /// the next wave waits for other devices.
+    /// Warns if devices with places may still become healthy: the new round does not count these
+    /// devices, so the next wave waits for others.
     fn warning(self, name: &str, gate: &Gate, table: &str, now: UnixTime) -> Option<Warning> {
         let is_full = gate.closed(table).is_none() && gate.free == 0;
         let working = gate.unhealthy().saturating_sub(gate.failed);

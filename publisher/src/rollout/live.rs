@@ -41,7 +41,7 @@ pub struct RolloutSummary {
     /// `None` if the table has no gate of the rollout.
     #[serde(skip)]
     pub gate_status: Option<GateStatus>,
-    /// The number of devices was not read, and with it the status could be complete.
+    /// The number of devices was not read: the rollout may be complete.
     #[serde(skip)]
     pub may_be_complete: bool,
 }

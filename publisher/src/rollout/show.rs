@@ -263,7 +263,8 @@ impl<'a> RolloutReader<'a> {
     /// failed.
     ///
     /// The devices that have not reported come first, because they are the likeliest ones to be dead.
-    /// The place decides before any device is left out: most devices with the same state may have none.
+    /// Devices without a place are skipped before [`MOST_NAMED`] applies, because most devices in the
+    /// same state may have no place.
     async fn silent(&self, gate: &Gate) -> Result<Vec<SilentDevice>, Failure> {
         let (records, package) = (&self.target.records, self.live.package.id);
         let mut candidates = Vec::new();
