@@ -14,6 +14,7 @@ mod cancel;
 mod commands;
 mod commits;
 mod completion;
+mod console_browser;
 mod delete;
 mod demo;
 mod enrolled_agent;

@@ -2,6 +2,8 @@
 
 pub mod archives;
 pub mod attacks;
+pub mod browser;
+pub mod console;
 pub mod fleet;
 pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

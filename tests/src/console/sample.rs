@@ -1,0 +1,225 @@
+//! A target as an administrator may have it, for the pages and the pictures of a console: packages,
+//! groups and many devices, results, and rollouts that run, wait and have halted.
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use packcast_protocol::state::RolloutId;
+use packcast_protocol::{GroupName, UnixTime};
+use packcast_rollout::reconcile::{ObservedRevision, Step};
+use packcast_rollout::rollout::{DeviceFailure, GateChange, GateNumber, GateState, GateUpdate};
+use packcast_rollout::{
+    DeviceRecord, FinishedTask, OpenTask, PackageRecord, ReconcileCount, TaskChange, TaskState,
+};
+use packcast_store::Records;
+use packcast_store::records::Announcing;
+use packcast_testing::table::{device, result};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::world::World;
+
+const DAY_S: u64 = 86_400;
+
+/// The package of all devices.
+const EVERYWHERE: &str = "vlc@3.0.21";
+
+/// The package with the longest name and version that packages may have.
+const LONG_NAME: &str = "accounting-client-of-the-northern-region-with-printer-templates1";
+const LONG_VERSION: &str = "2026.11.30+build.20261130.1815.g0123456789abcdef0123456789abcdef";
+
+/// The groups, with the share of the devices in each.
+const GROUPS: [&str; 3] = ["floor-1", "floor-2", "laptops"];
+
+/// Fills the target of a world.
+pub fn fill(world: &mut World, devices: u32) {
+    publish(world);
+    world.ok(&["assign", EVERYWHERE, "--group", "all"]);
+    let (package, revision) = assigned(world);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = UnixTime(now.expect("the clock is past 1970").as_secs());
+    world.load(async |records| {
+        for number in 0..devices {
+            let record = record(number, now);
+            let written = records.write_check_in(&record, None).await;
+            written.expect("a device can check in");
+            deploy(records, number, &record, &package, revision).await;
+        }
+    });
+    join(world, devices);
+    roll_out(world);
+}
+
+fn publish(world: &World) {
+    let command = |command: &str| ["--action", "execute", "--command", command].map(str::to_owned);
+    let packages = [
+        ("vlc", "3.0.20", command("apt-get -y install vlc=3.0.20*")),
+        ("vlc", "3.0.21", command("apt-get -y install vlc=3.0.21*")),
+        ("firefox", "141.0", command("apt-get -y install firefox-esr")),
+        ("libreoffice", "25.2.4", command("apt-get -y install libreoffice")),
+        ("printer-driver", "2.4", command("dpkg -i printer-driver.deb")),
+        (LONG_NAME, LONG_VERSION, command("true")),
+    ];
+    for (name, version, action) in &packages {
+        let mut line = vec!["publish", "--name", name, "--version", version, "--activate"];
+        line.extend(action.iter().map(String::as_str));
+        if *name == "printer-driver" {
+            line.extend(["--expires-in", "9d"]);
+        }
+        world.ok(&line);
+    }
+}
+
+/// Returns the package of all devices, and the revision of their group.
+fn assigned(world: &World) -> (PackageRecord, u64) {
+    let package = world.packages().into_iter().find(|it| {
+        format!("{}@{}", it.name, it.version) == EVERYWHERE
+    });
+    let runtime = Runtime::new().expect("a runtime can be started");
+    let group = runtime.block_on(async {
+        let records = world.records().await;
+        records.group(&GroupName::all()).await
+    });
+    let group = group.expect("a group can be read").expect("the group has a package");
+    (package.expect("the package is published"), group.revision)
+}
+
+fn record(number: u32, now: UnixTime) -> DeviceRecord {
+    let mut record = device(number);
+    let places = ["reception", "lab", "office", "laptop", "kiosk"];
+    let place = places[number as usize % places.len()];
+    record.host_name = if number == 3 {
+        "a-laptop-with-the-longest-host-name-that-the-name-service-allows".to_owned()
+    } else {
+        format!("{place}-{number:03}")
+    };
+    record.first_seen = UnixTime(now.0 - 100 * DAY_S);
+    let age_s = if number % 40 == 9 {
+        12 * DAY_S
+    } else {
+        u64::from(number * 61) % (DAY_S / 2)
+    };
+    record.last_seen = UnixTime(now.0 - age_s);
+    if number % 5 == 3 {
+        "OCS-NG_WINDOWS_AGENT_v2.9.2.0".clone_into(&mut record.agent);
+        "Microsoft Windows 11 Pro".clone_into(&mut record.os);
+    }
+    record
+}
+
+/// Brings the package of a device into a state that depends on the device's number.
+async fn deploy(
+    records: &Records,
+    number: u32,
+    record: &DeviceRecord,
+    package: &PackageRecord,
+    revision: u64,
+) {
+    let (device, all) = (&record.device, GroupName::all());
+    let task = OpenTask {
+        package: package.id,
+        priority: package.priority,
+        attempt: 1,
+        state: TaskState::Pending,
+        force: false,
+        direct: false,
+        mandate: None,
+        group_mandate: None,
+        used: BTreeSet::new(),
+        place: None,
+        assigned_at: record.last_seen,
+    };
+    let step = Step {
+        changes: vec![TaskChange::Open {
+            task: task.clone(),
+            before: None,
+        }],
+        observed: vec![ObservedRevision {
+            group: all.clone(),
+            from: 0,
+            to: revision,
+        }],
+    };
+    let written = records.write_step(device, ReconcileCount::FIRST, &step);
+    assert!(written.await.expect("a task can be opened"));
+    let (code, output) = match number % 25 {
+        2 => return,
+        3 | 4 => {
+            let announcing = [Announcing {
+                task: &task,
+                by_group: Some((&all, revision)),
+                place: None,
+            }];
+            let announced = records.announce(device, 0, &announcing, record.last_seen);
+            announced.await.expect("a task can be announced");
+            return;
+        }
+        6 => ("ERR_EXIT_CODE_100", "E: Unable to locate package vlc\n"),
+        7 => (
+            "ERR_EXIT_CODE_100",
+            "Need to get 31.2 MB of archives.\nE: You don't have enough free space in /var/cache/apt/archives/.\n",
+        ),
+        _ => ("SUCCESS_0", "Setting up vlc (3.0.21-0+deb12u1) ...\n"),
+    };
+    let finished = FinishedTask {
+        output_tail: Some(output.to_owned()),
+        finished_at: record.last_seen,
+        ..result(&task, code)
+    };
+    let recorded = records.record_result(device, &task, &finished).await;
+    recorded.expect("a result can be recorded");
+}
+
+/// Creates the groups with their devices and packages.
+fn join(world: &World, devices: u32) {
+    for (place, group) in (0..).zip(GROUPS) {
+        let members = (0..devices).filter(|number| number % 4 == place);
+        let lines: String = members
+            .map(|number| format!("{}\n", device(number).device))
+            .collect();
+        let list = world.file(&format!("{group}.txt"), lines.as_bytes());
+        world.ok(&["group", "create", group]);
+        world.ok(&["group", "add", group, "--from", &list]);
+    }
+    world.ok(&["assign", "printer-driver@2.4", "--group", "floor-1"]);
+    let long = format!("{LONG_NAME}@{LONG_VERSION}");
+    world.ok(&["assign", &long, "--device", &device(1).device.to_string()]);
+}
+
+/// Starts a rollout that runs, and one that failures have halted.
+fn roll_out(world: &World) {
+    for (package, group) in [("firefox@141.0", "floor-2"), ("libreoffice@25.2.4", "laptops")] {
+        let start = ["rollout", "start", package, "--group", group, "--days", "mon-sun"];
+        world.ok(&[&start[..], &["--waves", "10,50,100"]].concat());
+    }
+    let set = |number, to| GateUpdate::Set(number, to);
+    let mut running = vec![set(GateNumber::Begun, 4), set(GateNumber::Healthy, 3)];
+    running.extend([set(GateNumber::AllBegun, 4), set(GateNumber::AllHealthy, 3)]);
+    change(world, "firefox@141.0", running);
+    let evidence = [2, 6].map(|number| DeviceFailure {
+        device: device(number).device,
+        code: "ERR_EXIT_CODE_100".parse().expect("a result code"),
+    });
+    let mut halted = vec![GateUpdate::State(GateState::Halted)];
+    halted.extend([set(GateNumber::Begun, 5), set(GateNumber::Failed, 2)]);
+    halted.extend([set(GateNumber::AllBegun, 5), set(GateNumber::AllFailed, 2)]);
+    halted.push(GateUpdate::Evidence(evidence.into()));
+    change(world, "libreoffice@25.2.4", halted);
+}
+
+/// Changes the gate of a package's rollout, as reports of its devices do.
+fn change(world: &World, package: &str, updates: Vec<GateUpdate>) {
+    let shown: Value = world.json(&["rollout", "show", package]);
+    let id = shown["rollout"].as_str().expect("a rollout has an id");
+    let id: RolloutId = id.parse().expect("an id of a rollout");
+    let change = GateChange {
+        conditions: Vec::new(),
+        updates,
+    };
+    let runtime = Runtime::new().expect("a runtime can be started");
+    runtime.block_on(async {
+        let records = world.records().await;
+        let changed = records.change_gate(id, &change).await;
+        assert!(changed.expect("the gate can be written"));
+    });
+}
