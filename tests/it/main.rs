@@ -15,6 +15,7 @@ mod commands;
 mod commits;
 mod completion;
 mod console_browser;
+mod console_pages;
 mod delete;
 mod demo;
 mod enrolled_agent;

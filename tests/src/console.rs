@@ -10,6 +10,8 @@ use crate::browser::Browser;
 use crate::process::{Process, eventually, interrupt};
 use crate::world::World;
 
+pub mod bench;
+pub mod client;
 pub mod crawl;
 pub mod sample;
 
@@ -27,6 +29,11 @@ impl RunningConsole {
     /// Starts `packcast console`.
     pub fn start(world: &World) -> Self {
         Self::start_with(world, &[])
+    }
+
+    /// Starts `packcast console` for a target of the configuration.
+    pub fn of_target(world: &World, target: &str) -> Self {
+        Self::start_with(world, &["--target", target])
     }
 
     /// Starts `packcast console --open` on a machine whose browser only notes the file that it should

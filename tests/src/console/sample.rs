@@ -1,22 +1,17 @@
 //! A target as an administrator may have it, for the pages and the pictures of a console: packages,
 //! groups and many devices, results, and rollouts that run, wait and have halted.
 
-use std::collections::BTreeSet;
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use packcast_protocol::UnixTime;
 use packcast_protocol::state::RolloutId;
-use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::reconcile::{ObservedRevision, Step};
+use packcast_publisher::clock::now;
+use packcast_publisher::package::named;
+use packcast_rollout::DeviceRecord;
 use packcast_rollout::rollout::{DeviceFailure, GateChange, GateNumber, GateState, GateUpdate};
-use packcast_rollout::{
-    DeviceRecord, FinishedTask, OpenTask, PackageRecord, ReconcileCount, TaskChange, TaskState,
-};
-use packcast_store::Records;
-use packcast_store::records::Announcing;
-use packcast_testing::table::{device, result};
+use packcast_testing::table::device;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::deployed::{Deployed, Deployment};
 use crate::world::World;
 
 const DAY_S: u64 = 86_400;
@@ -35,15 +30,14 @@ const GROUPS: [&str; 3] = ["floor-1", "floor-2", "laptops"];
 pub fn fill(world: &mut World, devices: u32) {
     publish(world);
     world.ok(&["assign", EVERYWHERE, "--group", "all"]);
-    let (package, revision) = assigned(world);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = UnixTime(now.expect("the clock is past 1970").as_secs());
+    let packages = world.packages();
+    let package = packages.iter().find(|it| named(it) == EVERYWHERE);
+    let deployed = Deployed::of(world, package.expect("the package is published").id);
+    let now = now();
     world.load(async |records| {
         for number in 0..devices {
             let record = record(number, now);
-            let written = records.write_check_in(&record, None).await;
-            written.expect("a device can check in");
-            deploy(records, number, &record, &package, revision).await;
+            deployed.load(records, &record, &deployment(number)).await;
         }
     });
     join(world, devices);
@@ -70,20 +64,6 @@ fn publish(world: &World) {
     }
 }
 
-/// Returns the package of all devices, and the revision of their group.
-fn assigned(world: &World) -> (PackageRecord, u64) {
-    let package = world.packages().into_iter().find(|it| {
-        format!("{}@{}", it.name, it.version) == EVERYWHERE
-    });
-    let runtime = Runtime::new().expect("a runtime can be started");
-    let group = runtime.block_on(async {
-        let records = world.records().await;
-        records.group(&GroupName::all()).await
-    });
-    let group = group.expect("a group can be read").expect("the group has a package");
-    (package.expect("the package is published"), group.revision)
-}
-
 fn record(number: u32, now: UnixTime) -> DeviceRecord {
     let mut record = device(number);
     let places = ["reception", "lab", "office", "laptop", "kiosk"];
@@ -107,67 +87,21 @@ fn record(number: u32, now: UnixTime) -> DeviceRecord {
     record
 }
 
-/// Brings the package of a device into a state that depends on the device's number.
-async fn deploy(
-    records: &Records,
-    number: u32,
-    record: &DeviceRecord,
-    package: &PackageRecord,
-    revision: u64,
-) {
-    let (device, all) = (&record.device, GroupName::all());
-    let task = OpenTask {
-        package: package.id,
-        priority: package.priority,
-        attempt: 1,
-        state: TaskState::Pending,
-        force: false,
-        direct: false,
-        mandate: None,
-        group_mandate: None,
-        used: BTreeSet::new(),
-        place: None,
-        assigned_at: record.last_seen,
-    };
-    let step = Step {
-        changes: vec![TaskChange::Open {
-            task: task.clone(),
-            before: None,
-        }],
-        observed: vec![ObservedRevision {
-            group: all.clone(),
-            from: 0,
-            to: revision,
-        }],
-    };
-    let written = records.write_step(device, ReconcileCount::FIRST, &step);
-    assert!(written.await.expect("a task can be opened"));
+/// Returns the state of the package of all devices on a device.
+fn deployment(number: u32) -> Deployment {
     let (code, output) = match number % 25 {
-        2 => return,
-        3 | 4 => {
-            let announcing = [Announcing {
-                task: &task,
-                by_group: Some((&all, revision)),
-                place: None,
-            }];
-            let announced = records.announce(device, 0, &announcing, record.last_seen);
-            announced.await.expect("a task can be announced");
-            return;
-        }
+        2 => return Deployment::Waiting,
+        3 | 4 => return Deployment::Announced,
         6 => ("ERR_EXIT_CODE_100", "E: Unable to locate package vlc\n"),
         7 => (
             "ERR_EXIT_CODE_100",
-            "Need to get 31.2 MB of archives.\nE: You don't have enough free space in /var/cache/apt/archives/.\n",
+            "Need to get 31.2 MB of archives.\n\
+             E: You don't have enough free space in /var/cache/apt/archives/.\n",
         ),
         _ => ("SUCCESS_0", "Setting up vlc (3.0.21-0+deb12u1) ...\n"),
     };
-    let finished = FinishedTask {
-        output_tail: Some(output.to_owned()),
-        finished_at: record.last_seen,
-        ..result(&task, code)
-    };
-    let recorded = records.record_result(device, &task, &finished).await;
-    recorded.expect("a result can be recorded");
+    let output = output.to_owned();
+    Deployment::Finished { code, output }
 }
 
 /// Creates the groups with their devices and packages.
