@@ -246,11 +246,10 @@ impl Browser {
         faults
     }
 
-    /// Returns a picture of the page as PNG: of the window, or of the whole page if `whole` is true.
-    pub fn picture(&self, whole: bool) -> Vec<u8> {
-        let parameters = json!({ "format": "png", "captureBeyondViewport": whole });
-        let picture = self.driver.tools("Page.captureScreenshot", &parameters);
-        let data = picture["data"].as_str().expect("a picture in base64");
+    /// Returns a picture of the window as PNG.
+    pub fn picture(&self) -> Vec<u8> {
+        let picture = self.driver.get("/screenshot").expect("a window is open");
+        let data = picture.as_str().expect("a picture in base64");
         let bytes = BASE64.decode(data.as_bytes());
         bytes.expect("a picture in base64")
     }

@@ -20,8 +20,10 @@ const DAY_S: u64 = 86_400;
 const EVERYWHERE: &str = "vlc@3.0.21";
 
 /// The package with the longest name and version that packages may have.
-const LONG_NAME: &str = "accounting-client-of-the-northern-region-with-printer-templates1";
-const LONG_VERSION: &str = "2026.11.30+build.20261130.1815.g0123456789abcdef0123456789abcdef";
+pub const LONG_NAMED: &str = concat!(
+    "accounting-client-of-the-northern-region-with-printer-templates1@",
+    "2026.11.30+build.20261130.1815.g0123456789abcdef0123456789abcdef"
+);
 
 /// The groups, with the share of the devices in each.
 const GROUPS: [&str; 3] = ["floor-1", "floor-2", "laptops"];
@@ -46,13 +48,14 @@ pub fn fill(world: &mut World, devices: u32) {
 
 fn publish(world: &World) {
     let command = |command: &str| ["--action", "execute", "--command", command].map(str::to_owned);
+    let (long, long_version) = LONG_NAMED.split_once('@').expect("a name and a version");
     let packages = [
         ("vlc", "3.0.20", command("apt-get -y install vlc=3.0.20*")),
         ("vlc", "3.0.21", command("apt-get -y install vlc=3.0.21*")),
         ("firefox", "141.0", command("apt-get -y install firefox-esr")),
         ("libreoffice", "25.2.4", command("apt-get -y install libreoffice")),
         ("printer-driver", "2.4", command("dpkg -i printer-driver.deb")),
-        (LONG_NAME, LONG_VERSION, command("true")),
+        (long, long_version, command("true")),
     ];
     for (name, version, action) in &packages {
         let mut line = vec!["publish", "--name", name, "--version", version, "--activate"];
@@ -116,8 +119,7 @@ fn join(world: &World, devices: u32) {
         world.ok(&["group", "add", group, "--from", &list]);
     }
     world.ok(&["assign", "printer-driver@2.4", "--group", "floor-1"]);
-    let long = format!("{LONG_NAME}@{LONG_VERSION}");
-    world.ok(&["assign", &long, "--device", &device(1).device.to_string()]);
+    world.ok(&["assign", LONG_NAMED, "--device", &device(1).device.to_string()]);
 }
 
 /// Starts a rollout that runs, and one that failures have halted.
