@@ -1,6 +1,7 @@
 //! The console in a real browser: `packcast local`, `packcast console`, agents, and Chromium.
 
 mod appearance;
+mod keyboard;
 mod pictures;
 mod reading;
 mod signing_in;

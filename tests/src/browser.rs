@@ -240,10 +240,28 @@ impl Browser {
     /// is wider than the window.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = axe::violations(self);
-        let wide = self.run(WIDE_CONTENT, &json!([]));
-        let wide = wide.as_array().into_iter().flatten();
+        let wide = self.wide_content().into_iter();
         faults.extend(wide.map(|element| format!("wider than the window: {element}")));
         faults
+    }
+
+    /// Returns elements that end right of the window, except those in a region that scrolls.
+    pub fn wide_content(&self) -> Vec<String> {
+        let wide = self.run(WIDE_CONTENT, &json!([]));
+        let wide = wide.as_array().into_iter().flatten();
+        wide.map(ToString::to_string).collect()
+    }
+
+    /// Presses keys, which the control with the focus gets.
+    pub fn type_keys(&self, keys: &str) {
+        let press = |key: char| {
+            let key = key.to_string();
+            ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }))
+        };
+        let presses: Vec<Value> = keys.chars().flat_map(press).collect();
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": presses }] });
+        let pressed = self.driver.post("/actions", &actions);
+        pressed.expect("keys can be pressed");
     }
 
     /// Returns a picture of the window as PNG.
