@@ -258,10 +258,11 @@ impl Browser {
             let key = key.to_string();
             ["keyDown", "keyUp"].map(|kind| json!({ "type": kind, "value": key }))
         };
-        let presses: Vec<Value> = keys.chars().flat_map(press).collect();
-        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": presses }] });
-        let pressed = self.driver.post("/actions", &actions);
-        pressed.expect("keys can be pressed");
+        let actions: Vec<Value> = keys.chars().flat_map(press).collect();
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": actions });
+        let body = json!({ "actions": [keyboard] });
+        let done = self.driver.post("/actions", &body);
+        done.expect("keys can be pressed");
     }
 
     /// Returns a picture of the window as PNG.

@@ -227,19 +227,18 @@ fn reserve(world: &World, packages: u32) {
         let records = world.records().await;
         let first = now().0 - u64::from(packages) - 60;
         for number in 0..packages {
-            let reservation = reservation(&format!("tool{}", number % 100), 5);
+            let mut reservation = reservation(&format!("tool{}", number % 100), 5);
+            let version = format!("{}.0", number / 100 + 1);
+            reservation.version = version.parse().expect("a version");
             let at = UnixTime(first + u64::from(number));
-            let mut reservation = reservation;
-            reservation.version = format!("{}.0", number / 100 + 1)
-                .parse()
-                .expect("a version");
             let reserved = records.reserve(&reservation, at).await;
             let (Reserved::New(package) | Reserved::Resumed(package)) =
                 reserved.expect("a package can be reserved");
-            let written = records.publish(package.id, &published(package.id), &mia());
-            written.await.expect("a draft can be published");
-            let activated = records.activate(package.id, &[location()], &mia());
-            activated.await.expect("a package can be activated");
+            let (id, published, by) = (package.id, published(package.id), mia());
+            let written = records.publish(id, &published, &by).await;
+            written.expect("a draft can be published");
+            let activated = records.activate(id, &[location()], &by).await;
+            activated.expect("a package can be activated");
         }
     });
 }
