@@ -36,6 +36,9 @@ pub(super) struct Driver {
 impl Driver {
     /// Starts a browser with a profile in this folder. Its pages run scripts only if `scripts` is true.
     pub(super) fn start(folder: &Path, scripts: bool) -> Self {
+        // Chromium unpacks its extensions there.
+        let temporary = std::fs::create_dir_all(folder.join("tmp"));
+        temporary.expect("the folder is writable");
         let mut command = clean(Path::new("chromedriver"), folder);
         let mut process = Process::start(listening(&mut command));
         let stdout = process.stdout().expect("the output is piped");
