@@ -16,10 +16,6 @@ mod driver;
 /// The key under which WebDriver names elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// The height of the window in pixels, for the width of a telephone and for others.
-const TALL: u32 = 780;
-const WIDE: u32 = 1_080;
-
 /// A browser with one window, ended when it is dropped.
 #[derive(Debug)]
 pub struct Browser {
@@ -45,6 +41,15 @@ impl Appearance {
 
     pub const fn new(width: u32, dark: bool) -> Self {
         Self { width, dark }
+    }
+
+    /// Returns a usual height of the window in pixels.
+    const fn height(self) -> u32 {
+        match self.width {
+            ..500 => 780,
+            500..1_500 => 860,
+            1_500.. => 1_080,
+        }
     }
 }
 
@@ -91,7 +96,7 @@ impl Browser {
     /// Changes the width of the window and the colours.
     pub fn appear(&self, appearance: Appearance) {
         let Appearance { width, dark } = appearance;
-        let height = if width < 500 { TALL } else { WIDE };
+        let height = appearance.height();
         self.driver.tools(
             "Emulation.setDeviceMetricsOverride",
             &json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false }),

@@ -32,7 +32,7 @@ pub(crate) enum Deployment {
 }
 
 impl Deployed {
-    /// Reads a package that `all` has.
+    /// Reads a package. `all` has it, or another one.
     pub(crate) fn of(world: &World, package: PackageId) -> Self {
         let runtime = Runtime::new().expect("a runtime can be created");
         runtime.block_on(async {
@@ -57,23 +57,35 @@ impl Deployed {
         if *to == Deployment::ToCome {
             return;
         }
-        let task = self.open(records, device).await;
         match to {
-            Deployment::Announced => self.announce(records, device, &task).await,
             Deployment::Finished { code, output } => {
-                let result = FinishedTask {
-                    output_tail: Some(output.clone()),
-                    finished_at: device.last_seen,
-                    ..result(&task, code)
-                };
-                let recorded = records.record_result(&device.device, &task, &result).await;
-                assert_eq!(
-                    recorded.expect("a result can be recorded"),
-                    Recorded::Written
-                );
+                self.finish(records, device, code, output).await;
             }
-            Deployment::Waiting | Deployment::ToCome => {}
+            Deployment::Announced => {
+                let task = self.open(records, device).await;
+                self.announce(records, device, &task).await;
+            }
+            Deployment::Waiting | Deployment::ToCome => drop(self.open(records, device).await),
         }
+    }
+
+    /// Records a result of the package on a device that has checked in.
+    pub(crate) async fn finish(
+        &self,
+        records: &Records,
+        device: &DeviceRecord,
+        code: &str,
+        output: &str,
+    ) {
+        let task = self.open(records, device).await;
+        let result = FinishedTask {
+            output_tail: Some(output.to_owned()),
+            finished_at: device.last_seen,
+            ..result(&task, code)
+        };
+        let recorded = records.record_result(&device.device, &task, &result).await;
+        let recorded = recorded.expect("a result can be recorded");
+        assert_eq!(recorded, Recorded::Written);
     }
 
     async fn open(&self, records: &Records, device: &DeviceRecord) -> OpenTask {

@@ -19,6 +19,13 @@ const DAY_S: u64 = 86_400;
 /// The package of all devices.
 const EVERYWHERE: &str = "vlc@3.0.21";
 
+/// The package whose rollout failures have halted, and the devices with these failures.
+const HALTED: &str = "libreoffice@25.2.4";
+const FAILED: [u32; 3] = [2, 6, 10];
+
+const FULL: &str = "Need to get 31.2 MB of archives.\n\
+    E: You don't have enough free space in /var/cache/apt/archives/.\n";
+
 /// The package with the longest name and version that packages may have.
 pub const LONG_NAMED: &str = concat!(
     "accounting-client-of-the-northern-region-with-printer-templates1@",
@@ -33,13 +40,18 @@ pub fn fill(world: &mut World, devices: u32) {
     publish(world);
     world.ok(&["assign", EVERYWHERE, "--group", "all"]);
     let packages = world.packages();
-    let package = packages.iter().find(|it| named(it) == EVERYWHERE);
-    let deployed = Deployed::of(world, package.expect("the package is published").id);
+    let [deployed, halted] = [EVERYWHERE, HALTED].map(|name| {
+        let package = packages.iter().find(|it| named(it) == name);
+        Deployed::of(world, package.expect("the package is published").id)
+    });
     let now = now();
     world.load(async |records| {
         for number in 0..devices {
             let record = record(number, now);
             deployed.load(records, &record, &deployment(number)).await;
+            if FAILED.contains(&number) {
+                halted.finish(records, &record, "ERR_EXIT_CODE_100", FULL).await;
+            }
         }
     });
     join(world, devices);
@@ -96,11 +108,7 @@ fn deployment(number: u32) -> Deployment {
         2 => return Deployment::Waiting,
         3 | 4 => return Deployment::Announced,
         6 => ("ERR_EXIT_CODE_100", "E: Unable to locate package vlc\n"),
-        7 => (
-            "ERR_EXIT_CODE_100",
-            "Need to get 31.2 MB of archives.\n\
-             E: You don't have enough free space in /var/cache/apt/archives/.\n",
-        ),
+        7 => ("ERR_EXIT_CODE_100", FULL),
         _ => ("SUCCESS_0", "Setting up vlc (3.0.21-0+deb12u1) ...\n"),
     };
     let output = output.to_owned();
@@ -124,7 +132,7 @@ fn join(world: &World, devices: u32) {
 
 /// Starts a rollout that runs, and one that failures have halted.
 fn roll_out(world: &World) {
-    for (package, group) in [("firefox@141.0", "floor-2"), ("libreoffice@25.2.4", "laptops")] {
+    for (package, group) in [("firefox@141.0", "floor-2"), (HALTED, "laptops")] {
         let start = ["rollout", "start", package, "--group", group, "--days", "mon-sun"];
         world.ok(&[&start[..], &["--waves", "10,50,100"]].concat());
     }
@@ -132,15 +140,15 @@ fn roll_out(world: &World) {
     let mut running = vec![set(GateNumber::Begun, 4), set(GateNumber::Healthy, 3)];
     running.extend([set(GateNumber::AllBegun, 4), set(GateNumber::AllHealthy, 3)]);
     change(world, "firefox@141.0", running);
-    let evidence = [2, 6].map(|number| DeviceFailure {
+    let evidence = FAILED.map(|number| DeviceFailure {
         device: device(number).device,
         code: "ERR_EXIT_CODE_100".parse().expect("a result code"),
     });
     let mut halted = vec![GateUpdate::State(GateState::Halted)];
-    halted.extend([set(GateNumber::Begun, 5), set(GateNumber::Failed, 2)]);
-    halted.extend([set(GateNumber::AllBegun, 5), set(GateNumber::AllFailed, 2)]);
+    halted.extend([set(GateNumber::Begun, 5), set(GateNumber::Failed, 3)]);
+    halted.extend([set(GateNumber::AllBegun, 5), set(GateNumber::AllFailed, 3)]);
     halted.push(GateUpdate::Evidence(evidence.into()));
-    change(world, "libreoffice@25.2.4", halted);
+    change(world, HALTED, halted);
 }
 
 /// Changes the gate of a package's rollout, as reports of its devices do.
