@@ -13,7 +13,7 @@ use crate::process::{eventually, text};
 mod axe;
 mod driver;
 
-/// The key under which WebDriver names elements.
+/// The key under which `chromedriver` names elements.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser with one window, ended when it is dropped.
@@ -154,7 +154,9 @@ impl Browser {
             waited.replace(shown);
             has.then_some(())
         };
-        eventually_or(text, has, || format!("{}: {}", self.address(), waited.borrow()));
+        eventually_or(text, has, || {
+            format!("{}: {}", self.address(), waited.borrow())
+        });
     }
 
     /// Returns true if the page has such an element.
@@ -205,7 +207,9 @@ impl Browser {
     /// Types a text into a field, in place of its content.
     pub fn fill(&self, css: &str, text: &str) {
         let element = eventually(css, || self.find(css));
-        let cleared = self.driver.post(&format!("/element/{element}/clear"), &json!({}));
+        let cleared = self
+            .driver
+            .post(&format!("/element/{element}/clear"), &json!({}));
         cleared.unwrap_or_else(|error| panic!("{css}: {error}"));
         self.type_into(&element, text);
     }
@@ -235,7 +239,7 @@ impl Browser {
         ran.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Returns the cookies of the page, as WebDriver writes them.
+    /// Returns the cookies of the page, as `chromedriver` writes them.
     pub fn cookies(&self) -> Vec<Value> {
         let cookies = self.driver.get("/cookie").expect("a page is open");
         cookies.as_array().cloned().unwrap_or_default()

@@ -26,7 +26,11 @@ fn no_page_breaks_the_rules_of_accessibility_at_any_width_light_or_dark() {
         for appearance in Appearance::ALL {
             desk.browser.appear(appearance);
             let found = desk.browser.faults();
-            faults.extend(found.iter().map(|it| format!("{path} {appearance:?}: {it}")));
+            faults.extend(
+                found
+                    .iter()
+                    .map(|it| format!("{path} {appearance:?}: {it}")),
+            );
         }
     });
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -38,7 +42,12 @@ fn pages_of_errors_follow_the_rules_too() {
     let Some(desk) = Desk::open() else {
         return;
     };
-    for path in ["/packages/missing@1", "/nowhere", "/devices/a:b", "/groups/x"] {
+    for path in [
+        "/packages/missing@1",
+        "/nowhere",
+        "/devices/a:b",
+        "/groups/x",
+    ] {
         desk.go(path);
         for appearance in Appearance::ALL {
             desk.browser.appear(appearance);

@@ -1,4 +1,4 @@
-//! What axe-core cannot find: the keyboard, large text, wide spacing, and numbers that can be stopped.
+//! Rules that axe-core cannot check: the keyboard, large text, wide spacing, and numbers that can be stopped.
 
 use packcast_tests::browser::{Appearance, Browser};
 use packcast_tests::console::crawl::crawl;
@@ -73,7 +73,9 @@ fn the_keyboard_alone_leads_to_the_content_and_to_each_section() {
     browser.type_keys(ENTER);
     let id = browser.run("return document.activeElement.id", &json!([]));
     assert_eq!(id, "main");
-    for section in ["Packages", "Groups", "Devices", "Rollouts", "History", "Now"] {
+    for section in [
+        "Packages", "Groups", "Devices", "Rollouts", "History", "Now",
+    ] {
         desk.go("/");
         let mut keys = 0;
         while focused() != section {

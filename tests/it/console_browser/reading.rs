@@ -21,7 +21,10 @@ fn numbers_change_by_themselves_while_an_agent_installs() {
     let mut agent = device.start();
     while agent.event().is_some() {}
     browser.wait_for("1 succeeded");
-    assert!(browser.has("body[data-first=yes]"), "the page was loaded again");
+    assert!(
+        browser.has("body[data-first=yes]"),
+        "the page was loaded again"
+    );
     assert_eq!(browser.faults(), [""; 0]);
 }
 

@@ -50,5 +50,10 @@ fn line(violation: &Value) -> String {
         format!("    {html}: {summary}")
     });
     let nodes: Vec<String> = nodes.take(5).collect();
-    format!("{}: {}\n{}", violation["id"], violation["help"], nodes.join("\n"))
+    format!(
+        "{}: {}\n{}",
+        violation["id"],
+        violation["help"],
+        nodes.join("\n")
+    )
 }

@@ -1,4 +1,4 @@
-//! The W3C WebDriver protocol: JSON over HTTP, to a chromedriver on loopback.
+//! The protocol of `chromedriver` (the W3C's `WebDriver`): JSON over HTTP on loopback.
 //!
 //! The client is part of the tests. fantoccini would bring a second ICU, and thirtyfour would change
 //! the order of JSON maps in the whole workspace, because its features are those of all crates.

@@ -86,7 +86,9 @@ impl PageAnswer {
             Some(format!("{:.1} read units", self.read_units))
         } else if (self.stated_units - self.read_units).abs() > 0.06 {
             let (stated, counted) = (self.stated_units, self.read_units);
-            Some(format!("states {stated} read units instead of {counted:.1}"))
+            Some(format!(
+                "states {stated} read units instead of {counted:.1}"
+            ))
         } else {
             None
         }

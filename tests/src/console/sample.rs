@@ -50,7 +50,9 @@ pub fn fill(world: &mut World, devices: u32) {
             let record = record(number, now);
             deployed.load(records, &record, &deployment(number)).await;
             if FAILED.contains(&number) {
-                halted.finish(records, &record, "ERR_EXIT_CODE_100", FULL).await;
+                halted
+                    .finish(records, &record, "ERR_EXIT_CODE_100", FULL)
+                    .await;
             }
         }
     });
@@ -64,13 +66,32 @@ fn publish(world: &World) {
     let packages = [
         ("vlc", "3.0.20", command("apt-get -y install vlc=3.0.20*")),
         ("vlc", "3.0.21", command("apt-get -y install vlc=3.0.21*")),
-        ("firefox", "141.0", command("apt-get -y install firefox-esr")),
-        ("libreoffice", "25.2.4", command("apt-get -y install libreoffice")),
-        ("printer-driver", "2.4", command("dpkg -i printer-driver.deb")),
+        (
+            "firefox",
+            "141.0",
+            command("apt-get -y install firefox-esr"),
+        ),
+        (
+            "libreoffice",
+            "25.2.4",
+            command("apt-get -y install libreoffice"),
+        ),
+        (
+            "printer-driver",
+            "2.4",
+            command("dpkg -i printer-driver.deb"),
+        ),
         (long, long_version, command("true")),
     ];
     for (name, version, action) in &packages {
-        let mut line = vec!["publish", "--name", name, "--version", version, "--activate"];
+        let mut line = vec![
+            "publish",
+            "--name",
+            name,
+            "--version",
+            version,
+            "--activate",
+        ];
         line.extend(action.iter().map(String::as_str));
         if *name == "printer-driver" {
             line.extend(["--expires-in", "9d"]);
@@ -127,13 +148,20 @@ fn join(world: &World, devices: u32) {
         world.ok(&["group", "add", group, "--from", &list]);
     }
     world.ok(&["assign", "printer-driver@2.4", "--group", "floor-1"]);
-    world.ok(&["assign", LONG_NAMED, "--device", &device(1).device.to_string()]);
+    world.ok(&[
+        "assign",
+        LONG_NAMED,
+        "--device",
+        &device(1).device.to_string(),
+    ]);
 }
 
 /// Starts a rollout that runs, and one that failures have halted.
 fn roll_out(world: &World) {
     for (package, group) in [("firefox@141.0", "floor-2"), (HALTED, "laptops")] {
-        let start = ["rollout", "start", package, "--group", group, "--days", "mon-sun"];
+        let start = [
+            "rollout", "start", package, "--group", group, "--days", "mon-sun",
+        ];
         world.ok(&[&start[..], &["--waves", "10,50,100"]].concat());
     }
     let set = |number, to| GateUpdate::Set(number, to);
