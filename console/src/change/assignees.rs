@@ -18,7 +18,12 @@ const DEVICES: &str = "Devices";
 pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<Markup, Failure> {
     let known = page::groups(&visit.target, None, GROUPS).await?;
     let is_named = |group: &&GroupName| !group.is_all();
-    let groups: Vec<String> = known.items.iter().filter(is_named).map(ToString::to_string).collect();
+    let groups: Vec<String> = known
+        .items
+        .iter()
+        .filter(is_named)
+        .map(ToString::to_string)
+        .collect();
     let values = [
         ("devices", "These devices"),
         ("groups", "Groups, with the devices that join them later"),
@@ -76,11 +81,15 @@ pub(super) fn options(names: &AssigneeNames) -> Vec<String> {
         AssigneeNames::All => vec!["--all".to_owned()],
         AssigneeNames::Groups(groups) => {
             let groups = groups.iter();
-            groups.flat_map(|it| named("--group", it.to_string())).collect()
+            groups
+                .flat_map(|it| named("--group", it.to_string()))
+                .collect()
         }
         AssigneeNames::Devices(devices) => {
             let devices = devices.iter();
-            devices.flat_map(|it| named("--device", it.to_string())).collect()
+            devices
+                .flat_map(|it| named("--device", it.to_string()))
+                .collect()
         }
     }
 }
@@ -91,7 +100,9 @@ mod tests {
     use crate::change::input::Received;
 
     fn read_fields(fields: &[(&str, &str)]) -> Result<String, String> {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let fields = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let input = Received::of(fields.collect()).input;
         let names = read(&input).map_err(|failure| failure.to_string())?;
         Ok(options(&names).join(" "))
@@ -99,7 +110,11 @@ mod tests {
 
     #[test]
     fn assignees_are_those_that_were_chosen() {
-        let both = [("device", "web01\nweb02"), ("group", "lab"), ("group", "office")];
+        let both = [
+            ("device", "web01\nweb02"),
+            ("group", "lab"),
+            ("group", "office"),
+        ];
         let with = |to| read_fields(&[&[("to", to)], &both[..]].concat());
         let read = ["devices", "groups", "all"].map(|to| with(to).unwrap());
         insta::assert_snapshot!(read.join("\n"), @"
