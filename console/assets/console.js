@@ -70,7 +70,7 @@ if (live) {
     source.addEventListener("stale", (event) => say("live-note", event.data));
     source.addEventListener("end", (event) => {
       ended = true;
-      pause.hidden = true;
+      if (pause) pause.hidden = true;
       say("live-note", event.data);
       close();
     });
@@ -78,13 +78,15 @@ if (live) {
       say("live-note", "The numbers are old: the console does not answer.");
     });
   };
-  pause.hidden = false;
-  pause.addEventListener("click", () => {
-    paused = !paused;
-    pause.textContent = paused ? "Resume live numbers" : "Pause live numbers";
-    if (paused) close();
-    else open();
-  });
+  if (pause) {
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      paused = !paused;
+      pause.textContent = paused ? "Resume live numbers" : "Pause live numbers";
+      if (paused) close();
+      else open();
+    });
+  }
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   open();
 }

@@ -159,9 +159,25 @@ impl Browser {
         });
     }
 
+    /// Returns the content of a field.
+    pub fn value(&self, css: &str) -> String {
+        let element = eventually(css, || self.find(css));
+        let value = self.driver.get(&format!("/element/{element}/property/value"));
+        let value = value.expect("a field has a value");
+        value.as_str().unwrap_or_default().to_owned()
+    }
+
     /// Returns true if the page has such an element.
     pub fn has(&self, css: &str) -> bool {
         self.find(css).is_some()
+    }
+
+    /// Returns the number of such elements.
+    pub fn count(&self, css: &str) -> usize {
+        let wanted = json!({ "using": "css selector", "value": css });
+        let found = self.driver.post("/elements", &wanted);
+        let found = found.expect("a window is open");
+        found.as_array().map_or(0, Vec::len)
     }
 
     /// Clicks on the first element.
@@ -214,8 +230,9 @@ impl Browser {
         self.type_into(&element, text);
     }
 
-    /// Chooses a file in a field for files.
+    /// Chooses a file in a field for files, which is a click for a person.
     pub fn choose_file(&self, css: &str, file: &Path) {
+        self.clicks.fetch_add(1, Ordering::SeqCst);
         let element = eventually(css, || self.find(css));
         self.type_into(&element, text(file));
     }

@@ -31,6 +31,11 @@ impl RunningConsole {
         Self::start_with(world, &[])
     }
 
+    /// Starts `packcast console --read-only`.
+    pub fn read_only(world: &World) -> Self {
+        Self::start_with(world, &["--read-only"])
+    }
+
     /// Starts `packcast console` for a target of the configuration.
     pub fn of_target(world: &World, target: &str) -> Self {
         Self::start_with(world, &["--target", target])
@@ -91,6 +96,16 @@ impl RunningConsole {
     /// Opens the session in a browser that runs scripts.
     pub fn sign_in(&self, browser: &Browser) {
         browser.open(&self.link);
+        browser.wait_for("Read ");
+    }
+
+    /// Opens the session in a browser that runs no scripts.
+    pub fn sign_in_by_hand(&self, browser: &Browser) {
+        browser.open(&self.link);
+        let (_, token) = self.link.split_once('#').expect("a link with a token");
+        browser.fill("#token", token);
+        browser.press("Open");
+        browser.follow("Open the console");
         browser.wait_for("Read ");
     }
 

@@ -20,11 +20,7 @@ fn every_page_can_be_read_and_searched_without_scripts() {
     sample::fill(&mut world, DEVICES);
     let console = RunningConsole::start(&world);
     let browser = Browser::without_scripts(world.directory());
-    browser.open(&console.link);
-    let (_, token) = console.link.split_once('#').unwrap();
-    browser.fill("#token", token);
-    browser.press("Open");
-    browser.follow("Open the console");
+    console.sign_in_by_hand(&browser);
     crawl(&console, &browser, |path| {
         let text = browser.text();
         assert!(
