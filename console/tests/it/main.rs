@@ -2,6 +2,8 @@
 
 mod attacks;
 mod browser;
+mod changes;
+mod key;
 mod pages;
 mod rollouts;
 mod scale;
