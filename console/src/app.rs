@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::access::Address;
 use crate::command::Commands;
 use crate::fleet::Fleet;
+use crate::publish::wizards::Wizards;
 use crate::session::{Door, Ended};
 use crate::token::Token;
 use crate::{Clock, ConsoleOptions};
@@ -25,6 +26,7 @@ struct AppState {
     commands: Commands,
     door: Mutex<Door>,
     fleet: Fleet,
+    wizards: Wizards,
     /// `Some` once the console has ended.
     ended: watch::Sender<Option<Ended>>,
 }
@@ -44,6 +46,7 @@ impl App {
             commands: Commands::new(options.target_options, Shell::of_system()),
             door: Mutex::new(Door::Closed { token, since }),
             fleet: Fleet::default(),
+            wizards: Wizards::new(options.uploads_dir),
             ended: watch::Sender::new(None),
         }))
     }
@@ -66,6 +69,10 @@ impl App {
 
     pub(crate) fn fleet(&self) -> &Fleet {
         &self.0.fleet
+    }
+
+    pub(crate) fn wizards(&self) -> &Wizards {
+        &self.0.wizards
     }
 
     pub(crate) fn door(&self) -> MutexGuard<'_, Door> {

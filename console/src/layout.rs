@@ -172,7 +172,8 @@ pub(crate) fn units(units: f64) -> String {
     format!("{units:.1}")
 }
 
-fn notice(warning: &Warning, commands: &Commands) -> Markup {
+/// Writes a warning.
+pub(crate) fn notice(warning: &Warning, commands: &Commands) -> Markup {
     html! {
         section.notice.warn aria-label="Warning" {
             p { strong { "Warning: " } (text(&commands.in_text(&warning.text))) }
@@ -213,6 +214,26 @@ fn command_line(line: &CommandLine) -> Markup {
     }
 }
 
+/// Writes a failure with its causes and the next steps.
+pub(crate) fn failure_notice(
+    kind: &str,
+    message: &str,
+    causes: &[String],
+    hints: &[String],
+    commands: &Commands,
+) -> Markup {
+    html! {
+        section class={ "notice " (kind) } role="alert" {
+            p { strong { (text(&commands.in_text(message))) } }
+            @for cause in causes { p { "Cause: " (text(cause)) } }
+            @if !hints.is_empty() {
+                h2 { "Next steps" }
+                ul { @for hint in hints { li { (text(&commands.in_text(hint))) } } }
+            }
+        }
+    }
+}
+
 /// Returns the content of a page that cannot be shown, with the next steps.
 pub(crate) fn error(error: &PageError, commands: &Commands) -> View {
     let (message, causes, hints) = error.texts();
@@ -221,14 +242,7 @@ pub(crate) fn error(error: &PageError, commands: &Commands) -> View {
         section: None,
         commands: Vec::new(),
         body: html! {
-            section.notice.bad role="alert" {
-                p { strong { (text(&commands.in_text(&message))) } }
-                @for cause in causes { p { "Cause: " (text(&cause)) } }
-                @if !hints.is_empty() {
-                    h2 { "Next steps" }
-                    ul { @for hint in hints { li { (text(&commands.in_text(&hint))) } } }
-                }
-            }
+            (failure_notice("bad", &message, &causes, &hints, commands))
             p { "Nothing was changed. Reload the page to try again." }
         },
     }

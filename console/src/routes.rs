@@ -21,6 +21,7 @@ use crate::page::{
     device, devices, group, groups, history, now, package, packages, rollout, rollouts, sign_in,
 };
 use crate::page_error::PageError;
+use crate::publish;
 use crate::token::Token;
 use crate::visit::SignedIn;
 
@@ -30,6 +31,8 @@ const MAX_BODY: usize = 16 << 10;
 /// The time for the head of an answer. A check of the whole fleet takes longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const CHECK_TIMEOUT: Duration = Duration::from_mins(10);
+/// The time for an upload. An upload that stands still ends much earlier.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(12);
 
 /// Returns the routes behind their gate.
 pub(crate) fn router(app: App) -> Router {
@@ -58,6 +61,7 @@ pub(crate) fn router(app: App) -> Router {
         .route(assets::SCRIPT, get(assets::script))
         .fallback(sign_in::unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(publish::router())
         .layer(middleware::from_fn_with_state(app.clone(), gate))
         .with_state(app)
 }
@@ -92,6 +96,8 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
     let signed_in = head.extensions.get::<SignedIn>().cloned();
     let limit = if head.uri.path() == CHECK {
         CHECK_TIMEOUT
+    } else if publish::is_upload(&head) {
+        UPLOAD_TIMEOUT
     } else {
         ANSWER_TIMEOUT
     };

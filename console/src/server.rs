@@ -73,6 +73,7 @@ pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Outp
     // Live pages end, too.
     app.end(ended);
     let _ = tokio::time::timeout(STOP_TIMEOUT, connections.shutdown()).await;
+    app.wizards().clear();
     ended
 }
 
