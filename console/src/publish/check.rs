@@ -23,7 +23,7 @@ use crate::app::App;
 pub(crate) enum Files {
     /// The task has no files.
     None,
-    Reading(Arc<Gauge>),
+    Reading,
     Read(Arc<Checked>),
     Failed(Arc<Failure>),
 }
@@ -56,7 +56,7 @@ pub(crate) fn again(app: &App, id: WizardId) {
 
 fn state(check: &Check) -> Files {
     match &check.outcome {
-        None => Files::Reading(Arc::clone(&check.gauge)),
+        None => Files::Reading,
         Some(Ok(checked)) => Files::Read(Arc::clone(checked)),
         Some(Err(failure)) => Files::Failed(Arc::clone(failure)),
     }

@@ -178,7 +178,7 @@ fn publish(visit: &Visit, id: WizardId, _fields: &Fields) -> Result<String, Fail
     let checked = match check::files(app, id, &wizard)? {
         Files::None => None,
         Files::Read(checked) => Some(checked),
-        Files::Reading(_) => return Ok(progress::reading_path(id, Step::Summary)),
+        Files::Reading => return Ok(progress::reading_path(id, Step::Summary)),
         Files::Failed(_) => return Ok(Step::File.path(id)),
     };
     let plan = wizard.plan(checked.as_ref())?;

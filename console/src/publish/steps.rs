@@ -135,7 +135,7 @@ pub(crate) fn show(
         Step::Command | Step::Options | Step::Summary => check::files(&app, id, &wizard),
     };
     let checked = match (step, &files) {
-        (_, Ok(Files::Reading(_))) => return redirect(&progress::reading_path(id, step)),
+        (_, Ok(Files::Reading)) => return redirect(&progress::reading_path(id, step)),
         (_, Ok(Files::Read(checked))) => Some(checked),
         (_, Ok(Files::None)) | (Step::Options, _) => None,
         (_, Ok(Files::Failed(_))) => return redirect(&Step::File.path(id)),

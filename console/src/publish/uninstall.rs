@@ -1,5 +1,7 @@
 //! Templates of commands that uninstall a program.
 
+use packcast_protocol::manifest::Platform;
+
 /// The way in which a program was installed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Installed {
@@ -54,9 +56,14 @@ impl Installed {
         }
     }
 
-    /// Returns true if the way is one of Windows.
-    pub(crate) const fn is_of_windows(self) -> bool {
-        matches!(self, Self::Msi | Self::Exe)
+    /// Returns true if devices with a system can have such a program.
+    pub(crate) const fn fits(self, system: Platform) -> bool {
+        match system {
+            Platform::Any => true,
+            Platform::Windows => matches!(self, Self::Msi | Self::Exe),
+            Platform::Linux => matches!(self, Self::Deb | Self::Rpm),
+            Platform::Macos => false,
+        }
     }
 
     /// Returns the command that removes a program.

@@ -3,6 +3,9 @@
 mod attacks;
 mod browser;
 mod pages;
+mod publish;
 mod rollouts;
 mod scale;
 mod system;
+mod uploads;
+mod visitor;

@@ -1,7 +1,7 @@
 //! A target with its console, for one test.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -159,11 +159,22 @@ impl System {
 impl Served {
     /// Starts a console of a target, with these options in its command lines.
     pub(crate) async fn start(target: Target, target_options: &str) -> Self {
+        let uploads = target.key_file.with_file_name("uploads");
+        Self::start_with(target, target_options, uploads).await
+    }
+
+    /// Starts a console with a folder for its uploads.
+    pub(crate) async fn start_with(
+        target: Target,
+        target_options: &str,
+        uploads_dir: PathBuf,
+    ) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&ahead);
         let options = ConsoleOptions {
             port: 0,
             target_options: target_options.to_owned(),
+            uploads_dir,
             clock: Clock::new(move || UnixTime(clock::now().0 + clock.load(Ordering::SeqCst))),
         };
         let console = Console::bind(target, options)

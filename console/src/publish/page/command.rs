@@ -107,22 +107,30 @@ fn line(context: &Context<'_>, path: &str) -> Markup {
     }
 }
 
-/// Writes the template of a command that uninstalls a program.
+/// Writes the templates of commands that uninstall a program of the system.
 fn template(context: &Context<'_>, path: &str) -> Markup {
     let command = &context.wizard.command;
+    let system = context.wizard.system;
+    let mut templates = Installed::ALL.into_iter().filter(|it| it.fits(system));
+    let first = templates.clone().next();
+    let chosen = templates
+        .find(|it| *it == command.installed)
+        .or(first);
     html! {
-        form.steps method="post" action=(path) {
-            (token(&context.visit.form))
-            fieldset {
-                legend { "Program to uninstall" }
-                @for installed in Installed::ALL {
-                    (radio("installed", installed.value(), installed.label(), "",
-                        installed == command.installed))
+        @if let Some(chosen) = chosen {
+            form.steps method="post" action=(path) {
+                (token(&context.visit.form))
+                fieldset {
+                    legend { "Program to uninstall" }
+                    @for installed in Installed::ALL.into_iter().filter(|it| it.fits(system)) {
+                        (radio("installed", installed.value(), installed.label(), "",
+                            installed == chosen))
+                    }
                 }
+                (field("to_uninstall", "Name, product code or path", &command.to_uninstall,
+                    r"Such as vlc, {23170F69-40C1-2702-2408-000001000000} or C:\Program Files\VideoLAN\VLC\uninstall.exe."))
+                button name="template" value="1" { "Fill in the command" }
             }
-            (field("to_uninstall", "Name, product code or path", &command.to_uninstall,
-                r"Such as vlc, {23170F69-40C1-2702-2408-000001000000} or C:\Program Files\VideoLAN\VLC\uninstall.exe."))
-            button name="template" value="1" { "Fill in the command" }
         }
     }
 }
