@@ -6,7 +6,9 @@ use packcast_publisher::Warning;
 use packcast_publisher::text::time;
 
 use crate::assets;
+use crate::change::address::CHANGES;
 use crate::command::{CommandLine, Commands};
+use crate::key::KeyState;
 use crate::page_error::PageError;
 use crate::token::Token;
 use crate::words::text;
@@ -41,6 +43,7 @@ pub(crate) struct Frame<'a> {
     /// The token of the session for its forms.
     pub(crate) form: &'a Token,
     pub(crate) commands: &'a Commands,
+    pub(crate) key: KeyState,
 }
 
 /// The cost of a page.
@@ -116,6 +119,7 @@ pub(crate) fn page(
             div.inner {
                 a.brand href="/" { "Packcast" }
                 span.target title="Target" { (text(target)) }
+                @if frame.key == KeyState::ReadOnly { span.target { "read-only" } }
                 form.end method="post" action="/end" {
                     input type="hidden" name="form" value=(frame.form.reveal());
                     button.quiet { "End session" }
@@ -151,6 +155,13 @@ pub(crate) fn page(
             }
             p {
                 label { input #exact-times type="checkbox"; " Exact times" }
+                @match frame.key {
+                    KeyState::ReadOnly => {},
+                    KeyState::Locked => { " · " a href=(CHANGES) { "Changes of this session" } },
+                    KeyState::Unlocked => {
+                        " · " a href=(CHANGES) { "Changes of this session; the signing key is unlocked" }
+                    },
+                }
             }
         }
     };

@@ -82,11 +82,9 @@ impl Visit {
             target: &self.target.name,
             form: &self.form,
             commands: self.app.commands(),
+            key: self.app.key_state(),
         };
-        answer::page(
-            status,
-            layout::page(&frame, view, &warnings, Some(&footer)),
-        )
+        answer::page(status, layout::page(&frame, view, &warnings, Some(&footer)))
     }
 
     /// Returns the read units until now.

@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use crate::visit::Visit;
 
-/// The fields of a form. A field that is missing counts as empty.
-#[derive(Debug, Default, Deserialize)]
+/// The fields of a form. A field that is missing counts as empty. One of them may be a passphrase, so
+/// nothing shows them.
+#[derive(Default, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Fields(BTreeMap<String, String>);
 

@@ -7,7 +7,7 @@ use packcast_protocol::PackageId;
 use packcast_publisher::publish::plan::Plan;
 use packcast_publisher::publish::publish;
 use packcast_publisher::signing::SigningKey;
-use packcast_publisher::{Failure, Progress};
+use packcast_publisher::{Failure, Progress, Target};
 use tokio::runtime::Handle;
 
 use super::gauge::Gauge;
@@ -17,6 +17,7 @@ use crate::app::App;
 
 /// A package that is ready to publish.
 pub(crate) struct Ready {
+    pub(crate) target: Target,
     pub(crate) plan: Plan,
     pub(crate) checked: Option<Arc<Checked>>,
     pub(crate) key: SigningKey,
@@ -56,7 +57,7 @@ pub(crate) fn start(app: &App, id: WizardId, ready: Ready) {
 async fn run(app: &App, ready: &Ready, progress: &Progress) -> Result<PackageId, Failure> {
     let source = ready.checked.as_ref().map(|checked| &checked.source);
     let mut ended = app.ended();
-    let publication = publish(app.target(), &ready.plan, source, &ready.key, progress);
+    let publication = publish(&ready.target, &ready.plan, source, &ready.key, progress);
     tokio::select! {
         published = publication => Ok(published?.package.id),
         _ = ended.wait_for(Option::is_some) => {

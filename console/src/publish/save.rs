@@ -19,6 +19,7 @@ use super::task::{Task, system_of};
 use super::uninstall::Installed;
 use super::wizard::{Checked, ChosenFile, Job, Wizard};
 use super::wizards::WizardId;
+use crate::change::input::Passphrase;
 use crate::visit::Visit;
 
 /// Saves a step, and returns the address that follows.
@@ -168,8 +169,8 @@ fn options(wizard: &mut Wizard, fields: &Fields) -> Result<(), Failure> {
     options.for_system(wizard.system).terms(wizard.system).map(drop)
 }
 
-/// Starts the publication with the key of the target.
-fn publish(visit: &Visit, id: WizardId, _fields: &Fields) -> Result<String, Failure> {
+/// Unlocks the key of the target if it is locked, and starts the publication.
+fn publish(visit: &Visit, id: WizardId, fields: &Fields) -> Result<String, Failure> {
     let app = &visit.app;
     let wizard = app.wizards().get(id).ok_or_else(gone)?;
     if let Job::Done(_) | Job::Running(_) = wizard.job {
@@ -182,8 +183,17 @@ fn publish(visit: &Visit, id: WizardId, _fields: &Fields) -> Result<String, Fail
         Files::Failed(_) => return Ok(Step::File.path(id)),
     };
     let plan = wizard.plan(checked.as_ref())?;
-    let target = app.target();
+    let target = app.target().for_change();
+    if let Some(passphrase) = Passphrase::typed(fields.get("passphrase")) {
+        app.key().unlock(&target, &passphrase, app.now())?;
+    }
     let key = SigningKey::load(None, &target.key_file, &*target.secrets)?;
-    job::start(app, id, Ready { plan, checked, key });
+    let ready = Ready {
+        target,
+        plan,
+        checked,
+        key,
+    };
+    job::start(app, id, ready);
     Ok(progress::path(id))
 }

@@ -2,6 +2,8 @@
 
 mod attacks;
 mod browser;
+mod changes;
+mod key;
 mod pages;
 mod publish;
 mod rollouts;

@@ -15,7 +15,7 @@ fn has(page: &str, texts: &[&str]) {
 
 #[tokio::test]
 async fn a_program_of_a_folder_is_published_step_by_step() {
-    let system = System::start(950).await;
+    let system = System::start(1050).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let folder = system.folder.path().join("vlc-3.0.21");
@@ -72,7 +72,7 @@ async fn a_program_of_a_folder_is_published_step_by_step() {
 
 #[tokio::test]
 async fn an_installer_is_uploaded_and_its_command_is_a_guess() {
-    let system = System::start(951).await;
+    let system = System::start(1051).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("windows", "execute").await;
@@ -106,7 +106,7 @@ async fn an_installer_is_uploaded_and_its_command_is_a_guess() {
 
 #[tokio::test]
 async fn a_program_is_uninstalled_by_a_template() {
-    let system = System::start(952).await;
+    let system = System::start(1052).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "uninstall").await;
@@ -134,7 +134,7 @@ async fn a_program_is_uninstalled_by_a_template() {
 
 #[tokio::test]
 async fn files_are_stored_into_a_folder() {
-    let system = System::start(953).await;
+    let system = System::start(1053).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("any", "store").await;
@@ -159,7 +159,7 @@ async fn files_are_stored_into_a_folder() {
 
 #[tokio::test]
 async fn the_agent_is_updated_with_several_programs() {
-    let system = System::start(954).await;
+    let system = System::start(1054).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("any", "update").await;
@@ -205,7 +205,7 @@ async fn command_package(visitor: &Visitor, name: &str, command: &str) -> String
 
 #[tokio::test]
 async fn a_version_that_exists_is_a_conflict_and_the_form_stays_filled() {
-    let system = System::start(955).await;
+    let system = System::start(1055).await;
     system.publish("tool", "1").await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
@@ -230,7 +230,7 @@ async fn a_version_that_exists_is_a_conflict_and_the_form_stays_filled() {
 
 #[tokio::test]
 async fn an_unreachable_table_is_reported_and_the_form_stays_filled() {
-    let mut system = System::start(956).await;
+    let mut system = System::start(1056).await;
     // Nobody listens at this address any more.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", free.local_addr().unwrap());
@@ -248,7 +248,7 @@ async fn an_unreachable_table_is_reported_and_the_form_stays_filled() {
 
 #[tokio::test]
 async fn steps_that_miss_something_lead_to_the_first_gap() {
-    let system = System::start(957).await;
+    let system = System::start(1057).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let refused = visitor.post("/publish", &[("system", "beos")]).await;
@@ -278,7 +278,7 @@ async fn steps_that_miss_something_lead_to_the_first_gap() {
 
 #[tokio::test]
 async fn hostile_names_in_an_archive_are_shown_escaped() {
-    let system = System::start(958).await;
+    let system = System::start(1058).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let folder = system.folder.path().join("<b>\u{202E}x");
@@ -293,4 +293,44 @@ async fn hostile_names_in_an_archive_are_shown_escaped() {
     assert_eq!(terminal::lines(&page.body), page.body);
     let refused = visitor.post(&at, &[("program", "<script>alert(1)<")]).await;
     assert!(!refused.body.contains("<script>alert"), "{}", refused.body);
+}
+
+#[tokio::test]
+async fn a_locked_key_is_unlocked_at_the_last_step() {
+    const PASSPHRASE: &str = "correct horse";
+    let system = System::with_passphrase(1059, PASSPHRASE).await;
+    let served = system.signed_in().await;
+    let visitor = Visitor::new(&served.browser).await;
+    let wizard = command_package(&visitor, "tool", "true").await;
+    let summary = format!("{wizard}/summary");
+    let (page, _) = visitor.open(&summary).await;
+    has(&page.body, &["name=\"passphrase\""]);
+    for passphrase in ["", "wrong horse"] {
+        let refused = visitor.post(&summary, &[("passphrase", passphrase)]).await;
+        assert!(refused.status >= 400, "{refused:?}");
+        has(&refused.body, &["role=\"alert\"", "name=\"passphrase\"", "tool@1"]);
+        assert!(!refused.body.contains("wrong horse"), "{}", refused.body);
+    }
+    let next = visitor.submit(&summary, &[("passphrase", PASSPHRASE)]).await;
+    let (page, at) = visitor.open(&next).await;
+    assert!(at.starts_with("/packages/"), "{at}");
+    assert!(!page.body.contains(PASSPHRASE), "{}", page.body);
+    // The key stays unlocked for the next package.
+    let wizard = command_package(&visitor, "tool2", "true").await;
+    let (page, _) = visitor.open(&format!("{wizard}/summary")).await;
+    assert!(!page.body.contains("name=\"passphrase\""), "{}", page.body);
+}
+
+#[tokio::test]
+async fn a_read_only_console_publishes_nothing() {
+    let system = System::start(1060).await;
+    let served = system.read_only().await.signed_in().await;
+    let form = served.browser.get("/packages").await.form_token();
+    for path in ["/publish", "/publish/1/file", "/publish/1/summary"] {
+        assert_eq!(served.browser.get(path).await.status, 404, "{path}");
+        let posted = served.browser.post(path, &format!("form={form}")).await;
+        assert!([404, 405].contains(&posted.status), "{path}: {posted:?}");
+    }
+    let packages = served.browser.get("/packages").await.body;
+    assert!(!packages.contains("/publish"), "{packages}");
 }

@@ -20,7 +20,7 @@ fn received(answer: &Answer) -> usize {
 
 #[tokio::test]
 async fn an_upload_continues_after_a_cut_with_the_same_file() {
-    let system = System::start(960).await;
+    let system = System::start(1060).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "execute").await;
@@ -72,7 +72,7 @@ async fn an_upload_continues_after_a_cut_with_the_same_file() {
 
 #[tokio::test]
 async fn another_file_can_replace_an_unfinished_upload() {
-    let system = System::start(961).await;
+    let system = System::start(1061).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -96,7 +96,7 @@ async fn another_file_can_replace_an_unfinished_upload() {
 
 #[tokio::test]
 async fn two_uploads_at_once_do_not_mix() {
-    let system = System::start(962).await;
+    let system = System::start(1062).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let first = visitor.until_file("linux", "store").await;
@@ -122,7 +122,7 @@ async fn two_uploads_at_once_do_not_mix() {
 
 #[tokio::test]
 async fn a_plain_upload_that_is_cut_is_reported() {
-    let system = System::start(963).await;
+    let system = System::start(1063).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -141,7 +141,7 @@ async fn a_plain_upload_that_is_cut_is_reported() {
 
 #[tokio::test]
 async fn hostile_file_names_are_refused() {
-    let system = System::start(964).await;
+    let system = System::start(1064).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -162,7 +162,7 @@ async fn hostile_file_names_are_refused() {
 
 #[tokio::test]
 async fn too_large_and_empty_files_are_refused() {
-    let system = System::start(965).await;
+    let system = System::start(1065).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -209,12 +209,12 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_full_disk_is_reported_and_nothing_is_lost() {
-    let system = System::start(966).await;
+    let system = System::start(1066).await;
     let Some(disk) = SmallDisk::mount(system.folder.path().join("disk")) else {
         return skip(Missing::Optional("a mount of a small tmpfs"));
     };
     let (target, _) = system.target.for_display();
-    let served = Served::start_with(target, "", disk.0.clone()).await;
+    let served = Served::start_in(target, "", false, disk.0.clone()).await;
     let served = served.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -241,7 +241,7 @@ async fn a_full_disk_is_reported_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_file_without_the_session_is_not_read() {
-    let system = System::start(967).await;
+    let system = System::start(1067).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;
@@ -266,7 +266,7 @@ async fn a_file_without_the_session_is_not_read() {
 
 #[tokio::test]
 async fn a_file_without_the_token_of_the_form_is_not_stored() {
-    let system = System::start(968).await;
+    let system = System::start(1068).await;
     let served = system.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
     let wizard = visitor.until_file("linux", "store").await;

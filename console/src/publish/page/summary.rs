@@ -11,6 +11,8 @@ use super::super::plan::warnings;
 use super::super::step::Step;
 use super::super::wizard::Job;
 use super::{Context, notice, token};
+use crate::change::views::passphrase;
+use crate::key::SessionKey;
 use crate::layout;
 use crate::page::packages::action;
 use crate::words::{bytes, count, text};
@@ -28,6 +30,7 @@ pub(super) fn content(context: &Context<'_>) -> Markup {
 fn planned(context: &Context<'_>, plan: &Plan) -> Markup {
     let visit = context.visit;
     let commands = visit.app.commands();
+    let key = SessionKey::is_locked(&visit.target);
     html! {
         @if let Job::Failed(failure) = &context.wizard.job {
             (notice(failure, visit))
@@ -48,6 +51,11 @@ fn planned(context: &Context<'_>, plan: &Plan) -> Markup {
             (token(&visit.form))
             p.soft {
                 "No device sees the package before somebody activates and assigns it."
+            }
+            @match &key {
+                Ok(true) => (passphrase(visit)),
+                Ok(false) => {},
+                Err(failure) => (notice(failure, visit)),
             }
             button { "Sign and publish" }
         }
