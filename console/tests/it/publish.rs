@@ -324,7 +324,7 @@ async fn a_locked_key_is_unlocked_at_the_last_step() {
 #[tokio::test]
 async fn a_read_only_console_publishes_nothing() {
     let system = System::start(1060).await;
-    let served = system.read_only().await.signed_in().await;
+    let served = system.read_only().await;
     let form = served.browser.get("/packages").await.form_token();
     for path in ["/publish", "/publish/1/file", "/publish/1/summary"] {
         assert_eq!(served.browser.get(path).await.status, 404, "{path}");
