@@ -196,8 +196,7 @@ pub(crate) async fn whole(visit: Visit, Path(id): Path<String>, form: Multipart)
 
 /// Stores the file of a form.
 async fn file(app: &App, mut form: Multipart) -> Result<Upload, UploadError> {
-    let cut = |_| UploadError::Cut { received: 0 };
-    while let Some(field) = form.next_field().await.map_err(cut)? {
+    while let Some(field) = form.next_field().await.map_err(|_| UploadError::Form)? {
         if field.name() != Some("file") {
             continue;
         }
@@ -206,7 +205,7 @@ async fn file(app: &App, mut form: Multipart) -> Result<Upload, UploadError> {
         upload.receive(field).await?;
         return Ok(upload);
     }
-    Err(UploadError::None)
+    Err(UploadError::Form)
 }
 
 fn received_text(received: u64) -> Response {

@@ -20,6 +20,7 @@ use super::uninstall::Installed;
 use super::wizard::{Checked, ChosenFile, Job, Wizard};
 use super::wizards::WizardId;
 use crate::change::input::Passphrase;
+use crate::key::SessionKey;
 use crate::visit::Visit;
 
 /// Saves a step, and returns the address that follows.
@@ -186,6 +187,10 @@ fn publish(visit: &Visit, id: WizardId, fields: &Fields) -> Result<String, Failu
     let target = app.target().for_change();
     if let Some(passphrase) = Passphrase::typed(fields.get("passphrase")) {
         app.key().unlock(&target, &passphrase, app.now())?;
+    }
+    if SessionKey::is_locked(&target)? {
+        let failure = Failure::usage("cannot sign the package: the signing key is locked");
+        return Err(failure.hint("enter the passphrase of the signing key"));
     }
     let key = SigningKey::load(None, &target.key_file, &*target.secrets)?;
     let ready = Ready {

@@ -16,6 +16,8 @@ pub(crate) enum UploadError {
     Name(#[from] FileNameError),
     #[error("cannot upload {name}: the file is empty")]
     Empty { name: FileName },
+    #[error("cannot upload the file: the form was cut, or is damaged")]
+    Form,
     #[error("cannot upload the file: it is larger than {}", size(super::upload::MAX_BYTES))]
     TooLarge,
     #[error(
@@ -47,9 +49,11 @@ impl UploadError {
     /// Returns the status of the answer.
     pub(crate) const fn status(&self) -> StatusCode {
         match self {
-            Self::Name(_) | Self::Empty { .. } | Self::Cut { .. } | Self::Longer { .. } => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Name(_)
+            | Self::Empty { .. }
+            | Self::Form
+            | Self::Cut { .. }
+            | Self::Longer { .. } => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full { .. } | Self::Write { .. } => StatusCode::INSUFFICIENT_STORAGE,
             Self::Offset { .. } | Self::OtherFile { .. } | Self::None | Self::Changed { .. } => {
@@ -73,7 +77,7 @@ impl UploadError {
             Self::Offset { .. } | Self::None | Self::Cut { .. } | Self::Longer { .. } => {
                 Some("choose the same file again to continue")
             }
-            Self::Changed { .. } => Some("choose the file again"),
+            Self::Form | Self::Changed { .. } => Some("choose the file again"),
         }
     }
 }
@@ -103,6 +107,7 @@ mod tests {
         let name = || "vlc.zip".parse::<FileName>().unwrap();
         let errors = [
             UploadError::Empty { name: name() },
+            UploadError::Form,
             UploadError::TooLarge,
             UploadError::Full {
                 folder: folder(),
@@ -129,6 +134,7 @@ mod tests {
         });
         insta::assert_snapshot!(lines.join("\n"), @r"
         400 cannot upload vlc.zip: the file is empty (-)
+        400 cannot upload the file: the form was cut, or is damaged (choose the file again)
         413 cannot upload the file: it is larger than 256.0 GiB (enter the path of the file on this machine instead)
         507 cannot store the upload in /srv/uploads: the disk has 1.0 MiB free, and the upload needs 5.0 GiB (free some space, or enter the path of the file on this machine instead)
         507 cannot store the upload in /srv/uploads (check the folder, or enter the path of the file instead)

@@ -101,7 +101,7 @@ impl Browser {
             .await
             .expect("the console listens");
         let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
-        if body.len() < length {
+        if !body.is_empty() && body.len() < length {
             // The client goes away in the middle of its body.
             let _ = stream.shutdown().await;
         }

@@ -10,7 +10,8 @@ use crate::visitor::{Visitor, files_below, multipart};
 
 /// Returns content that is not the same anywhere.
 fn content(bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|place| (place / 251 + place) as u8).collect()
+    let byte = |place: usize| u8::try_from((place / 251 + place) % 256).unwrap();
+    (0..bytes).map(byte).collect()
 }
 
 fn received(answer: &Answer) -> usize {
