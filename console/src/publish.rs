@@ -31,7 +31,7 @@ pub(crate) mod wizards;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{get, post};
 use http::Method;
 use http::request::Parts;
 
@@ -47,14 +47,15 @@ const MAX_FORM: usize = 16 << 10;
 
 /// Returns the routes of the wizard.
 pub(crate) fn router() -> Router<App> {
-    // These two count the bytes themselves, and check the token of the form before the file.
-    let files = Router::new()
-        .route("/publish/{wizard}/upload", put(receive::part))
-        .route("/publish/{wizard}/send", post(receive::whole))
-        .layer(DefaultBodyLimit::disable());
     Router::new()
         .route(START, get(steps::start).post(steps::create))
-        .route("/publish/{wizard}/upload", post(receive::begin))
+        // The limit of forms does not concern the bodies with files: they are counted as they arrive,
+        // after the token of the form.
+        .route(
+            "/publish/{wizard}/upload",
+            post(receive::begin).put(receive::part),
+        )
+        .route("/publish/{wizard}/send", post(receive::whole))
         .route("/publish/{wizard}/discard", post(steps::discard))
         .route("/publish/{wizard}/reading", get(progress::reading))
         .route("/publish/{wizard}/progress", get(progress::publishing))
@@ -64,7 +65,6 @@ pub(crate) fn router() -> Router<App> {
             get(steps::page).post(steps::save),
         )
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .merge(files)
 }
 
 /// Returns true for a request with a file, which takes long.

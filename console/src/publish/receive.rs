@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use axum::Form;
 use axum::body::Body;
-use axum::extract::{Multipart, Path, Query};
+use axum::extract::{Path, Query};
 use axum::response::{IntoResponse as _, Response};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use multer::{Constraints, Multipart, SizeLimit, parse_boundary};
 use packcast_publisher::Failure;
 use serde::Deserialize;
 
@@ -30,6 +32,9 @@ const FORM: &str = "x-packcast-form";
 
 /// The header with the number of bytes that are stored.
 const RECEIVED: HeaderName = HeaderName::from_static("x-packcast-received");
+
+/// The maximum length of the token in a form with a file.
+const MAX_TOKEN: u64 = 128;
 
 /// The place of a part in its file.
 #[derive(Deserialize)]
@@ -149,14 +154,21 @@ fn complete(app: &App, id: WizardId, upload: &Arc<Upload>) -> Result<(), Failure
 }
 
 /// Receives a whole file from a form.
-pub(crate) async fn whole(visit: Visit, Path(id): Path<String>, form: Multipart) -> Response {
+pub(crate) async fn whole(
+    visit: Visit,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let (id, wizard) = match found(&visit, &id) {
         Ok(found) => found,
         Err(error) => return visit.answer(Err(error)),
     };
+    let Some(mut form) = form_of(&headers, body) else {
+        return answer::last(answer::status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    };
     let (app, token) = (visit.app.clone(), visit.form.clone());
     let received = tokio::spawn(async move {
-        let mut form = form;
         let is_own = match form.next_field().await {
             Ok(Some(field)) if field.name() == Some("form") => {
                 field.text().await.is_ok_and(|text| token.is(&text))
@@ -194,8 +206,18 @@ pub(crate) async fn whole(visit: Visit, Path(id): Path<String>, form: Multipart)
     }
 }
 
+/// Reads the form with a file; `None` if the body is another one.
+fn form_of(headers: &HeaderMap, body: Body) -> Option<Multipart<'static>> {
+    let kind = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let boundary = parse_boundary(kind).ok()?;
+    let limits = SizeLimit::new().for_field("form", MAX_TOKEN);
+    let constraints = Constraints::new().size_limit(limits);
+    let body = body.into_data_stream();
+    Some(Multipart::with_constraints(body, boundary, constraints))
+}
+
 /// Stores the file of a form.
-async fn file(app: &App, mut form: Multipart) -> Result<Upload, UploadError> {
+async fn file(app: &App, mut form: Multipart<'static>) -> Result<Upload, UploadError> {
     while let Some(field) = form.next_field().await.map_err(|_| UploadError::Form)? {
         if field.name() != Some("file") {
             continue;
