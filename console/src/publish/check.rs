@@ -83,7 +83,10 @@ fn read(wizard: &Wizard, wanted: &Wanted, progress: &Progress) -> Result<Checked
         pack_builds(&wizard.builds(), progress)?
     } else {
         let encoding = wizard.options.encoding()?;
-        let path = wanted.files.first().map_or(Path::new(""), |it| it.as_path());
+        let path = wanted
+            .files
+            .first()
+            .map_or(Path::new(""), |it| it.as_path());
         let source = Source::open(path, wanted.system, encoding, progress)?;
         (source, wanted.system)
     };
@@ -99,7 +102,10 @@ fn read(wizard: &Wizard, wanted: &Wanted, progress: &Progress) -> Result<Checked
 
 /// Finds the tool that has built an installer. A file that cannot be read, or an archive, tells nothing.
 fn installer(path: &Path) -> Installer {
-    if path.extension().is_none_or(|it| !it.eq_ignore_ascii_case("exe")) {
+    if path
+        .extension()
+        .is_none_or(|it| !it.eq_ignore_ascii_case("exe"))
+    {
         return Installer::Unknown;
     }
     let mut bytes = Vec::new();

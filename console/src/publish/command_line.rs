@@ -20,7 +20,11 @@ fn words(wizard: &Wizard) -> Vec<String> {
         let mut words = vec!["publish-agent".to_owned()];
         words.extend(files);
         words.extend(option("version", &wizard.options.version, ""));
-        words.extend(option("priority", &wizard.options.priority, DEFAULT_PRIORITY));
+        words.extend(option(
+            "priority",
+            &wizard.options.priority,
+            DEFAULT_PRIORITY,
+        ));
         return words;
     }
     let mut words = vec!["publish".to_owned()];
@@ -75,7 +79,10 @@ fn of_task(wizard: &Wizard) -> Vec<String> {
         Some(Task::Execute | Task::Uninstall) => ("execute", option("command", &command.line, "")),
         Some(Task::Store) => ("store", option("path", &command.folder, "")),
     };
-    option("action", action, "").into_iter().chain(rest).collect()
+    option("action", action, "")
+        .into_iter()
+        .chain(rest)
+        .collect()
 }
 
 fn of_options(options: &Options) -> Vec<String> {
@@ -175,6 +182,13 @@ mod tests {
         lines.push(line(&wizard));
         wizard.task = Some(Task::Update);
         lines.push(line(&wizard));
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r"
+        packcast publish --target prod
+        packcast publish '/srv/my vlc.zip' --action=launch '--command=setup.exe /S' --platform=windows --target prod
+        packcast publish '/srv/my vlc.zip' --name=vlc --version=3.0.21 --action=launch '--command=setup.exe /S' --platform=windows --priority=0 --fragment-size=1MiB --name-encoding=gbk --timeout=30min --expires-in=90d --rerun-after-interruption --success-code=0 --success-code=2 --reboot-code=3010 '--notify=It'\''s time' --notify-countdown=30s --may-abort --may-delay --notify-done=Done --not-before=2026-12-01 --afterwards=reboot --target prod
+        packcast publish '/srv/my vlc.zip' --name=vlc --version=3.0.21 --action=store --path=/opt/vlc --platform=linux --priority=0 --fragment-size=1MiB --name-encoding=gbk --timeout=30min --expires-in=90d --rerun-after-interruption --reboot-code=3010 --target prod
+        packcast publish --name=vlc --version=3.0.21 --action=execute '--command=rpm -e vlc' --platform=linux --priority=0 --fragment-size=1MiB --name-encoding=gbk --timeout=30min --expires-in=90d --rerun-after-interruption --reboot-code=3010 --target prod
+        packcast publish-agent '/srv/my vlc.zip' --version=3.0.21 --priority=0 --target prod
+        ");
     }
 }

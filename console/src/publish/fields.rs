@@ -55,4 +55,3 @@ where
     text.parse()
         .map_err(|error| refused(label, with_causes(&error)))
 }
-

@@ -21,7 +21,9 @@ pub(crate) enum FileNameError {
     Character { given: String, character: char },
     #[error("cannot upload {given:?}: the name is not one of a file, so rename the file")]
     Reserved { given: String },
-    #[error("cannot upload the file: its name has {bytes} bytes, and at most {MAX_BYTES} are allowed")]
+    #[error(
+        "cannot upload the file: its name has {bytes} bytes, and at most {MAX_BYTES} are allowed"
+    )]
     Long { bytes: usize },
 }
 
@@ -54,7 +56,9 @@ impl FromStr for FileName {
         }
         let stem = text.split('.').next().unwrap_or_default().trim();
         let is_device = DEVICES.iter().any(|name| name.eq_ignore_ascii_case(stem));
-        if matches!(text, "." | "..") || (cfg!(windows) && (is_device || text.ends_with(['.', ' ']))) {
+        if matches!(text, "." | "..")
+            || (cfg!(windows) && (is_device || text.ends_with(['.', ' '])))
+        {
             return Err(FileNameError::Reserved { given: given() });
         }
         Ok(Self(text.to_owned()))
@@ -82,12 +86,28 @@ mod tests {
 
     #[test]
     fn a_name_is_one_visible_component_of_a_path() {
-        for good in ["vlc.zip", "Größe 7.msi", ".hidden", "a..b", "-x", "日本.tar.gz"] {
+        for good in [
+            "vlc.zip",
+            "Größe 7.msi",
+            ".hidden",
+            "a..b",
+            "-x",
+            "日本.tar.gz",
+        ] {
             assert_eq!(good.parse::<FileName>().unwrap().as_str(), good);
         }
         let long = "x".repeat(256);
         let refused = [
-            "", "..", ".", "../x", "/etc/passwd", r"..\x", "a\nb", "a\0", "gpj\u{202E}exe.zip", &long,
+            "",
+            "..",
+            ".",
+            "../x",
+            "/etc/passwd",
+            r"..\x",
+            "a\nb",
+            "a\0",
+            "gpj\u{202E}exe.zip",
+            &long,
         ];
         let refused = refused.map(|name| name.parse::<FileName>().unwrap_err().to_string());
         insta::assert_snapshot!(refused.join("\n"), @r#"

@@ -35,6 +35,9 @@ struct Row {
     reboot_codes: &'static [i32],
 }
 
+/// The ending of installers whose switches depend on the tool that has built them.
+const EXE: &str = ".exe";
+
 /// Exit codes of Windows Installer: success, and a restart is needed or has begun.
 const RESTART: &[i32] = &[1641, 3010];
 
@@ -109,7 +112,7 @@ const ROWS: [Row; 8] = [
 /// misread the name.
 pub(crate) fn command(file: &str, installer: Installer) -> Option<CommandGuess> {
     let lower = file.to_ascii_lowercase();
-    if lower.ends_with(".exe") {
+    if lower.ends_with(EXE) {
         let (switches, about) = installer.silent();
         return Some(CommandGuess {
             command: format!("{} {switches}", quoted(file, Quoting::Windows)?),
@@ -128,7 +131,7 @@ pub(crate) fn command(file: &str, installer: Installer) -> Option<CommandGuess> 
 
 /// Returns the silent switches of a program that LAUNCH starts; empty if the name tells nothing.
 pub(crate) fn arguments(program: &str, installer: Installer) -> &'static str {
-    if program.to_ascii_lowercase().ends_with(".exe") {
+    if program.to_ascii_lowercase().ends_with(EXE) {
         installer.silent().0
     } else {
         ""
@@ -169,8 +172,8 @@ fn quoted(file: &str, quoting: Quoting) -> Option<String> {
 
 /// The endings that belong to no name and no version.
 const ENDINGS: [&str; 14] = [
-    ".tar.gz", ".tgz", ".zip", ".msi", ".msp", ".msu", ".exe", ".rpm", ".deb", ".run", ".sh", ".ps1",
-    ".bat", ".cmd",
+    ".tar.gz", ".tgz", ".zip", ".msi", ".msp", ".msu", ".exe", ".rpm", ".deb", ".run", ".sh",
+    ".ps1", ".bat", ".cmd",
 ];
 
 /// Guesses a package name and a version from the name of a file, such as `vlc-3.0.21-win64.exe`.
@@ -327,7 +330,10 @@ mod tests {
         assert_eq!(system("A.MSI"), Some(Platform::Windows));
         assert_eq!(system("a.deb"), Some(Platform::Linux));
         assert_eq!(system("a.sh"), None);
-        assert_eq!(arguments("setup.exe", Installer::Inno), "/VERYSILENT /SUPPRESSMSGBOXES /NORESTART");
+        assert_eq!(
+            arguments("setup.exe", Installer::Inno),
+            "/VERYSILENT /SUPPRESSMSGBOXES /NORESTART"
+        );
         assert_eq!(arguments("setup.sh", Installer::Unknown), "");
     }
 }

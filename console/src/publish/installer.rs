@@ -5,7 +5,7 @@
 pub(crate) enum Installer {
     Nullsoft,
     Inno,
-    /// Bundles of the WiX toolset.
+    /// Bundles of the `WiX` toolset.
     Burn,
     InstallShield,
     #[default]
@@ -48,7 +48,10 @@ impl Installer {
                 "/s /v\"/qn /norestart\"",
                 "the file is an installer of InstallShield",
             ),
-            Self::Unknown => ("/S", "the most common silent switch; many installers have another"),
+            Self::Unknown => (
+                "/S",
+                "the most common silent switch; many installers have another",
+            ),
         }
     }
 

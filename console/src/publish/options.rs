@@ -156,7 +156,10 @@ impl Options {
         let timeout = timeout.map_err(|error| refused(label::TIMEOUT, error))?;
         let success_codes = codes(label::SUCCESS, &self.success_codes)?;
         if success_codes.is_empty() {
-            return Err(refused(label::SUCCESS, "expected at least one code, such as 0"));
+            return Err(refused(
+                label::SUCCESS,
+                "expected at least one code, such as 0",
+            ));
         }
         Ok(PackageTerms {
             platform,
@@ -289,6 +292,19 @@ mod tests {
             terms(|it| it.not_before = "tomorrow".to_owned()),
             terms(|it| it.afterwards = "explode".to_owned()),
         ];
-        insta::assert_snapshot!(lines.join("\n"), @"");
+        insta::assert_snapshot!(lines.join("\n"), @r#"
+        cannot use the field Name: "-x" is not a package name: 1 to 64 letters, digits or any of ._+-, the first a letter or digit
+        cannot use the field Version: "" is not a package version: 1 to 64 letters, digits or any of ._+-~:, the first a letter or digit
+        cannot use the field Fragment size: expected a size such as 1MiB, 64KiB, 1MB or 1048576
+        cannot use the field Fragment size: expected a fragment size from 1KiB to 4GiB, found 1 bytes
+        cannot use the field Encoding of names in the archive: unknown encoding "klingon": expected a name such as shift_jis, gbk, big5, euc-kr, windows-1252 or ibm866
+        cannot use the field Time limit: expected a time from 1s to 7d, in whole seconds
+        cannot use the field Exit codes of a success: expected numbers such as 0, 3010, found "ok"
+        cannot use the field Exit codes of a success: expected at least one code, such as 0
+        cannot use the field Expires in: expected a time from 1d to 3650d, in whole days
+        cannot use the field Text before the action: the text has a double quote, which would end the text: use single quotes, or &quot;
+        cannot use the field Not before: expected a date and time such as 2026-12-01 22:00, or a date such as 2026-12-01
+        cannot use the field Afterwards: expected reboot or shutdown
+        "#);
     }
 }

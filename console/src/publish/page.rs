@@ -31,7 +31,7 @@ pub(crate) struct Context<'a> {
 
 /// Writes a step. A failure comes first.
 pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>) -> View {
-    let content = match step {
+    let body = match step {
         Step::System => start::system(context),
         Step::Task => task::content(context),
         Step::File => file::content(context),
@@ -41,14 +41,13 @@ pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>)
     };
     let commands = context.visit.app.commands();
     View {
-        title: "Publish a package".to_owned(),
+        title: format!("Publish a package: {}", step.name(context.wizard.task)),
         section: Some(Section::Packages),
         commands: lines(context.wizard, commands),
         body: html! {
             (navigation(context, step))
             @if let Some(failure) = failure { (notice(failure, context.visit)) }
-            h2 { (step.name(context.wizard.task)) }
-            (content)
+            (body)
             (discard(context))
         },
     }

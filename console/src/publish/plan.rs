@@ -100,9 +100,7 @@ pub(crate) const fn has_windows(system: Platform) -> bool {
 /// Returns the warnings of `packcast publish` for a plan.
 pub(crate) fn warnings(plan: &Plan, checked: Option<&Arc<Checked>>, now: UnixTime) -> Vec<Warning> {
     let inspection = checked.map(|checked| &checked.inspection);
-    let of_contents = inspection
-        .into_iter()
-        .flat_map(|it| it.contents.warnings());
+    let of_contents = inspection.into_iter().flat_map(|it| it.contents.warnings());
     let of_program = failing_program(plan, inspection).into_iter();
     let of_ocs = ocs_limits::warnings(plan, inspection, now).into_iter();
     of_contents

@@ -11,6 +11,9 @@ const MOST: usize = 50;
 /// The endings of programs for Windows.
 const WINDOWS: [&str; 4] = [".exe", ".bat", ".cmd", ".com"];
 
+/// The ending of scripts, which need not be executable in the archive.
+const SCRIPT: &str = ".sh";
+
 /// The first bytes of programs for Unix.
 const UNIX: [&[u8]; 5] = [
     b"#!",
@@ -43,7 +46,7 @@ fn is_program(name: &str, file: Option<&TopFile>, platform: Platform) -> bool {
     let lower = name.to_ascii_lowercase();
     let is_for_windows = || WINDOWS.iter().any(|ending| lower.ends_with(ending));
     let is_for_unix = || {
-        lower.ends_with(".sh")
+        lower.ends_with(SCRIPT)
             || file.is_none_or(|file| {
                 file.is_executable || UNIX.iter().any(|head| file.head.starts_with(head))
             })

@@ -133,6 +133,8 @@ pub(crate) async fn part(
     });
     match stored.await {
         Ok(Ok((Ok(()), received))) => received_text(received),
+        // The script goes on at the place in the answer, but not with a file that has changed.
+        Ok(Ok((Err(error @ UploadError::Changed { .. }), _))) => refused(error),
         Ok(Ok((Err(error), received))) => with_received(refused(error), received),
         Ok(Err(failure)) => refusal(status_of(&failure), &failure),
         Err(_) => answer::status(StatusCode::INTERNAL_SERVER_ERROR),

@@ -97,7 +97,10 @@ fn file(wizard: &mut Wizard, fields: &Fields) -> Result<Step, Failure> {
     let is_update = wizard.task == Some(Task::Update);
     let text = fields.lines("path");
     if text.is_empty() {
-        return Err(refused("Path on this machine", "enter a path, or choose a file to upload"));
+        return Err(refused(
+            "Path on this machine",
+            "enter a path, or choose a file to upload",
+        ));
     }
     if !is_update {
         wizard.add_file(ChosenFile::of_text(&text, false)?)?;
@@ -136,7 +139,10 @@ fn command(wizard: &mut Wizard, fields: &Fields) -> Result<Step, Failure> {
             texts.line = fields.lines("command");
             texts.guess = None;
             if texts.line.is_empty() {
-                return Err(refused("Command", "enter a command for the shell of the device"));
+                return Err(refused(
+                    "Command",
+                    "enter a command for the shell of the device",
+                ));
             }
         }
     }
@@ -167,7 +173,10 @@ fn options(wizard: &mut Wizard, fields: &Fields) -> Result<(), Failure> {
     options.version()?;
     options.fragment_size()?;
     options.encoding()?;
-    options.for_system(wizard.system).terms(wizard.system).map(drop)
+    options
+        .for_system(wizard.system)
+        .terms(wizard.system)
+        .map(drop)
 }
 
 /// Unlocks the key of the target if it is locked, and starts the publication.

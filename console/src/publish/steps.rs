@@ -114,12 +114,7 @@ fn located(visit: &Visit, id: &str, step: &str) -> Result<(WizardId, Wizard, Ste
 }
 
 /// Shows a step with the failure of its form, or goes to the step that comes first.
-pub(crate) fn show(
-    visit: Visit,
-    id: WizardId,
-    step: Step,
-    failure: Option<&Failure>,
-) -> Response {
+pub(crate) fn show(visit: Visit, id: WizardId, step: Step, failure: Option<&Failure>) -> Response {
     let app = visit.app.clone();
     let Some(wizard) = app.wizards().get(id) else {
         return redirect(START);

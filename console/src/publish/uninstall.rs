@@ -24,7 +24,7 @@ pub(crate) enum UninstallError {
     )]
     ProductCode { given: String },
     #[error(
-        r#"cannot uninstall {given:?}: expected the path of the uninstaller, such as C:\Program Files\VideoLAN\VLC\uninstall.exe"#
+        r"cannot uninstall {given:?}: expected the path of the uninstaller, such as C:\Program Files\VideoLAN\VLC\uninstall.exe"
     )]
     Path { given: String },
 }
@@ -71,9 +71,9 @@ impl Installed {
         let name = name.trim();
         let given = || name.chars().take(200).collect::<String>();
         match self {
-            Self::Deb if is_package(name) => {
-                Ok(format!("DEBIAN_FRONTEND=noninteractive apt-get remove -y {name}"))
-            }
+            Self::Deb if is_package(name) => Ok(format!(
+                "DEBIAN_FRONTEND=noninteractive apt-get remove -y {name}"
+            )),
             Self::Rpm if is_package(name) => Ok(format!("rpm -e {name}")),
             Self::Deb | Self::Rpm => Err(UninstallError::Package { given: given() }),
             Self::Msi => match product_code(name) {
@@ -111,7 +111,9 @@ fn is_uninstaller(path: &str) -> bool {
         && characters.next() == Some('\\');
     has_drive
         && path.to_ascii_lowercase().ends_with(".exe")
-        && !path.chars().any(|c| c.is_control() || "\"%^!&|<>".contains(c))
+        && !path
+            .chars()
+            .any(|c| c.is_control() || "\"%^!&|<>".contains(c))
 }
 
 #[cfg(test)]

@@ -239,7 +239,8 @@ async fn ends(path: &Path, bytes: u64) -> io::Result<Sha256Digest> {
     let mut file = File::open(path).await?;
     let mut read = Vec::new();
     (&mut file).take(END).read_to_end(&mut read).await?;
-    file.seek(SeekFrom::Start(bytes.saturating_sub(END))).await?;
+    file.seek(SeekFrom::Start(bytes.saturating_sub(END)))
+        .await?;
     file.take(END).read_to_end(&mut read).await?;
     Ok(Sha256Digest::of(&read))
 }
@@ -296,7 +297,10 @@ mod tests {
         assert!(!upload.is_complete());
         let error = upload.continue_at(8, parts(&[b"89", b"x"])).await;
         let error = error.unwrap_err();
-        assert!(matches!(error, UploadError::Longer { bytes: 10 }), "{error}");
+        assert!(
+            matches!(error, UploadError::Longer { bytes: 10 }),
+            "{error}"
+        );
         assert!(upload.is_complete());
         assert_eq!(std::fs::read(upload.path()).unwrap(), b"0123456789");
         #[cfg(unix)]

@@ -18,7 +18,10 @@ pub(crate) enum UploadError {
     Empty { name: FileName },
     #[error("cannot upload the file: the form was cut, or is damaged")]
     Form,
-    #[error("cannot upload the file: it is larger than {}", size(super::upload::MAX_BYTES))]
+    #[error(
+        "cannot upload the file: it is larger than {}",
+        size(super::upload::MAX_BYTES)
+    )]
     TooLarge,
     #[error(
         "cannot store the upload in {}: the disk has {} free, and the upload needs {}",
@@ -37,7 +40,9 @@ pub(crate) enum UploadError {
     OtherFile { name: FileName },
     #[error("cannot continue the upload: there is no unfinished one")]
     None,
-    #[error("cannot complete the upload: the file has more than {bytes} bytes, as many as it had before")]
+    #[error(
+        "cannot complete the upload: the file has more than {bytes} bytes, as many as it had before"
+    )]
     Longer { bytes: u64 },
     #[error("cannot complete the upload: the connection was cut after {}", size(*received))]
     Cut { received: u64 },

@@ -64,7 +64,11 @@ impl Wizards {
     }
 
     /// Changes a pass; `None` if there is none.
-    pub(crate) fn update<T>(&self, id: WizardId, change: impl FnOnce(&mut Wizard) -> T) -> Option<T> {
+    pub(crate) fn update<T>(
+        &self,
+        id: WizardId,
+        change: impl FnOnce(&mut Wizard) -> T,
+    ) -> Option<T> {
         self.lock().wizards.get_mut(&id).map(change)
     }
 

@@ -89,14 +89,18 @@ impl Browser {
         body: &[u8],
         length: usize,
     ) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
-        if let Some(cookie) = &self.cookie {
-            head += &format!("cookie: packcast-console={cookie}\r\n");
-        }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &format!("content-length: {length}\r\nconnection: close\r\n\r\n");
+        let mut lines = vec![
+            format!("{method} {path} HTTP/1.1"),
+            format!("host: {}", self.host),
+        ];
+        let cookie = self.cookie.iter();
+        lines.extend(cookie.map(|it| format!("cookie: packcast-console={it}")));
+        let headers = headers.iter();
+        lines.extend(headers.map(|(name, value)| format!("{name}: {value}")));
+        lines.push(format!(
+            "content-length: {length}\r\nconnection: close\r\n\r\n"
+        ));
+        let head = lines.join("\r\n");
         let mut stream = TcpStream::connect(self.address)
             .await
             .expect("the console listens");

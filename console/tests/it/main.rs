@@ -4,6 +4,7 @@ mod attacks;
 mod browser;
 mod changes;
 mod key;
+mod manual;
 mod pages;
 mod publish;
 mod rollouts;

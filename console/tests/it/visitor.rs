@@ -33,12 +33,13 @@ impl Visitor {
     }
 
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
-        let mut body = format!("form={}", self.form);
-        for (name, value) in fields {
+        let mut pairs = vec![format!("form={}", self.form)];
+        let fields = fields.iter();
+        pairs.extend(fields.map(|(name, value)| {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
-            body += &format!("&{name}={value}");
-        }
-        self.browser.post(path, &body).await
+            format!("{name}={value}")
+        }));
+        self.browser.post(path, &pairs.join("&")).await
     }
 
     /// Opens a page, waits for work in the background, and follows redirects. Returns the page and its
@@ -48,7 +49,10 @@ impl Visitor {
         loop {
             let answer = self.browser.get(&path).await;
             if answer.status == 303 {
-                answer.header("location").expect("a redirect").clone_into(&mut path);
+                answer
+                    .header("location")
+                    .expect("a redirect")
+                    .clone_into(&mut path);
             } else if path.contains("/reading") || path.ends_with("/progress") {
                 let (wizard, _) = path.rsplit_once('/').expect("an address has a folder");
                 let events = format!("{wizard}/live");
@@ -82,9 +86,13 @@ impl Visitor {
         content: &[u8],
         missing: usize,
     ) -> Answer {
-        let body = multipart(&[("form", None, self.form.as_bytes()), ("file", Some(name), content)]);
+        let body = multipart(&[
+            ("form", None, self.form.as_bytes()),
+            ("file", Some(name), content),
+        ]);
         let length = body.len();
-        self.send_form(wizard, &body[..length - missing], length).await
+        self.send_form(wizard, &body[..length - missing], length)
+            .await
     }
 
     pub(crate) async fn send_form(&self, wizard: &str, body: &[u8], length: usize) -> Answer {
@@ -123,10 +131,7 @@ impl Visitor {
         length: usize,
     ) -> Answer {
         let origin = self.browser.origin();
-        let headers = [
-            ("origin", origin.as_str()),
-            ("x-packcast-form", &self.form),
-        ];
+        let headers = [("origin", origin.as_str()), ("x-packcast-form", &self.form)];
         let path = format!("{wizard}/upload?offset={offset}");
         self.browser
             .ask_with_body("PUT", &path, &headers, part, length)

@@ -33,9 +33,9 @@ pub(super) fn content(context: &Context<'_>) -> Markup {
 /// Writes the programs of the archive, the best guess first.
 fn launch(context: &Context<'_>, path: &str) -> Markup {
     let command = &context.wizard.command;
-    let found = context.checked.map(|checked| {
-        programs(&checked.inspection.contents, context.wizard.system)
-    });
+    let found = context
+        .checked
+        .map(|checked| programs(&checked.inspection.contents, context.wizard.system));
     let found = found.unwrap_or_default();
     html! {
         @if found.is_empty() { (no_program(context)) }
@@ -113,9 +113,7 @@ fn template(context: &Context<'_>, path: &str) -> Markup {
     let system = context.wizard.system;
     let mut templates = Installed::ALL.into_iter().filter(|it| it.fits(system));
     let first = templates.clone().next();
-    let chosen = templates
-        .find(|it| *it == command.installed)
-        .or(first);
+    let chosen = templates.find(|it| *it == command.installed).or(first);
     html! {
         @if let Some(chosen) = chosen {
             form.steps method="post" action=(path) {

@@ -19,7 +19,7 @@ use crate::words::text;
 pub(crate) fn view(visit: &Visit, failure: Option<&Failure>) -> View {
     let open = visit.app.wizards().open();
     View {
-        title: "Publish a package".to_owned(),
+        title: "Publish a package: System".to_owned(),
         section: Some(Section::Packages),
         commands: vec![visit.app.commands().line(["publish"])],
         body: html! {
@@ -32,7 +32,6 @@ pub(crate) fn view(visit: &Visit, failure: Option<&Failure>) -> View {
                     }
                 }
             }
-            h2 { "System" }
             (form(START, Platform::Any, &visit.form))
         },
     }
