@@ -4,7 +4,6 @@ mod attacks;
 mod browser;
 mod changes;
 mod key;
-mod manual;
 mod pages;
 mod publish;
 mod rollouts;
