@@ -27,6 +27,46 @@ pub enum DeviceListError {
     },
 }
 
+/// The names in a text that somebody has pasted or dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastedNames {
+    pub names: Vec<DeviceName>,
+    /// The texts that name no device.
+    pub unreadable: Vec<UnreadableName>,
+}
+
+/// A text that names no device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableName {
+    /// Number of the line, from 1.
+    pub line: usize,
+    pub text: String,
+    pub error: DeviceNameError,
+}
+
+/// Reads names of devices from a text with names in lines, or between commas, semicolons or tabs.
+///
+/// Quotes around a name are left out, as spreadsheets write them, and so are comments, which begin
+/// with a `#`. A text that names no device does not hide the others.
+pub fn pasted(text: &str) -> PastedNames {
+    let mut read = PastedNames::default();
+    for (index, line) in text.lines().enumerate() {
+        let parts = without_comment(line).split([',', ';', '\t']);
+        let parts = parts.map(|part| part.trim().trim_matches('"').trim());
+        for part in parts.filter(|part| !part.is_empty()) {
+            match part.parse() {
+                Ok(name) => read.names.push(name),
+                Err(error) => read.unreadable.push(UnreadableName {
+                    line: index + 1,
+                    text: part.to_owned(),
+                    error,
+                }),
+            }
+        }
+    }
+    read
+}
+
 /// Reads names of devices from a file with one name per line.
 ///
 /// The function skips empty lines and comments, which begin with a `#`.
@@ -113,6 +153,19 @@ fn without_comment(line: &str) -> &str {
 mod tests {
     use super::*;
     use crate::rendered::{converted, failures};
+
+    #[test]
+    fn a_pasted_list_keeps_each_readable_name() {
+        let text = "web01, \"web 02\";web#3\t# the lab\r\nkey:web01\n\n,ocs:pc-2026-03-04-05-06-07";
+        let read = pasted(text);
+        let expected = ["web01", "web 02", "web#3", "ocs:pc-2026-03-04-05-06-07"];
+        assert_eq!(read.names, expected.map(|name| name.parse().unwrap()));
+        let [unreadable] = &read.unreadable[..] else {
+            panic!("{read:?}");
+        };
+        assert_eq!((unreadable.line, &*unreadable.text), (2, "key:web01"));
+        assert_eq!(pasted(" \n, ;"), PastedNames::default());
+    }
 
     #[test]
     fn a_list_may_have_comments_and_empty_lines() {

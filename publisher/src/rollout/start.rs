@@ -29,10 +29,13 @@ use crate::signing::Signer;
 use crate::signing::verify_record::AlsoAccept;
 use crate::status::GroupSize;
 use crate::target::Target;
-use crate::text::count;
+use crate::text::{count, time};
 use crate::warning::Warning;
 
 const HOUR_S: u32 = 3_600;
+
+/// The time for which a plan may be confirmed, in seconds. Its first opening may have passed since.
+const PLAN_VALID_S: u64 = 3_600;
 
 /// The hint of a warning of a downgrade. The command has too many options to be written again.
 const DOWNGRADE_HINT: &str = "add --allow-downgrade to the same command to allow the downgrade";
@@ -51,6 +54,12 @@ pub struct StartRequest {
     pub days: Weekdays,
     /// Only the first wave opens by itself.
     pub by_hand: bool,
+    /// Time from which the first wave may open; `None` for the time of the plan. The other waves open
+    /// at the same hour.
+    pub from: Option<UnixTime>,
+    /// Random bits that decide on the wave of each device; `None` to draw them. With the same bits and
+    /// the same time, an interface that plans twice gets the same waves.
+    pub seed: Option<[u8; 16]>,
     /// Offset of the publisher's local time from UTC, in seconds.
     pub offset_s: i32,
     /// Devices deploy the package although they have a later package of the same name.
@@ -142,6 +151,7 @@ pub struct StartPlan<'a> {
     package: PackageRecord,
     manifest: Sha256Digest,
     groups: Vec<GroupName>,
+    rollout: RolloutId,
     plan: RolloutPlan,
     planned: PlannedRollout,
     preview: Preview,
@@ -153,6 +163,7 @@ pub async fn plan_start<'a>(
     target: &'a Target,
     request: &'a StartRequest,
 ) -> Result<StartPlan<'a>, Failure> {
+    let start = first_opening(request.from, now())?;
     let package = find_kept(target, &request.package).await?;
     refuse_expired(&package, now())?;
     warn_of_expiry(target, std::slice::from_ref(&package));
@@ -180,13 +191,13 @@ pub async fn plan_start<'a>(
             shares: shares.unwrap_or_else(|| default_shares(number)),
             limits,
             times: OpeningTimes {
-                start: now(),
+                start,
                 days: request.days,
                 offset_s: request.offset_s,
                 only_first: request.by_hand,
             },
         },
-        seeds(random()?),
+        seeds(request.seed.map_or_else(random, Ok)?),
     );
     let plan = plan.map_err(Failure::usage)?;
     let rhythm = ocs_rhythm(target).await?;
@@ -227,11 +238,24 @@ pub async fn plan_start<'a>(
         package,
         manifest,
         groups,
+        rollout: RolloutId::from_bytes(random()?),
         plan,
         planned,
         preview,
         warnings,
     })
+}
+
+/// Returns the time from which the first wave may open.
+fn first_opening(from: Option<UnixTime>, now: UnixTime) -> Result<UnixTime, Failure> {
+    match from {
+        Some(from) if from.plus(PLAN_VALID_S) < now => Err(Failure::usage(format!(
+            "cannot start the rollout at {}: the time has passed",
+            time(from)
+        ))
+        .hint("choose a time that is still to come, or none to start at once")),
+        from => Ok(from.unwrap_or(now)),
+    }
 }
 
 impl StartPlan<'_> {
@@ -250,6 +274,30 @@ impl StartPlan<'_> {
         &self.warnings
     }
 
+    /// Returns the changes of the signed state.
+    pub fn changes(&self) -> Result<Vec<StateChange>, Failure> {
+        let terms = if self.request.allow_downgrade {
+            Terms::allowing_downgrade()
+        } else {
+            Terms::default()
+        };
+        let terms = terms.with_rollout(self.rollout).map_err(Failure::failed)?;
+        let mut changes = vec![StateChange::SetRollout {
+            rollout: self.rollout,
+            document: self.plan.document.clone(),
+        }];
+        changes.extend(self.groups.iter().map(|group| StateChange::Assign {
+            to: EntryOwner::Group(group.clone()),
+            assignment: NewAssignment {
+                package: self.package.id,
+                manifest: self.manifest,
+                force: false,
+                terms: terms.clone(),
+            },
+        }));
+        Ok(changes)
+    }
+
     /// Starts the rollout. The gate is on record before the commit, because devices with the entry
     /// ask it.
     pub async fn perform(
@@ -261,7 +309,7 @@ impl StartPlan<'_> {
         signer.unlock()?;
         let accepted = self.request.also_accept.verify(target, package, &signer);
         accepted.await?;
-        let rollout = RolloutId::from_bytes(random()?);
+        let (rollout, changes) = (self.rollout, self.changes()?);
         let table = target.records.table().to_owned();
         let gate = Gate::new(rollout, table, self.plan.limits, now());
         if target
@@ -272,25 +320,6 @@ impl StartPlan<'_> {
         {
             return Err(deleted_package(package.id, &self.planned.name));
         }
-        let terms = if self.request.allow_downgrade {
-            Terms::allowing_downgrade()
-        } else {
-            Terms::default()
-        };
-        let terms = terms.with_rollout(rollout).map_err(Failure::failed)?;
-        let mut changes = vec![StateChange::SetRollout {
-            rollout,
-            document: self.plan.document,
-        }];
-        changes.extend(self.groups.iter().map(|group| StateChange::Assign {
-            to: EntryOwner::Group(group.clone()),
-            assignment: NewAssignment {
-                package: package.id,
-                manifest: self.manifest,
-                force: false,
-                terms: terms.clone(),
-            },
-        }));
         let command = format!(
             "packcast rollout start {} {}",
             self.planned.name,
@@ -465,6 +494,22 @@ mod tests {
         assert_eq!([limits.settle_s, limits.first_settle_s], [60, 60]);
         assert_eq!([limits.wait_s, limits.tolerate.into()], [24 * HOUR_S, 5]);
         assert_eq!(LimitChoices::default().of(200), default_limits(200));
+    }
+
+    #[test]
+    fn a_rollout_starts_now_or_later() {
+        let now = UnixTime(1_795_000_000);
+        let tomorrow = now.plus(86_400);
+        let opens = |from| first_opening(from, now).unwrap();
+        assert_eq!(opens(None), now);
+        assert_eq!(opens(Some(tomorrow)), tomorrow);
+        let planned = UnixTime(now.0 - 60);
+        assert_eq!(opens(Some(planned)), planned);
+        let passed = first_opening(Some(UnixTime(now.0 - 86_400)), now).unwrap_err();
+        insta::assert_snapshot!(crate::rendered::failures([passed]), @"
+        Usage: cannot start the rollout at 2026-11-17 11:06:40 UTC: the time has passed
+        hint: choose a time that is still to come, or none to start at once
+        ");
     }
 
     #[test]

@@ -54,6 +54,8 @@ impl Fixture {
             limits: LimitChoices::default(),
             days: "mon-sun".parse::<Weekdays>().unwrap(),
             by_hand: false,
+            from: None,
+            seed: None,
             offset_s: 0,
             allow_downgrade: false,
             also_accept: AlsoAccept::default(),
