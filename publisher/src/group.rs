@@ -123,7 +123,7 @@ impl GroupPlan<'_> {
     }
 
     /// Returns the changes of the signed state.
-    pub fn changes(&self) -> Vec<StateChange> {
+    pub fn state_changes(&self) -> Vec<StateChange> {
         vec![self.change.clone()]
     }
 

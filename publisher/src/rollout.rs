@@ -23,6 +23,6 @@ pub use self::show::{
     Awaited, RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave, SilentDevice,
 };
 pub use self::start::{
-    LimitChoices, PlannedRollout, RolloutStarted, StartPlan, StartRequest, WaveBounds,
+    LimitChoices, PlannedRollout, RolloutDraw, RolloutStarted, StartPlan, StartRequest, WaveBounds,
     WithoutRollout, plan_start,
 };

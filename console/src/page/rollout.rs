@@ -13,11 +13,8 @@ use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
 use crate::words::{
-    count, device_link, exact, group_link, grouped, package_link, state, text, when,
+    count, device_link, exact, group_links, grouped, package_link, share, state, text, when,
 };
-
-/// The denominator of the slots of devices, in which waves of a share are bounded.
-const SLOTS: u16 = 10_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
@@ -55,10 +52,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
     let body = html! {
         p {
             "Package " (package_link(summary.package, &summary.name)) " to "
-            @for (place, group) in summary.groups.iter().enumerate() {
-                @if place > 0 { ", " }
-                (group_link(group))
-            }
+            (group_links(&summary.groups))
         }
         (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
         @if !with_devices {
@@ -176,24 +170,10 @@ fn members(wave: &RolloutWave) -> Markup {
     html! {
         @match wave.up_to {
             Some(bound) => {
-                "devices up to " (percent(bound)) " of the groups"
+                "devices up to " (share(bound)) " of the groups"
             },
-            None => {
-                @for (place, group) in wave.groups.iter().enumerate() {
-                    @if place > 0 { ", " }
-                    (group_link(group))
-                }
-            },
+            None => (group_links(&wave.groups)),
         }
-    }
-}
-
-/// Writes a bound of slots as a share, such as `12.5 %`.
-fn percent(bound: u16) -> String {
-    let (whole, rest) = (bound / (SLOTS / 100), bound % (SLOTS / 100));
-    match rest {
-        0 => format!("{whole} %"),
-        _ => format!("{}.{} %", whole, format!("{rest:02}").trim_end_matches('0')),
     }
 }
 
@@ -246,16 +226,5 @@ const fn awaited(awaited: Awaited) -> &'static str {
         Awaited::Report => "has not reported",
         Awaited::CheckIn => "settles",
         Awaited::Restart => "to be restarted",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_has_no_needless_digits() {
-        let shares = [10_000, 1_250, 500, 1].map(percent);
-        assert_eq!(shares.join(", "), "100 %, 12.5 %, 5 %, 0.01 %");
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn start(system: &System) -> (PackageRecord, RolloutStarted) {
         days: "mon-sun".parse::<Weekdays>().expect("days of the week"),
         by_hand: false,
         from: None,
-        seed: None,
+        draw: None,
         offset_s: 0,
         allow_downgrade: false,
         also_accept: AlsoAccept::default(),

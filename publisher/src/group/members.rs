@@ -215,7 +215,7 @@ impl MembersPlan<'_> {
     }
 
     /// Returns the changes of the signed state; none if no device is left to add or to remove.
-    pub fn changes(&self) -> Vec<StateChange> {
+    pub fn state_changes(&self) -> Vec<StateChange> {
         let group = self.group.clone();
         match &self.change {
             change if change.is_empty() => Vec::new(),
@@ -256,7 +256,7 @@ impl MembersPlan<'_> {
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<MembersChanged, Failure> {
-        let changes = self.changes();
+        let changes = self.state_changes();
         let (target, group) = (self.target, self.group);
         let mut result = self.refused;
         if changes.is_empty() {

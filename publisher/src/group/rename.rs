@@ -71,7 +71,7 @@ impl RenamePlan<'_> {
     }
 
     /// Returns the changes of the signed state.
-    pub fn changes(&self) -> Vec<StateChange> {
+    pub fn state_changes(&self) -> Vec<StateChange> {
         vec![StateChange::RenameGroup {
             group: self.group.clone(),
             to: self.to.clone(),
@@ -154,7 +154,7 @@ pub async fn rename(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<GroupRenamed, Failure> {
-    let (changes, warnings) = (plan.changes(), plan.warnings());
+    let (changes, warnings) = (plan.state_changes(), plan.warnings());
     let RenamePlan {
         target, group, to, ..
     } = plan;

@@ -109,7 +109,7 @@ impl EndPlan<'_> {
     }
 
     /// Returns the changes of the signed state.
-    pub fn changes(&self) -> Vec<StateChange> {
+    pub fn state_changes(&self) -> Vec<StateChange> {
         let rollout = self.live.id;
         vec![match self.end {
             End::Withdraw => StateChange::EndRollout { rollout },
@@ -128,7 +128,7 @@ impl EndPlan<'_> {
         progress: &Progress,
     ) -> Result<RolloutEnded, Failure> {
         signer.unlock()?;
-        let (target, rollout, changes) = (self.target, self.live.id, self.changes());
+        let (target, rollout, changes) = (self.target, self.live.id, self.state_changes());
         let name = named(&self.live.package);
         let verb = match self.end {
             End::Withdraw => {

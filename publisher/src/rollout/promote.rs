@@ -115,7 +115,7 @@ impl PromotePlan<'_> {
     }
 
     /// Returns the changes of the signed state; none if the time of the wave has come.
-    pub fn changes(&self) -> Vec<StateChange> {
+    pub fn state_changes(&self) -> Vec<StateChange> {
         let change = StateChange::OpenWave {
             rollout: self.live.id,
             wave: self.opening.wave,
@@ -134,7 +134,7 @@ impl PromotePlan<'_> {
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<RolloutPromoted, Failure> {
-        let (target, rollout, changes) = (self.target, self.live.id, self.changes());
+        let (target, rollout, changes) = (self.target, self.live.id, self.state_changes());
         let (package, name) = (self.live.package.id, named(&self.live.package));
         let Opening {
             wave,

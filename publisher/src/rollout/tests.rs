@@ -55,7 +55,7 @@ impl Fixture {
             days: "mon-sun".parse::<Weekdays>().unwrap(),
             by_hand: false,
             from: None,
-            seed: None,
+            draw: None,
             offset_s: 0,
             allow_downgrade: false,
             also_accept: AlsoAccept::default(),

@@ -111,7 +111,7 @@ impl Args {
             days: self.days,
             by_hand: self.manual,
             from: self.begin,
-            seed: None,
+            draw: None,
             offset_s: clock.offset_s(now()),
             allow_downgrade: self.allow_downgrade,
             also_accept: self.accept.also_accept(),
