@@ -1,13 +1,18 @@
 //! Lists of devices in files.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use packcast_protocol::text_input;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, text_input};
 
-use crate::device_name::{DeviceName, DeviceNameError};
+use crate::concurrency::AT_ONCE;
+use crate::device_name::{DeviceMatch, DeviceName, DeviceNameError};
+use crate::distinct::distinct;
 use crate::failure::Failure;
+use crate::target::Target;
 
 /// The maximum length of a list in bytes: enough for more than a million devices.
 const MAX_BYTES: u64 = 256 << 20;
@@ -42,6 +47,44 @@ pub struct UnreadableName {
     pub line: usize,
     pub text: String,
     pub error: DeviceNameError,
+}
+
+/// The devices with the names of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedDevices {
+    /// Each device once, in the order of the names.
+    pub devices: Vec<DeviceId>,
+    /// Names of no device, or of a device that was removed.
+    pub unknown: Vec<String>,
+    /// Host names that several devices have.
+    pub ambiguous: Vec<String>,
+}
+
+/// Looks up the devices with these names. A name that leads to no device does not hide the others.
+pub async fn look_up(target: &Target, names: &[DeviceName]) -> Result<NamedDevices, Failure> {
+    let mut matches = stream::iter(names)
+        .map(|name| async move { Ok::<_, Failure>((name, name.look_up(target).await?)) })
+        .buffered(AT_ONCE);
+    let mut found = NamedDevices::default();
+    while let Some((name, matched)) = matches.try_next().await? {
+        match matched {
+            DeviceMatch::One(device) => found.devices.push(device),
+            DeviceMatch::None => found.unknown.push(name.to_string()),
+            DeviceMatch::Several(_) => found.ambiguous.push(name.to_string()),
+        }
+    }
+    drop(matches);
+    found.devices = distinct(found.devices.into_iter()).collect();
+    // An id leads to its device without a lookup.
+    let known = target.records.memberships(&found.devices).await?;
+    let known: BTreeSet<DeviceId> = known.into_iter().map(|(device, _)| device).collect();
+    let (devices, unknown) = found.devices.into_iter().partition(|it| known.contains(it));
+    found.devices = devices;
+    let unknown: Vec<DeviceId> = unknown;
+    found
+        .unknown
+        .extend(unknown.iter().map(ToString::to_string));
+    Ok(found)
 }
 
 /// Reads names of devices from a text with names in lines, or between commas, semicolons or tabs.
