@@ -114,6 +114,11 @@ impl PromotePlan<'_> {
         &self.preview
     }
 
+    /// Returns the wave that the promotion opens.
+    pub const fn wave(&self) -> WaveNumber {
+        self.opening.wave
+    }
+
     /// Returns the changes of the signed state; none if the time of the wave has come.
     pub fn state_changes(&self) -> Vec<StateChange> {
         let change = StateChange::OpenWave {
