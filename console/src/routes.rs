@@ -13,6 +13,7 @@ use crate::access::{SIGN_IN, Source, cookie};
 use crate::answer;
 use crate::app::App;
 use crate::assets;
+use crate::change;
 use crate::connections::OpenConnection;
 use crate::layout::{self, Frame};
 use crate::live;
@@ -27,12 +28,17 @@ use crate::visit::SignedIn;
 /// The maximum length of a body in bytes. Forms are short.
 const MAX_BODY: usize = 16 << 10;
 
-/// The time for the head of an answer. A check of the whole fleet takes longer.
+/// The time for the head of an answer. A check of the whole fleet and changes take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const CHECK_TIMEOUT: Duration = Duration::from_mins(10);
+const POST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// Returns the routes behind their gate.
 pub(crate) fn router(app: App) -> Router {
+    let changes = if app.is_read_only() {
+        Router::new()
+    } else {
+        change::router()
+    };
     Router::new()
         .route("/", get(now::page))
         .route(CHECK, post(now::check))
@@ -58,6 +64,7 @@ pub(crate) fn router(app: App) -> Router {
         .route(assets::SCRIPT, get(assets::script))
         .fallback(sign_in::unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(changes)
         .layer(middleware::from_fn_with_state(app.clone(), gate))
         .with_state(app)
 }
@@ -90,8 +97,8 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         None => return answer::last(answer::status(StatusCode::FORBIDDEN)),
     }
     let signed_in = head.extensions.get::<SignedIn>().cloned();
-    let limit = if head.uri.path() == CHECK {
-        CHECK_TIMEOUT
+    let limit = if head.method == Method::POST {
+        POST_TIMEOUT
     } else {
         ANSWER_TIMEOUT
     };
@@ -111,6 +118,7 @@ fn too_slow(app: &App, form: &Token, limit: Duration) -> Response {
         target: &app.target().name,
         form,
         commands: app.commands(),
+        key: app.key_state(),
     };
     let view = layout::error(&error, app.commands());
     answer::page(error.status(), layout::page(&frame, &view, &[], None))

@@ -37,6 +37,7 @@ impl Args {
         let options = ConsoleOptions {
             port: self.port,
             target_options: globals.target_options(),
+            is_read_only: self.read_only,
             clock: Clock::system(),
         };
         let console = Console::bind(target, options).await.map_err(refused)?;

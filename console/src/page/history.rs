@@ -13,11 +13,10 @@ use serde::Deserialize;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field};
 use crate::visit::Visit;
-use crate::words::{next_page, state, text, when};
+use crate::words::{lines, next_page, state, text, when};
 
-/// The number of commits and events on a page, and of lines that a change shows at first.
+/// The number of commits and events on a page.
 const MOST: usize = 6;
-const LINES: usize = 6;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
@@ -166,20 +165,6 @@ fn event_of(event: &LoggedEvent, visit: &Visit) -> Markup {
             }
             @if let Some(problem) = &event.problem { p.notice.bad { (text(problem)) } }
             (lines(&event.lines))
-        }
-    }
-}
-
-/// Writes the changes of a commit: the first ones, and the others on request.
-fn lines(all: &[String]) -> Markup {
-    let (first, rest) = all.split_at(all.len().min(LINES));
-    html! {
-        ul.lines { @for line in first { li { (text(line)) } } }
-        @if !rest.is_empty() {
-            details {
-                summary { "and " (rest.len()) " more" }
-                ul.lines { @for line in rest { li { (text(line)) } } }
-            }
         }
     }
 }
