@@ -212,6 +212,9 @@ mod tests {
     #[test]
     fn debug_output_of_a_kept_key_has_no_secret() {
         let text = format!("{:?}", kept());
-        assert!(text.contains("prod.key") && !text.contains("7, 7"), "{text}");
+        assert!(
+            text.contains("prod.key") && !text.contains("7, 7"),
+            "{text}"
+        );
     }
 }

@@ -84,10 +84,7 @@ impl Visit {
             commands: self.app.commands(),
             key: self.app.key_state(),
         };
-        answer::page(
-            status,
-            layout::page(&frame, view, &warnings, Some(&footer)),
-        )
+        answer::page(status, layout::page(&frame, view, &warnings, Some(&footer)))
     }
 
     /// Returns the read units until now.

@@ -162,8 +162,8 @@ pub(crate) fn state(word: &str) -> Markup {
     let class = match word {
         "active" | "succeeded" | "verified" | "running" | "complete" | "open" => "good",
         "failed" | "expired" | "halted" | "unverified" | "no-gate" | "blocked" => "bad",
-        "draft" | "partly made" | "paused" | "full" | "unhealthy" | "nothing-begun" | "restored" | "withdrawn"
-        | "replaced" => "warn",
+        "draft" | "partly made" | "paused" | "full" | "unhealthy" | "nothing-begun"
+        | "restored" | "withdrawn" | "replaced" => "warn",
         _ => "plain",
     };
     html! { span class={ "state " (class) } { (word) } }

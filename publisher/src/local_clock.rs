@@ -36,7 +36,7 @@ impl LocalClock {
     /// skips is the one after the change.
     pub fn read(&self, text: &str) -> Result<UnixTime, LocalClockError> {
         let civil: DateTime = text.trim().parse().map_err(|_| LocalClockError)?;
-        let zoned = civil.to_zoned(self.0.clone());
+        let zoned = civil.to_zoned_datetime(self.0.clone());
         let seconds = zoned.map_err(|_| LocalClockError)?.timestamp().as_second();
         let seconds = u64::try_from(seconds).map_err(|_| LocalClockError)?;
         Ok(UnixTime(seconds))

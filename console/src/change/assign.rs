@@ -44,7 +44,10 @@ pub(super) fn package(input: &Input) -> Result<PackageRef, Failure> {
 pub(super) fn page_of(package: &PackageRef) -> String {
     match package {
         PackageRef::Id(id) => package_path(*id),
-        other => format!("/packages?find={}", crate::words::encoded(&other.to_string())),
+        other => format!(
+            "/packages?find={}",
+            crate::words::encoded(&other.to_string())
+        ),
     }
 }
 
@@ -135,7 +138,10 @@ fn assigned(result: &AssignResult, package: &PackageRef) -> Outcome {
     if result.is_active {
         return outcome;
     }
-    let activate = format!("{ACTIVATE}?package={}", crate::words::encoded(&package.to_string()));
+    let activate = format!(
+        "{ACTIVATE}?package={}",
+        crate::words::encoded(&package.to_string())
+    );
     outcome.link(activate, "Activate the package")
 }
 

@@ -16,20 +16,33 @@ const DEVICES: &str = "Devices";
 
 /// Writes the fields for devices and groups.
 pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<Markup, Failure> {
-    let known = page::groups(&visit.target, None, GROUPS).await?;
-    let is_named = |group: &&GroupName| !group.is_all();
-    let groups: Vec<String> = known.items.iter().filter(is_named).map(ToString::to_string).collect();
     let values = [
         ("devices", "These devices"),
         ("groups", "Groups, with the devices that join them later"),
         ("all", "All devices, also future ones"),
     ];
+    let groups = groups(visit, input).await?;
+    Ok(html! {
+        (one_of(input, "to", label, &values))
+        (area(input, "device", DEVICES, "One id or host name on each line."))
+        (groups)
+    })
+}
+
+/// Writes the fields for groups.
+pub(super) async fn groups(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
+    let known = page::groups(&visit.target, None, GROUPS).await?;
+    let is_named = |group: &&GroupName| !group.is_all();
+    let groups: Vec<String> = known
+        .items
+        .iter()
+        .filter(is_named)
+        .map(ToString::to_string)
+        .collect();
     let others: Vec<&str> = input.lines("group").collect();
     let is_offered = |group: &&str| groups.iter().any(|it| it == group);
     let others: Vec<&str> = others.into_iter().filter(|it| !is_offered(it)).collect();
     Ok(html! {
-        (one_of(input, "to", label, &values))
-        (area(input, "device", DEVICES, "One id or host name on each line."))
         @if !groups.is_empty() { (some_of(input, "group", "Groups", &groups, "")) }
         @if known.next.is_some() || !others.is_empty() {
             (other_groups(&others))
@@ -76,11 +89,15 @@ pub(super) fn options(names: &AssigneeNames) -> Vec<String> {
         AssigneeNames::All => vec!["--all".to_owned()],
         AssigneeNames::Groups(groups) => {
             let groups = groups.iter();
-            groups.flat_map(|it| named("--group", it.to_string())).collect()
+            groups
+                .flat_map(|it| named("--group", it.to_string()))
+                .collect()
         }
         AssigneeNames::Devices(devices) => {
             let devices = devices.iter();
-            devices.flat_map(|it| named("--device", it.to_string())).collect()
+            devices
+                .flat_map(|it| named("--device", it.to_string()))
+                .collect()
         }
     }
 }
@@ -91,7 +108,9 @@ mod tests {
     use crate::change::input::Received;
 
     fn read_fields(fields: &[(&str, &str)]) -> Result<String, String> {
-        let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let fields = fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let input = Received::of(fields.collect()).input;
         let names = read(&input).map_err(|failure| failure.to_string())?;
         Ok(options(&names).join(" "))
@@ -99,7 +118,11 @@ mod tests {
 
     #[test]
     fn assignees_are_those_that_were_chosen() {
-        let both = [("device", "web01\nweb02"), ("group", "lab"), ("group", "office")];
+        let both = [
+            ("device", "web01\nweb02"),
+            ("group", "lab"),
+            ("group", "office"),
+        ];
         let with = |to| read_fields(&[&[("to", to)], &both[..]].concat());
         let read = ["devices", "groups", "all"].map(|to| with(to).unwrap());
         insta::assert_snapshot!(read.join("\n"), @"

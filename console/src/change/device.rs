@@ -36,7 +36,12 @@ pub(super) struct Remove {
 }
 
 fn devices_field(input: &Input) -> Markup {
-    area(input, "device", DEVICES, "One id or host name on each line.")
+    area(
+        input,
+        "device",
+        DEVICES,
+        "One id or host name on each line.",
+    )
 }
 
 fn reason_field(input: &Input) -> Markup {
@@ -52,11 +57,7 @@ fn devices(input: &Input) -> Result<Vec<DeviceName>, Failure> {
     Ok(devices)
 }
 
-fn words(
-    command: &str,
-    devices: &[DeviceName],
-    reason: Option<&ExclusionReason>,
-) -> Vec<String> {
+fn words(command: &str, devices: &[DeviceName], reason: Option<&ExclusionReason>) -> Vec<String> {
     let mut words = vec!["device".to_owned(), command.to_owned()];
     words.extend(devices.iter().map(ToString::to_string));
     if let Some(reason) = reason {
@@ -72,8 +73,7 @@ async fn exclude<'a>(
 ) -> Result<Planned<'a>, Failure> {
     let plan = exclusion::plan(target, devices, change).await?;
     let (preview, partly) = (plan.preview().clone(), plan.check().err());
-    let perform =
-        move |_, _| async move { Ok(changed(&plan.perform().await?)) }.boxed_local();
+    let perform = move |_, _| async move { Ok(changed(&plan.perform().await?)) }.boxed_local();
     Ok(Planned {
         partly,
         ..Planned::new(preview, Signed::No, perform)

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use packcast_protocol::GroupName;
 use packcast_publisher::{Failure, Target, group};
 
+use super::address::{CREATE_GROUP, DELETE_GROUP, RENAME_GROUP};
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
@@ -16,19 +17,19 @@ use crate::words::{count, group_path, text};
 const NAME_HINT: &str = "Up to 48 lower-case letters, digits, '.', '_' and '-'.";
 
 /// Creates a group.
-pub(crate) struct Create {
+pub(super) struct Create {
     group: GroupName,
 }
 
 /// Gives a group another name.
-pub(crate) struct Rename {
+pub(super) struct Rename {
     group: GroupName,
     to: GroupName,
     force: bool,
 }
 
 /// Deletes a group.
-pub(crate) struct Delete {
+pub(super) struct Delete {
     group: GroupName,
     force: bool,
 }
@@ -39,11 +40,12 @@ pub(crate) fn form_path(path: &str, group: &GroupName) -> String {
 }
 
 impl Change for Create {
-    const PATH: &'static str = "/change/create-group";
+    const PATH: &'static str = CREATE_GROUP;
     const TITLE: &'static str = "Create a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Create the group";
-    const ABOUT: &'static str = "A new group has neither devices nor packages. Add devices to it next.";
+    const ABOUT: &'static str =
+        "A new group has neither devices nor packages. Add devices to it next.";
     const EXAMPLE: &'static str = "group create NAME";
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
@@ -81,7 +83,7 @@ impl Change for Create {
 }
 
 impl Change for Rename {
-    const PATH: &'static str = "/change/rename-group";
+    const PATH: &'static str = RENAME_GROUP;
     const TITLE: &'static str = "Rename a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Rename the group";
@@ -129,7 +131,10 @@ impl Change for Rename {
             }
             .boxed_local()
         });
-        Ok(Planned { warnings, ..planned })
+        Ok(Planned {
+            warnings,
+            ..planned
+        })
     }
 
     fn command(&self) -> Vec<String> {
@@ -139,7 +144,7 @@ impl Change for Rename {
 }
 
 impl Change for Delete {
-    const PATH: &'static str = "/change/delete-group";
+    const PATH: &'static str = DELETE_GROUP;
     const TITLE: &'static str = "Delete a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Delete the group";

@@ -9,6 +9,7 @@ use packcast_publisher::{Failure, Target, group, location, page};
 use packcast_rollout::pacing::UpTo;
 use packcast_rollout::{PacingChange, PacingOverride};
 
+use super::address::{GROUP_PACING, PREFER_LOCATION};
 use super::input::Input;
 use super::ledger::Outcome;
 use super::values::{optional, or_defaults};
@@ -18,19 +19,19 @@ use crate::visit::Visit;
 use crate::words::{group_path, text};
 
 /// Sets the location that the devices of a group try first.
-pub(crate) struct Prefer {
+pub(super) struct Prefer {
     group: GroupName,
     location: Option<LocationName>,
 }
 
 /// Sets the pacing of a group.
-pub(crate) struct Pace {
+pub(super) struct Pace {
     group: GroupName,
     pacing: PacingOverride,
 }
 
 impl Change for Prefer {
-    const PATH: &'static str = "/change/prefer-location";
+    const PATH: &'static str = PREFER_LOCATION;
     const TITLE: &'static str = "Set the preferred location of a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Set the preferred location";
@@ -89,7 +90,7 @@ impl Change for Prefer {
 }
 
 impl Change for Pace {
-    const PATH: &'static str = "/change/group-pacing";
+    const PATH: &'static str = GROUP_PACING;
     const TITLE: &'static str = "Set the pacing of a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Set the pacing";
@@ -224,7 +225,9 @@ fn settings(pacing: &PacingOverride) -> Vec<(&'static str, String)> {
         set("period-pause", pacing.period_pause_s, "s"),
         set("check-in-every", pacing.contact_every_h, "h"),
         set("drop-after", pacing.timeout_days, "d"),
-        pacing.strict.map(|strict| ("order", order(strict).to_owned())),
+        pacing
+            .strict
+            .map(|strict| ("order", order(strict).to_owned())),
     ];
     all.into_iter().flatten().collect()
 }

@@ -7,13 +7,13 @@ use http::StatusCode;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::Change;
 use super::address::result_path;
 use super::answers::{in_time, show_effect, show_form, wait_for};
 use super::effect::Effect;
 use super::input::{Input, Received, Step};
 use super::perform::{Decided, make};
 use super::views::Note;
-use super::Change;
 use crate::answer;
 use crate::app::App;
 use crate::visit::{Visit, on_one_thread};

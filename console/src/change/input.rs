@@ -183,7 +183,10 @@ mod tests {
             ("group", "lab"),
         ]);
         assert_eq!(received.step, Step::Perform);
-        assert_eq!(received.input.fields().collect::<Vec<_>>(), [("group", "lab")]);
+        assert_eq!(
+            received.input.fields().collect::<Vec<_>>(),
+            [("group", "lab")]
+        );
         assert!(!format!("{received:?}").contains("horse"));
         let passphrase = received.passphrase.unwrap();
         assert_eq!(passphrase.reveal(), "correct horse");

@@ -3,8 +3,8 @@
 use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use http::header::{HeaderValue, REFRESH};
 use http::StatusCode;
+use http::header::{HeaderValue, REFRESH};
 
 use super::address::CHANGES;
 use super::answers::wait_for;

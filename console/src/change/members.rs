@@ -8,6 +8,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::group::{self, MembersChanged, MembersPlan};
 use packcast_publisher::{Failure, Progress, Target};
 
+use super::address::{ADD_DEVICES, REMOVE_DEVICES};
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
@@ -22,10 +23,10 @@ const IN_COMMAND: usize = 5;
 const LISTED: usize = 500;
 
 /// Adds devices to a group.
-pub(crate) struct Add(Members);
+pub(super) struct Add(Members);
 
 /// Removes devices from a group.
-pub(crate) struct Remove(Members);
+pub(super) struct Remove(Members);
 
 /// A group with the names of devices.
 struct Members {
@@ -34,7 +35,7 @@ struct Members {
 }
 
 impl Change for Add {
-    const PATH: &'static str = "/change/add-devices";
+    const PATH: &'static str = ADD_DEVICES;
     const TITLE: &'static str = "Add devices to a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Add the devices";
@@ -63,7 +64,7 @@ impl Change for Add {
 }
 
 impl Change for Remove {
-    const PATH: &'static str = "/change/remove-devices";
+    const PATH: &'static str = REMOVE_DEVICES;
     const TITLE: &'static str = "Remove devices from a group";
     const SECTION: Section = Section::Groups;
     const BUTTON: &'static str = "Remove the devices";
@@ -243,7 +244,10 @@ mod tests {
         };
         let unreadable = device_list::pasted("key:x\nkey:y").unreadable;
         let page = refused(&changed, &unreadable).into_string();
-        assert!(page.contains("&lt;pc&gt;") && page.contains("2 names refused"), "{page}");
+        assert!(
+            page.contains("&lt;pc&gt;") && page.contains("2 names refused"),
+            "{page}"
+        );
         let error = all_readable(&unreadable).unwrap_err();
         insta::assert_snapshot!(error, @"
         cannot read 2 names of the list, the first in line 1

@@ -92,7 +92,8 @@ impl Change for Resume {
         let perform = move |_, _| {
             async move {
                 let resumed = pause::resume(target).await?;
-                let text = "The pause has ended: devices get their packages at their next check-ins.";
+                let text =
+                    "The pause has ended: devices get their packages at their next check-ins.";
                 Ok(outcome(&resumed, text, "The target was not paused."))
             }
             .boxed_local()

@@ -11,6 +11,8 @@ use packcast_publisher::rollout::{
 use packcast_publisher::text::time;
 use packcast_publisher::{Failure, Target};
 
+use super::address::{END_ROLLOUT, FINISH_ROLLOUT, PAUSE_ROLLOUT, PROMOTE_ROLLOUT, RESUME_ROLLOUT};
+use super::assign::{package, package_field};
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
@@ -19,33 +21,22 @@ use crate::visit::Visit;
 use crate::words::count;
 
 /// Pauses a rollout.
-pub(crate) struct PauseRollout(PackageRef);
+pub(super) struct PauseRollout(PackageRef);
 
 /// Continues a rollout.
-pub(crate) struct ResumeRollout {
+pub(super) struct ResumeRollout {
     package: PackageRef,
     after_halt: bool,
 }
 
 /// Opens the next wave.
-pub(crate) struct Promote(PackageRef);
+pub(super) struct Promote(PackageRef);
 
 /// Stops a rollout, and withdraws its package.
-pub(crate) struct End(PackageRef);
+pub(super) struct End(PackageRef);
 
 /// Makes a rollout a plain assignment.
-pub(crate) struct Finish(PackageRef);
-
-/// The label of the field with the package of the rollout.
-const PACKAGE: &str = "Package of the rollout";
-
-fn package_field(input: &Input) -> Markup {
-    fields::line(input, "package", PACKAGE, "name@version or id.")
-}
-
-fn package(input: &Input) -> Result<PackageRef, Failure> {
-    input.required("package", PACKAGE)
-}
+pub(super) struct Finish(PackageRef);
 
 /// Returns the words of a command for the rollout of a package.
 fn words(verb: &str, package: &PackageRef) -> Vec<String> {
@@ -53,7 +44,7 @@ fn words(verb: &str, package: &PackageRef) -> Vec<String> {
 }
 
 impl Change for PauseRollout {
-    const PATH: &'static str = "/change/pause-rollout";
+    const PATH: &'static str = PAUSE_ROLLOUT;
     const TITLE: &'static str = "Pause a rollout";
     const SECTION: Section = Section::Rollouts;
     const BUTTON: &'static str = "Pause the rollout";
@@ -79,7 +70,7 @@ impl Change for PauseRollout {
 }
 
 impl Change for ResumeRollout {
-    const PATH: &'static str = "/change/resume-rollout";
+    const PATH: &'static str = RESUME_ROLLOUT;
     const TITLE: &'static str = "Resume a rollout";
     const SECTION: Section = Section::Rollouts;
     const BUTTON: &'static str = "Resume the rollout";
@@ -130,7 +121,10 @@ fn control(plan: ControlPlan<'_>, done: fn(&RolloutChanged) -> Markup) -> Planne
         }
         .boxed_local()
     });
-    Planned { warnings, ..planned }
+    Planned {
+        warnings,
+        ..planned
+    }
 }
 
 fn paused(changed: &RolloutChanged) -> Markup {
@@ -159,7 +153,7 @@ fn resumed(changed: &RolloutChanged) -> Markup {
 }
 
 impl Change for Promote {
-    const PATH: &'static str = "/change/promote-rollout";
+    const PATH: &'static str = PROMOTE_ROLLOUT;
     const TITLE: &'static str = "Open the next wave of a rollout";
     const SECTION: Section = Section::Rollouts;
     const BUTTON: &'static str = "Open the wave";
@@ -179,7 +173,12 @@ impl Change for Promote {
         let preview = plan.preview().clone();
         // The time of the signature is not known yet, so the difference is in words.
         let differs = !plan.state_changes().is_empty();
-        let line = || format!("rollout: wave {} opens at the time of the signature", plan.wave());
+        let line = || {
+            format!(
+                "rollout: wave {} opens at the time of the signature",
+                plan.wave()
+            )
+        };
         let lines = differs.then(line).into_iter().collect();
         Ok(Planned::new(
             preview,
@@ -210,7 +209,7 @@ impl Change for Promote {
 }
 
 impl Change for End {
-    const PATH: &'static str = "/change/end-rollout";
+    const PATH: &'static str = END_ROLLOUT;
     const TITLE: &'static str = "End a rollout";
     const SECTION: Section = Section::Rollouts;
     const BUTTON: &'static str = "End the rollout";
@@ -238,7 +237,7 @@ impl Change for End {
 }
 
 impl Change for Finish {
-    const PATH: &'static str = "/change/finish-rollout";
+    const PATH: &'static str = FINISH_ROLLOUT;
     const TITLE: &'static str = "Finish a rollout";
     const SECTION: Section = Section::Rollouts;
     const BUTTON: &'static str = "Finish the rollout";

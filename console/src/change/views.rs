@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 use packcast_publisher::Failure;
 
+use super::Change;
 use super::address::{LOCK, result_path};
 use super::effect::{Effect, warnings};
 use super::fields::hidden;
 use super::input::Input;
 use super::ledger::{BegunChange, ChangeEnd, FailedChange, Outcome};
-use super::Change;
 use crate::command::Commands;
 use crate::layout::{Section, View, failure_notice};
 use crate::page_error::PageError;
@@ -283,4 +283,3 @@ fn notice_of(error: &PageError, commands: &Commands) -> Markup {
         p { "Nothing was changed. The form keeps what you have typed." }
     }
 }
-
