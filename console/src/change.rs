@@ -9,6 +9,7 @@ pub(crate) mod address;
 mod answers;
 mod assign;
 mod assignees;
+pub(crate) mod computers;
 mod delete;
 mod device;
 mod effect;
@@ -135,6 +136,10 @@ pub(crate) fn router() -> Router<App> {
         .merge(route::<revert::Revert>())
         .merge(of_groups())
         .merge(of_rollouts())
+        .route(
+            computers::PATH,
+            get(computers::form).post(computers::submit),
+        )
         .route(CHANGES, get(list::page))
         .route("/changes/{number}", get(list::result))
         .route(LOCK, post(list::lock))

@@ -199,12 +199,19 @@ fn all_readable(unreadable: &[UnreadableName]) -> Result<(), Failure> {
 /// Lists the refused names with the reasons.
 fn refused(changed: &MembersChanged, unreadable: &[UnreadableName]) -> Markup {
     html! {
-        @for (reason, names) in changed.refusals() {
-            (refusal(reason, names.len(), names.iter().map(String::as_str)))
-        }
+        @for (reason, names) in changed.refusals() { (refusals(reason, &names)) }
         @if !unreadable.is_empty() {
             @let reason = "the text is neither an id nor a host name";
             (refusal(reason, unreadable.len(), unreadable.iter().map(|it| it.text.as_str())))
+        }
+    }
+}
+
+/// Lists the names that are refused for one reason.
+pub(super) fn refusals(reason: &str, names: &[String]) -> Markup {
+    html! {
+        @if !names.is_empty() {
+            (refusal(reason, names.len(), names.iter().map(String::as_str)))
         }
     }
 }

@@ -4,10 +4,17 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
 use packcast_protocol::{PackageRef, UnixTime, terminal};
-use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutReader, RolloutWave};
+use packcast_publisher::rollout::{
+    Awaited, RolloutDetails, RolloutReader, RolloutRound, RolloutWave, WaveStates,
+};
+use packcast_rollout::rollout::GateStatus;
 use serde::Deserialize;
 
 use super::rollouts::sentence;
+use crate::change::address::{
+    END_ROLLOUT, FINISH_ROLLOUT, PAUSE_ROLLOUT, PROMOTE_ROLLOUT, RESUME_ROLLOUT,
+};
+use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, named};
@@ -40,7 +47,7 @@ pub(crate) async fn page(
 async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, PageError> {
     let reference: PackageRef = named(package, "package")?;
     let mut reader = if with_devices {
-        RolloutReader::open(&visit.target, &reference).await?
+        RolloutReader::open_with_states(&visit.target, &reference).await?
     } else {
         RolloutReader::open_brief(&visit.target, &reference).await?
     };
@@ -54,13 +61,15 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
             "Package " (package_link(summary.package, &summary.name)) " to "
             (group_links(&summary.groups))
         }
+        (changes(&details, visit))
         (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
         @if !with_devices {
             p {
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
                 span.soft {
-                    " and name silent ones (reads all members of the groups: a read unit for about \
-                     30 of them)"
+                    " by their states, and name silent ones (reads all members of the groups: a read \
+                     unit for about 20 of them; and their states again every 30 seconds: a read unit \
+                     for about 60 of them)"
                 }
             }
         }
@@ -75,6 +84,25 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
         ],
         body,
     })
+}
+
+/// Writes links to the changes of a rollout. The status may change while the page is open, so the page
+/// has all of them.
+fn changes(details: &RolloutDetails, visit: &Visit) -> Markup {
+    let id = details.summary.package.to_string();
+    let link = |path, name| ChangeLink::new(path, name, &[("package", &id)]);
+    let mut resume = link(RESUME_ROLLOUT, "Resume");
+    if matches!(details.summary.gate_status, Some(GateStatus::Halted { .. })) {
+        resume.fields.push(("after-halt", "on"));
+    }
+    let links = [
+        link(PAUSE_ROLLOUT, "Pause"),
+        resume,
+        link(PROMOTE_ROLLOUT, "Open the next wave"),
+        link(FINISH_ROLLOUT, "Finish"),
+        link(END_ROLLOUT, "End"),
+    ];
+    actions(visit, &links)
 }
 
 /// Writes the status of a rollout as a text.
@@ -122,7 +150,7 @@ pub(crate) fn numbers(
     }
 }
 
-/// Writes the waves as columns, and the counters of the round in the latest open wave.
+/// Writes the waves as columns, with the counters of the round in the latest open wave.
 fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup {
     let latest = details.summary.wave;
     html! {
@@ -130,6 +158,7 @@ fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup 
         ol.waves {
             @for wave in &details.calendar {
                 @let is_latest = latest == Some(wave.wave);
+                @let round = details.round.as_ref().filter(|_| is_latest);
                 li.wave aria-current=[is_latest.then_some("step")] {
                     h3 { "Wave " (wave.wave) }
                     p { (wave_state(wave, is_latest)) }
@@ -142,18 +171,37 @@ fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup 
                             None => "opens after a promotion",
                         }
                     }
-                    @if is_latest {
-                        @if let Some(round) = &details.round {
-                            dl {
-                                dt { "Begun" } dd { (grouped(round.begun.into())) }
-                                dt { "Healthy" } dd { (grouped(round.healthy.into())) }
-                                dt { "Failed" } dd { (grouped(round.failed.into())) }
-                            }
-                            p.soft { "in round " (round.round) }
-                        }
-                    }
+                    @if let Some(states) = &wave.states { (states_of(states)) }
+                    @if let Some(round) = round { (places(round)) }
                 }
             }
+        }
+    }
+}
+
+/// Writes the devices of a wave by their states.
+fn states_of(states: &WaveStates) -> Markup {
+    let rows = [
+        ("Announced", states.announced),
+        ("Succeeded", states.succeeded),
+        ("Failed", states.failed),
+        ("Waiting", states.waiting),
+    ];
+    html! {
+        dl {
+            @for (name, devices) in rows { dt { (name) } dd { (grouped(devices.into())) } }
+        }
+    }
+}
+
+/// Writes the places of a round.
+fn places(round: &RolloutRound) -> Markup {
+    html! {
+        p.soft { "Round " (round.round) ":" }
+        dl {
+            dt { "Begun" } dd { (grouped(round.begun.into())) }
+            dt { "Healthy" } dd { (grouped(round.healthy.into())) }
+            dt { "Failed" } dd { (grouped(round.failed.into())) }
         }
     }
 }
