@@ -10,6 +10,8 @@ use packcast_publisher::log::{
 use packcast_rollout::EventTime;
 use serde::Deserialize;
 
+use crate::change::address::REVERT;
+use crate::change::links::{ChangeLink, action};
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field};
 use crate::visit::Visit;
@@ -143,6 +145,7 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
             }
             @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }
             (lines(&commit.lines))
+            @if commit.standing == LoggedStanding::Verified { (revert(commit.number, visit)) }
             @if let Some(key) = &commit.key {
                 details {
                     summary { "Signature" }
@@ -152,6 +155,13 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
             }
         }
     }
+}
+
+fn revert(number: u64, visit: &Visit) -> Markup {
+    let number = number.to_string();
+    let link = ChangeLink::new(REVERT, "Revert to this state", &[("commit", &number)]);
+    let label = format!("Revert to the state of commit {number}");
+    html! { p { (action(visit, &link, &label)) } }
 }
 
 fn event_of(event: &LoggedEvent, visit: &Visit) -> Markup {
