@@ -2,7 +2,10 @@
 
 mod attacks;
 mod browser;
+mod forms;
+mod groups;
 mod pages;
+mod rollout_changes;
 mod rollouts;
 mod scale;
 mod system;
