@@ -66,11 +66,12 @@ impl Change for Prefer {
             move |signer, progress| {
                 async move {
                     group::prefer(plan, signer, &progress).await?;
-                    let done = match &self.location {
-                        Some(name) => {
-                            html! { p { "Devices of the group download from " (name) " first." } }
+                    let done = html! {
+                        @if let Some(name) = &self.location {
+                            p { "Devices of the group download from " (name) " first." }
+                        } @else {
+                            p { "Devices of the group prefer no location." }
                         }
-                        None => html! { p { "Devices of the group prefer no location." } },
                     };
                     Ok(shown(done, &self.group))
                 }

@@ -139,7 +139,7 @@ impl PromotePlan<'_> {
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<RolloutPromoted, Failure> {
-        let (target, rollout, changes) = (self.target, self.live.id, self.state_changes());
+        let (target, rollout, opening) = (self.target, self.live.id, self.state_changes());
         let (package, name) = (self.live.package.id, named(&self.live.package));
         let Opening {
             wave,
@@ -150,7 +150,7 @@ impl PromotePlan<'_> {
         if in_calendar {
             waves = waves.opening(wave, self.from).map_err(Failure::conflict)?;
             let command = format!("packcast rollout promote {name}");
-            let done = signer.change(target, &changes, &command, progress).await?;
+            let done = signer.change(target, &opening, &command, progress).await?;
             commit = done.committed.number();
         }
         let mut changed = commit.is_some();
