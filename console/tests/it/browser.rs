@@ -120,6 +120,29 @@ impl Browser {
         self.ask("POST", path, &[("origin", &origin)], form).await
     }
 
+    /// Goes from the form of a change to its effect.
+    pub(crate) async fn plan(&self, change: &str, fields: &str) -> Answer {
+        let token = self.get("/changes").await.form_token();
+        let form = format!("form={token}&step=plan&{fields}");
+        self.post(&format!("/change/{change}"), &form).await
+    }
+
+    /// Sends the form of an effect, with the fields that it had, and returns the answer.
+    pub(crate) async fn confirm(&self, change: &str, fields: &str, effect: &Answer) -> Answer {
+        let form = effect.confirmation(fields);
+        self.post(&format!("/change/{change}"), &form).await
+    }
+
+    /// Makes a change from its form to its result.
+    pub(crate) async fn make(&self, change: &str, fields: &str) -> (Answer, Answer) {
+        let effect = self.plan(change, fields).await;
+        assert_eq!(effect.status, 200, "{change} {fields}: {effect:?}");
+        let made = self.confirm(change, fields, &effect).await;
+        assert_eq!(made.status, 303, "{change} {fields}: {made:?}");
+        let result = self.get(made.header("location").expect("a result")).await;
+        (effect, result)
+    }
+
     /// Opens the session with a token.
     pub(crate) async fn sign_in(&mut self, token: &str) -> Answer {
         let answer = self.post("/sign-in", &format!("token={token}")).await;
@@ -150,6 +173,17 @@ impl Answer {
             .split_once("name=\"form\" value=\"")
             .expect("the page has a form");
         rest.split('"').next().expect("a value ends").to_owned()
+    }
+
+    /// Returns the form that confirms the effect on this page, with the fields of the change.
+    pub(crate) fn confirmation(&self, fields: &str) -> String {
+        let (_, rest) = self
+            .body
+            .split_once("name=\"ticket\" value=\"")
+            .expect("the page has a ticket");
+        let ticket = rest.split('"').next().expect("a value ends");
+        let form = self.form_token();
+        format!("form={form}&step=perform&ticket={ticket}&{fields}")
     }
 
     /// Returns the read units in the footer.

@@ -23,7 +23,7 @@ async fn members(system: &System, name: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_group_is_created_renamed_and_deleted() {
-    let system = System::start(951).await;
+    let system = System::start(971).await;
     system.table.device(1).await;
     let served = system.signed_in().await;
     let browser = &served.browser;
@@ -33,7 +33,7 @@ async fn a_group_is_created_renamed_and_deleted() {
         &made.effect,
         &[
             "Creates group lab",
-            "group lab: created",
+            "lab: created",
             "packcast group create lab",
         ],
     );
@@ -82,7 +82,7 @@ async fn a_group_is_created_renamed_and_deleted() {
 
 #[tokio::test]
 async fn a_pasted_list_names_each_refused_device_and_keeps_the_others() {
-    let system = System::start(952).await;
+    let system = System::start(972).await;
     for number in 0..4 {
         system.table.device(number).await;
     }
@@ -110,7 +110,7 @@ async fn a_pasted_list_names_each_refused_device_and_keeps_the_others() {
             "1 name refused: several devices have this host name",
             "1 name refused: the text is neither an id nor a host name",
             "key:nobody",
-            "group lab: 3 devices joined",
+            "lab: 3 devices joined",
         ],
     );
     // The list comes back as it was typed.
@@ -158,7 +158,7 @@ async fn a_pasted_list_names_each_refused_device_and_keeps_the_others() {
 #[tokio::test]
 async fn five_thousand_pasted_names_are_one_change() {
     const DEVICES: u32 = 5_000;
-    let system = System::start(953).await;
+    let system = System::start(973).await;
     system
         .table
         .load(async |records| {
@@ -194,7 +194,7 @@ async fn five_thousand_pasted_names_are_one_change() {
 
 #[tokio::test]
 async fn the_settings_of_a_group_are_changed_in_their_form() {
-    let system = System::start(954).await;
+    let system = System::start(974).await;
     let served = system.signed_in().await;
     let browser = &served.browser;
     make(browser, CREATE, &[("group", "lab")]).await;

@@ -2,8 +2,10 @@
 
 mod attacks;
 mod browser;
+mod changes;
 mod forms;
 mod groups;
+mod key;
 mod pages;
 mod rollout_changes;
 mod rollouts;

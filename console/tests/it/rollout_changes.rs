@@ -41,7 +41,7 @@ async fn status(system: &System, package: &PackageRecord) -> &'static str {
 
 #[tokio::test]
 async fn a_package_reaches_its_computers_in_waves_from_its_page() {
-    let system = System::start(961).await;
+    let system = System::start(981).await;
     lab(&system, 40).await;
     let package = system.publish("vlc", "3.0.21").await;
     let served = system.signed_in().await;
@@ -95,7 +95,7 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
             "begins on at most 2 machines",
             "opens 48 hours after a wave",
             "Your key signs these differences",
-            "group lab: assigned vlc@3.0.21",
+            "lab: assigned vlc@3.0.21",
             "--waves=10,50,100 --wait=2d --days=mon,tue,wed,thu,fri,sat,sun",
         ],
     );
@@ -128,7 +128,7 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
 
 #[tokio::test]
 async fn a_rollout_form_names_the_field_that_it_cannot_read() {
-    let system = System::start(962).await;
+    let system = System::start(982).await;
     lab(&system, 2).await;
     let package = system.publish("vlc", "3.0.21").await;
     let served = system.signed_in().await;
@@ -184,7 +184,7 @@ async fn a_rollout_form_names_the_field_that_it_cannot_read() {
 
 #[tokio::test]
 async fn a_halted_rollout_is_resumed_paused_promoted_and_ended() {
-    let system = System::start(963).await;
+    let system = System::start(983).await;
     let (package, started) = rollouts::start(&system).await;
     rollouts::halt(&system, &package, &started).await;
     let served = system.signed_in().await;
@@ -243,7 +243,7 @@ async fn a_halted_rollout_is_resumed_paused_promoted_and_ended() {
 
 #[tokio::test]
 async fn a_finished_rollout_is_a_plain_assignment() {
-    let system = System::start(964).await;
+    let system = System::start(984).await;
     let (package, _) = rollouts::start(&system).await;
     let served = system.signed_in().await;
     let id = package.id.to_string();
@@ -267,7 +267,7 @@ async fn a_finished_rollout_is_a_plain_assignment() {
 
 #[tokio::test]
 async fn chosen_computers_are_listed_before_they_get_the_package() {
-    let system = System::start(965).await;
+    let system = System::start(985).await;
     lab(&system, 3).await;
     let package = system.publish("vlc", "3.0.21").await;
     let served = system.signed_in().await;
