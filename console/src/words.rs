@@ -147,12 +147,16 @@ pub(crate) fn share(bound: u16) -> String {
 
 /// Writes a duration in its largest whole unit, such as `24 hours` or `90 seconds`.
 pub(crate) fn duration(seconds: u64) -> String {
-    const UNITS: [(u64, &str); 3] = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
     // Waits are chosen in hours: one day is 24 hours.
-    let fits = |(unit, _): &(u64, &str)| seconds >= 2 * unit && seconds.is_multiple_of(*unit);
-    let hour = (seconds == 3_600).then_some((3_600, "hour"));
-    match UNITS.into_iter().find(fits).or(hour) {
-        Some((unit, name)) => count(seconds / unit, name),
+    const UNITS: [(u64, u64, &str); 3] = [
+        (172_800, 86_400, "day"),
+        (3_600, 3_600, "hour"),
+        (60, 60, "minute"),
+    ];
+    let fits =
+        |(least, unit, _): &(u64, u64, &str)| seconds >= *least && seconds.is_multiple_of(*unit);
+    match UNITS.into_iter().find(fits) {
+        Some((_, unit, name)) => count(seconds / unit, name),
         None => count(seconds, "second"),
     }
 }

@@ -14,7 +14,7 @@ use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
 use crate::layout::Section;
 use crate::visit::Visit;
-use crate::words::{count, group_path, text};
+use crate::words::{count, group_path, grouped, text};
 
 /// The most names that a command line lists; more are in a file.
 const IN_COMMAND: usize = 5;
@@ -221,7 +221,7 @@ fn refusal<'a>(reason: &str, number: usize, names: impl Iterator<Item = &'a str>
         details open[number <= 20] {
             summary { (count(number as u64, "name")) " refused: " (reason) }
             ul.lines { @for name in names.take(LISTED) { li { (text(name)) } } }
-            @if number > LISTED { p.soft { "and " (number - LISTED) " more" } }
+            @if number > LISTED { p.soft { "and " (grouped((number - LISTED) as u64)) " more" } }
         }
     }
 }

@@ -339,9 +339,10 @@ mod tests {
     use super::*;
 
     fn input(fields: &[(&str, &str)]) -> Input {
+        let rollout = RolloutId::from_bytes([7; 16]).to_string();
         let always = [
             ("package", "vlc@3.0.21"),
-            (ROLLOUT, "a2345672345672345672345672"),
+            (ROLLOUT, &*rollout),
             (SEED, "00112233445566778899aabbccddeeff"),
             (PLANNED, "1795000000"),
         ];

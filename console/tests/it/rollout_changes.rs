@@ -93,7 +93,7 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
             "Reached",
             "Promises",
             "begins on at most 2 machines",
-            "opens 48 hours after a wave",
+            "opens 2 days after a wave",
             "Your key signs these differences",
             "lab: assigned vlc@3.0.21",
             "--waves=10,50,100 --wait=2d --days=mon,tue,wed,thu,fri,sat,sun",
@@ -124,6 +124,42 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
     let second = plan(browser, START, &fields).await;
     assert_eq!(second.status, 409);
     has(&second, &["has a live rollout", "value=\"10,50,100\""]);
+}
+
+#[tokio::test]
+async fn a_rollout_starts_only_as_its_plan_was_shown() {
+    let system = System::start(1026).await;
+    lab(&system, 4).await;
+    let package = system.publish("vlc", "3.0.21").await;
+    let served = system.signed_in().await;
+    let (browser, id) = (&served.browser, package.id.to_string());
+    let fields = [("package", &*id), ("to", "groups"), ("group", "lab")];
+    let effect = plan(browser, START, &fields).await;
+    has(&effect, &["4 devices"]);
+    // A device joins between the plan and its confirmation.
+    system.table.device(4).await;
+    let join = StateChange::Join {
+        group: System::group("lab"),
+        devices: [device(4).device].into(),
+    };
+    system.change(&[join]).await;
+    let changed = confirm(browser, START, &effect).await;
+    assert_eq!(changed.status, 409);
+    has(&changed, &["The effect has changed", "5 devices", "Wave 2"]);
+    assert!(
+        rollout::list(&system.target)
+            .await
+            .expect("a list")
+            .is_empty()
+    );
+    let mut again = hidden(&changed);
+    again.push(("step".to_owned(), "perform".to_owned()));
+    let begun = browser.post(START, &encoded(&again)).await;
+    assert_eq!(begun.status, 303, "{begun:?}");
+    assert_eq!(
+        rollout::list(&system.target).await.expect("a list").len(),
+        1
+    );
 }
 
 #[tokio::test]
