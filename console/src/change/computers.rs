@@ -16,6 +16,7 @@ use packcast_publisher::{Failure, Target, page};
 use packcast_rollout::PackageRecord;
 
 use super::address::{ACTIVATE, ADD_DEVICES, ASSIGN, CREATE_GROUP, START_ROLLOUT};
+use super::answers::in_time;
 use super::assignees;
 use super::input::{Input, Received};
 use super::links::{ChangeLink, actions};
@@ -84,8 +85,7 @@ async fn view(visit: &Visit, package: &str, input: &Input) -> Result<View, PageE
     let package = package::show(&visit.target, &reference).await?;
     let (name, commands) = (name_of(&package), visit.app.commands());
     let chosen = if input.has("to") {
-        let chosen = chosen(&visit.target, input).await;
-        Some(chosen.map_err(PageError::from))
+        Some(in_time(chosen(&visit.target, input)).await)
     } else {
         None
     };

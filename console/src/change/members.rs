@@ -16,6 +16,9 @@ use crate::layout::Section;
 use crate::visit::Visit;
 use crate::words::{count, group_path, grouped, text};
 
+/// The most names in one change: the page waits for all of them.
+const MOST: usize = 100_000;
+
 /// The most names that a command line lists; more are in a file.
 const IN_COMMAND: usize = 5;
 
@@ -106,6 +109,13 @@ impl Members {
         if names == PastedNames::default() {
             return Err(Failure::usage("cannot read the field Devices: it is empty")
                 .hint("type or paste the names of devices"));
+        }
+        if names.names.len() > MOST {
+            let most = count(MOST as u64, "name");
+            return Err(Failure::usage(format!(
+                "cannot read the field Devices: it has more than {most}"
+            ))
+            .hint("send the list in several parts, or use the command"));
         }
         Ok(Self { group, names })
     }

@@ -18,7 +18,7 @@ use super::devices::table as device_table;
 use super::next_step::next_step;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
-use crate::change::address::{ACTIVATE, ASSIGN, DEACTIVATE, DELETE, UNASSIGN};
+use crate::change::address::{ACTIVATE, ASSIGN, DEACTIVATE, DELETE, START_ROLLOUT, UNASSIGN};
 use crate::change::links::{ChangeLink, actions};
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, field, named};
@@ -131,6 +131,7 @@ fn changes(package: &PackageRecord, visit: &Visit) -> Markup {
         vec![
             activation,
             link(ASSIGN, "Assign"),
+            link(START_ROLLOUT, "Roll out in waves"),
             link(UNASSIGN, "Unassign"),
             link(DELETE, "Delete"),
         ]

@@ -68,8 +68,8 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
                 span.soft {
                     " by their states, and name silent ones (reads all members of the groups: a read \
-                     unit for about 20 of them; and their states again every 30 seconds: a read unit \
-                     for about 60 of them)"
+                     unit for about 30 of them; and their states every 30 seconds: a read unit for \
+                     about 60 of them)"
                 }
             }
         }
