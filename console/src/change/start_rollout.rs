@@ -390,6 +390,15 @@ mod tests {
             error(&[("group", "lab"), ("days", "monday")]),
             error(&[("group", "Lab!")]),
         ];
-        insta::assert_snapshot!(errors.join("\n"), @"");
+        insta::assert_snapshot!(errors.join("\n"), @r#"
+        cannot read the form: it names no group
+        hint: choose a group, or choose all devices
+        cannot read the field Waves: "10,5": expected increasing percentages above 0, of which the last is at most 100
+        cannot read the field From one wave to the next: "31d": expected a time from 0s to 30d, in whole seconds
+        cannot read the field Failures that halt the rollout: "many": invalid digit found in string
+        cannot read the field First wave opens: "soon": expected a date and time of this machine's time zone, such as 2026-12-01 22:00
+        cannot read the field Days: "monday": "monday" names no days: write days such as mon-fri or tue,thu
+        cannot read the field Groups: "Lab!": "Lab!" is not a group's name: 1 to 48 lower-case letters, digits or any of . _ -, the first a letter or digit
+        "#);
     }
 }

@@ -180,9 +180,9 @@ async fn five_thousand_pasted_names_are_one_change() {
     has(
         &made.effect,
         &[
-            "5\u{202F}000 devices",
-            "600 names refused",
-            "and 100 more",
+            "1\u{202F}000 devices",
+            "4\u{202F}000 names refused",
+            "and 3\u{202F}500 more",
             "--from devices.txt",
         ],
     );

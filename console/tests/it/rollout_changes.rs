@@ -361,3 +361,46 @@ async fn chosen_computers_are_listed_before_they_get_the_package() {
     let page = browser.get(&format!("/packages/{id}")).await;
     has(&page, &["Choose further computers"]);
 }
+
+#[tokio::test]
+async fn a_read_only_console_changes_no_group_and_no_rollout() {
+    let system = System::start(1027).await;
+    let (package, _) = rollouts::start(&system).await;
+    let served = system.read_only().await;
+    let (browser, id) = (&served.browser, package.id);
+    let form = format!("form={}", browser.get("/").await.form_token());
+    for path in [
+        "/groups".to_owned(),
+        "/groups/lab".to_owned(),
+        "/groups/lab/devices".to_owned(),
+        "/rollouts".to_owned(),
+        format!("/rollouts/{id}"),
+        format!("/packages/{id}"),
+    ] {
+        let page = browser.get(&path).await;
+        assert_eq!(page.status, 200, "{path}: {page:?}");
+        assert!(!page.body.contains("/change"), "{path}: {}", page.body);
+        assert!(!page.body.contains("/computers"), "{path}: {}", page.body);
+    }
+    let changes = [
+        "create-group",
+        "rename-group",
+        "delete-group",
+        "add-devices",
+        "remove-devices",
+        "prefer-location",
+        "group-pacing",
+        "start-rollout",
+        "pause-rollout",
+        "resume-rollout",
+        "promote-rollout",
+        "end-rollout",
+        "finish-rollout",
+    ];
+    let mut paths: Vec<String> = changes.map(|change| format!("/change/{change}")).into();
+    paths.push(format!("/packages/{id}/computers"));
+    for path in paths {
+        assert_eq!(browser.get(&path).await.status, 404, "{path}");
+        assert_eq!(browser.post(&path, &form).await.status, 404, "{path}");
+    }
+}
