@@ -72,11 +72,12 @@ impl Visit {
     /// Returns the answer with a page and this status.
     pub(crate) fn answer_with(self, status: StatusCode, view: &View) -> Response {
         let ReadUsage { requests, units } = self.meter.usage();
-        let footer = Footer {
+        // The reads of a change are not metered.
+        let footer = (requests > 0).then(|| Footer {
             requests,
             units,
             milliseconds: self.begun.elapsed().as_millis(),
-        };
+        });
         let warnings = self.target.warnings.take();
         let frame = Frame {
             target: &self.target.name,
@@ -84,7 +85,10 @@ impl Visit {
             commands: self.app.commands(),
             key: self.app.key_state(),
         };
-        answer::page(status, layout::page(&frame, view, &warnings, Some(&footer)))
+        answer::page(
+            status,
+            layout::page(&frame, view, &warnings, footer.as_ref()),
+        )
     }
 
     /// Returns the read units until now.

@@ -25,7 +25,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(20);
 /// Waits for the end of a change, but not for long.
 pub(super) async fn wait_for(app: &App, number: u64) {
     let mut ends = app.ends();
-    let is_over = |_: &()| {
+    let is_over = |(): &()| {
         let ledger = app.ledger();
         ledger.change(number).is_none_or(|it| !it.is_running())
     };
@@ -58,19 +58,19 @@ pub(super) fn show_effect<C: Change>(
     visit: Visit,
     target: &Target,
     effect: &Effect,
-    note: Note,
+    note: &Note,
 ) -> Response {
     let Ok(ticket) = Token::random() else {
         return answer::status(StatusCode::INTERNAL_SERVER_ERROR);
     };
     visit.app.ledger().show(ticket.clone(), effect.digest);
     let key = key_need(target, effect.needs_key);
-    let status = match &note {
+    let status = match note {
         Note::None => StatusCode::OK,
         Note::Changed => StatusCode::CONFLICT,
         Note::NoPassphrase | Note::Refused(_) => StatusCode::FORBIDDEN,
     };
-    let view = views::effect::<C>(&visit, effect, (&key, &note), &ticket);
+    let view = views::effect::<C>(&visit, effect, (&key, note), &ticket);
     visit.answer_with(status, &view)
 }
 

@@ -84,19 +84,19 @@ fn nobody() -> Failure {
 
 /// Returns the options of a command for the assignees.
 pub(super) fn options(names: &AssigneeNames) -> Vec<String> {
-    let named = |option: &str, name: String| [option.to_owned(), name];
+    let with = |option: &str, name: String| [option.to_owned(), name];
     match names {
         AssigneeNames::All => vec!["--all".to_owned()],
         AssigneeNames::Groups(groups) => {
             let groups = groups.iter();
             groups
-                .flat_map(|it| named("--group", it.to_string()))
+                .flat_map(|it| with("--group", it.to_string()))
                 .collect()
         }
         AssigneeNames::Devices(devices) => {
             let devices = devices.iter();
             devices
-                .flat_map(|it| named("--device", it.to_string()))
+                .flat_map(|it| with("--device", it.to_string()))
                 .collect()
         }
     }

@@ -82,7 +82,7 @@ async fn plan<C: Change>(visit: Visit, input: &Input) -> Response {
         Effect::of(&target, &commands, (&change, input), &mut planned).await
     };
     match in_time(deciding).await {
-        Ok(effect) => show_effect::<C>(visit, &target, &effect, Note::None),
+        Ok(effect) => show_effect::<C>(visit, &target, &effect, &Note::None),
         Err(error) => show_form::<C>(visit, input, Some(&error)).await,
     }
 }

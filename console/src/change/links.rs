@@ -25,10 +25,10 @@ impl<'a> ChangeLink<'a> {
         let fields: Vec<String> = fields
             .map(|(name, value)| format!("{name}={}", encoded(value)))
             .collect();
-        match fields.is_empty() {
-            true => self.path.to_owned(),
-            false => format!("{}?{}", self.path, fields.join("&")),
+        if fields.is_empty() {
+            return self.path.to_owned();
         }
+        format!("{}?{}", self.path, fields.join("&"))
     }
 }
 

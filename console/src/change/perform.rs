@@ -37,10 +37,8 @@ pub(super) async fn make<C: Change>(
     received: Received,
     decided: oneshot::Sender<Decided>,
 ) {
-    let (app, now) = (visit.app.clone(), visit.now);
-    let target = app.target().for_change();
-    let (input, ticket) = (&received.input, &received.ticket);
-    let change = match C::read(input) {
+    let (app, target) = (visit.app.clone(), visit.app.target().for_change());
+    let change = match C::read(&received.input) {
         Ok(change) => change,
         Err(failure) => return refuse::<C>(visit, &received, decided, failure.into()).await,
     };
@@ -50,40 +48,46 @@ pub(super) async fn make<C: Change>(
         Err(error) => return refuse::<C>(visit, &received, decided, error).await,
     };
     let progress = Progress::none();
-    let begin = || {
-        let (digest, request) = (effect.digest, effect.request.clone());
-        let progress = progress.clone();
-        app.ledger().begin(ticket, digest, request, progress, now)
-    };
-    let unlocked = if effect.needs_key {
-        unlock(&app, &target, received.passphrase.as_ref())
-    } else {
-        Ok(())
-    };
-    let begun = match unlocked {
-        Ok(()) => begin(),
-        Err(note) => {
-            let response = show_effect::<C>(visit, &target, &effect, note);
-            let _ = decided.send(Decided::Refused(response));
-            return;
+    let note = match begin(&visit, &target, &received, &effect, &progress) {
+        Ok(Begin::New(number)) => {
+            let running = Running::new(app, number);
+            // The change goes on if nobody waits for the answer any more.
+            let _ = decided.send(Decided::Begun(number));
+            return perform(running, &target, planned, progress).await;
         }
-    };
-    let number = match begun {
-        Begin::New(number) => number,
-        Begin::Before(number) => {
+        Ok(Begin::Before(number)) => {
             let _ = decided.send(Decided::Begun(number));
             return;
         }
-        Begin::Other => {
-            let response = show_effect::<C>(visit, &target, &effect, Note::Changed);
-            let _ = decided.send(Decided::Refused(response));
-            return;
-        }
+        Ok(Begin::Other) => Note::Changed,
+        Err(note) => note,
     };
-    let running = Running::new(app, number);
-    // The change goes on if nobody waits for the answer any more.
-    let _ = decided.send(Decided::Begun(number));
-    let signer = Signer::new(&target, None);
+    let response = show_effect::<C>(visit, &target, &effect, &note);
+    let _ = decided.send(Decided::Refused(response));
+}
+
+/// Unlocks the key if the change needs it, and begins the change.
+fn begin(
+    visit: &Visit,
+    target: &Target,
+    received: &Received,
+    effect: &Effect,
+    progress: &Progress,
+) -> Result<Begin, Note> {
+    if effect.needs_key {
+        unlock(&visit.app, target, received.passphrase.as_ref())?;
+    }
+    Ok(visit.app.ledger().begin(
+        &received.ticket,
+        effect.digest,
+        effect.request.clone(),
+        progress.clone(),
+        visit.now,
+    ))
+}
+
+async fn perform(running: Running, target: &Target, planned: Planned<'_>, progress: Progress) {
+    let signer = Signer::new(target, None);
     let made = (planned.perform)(signer, progress).await;
     running.end(match made {
         Ok(mut outcome) => {

@@ -2,6 +2,7 @@
 
 use packcast_protocol::PackageRef;
 use packcast_publisher::{package, pause};
+use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_testing::table::device;
 use tokio::io::AsyncWriteExt as _;
@@ -42,12 +43,10 @@ async fn join(system: &System, numbers: &[u32]) {
     system.change(&[join]).await;
 }
 
-async fn is_active(system: &System) -> bool {
-    let reference: PackageRef = "tool@1.0".parse().unwrap();
-    package::find(&system.target, &reference)
-        .await
-        .unwrap()
-        .active
+async fn find(system: &System) -> PackageRecord {
+    let reference: PackageRef = "tool@1.0".parse().expect("the name of a package");
+    let found = package::find(&system.target, &reference).await;
+    found.expect("the package exists")
 }
 
 #[tokio::test]
@@ -78,15 +77,14 @@ async fn a_package_is_assigned_to_a_group_and_to_devices_and_unassigned() {
     );
     has(&result, &["The change is made", "/groups/lab"]);
     assert_eq!(system.commits().await, 3);
-    let (effect, result) = browser.make("assign", group).await;
-    has(&effect, &["Nothing changes in the signed state"]);
-    has(&result, &["The change is made"]);
-    assert_eq!(system.commits().await, 3);
-
     let device = "package=tool%401.0&to=devices&device=pc2";
     let (effect, result) = browser.make("assign", device).await;
     has(&effect, &["1 device", "pc2", "--device pc2"]);
     has(&result, &["assigned"]);
+    let (effect, result) = browser.make("assign", device).await;
+    has(&effect, &["Nothing changes in the signed state"]);
+    has(&result, &["already open"]);
+    assert_eq!(system.commits().await, 4);
     let id = packcast_testing::table::device(2).device;
     let page = browser.get(&format!("/devices/{id}")).await;
     has(&page, &["Cancel", "/change/unassign?package="]);
@@ -109,15 +107,24 @@ async fn a_package_is_deactivated_and_deleted() {
         &["Deactivates tool@1.0", "Nobody signs this change"],
     );
     has(&result, &["announced to no more devices"]);
-    assert!(!is_active(&system).await);
-    // The location of the test serves nothing: the package stays inactive, and the form is kept.
+    assert!(!find(&system).await.active);
+    let refused = browser.plan("activate", "package=tool%401.0").await;
+    has(&refused, &["has no locations", "value=\"tool@1.0\""]);
+    let location = "cdn".parse().unwrap();
+    let url = "127.0.0.1:1/d".parse().unwrap();
+    let add = StateChange::AddLocation { location, url };
+    system.change(&[add]).await;
+    // The location serves nothing: the package stays inactive, and the form is kept.
     let (effect, result) = browser.make("activate", "package=tool%401.0").await;
-    has(&effect, &["Activates tool@1.0 at"]);
+    has(
+        &effect,
+        &["Activates tool@1.0 at cdn", "packcast activate tool@1.0"],
+    );
     has(
         &result,
         &["cannot", "keeps what you have typed", "value=\"tool@1.0\""],
     );
-    assert!(!is_active(&system).await);
+    assert!(!find(&system).await.active);
 
     system
         .assign(
@@ -134,13 +141,8 @@ async fn a_package_is_deactivated_and_deleted() {
     let fields = "package=tool%401.0&unassign=on";
     let (effect, result) = browser.make("delete", fields).await;
     has(&effect, &["Deletes tool@1.0", "lab: unassigned tool@1.0"]);
-    has(&result, &["Deleted tool@1.0"]);
+    has(&result, &["Deleted <bdi>tool@1.0</bdi>"]);
     assert!(find(&system).await.is_deleted());
-}
-
-async fn find(system: &System) -> packcast_rollout::PackageRecord {
-    let reference: PackageRef = "tool@1.0".parse().unwrap();
-    package::find(&system.target, &reference).await.unwrap()
 }
 
 #[tokio::test]
@@ -167,7 +169,7 @@ async fn devices_are_blocked_unblocked_and_removed() {
         &effect,
         &[
             "Removes devices",
-            "lab: removed pc0",
+            "group lab: pc0 left",
             "packcast device remove pc0",
         ],
     );
