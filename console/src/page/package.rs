@@ -117,7 +117,7 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
 fn next_step(package: &PackageRecord, visit: &Visit) -> Markup {
     let id = package.id.to_string();
     let is_next = package.published().is_some() && !package.active && !package.is_deleted();
-    let link = ChangeLink::new(ACTIVATE, "activate the package", &[("package", &id)]);
+    let link = ChangeLink::new(ACTIVATE, "Activate the package", &[("package", &id)]);
     html! {
         @if is_next {
             section.notice aria-label="Next step" {
