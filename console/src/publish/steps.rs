@@ -16,7 +16,7 @@ use super::step::{START, Step, missing_before};
 use super::wizard::{Job, Wizard};
 use super::wizards::WizardId;
 use crate::answer;
-use crate::page_error::{PageError, named, status_of};
+use crate::page_error::{PageError, status_of};
 use crate::visit::Visit;
 
 /// Shows the first step, with the passes that are not complete.
