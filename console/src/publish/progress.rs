@@ -170,3 +170,28 @@ impl Watched {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_work_comes_again_without_a_script() {
+        let id = "7".parse().unwrap();
+        let level = Level::default();
+        let view = view(id, "Publishing", "about", level, Vec::new());
+        let page = view.body.into_string();
+        for text in [
+            "data-live=\"/publish/7/live\"",
+            "<noscript><meta http-equiv=\"refresh\" content=\"3\">",
+            "Reload the page",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert_eq!(path(id), "/publish/7/progress");
+        assert_eq!(
+            reading_path(id, Step::Summary),
+            "/publish/7/reading?to=summary"
+        );
+    }
+}
