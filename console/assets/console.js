@@ -57,6 +57,8 @@ const live = document.querySelector("[data-live]");
 if (live) {
   let source = null;
   let ended = false;
+  let paused = false;
+  const pause = document.getElementById("live-pause");
   let held = null;
   let units = 0;
   const say = (id, text) => { document.getElementById(id).textContent = text; };
@@ -77,7 +79,7 @@ if (live) {
     source = null;
   };
   const open = () => {
-    if (source || ended || document.hidden) return;
+    if (source || ended || paused || document.hidden) return;
     source = new EventSource(live.dataset.live);
     source.addEventListener("numbers", (event) => show(event.data));
     source.addEventListener("summary", (event) => say("live-summary", event.data));
@@ -92,6 +94,7 @@ if (live) {
     source.addEventListener("stale", (event) => say("live-note", event.data));
     source.addEventListener("end", (event) => {
       ended = true;
+      if (pause) pause.hidden = true;
       say("live-note", event.data);
       close();
     });
@@ -99,6 +102,15 @@ if (live) {
       say("live-note", "The numbers are old: the console does not answer.");
     });
   };
+  if (pause) {
+    pause.hidden = false;
+    pause.addEventListener("click", () => {
+      paused = !paused;
+      pause.textContent = paused ? "Resume live numbers" : "Pause live numbers";
+      if (paused) close();
+      else open();
+    });
+  }
   document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
   open();
 }
