@@ -89,14 +89,19 @@ pub async fn look_up(target: &Target, names: &[DeviceName]) -> Result<NamedDevic
 
 /// Reads names of devices from a text with names in lines, or between commas, semicolons or tabs.
 ///
-/// Quotes around a name are left out, as spreadsheets write them, and so are comments, which begin
-/// with a `#`. A text that names no device does not hide the others.
+/// The function skips comments, which begin with a `#`. A text that names no device does not hide the
+/// others. A line that is an id as a whole is one name, and so is a text in quotes, as spreadsheets
+/// write them: the id of an OCS agent may contain separators, and a part of it could name another
+/// device.
 pub fn pasted(text: &str) -> PastedNames {
     let mut read = PastedNames::default();
     for (index, line) in text.lines().enumerate() {
-        let parts = without_comment(line).split([',', ';', '\t']);
-        let parts = parts.map(|part| part.trim().trim_matches('"').trim());
-        for part in parts.filter(|part| !part.is_empty()) {
+        let line = without_comment(line).trim();
+        if let Ok(name @ DeviceName::Id(_)) = line.parse() {
+            read.names.push(name);
+            continue;
+        }
+        for part in parts(line) {
             match part.parse() {
                 Ok(name) => read.names.push(name),
                 Err(error) => read.unreadable.push(UnreadableName {
@@ -108,6 +113,18 @@ pub fn pasted(text: &str) -> PastedNames {
         }
     }
     read
+}
+
+/// Returns the texts of a line between separators. Separators in quotes do not count.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    let parts = line.split(move |character| {
+        is_quoted ^= character == '"';
+        !is_quoted && matches!(character, ',' | ';' | '\t')
+    });
+    parts
+        .map(|part| part.trim().trim_matches('"').trim())
+        .filter(|part| !part.is_empty())
 }
 
 /// Reads names of devices from a file with one name per line.
@@ -208,6 +225,20 @@ mod tests {
         };
         assert_eq!((unreadable.line, &*unreadable.text), (2, "key:web01"));
         assert_eq!(pasted(" \n, ;"), PastedNames::default());
+    }
+
+    #[test]
+    fn an_id_with_a_separator_names_no_other_device() {
+        let id = "ocs:evil-2026-01-01-00-00-00,ocs:db01-2025-03-04-05-06-07";
+        for text in [id.to_owned(), format!("pc1;\"{id}\"")] {
+            let names = pasted(&text).names;
+            assert_eq!(
+                names.last(),
+                Some(&DeviceName::Id(id.parse().unwrap())),
+                "{text}"
+            );
+            assert!(!names.contains(&"ocs:db01-2025-03-04-05-06-07".parse().unwrap()));
+        }
     }
 
     #[test]

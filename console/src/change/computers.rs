@@ -26,7 +26,7 @@ use crate::answer;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, named};
 use crate::visit::{Visit, on_one_thread};
-use crate::words::{count, device_link, group_link};
+use crate::words::{count, device_link, group_link, text};
 
 /// The path of the page, with the place of the package.
 pub(super) const PATH: &str = "/packages/{package}/computers";
@@ -193,7 +193,11 @@ fn examples(some: &[ListedDevice], all: u64) -> Markup {
     html! {
         ul.lines {
             @for device in some {
-                li { (device_link(&device.record.device, &device.record.host_name)) }
+                @let record = &device.record;
+                li {
+                    (device_link(&record.device, &record.host_name)) " "
+                    span.soft { (text(&record.device.to_string())) }
+                }
             }
             @if rest > 0 { li.soft { "and " (count(rest, "further device")) } }
         }

@@ -3,6 +3,7 @@
 use futures_util::FutureExt as _;
 use maud::{Markup, html};
 use packcast_protocol::{GroupName, LocationName};
+use packcast_publisher::page::GroupPart;
 use packcast_publisher::text::pacing as words_of_pacing;
 use packcast_publisher::values::pacing::{days, hours, seconds};
 use packcast_publisher::{Failure, Target, group, location, page};
@@ -44,6 +45,9 @@ impl Change for Prefer {
         let names: Vec<String> = locations.iter().map(|it| it.name.to_string()).collect();
         let mut values = vec![("", "None")];
         values.extend(names.iter().map(|name| (name.as_str(), name.as_str())));
+        let present = present(visit, input).await?.and_then(|it| it.preferred);
+        let present = present.map(|name| ("location", name.to_string()));
+        let input = &or_defaults(input, present);
         Ok(html! {
             (fields::line(input, "group", "Group", ""))
             (fields::one_of(input, "location", "Location", &values))
@@ -100,12 +104,12 @@ impl Change for Pace {
     const EXAMPLE: &'static str = "group pacing GROUP --reset --fragment-pause DURATION";
 
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        let present = match input.optional::<GroupName>("group", "Group") {
-            Ok(Some(group)) if !input.has(TYPED) => {
-                page::group(&visit.target, &group, None, 1).await?.pacing
-            }
-            _ => PacingOverride::default(),
+        let present = if input.has(TYPED) {
+            None
+        } else {
+            present(visit, input).await?
         };
+        let present = present.map(|it| it.pacing).unwrap_or_default();
         let input = &or_defaults(input, settings(&present));
         Ok(html! {
             input type="hidden" name=(TYPED) value="yes";
@@ -197,6 +201,14 @@ impl Change for Pace {
             name => format!("--{name}={value}"),
         }));
         words
+    }
+}
+
+/// Returns the group of a form with its present settings; `None` if the form names no group.
+async fn present(visit: &Visit, input: &Input) -> Result<Option<GroupPart>, Failure> {
+    match input.optional::<GroupName>("group", "Group") {
+        Ok(Some(group)) => Ok(Some(page::group(&visit.target, &group, None, 1).await?)),
+        _ => Ok(None),
     }
 }
 

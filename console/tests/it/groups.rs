@@ -263,6 +263,8 @@ async fn the_settings_of_a_group_are_changed_in_their_form() {
         &[&format!("Lets group lab download from {name} first")],
     );
     has(&browser.get("/groups/lab").await, &[&name]);
+    let form = browser.get(&format!("{prefer}?group=lab")).await;
+    has(&form, &[&format!("value=\"{name}\" checked")]);
     make(browser, prefer, &[("group", "lab"), ("location", "")]).await;
     let unknown = plan(
         browser,
