@@ -6,10 +6,15 @@
 pub mod downloads;
 mod existing;
 pub mod info;
+pub mod move_script;
 pub mod names;
 mod perform;
 pub mod plan;
 pub mod rows;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +25,6 @@ pub use self::existing::{Existing, existing_packages};
 pub use self::perform::{Imported, perform};
 
 use self::downloads::Downloads;
-use self::names::ChosenNames;
 use self::plan::{ImportPlan, ImportSource, PackageFiles, plan};
 use self::rows::OcsDatabase;
 use crate::failure::Failure;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{LeafName, Mandate, Terms};
-use packcast_protocol::{DeviceId, PackageId, UnixTime, with_causes};
+use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::check_in::MAX_OS_BYTES;
 use packcast_rollout::state::{EntryOwner, NewAssignment, NotLoaded, StateChange, StatePart};
 use packcast_rollout::{DeviceRecord, FinishedTask, PackageRecord, TaskState, WriteBudget};
@@ -79,15 +79,8 @@ pub async fn perform(
         excluded: BTreeSet::new(),
         imported: Imported::default(),
     };
-    let ImportPlan {
-        packages,
-        devices,
-        left_out,
-        ..
-    } = &plan;
-    let _ = left_out;
-    import.publish_all(packages, downloads).await?;
-    import.add_devices(devices).await?;
+    import.publish_all(&plan.packages, downloads).await?;
+    import.add_devices(&plan.devices).await?;
     import.commit(&plan).await?;
     import.add_results(&plan).await?;
     import.activate(&plan).await?;
