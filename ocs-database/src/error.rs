@@ -13,7 +13,9 @@ const DENIED: [u16; 3] = [1044, 1045, 1698];
 /// Errors from reading the database of an OCS server.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    #[error("cannot connect to the database at {place} as {user}: wrong password, or no permission")]
+    #[error(
+        "cannot connect to the database at {place} as {user}: wrong password, or no permission"
+    )]
     Denied {
         place: String,
         user: String,
@@ -22,10 +24,7 @@ pub enum ReadError {
     #[error("cannot connect to the database at {place}")]
     Connect { place: String, source: Error },
     #[error("cannot read table {table} of the database")]
-    Table {
-        table: &'static str,
-        source: Error,
-    },
+    Table { table: &'static str, source: Error },
     #[error("cannot read database {database}: it has no tables of an OCS server")]
     OtherDatabase { database: String },
     #[error("cannot read table {table} of the database: expected at most {limit} rows")]

@@ -17,7 +17,8 @@ pub const TRIED_VERSIONS: [&str; 1] = ["7069"];
 /// The largest number of rows that one query returns.
 const MAX_ROWS: usize = 20_000_000;
 
-const PACKAGES: &str = "SELECT FILEID, NAME, OSNAME, LEFT(COMMENT, 2000), DELETED FROM download_available";
+const PACKAGES: &str =
+    "SELECT FILEID, NAME, OSNAME, LEFT(COMMENT, 2000), DELETED FROM download_available";
 /// For schemas before the column `DELETED`.
 const PACKAGES_BEFORE_DELETED: &str =
     "SELECT FILEID, NAME, OSNAME, LEFT(COMMENT, 2000), 0 FROM download_available";
@@ -82,7 +83,9 @@ impl Reader {
         Ok(OcsDatabase {
             version: version.into_iter().next(),
             packages,
-            activations: self.rows("download_enable", ACTIVATIONS, activation).await?,
+            activations: self
+                .rows("download_enable", ACTIVATIONS, activation)
+                .await?,
             computers: self.rows("hardware", COMPUTERS, computer).await?,
             groups: self.rows("groups", GROUPS, group).await?,
             members: self.rows("groups_cache", MEMBERS, member).await?,

@@ -156,3 +156,45 @@ impl Downloads {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::samples::{execute, id, write_execute};
+    use super::*;
+
+    #[test]
+    fn an_info_of_another_package_and_a_large_one_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(folder.path().to_owned());
+        write_execute(folder.path(), id(1), "true");
+        let info = folder.path().join(id(1).to_string()).join("info");
+        assert!(downloads.info(id(1)).is_ok());
+        let error = |text: &str| {
+            fs::write(&info, text).unwrap();
+            let text = downloads.info(id(1)).unwrap_err().to_string();
+            text.replace(&info.display().to_string(), "INFO")
+        };
+        let long = "x".repeat(70_000);
+        let errors = [error(&execute(id(2), "true")), error(&long)];
+        let read = DownloadError::Read {
+            path: "INFO".into(),
+            source: io::Error::other("cause"),
+        };
+        let write = DownloadError::Write(io::Error::other("cause"));
+        let digest = DownloadError::Digest {
+            id: id(1),
+            expected: Md5Digest::from_bytes([1; 16]),
+            found: Md5Digest::from_bytes([2; 16]),
+        };
+        let others = format!("{read}\n{write}\n{digest}");
+        insta::assert_snapshot!(format!("{}\n{others}", errors.join("\n")), @"
+        cannot use info of package 1700000001: it names package 1700000002
+        cannot read INFO: expected at most 65536 bytes
+        cannot read INFO
+        cannot write a temporary file
+        cannot assemble package 1700000001: MD5 mismatch: expected 01010101010101010101010101010101, found 02020202020202020202020202020202
+        ");
+    }
+}

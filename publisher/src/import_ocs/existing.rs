@@ -32,7 +32,11 @@ pub async fn existing_packages(
         existing.insert(record.id, record);
     }
     let is_new = |(id, _): &(&PackageId, &NamedVersion)| !existing.contains_key(id);
-    let names: Vec<&NamedVersion> = named.iter().filter(is_new).map(|(_, named)| named).collect();
+    let names: Vec<&NamedVersion> = named
+        .iter()
+        .filter(is_new)
+        .map(|(_, named)| named)
+        .collect();
     let mut found = stream::iter(names)
         .map(|(name, version)| async move {
             let reference = PackageRef::Named(name.clone(), version.clone());
@@ -71,10 +75,7 @@ impl Existing {
     }
 }
 
-async fn known_devices(
-    target: &Target,
-    ids: &[DeviceId],
-) -> Result<BTreeSet<DeviceId>, Failure> {
+async fn known_devices(target: &Target, ids: &[DeviceId]) -> Result<BTreeSet<DeviceId>, Failure> {
     let mut found = stream::iter(ids.chunks(BATCH))
         .map(|batch| target.records.device_records(batch))
         .buffer_unordered(AT_ONCE);
@@ -107,7 +108,11 @@ async fn known_results(
         .buffer_unordered(AT_ONCE);
     let mut results = BTreeSet::new();
     while let Some((device, finished)) = found.try_next().await? {
-        results.extend(finished.into_keys().map(|package| (device.clone(), package)));
+        results.extend(
+            finished
+                .into_keys()
+                .map(|package| (device.clone(), package)),
+        );
     }
     drop(found);
     Ok(results)

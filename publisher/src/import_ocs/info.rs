@@ -332,7 +332,10 @@ mod tests {
         let info = with(old, notices).unwrap();
         let notice = info.dialogue.notice.unwrap();
         assert_eq!(notice.message.as_str(), "Save your work");
-        assert_eq!((notice.countdown_s, notice.may_abort, notice.may_delay), (60, true, false));
+        assert_eq!(
+            (notice.countdown_s, notice.may_abort, notice.may_delay),
+            (60, true, false)
+        );
         assert_eq!(info.dialogue.closing.unwrap().as_str(), "Done");
     }
 

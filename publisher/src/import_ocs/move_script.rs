@@ -87,19 +87,13 @@ impl FromStr for CaPath {
 }
 
 /// Returns the script that moves an agent to a server.
-pub fn move_script(
-    system: MovedSystem,
-    server: &OcsServerAddress,
-    ca: Option<&CaPath>,
-) -> String {
+pub fn move_script(system: MovedSystem, server: &OcsServerAddress, ca: Option<&CaPath>) -> String {
     let template = match system {
         MovedSystem::Unix => include_str!("move_script/move.sh"),
         MovedSystem::Windows => include_str!("move_script/move.ps1"),
     };
     let ca = ca.map_or("", |ca| ca.0.as_str());
-    template
-        .replace("@SERVER@", &server.0)
-        .replace("@CA@", ca)
+    template.replace("@SERVER@", &server.0).replace("@CA@", ca)
 }
 
 /// Returns an archive with the script, for a package of the OCS server.
@@ -218,11 +212,20 @@ mod tests {
     #[test]
     fn addresses_that_a_script_could_misread_are_refused() {
         let refused = |text: &str| text.parse::<OcsServerAddress>().is_err();
-        for text in ["ocs.example.net", "https://x'y/", "https://$x", "ftp://x", "https://x/"] {
+        for text in [
+            "ocs.example.net",
+            "https://x'y/",
+            "https://$x",
+            "ftp://x",
+            "https://x/",
+        ] {
             assert!(refused(text), "{text}");
         }
         let server = "https://a b".parse::<OcsServerAddress>().unwrap_err();
         let ca = "/etc/$x".parse::<CaPath>().unwrap_err();
-        insta::assert_snapshot!(format!("{server}\n{ca}"), @"");
+        insta::assert_snapshot!(format!("{server}\n{ca}"), @r#"
+        cannot use "https://a b" as the address of a server: expected https://HOST/PATH with letters, digits and any of . _ ~ : / -
+        cannot use "/etc/$x" as a path on the devices: expected letters, digits, spaces and any of . _ : / \ -
+        "#);
     }
 }

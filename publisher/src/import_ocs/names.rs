@@ -174,7 +174,19 @@ mod tests {
             let (name, version) = package_name(case, id);
             format!("{case:?} {name}@{version}")
         });
-        insta::assert_snapshot!(named.join("\n"), @"");
+        insta::assert_snapshot!(named.join("\n"), @r#"
+        "Firefox 128.0.2" Firefox@128.0.2
+        "Firefox ESR v115.9 (fr)" Firefox-ESR-fr@115.9
+        "vlc-3.0.21" vlc@3.0.21
+        "7-zip" 7-zip@1
+        "VLC media player" VLC-media-player@1
+        "setup_2026-03" setup@2026-03
+        "Café & Bar 2" Caf-Bar@2
+        "Установка" ocs-1795000000@1
+        "  " ocs-1795000000@1
+        "notepad++ 8.6" notepad++@8.6
+        "office 2019 update 3" office-2019-update@3
+        "#);
     }
 
     #[test]
@@ -182,7 +194,14 @@ mod tests {
         let long = "x".repeat(60);
         let cases = ["Büro Paris", "All", "LAB-1", "", "Test_PCs (2)", &long];
         let named = cases.map(|case| group_name(case, 12).to_string());
-        insta::assert_snapshot!(named.join("\n"), @"");
+        insta::assert_snapshot!(named.join("\n"), @"
+        b-ro-paris
+        ocs-12
+        lab-1
+        ocs-12
+        test-pcs-2
+        xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx
+        ");
     }
 
     #[test]

@@ -142,13 +142,7 @@ impl Import<'_> {
         let assemble = move || downloads.archive(&downloads.info(id)?);
         let source = tokio::task::spawn_blocking(assemble).await;
         let source = source.map_err(Failure::failed)?.map_err(Failure::failed)?;
-        let publication = publish(
-            self.target,
-            plan,
-            source.as_ref(),
-            &self.key,
-            self.progress,
-        );
+        let publication = publish(self.target, plan, source.as_ref(), &self.key, self.progress);
         let record = publication.await?.package;
         let name = format!("{}@{}", record.name, record.version);
         self.imported.packages.push(name);
@@ -284,7 +278,9 @@ impl Import<'_> {
     /// Returns the documents of devices with results, and of their groups.
     async fn groups_of(&self, results: &[&ResultImport]) -> Result<StatePart, Failure> {
         let devices = results.iter();
-        let devices = devices.map(|it| LeafName::Device(it.device.clone())).collect();
+        let devices = devices
+            .map(|it| LeafName::Device(it.device.clone()))
+            .collect();
         let mut state = current_part(self.target, devices).await?;
         let groups: BTreeSet<LeafName> = state
             .devices()
@@ -358,10 +354,7 @@ impl Import<'_> {
 }
 
 /// Returns the mandates of groups that the result of a device uses up.
-fn used_mandates(
-    result: &ResultImport,
-    state: &StatePart,
-) -> Result<BTreeSet<Mandate>, NotLoaded> {
+fn used_mandates(result: &ResultImport, state: &StatePart) -> Result<BTreeSet<Mandate>, NotLoaded> {
     let mut used = BTreeSet::new();
     let groups = state.groups_of(&result.device)?;
     for group in groups.into_keys() {

@@ -176,7 +176,11 @@ pub enum LeftOutKind {
 }
 
 impl LeftOut {
-    pub(super) fn new(kind: LeftOutKind, name: impl Into<String>, reason: impl Into<String>) -> Self {
+    pub(super) fn new(
+        kind: LeftOutKind,
+        name: impl Into<String>,
+        reason: impl Into<String>,
+    ) -> Self {
         Self {
             kind,
             name: name.into(),
@@ -190,9 +194,8 @@ impl LeftOut {
 pub fn plan(source: ImportSource<'_>) -> ImportPlan {
     let mut plan = ImportPlan::default();
     let unread = source.database.unread.iter();
-    plan.left_out.extend(
-        unread.map(|it| LeftOut::new(LeftOutKind::Table, it.table, it.reason.clone())),
-    );
+    plan.left_out
+        .extend(unread.map(|it| LeftOut::new(LeftOutKind::Table, it.table, it.reason.clone())));
     let rows = assignments::Rows::of(source.database);
     plan.add_packages(source, &rows);
     let devices = groups::Devices::of(source.database, &mut plan.left_out);

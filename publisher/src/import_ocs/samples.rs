@@ -141,7 +141,8 @@ pub(crate) fn write_launch(downloads: &Path, id: PackageId) {
     fs::create_dir_all(&folder).unwrap();
     let md5 = Md5Digest::from_bytes(Md5::digest(&archive).into());
     let mut info = format!("<DOWNLOAD ID=\"{id}\" PRI=\"3\" ACT=\"LAUNCH\" DIGEST=\"{md5}\"");
-    let rest = "PROTO=\"HTTP\" FRAGS=\"2\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\" NAME=\"run.sh\" />";
+    let rest =
+        "PROTO=\"HTTP\" FRAGS=\"2\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\" NAME=\"run.sh\" />";
     write!(info, " {rest}").unwrap();
     fs::write(folder.join("info"), info).unwrap();
     let (first, second) = archive.split_at(archive.len() / 2);

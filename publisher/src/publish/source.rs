@@ -154,7 +154,10 @@ impl Source {
         let bytes = file.metadata().map_err(read)?.len();
         file.seek(SeekFrom::Start(0)).map_err(read)?;
         let mut magic = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut magic).map_err(read)?;
+        file.by_ref()
+            .take(4)
+            .read_to_end(&mut magic)
+            .map_err(read)?;
         let format = match magic.as_slice() {
             [] => return Err(SourceError::Empty { path }),
             [b'P', b'K', 3, 4] => ArchiveFormat::Zip,

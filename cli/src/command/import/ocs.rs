@@ -115,7 +115,9 @@ impl Args {
 
     fn download_folder(&self) -> Result<Downloads, Failure> {
         let folder = self.downloads.clone();
-        folder.map(Downloads::new).ok_or_else(|| missing("downloads"))
+        folder
+            .map(Downloads::new)
+            .ok_or_else(|| missing("downloads"))
     }
 
     /// Plans the import. The archives are read in a thread of their own.

@@ -101,12 +101,7 @@ impl ImportPlan {
         groups
     }
 
-    fn add_members(
-        &mut self,
-        database: &OcsDatabase,
-        devices: &Devices<'_>,
-        groups: &mut Groups,
-    ) {
+    fn add_members(&mut self, database: &OcsDatabase, devices: &Devices<'_>, groups: &mut Groups) {
         let positions = self.groups.iter().enumerate();
         let positions: BTreeMap<i64, usize> = positions.map(|(at, it)| (it.ocs_id, at)).collect();
         let mut rows = database.members.clone();
@@ -161,7 +156,7 @@ fn imported(device: &DeviceId, row: &ComputerRow) -> DeviceImport {
 }
 
 impl Move {
-    fn of(agent: &str) -> Self {
+    pub(super) fn of(agent: &str) -> Self {
         let agent = agent.to_ascii_lowercase();
         if agent.contains("unix") {
             Self::Unix

@@ -58,7 +58,13 @@ impl ImportPlan {
                         )),
                         None => {
                             begun.insert(named, &row.name);
-                            Importing { source, row, id, named }.planned(rows, &mut self.left_out)
+                            Importing {
+                                source,
+                                row,
+                                id,
+                                named,
+                            }
+                            .planned(rows, &mut self.left_out)
                         }
                     }
                 }
@@ -95,7 +101,10 @@ impl<'a> Importing<'a> {
         let mut existing = self.source.existing.iter();
         if let Some(existing) = existing.find(|it| it.id == self.id) {
             if existing.is_deleted() {
-                return Err(format!("the package was deleted here as {}", named(existing)));
+                return Err(format!(
+                    "the package was deleted here as {}",
+                    named(existing)
+                ));
             }
             if existing.published().is_some() {
                 return self.present(existing);

@@ -11,7 +11,10 @@ fn lines(plan: &ImportPlan) -> String {
     for it in &plan.packages {
         let active = if it.active { ", active" } else { "" };
         let (name, version) = (&it.name, &it.version);
-        lines.push(format!("package {name}@{version} ({}){active}", it.ocs_name));
+        lines.push(format!(
+            "package {name}@{version} ({}){active}",
+            it.ocs_name
+        ));
         lines.extend(it.repairs.iter().map(|repair| format!("  {repair}")));
     }
     for it in &plan.groups {
@@ -67,7 +70,24 @@ fn open_done_and_failed_packages() {
         assigned(1, 3, None),
     ];
     database.history = vec![history(1, 3), history(4, 3), history(2, 2)];
-    insta::assert_snapshot!(lines(&planned(&database)), @"");
+    insta::assert_snapshot!(lines(&planned(&database)), @r#"
+    package Toola@1.1 (Toola 1.1), active
+    package Toolb@1.2 (Toolb 1.2), active
+    package Toolc@1.3 (Toolc 1.3), active
+    group lab-pcs: 2 devices
+    device pc1: Unix
+    device pc2: Unix
+    device pc3: Unix
+    device pc4: Unix
+    assign 1700000001 to Group(GroupName("lab-pcs"))
+    assign 1700000001 to Device(Ocs(OcsDeviceId("pc3-2026-03-04-05-06-07")))
+    assign 1700000003 to Device(Ocs(OcsDeviceId("pc4-2026-03-04-05-06-07"))), forced
+    ocs:pc1-2026-03-04-05-06-07 1700000003: SUCCESS_ALREADY_IN_HISTORY Succeeded
+    ocs:pc2-2026-03-04-05-06-07 1700000001: ERR_BAD_DIGEST Failed
+    ocs:pc2-2026-03-04-05-06-07 1700000002: SUCCESS_ALREADY_IN_HISTORY Succeeded
+    ocs:pc3-2026-03-04-05-06-07 1700000002: SUCCESS_0 Succeeded
+    ocs:pc4-2026-03-04-05-06-07 1700000002: SUCCESS_3 Failed
+    "#);
 }
 
 #[test]
@@ -80,7 +100,13 @@ fn a_dynamic_group_is_a_snapshot_of_its_members() {
         computer: 3,
     });
     let plan = planned(&database);
-    insta::assert_snapshot!(lines(&plan), @"");
+    insta::assert_snapshot!(lines(&plan), @"
+    group lab-pcs: 2 devices
+    group debian-12: 1 devices, dynamic
+    device pc1: Unix
+    device pc2: Unix
+    device pc3: Unix
+    ");
     assert_eq!(plan.groups[1].query.as_deref(), Some(query));
 }
 
@@ -92,7 +118,7 @@ fn rows_that_cannot_be_carried_over_have_reasons() {
         reason: "cannot read table download_history".to_owned(),
     });
     "Tool A 1.1".clone_into(&mut database.packages[0].name);
-    "tool-A 1.1".clone_into(&mut database.packages[1].name);
+    "Tool-A 1.1".clone_into(&mut database.packages[1].name);
     "17".clone_into(&mut database.packages[2].file_id);
     database.packages.push(PackageRow {
         is_deleted: true,
@@ -128,7 +154,23 @@ fn rows_that_cannot_be_carried_over_have_reasons() {
         names: &ChosenNames::default(),
         existing: &[],
     });
-    insta::assert_snapshot!(lines(&plan), @"");
+    insta::assert_snapshot!(lines(&plan), @r#"
+    package Tool-A@1.1 (Tool A 1.1), active
+    package Toole@1.5 (Toole 1.5), active
+    group lab-pcs: 2 devices
+    device pc1: Unix
+    device pc2: Unix
+    assign 1700000005 to Device(Ocs(OcsDeviceId("pc1-2026-03-04-05-06-07")))
+    assign 1700000005 to Device(Ocs(OcsDeviceId("pc2-2026-03-04-05-06-07")))
+    Table download_history: cannot read table download_history
+    Package Tool-A 1.1 (1700000002): package "Tool A 1.1" has the same name Tool-A@1.1 here: choose another with --names (1 rows)
+    Package Toolc 1.3 (17): "17" is not a package id: ten digits from 1000000000 to 2147483647
+    Package Toold 1.4 (1700000004): fragment 2 of 3 is missing
+    Schedule Toole 1.5 (1700000005): its assignments have different schedules or restarts: Packcast has them for the whole package
+    Device pc8 (8): "pc8" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes
+    Group lab-pcs (1002): group "Lab PCs" has the same name lab-pcs here: choose another with --names
+    Membership ocs:pc1-2026-03-04-05-06-07 in Lab PCs: the group has two rows of the device: it joins once
+    "#);
 }
 
 #[test]
@@ -167,7 +209,12 @@ fn commands_that_agents_would_run_differently_are_left_out() {
         names: &ChosenNames::default(),
         existing: &[],
     });
-    insta::assert_snapshot!(lines(&plan), @"");
+    insta::assert_snapshot!(lines(&plan), @"
+    package Toola@1.1 (Toola 1.1), active
+      COMMAND: '&' was not escaped
+    group lab-pcs: 0 devices
+    Package Toolb 1.2 (1700000002): a quotation mark ' is not closed in the command
+    ");
 }
 
 #[test]

@@ -43,7 +43,10 @@ fn summary(plan: &ImportPlan) -> String {
         ("dry run", "Imports from the OCS server".to_owned()),
         (
             "packages",
-            format!("{new} to publish, {} published already", plan.packages.len() - new),
+            format!(
+                "{new} to publish, {} published already",
+                plan.packages.len() - new
+            ),
         ),
         (
             "groups",
@@ -52,7 +55,11 @@ fn summary(plan: &ImportPlan) -> String {
         ("devices", devices(plan)),
         (
             "assignments",
-            format!("{} to groups, {} to devices", to_groups(true), to_groups(false)),
+            format!(
+                "{} to groups, {} to devices",
+                to_groups(true),
+                to_groups(false)
+            ),
         ),
         (
             "results",
@@ -155,7 +162,14 @@ fn packages(plan: &ImportPlan) -> String {
             of_package.results(),
         ]
     });
-    let heads = ["ID", "OCS NAME", "PACKAGE", "STATE", "ASSIGNED TO", "RESULTS"];
+    let heads = [
+        "ID",
+        "OCS NAME",
+        "PACKAGE",
+        "STATE",
+        "ASSIGNED TO",
+        "RESULTS",
+    ];
     shown(heads, rows.collect())
 }
 
