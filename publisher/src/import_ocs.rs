@@ -3,6 +3,7 @@
 //! The plan is a pure function of the rows of the OCS database, of the files in its download
 //! directory, and of the packages here. The crate `packcast-ocs-database` reads the rows.
 
+pub mod compare;
 pub mod downloads;
 mod existing;
 pub mod info;
@@ -25,11 +26,9 @@ pub use self::existing::{Existing, existing_packages};
 pub use self::perform::{Imported, perform};
 
 use self::downloads::Downloads;
-use self::plan::{ImportPlan, ImportSource, PackageFiles, plan};
+use self::plan::PackageFiles;
 use self::rows::OcsDatabase;
-use crate::failure::Failure;
 use crate::progress::{Progress, Work};
-use crate::target::Target;
 
 /// The files of packages, each with the reason why they cannot be used.
 pub type FilesOfPackages = BTreeMap<PackageId, Result<PackageFiles, String>>;
@@ -60,12 +59,4 @@ pub fn read_files(
     let files = files.collect();
     progress.end();
     files
-}
-
-/// Plans an import, without what is here already.
-pub async fn plan_new(target: &Target, source: ImportSource<'_>) -> Result<ImportPlan, Failure> {
-    let mut plan = plan(source);
-    let existing = Existing::read(target, &plan).await?;
-    plan.keep_new(&existing).map_err(Failure::failed)?;
-    Ok(plan)
 }

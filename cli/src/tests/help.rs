@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 78] = [
+const TESTS: [(&str, fn()); 80] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -93,6 +93,8 @@ const TESTS: [(&str, fn()); 78] = [
     ("group pacing", group_pacing),
     ("group rename", group_rename),
     ("group delete", group_delete),
+    ("import", import),
+    ("import ocs", import_ocs),
     ("list", list),
     ("show", show),
     ("status", status),
@@ -212,6 +214,7 @@ fn packcast() {
       sign           Sign the state of the target again before it expires
       delete         Delete a package and its objects [alias: rm]
       group          Manage groups of devices
+      import         Import from another deployment server
       list           List packages, newest last [alias: ls]
       show           Show a package: its state, action, archive and locations
       status         Show the progress of a package: number of devices in each state
@@ -3459,4 +3462,14 @@ fn console() {
       packcast console --open
       packcast console --port 8470 --target production
     ");
+}
+
+#[test]
+fn import() {
+    assert_snapshot!(help("import"), @"");
+}
+
+#[test]
+fn import_ocs() {
+    assert_snapshot!(help("import ocs"), @"");
 }

@@ -1,4 +1,4 @@
-//! What of an import is here already, so that a repeated import carries over only what is new.
+//! The parts of an import that are here already: a repeated import carries over only what is new.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,13 +31,9 @@ pub async fn existing_packages(
     for record in target.records.packages_of(&ids).await? {
         existing.insert(record.id, record);
     }
-    let is_new = |(id, _): &(&PackageId, &NamedVersion)| !existing.contains_key(id);
-    let names: Vec<&NamedVersion> = named
-        .iter()
-        .filter(is_new)
-        .map(|(_, named)| named)
-        .collect();
-    let mut found = stream::iter(names)
+    let new = named.iter().filter(|(id, _)| !existing.contains_key(id));
+    let new: Vec<&NamedVersion> = new.map(|(_, version)| version).collect();
+    let mut found = stream::iter(new)
         .map(|(name, version)| async move {
             let reference = PackageRef::Named(name.clone(), version.clone());
             target.records.find(&reference).await

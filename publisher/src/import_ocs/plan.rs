@@ -50,7 +50,7 @@ pub struct ImportPlan {
     pub devices: Vec<DeviceImport>,
     pub assignments: Vec<AssignmentImport>,
     pub results: Vec<ResultImport>,
-    /// What the import cannot carry over.
+    /// Rows that the import cannot carry over.
     pub left_out: Vec<LeftOut>,
 }
 

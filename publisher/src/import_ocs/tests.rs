@@ -7,9 +7,10 @@ use packcast_rollout::FinishedTask;
 use tempfile::TempDir;
 
 use super::*;
+use crate::import_ocs::compare::compare;
 use crate::import_ocs::names::ChosenNames;
 use crate::import_ocs::perform::DETAIL;
-use crate::import_ocs::plan::ImportSource;
+use crate::import_ocs::plan::{ImportPlan, ImportSource, plan};
 use crate::import_ocs::rows::{ActivationRow, MemberRow};
 use crate::import_ocs::samples::{
     activation, assigned, database, group, history, id, write_execute, write_launch,
@@ -36,17 +37,35 @@ impl Story {
     }
 
     async fn plan(&self, database: &OcsDatabase) -> ImportPlan {
+        let target = &self.here.target;
+        let mut plan = self.complete_plan(database).await;
+        let existing = Existing::read(target, &plan).await.unwrap();
+        plan.keep_new(&existing).unwrap();
+        plan
+    }
+
+    async fn complete_plan(&self, database: &OcsDatabase) -> ImportPlan {
         let (target, names) = (&self.here.target, ChosenNames::default());
         let existing = existing_packages(target, database, &names).await.unwrap();
         let downloads = Downloads::new(self.downloads());
         let files = read_files(database, &downloads, &existing, &Progress::none());
-        let source = ImportSource {
+        plan(ImportSource {
             database,
             files: &files,
             names: &names,
             existing: &existing,
-        };
-        plan_new(target, source).await.unwrap()
+        })
+    }
+
+    /// Writes the comparison in lines.
+    async fn compare(&self, database: &OcsDatabase) -> String {
+        let plan = self.complete_plan(database).await;
+        let compared = compare(&self.here.target, &plan).await.unwrap();
+        let lines = compared.iter().map(|it| {
+            let (host, name, same) = (&it.host_name, &it.name, it.same);
+            format!("{host} {name}: {:?}, {:?}, {same}", it.ocs, it.packcast)
+        });
+        lines.collect::<Vec<_>>().join("\n")
     }
 
     async fn import(&self, database: &OcsDatabase) -> Imported {
@@ -120,6 +139,9 @@ async fn packages_groups_assignments_and_results_are_imported_once() {
     let member = records.device_state(&pc(1)).await.unwrap();
     assert_eq!(member.memberships.joined().count(), 1);
     assert_eq!(member.device.unwrap().host_name, "pc1");
+
+    let compared = story.compare(&database).await;
+    insta::assert_snapshot!(compared, @"");
 
     let again = story.plan(&database).await;
     assert!(again.is_empty(), "{again:?}");

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use packcast_ocs_database::{
     AddressError, DatabaseAddress, Password, ReadError, TRIED_VERSIONS, Tls,
 };
+use packcast_publisher::import_ocs::compare::compare;
 use packcast_publisher::import_ocs::downloads::Downloads;
 use packcast_publisher::import_ocs::names::ChosenNames;
-use packcast_publisher::import_ocs::plan::{ImportPlan, ImportSource};
+use packcast_publisher::import_ocs::plan::{self, ImportPlan, ImportSource};
 use packcast_publisher::import_ocs::rows::OcsDatabase;
-use packcast_publisher::import_ocs::{existing_packages, perform, plan_new, read_files};
+use packcast_publisher::import_ocs::{Existing, existing_packages, perform, read_files};
 use packcast_publisher::{Failure, Target, Warning};
 
 use self::script::ScriptArgs;
@@ -68,6 +69,11 @@ pub(crate) struct Args {
     /// and the names that a rule makes of the names on the OCS server.
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    /// Compare the results of the OCS server with those here, and import nothing
+    ///
+    /// The text shows the packages with different outcomes, JSON shows all.
+    #[arg(long, conflicts_with_all = ["dry_run", "yes"])]
+    compare: bool,
     #[command(flatten)]
     script: ScriptArgs,
     #[command(flatten)]
@@ -92,7 +98,16 @@ impl Args {
         let database = until_interrupted("rows", reading, &bar).await?;
         output::warn(&version_warning(&database));
         let planning = Box::pin(self.plan(&target, database, names));
-        let plan = until_interrupted("devices", planning, &bar).await?;
+        let mut plan = until_interrupted("bytes", planning, &bar).await?;
+        if self.compare {
+            let comparing = Box::pin(compare(&target, &plan));
+            let compared = until_interrupted("devices", comparing, &bar).await?;
+            output::result(globals.format, &compared, |rows| text::compared(rows));
+            return Ok(());
+        }
+        let existing = Box::pin(Existing::read(&target, &plan));
+        let existing = until_interrupted("devices", existing, &bar).await?;
+        plan.keep_new(&existing).map_err(Failure::failed)?;
         if self.confirm.shows_dry_run(globals, &plan, text::plan) {
             return text::conclude(&plan.left_out);
         }
@@ -140,7 +155,7 @@ impl Args {
             names: &names,
             existing: &existing,
         };
-        plan_new(target, source).await
+        Ok(plan::plan(source))
     }
 
     fn tls(&self) -> Tls {

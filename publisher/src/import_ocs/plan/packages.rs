@@ -36,7 +36,7 @@ type Reason = String;
 
 impl ImportPlan {
     pub(super) fn add_packages(&mut self, source: ImportSource<'_>, rows: &Rows) {
-        let names = named_packages(source.database, source.names);
+        let of_packages = named_packages(source.database, source.names);
         let active: BTreeSet<&str> = source
             .database
             .activations
@@ -47,28 +47,21 @@ impl ImportPlan {
         let mut packages: Vec<&PackageRow> = source.database.packages.iter().collect();
         packages.sort_by_key(|row| row.file_id.parse::<PackageId>().ok());
         for row in packages.into_iter().filter(|row| !row.is_deleted) {
-            let planned = match row.file_id.parse::<PackageId>() {
-                Err(error) => Err(error.to_string()),
-                Ok(id) => {
-                    let named = &names[&id];
-                    match begun.get(named) {
-                        Some(other) => Err(format!(
-                            "package {other:?} has the same name {}@{} here: choose another with --names",
-                            named.0, named.1
-                        )),
-                        None => {
-                            begun.insert(named, &row.name);
-                            Importing {
-                                source,
-                                row,
-                                id,
-                                named,
-                            }
-                            .planned(rows, &mut self.left_out)
-                        }
-                    }
+            let id = row.file_id.parse::<PackageId>();
+            let importing = id.map_err(|error| error.to_string()).and_then(|id| {
+                let named = &of_packages[&id];
+                if let Some(other) = begun.insert(named, &row.name) {
+                    begun.insert(named, other);
+                    return Err(same_name(other, named));
                 }
-            };
+                Ok(Importing {
+                    source,
+                    row,
+                    id,
+                    named,
+                })
+            });
+            let planned = importing.and_then(|it| it.planned(rows, &mut self.left_out));
             match planned {
                 Ok(package) => self.packages.push(PackageImport {
                     active: active.contains(row.file_id.as_str()),
@@ -81,6 +74,12 @@ impl ImportPlan {
             }
         }
     }
+}
+
+fn same_name(other: &str, (name, version): &NamedVersion) -> Reason {
+    format!(
+        "package {other:?} has the same name {name}@{version} here: choose another with --names"
+    )
 }
 
 fn label(row: &PackageRow) -> String {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_publisher::Failure;
 use packcast_publisher::import_ocs::Imported;
+use packcast_publisher::import_ocs::compare::{Compared, Standing};
 use packcast_publisher::import_ocs::plan::{ImportPlan, ImportedOwner, LeftOut, Move};
 
 use crate::confirm::counted;
@@ -265,6 +266,38 @@ pub(super) fn imported(imported: &Imported) -> String {
     }
 }
 
+/// Writes the packages that have different outcomes on the OCS server and here.
+pub(super) fn compared(compared: &[Compared]) -> String {
+    let rows = compared.iter().filter(|it| !it.same).map(|it| {
+        [
+            output::printable(&it.host_name),
+            it.device.to_string(),
+            it.name.clone(),
+            standing(&it.ocs),
+            standing(&it.packcast),
+        ]
+    });
+    let same = compared.iter().filter(|it| it.same).count();
+    let heads = ["HOST", "DEVICE", "PACKAGE", "OCS", "PACKCAST"];
+    let table = shown(heads, rows.collect());
+    let summary = format!("{same} of {} have the same outcome", compared.len());
+    if table.is_empty() {
+        summary
+    } else {
+        format!("{}\n\n{summary}", table.trim_end())
+    }
+}
+
+fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::None => "not assigned".to_owned(),
+        Standing::Open => "open".to_owned(),
+        Standing::Succeeded(code) => format!("succeeded ({})", output::printable(code)),
+        Standing::Failed(code) => format!("failed ({})", output::printable(code)),
+        Standing::Other(code) => output::printable(code),
+    }
+}
+
 /// Returns an error if something is left out.
 pub(super) fn conclude(left_out: &[LeftOut]) -> Result<(), Failure> {
     let message = match left_out.len() {
@@ -275,3 +308,6 @@ pub(super) fn conclude(left_out: &[LeftOut]) -> Result<(), Failure> {
     Err(Failure::failed(message)
         .hint("correct the causes on the OCS server or with --names, and run the command again"))
 }
+
+#[cfg(test)]
+mod tests;
