@@ -229,16 +229,15 @@ fn decoded(raw: &str) -> (String, Option<&'static str>) {
     while let Some(c) = rest.chars().next() {
         let mut length = c.len_utf8();
         match c {
-            '&' => match reference(rest) {
-                Some((decoded, used)) => {
+            '&' => {
+                if let Some((decoded, used)) = reference(rest) {
                     value.push(decoded);
                     length = used;
-                }
-                None => {
+                } else {
                     ampersand = true;
                     value.push('&');
                 }
-            },
+            }
             // An XML parser reads line breaks in attributes as spaces.
             '\n' | '\r' | '\t' => value.push(' '),
             c => {

@@ -45,10 +45,10 @@ Examples:
   packcast import ocs --agent-script unix \\
       --server https://packcast.example.net/ocsinventory/TOKEN > move.sh")]
 pub(crate) struct Args {
-    /// Address of the database: mysql://USER@HOST/DATABASE
+    /// Address of the database, such as `mysql://USER@HOST/DATABASE`
     ///
     /// The password is read from --password-file, from the environment variable
-    /// PACKCAST_OCS_PASSWORD, or from the terminal. Connections to other machines use TLS.
+    /// `PACKCAST_OCS_PASSWORD`, or from the terminal. Connections to other machines use TLS.
     #[arg(long, value_name = "URL", value_parser = address, required_unless_present = "agent_script")]
     database: Option<DatabaseAddress>,
     /// Download directory of the server, or a copy of it
@@ -124,7 +124,8 @@ impl Args {
     async fn read(&self) -> Result<OcsDatabase, Failure> {
         let address = self.database.as_ref().ok_or_else(|| missing("database"))?;
         let password = self.password(address)?;
-        let read = packcast_ocs_database::read(address, &password, &self.tls());
+        let tls = self.tls();
+        let read = packcast_ocs_database::read(address, &password, &tls);
         read.await.map_err(not_read)
     }
 
