@@ -150,6 +150,7 @@ mod tests {
         removing
         completing records
         auditing
+        importing
         ");
     }
 

@@ -1,6 +1,7 @@
 //! The address of a database, and the protection of the connection.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -71,7 +72,7 @@ impl DatabaseAddress {
     }
 
     pub(crate) fn options(&self, password: &Password, tls: &Tls) -> OptsBuilder {
-        let is_local = self.0.socket().is_some() || self.0.addr_is_loopback();
+        let is_local = self.0.socket().is_some() || is_loopback(self.0.ip_or_hostname());
         let options = match tls {
             Tls::Off => None,
             Tls::Required if is_local => None,
@@ -88,6 +89,11 @@ impl DatabaseAddress {
             .prefer_socket(false)
             .ssl_opts(options)
     }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Debug for Password {

@@ -12,7 +12,7 @@ use super::address::{DatabaseAddress, Password, Tls};
 use super::error::ReadError;
 
 /// The versions of the schema with which imports were tried.
-pub const TRIED_VERSIONS: [&str; 1] = ["7069"];
+pub const TRIED_VERSIONS: [&str; 2] = ["7039", "7069"];
 
 /// The largest number of rows that one query returns.
 const MAX_ROWS: usize = 20_000_000;

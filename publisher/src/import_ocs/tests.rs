@@ -141,7 +141,12 @@ async fn packages_groups_assignments_and_results_are_imported_once() {
     assert_eq!(member.device.unwrap().host_name, "pc1");
 
     let compared = story.compare(&database).await;
-    insta::assert_snapshot!(compared, @"");
+    insta::assert_snapshot!(compared, @r#"
+    pc1 Toola@1.1: Open, Open, true
+    pc1 Toolb@1.2: Failed("ERR_EXECUTE"), Failed("ERR_EXECUTE"), true
+    pc2 Toola@1.1: Succeeded("SUCCESS_0"), Succeeded("SUCCESS_0"), true
+    pc3 Toolb@1.2: Open, Open, true
+    "#);
 
     let again = story.plan(&database).await;
     assert!(again.is_empty(), "{again:?}");

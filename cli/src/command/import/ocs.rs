@@ -40,8 +40,8 @@ const PASSWORD_VARIABLE: &str = "PACKCAST_OCS_PASSWORD";
 Examples:
   packcast import ocs --database mysql://ocs@db.example.net/ocsweb \\
       --downloads /var/lib/ocsinventory-reports/download --dry-run
-  packcast import ocs --database 'mysql://root@localhost/ocsweb?socket=/run/mysqld/mysqld.sock' \\
-      --downloads download/ --names names.txt
+  packcast import ocs --downloads download/ --names names.txt \\
+      --database 'mysql://ocs@localhost/ocsweb?socket=/run/mysqld/mysqld.sock'
   packcast import ocs --agent-script unix \\
       --server https://packcast.example.net/ocsinventory/TOKEN > move.sh")]
 pub(crate) struct Args {
@@ -250,7 +250,10 @@ mod tests {
             lines.join("\n")
         };
         let warnings = [Some("7000"), None].map(warned);
-        assert_snapshot!(warnings.join("\n"), @"");
+        assert_snapshot!(warnings.join("\n"), @"
+        warning: the schema of the OCS database has version 7000: imports were tried with 7039, 7069
+        warning: the schema of the OCS database has no version: imports were tried with 7039, 7069
+        ");
         assert_eq!(warned(Some(TRIED_VERSIONS[0])), "");
     }
 
@@ -259,8 +262,11 @@ mod tests {
         let failure = not_read(ReadError::OtherDatabase {
             database: "mysql".to_owned(),
         });
-        assert_snapshot!(failure, @"");
+        assert_snapshot!(failure, @"
+        cannot read database mysql: it has no tables of an OCS server
+        hint: check the name of the database in --database; the default of OCS Inventory is ocsweb
+        ");
         let failure = read_file(Path::new("/none/names.txt")).unwrap_err();
-        assert_snapshot!(failure, @"");
+        assert_snapshot!(failure, @"cannot read /none/names.txt: No such file or directory (os error 2)");
     }
 }

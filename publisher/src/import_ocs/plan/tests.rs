@@ -163,8 +163,8 @@ fn rows_that_cannot_be_carried_over_have_reasons() {
     assign 1700000005 to Device(Ocs(OcsDeviceId("pc1-2026-03-04-05-06-07")))
     assign 1700000005 to Device(Ocs(OcsDeviceId("pc2-2026-03-04-05-06-07")))
     Table download_history: cannot read table download_history
-    Package Tool-A 1.1 (1700000002): package "Tool A 1.1" has the same name Tool-A@1.1 here: choose another with --names (1 rows)
     Package Toolc 1.3 (17): "17" is not a package id: ten digits from 1000000000 to 2147483647
+    Package Tool-A 1.1 (1700000002): package "Tool A 1.1" has the same name Tool-A@1.1 here: choose another with --names (1 rows)
     Package Toold 1.4 (1700000004): fragment 2 of 3 is missing
     Schedule Toole 1.5 (1700000005): its assignments have different schedules or restarts: Packcast has them for the whole package
     Device pc8 (8): "pc8" is not an OCS DEVICEID: a host name, then -YYYY-MM-DD-HH-MM-SS, at most 200 bytes

@@ -105,9 +105,36 @@ fn planned() -> ImportPlan {
 #[test]
 fn a_plan_shows_all_that_an_import_would_do() {
     let planned = planned();
-    assert_snapshot!(plain(&plan(&planned)), @"");
-    assert_snapshot!(question(&planned).unwrap(), @"");
-    assert_snapshot!(conclude(&planned.left_out).unwrap_err(), @"");
+    assert_snapshot!(plain(&plan(&planned)), @"
+    dry run      Imports from the OCS server
+    packages     2 to publish, 0 published already
+    groups       2 to create, 3 memberships
+    devices      2 to add: 1 move by the script for Unix, 1 move by the script for Windows
+    assignments  1 to groups, 0 to devices
+    results      1 succeeded, 1 failed
+    left out     1
+
+
+    ID          OCS NAME     PACKAGE      STATE        ASSIGNED TO  RESULTS
+    1700000001  Refresh 1.0  Refresh@1.0  new, active  lab-pcs      1 succeeded, 1 ERR_EXECUTE
+    1700000002  Clean up     Clean-up@1   new
+
+    ID  OCS NAME  GROUP    STATE  JOINING  NOTE
+    10  Lab PCs   lab-pcs  new    2
+    11  Debian    debian   new    1        snapshot of a dynamic group
+
+    ID          REPAIR OF INFO
+    1700000001  COMMAND: '&' was not escaped
+    1700000002  COMMAND: '&' was not escaped
+
+    LEFT OUT  NAME                     REASON
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+    ");
+    assert_snapshot!(question(&planned).unwrap(), @"Imports from the OCS server: 2 packages, 2 groups, 2 devices. Continue?");
+    assert_snapshot!(conclude(&planned.left_out).unwrap_err(), @"
+    cannot import 1 row of the OCS server: see the reason above
+    hint: correct the causes on the OCS server or with --names, and run the command again
+    ");
     assert_eq!(question(&ImportPlan::default()), None);
     assert!(conclude(&[]).is_ok());
 }
@@ -130,8 +157,15 @@ fn a_comparison_shows_different_outcomes() {
         row(Standing::Other(code("CANCELLED")), Standing::Open, false),
         row(Standing::Open, Standing::Open, true),
     ];
-    assert_snapshot!(plain(&compared(&rows)), @"");
-    assert_snapshot!(compared(&rows[3..]), @"");
+    assert_snapshot!(plain(&compared(&rows)), @"
+    HOST  DEVICE                       PACKAGE      OCS                   PACKCAST
+    pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  open                  succeeded (SUCCESS)
+    pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  failed (ERR_EXECUTE)  not assigned
+    pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  CANCELLED             open
+
+    1 of 4 have the same outcome
+    ");
+    assert_snapshot!(compared(&rows[3..]), @"1 of 1 have the same outcome");
 }
 
 #[test]
@@ -147,5 +181,18 @@ fn a_result_names_packages_and_counts_the_rest() {
         commit: Some(7),
         left_out: planned().left_out,
     };
-    assert_snapshot!(plain(&imported(&result)), @"");
+    assert_snapshot!(plain(&imported(&result)), @"
+    published       refresh@1.0, clean-up@1
+    groups created  2
+    memberships     3
+    devices added   2
+    assignments     1
+    results         2
+    activated       refresh@1.0
+    commit          7
+    left out        1
+
+    LEFT OUT  NAME                     REASON
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+    ");
 }
