@@ -3567,9 +3567,8 @@ fn import_ocs() {
     Examples:
       packcast import ocs --database mysql://ocs@db.example.net/ocsweb \
           --downloads /var/lib/ocsinventory-reports/download --dry-run
-      packcast import ocs --database
-      'mysql://root@localhost/ocsweb?socket=/run/mysqld/mysqld.sock' \
-          --downloads download/ --names names.txt
+      packcast import ocs --downloads download/ --names names.txt \
+          --database 'mysql://ocs@localhost/ocsweb?socket=/run/mysqld/mysqld.sock'
       packcast import ocs --agent-script unix \
           --server https://packcast.example.net/ocsinventory/TOKEN > move.sh
     ");

@@ -23,7 +23,8 @@ pub(super) fn plan(plan: &ImportPlan) -> String {
         repairs(plan),
         left_out(&plan.left_out),
     ];
-    let tables: Vec<String> = tables.into_iter().filter(|it| !it.is_empty()).collect();
+    let tables = tables.iter().map(|table| table.trim_end());
+    let tables: Vec<&str> = tables.filter(|table| !table.is_empty()).collect();
     tables.join("\n\n")
 }
 

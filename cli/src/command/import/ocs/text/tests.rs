@@ -114,7 +114,6 @@ fn a_plan_shows_all_that_an_import_would_do() {
     results      1 succeeded, 1 failed
     left out     1
 
-
     ID          OCS NAME     PACKAGE      STATE        ASSIGNED TO  RESULTS
     1700000001  Refresh 1.0  Refresh@1.0  new, active  lab-pcs      1 succeeded, 1 ERR_EXECUTE
     1700000002  Clean up     Clean-up@1   new
