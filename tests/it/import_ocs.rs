@@ -30,8 +30,8 @@ impl OcsServer {
             skip(Missing::Optional("OCS server"));
             return None;
         }
-        let up = Command::new(SCRIPT).arg("up").arg(&folder).arg("1");
-        let output = { up }.output().unwrap();
+        let mut up = Command::new(SCRIPT);
+        let output = up.arg("up").arg(&folder).arg("1").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}");
         let port = text.trim().rsplit(':').next().unwrap();
