@@ -28,7 +28,7 @@ mod revert;
 mod rollout;
 mod start_rollout;
 mod values;
-mod views;
+pub(crate) mod views;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
