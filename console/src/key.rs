@@ -78,14 +78,14 @@ impl KeptKey {
 }
 
 impl SessionKey {
-    /// Returns true if the key of a target must be unlocked before a change can be signed.
+    /// Returns the key of a target; `None` if it must be unlocked first.
     ///
     /// # Errors
     /// The key cannot be read.
-    pub(crate) fn is_locked(target: &Target) -> Result<bool, Failure> {
+    pub(crate) fn of(target: &Target) -> Result<Option<SigningKey>, Failure> {
         match SigningKey::load(None, &target.key_file, &*target.secrets) {
-            Ok(_) => Ok(false),
-            Err(KeyError::NoPassphrase { .. }) => Ok(true),
+            Ok(key) => Ok(Some(key)),
+            Err(KeyError::NoPassphrase { .. }) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }

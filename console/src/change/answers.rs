@@ -78,9 +78,9 @@ fn key_need(target: &Target, is_needed: bool) -> KeyNeed {
     if !is_needed {
         return KeyNeed::None;
     }
-    match SessionKey::is_locked(target) {
-        Ok(false) => KeyNeed::None,
-        Ok(true) => KeyNeed::Passphrase,
+    match SessionKey::of(target) {
+        Ok(Some(_)) => KeyNeed::None,
+        Ok(None) => KeyNeed::Passphrase,
         Err(failure) => KeyNeed::Unreadable(failure),
     }
 }

@@ -65,6 +65,8 @@ impl Received {
             input: Input::default(),
         };
         for (name, value) in fields {
+            // Browsers send and keep line breaks in two forms.
+            let value = value.replace("\r\n", "\n");
             match name.as_str() {
                 FORM => received.form = value,
                 TICKET => received.ticket = value,

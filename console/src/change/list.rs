@@ -31,7 +31,7 @@ pub(super) async fn result(visit: Visit, Path(number): Path<String>) -> Response
     wait_for(&visit.app, number).await;
     let change = visit.app.ledger().change(number).cloned();
     let Some(change) = change else {
-        let text = "the console has no change with this number".to_owned();
+        let text = "cannot find this change: the console has none with this number".to_owned();
         return visit.answer(Err(PageError::NotFound(text)));
     };
     let view = views::result(&visit, &change);

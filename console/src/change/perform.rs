@@ -1,5 +1,7 @@
 //! Makes a change, to its end.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use packcast_publisher::signing::Signer;
 use packcast_publisher::{Failure, Progress, Target};
@@ -7,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::answers::{in_time, show_effect, show_form};
 use super::effect::Effect;
-use super::input::{Passphrase, Received};
+use super::input::Received;
 use super::ledger::{Begin, ChangeEnd, FailedChange};
 use super::views::Note;
 use super::{Change, Planned};
@@ -47,47 +49,63 @@ pub(super) async fn make<C: Change>(
         Ok(planned) => planned,
         Err(error) => return refuse::<C>(visit, &received, decided, error).await,
     };
+    let signer = match signer(&visit, &target, &received, &effect) {
+        Ok(signer) => signer,
+        Err(note) => return show_again::<C>(visit, &target, &effect, &note, decided),
+    };
     let progress = Progress::none();
-    let note = match begin(&visit, &target, &received, &effect, &progress) {
-        Ok(Begin::New(number)) => {
+    match begin(&visit, &received, &effect, &progress) {
+        Begin::New(number) => {
             let running = Running::new(app, number);
             // The change goes on if nobody waits for the answer any more.
             let _ = decided.send(Decided::Begun(number));
-            return perform(running, &target, planned, progress).await;
+            perform(running, &target, planned, signer, progress).await;
         }
-        Ok(Begin::Before(number)) => {
+        Begin::Before(number) => {
             let _ = decided.send(Decided::Begun(number));
-            return;
         }
-        Ok(Begin::Other) => Note::Changed,
-        Err(note) => note,
-    };
-    let response = show_effect::<C>(visit, &target, &effect, &note);
-    let _ = decided.send(Decided::Refused(response));
+        Begin::Other => show_again::<C>(visit, &target, &effect, &Note::Changed, decided),
+    }
 }
 
-/// Unlocks the key if the change needs it, and begins the change.
-fn begin(
+/// Returns the signer of a change, or the note that asks for the passphrase.
+fn signer(
     visit: &Visit,
     target: &Target,
     received: &Received,
     effect: &Effect,
-    progress: &Progress,
-) -> Result<Begin, Note> {
-    if effect.needs_key {
-        unlock(&visit.app, target, received.passphrase.as_ref())?;
+) -> Result<Signer, Note> {
+    if !effect.needs_key {
+        return Ok(Signer::new(target, None));
     }
-    Ok(visit.app.ledger().begin(
+    if let Some(passphrase) = &received.passphrase {
+        let unlocked = visit.app.key().unlock(target, passphrase, visit.app.now());
+        unlocked.map_err(Note::Refused)?;
+    }
+    match SessionKey::of(target) {
+        Ok(Some(key)) => Ok(Signer::with(target, Arc::new(key))),
+        Ok(None) => Err(Note::NoPassphrase),
+        Err(failure) => Err(Note::Refused(failure)),
+    }
+}
+
+fn begin(visit: &Visit, received: &Received, effect: &Effect, progress: &Progress) -> Begin {
+    visit.app.ledger().begin(
         &received.ticket,
         effect.digest,
         effect.request.clone(),
         progress.clone(),
         visit.now,
-    ))
+    )
 }
 
-async fn perform(running: Running, target: &Target, planned: Planned<'_>, progress: Progress) {
-    let signer = Signer::new(target, None);
+async fn perform(
+    running: Running,
+    target: &Target,
+    planned: Planned<'_>,
+    signer: Signer,
+    progress: Progress,
+) {
     let made = (planned.perform)(signer, progress).await;
     running.end(match made {
         Ok(mut outcome) => {
@@ -96,6 +114,18 @@ async fn perform(running: Running, target: &Target, planned: Planned<'_>, progre
         }
         Err(failure) => ChangeEnd::Failed(FailedChange::from(&failure)),
     });
+}
+
+/// Shows an effect again, with the reason for which nothing was changed.
+fn show_again<C: Change>(
+    visit: Visit,
+    target: &Target,
+    effect: &Effect,
+    note: &Note,
+    decided: oneshot::Sender<Decided>,
+) {
+    let response = show_effect::<C>(visit, target, effect, note);
+    let _ = decided.send(Decided::Refused(response));
 }
 
 async fn plan<'a, C: Change>(
@@ -108,19 +138,6 @@ async fn plan<'a, C: Change>(
     let of = (change, &received.input);
     let effect = Effect::of(target, app.commands(), of, &mut planned).await?;
     Ok((planned, effect))
-}
-
-/// Unlocks the key of a target, or returns the note for the page.
-fn unlock(app: &App, target: &Target, passphrase: Option<&Passphrase>) -> Result<(), Note> {
-    if let Some(passphrase) = passphrase {
-        let unlocked = app.key().unlock(target, passphrase, app.now());
-        return unlocked.map_err(Note::Refused);
-    }
-    match SessionKey::is_locked(target) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(Note::NoPassphrase),
-        Err(failure) => Err(Note::Refused(failure)),
-    }
 }
 
 async fn refuse<C: Change>(
@@ -152,7 +169,7 @@ impl Drop for Running {
 }
 
 fn interrupted() -> ChangeEnd {
-    let failure = Failure::failed("the change was interrupted: a part of it may be made")
+    let failure = Failure::failed("cannot tell the result of the change: it was interrupted")
         .hint("look at the history, and make the change again to complete it");
     ChangeEnd::Failed(FailedChange::from(&failure))
 }
