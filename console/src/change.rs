@@ -87,7 +87,7 @@ pub(crate) enum Signed {
     No,
     /// One commit with these changes; nothing has to be signed if there are none.
     Changes(Vec<StateChange>),
-    /// Differences in words.
+    /// Differences in words. The change itself makes sure that it starts from the same head.
     Lines(Vec<String>),
 }
 

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use packcast_protocol::Sha256Digest;
+use packcast_protocol::state::CommitId;
 use packcast_publisher::{Failure, Preview, Target, Warning, diff};
 
 use super::input::Input;
@@ -19,6 +20,8 @@ pub(super) struct Effect {
     /// The digest of the shown effect and of the fields.
     pub(super) digest: Sha256Digest,
     pub(super) needs_key: bool,
+    /// The head whose difference was shown; [`None`] if the change itself compares the head.
+    pub(super) head: Option<Option<CommitId>>,
     pub(super) request: ChangeRequest,
 }
 
@@ -37,12 +40,14 @@ impl Effect {
         (change, input): (&C, &Input),
         planned: &mut Planned<'_>,
     ) -> Result<Self, Failure> {
+        let mut head = None;
         let (needs_key, signed) = match &planned.signed {
             Signed::No => (false, SignedEffect::Unsigned),
             Signed::Changes(changes) if changes.is_empty() => (false, SignedEffect::Nothing),
             Signed::Changes(changes) => {
-                let lines = diff::planned(target, changes).await?.lines;
-                (true, SignedEffect::of(lines))
+                let difference = diff::planned(target, changes).await?;
+                head = Some(difference.head);
+                (true, SignedEffect::of(difference.lines))
             }
             Signed::Lines(lines) => (!lines.is_empty(), SignedEffect::of(lines.clone())),
         };
@@ -56,6 +61,7 @@ impl Effect {
         let words = change.command();
         let request = ChangeRequest {
             title: C::TITLE,
+            section: C::SECTION,
             path: C::PATH,
             input: input.clone(),
             command: commands.line(words.iter().map(String::as_str)),
@@ -65,6 +71,7 @@ impl Effect {
             details: std::mem::take(&mut planned.details),
             shown,
             needs_key,
+            head,
             request,
         })
     }

@@ -11,6 +11,7 @@ use packcast_publisher::{Failure, Progress, Warning};
 
 use super::input::Input;
 use crate::command::CommandLine;
+use crate::layout::Section;
 use crate::token::Token;
 
 /// The numbers of tickets and of changes that are kept. A ticket that was forgotten shows the effect
@@ -52,6 +53,7 @@ pub(crate) struct BegunChange {
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeRequest {
     pub(crate) title: &'static str,
+    pub(crate) section: Section,
     /// The address of its form.
     pub(crate) path: &'static str,
     pub(crate) input: Input,
@@ -240,6 +242,7 @@ mod tests {
     fn begin(ledger: &mut Ledger, ticket: &str, effect: &[u8]) -> Begin {
         let request = ChangeRequest {
             title: "Pause the target",
+            section: Section::Now,
             path: "/change/pause",
             input: Input::default(),
             command: CommandLine::Unsafe,

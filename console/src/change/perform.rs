@@ -83,7 +83,13 @@ fn signer(
         unlocked.map_err(Note::Refused)?;
     }
     match SessionKey::of(target) {
-        Ok(Some(key)) => Ok(Signer::with(target, Arc::new(key))),
+        Ok(Some(key)) => {
+            let signer = Signer::with(target, Arc::new(key));
+            Ok(match effect.head {
+                Some(head) => signer.on_head(head),
+                None => signer,
+            })
+        }
         Ok(None) => Err(Note::NoPassphrase),
         Err(failure) => Err(Note::Refused(failure)),
     }

@@ -168,7 +168,7 @@ pub(super) fn result(visit: &Visit, change: &BegunChange) -> View {
     };
     View {
         title: change.request.title.to_owned(),
-        section: None,
+        section: Some(change.request.section),
         commands: vec![change.request.command.clone()],
         body,
     }

@@ -58,6 +58,15 @@ pub struct CommitRequest<'a> {
     pub valid_for_s: u64,
 }
 
+/// The heads on which a change may be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnHead {
+    #[default]
+    Any,
+    /// Only this one; `None` before the first commit.
+    Only(Option<CommitId>),
+}
+
 /// Outcome of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Committed {
@@ -135,7 +144,8 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
-        Ok(self.commit_with_list(request, None).await?.committed)
+        let made = self.commit_with_list(request, None, OnHead::Any);
+        Ok(made.await?.committed)
     }
 
     /// Makes the changes in one commit, together with a change of the key list.
@@ -143,12 +153,18 @@ impl Committer<'_> {
         &mut self,
         request: &CommitRequest<'_>,
         change: Option<&ListChange<'_>>,
+        on_head: OnHead,
     ) -> Result<Made, StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
             check_lists(self.memory, &state)?;
+            if let OnHead::Only(expected) = on_head
+                && state.parent != expected
+            {
+                return Err(StateError::ChangedSince);
+            }
             if let (Some(change), Some(newest)) = (change, state.chain.newest())
                 && change.is_made(newest)
             {
