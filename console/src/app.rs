@@ -12,6 +12,7 @@ use crate::change::ledger::{ChangeEnd, Ledger};
 use crate::command::Commands;
 use crate::fleet::Fleet;
 use crate::key::{KeyState, SessionKey};
+use crate::publish::wizards::Wizards;
 use crate::session::{Door, Ended};
 use crate::token::Token;
 use crate::{Clock, ConsoleOptions};
@@ -27,6 +28,7 @@ struct AppState {
     commands: Commands,
     door: Mutex<Door>,
     fleet: Fleet,
+    wizards: Wizards,
     is_read_only: bool,
     key: SessionKey,
     ledger: Mutex<Ledger>,
@@ -53,6 +55,7 @@ impl App {
             commands: Commands::new(options.target_options, Shell::of_system()),
             door: Mutex::new(Door::Closed { token, since }),
             fleet: Fleet::default(),
+            wizards: Wizards::new(options.uploads_dir),
             is_read_only: options.is_read_only,
             key,
             ledger: Mutex::default(),
@@ -79,6 +82,10 @@ impl App {
 
     pub(crate) fn fleet(&self) -> &Fleet {
         &self.0.fleet
+    }
+
+    pub(crate) fn wizards(&self) -> &Wizards {
+        &self.0.wizards
     }
 
     /// Returns true if the console changes nothing.

@@ -21,7 +21,7 @@ mod list;
 mod pause;
 mod perform;
 mod revert;
-mod views;
+pub(crate) mod views;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

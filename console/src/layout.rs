@@ -172,7 +172,11 @@ pub(crate) fn page(
 pub(crate) fn live_numbers(path: &str, now: UnixTime, numbers: &Markup) -> Markup {
     html! {
         div #live data-live=(path) { (numbers) }
-        p.soft { "As of " span #live-time { (time(now)) } }
+        p.soft {
+            "As of " span #live-time { (time(now)) } " "
+            // The script shows the button: numbers that change by themselves can be stopped.
+            button.quiet #live-pause type="button" hidden { "Pause live numbers" }
+        }
         p #live-note role="status" {}
         p.hidden #live-summary role="status" {}
     }

@@ -22,6 +22,7 @@ mod listen;
 mod live;
 mod page;
 mod page_error;
+mod publish;
 mod routes;
 mod server;
 mod session;
@@ -32,7 +33,7 @@ mod words;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packcast_protocol::UnixTime;
@@ -57,6 +58,8 @@ pub struct ConsoleOptions {
     /// The options that name the target in command lines, quoted for the shell; empty for the default
     /// target.
     pub target_options: String,
+    /// The folder in which the console creates a private folder for uploads.
+    pub uploads_dir: PathBuf,
     /// The console has no pages that change the target.
     pub is_read_only: bool,
     pub clock: Clock,

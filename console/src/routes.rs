@@ -22,6 +22,7 @@ use crate::page::{
     device, devices, group, groups, history, now, package, packages, rollout, rollouts, sign_in,
 };
 use crate::page_error::PageError;
+use crate::publish;
 use crate::token::Token;
 use crate::visit::SignedIn;
 
@@ -31,13 +32,15 @@ const MAX_BODY: usize = 16 << 10;
 /// The time for the head of an answer. A check of the whole fleet and changes take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 const POST_TIMEOUT: Duration = Duration::from_mins(10);
+/// The time for an upload. An upload that stands still ends much earlier.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(12);
 
 /// Returns the routes behind their gate.
 pub(crate) fn router(app: App) -> Router {
     let changes = if app.is_read_only() {
         Router::new()
     } else {
-        change::router()
+        change::router().merge(publish::router())
     };
     Router::new()
         .route("/", get(now::page))
@@ -97,7 +100,9 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         None => return answer::last(answer::status(StatusCode::FORBIDDEN)),
     }
     let signed_in = head.extensions.get::<SignedIn>().cloned();
-    let limit = if head.method == Method::POST {
+    let limit = if publish::is_upload(&head) {
+        UPLOAD_TIMEOUT
+    } else if head.method == Method::POST {
         POST_TIMEOUT
     } else {
         ANSWER_TIMEOUT

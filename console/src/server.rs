@@ -77,6 +77,7 @@ pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Outp
     let _ = tokio::time::timeout(CHANGES_TIMEOUT, app.complete_changes()).await;
     app.key().lock();
     let _ = tokio::time::timeout(STOP_TIMEOUT, connections.shutdown()).await;
+    app.wizards().clear();
     ended
 }
 

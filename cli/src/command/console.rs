@@ -46,6 +46,7 @@ impl Args {
         let options = ConsoleOptions {
             port: self.port,
             target_options: globals.target_options(),
+            uploads_dir: places::find()?.state.join("console"),
             is_read_only: self.read_only,
             clock: Clock::system(),
         };

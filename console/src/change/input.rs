@@ -43,6 +43,11 @@ pub(crate) struct Received {
 pub(crate) struct Input(Vec<(String, String)>);
 
 impl Passphrase {
+    /// Returns a passphrase; `None` if the field is empty.
+    pub(crate) fn typed(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+
     pub(crate) fn reveal(&self) -> &str {
         &self.0
     }

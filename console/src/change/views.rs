@@ -121,7 +121,8 @@ pub(super) fn effect<C: Change>(
     }
 }
 
-fn passphrase(visit: &Visit) -> Markup {
+/// Writes the field for the passphrase of the signing key.
+pub(crate) fn passphrase(visit: &Visit) -> Markup {
     html! {
         div.field {
             label for="passphrase" { "Passphrase of the signing key" }

@@ -160,7 +160,7 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
 fn revert(number: u64, visit: &Visit) -> Markup {
     let number = number.to_string();
     let link = ChangeLink::new(REVERT, "Revert to this state", &[("commit", &number)]);
-    let label = format!("Revert to the state of commit {number}");
+    let label = format!("Revert to this state, after commit {number}");
     html! { p { (action(visit, &link, &label)) } }
 }
 

@@ -15,7 +15,7 @@ use crate::browser::Browser;
 use crate::system::System;
 
 /// Every address with a page or an effect.
-const ADDRESSES: [(&str, &str); 25] = [
+const ADDRESSES: [(&str, &str); 33] = [
     ("GET", "/"),
     ("GET", "/packages"),
     ("GET", "/packages/1795000000"),
@@ -33,6 +33,14 @@ const ADDRESSES: [(&str, &str); 25] = [
     ("GET", "/nothing"),
     ("POST", "/check"),
     ("POST", "/end"),
+    ("GET", "/publish"),
+    ("POST", "/publish"),
+    ("GET", "/publish/1/file"),
+    ("POST", "/publish/1/summary"),
+    ("POST", "/publish/1/upload"),
+    ("PUT", "/publish/1/upload?offset=0"),
+    ("POST", "/publish/1/send"),
+    ("GET", "/publish/1/live"),
     ("GET", "/change/assign"),
     ("GET", "/change/revert?commit=1"),
     ("POST", "/change/assign"),
@@ -406,6 +414,7 @@ async fn values_of_a_console_do_not_show_their_secrets() {
     let options = ConsoleOptions {
         port: 0,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
         is_read_only: false,
         clock: Clock::system(),
     };
@@ -530,6 +539,7 @@ async fn another_user_cannot_answer_at_the_other_address_of_loopback() {
     let options = |port| ConsoleOptions {
         port,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
         is_read_only: false,
         clock: Clock::system(),
     };
@@ -556,6 +566,7 @@ async fn the_file_for_the_browser_is_private_and_posts_the_token() {
     let options = ConsoleOptions {
         port: 0,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
         is_read_only: false,
         clock: Clock::system(),
     };

@@ -1,7 +1,7 @@
 //! A target with its console, for one test.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -215,11 +215,23 @@ impl Served {
     }
 
     async fn start_with(target: Target, target_options: &str, is_read_only: bool) -> Self {
+        let uploads = target.key_file.with_file_name("uploads");
+        Self::start_in(target, target_options, is_read_only, uploads).await
+    }
+
+    /// Starts a console with a folder for its uploads.
+    pub(crate) async fn start_in(
+        target: Target,
+        target_options: &str,
+        is_read_only: bool,
+        uploads_dir: PathBuf,
+    ) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&ahead);
         let options = ConsoleOptions {
             port: 0,
             target_options: target_options.to_owned(),
+            uploads_dir,
             is_read_only,
             clock: Clock::new(move || UnixTime(clock::now().0 + clock.load(Ordering::SeqCst))),
         };
