@@ -63,11 +63,15 @@ pub(super) fn show_effect<C: Change>(
     let Ok(ticket) = Token::random() else {
         return answer::status(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    visit.app.ledger().show(ticket.clone(), effect.digest);
+    visit
+        .app
+        .ledger()
+        .show(ticket.clone(), effect.decision.clone());
     let key = key_need(target, effect.needs_key);
     let status = match note {
         Note::None => StatusCode::OK,
-        Note::Changed => StatusCode::CONFLICT,
+        Note::Changed | Note::TooOld => StatusCode::CONFLICT,
+        Note::Busy | Note::Ending => StatusCode::SERVICE_UNAVAILABLE,
         Note::NoPassphrase | Note::Refused(_) => StatusCode::FORBIDDEN,
     };
     let view = views::effect::<C>(&visit, effect, (&key, note), &ticket);

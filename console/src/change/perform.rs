@@ -8,9 +8,9 @@ use packcast_publisher::{Failure, Progress, Target};
 use tokio::sync::oneshot;
 
 use super::answers::{in_time, show_effect, show_form};
-use super::effect::Effect;
+use super::effect::{Effect, ShownHead};
 use super::input::Received;
-use super::ledger::{Begin, ChangeEnd, FailedChange};
+use super::ledger::{Begin, ChangeEnd, FailedChange, Ticket};
 use super::views::Note;
 use super::{Change, Planned};
 use crate::app::App;
@@ -49,22 +49,55 @@ pub(super) async fn make<C: Change>(
         Ok(planned) => planned,
         Err(error) => return refuse::<C>(visit, &received, decided, error).await,
     };
-    let signer = match signer(&visit, &target, &received, &effect) {
-        Ok(signer) => signer,
-        Err(note) => return show_again::<C>(visit, &target, &effect, &note, decided),
+    let ticket = app.ledger().look_up(&received.ticket, &effect.decision);
+    let note = match ticket {
+        Ticket::Valid => match signer(&visit, &target, &received, &effect) {
+            Ok(signer) => {
+                let (progress, decided) = (Progress::none(), decided);
+                match begin(&visit, &received, &effect, &progress) {
+                    Begin::New(number) => {
+                        let running = Running::new(app, number);
+                        // The change goes on if nobody waits for the answer any more.
+                        let _ = decided.send(Decided::Begun(number));
+                        return perform(running, &target, planned, signer, progress).await;
+                    }
+                    begin => {
+                        return show_again::<C>(visit, &target, &effect, begin.into(), decided);
+                    }
+                }
+            }
+            Err(note) => Again::Note(note),
+        },
+        ticket => ticket.into(),
     };
-    let progress = Progress::none();
-    match begin(&visit, &received, &effect, &progress) {
-        Begin::New(number) => {
-            let running = Running::new(app, number);
-            // The change goes on if nobody waits for the answer any more.
-            let _ = decided.send(Decided::Begun(number));
-            perform(running, &target, planned, signer, progress).await;
+    show_again::<C>(visit, &target, &effect, note, decided);
+}
+
+/// The answer to a change that does not begin.
+enum Again {
+    /// The change was begun before.
+    Begun(u64),
+    Note(Note),
+}
+
+impl From<Ticket> for Again {
+    fn from(ticket: Ticket) -> Self {
+        match ticket {
+            Ticket::Used(number) => Self::Begun(number),
+            Ticket::Valid | Ticket::Changed => Self::Note(Note::Changed),
+            Ticket::Unknown => Self::Note(Note::TooOld),
         }
-        Begin::Before(number) => {
-            let _ = decided.send(Decided::Begun(number));
+    }
+}
+
+impl From<Begin> for Again {
+    fn from(begin: Begin) -> Self {
+        match begin {
+            Begin::New(number) => Self::Begun(number),
+            Begin::Refused(ticket) => ticket.into(),
+            Begin::Busy => Self::Note(Note::Busy),
+            Begin::Closed => Self::Note(Note::Ending),
         }
-        Begin::Other => show_again::<C>(visit, &target, &effect, &Note::Changed, decided),
     }
 }
 
@@ -86,8 +119,8 @@ fn signer(
         Ok(Some(key)) => {
             let signer = Signer::with(target, Arc::new(key));
             Ok(match effect.head {
-                Some(head) => signer.on_head(head),
-                None => signer,
+                ShownHead::Is(head) => signer.on_head(head),
+                ShownHead::ByChange => signer,
             })
         }
         Ok(None) => Err(Note::NoPassphrase),
@@ -98,7 +131,7 @@ fn signer(
 fn begin(visit: &Visit, received: &Received, effect: &Effect, progress: &Progress) -> Begin {
     visit.app.ledger().begin(
         &received.ticket,
-        effect.digest,
+        &effect.decision,
         effect.request.clone(),
         progress.clone(),
         visit.now,
@@ -127,11 +160,14 @@ fn show_again<C: Change>(
     visit: Visit,
     target: &Target,
     effect: &Effect,
-    note: &Note,
+    again: Again,
     decided: oneshot::Sender<Decided>,
 ) {
-    let response = show_effect::<C>(visit, target, effect, note);
-    let _ = decided.send(Decided::Refused(response));
+    let answer = match again {
+        Again::Begun(number) => Decided::Begun(number),
+        Again::Note(note) => Decided::Refused(show_effect::<C>(visit, target, effect, &note)),
+    };
+    let _ = decided.send(answer);
 }
 
 async fn plan<'a, C: Change>(
@@ -152,8 +188,16 @@ async fn refuse<C: Change>(
     decided: oneshot::Sender<Decided>,
     error: PageError,
 ) {
-    let response = show_form::<C>(visit, &received.input, Some(&error)).await;
-    let _ = decided.send(Decided::Refused(response));
+    // The form was sent twice, and the first change has made the second one impossible.
+    let before = visit.app.ledger().begun_by(&received.ticket);
+    let answer = match before {
+        Some(number) => Decided::Begun(number),
+        None => {
+            let response = show_form::<C>(visit, &received.input, Some(&error)).await;
+            Decided::Refused(response)
+        }
+    };
+    let _ = decided.send(answer);
 }
 
 impl Running {

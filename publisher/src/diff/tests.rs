@@ -52,8 +52,8 @@ async fn a_planned_difference_is_signed_only_on_its_head() {
     let sign = async |shown: &PlannedDifference| {
         let mut signer = Signer::new(target, None).on_head(shown.head);
         let progress = Progress::none();
-        let changed = signer.change(target, &changes, "packcast", &progress);
-        changed.await.map(|_| ())
+        let done = signer.change(target, &changes, "packcast", &progress);
+        done.await.map(|_| ())
     };
     let office = "office".parse().unwrap();
     let group = StateChange::CreateGroup { group: office };

@@ -67,6 +67,16 @@ pub enum OnHead {
     Only(Option<CommitId>),
 }
 
+impl OnHead {
+    /// Refuses to sign the changes of another commit together with those that were shown.
+    const fn refuse_others(self, other: Option<CommitId>) -> Result<(), StateError> {
+        match (self, other) {
+            (Self::Only(_), Some(commit)) => Err(StateError::OthersFirst { commit }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Outcome of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Committed {
@@ -177,13 +187,17 @@ impl Committer<'_> {
             self.check_key(&state, now)?;
             let unfinished = compare(self.records, self.memory, &mut state, None, now).await?;
             if let Some(unfinished) = unfinished {
-                attempted = Some(unfinished.commit);
+                let commit = unfinished.commit;
+                on_head.refuse_others(Some(commit))?;
+                attempted = Some(commit);
                 self.finish(&state, unfinished, now).await?;
                 continue;
             }
+            let adoption = self.adoption(&mut state, now).await?;
+            on_head.refuse_others(adoption.commits.first().copied())?;
             let next = Next {
                 number: self.next_number(&state, now),
-                adoption: self.adoption(&mut state, now).await?,
+                adoption,
                 list,
                 ..Next::default()
             };
