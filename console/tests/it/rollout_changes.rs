@@ -322,7 +322,7 @@ async fn chosen_computers_are_listed_before_they_get_the_package() {
         );
         browser.post(&computers, &encoded(&all)).await
     };
-    let devices = choose(&[("to", "devices"), ("device", "pc1\r\nPC2, <pc9>")]).await;
+    let devices = choose(&[("to", "devices"), ("device", "pc1\r\nPC2\r\n<pc9>")]).await;
     has(
         &devices,
         &[
