@@ -75,6 +75,9 @@ pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Outp
     // Live pages end, too.
     app.end(ended);
     let _ = tokio::time::timeout(CHANGES_TIMEOUT, app.complete_changes()).await;
+    for warning in app.ledger().late_warnings() {
+        app.target().warnings.push(warning);
+    }
     app.key().lock();
     let _ = tokio::time::timeout(STOP_TIMEOUT, connections.shutdown()).await;
     app.wizards().clear();

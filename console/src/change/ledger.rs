@@ -63,6 +63,8 @@ pub(crate) struct BegunChange {
     pub(crate) request: Arc<ChangeRequest>,
     pub(crate) at: UnixTime,
     pub(crate) end: Arc<ChangeEnd>,
+    /// The change has ended while the console was ending, so no page has shown its result.
+    is_late: bool,
     progress: Progress,
 }
 
@@ -264,6 +266,7 @@ impl Ledger {
             request: Arc::new(request),
             at: now,
             end: Arc::new(ChangeEnd::Running),
+            is_late: false,
             progress,
         });
         Begin::New(number)
@@ -280,6 +283,7 @@ impl Ledger {
                 });
             }
             change.end = Arc::new(end);
+            change.is_late = self.is_closed;
         }
     }
 
@@ -305,12 +309,38 @@ impl Ledger {
         self.running().for_each(|change| change.progress.stop());
     }
 
+    /// Returns warnings of the changes whose result no page has shown.
+    pub(crate) fn late_warnings(&self) -> Vec<Warning> {
+        let late = self.begun.iter().filter(|it| it.is_late);
+        late.flat_map(BegunChange::warnings).collect()
+    }
+
     fn ticket(&self, ticket: &str) -> Option<&Shown> {
         self.shown.iter().find(|it| it.ticket.is(ticket))
     }
 }
 
 impl BegunChange {
+    /// Returns the failure of the change, or the warnings of its result.
+    fn warnings(&self) -> Vec<Warning> {
+        let of = |failed: &FailedChange| {
+            let what = format!("{}: {}", self.request.effect, failed.message);
+            let warning = Warning::new(what);
+            match failed.hints.first() {
+                Some(hint) => warning.hint(hint),
+                None => warning,
+            }
+        };
+        match &*self.end {
+            ChangeEnd::Running => Vec::new(),
+            ChangeEnd::Failed(failed) => vec![of(failed)],
+            ChangeEnd::Done(outcome) => {
+                let partly = outcome.partly.iter().map(of);
+                partly.chain(outcome.warnings.iter().cloned()).collect()
+            }
+        }
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         matches!(*self.end, ChangeEnd::Running)
     }

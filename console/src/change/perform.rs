@@ -190,12 +190,11 @@ async fn refuse<C: Change>(
 ) {
     // The form was sent twice, and the first change has made the second one impossible.
     let before = visit.app.ledger().begun_by(&received.ticket);
-    let answer = match before {
-        Some(number) => Decided::Begun(number),
-        None => {
-            let response = show_form::<C>(visit, &received.input, Some(&error)).await;
-            Decided::Refused(response)
-        }
+    let answer = if let Some(number) = before {
+        Decided::Begun(number)
+    } else {
+        let response = show_form::<C>(visit, &received.input, Some(&error)).await;
+        Decided::Refused(response)
     };
     let _ = decided.send(answer);
 }
