@@ -124,10 +124,12 @@ impl App {
 
     /// Completes the changes that were begun. Records that the next change can complete are left out.
     pub(crate) async fn complete_changes(&self) {
-        self.ledger().stop_all();
+        self.ledger().close();
         let mut ends = self.ends();
         // The sender lives as long as this value.
-        let _ = ends.wait_for(|()| !self.ledger().is_running()).await;
+        let _ = ends
+            .wait_for(|()| self.ledger().running().next().is_none())
+            .await;
     }
 
     pub(crate) fn door(&self) -> MutexGuard<'_, Door> {

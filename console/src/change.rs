@@ -62,6 +62,10 @@ pub(crate) trait Change: Sized + 'static {
     /// The command with placeholders that makes the same change, without the name of the program.
     const EXAMPLE: &'static str;
 
+    /// The change only stops or withdraws something. It is also made if it concerns less by then, or
+    /// another number of devices, because both change all the time while devices report.
+    const STOPS: bool = false;
+
     /// Writes the fields of the form as they were typed.
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure>;
 
@@ -82,6 +86,8 @@ pub(crate) struct Planned<'a> {
     /// The error that a part of the change will have.
     pub(crate) partly: Option<Failure>,
     pub(crate) signed: Signed,
+    /// Ids and addresses of everything that the change concerns, besides those in signed changes.
+    pub(crate) facts: Vec<String>,
     /// More about the change. It may depend on the time: a difference in it is no other change.
     pub(crate) details: Markup,
     /// Makes the change.
@@ -94,7 +100,7 @@ pub(crate) enum Signed {
     No,
     /// One commit with these changes; nothing has to be signed if there are none.
     Changes(Vec<StateChange>),
-    /// Differences in words.
+    /// Differences in words. The change itself makes sure that it starts from the same head.
     Lines(Vec<String>),
 }
 
@@ -114,6 +120,7 @@ impl<'a> Planned<'a> {
             warnings: Vec::new(),
             partly: None,
             signed,
+            facts: Vec::new(),
             details: Markup::default(),
             perform: Box::new(perform),
         }

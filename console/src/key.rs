@@ -78,16 +78,25 @@ impl KeptKey {
 }
 
 impl SessionKey {
+    /// Returns the key of a target; `None` if it must be unlocked first.
+    ///
+    /// # Errors
+    /// The key cannot be read.
+    pub(crate) fn of(target: &Target) -> Result<Option<SigningKey>, Failure> {
+        match SigningKey::load(None, &target.key_file, &*target.secrets) {
+            Ok(key) => Ok(Some(key)),
+            // The passphrase of a page is for the key in the file.
+            Err(KeyError::NoPassphrase { .. }) if target.secrets.key()?.is_none() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Returns true if the key of a target must be unlocked before a change can be signed.
     ///
     /// # Errors
     /// The key cannot be read.
     pub(crate) fn is_locked(target: &Target) -> Result<bool, Failure> {
-        match SigningKey::load(None, &target.key_file, &*target.secrets) {
-            Ok(_) => Ok(false),
-            Err(KeyError::NoPassphrase { .. }) => Ok(true),
-            Err(error) => Err(error.into()),
-        }
+        Ok(Self::of(target)?.is_none())
     }
 
     /// Unlocks the key of a target.

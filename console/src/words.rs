@@ -118,6 +118,15 @@ pub(crate) fn device_link(device: &DeviceId, host_name: &str) -> Markup {
     html! { a href=(device_path(device)) title=(terminal::line(&id)) { (text(name)) } }
 }
 
+/// Writes a link to a device, and its id: several devices may have one host name, and each chooses its
+/// own.
+pub(crate) fn device_with_id(device: &DeviceId, host_name: &str) -> Markup {
+    html! {
+        (device_link(device, host_name))
+        @if !host_name.is_empty() { " (" (text(&device.to_string())) ")" }
+    }
+}
+
 /// Writes a link to a group.
 pub(crate) fn group_link(group: &GroupName) -> Markup {
     html! { a href=(group_path(group)) { (text(group.as_str())) } }

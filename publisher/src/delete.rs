@@ -98,6 +98,11 @@ impl DeletePlan<'_> {
         &self.preview
     }
 
+    /// Returns the id of the package.
+    pub const fn package(&self) -> PackageId {
+        self.package.id
+    }
+
     /// Returns the changes of the signed state before the deletion; empty if nothing has to be signed.
     pub fn state_changes(&self) -> Vec<StateChange> {
         let withdrawal = self.withdrawal.as_ref();

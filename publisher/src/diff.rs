@@ -48,6 +48,8 @@ pub struct PlannedDifference {
     pub changes: Vec<StateDifference>,
     /// The changes in words; empty if the state has them already.
     pub lines: Vec<String>,
+    /// The head of the present state; `None` before the first commit.
+    pub head: Option<CommitId>,
 }
 
 /// A commit that was found and verified.
@@ -87,6 +89,7 @@ pub async fn planned(
 ) -> Result<PlannedDifference, Failure> {
     let (records, trust) = (&target.records, target.trust()?);
     let mut state = TargetState::read(records, &trust).await?;
+    let head = state.head.as_ref().map(|head| head.commit.id());
     let mut before = StatePart::default();
     let after = applied(records, &mut state.trees, &mut before, changes).await?;
     let changes = difference(&before, &after).map_err(StateError::from)?;
@@ -94,6 +97,7 @@ pub async fn planned(
     Ok(PlannedDifference {
         lines: changes.iter().map(|change| change.line(&names)).collect(),
         changes,
+        head,
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use packcast_console::{Clock, Console, ConsoleError, ConsoleOptions, Ended, HandoffError};
 use packcast_publisher::{Failure, Warning};
+use tokio::sync::oneshot;
 
 use super::local::stop_signal;
 use crate::Globals;
@@ -64,16 +65,36 @@ impl Args {
         let link = console.sign_in_link();
         output::data(&output::fields([("console", link)]));
         output::note("the address works once, in one browser; stop with Ctrl-C");
-        let ended = console.serve(async {
-            // Without a signal handler, Ctrl-C ends the process at once.
-            if stop_signal().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        let (stopping, stopped) = oneshot::channel();
+        let served = console.serve(async {
+            stop().await;
+            let _ = stopping.send(());
         });
-        let ended = ended.await;
+        let again = async {
+            // The sender is dropped if the session has ended by itself.
+            if stopped.await.is_ok() {
+                output::note(COMPLETING);
+            }
+            stop().await;
+        };
+        let ended = tokio::select! {
+            ended = served => Some(ended),
+            () = again => None,
+        };
         drop(handoff);
-        output::note(reason(ended));
+        output::note(ended.map_or(LEFT, reason));
         Ok(())
+    }
+}
+
+const COMPLETING: &str =
+    "stopping after the changes under way; press Ctrl-C again to leave them incomplete";
+const LEFT: &str = "stopped: changes under way may be incomplete; 'packcast log' shows the changes";
+
+/// Waits for Ctrl-C. Without a signal handler, Ctrl-C ends the process at once.
+async fn stop() {
+    if stop_signal().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

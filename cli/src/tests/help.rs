@@ -230,7 +230,7 @@ fn packcast() {
       diff           Show the difference between two states of a target
       revert         Bring a target back to the state of an earlier commit
       audit          Check a target: history, keys, records, packages
-      console        Show the target in a browser, until the session ends
+      console        Show and change the target in a browser, until the session ends
       completions    Print the completion script for a shell
       man            Print or write the manual pages
       help           Print this message or the help of the given subcommand(s)
@@ -3441,18 +3441,22 @@ fn audit() {
 #[test]
 fn console() {
     assert_snapshot!(help("console"), @r"
-    Show the target in a browser, until the session ends
+    Show and change the target in a browser, until the session ends
 
-    Serves web pages on loopback, with your cloud credentials. The pages change
-    nothing: each of them names the command that shows the same. The printed address
-    opens one session in one browser. The command ends with the session, and after 8
-    hours without use.
+    Serves web pages on loopback, with your cloud credentials. Each page names the
+    command that shows or does the same. Before a change, its page shows the effect,
+    and asks for the passphrase of the signing key if the key is locked. The printed
+    address opens one session in one browser. The command ends with the session, and
+    after 8 hours without use.
 
     Usage: packcast console [OPTIONS]
 
     Options:
           --open
               Open the console in the browser of this machine
+
+          --read-only
+              Serve no pages that change the target
 
           --port <PORT>
               Serve the pages on this port, from 1024 on; 0 chooses a free port
@@ -3467,6 +3471,7 @@ fn console() {
     Examples:
       packcast console
       packcast console --open
+      packcast console --read-only
       packcast console --port 8470 --target production
     ");
 }

@@ -3,10 +3,12 @@
 use futures_util::FutureExt as _;
 use maud::{Markup, html};
 use packcast_protocol::{LocationName, PackageRef};
-use packcast_publisher::{Failure, Target, activate, deactivate, location};
+use packcast_publisher::deactivate::Deactivated;
+use packcast_publisher::{Failure, Preview, Target, activate, deactivate, location};
 
 use super::address::{ACTIVATE, ASSIGN, DEACTIVATE};
 use super::assign::{package, package_field, page_of};
+use super::effect::package_fact;
 use super::fields::some_of;
 use super::input::Input;
 use super::ledger::Outcome;
@@ -57,6 +59,9 @@ impl Change for Activate {
     async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
         let plan = activate::plan(target, &self.package, &self.locations).await?;
         let preview = plan.preview().await?;
+        let mut facts = vec![package_fact(plan.package())];
+        let locations = plan.locations().iter();
+        facts.extend(locations.map(|at| format!("location {} at {}", at.name, at.location)));
         let perform = move |_, _| {
             async move {
                 let activated = plan.perform().await?;
@@ -76,7 +81,10 @@ impl Change for Activate {
             }
             .boxed_local()
         };
-        Ok(Planned::new(preview, Signed::No, perform))
+        Ok(Planned {
+            facts,
+            ..Planned::new(preview, Signed::No, perform)
+        })
     }
 
     fn command(&self) -> Vec<String> {
@@ -97,6 +105,7 @@ impl Change for Deactivate {
         that has not begun with the package cancels it at its next check-in. An OCS agent that had \
         the announcement still deploys the package.";
     const EXAMPLE: &'static str = "deactivate PACKAGE";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(package_field(input))
@@ -108,28 +117,48 @@ impl Change for Deactivate {
 
     async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
         let plan = deactivate::plan(target, &self.0).await?;
-        let preview = plan.preview().await?;
+        // A count that cannot be read must not stop a deactivation.
+        let preview = match plan.preview().await {
+            Ok(preview) => preview,
+            Err(failure) if failure.is_unreachable() => return Err(failure),
+            Err(_) => Preview::new(plan.effect()),
+        };
+        let facts = vec![package_fact(plan.package())];
         let perform = move |_, _| {
             async move {
                 let done = plan.perform().await?;
-                let body = html! {
-                    p { "The package is announced to no more devices." }
-                    @if let Some(told) = done.told.filter(|told| *told > 0) {
-                        p {
-                            "Devices that had the announcement already, and have not reported: "
-                            (count(told, "device")) ". Within " (done.complete_in_s)
-                            " seconds, a Packcast agent may still begin with the package."
-                        }
-                    }
-                };
+                let body = deactivated(&done);
                 Ok(Outcome::new(body).link(page_of(&self.0), "Show the package"))
             }
             .boxed_local()
         };
-        Ok(Planned::new(preview, Signed::No, perform))
+        Ok(Planned {
+            facts,
+            ..Planned::new(preview, Signed::No, perform)
+        })
     }
 
     fn command(&self) -> Vec<String> {
         vec!["deactivate".to_owned(), self.0.to_string()]
+    }
+}
+
+fn deactivated(done: &Deactivated) -> Markup {
+    html! {
+        p { "The package is announced to no more devices." }
+        @match done.told {
+            Some(0) => {},
+            Some(told) => p {
+                "Devices that had the announcement already, and have not reported: "
+                (count(told, "device")) "."
+            },
+            None => p { "The number of devices that had the announcement already cannot be read." },
+        }
+        @if done.complete_in_s > 0 {
+            p {
+                "Within " (done.complete_in_s) " seconds, a Packcast agent may still begin with the \
+                 package."
+            }
+        }
     }
 }

@@ -63,11 +63,15 @@ pub(super) fn show_effect<C: Change>(
     let Ok(ticket) = Token::random() else {
         return answer::status(StatusCode::INTERNAL_SERVER_ERROR);
     };
-    visit.app.ledger().show(ticket.clone(), effect.digest);
+    visit
+        .app
+        .ledger()
+        .show(ticket.clone(), effect.decision.clone());
     let key = key_need(target, effect.needs_key);
     let status = match note {
         Note::None => StatusCode::OK,
-        Note::Changed => StatusCode::CONFLICT,
+        Note::Changed | Note::TooOld => StatusCode::CONFLICT,
+        Note::Busy | Note::Ending => StatusCode::SERVICE_UNAVAILABLE,
         Note::NoPassphrase | Note::Refused(_) => StatusCode::FORBIDDEN,
     };
     let view = views::effect::<C>(&visit, effect, (&key, note), &ticket);
@@ -78,9 +82,9 @@ fn key_need(target: &Target, is_needed: bool) -> KeyNeed {
     if !is_needed {
         return KeyNeed::None;
     }
-    match SessionKey::is_locked(target) {
-        Ok(false) => KeyNeed::None,
-        Ok(true) => KeyNeed::Passphrase,
+    match SessionKey::of(target) {
+        Ok(Some(_)) => KeyNeed::None,
+        Ok(None) => KeyNeed::Passphrase,
         Err(failure) => KeyNeed::Unreadable(failure),
     }
 }

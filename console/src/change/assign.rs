@@ -16,7 +16,7 @@ use super::ledger::Outcome;
 use super::{Change, Planned, Signed, assignees};
 use crate::layout::Section;
 use crate::visit::Visit;
-use crate::words::{count, device_link, group_link, package_path, text};
+use crate::words::{count, device_with_id, group_link, package_path, text};
 
 const PACKAGE: &str = "Package";
 pub(super) const PACKAGE_HINT: &str = "name@version, or the id of the package";
@@ -117,7 +117,7 @@ fn assigned(result: &AssignResult, package: &PackageRef) -> Outcome {
         @match &result.assigned {
             AssignedTo::Devices(devices) => ul.lines {
                 @for device in devices {
-                    li { (device_link(&device.device, &device.host_name)) ": " (words(device.result)) }
+                    li { (device_with_id(&device.device, &device.host_name)) ": " (words(device.result)) }
                 }
             },
             AssignedTo::Groups(groups) => ul.lines {
@@ -154,6 +154,7 @@ impl Change for Unassign {
         that has not begun with the package cancels it at its next check-in. Devices that have \
         deployed the package keep it.";
     const EXAMPLE: &'static str = "unassign PACKAGE --group GROUP";
+    const STOPS: bool = true;
 
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         let from = assignees::fields(visit, input, "Unassign it from").await?;
@@ -202,7 +203,7 @@ fn unassigned(
         @match from {
             UnassignedFrom::Devices(devices) => ul.lines {
                 @for device in devices {
-                    li { (device_link(&device.device, &device.host_name)) ": " (words(device.result)) }
+                    li { (device_with_id(&device.device, &device.host_name)) ": " (words(device.result)) }
                 }
             },
             UnassignedFrom::Groups(groups) => ul.lines {

@@ -5,14 +5,13 @@ use packcast_protocol::GroupName;
 use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::{Failure, page};
 
+use super::device::{DEVICES, device_names};
 use super::fields::{area, one_of, some_of};
 use super::input::Input;
 use crate::visit::Visit;
 
 /// The number of groups that a form offers.
 const GROUPS: usize = 50;
-
-const DEVICES: &str = "Devices";
 
 /// Writes the fields for devices and groups.
 pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<Markup, Failure> {
@@ -70,7 +69,7 @@ pub(super) fn read(input: &Input) -> Result<AssigneeNames, Failure> {
             (!groups.is_empty()).then_some(AssigneeNames::Groups(groups))
         }
         _ => {
-            let devices = input.list("device", DEVICES)?;
+            let devices = device_names(input)?;
             (!devices.is_empty()).then_some(AssigneeNames::Devices(devices))
         }
     };

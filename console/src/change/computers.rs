@@ -2,6 +2,7 @@
 //! once, or in waves. Nothing is changed here: both ways lead to the effect of a change.
 
 use axum::Form;
+use axum::extract::rejection::FormRejection;
 use axum::extract::{Path, Query};
 use axum::response::Response;
 use http::StatusCode;
@@ -18,6 +19,7 @@ use packcast_rollout::PackageRecord;
 use super::address::{ACTIVATE, ADD_DEVICES, ASSIGN, CREATE_GROUP, START_ROLLOUT};
 use super::answers::in_time;
 use super::assignees;
+use super::handle::unreadable;
 use super::input::{Input, Received};
 use super::links::{ChangeLink, actions};
 use super::members::refusals;
@@ -26,7 +28,7 @@ use crate::answer;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, named};
 use crate::visit::{Visit, on_one_thread};
-use crate::words::{count, device_link, group_link, text};
+use crate::words::{count, device_with_id, group_link};
 
 /// The path of the page, with the place of the package.
 pub(super) const PATH: &str = "/packages/{package}/computers";
@@ -65,8 +67,12 @@ pub(super) async fn form(
 pub(super) async fn submit(
     visit: Visit,
     Path(package): Path<String>,
-    Form(fields): Form<Vec<(String, String)>>,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
+    let fields = match form {
+        Ok(Form(fields)) => fields,
+        Err(rejection) => return unreadable(visit, &rejection),
+    };
     let received = Received::of(fields);
     if !visit.form.is(&received.form) {
         return answer::status(StatusCode::FORBIDDEN);
@@ -193,11 +199,7 @@ fn examples(some: &[ListedDevice], all: u64) -> Markup {
     html! {
         ul.lines {
             @for device in some {
-                @let record = &device.record;
-                li {
-                    (device_link(&record.device, &record.host_name)) " "
-                    span.soft { (text(&record.device.to_string())) }
-                }
+                li { (device_with_id(&device.record.device, &device.record.host_name)) }
             }
             @if rest > 0 { li.soft { "and " (count(rest, "further device")) } }
         }

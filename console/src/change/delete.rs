@@ -3,10 +3,11 @@
 use futures_util::FutureExt as _;
 use maud::{Markup, html};
 use packcast_protocol::PackageRef;
-use packcast_publisher::{Failure, Target, delete};
+use packcast_publisher::{Failure, Target, Warning, delete};
 
 use super::address::DELETE;
 use super::assign::{package, package_field};
+use super::effect::package_fact;
 use super::fields::check;
 use super::input::Input;
 use super::ledger::Outcome;
@@ -29,6 +30,7 @@ impl Change for Delete {
     const ABOUT: &'static str = "The objects of the package are removed for good. Its name and version \
         cannot be used again, and the results of devices stay on record.";
     const EXAMPLE: &'static str = "delete PACKAGE";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
@@ -49,6 +51,7 @@ impl Change for Delete {
     async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
         let plan = delete::plan(target, &self.package, self.unassign).await?;
         let preview = plan.preview().clone();
+        let facts = vec![package_fact(plan.package())];
         let signed = match plan.state_changes() {
             changes if changes.is_empty() => Signed::No,
             changes => Signed::Changes(changes),
@@ -57,7 +60,8 @@ impl Change for Delete {
             async move {
                 let deleted = plan.perform(signer, &progress).await?;
                 // Counted after the deletion, when the package can be announced to no more devices.
-                let announced = delete::announced_devices(target, deleted.package).await?;
+                let announced = delete::announced_devices(target, deleted.package).await;
+                let announced = announced.unwrap_or_else(|_| Some(uncounted()));
                 let body = html! {
                     p {
                         "Deleted " (text(&deleted.name)) ": removed " (count(deleted.objects, "object"))
@@ -74,7 +78,10 @@ impl Change for Delete {
             }
             .boxed_local()
         };
-        Ok(Planned::new(preview, signed, perform))
+        Ok(Planned {
+            facts,
+            ..Planned::new(preview, signed, perform)
+        })
     }
 
     fn command(&self) -> Vec<String> {
@@ -82,4 +89,8 @@ impl Change for Delete {
         words.extend(self.unassign.then(|| "--unassign".to_owned()));
         words
     }
+}
+
+fn uncounted() -> Warning {
+    Warning::new("cannot read the number of devices to which the deleted package was announced")
 }

@@ -9,15 +9,16 @@ use packcast_publisher::{Failure, Target};
 use packcast_rollout::ExclusionReason;
 
 use super::address::{BLOCK, REMOVE, UNBLOCK};
+use super::effect::device_fact;
 use super::fields::{area, line};
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed};
 use crate::layout::Section;
 use crate::visit::Visit;
-use crate::words::{device_link, text};
+use crate::words::{device_with_id, text};
 
-const DEVICES: &str = "Devices";
+pub(super) const DEVICES: &str = "Devices";
 const REASON: &str = "Reason";
 
 /// Blocks devices.
@@ -49,8 +50,19 @@ fn reason_field(input: &Input) -> Markup {
     line(input, "reason", REASON, hint)
 }
 
+/// Reads names of devices. A name that a command would read as an option is refused.
+pub(super) fn device_names(input: &Input) -> Result<Vec<DeviceName>, Failure> {
+    match input.lines("device").find(|line| line.starts_with('-')) {
+        None => input.list("device", DEVICES),
+        Some(line) => Err(Failure::usage(format!(
+            "cannot read the field {DEVICES}: {line:?} begins with a hyphen"
+        ))
+        .hint("enter the id of the device instead of its host name")),
+    }
+}
+
 fn devices(input: &Input) -> Result<Vec<DeviceName>, Failure> {
-    let devices: Vec<DeviceName> = input.list("device", DEVICES)?;
+    let devices = device_names(input)?;
     if devices.is_empty() {
         return Err(Failure::usage("cannot read the form: it names no device"));
     }
@@ -61,7 +73,7 @@ fn words(command: &str, devices: &[DeviceName], reason: Option<&ExclusionReason>
     let mut words = vec!["device".to_owned(), command.to_owned()];
     words.extend(devices.iter().map(ToString::to_string));
     if let Some(reason) = reason {
-        words.extend(["--reason".to_owned(), reason.to_string()]);
+        words.push(format!("--reason={reason}"));
     }
     words
 }
@@ -73,9 +85,11 @@ async fn exclude<'a>(
 ) -> Result<Planned<'a>, Failure> {
     let plan = exclusion::plan(target, devices, change).await?;
     let (preview, partly) = (plan.preview().clone(), plan.check().err());
+    let facts = plan.devices().map(device_fact).collect();
     let perform = move |_, _| async move { Ok(changed(&plan.perform().await?)) }.boxed_local();
     Ok(Planned {
         partly,
+        facts,
         ..Planned::new(preview, Signed::No, perform)
     })
 }
@@ -85,7 +99,7 @@ fn changed(changed: &DevicesChanged) -> Outcome {
         ul.lines {
             @for device in &changed.0 {
                 li {
-                    (device_link(&device.device, &device.host_name)) ": "
+                    (device_with_id(&device.device, &device.host_name)) ": "
                     (text(device.result.words()))
                 }
             }
@@ -103,6 +117,7 @@ impl Change for Block {
     const ABOUT: &'static str = "The function refuses the requests of blocked devices until somebody \
         unblocks them. They keep their groups, packages and results.";
     const EXAMPLE: &'static str = "device block DEVICE";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! { (devices_field(input)) (reason_field(input)) })

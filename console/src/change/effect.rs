@@ -1,24 +1,41 @@
 //! The effect of a change, as a page shows it before the change is made.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
-use packcast_protocol::Sha256Digest;
+use packcast_protocol::state::CommitId;
+use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_publisher::{Failure, Preview, Target, Warning, diff};
+use packcast_rollout::state::{EntryOwner, StateChange};
 
 use super::input::Input;
-use super::ledger::ChangeRequest;
+use super::ledger::{ChangeRequest, Decision};
 use super::{Change, Planned, Signed};
 use crate::command::Commands;
 use crate::layout::{failure_notice, notice};
-use crate::words::{count, device_link, group_link, lines, text};
+use crate::words::{count, device_with_id, group_link, grouped, lines, text};
+
+/// The number of ids that a page lists, and up to which the list is open.
+const MOST_FACTS: usize = 10_000;
+const OPEN_FACTS: usize = 10;
+
+/// The head on which a change is signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ShownHead {
+    /// The change itself compares the head.
+    ByChange,
+    /// The head whose difference was shown; `None` before the first commit.
+    Is(Option<CommitId>),
+}
 
 /// The effect of a change.
 pub(super) struct Effect {
     /// The effect as it is shown.
     pub(super) shown: Markup,
     pub(super) details: Markup,
-    /// The digest of the shown effect and of the fields.
-    pub(super) digest: Sha256Digest,
+    pub(super) decision: Decision,
     pub(super) needs_key: bool,
+    pub(super) head: ShownHead,
     pub(super) request: ChangeRequest,
 }
 
@@ -37,18 +54,23 @@ impl Effect {
         (change, input): (&C, &Input),
         planned: &mut Planned<'_>,
     ) -> Result<Self, Failure> {
+        let mut head = ShownHead::ByChange;
         let (needs_key, signed) = match &planned.signed {
             Signed::No => (false, SignedEffect::Unsigned),
             Signed::Changes(changes) if changes.is_empty() => (false, SignedEffect::Nothing),
             Signed::Changes(changes) => {
-                let lines = diff::planned(target, changes).await?.lines;
-                (true, SignedEffect::of(lines))
+                let difference = diff::planned(target, changes).await?;
+                head = ShownHead::Is(difference.head);
+                (true, SignedEffect::of(difference.lines))
             }
             Signed::Lines(lines) => (!lines.is_empty(), SignedEffect::of(lines.clone())),
         };
         planned.warnings.extend(target.warnings.take());
+        let mut facts = std::mem::take(&mut planned.facts);
+        facts.extend(facts_of(&planned.signed));
         let shown = html! {
             (reach(&planned.preview))
+            (exactly(&facts))
             @for warning in &planned.warnings { (notice(warning, commands)) }
             @if let Some(failure) = &planned.partly { (partly(failure, commands)) }
             (difference(&signed))
@@ -56,15 +78,18 @@ impl Effect {
         let words = change.command();
         let request = ChangeRequest {
             title: C::TITLE,
+            effect: planned.preview.effect.clone(),
+            section: C::SECTION,
             path: C::PATH,
             input: input.clone(),
             command: commands.line(words.iter().map(String::as_str)),
         };
         Ok(Self {
-            digest: digest(C::PATH, input, &shown),
+            decision: decision::<C>(input, planned, &signed, &facts),
             details: std::mem::take(&mut planned.details),
             shown,
             needs_key,
+            head,
             request,
         })
     }
@@ -80,11 +105,88 @@ impl SignedEffect {
     }
 }
 
-/// Returns a digest of an effect with the address and the fields of its form.
-fn digest(path: &str, input: &Input, shown: &Markup) -> Sha256Digest {
+/// Returns the decision on a change, to compare it with the one that was shown.
+fn decision<C: Change>(
+    input: &Input,
+    planned: &Planned<'_>,
+    signed: &SignedEffect,
+    facts: &[String],
+) -> Decision {
+    let (preview, fields) = (&planned.preview, input.fields().collect::<Vec<_>>());
+    let groups: Vec<&GroupName> = preview.groups.iter().map(|it| &it.group).collect();
     // The debug output separates and escapes the texts.
-    let fields: Vec<_> = input.fields().collect();
-    Sha256Digest::of(format!("{:?}", (path, fields, &shown.0)).as_bytes())
+    let always = format!("{:?}", (C::PATH, fields, &preview.effect, groups));
+    let mut parts = facts.to_vec();
+    if let Signed::Changes(changes) = &planned.signed {
+        parts.extend(changes.iter().map(|change| format!("{change:?}")));
+    }
+    if C::STOPS {
+        return Decision::stopping(&always, &parts);
+    }
+    let lines = match signed {
+        SignedEffect::Lines(lines) => &lines[..],
+        SignedEffect::Unsigned | SignedEffect::Nothing => &[],
+    };
+    let partly = planned.partly.as_ref().map(Failure::message);
+    let all = format!("{:?}", (always, parts, lines, &planned.warnings, partly));
+    Decision::starting(&all, preview.devices)
+}
+
+/// Returns the ids of the packages and devices in signed changes.
+fn facts_of(signed: &Signed) -> Vec<String> {
+    let Signed::Changes(changes) = signed else {
+        return Vec::new();
+    };
+    let (mut packages, mut devices) = (BTreeSet::new(), BTreeSet::new());
+    for change in changes {
+        match change {
+            StateChange::Assign { to: owner, .. } | StateChange::Unassign { from: owner, .. } => {
+                if let EntryOwner::Device(device) = owner {
+                    devices.insert(device);
+                }
+            }
+            StateChange::Join { devices: some, .. }
+            | StateChange::Leave { devices: some, .. }
+            | StateChange::RemoveDevices { devices: some } => devices.extend(some),
+            _ => {}
+        }
+        match change {
+            StateChange::Assign { assignment, .. } => packages.insert(assignment.package),
+            StateChange::Unassign { package, .. } => packages.insert(*package),
+            _ => false,
+        };
+    }
+    let packages = packages.into_iter().map(package_fact);
+    packages
+        .chain(devices.into_iter().map(device_fact))
+        .collect()
+}
+
+/// Names a package by its id, because nobody signs the name on record.
+pub(super) fn package_fact(package: PackageId) -> String {
+    format!("package {package}")
+}
+
+/// Names a device by its id, because each device chooses its host name.
+pub(super) fn device_fact(device: &DeviceId) -> String {
+    format!("device {device}")
+}
+
+/// Lists everything that a change concerns by its id.
+fn exactly(facts: &[String]) -> Markup {
+    html! {
+        @if !facts.is_empty() {
+            details open[facts.len() <= OPEN_FACTS] {
+                summary { "Exactly, by their ids" }
+                ul.lines {
+                    @for fact in facts.iter().take(MOST_FACTS) { li { (text(fact)) } }
+                    @if facts.len() > MOST_FACTS {
+                        li.soft { "and " (grouped((facts.len() - MOST_FACTS) as u64)) " more" }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn reach(preview: &Preview) -> Markup {
@@ -103,7 +205,7 @@ fn reach(preview: &Preview) -> Markup {
             @if !preview.examples.is_empty() {
                 ul.lines {
                     @for device in &preview.examples {
-                        li { (device_link(&device.device, &device.host_name)) }
+                        li { (device_with_id(&device.device, &device.host_name)) }
                     }
                     @let rest = preview.devices.saturating_sub(preview.examples.len() as u64);
                     @if rest > 0 { li.soft { "and " (count(rest, "further device")) } }
@@ -132,6 +234,7 @@ fn difference(signed: &SignedEffect) -> Markup {
                 SignedEffect::Lines(all) => {
                     p { "Your key signs these differences:" }
                     (lines(all))
+                    p.soft { "A root key also renews the key list, if that is due." }
                 },
             }
         }

@@ -2,8 +2,10 @@
 
 use axum::Form;
 use axum::extract::Query;
+use axum::extract::rejection::FormRejection;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
+use packcast_publisher::Failure;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -30,8 +32,12 @@ pub(super) async fn form<C: Change>(
 /// Goes one step towards a change.
 pub(super) async fn submit<C: Change>(
     visit: Visit,
-    Form(fields): Form<Vec<(String, String)>>,
+    form: Result<Form<Vec<(String, String)>>, FormRejection>,
 ) -> Response {
+    let fields = match form {
+        Ok(Form(fields)) => fields,
+        Err(rejection) => return unreadable(visit, &rejection),
+    };
     let received = Received::of(fields);
     if !visit.form.is(&received.form) {
         return answer::status(StatusCode::FORBIDDEN);
@@ -47,6 +53,18 @@ pub(super) async fn submit<C: Change>(
         }
         Step::Perform => perform::<C>(visit, received).await,
     }
+}
+
+/// Answers a form that was too large, or no form.
+pub(super) fn unreadable(visit: Visit, rejection: &FormRejection) -> Response {
+    let failure = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Failure::usage("cannot read the form: it is larger than 4 MiB")
+                .hint("go back in the browser, and name fewer devices, or a group")
+        }
+        _ => Failure::usage("cannot read the form: it is no form of the console"),
+    };
+    visit.answer(Err(failure.into()))
 }
 
 /// Makes a change. The change goes on if the browser closes the connection.

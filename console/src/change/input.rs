@@ -70,6 +70,8 @@ impl Received {
             input: Input::default(),
         };
         for (name, value) in fields {
+            // Browsers send and keep line breaks in two forms.
+            let value = value.replace("\r\n", "\n");
             match name.as_str() {
                 FORM => received.form = value,
                 TICKET => received.ticket = value,
@@ -119,11 +121,14 @@ impl Input {
         self.fields().any(|field| field == (name, value))
     }
 
-    /// Returns each line of all fields with this name that has a text. Commas separate lines, too.
+    /// Returns each line of all fields with this name that has a text.
+    ///
+    /// Only ends of lines separate names: the id of an OCS agent may contain commas, and a part of it
+    /// could name another device.
     pub(crate) fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.fields().filter(move |(it, _)| *it == name);
         values
-            .flat_map(|(_, value)| value.split(['\n', ',']))
+            .flat_map(|(_, value)| value.lines())
             .map(str::trim)
             .filter(|line| !line.is_empty())
     }
@@ -201,7 +206,7 @@ mod tests {
     fn lists_are_read_line_by_line() {
         let Received { input, .. } = received(&[
             ("group", "lab"),
-            ("group", " office\r\n\n desk, shop"),
+            ("group", " office\r\n\n desk \nshop"),
             ("force", "on"),
         ]);
         let lines: Vec<&str> = input.lines("group").collect();

@@ -1,9 +1,11 @@
 //! The changes of a session: the effects that pages have shown, and the changes that were begun.
 //!
 //! Each effect that is shown has a ticket. A ticket makes one change, and only the change that was
-//! shown: so a form that is sent twice changes nothing twice.
+//! shown: so a form that is sent twice changes nothing twice. Numbers of devices change while devices
+//! report, so a number that has grown a little, or a stop that concerns less, is no other change.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use maud::Markup;
 use packcast_protocol::{Sha256Digest, UnixTime};
@@ -11,12 +13,16 @@ use packcast_publisher::{Failure, Progress, Warning};
 
 use super::input::Input;
 use crate::command::CommandLine;
+use crate::layout::Section;
 use crate::token::Token;
 
 /// The numbers of tickets and of changes that are kept. A ticket that was forgotten shows the effect
 /// again.
 const TICKETS: usize = 128;
 const CHANGES: usize = 64;
+
+/// The number of changes that run at a time.
+const RUNNING: usize = 8;
 
 /// The changes of a session.
 #[derive(Debug, Default)]
@@ -26,13 +32,25 @@ pub(crate) struct Ledger {
     /// The last one is the newest.
     begun: VecDeque<BegunChange>,
     last_number: u64,
+    /// The console is ending: no change begins any more.
+    is_closed: bool,
+}
+
+/// The decision on a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    digest: Sha256Digest,
+    /// The parts of a change that stops something.
+    parts: BTreeSet<Sha256Digest>,
+    /// The number of devices; `None` if it does not matter.
+    devices: Option<u64>,
 }
 
 /// An effect that a page has shown.
 #[derive(Debug)]
 struct Shown {
     ticket: Token,
-    digest: Sha256Digest,
+    decision: Decision,
     /// The change that the ticket has made.
     change: Option<u64>,
 }
@@ -42,9 +60,11 @@ struct Shown {
 pub(crate) struct BegunChange {
     /// The number of the change in this session.
     pub(crate) number: u64,
-    pub(crate) request: ChangeRequest,
+    pub(crate) request: Arc<ChangeRequest>,
     pub(crate) at: UnixTime,
-    pub(crate) end: ChangeEnd,
+    pub(crate) end: Arc<ChangeEnd>,
+    /// The change has ended while the console was ending, so no page has shown its result.
+    is_late: bool,
     progress: Progress,
 }
 
@@ -52,6 +72,9 @@ pub(crate) struct BegunChange {
 #[derive(Clone, Debug)]
 pub(crate) struct ChangeRequest {
     pub(crate) title: &'static str,
+    pub(crate) section: Section,
+    /// The effect in words, such as `Assigns vlc@3.0.21 to group lab`.
+    pub(crate) effect: String,
     /// The address of its form.
     pub(crate) path: &'static str,
     pub(crate) input: Input,
@@ -86,15 +109,59 @@ pub(crate) struct FailedChange {
     pub(crate) hints: Vec<String>,
 }
 
-/// The decision on a ticket.
+/// A ticket for a decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ticket {
+    /// The ticket was not used yet, and the decision is the one that was shown.
+    Valid,
+    /// The ticket has begun this change before.
+    Used(u64),
+    /// The decision is another one.
+    Changed,
+    Unknown,
+}
+
+/// The answer to a change that is to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begin {
     /// The change with this number begins.
     New(u64),
-    /// The ticket has begun this change before.
-    Before(u64),
-    /// The ticket is for another effect, or unknown.
-    Other,
+    /// The ticket makes no new change.
+    Refused(Ticket),
+    /// Too many changes are running.
+    Busy,
+    /// The console is ending.
+    Closed,
+}
+
+impl Decision {
+    /// Creates the decision on a change that starts something on this number of devices.
+    pub(crate) fn starting(all: &str, devices: u64) -> Self {
+        Self {
+            digest: Sha256Digest::of(all.as_bytes()),
+            parts: BTreeSet::new(),
+            devices: Some(devices),
+        }
+    }
+
+    /// Creates the decision on a change that only stops something.
+    pub(crate) fn stopping(always: &str, parts: &[String]) -> Self {
+        let parts = parts.iter().map(|part| Sha256Digest::of(part.as_bytes()));
+        Self {
+            digest: Sha256Digest::of(always.as_bytes()),
+            parts: parts.collect(),
+            devices: None,
+        }
+    }
+
+    /// Returns true if this decision does nothing that was not shown.
+    fn is_as_shown(&self, shown: &Self) -> bool {
+        let has_few_more = match (self.devices, shown.devices) {
+            (Some(now), Some(shown)) => now <= shown + shown / 10,
+            _ => true,
+        };
+        self.digest == shown.digest && self.parts.is_subset(&shown.parts) && has_few_more
+    }
 }
 
 impl Outcome {
@@ -136,14 +203,16 @@ impl From<&Failure> for FailedChange {
 
 impl Ledger {
     /// Notes that a page has shown an effect.
-    pub(crate) fn show(&mut self, ticket: Token, digest: Sha256Digest) {
+    pub(crate) fn show(&mut self, ticket: Token, decision: Decision) {
         if self.shown.len() >= TICKETS {
-            self.shown.pop_front();
+            // A used ticket is kept longer: its form may be sent again.
+            let unused = self.shown.iter().position(|it| it.change.is_none());
+            self.shown.remove(unused.unwrap_or_default());
         }
         let change = None;
         self.shown.push_back(Shown {
             ticket,
-            digest,
+            decision,
             change,
         });
     }
@@ -153,27 +222,40 @@ impl Ledger {
         self.ticket(ticket)?.change
     }
 
-    /// Begins a change, if its ticket was not used yet, and if the effect is still the one that was
-    /// shown.
+    /// Compares a decision with the one of a ticket.
+    pub(crate) fn look_up(&self, ticket: &str, decision: &Decision) -> Ticket {
+        match self.ticket(ticket) {
+            None => Ticket::Unknown,
+            Some(Shown {
+                change: Some(number),
+                ..
+            }) => Ticket::Used(*number),
+            Some(shown) if decision.is_as_shown(&shown.decision) => Ticket::Valid,
+            Some(_) => Ticket::Changed,
+        }
+    }
+
+    /// Begins a change, if its ticket is valid.
     pub(crate) fn begin(
         &mut self,
         ticket: &str,
-        digest: Sha256Digest,
+        decision: &Decision,
         request: ChangeRequest,
         progress: Progress,
         now: UnixTime,
     ) -> Begin {
-        let number = self.last_number + 1;
-        let mut shown = self.shown.iter_mut();
-        match shown.find(|it| it.ticket.is(ticket)) {
-            Some(Shown {
-                change: Some(before),
-                ..
-            }) => return Begin::Before(*before),
-            Some(shown) if shown.digest == digest => shown.change = Some(number),
-            _ => return Begin::Other,
+        match self.look_up(ticket, decision) {
+            Ticket::Valid if self.is_closed => return Begin::Closed,
+            Ticket::Valid if self.running().count() >= RUNNING => return Begin::Busy,
+            Ticket::Valid => {}
+            refused => return Begin::Refused(refused),
         }
-        self.last_number = number;
+        self.last_number += 1;
+        let number = self.last_number;
+        let mut shown = self.shown.iter_mut();
+        if let Some(shown) = shown.find(|it| it.ticket.is(ticket)) {
+            shown.change = Some(number);
+        }
         if self.begun.len() >= CHANGES
             && let Some(oldest) = self.begun.iter().position(|it| !it.is_running())
         {
@@ -181,9 +263,10 @@ impl Ledger {
         }
         self.begun.push_back(BegunChange {
             number,
-            request,
+            request: Arc::new(request),
             at: now,
-            end: ChangeEnd::Running,
+            end: Arc::new(ChangeEnd::Running),
+            is_late: false,
             progress,
         });
         Begin::New(number)
@@ -192,7 +275,15 @@ impl Ledger {
     /// Ends a change.
     pub(crate) fn end(&mut self, number: u64, end: ChangeEnd) {
         if let Some(change) = self.begun.iter_mut().find(|it| it.number == number) {
-            change.end = end;
+            if matches!(end, ChangeEnd::Done(_)) {
+                // Only a failed change needs its form again.
+                change.request = Arc::new(ChangeRequest {
+                    input: Input::default(),
+                    ..(*change.request).clone()
+                });
+            }
+            change.end = Arc::new(end);
+            change.is_late = self.is_closed;
         }
     }
 
@@ -206,16 +297,22 @@ impl Ledger {
         self.begun.iter().rev()
     }
 
-    /// Returns true if a change is running.
-    pub(crate) fn is_running(&self) -> bool {
-        self.begun.iter().any(BegunChange::is_running)
+    /// Returns the running changes.
+    pub(crate) fn running(&self) -> impl Iterator<Item = &BegunChange> {
+        self.begun.iter().filter(|it| it.is_running())
     }
 
-    /// Asks the running changes to end early. The next change completes their records.
-    pub(crate) fn stop_all(&self) {
-        for change in self.begun.iter().filter(|it| it.is_running()) {
-            change.progress.stop();
-        }
+    /// Lets no change begin any more, and asks the running ones to end early. The next change completes
+    /// their records.
+    pub(crate) fn close(&mut self) {
+        self.is_closed = true;
+        self.running().for_each(|change| change.progress.stop());
+    }
+
+    /// Returns warnings of the changes whose result no page has shown.
+    pub(crate) fn late_warnings(&self) -> Vec<Warning> {
+        let late = self.begun.iter().filter(|it| it.is_late);
+        late.flat_map(BegunChange::warnings).collect()
     }
 
     fn ticket(&self, ticket: &str) -> Option<&Shown> {
@@ -224,8 +321,28 @@ impl Ledger {
 }
 
 impl BegunChange {
-    pub(crate) const fn is_running(&self) -> bool {
-        matches!(self.end, ChangeEnd::Running)
+    /// Returns the failure of the change, or the warnings of its result.
+    fn warnings(&self) -> Vec<Warning> {
+        let of = |failed: &FailedChange| {
+            let what = format!("{}: {}", self.request.effect, failed.message);
+            let warning = Warning::new(what);
+            match failed.hints.first() {
+                Some(hint) => warning.hint(hint),
+                None => warning,
+            }
+        };
+        match &*self.end {
+            ChangeEnd::Running => Vec::new(),
+            ChangeEnd::Failed(failed) => vec![of(failed)],
+            ChangeEnd::Done(outcome) => {
+                let partly = outcome.partly.iter().map(of);
+                partly.chain(outcome.warnings.iter().cloned()).collect()
+            }
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        matches!(*self.end, ChangeEnd::Running)
     }
 }
 
@@ -237,62 +354,106 @@ mod tests {
 
     const NOW: UnixTime = UnixTime(1_795_000_000);
 
-    fn begin(ledger: &mut Ledger, ticket: &str, effect: &[u8]) -> Begin {
+    fn begin(ledger: &mut Ledger, ticket: &str, decision: &Decision) -> Begin {
         let request = ChangeRequest {
             title: "Pause the target",
+            section: Section::Now,
+            effect: "Pauses target local".to_owned(),
             path: "/change/pause",
             input: Input::default(),
             command: CommandLine::Unsafe,
         };
-        let digest = Sha256Digest::of(effect);
-        ledger.begin(ticket, digest, request, Progress::none(), NOW)
+        ledger.begin(ticket, decision, request, Progress::none(), NOW)
     }
 
-    fn shown(ledger: &mut Ledger, effect: &[u8]) -> Token {
+    fn shown(ledger: &mut Ledger, decision: &Decision) -> Token {
         let ticket = Token::random().unwrap();
-        ledger.show(ticket.clone(), Sha256Digest::of(effect));
+        ledger.show(ticket.clone(), decision.clone());
         ticket
+    }
+
+    fn starting(devices: u64) -> Decision {
+        Decision::starting("assigns", devices)
+    }
+
+    fn stopping(parts: &[&str]) -> Decision {
+        let parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
+        Decision::stopping("deactivates", &parts)
     }
 
     #[test]
     fn a_ticket_makes_one_change() {
-        let mut ledger = Ledger::default();
-        let ticket = shown(&mut ledger, b"effect");
+        let (mut ledger, decision) = (Ledger::default(), starting(5));
+        let ticket = shown(&mut ledger, &decision);
         assert_eq!(ledger.begun_by(ticket.reveal()), None);
-        let once = begin(&mut ledger, ticket.reveal(), b"effect");
+        let once = begin(&mut ledger, ticket.reveal(), &decision);
         assert_eq!(once, Begin::New(1));
-        let twice = begin(&mut ledger, ticket.reveal(), b"effect");
-        assert_eq!(twice, Begin::Before(1));
+        let twice = begin(&mut ledger, ticket.reveal(), &decision);
+        assert_eq!(twice, Begin::Refused(Ticket::Used(1)));
         assert_eq!(ledger.begun_by(ticket.reveal()), Some(1));
         // The same change again needs a ticket of its own.
-        let next = shown(&mut ledger, b"effect");
-        assert_eq!(begin(&mut ledger, next.reveal(), b"effect"), Begin::New(2));
+        let next = shown(&mut ledger, &decision);
+        let again = begin(&mut ledger, next.reveal(), &decision);
+        assert_eq!(again, Begin::New(2));
     }
 
     #[test]
     fn a_ticket_makes_only_the_change_that_was_shown() {
-        let mut ledger = Ledger::default();
-        let ticket = shown(&mut ledger, b"effect");
-        let other = begin(&mut ledger, ticket.reveal(), b"other effect");
-        assert_eq!(other, Begin::Other);
-        assert_eq!(begin(&mut ledger, "guess", b"effect"), Begin::Other);
-        assert_eq!(begin(&mut ledger, "", b"effect"), Begin::Other);
-        assert!(!ledger.is_running());
+        let (mut ledger, decision) = (Ledger::default(), starting(5));
+        let ticket = shown(&mut ledger, &decision);
+        let changed = begin(
+            &mut ledger,
+            ticket.reveal(),
+            &Decision::starting("other", 5),
+        );
+        assert_eq!(changed, Begin::Refused(Ticket::Changed));
+        for unknown in ["guess", ""] {
+            let refused = begin(&mut ledger, unknown, &decision);
+            assert_eq!(refused, Begin::Refused(Ticket::Unknown));
+        }
+        assert_eq!(ledger.running().count(), 0);
+    }
+
+    #[test]
+    fn a_start_may_reach_a_few_more_devices_and_a_stop_may_concern_less() {
+        let is_as_shown = |now: Decision, shown: Decision| now.is_as_shown(&shown);
+        assert!(is_as_shown(starting(1_100), starting(1_000)));
+        assert!(is_as_shown(starting(7), starting(1_000)));
+        assert!(!is_as_shown(starting(1_101), starting(1_000)));
+        assert!(!is_as_shown(starting(3), starting(2)));
+        assert!(is_as_shown(stopping(&["a"]), stopping(&["a", "b"])));
+        assert!(!is_as_shown(stopping(&["a", "c"]), stopping(&["a", "b"])));
+    }
+
+    #[test]
+    fn no_change_begins_while_the_console_ends_or_too_many_are_running() {
+        let (mut ledger, decision) = (Ledger::default(), starting(5));
+        for _ in 0..RUNNING {
+            let ticket = shown(&mut ledger, &decision);
+            begin(&mut ledger, ticket.reveal(), &decision);
+        }
+        let ticket = shown(&mut ledger, &decision);
+        let busy = begin(&mut ledger, ticket.reveal(), &decision);
+        assert_eq!(busy, Begin::Busy);
+        ledger.end(1, ChangeEnd::Done(Outcome::new(html! {})));
+        ledger.close();
+        let closed = begin(&mut ledger, ticket.reveal(), &decision);
+        assert_eq!(closed, Begin::Closed);
     }
 
     #[test]
     fn a_running_change_is_never_forgotten() {
-        let mut ledger = Ledger::default();
+        let (mut ledger, decision) = (Ledger::default(), starting(5));
         for number in 1..=200 {
-            let ticket = shown(&mut ledger, b"effect");
-            let begun = begin(&mut ledger, ticket.reveal(), b"effect");
+            let ticket = shown(&mut ledger, &decision);
+            let begun = begin(&mut ledger, ticket.reveal(), &decision);
             assert_eq!(begun, Begin::New(number));
             if number > 1 {
                 let done = ChangeEnd::Done(Outcome::new(html! {}));
                 ledger.end(number, done);
             }
         }
-        assert!(ledger.is_running() && ledger.change(1).is_some());
+        assert!(ledger.running().count() == 1 && ledger.change(1).is_some());
         assert!(ledger.change(2).is_none() && ledger.change(200).is_some());
         assert_eq!((ledger.changes().count(), ledger.shown.len()), (64, 128));
     }

@@ -4,7 +4,6 @@ use axum::Form;
 use axum::extract::Path;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use http::StatusCode;
-use http::header::{HeaderValue, REFRESH};
 
 use super::address::CHANGES;
 use super::answers::wait_for;
@@ -31,17 +30,11 @@ pub(super) async fn result(visit: Visit, Path(number): Path<String>) -> Response
     wait_for(&visit.app, number).await;
     let change = visit.app.ledger().change(number).cloned();
     let Some(change) = change else {
-        let text = "the console has no change with this number".to_owned();
+        let text = "cannot find this change: the console has none with this number".to_owned();
         return visit.answer(Err(PageError::NotFound(text)));
     };
     let view = views::result(&visit, &change);
-    let mut response = visit.answer(Ok(view));
-    if change.is_running() {
-        // The page follows the change without a script.
-        let seconds = HeaderValue::from_static("2");
-        response.headers_mut().insert(REFRESH, seconds);
-    }
-    response
+    visit.answer(Ok(view))
 }
 
 /// Locks the signing key.

@@ -1,10 +1,8 @@
 //! The devices of a group: a list of names adds them, or removes them.
 
-use std::collections::BTreeSet;
-
 use futures_util::FutureExt as _;
 use maud::{Markup, html};
-use packcast_protocol::{DeviceId, GroupName};
+use packcast_protocol::GroupName;
 use packcast_publisher::device_list::{self, PastedNames, UnreadableName};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::group::{self, MembersChanged, MembersPlan};
@@ -16,7 +14,7 @@ use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
 use crate::layout::Section;
 use crate::visit::Visit;
-use crate::words::{count, device_link, group_path, grouped, text};
+use crate::words::{count, group_path, grouped, text};
 
 /// The most names in one change: the page waits for all of them.
 const MOST: usize = 100_000;
@@ -24,7 +22,7 @@ const MOST: usize = 100_000;
 /// The most names that a command line lists; more are in a file.
 const IN_COMMAND: usize = 5;
 
-/// The most devices that a page lists, and the most refused names for each reason.
+/// The most refused names that a page lists for each reason.
 const LISTED: usize = 500;
 
 /// Adds devices to a group.
@@ -132,7 +130,6 @@ impl Members {
         let signed = Signed::Changes(plan.state_changes());
         let (unreadable, members) = (&self.names.unreadable, plan.members());
         let details = html! {
-            (all_devices(plan.devices()))
             @if members > 0 {
                 p { (count(members as u64, "device")) " of the list: " (unchanged) "." }
             }
@@ -206,22 +203,6 @@ fn all_readable(unreadable: &[UnreadableName]) -> Result<(), Failure> {
             first.line
         ))
         .hint("write the id or the host name of one device in each line")),
-    }
-}
-
-/// Lists the devices by their ids, because several may have one host name.
-fn all_devices(devices: &BTreeSet<DeviceId>) -> Markup {
-    let number = devices.len();
-    html! {
-        @if number > 0 {
-            details {
-                summary { "The " (count(number as u64, "device")) " by their ids" }
-                ul.lines {
-                    @for device in devices.iter().take(LISTED) { li { (device_link(device, "")) } }
-                }
-                @if number > LISTED { p.soft { "and " (grouped((number - LISTED) as u64)) " more" } }
-            }
-        }
     }
 }
 

@@ -39,6 +39,7 @@ impl Change for Pause {
     const ABOUT: &'static str = "No package is announced, and no Packcast agent begins with one. \
         Programs that run already finish. OCS agents deploy the packages that were announced to them.";
     const EXAMPLE: &'static str = "pause --all";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, _input: &Input) -> Result<Markup, Failure> {
         Ok(Markup::default())

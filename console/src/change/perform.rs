@@ -1,14 +1,16 @@
 //! Makes a change, to its end.
 
+use std::sync::Arc;
+
 use axum::response::Response;
 use packcast_publisher::signing::Signer;
 use packcast_publisher::{Failure, Progress, Target};
 use tokio::sync::oneshot;
 
 use super::answers::{in_time, show_effect, show_form};
-use super::effect::Effect;
-use super::input::{Passphrase, Received};
-use super::ledger::{Begin, ChangeEnd, FailedChange};
+use super::effect::{Effect, ShownHead};
+use super::input::Received;
+use super::ledger::{Begin, ChangeEnd, FailedChange, Ticket};
 use super::views::Note;
 use super::{Change, Planned};
 use crate::app::App;
@@ -47,47 +49,102 @@ pub(super) async fn make<C: Change>(
         Ok(planned) => planned,
         Err(error) => return refuse::<C>(visit, &received, decided, error).await,
     };
-    let progress = Progress::none();
-    let note = match begin(&visit, &target, &received, &effect, &progress) {
-        Ok(Begin::New(number)) => {
-            let running = Running::new(app, number);
-            // The change goes on if nobody waits for the answer any more.
-            let _ = decided.send(Decided::Begun(number));
-            return perform(running, &target, planned, progress).await;
-        }
-        Ok(Begin::Before(number)) => {
-            let _ = decided.send(Decided::Begun(number));
-            return;
-        }
-        Ok(Begin::Other) => Note::Changed,
-        Err(note) => note,
+    let ticket = app.ledger().look_up(&received.ticket, &effect.decision);
+    let note = match ticket {
+        Ticket::Valid => match signer(&visit, &target, &received, &effect) {
+            Ok(signer) => {
+                let (progress, decided) = (Progress::none(), decided);
+                match begin(&visit, &received, &effect, &progress) {
+                    Begin::New(number) => {
+                        let running = Running::new(app, number);
+                        // The change goes on if nobody waits for the answer any more.
+                        let _ = decided.send(Decided::Begun(number));
+                        return perform(running, &target, planned, signer, progress).await;
+                    }
+                    begin => {
+                        return show_again::<C>(visit, &target, &effect, begin.into(), decided);
+                    }
+                }
+            }
+            Err(note) => Again::Note(note),
+        },
+        ticket => ticket.into(),
     };
-    let response = show_effect::<C>(visit, &target, &effect, &note);
-    let _ = decided.send(Decided::Refused(response));
+    show_again::<C>(visit, &target, &effect, note, decided);
 }
 
-/// Unlocks the key if the change needs it, and begins the change.
-fn begin(
+/// The answer to a change that does not begin.
+enum Again {
+    /// The change was begun before.
+    Begun(u64),
+    Note(Note),
+}
+
+impl From<Ticket> for Again {
+    fn from(ticket: Ticket) -> Self {
+        match ticket {
+            Ticket::Used(number) => Self::Begun(number),
+            Ticket::Valid | Ticket::Changed => Self::Note(Note::Changed),
+            Ticket::Unknown => Self::Note(Note::TooOld),
+        }
+    }
+}
+
+impl From<Begin> for Again {
+    fn from(begin: Begin) -> Self {
+        match begin {
+            Begin::New(number) => Self::Begun(number),
+            Begin::Refused(ticket) => ticket.into(),
+            Begin::Busy => Self::Note(Note::Busy),
+            Begin::Closed => Self::Note(Note::Ending),
+        }
+    }
+}
+
+/// Returns the signer of a change, or the note that asks for the passphrase.
+fn signer(
     visit: &Visit,
     target: &Target,
     received: &Received,
     effect: &Effect,
-    progress: &Progress,
-) -> Result<Begin, Note> {
-    if effect.needs_key {
-        unlock(&visit.app, target, received.passphrase.as_ref())?;
+) -> Result<Signer, Note> {
+    if !effect.needs_key {
+        return Ok(Signer::new(target, None));
     }
-    Ok(visit.app.ledger().begin(
+    if let Some(passphrase) = &received.passphrase {
+        let unlocked = visit.app.key().unlock(target, passphrase, visit.app.now());
+        unlocked.map_err(Note::Refused)?;
+    }
+    match SessionKey::of(target) {
+        Ok(Some(key)) => {
+            let signer = Signer::with(target, Arc::new(key));
+            Ok(match effect.head {
+                ShownHead::Is(head) => signer.on_head(head),
+                ShownHead::ByChange => signer,
+            })
+        }
+        Ok(None) => Err(Note::NoPassphrase),
+        Err(failure) => Err(Note::Refused(failure)),
+    }
+}
+
+fn begin(visit: &Visit, received: &Received, effect: &Effect, progress: &Progress) -> Begin {
+    visit.app.ledger().begin(
         &received.ticket,
-        effect.digest,
+        &effect.decision,
         effect.request.clone(),
         progress.clone(),
         visit.now,
-    ))
+    )
 }
 
-async fn perform(running: Running, target: &Target, planned: Planned<'_>, progress: Progress) {
-    let signer = Signer::new(target, None);
+async fn perform(
+    running: Running,
+    target: &Target,
+    planned: Planned<'_>,
+    signer: Signer,
+    progress: Progress,
+) {
     let made = (planned.perform)(signer, progress).await;
     running.end(match made {
         Ok(mut outcome) => {
@@ -96,6 +153,21 @@ async fn perform(running: Running, target: &Target, planned: Planned<'_>, progre
         }
         Err(failure) => ChangeEnd::Failed(FailedChange::from(&failure)),
     });
+}
+
+/// Shows an effect again, with the reason for which nothing was changed.
+fn show_again<C: Change>(
+    visit: Visit,
+    target: &Target,
+    effect: &Effect,
+    again: Again,
+    decided: oneshot::Sender<Decided>,
+) {
+    let answer = match again {
+        Again::Begun(number) => Decided::Begun(number),
+        Again::Note(note) => Decided::Refused(show_effect::<C>(visit, target, effect, &note)),
+    };
+    let _ = decided.send(answer);
 }
 
 async fn plan<'a, C: Change>(
@@ -110,27 +182,21 @@ async fn plan<'a, C: Change>(
     Ok((planned, effect))
 }
 
-/// Unlocks the key of a target, or returns the note for the page.
-fn unlock(app: &App, target: &Target, passphrase: Option<&Passphrase>) -> Result<(), Note> {
-    if let Some(passphrase) = passphrase {
-        let unlocked = app.key().unlock(target, passphrase, app.now());
-        return unlocked.map_err(Note::Refused);
-    }
-    match SessionKey::is_locked(target) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(Note::NoPassphrase),
-        Err(failure) => Err(Note::Refused(failure)),
-    }
-}
-
 async fn refuse<C: Change>(
     visit: Visit,
     received: &Received,
     decided: oneshot::Sender<Decided>,
     error: PageError,
 ) {
-    let response = show_form::<C>(visit, &received.input, Some(&error)).await;
-    let _ = decided.send(Decided::Refused(response));
+    // The form was sent twice, and the first change has made the second one impossible.
+    let before = visit.app.ledger().begun_by(&received.ticket);
+    let answer = if let Some(number) = before {
+        Decided::Begun(number)
+    } else {
+        let response = show_form::<C>(visit, &received.input, Some(&error)).await;
+        Decided::Refused(response)
+    };
+    let _ = decided.send(answer);
 }
 
 impl Running {
@@ -152,7 +218,7 @@ impl Drop for Running {
 }
 
 fn interrupted() -> ChangeEnd {
-    let failure = Failure::failed("the change was interrupted: a part of it may be made")
+    let failure = Failure::failed("cannot tell the result of the change: it was interrupted")
         .hint("look at the history, and make the change again to complete it");
     ChangeEnd::Failed(FailedChange::from(&failure))
 }

@@ -64,6 +64,7 @@ impl Change for Revert {
         } else {
             Preview::of_any_device(target, effect).await?
         };
+        let facts = vec![format!("commit {}", plan.to), format!("head {}", plan.head)];
         let (signed, warnings) = (Signed::Lines(plan.lines.clone()), plan.warnings.clone());
         let perform = move |mut signer, progress| {
             async move {
@@ -76,6 +77,7 @@ impl Change for Revert {
         };
         Ok(Planned {
             warnings,
+            facts,
             ..Planned::new(preview, signed, perform)
         })
     }

@@ -51,6 +51,7 @@ impl Change for PauseRollout {
     const ABOUT: &'static str = "No further Packcast agent begins. Programs that run already finish. An \
         OCS agent that was told of the package before deploys it in any case.";
     const EXAMPLE: &'static str = "rollout pause PACKAGE";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(package_field(input))
@@ -216,6 +217,7 @@ impl Change for End {
     const ABOUT: &'static str = "The package is unassigned from the groups of the rollout. Devices that \
         have it keep it. An OCS agent that was told of the package before deploys it in any case.";
     const EXAMPLE: &'static str = "rollout end PACKAGE";
+    const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(package_field(input))

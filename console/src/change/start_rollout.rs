@@ -16,7 +16,7 @@ use super::address::START_ROLLOUT;
 use super::assign::{package, package_field};
 use super::input::Input;
 use super::ledger::Outcome;
-use super::values::{optional, or_defaults};
+use super::values::{groups, optional, or_defaults};
 use super::{Change, Planned, Signed, assignees, fields};
 use crate::calendar::calendar;
 use crate::layout::Section;
@@ -55,7 +55,7 @@ impl Change for StartRollout {
     const EXAMPLE: &'static str = "rollout start PACKAGE --group GROUP --pilot GROUP";
 
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        let groups = assignees::groups(visit, input).await?;
+        let of_groups = assignees::groups(visit, input).await?;
         let devices = reach(&visit.target, input).await?;
         let input = &or_defaults(input, [("days", "mon-fri".to_owned())]);
         Ok(html! {
@@ -65,7 +65,7 @@ impl Change for StartRollout {
                 ("groups", "Groups, with the devices that join them later"),
                 ("all", "All devices, also future ones"),
             ]))
-            (groups)
+            (of_groups)
             (fields::line(
                 input,
                 "pilots",
@@ -93,7 +93,7 @@ impl Change for StartRollout {
         let request = StartRequest {
             package: package(input)?,
             groups: chosen(input)?,
-            pilots: input.list("pilots", PILOTS)?,
+            pilots: groups(input, ("pilots", PILOTS))?,
             waves: optional(input, ("waves", WAVES), shares::parse)?,
             limits: LimitChoices {
                 halt_at: input.optional("halt-at", HALT)?,

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use packcast_protocol::GroupName;
 use packcast_publisher::Failure;
 
 use super::input::Input;
@@ -18,6 +19,21 @@ pub(super) fn optional<T, E: Display>(
             Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
         }),
     }
+}
+
+/// Reads names of groups between commas or line ends. No name of a group contains a comma.
+pub(super) fn groups(
+    input: &Input,
+    (name, label): (&str, &str),
+) -> Result<Vec<GroupName>, Failure> {
+    let names = input.text(name).split([',', '\n']).map(str::trim);
+    let names = names.filter(|name| !name.is_empty());
+    let read = |text: &str| {
+        text.parse().map_err(|error| {
+            Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
+        })
+    };
+    names.map(read).collect()
 }
 
 /// Returns the fields, with defaults for those that are absent. A field that is there and empty stays

@@ -21,6 +21,12 @@ pub(super) enum Note {
     None,
     /// The effect is another one than before.
     Changed,
+    /// The ticket of the effect is unknown.
+    TooOld,
+    /// Too many changes are running.
+    Busy,
+    /// The console is ending.
+    Ending,
     /// The key is locked, and no passphrase was typed.
     NoPassphrase,
     /// The key could not be unlocked.
@@ -72,8 +78,12 @@ pub(super) async fn form<C: Change>(
             (commands.example(C::EXAMPLE))
         }
     };
+    let title = match error.or(failure.as_ref()) {
+        Some(_) => format!("Error: {}", C::TITLE),
+        None => C::TITLE.to_owned(),
+    };
     View {
-        title: C::TITLE.to_owned(),
+        title,
         section: Some(C::SECTION),
         commands: Vec::new(),
         body,
@@ -114,7 +124,7 @@ pub(super) fn effect<C: Change>(
         }
     };
     View {
-        title: C::TITLE.to_owned(),
+        title: format!("{}: effect", C::TITLE),
         section: Some(C::SECTION),
         commands: vec![effect.request.command.clone()],
         body,
@@ -145,6 +155,17 @@ fn note_of(note: &Note, commands: &Commands) -> Markup {
                 "The effect has changed since it was shown. Nothing was changed. Look at the effect \
                  again."
             },
+            Note::TooOld => p.notice.warn role="alert" {
+                "The page was too old. Nothing was changed now. Look at the changes of this session, and \
+                 confirm again."
+            },
+            Note::Busy => p.notice.warn role="alert" {
+                "Too many changes are being made. Nothing was changed now. Wait for the end of one, and \
+                 confirm again."
+            },
+            Note::Ending => p.notice.warn role="alert" {
+                "The console is ending. Nothing was changed."
+            },
             Note::NoPassphrase => p.notice.warn role="alert" {
                 "The signing key is locked. Nothing was changed. Type the passphrase."
             },
@@ -161,15 +182,16 @@ pub(super) fn result(visit: &Visit, change: &BegunChange) -> View {
     let commands = visit.app.commands();
     let body = html! {
         p.soft { "Begun " (when(change.at, visit.now)) "." }
-        @match &change.end {
+        p { (text(&change.request.effect)) "." }
+        @match &*change.end {
             ChangeEnd::Running => (running(change.number)),
             ChangeEnd::Done(outcome) => (done(outcome, commands)),
             ChangeEnd::Failed(failed) => (failed_form(visit, change, failed)),
         }
     };
     View {
-        title: change.request.title.to_owned(),
-        section: None,
+        title: format!("{}: {}", change.request.title, word(&change.end)),
+        section: Some(change.request.section),
         commands: vec![change.request.command.clone()],
         body,
     }
@@ -214,7 +236,10 @@ fn failed_form(visit: &Visit, change: &BegunChange, failed: &FailedChange) -> Ma
         form.change method="post" action=(change.request.path) {
             (session(visit))
             (hidden(&change.request.input))
-            p { "The form keeps what you have typed." }
+            p {
+                "A part of the change may be made: look at the history. The form keeps what you have \
+                 typed."
+            }
             p.buttons {
                 button name="step" value="plan" { "Show the effect again" }
                 button.quiet name="step" value="edit" { "Change the input" }
@@ -232,7 +257,7 @@ pub(super) fn list(visit: &Visit, changes: &[BegunChange]) -> View {
             ul.lines {
                 @for change in changes {
                     li {
-                        a href=(result_path(change.number)) { (change.request.title) } " "
+                        a href=(result_path(change.number)) { (text(&change.request.effect)) } " "
                         (state(word(&change.end))) " " (when(change.at, visit.now))
                     }
                 }

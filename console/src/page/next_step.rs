@@ -28,13 +28,13 @@ pub(super) fn next_step(package: &PackageRecord, counts: &PackageCounts, visit: 
     html! {
         @match step(package.active, has_computers) {
             Step::Activate => (notice(
-                "activate",
+                "Next: activate",
                 " the package at its locations. No device sees it before.",
                 &format!("{ACTIVATE}?package={}", package.id),
                 "Activate the package",
             )),
             Step::Choose => (notice(
-                "choose the computers",
+                "Next: choose the computers",
                 " that get the package. No computer has it yet.",
                 &computers,
                 "Choose the computers",
@@ -52,10 +52,10 @@ const fn step(is_active: bool, has_computers: bool) -> Step {
     }
 }
 
-fn notice(step: &str, rest: &str, path: &str, name: &str) -> Markup {
+fn notice(next: &str, rest: &str, path: &str, name: &str) -> Markup {
     html! {
         section.notice.next aria-label="Next step" {
-            p { strong { "Next: " (step) } (rest) }
+            p { strong { (next) } (rest) }
             p { a.button href=(path) { (name) } }
         }
     }

@@ -92,8 +92,8 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     let events = format!("{}/live", package_path(package.id));
     let body = html! {
         (tabs(package.id, Tab::Overview))
-        (changes(&package, visit))
         (next_step(&package, &counts, visit))
+        (changes(&package, visit))
         section aria-labelledby="progress" {
             h2 #progress { "Progress" }
             (live_numbers(&events, visit.now, &bar(package.id, &counts)))

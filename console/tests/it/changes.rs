@@ -154,7 +154,7 @@ async fn devices_are_blocked_unblocked_and_removed() {
     let (effect, result) = browser.make("block", fields).await;
     has(
         &effect,
-        &["Blocks devices", "2 devices", "--reason stolen", "unsigned"],
+        &["Blocks devices", "2 devices", "--reason=stolen", "unsigned"],
     );
     has(&result, &["blocked", "pc0", "pc1"]);
     let excluded = system.target.records.excluded_devices().await.unwrap();
@@ -428,4 +428,91 @@ async fn a_form_survives_an_unreachable_cloud() {
             "keeps what you have typed",
         ],
     );
+}
+
+#[tokio::test]
+async fn a_comma_in_the_id_of_a_device_names_no_other_device() {
+    let system = lab(963).await;
+    let id = format!("ocs:evil-2026-01-01-00-00-00,{}", device(0).device);
+    let mut record = device(7);
+    record.device = id.parse().unwrap();
+    record.host_name = "evil,pc1".to_owned();
+    let written = system.table.records.write_check_in(&record, None);
+    written.await.unwrap();
+    let served = system.signed_in().await;
+    let page = served.browser.get(&format!("/devices/{id}")).await;
+    let (_, link) = page.body.split_once("href=\"/change/block?").unwrap();
+    let fields = link.split('"').next().unwrap();
+    let (effect, result) = served.browser.make("block", fields).await;
+    has(&effect, &["1 device", &format!("device {id}")]);
+    has(&result, &["blocked"]);
+    let excluded = system.target.records.excluded_devices().await.unwrap();
+    assert_eq!(excluded.keys().collect::<Vec<_>>(), [&record.device]);
+}
+
+#[tokio::test]
+async fn a_stop_is_confirmed_although_the_number_of_devices_changes() {
+    let system = lab(964).await;
+    let package = find(&system).await;
+    let served = system.signed_in().await;
+    let browser = &served.browser;
+    let group = EntryOwner::Group(System::group("lab"));
+    system.assign(group, &package).await;
+    let fields = "package=tool%401.0";
+    let effect = browser.plan("deactivate", fields).await;
+    has(
+        &effect,
+        &["at most 2 devices", &format!("package {}", package.id)],
+    );
+    join(&system, &[2]).await;
+    let made = browser.confirm("deactivate", fields, &effect).await;
+    assert_eq!(made.status, 303, "{made:?}");
+    assert!(!find(&system).await.active);
+}
+
+#[tokio::test]
+async fn a_deactivation_needs_no_count_of_devices() {
+    let system = lab(965).await;
+    let tally = serde_json::json!({
+        "pk": { "S": format!("TALLY#{}#00", find(&system).await.id) },
+        "sk": { "S": "TALLY" },
+        "assigned": { "S": "many" },
+    });
+    system.table.put(&tally).await;
+    let served = system.signed_in().await;
+    let (_, result) = served
+        .browser
+        .make("deactivate", "package=tool%401.0")
+        .await;
+    has(&result, &["already cannot be read"]);
+    assert!(!find(&system).await.active);
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_says_nothing_wrong() {
+    let system = lab(966).await;
+    let package = find(&system).await;
+    let served = system.signed_in().await;
+    let browser = &served.browser;
+    let group = EntryOwner::Group(System::group("lab"));
+    system.assign(group, &package).await;
+    // After the first one, the same plan is refused: the group does not have the package any more.
+    let fields = "package=tool%401.0&to=groups&group=lab";
+    let effect = browser.plan("unassign", fields).await;
+    let confirm = || browser.confirm("unassign", fields, &effect);
+    for answer in <[Answer; 2]>::from(tokio::join!(confirm(), confirm())) {
+        assert_eq!(answer.header("location"), Some("/changes/1"), "{answer:?}");
+    }
+    has(&browser.get("/changes/1").await, &["The change is made"]);
+}
+
+#[tokio::test]
+async fn a_form_that_is_too_large_is_answered_by_a_page() {
+    let system = System::start(967).await;
+    let served = system.signed_in().await;
+    let token = served.browser.get("/changes").await.form_token();
+    let form = format!("form={token}&device={}", "x".repeat(5 << 20));
+    let page = served.browser.post("/change/block", &form).await;
+    assert_eq!(page.status, 400, "{page:?}");
+    has(&page, &["larger than 4 MiB", "Next steps"]);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use packcast_protocol::PackageRef;
 use packcast_publisher::package;
 use packcast_rollout::state::StateChange;
+use packcast_testing::table::device;
 
 use crate::browser::Answer;
 use crate::system::System;
@@ -74,6 +75,35 @@ async fn a_locked_key_needs_its_passphrase_once_in_ten_minutes_of_use() {
         for part in ["horse", "battery"] {
             assert!(!format!("{answer:?}").contains(part), "{answer:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_passphrase_does_not_hide_that_the_effect_has_changed() {
+    let system = System::with_passphrase(968, PASSPHRASE).await;
+    let group = System::group("lab");
+    let create = StateChange::CreateGroup {
+        group: group.clone(),
+    };
+    system.change(&[create]).await;
+    system.publish("tool", "1.0").await;
+    let served = system.signed_in().await;
+    let fields = "package=tool%401.0&to=groups&group=lab";
+    let effect = served.browser.plan("assign", fields).await;
+    for number in 0..3 {
+        system.table.device(number).await;
+    }
+    let devices = (0..3).map(|number| device(number).device).collect();
+    system.change(&[StateChange::Join { group, devices }]).await;
+    for passphrase in ["wrong", &PASSPHRASE.replace(' ', "+")] {
+        let form = format!("{fields}&passphrase={passphrase}");
+        let answer = served.browser.confirm("assign", &form, &effect).await;
+        assert_eq!(answer.status, 409, "{answer:?}");
+        for text in ["has changed since it was shown", "3 devices"] {
+            assert!(answer.body.contains(text), "{text}: {}", answer.body);
+        }
+        // The passphrase has not unlocked the key for a change that nobody has seen.
+        assert!(asks(&answer), "{}", answer.body);
     }
 }
 

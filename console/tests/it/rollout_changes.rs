@@ -50,7 +50,11 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
     let page = browser.get(&format!("/packages/{id}")).await;
     has(
         &page,
-        &["Next: choose the computers", "No computer has it yet.", &computers],
+        &[
+            "Next: choose the computers",
+            "No computer has it yet.",
+            &computers,
+        ],
     );
 
     let form = browser.get(&computers).await;
@@ -318,7 +322,7 @@ async fn chosen_computers_are_listed_before_they_get_the_package() {
         );
         browser.post(&computers, &encoded(&all)).await
     };
-    let devices = choose(&[("to", "devices"), ("device", "pc1\r\nPC2, <pc9>")]).await;
+    let devices = choose(&[("to", "devices"), ("device", "pc1\r\nPC2\r\n<pc9>")]).await;
     has(
         &devices,
         &[

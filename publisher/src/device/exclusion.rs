@@ -117,6 +117,11 @@ impl ExclusionPlan<'_> {
         &self.preview
     }
 
+    /// Returns the devices that were named.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.expected.0.iter().map(|expected| &expected.device)
+    }
+
     /// Returns the error that the change will have if a device cannot be changed.
     pub fn check(&self) -> Result<(), Failure> {
         self.expected.complete()

@@ -230,14 +230,6 @@ impl MembersPlan<'_> {
         }
     }
 
-    /// Returns the devices that join or leave, without those that are members already.
-    pub fn devices(&self) -> &BTreeSet<DeviceId> {
-        match &self.change {
-            MembersChange::Add(joining) => &joining.new,
-            MembersChange::Remove(devices) => devices,
-        }
-    }
-
     /// Returns the devices that are refused already. Nothing of them is changed.
     pub const fn refused(&self) -> &MembersChanged {
         &self.refused
