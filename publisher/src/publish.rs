@@ -10,12 +10,15 @@ mod links;
 pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
+mod pass;
 pub mod plan;
 pub mod publication;
 pub mod source;
+mod staged;
 
 use packcast_archive::Limits;
 use packcast_protocol::FragmentSize;
+pub use packcast_store::objects::Staging;
 use packcast_store::records::{PublishError, ReserveError};
 
 use self::inspect::{InspectError, Inspection};
@@ -28,6 +31,14 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::state::check_clock;
 use crate::target::Target;
+
+/// Creates a place for the fragments of a source, which are then written while it is inspected.
+///
+/// Returns `None` if the objects are in a bucket, or if the place cannot be created: the publication
+/// then reads the source twice, and reports the cause if it cannot store a fragment either.
+pub fn stage(target: &Target) -> Option<Staging> {
+    target.objects.stage().ok().flatten()
+}
 
 /// Reads the whole archive with the agents' archive reader, before the first upload.
 pub fn inspect(

@@ -5,8 +5,10 @@ mod digest;
 mod directory;
 mod error;
 mod s3;
+mod staging;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
 use packcast_protocol::ObjectPath;
@@ -20,6 +22,7 @@ pub use self::digest::{PartsDigest, PartsHasher, StoredDigest};
 pub use self::directory::Directory;
 pub use self::error::{DeleteError, GetError, PutError};
 pub use self::s3::{BucketError, BucketFault, S3, S3Config};
+pub use self::staging::{Staging, StagingArea};
 
 /// Object store of a target.
 #[derive(Clone, Debug)]
@@ -55,6 +58,15 @@ impl Objects {
         }
         drop(sender);
         self.put(key, length, chunks).await
+    }
+
+    /// Creates a place for complete files that get the path of an object later, or returns `None` if
+    /// the objects are in a bucket. Blocks the thread.
+    pub fn stage(&self) -> io::Result<Option<Staging>> {
+        match self {
+            Self::Directory(directory) => Staging::create(directory).map(Some),
+            Self::S3(_) => Ok(None),
+        }
     }
 
     /// Returns the path and the size in bytes of every object below a folder, at any depth.

@@ -1,8 +1,9 @@
-//! Uploads the missing fragments of an archive, in bounded memory.
+//! Stores the missing fragments of an archive, in bounded memory.
 //!
-//! The digests of the archive were computed before the package was reserved. This module reads
-//! each missing fragment once more, and computes its digest during the upload. It completes the
-//! upload only if the digest is still the same.
+//! The digests of the archive were computed before the package was reserved. Staged fragments were
+//! written in the same pass, and only get their paths. Without them, this module reads each missing
+//! fragment once more, and computes its digest during the upload. It completes the upload only if the
+//! digest is still the same.
 //!
 //! A second run keeps the fragments that are stored already. It compares their digests, because
 //! the owner of the bucket can store other bytes of the same length. A bucket answers one small
@@ -12,21 +13,20 @@
 //! The memory holds a few chunks for each fragment that is being uploaded. In a bucket, each
 //! upload also holds one part of at least 8 MiB.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{Archive, ObjectPath, PackageId, Sha256Digest};
+use packcast_protocol::{Archive, FragmentNumber, ObjectPath, PackageId, Sha256Digest};
 use packcast_store::objects::{GetError, PartsDigest, PartsHasher, PutError, StoredDigest};
 use packcast_store::{ObjectKey, Objects};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::source::Source;
+use super::source::{Source, SourceReader};
 use crate::concurrency::AT_ONCE;
 use crate::progress::Progress;
 
@@ -77,6 +77,7 @@ impl BuildError {
 /// A fragment of the source, and its place in the store.
 #[derive(Clone)]
 struct SourceFragment {
+    number: FragmentNumber,
     key: ObjectKey,
     start: u64,
     bytes: u64,
@@ -94,10 +95,10 @@ impl SourceFragment {
     }
 }
 
-/// The file of the archive, which several uploads read in turn.
+/// The file of the archive, which several uploads read.
 #[derive(Clone)]
 struct SharedFile {
-    file: Arc<Mutex<File>>,
+    reader: SourceReader,
     path: Arc<Path>,
 }
 
@@ -117,14 +118,11 @@ impl SharedFile {
 
     fn read(&self, start: u64, length: usize) -> Result<Bytes, BuildError> {
         let mut chunk = vec![0; length];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(start))
-            .map_err(|error| self.unreadable(error))?;
-        file.read_exact(&mut chunk)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => self.changed(),
-                _ => self.unreadable(error),
-            })?;
+        let read = self.reader.at(start).read_exact(&mut chunk);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.unreadable(error),
+        })?;
         Ok(chunk.into())
     }
 }
@@ -142,17 +140,35 @@ pub async fn build(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<KeptFragments, BuildError> {
-    let path = source.path();
-    let file = source.reader().map_err(|source| BuildError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
     let file = SharedFile {
-        file: Arc::new(Mutex::new(file)),
-        path: path.into(),
+        reader: source.reader(),
+        path: source.path().into(),
     };
     let fragments = fragments(archive, folder, id);
     let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
+    let staged = source.staged.get();
+    if let Some(area) = staged.and_then(|staged| staged.area_of(archive)) {
+        if !source.is_unchanged().map_err(|error| file.unreadable(error))? {
+            return Err(file.changed());
+        }
+        let bytes = missing.iter().map(|fragment| fragment.bytes).sum();
+        let missing = missing.into_iter();
+        let files = missing.map(|fragment| (fragment.number, fragment.key));
+        area.put(files.collect()).await?;
+        progress.advance(bytes);
+        return Ok(kept);
+    }
+    upload_all(missing, file, objects, progress).await?;
+    Ok(kept)
+}
+
+/// Uploads fragments, several at a time.
+async fn upload_all(
+    missing: Vec<SourceFragment>,
+    file: SharedFile,
+    objects: &Objects,
+    progress: &Progress,
+) -> Result<(), BuildError> {
     let mut missing = missing.into_iter();
     let mut uploads = JoinSet::new();
     let mut done = Ok(());
@@ -168,7 +184,7 @@ pub async fn build(
             Some(uploaded) => {
                 done = done.and(uploaded.unwrap_or(Err(BuildError::Stopped)));
             }
-            None => return done.map(|()| kept),
+            None => return done,
         }
     }
 }
@@ -180,6 +196,7 @@ fn fragments(archive: &Archive, folder: &ObjectPath, id: PackageId) -> Vec<Sourc
         .fragments()
         .map(|(number, bytes, digest)| {
             let fragment = SourceFragment {
+                number,
                 key: ObjectKey::fragment(folder, id, number),
                 start,
                 bytes,
@@ -308,7 +325,8 @@ fn read(
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::fs::File;
+    use std::io::{Seek as _, SeekFrom, Write as _};
 
     use packcast_archive::Limits;
     use packcast_protocol::FragmentSize;
@@ -341,7 +359,7 @@ mod tests {
         let path = folder.join("archive.tar.gz");
         let packed = open(&inside);
         io::copy(
-            &mut packed.reader().unwrap(),
+            &mut packed.reader(),
             &mut File::create(&path).unwrap(),
         )
         .unwrap();
