@@ -17,13 +17,13 @@ use packcast_protocol::{
 use packcast_publisher::clock::now;
 use packcast_publisher::package::named;
 use packcast_publisher::progress::Progress;
+use packcast_publisher::publish::Staging;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest, launch_command};
 use packcast_publisher::publish::publication::{Earlier, Publication};
-use packcast_publisher::publish::Staging;
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, Target, activate, location, publish};
 use packcast_rollout::PackageRecord;

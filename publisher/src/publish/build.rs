@@ -148,7 +148,10 @@ pub async fn build(
     let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
     let staged = source.staged.get();
     if let Some(area) = staged.and_then(|staged| staged.area_of(archive)) {
-        if !source.is_unchanged().map_err(|error| file.unreadable(error))? {
+        if !source
+            .is_unchanged()
+            .map_err(|error| file.unreadable(error))?
+        {
             return Err(file.changed());
         }
         let bytes = missing.iter().map(|fragment| fragment.bytes).sum();
@@ -358,11 +361,7 @@ mod tests {
         .unwrap();
         let path = folder.join("archive.tar.gz");
         let packed = open(&inside);
-        io::copy(
-            &mut packed.reader(),
-            &mut File::create(&path).unwrap(),
-        )
-        .unwrap();
+        io::copy(&mut packed.reader(), &mut File::create(&path).unwrap()).unwrap();
         path
     }
 
@@ -442,6 +441,116 @@ mod tests {
             matches!(&refused, Err(BuildError::Put(PutError::Conflict { path })) if path == key.path()),
             "{refused:?}"
         );
+    }
+
+    /// An archive whose fragments were staged during the inspection.
+    struct StagedArchive {
+        place: tempfile::TempDir,
+        source: Source,
+        archive: Archive,
+        objects: Objects,
+        _staging: packcast_store::objects::Staging,
+    }
+
+    impl StagedArchive {
+        /// Inspects an archive, after `prepare` has used the place of the staged fragments.
+        fn inspect(prepare: impl FnOnce(&packcast_store::objects::StagingArea)) -> Self {
+            let place = tempfile::tempdir().unwrap();
+            let objects = Objects::Directory(Directory::new(place.path().join("objects")));
+            let staging = objects.stage().unwrap().unwrap();
+            prepare(&staging.area());
+            let mut source = open(&archive(place.path()));
+            source.stage_in(staging.area());
+            let size = FragmentSize::try_from(1024).unwrap();
+            let inspection = source.inspect(&Limits::default(), Some(size), |_| {});
+            Self {
+                archive: inspection.unwrap().archive.archive,
+                place,
+                source,
+                objects,
+                _staging: staging,
+            }
+        }
+
+        async fn build(&self) -> Result<KeptFragments, BuildError> {
+            let (folder, id) = (Self::folder(), "1795000000".parse().unwrap());
+            let unseen = Progress::none();
+            let (source, archive) = (&self.source, &self.archive);
+            build(source, archive, &folder, id, &self.objects, &unseen).await
+        }
+
+        fn folder() -> ObjectPath {
+            "d/x".parse().unwrap()
+        }
+
+        fn file(&self, index: u32) -> PathBuf {
+            let number = FragmentNumber::from_index(index);
+            let key = ObjectKey::fragment(&Self::folder(), "1795000000".parse().unwrap(), number);
+            self.place.path().join("objects").join(key.path())
+        }
+
+        /// Expects that the objects are the archive.
+        fn expect_whole(&self) {
+            let files = (0..self.archive.fragment_count().get()).map(|index| self.file(index));
+            let bytes: Vec<u8> = files
+                .flat_map(|file| std::fs::read(file).unwrap())
+                .collect();
+            assert_eq!(Sha256Digest::of(&bytes), self.archive.sha256());
+        }
+    }
+
+    #[tokio::test]
+    async fn staged_fragments_are_the_archive() {
+        let staged = StagedArchive::inspect(|_| {});
+        assert!(staged.source.staged.get().is_some());
+        assert_eq!(staged.build().await.unwrap(), KeptFragments::default());
+        staged.expect_whole();
+    }
+
+    #[tokio::test]
+    async fn stored_fragments_are_kept_and_the_missing_ones_are_staged() {
+        let staged = StagedArchive::inspect(|_| {});
+        let count = staged.archive.fragment_count().get();
+        let source = open(staged.source.path());
+        let (folder, id) = (StagedArchive::folder(), "1795000000".parse().unwrap());
+        let (archive, objects) = (&staged.archive, &staged.objects);
+        let unseen = Progress::none();
+        let unstaged = build(&source, archive, &folder, id, objects, &unseen);
+        assert_eq!(unstaged.await.unwrap(), KeptFragments::default());
+        for index in [1, 4] {
+            std::fs::remove_file(staged.file(index)).unwrap();
+        }
+        assert_eq!(staged.build().await.unwrap().fragments, count - 2);
+        staged.expect_whole();
+    }
+
+    #[tokio::test]
+    async fn a_source_that_changed_after_its_fragments_were_staged_is_refused() {
+        let staged = StagedArchive::inspect(|_| {});
+        let file = File::options()
+            .write(true)
+            .open(staged.source.path())
+            .unwrap();
+        // Two changes within one tick of the clock have the same time.
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+        file.set_modified(later).unwrap();
+        assert!(matches!(
+            staged.build().await,
+            Err(BuildError::Changed { .. })
+        ));
+        let stored = staged.objects.list(&StagedArchive::folder()).await;
+        assert!(stored.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn fragments_are_uploaded_if_one_cannot_be_staged() {
+        let staged = StagedArchive::inspect(|area| {
+            // A file is in the place of the fourth fragment.
+            area.create(FragmentNumber::from_index(3)).unwrap();
+        });
+        assert!(staged.source.staged.get().is_none());
+        assert_eq!(staged.build().await.unwrap(), KeptFragments::default());
+        staged.expect_whole();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use packcast_protocol::archive::ArchiveShapeError as DescribeError;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::info::InfoArchive;
 use packcast_protocol::manifest::Platform;
-use packcast_protocol::{Archive, FragmentSize, Md5Digest, Sha256Digest};
+use packcast_protocol::{Archive, FragmentSize, Md5Digest};
 use packcast_rollout::record::ArchiveRecord;
 
 use super::links::Links;

@@ -138,9 +138,7 @@ pub(super) fn read<T: Send, E: Send>(
         let (bytes, reader) = (source.bytes(), source.reader());
         let md5 = Consumer::start(scope, md5);
         let whole = Consumer::start(scope, sha256);
-        let fragments = Consumer::start(scope, move |chunks| {
-            stage(&chunks, bytes, size, staging)
-        });
+        let fragments = Consumer::start(scope, move |chunks| stage(&chunks, bytes, size, staging));
         let mut queues = vec![md5.queue, whole.queue, fragments.queue];
         let listing = match source.format() {
             ArchiveFormat::Zip => {
@@ -157,7 +155,11 @@ pub(super) fn read<T: Send, E: Send>(
             }
         };
         let fed = feed(reader, bytes, size, queues, &is_refused, progress);
-        let ended = (joined(md5.thread), joined(whole.thread), joined(fragments.thread));
+        let ended = (
+            joined(md5.thread),
+            joined(whole.thread),
+            joined(fragments.thread),
+        );
         let listed = joined(listing).map_err(PassError::Read)?;
         fed.map_err(PassError::Read)?;
         let listed = listed.map_err(PassError::Entries)?;
@@ -167,10 +169,17 @@ pub(super) fn read<T: Send, E: Send>(
 }
 
 /// The results of the three threads that compute digests.
-type Ended = (io::Result<Md5Digest>, io::Result<Sha256Digest>, io::Result<StagedDigests>);
+type Ended = (
+    io::Result<Md5Digest>,
+    io::Result<Sha256Digest>,
+    io::Result<StagedDigests>,
+);
 
 fn digests((md5, sha256, fragments): Ended) -> io::Result<Digests> {
-    let StagedDigests { fragments, is_staged } = fragments?;
+    let StagedDigests {
+        fragments,
+        is_staged,
+    } = fragments?;
     Ok(Digests {
         sha256: sha256?,
         md5: md5?,
