@@ -32,6 +32,12 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console if `php` is installed; takes `--mib N`, `--rounds N`, `--smoke`.
+bench-publish *ARGS:
+    mkdir -p target/bench
+    TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+    TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent

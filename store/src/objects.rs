@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use bytes::Bytes;
-use packcast_protocol::ObjectPath;
+use packcast_protocol::{ObjectPath, Sha256Digest};
 use tokio::sync::mpsc;
 
 use self::backend::Backend as _;
@@ -45,6 +45,21 @@ impl Objects {
         match self {
             Self::Directory(directory) => directory.put(key, bytes, chunks).await,
             Self::S3(s3) => s3.put(key, bytes, chunks).await,
+        }
+    }
+
+    /// Puts an object of at most 5 GiB from memory, whose digest the caller has computed.
+    ///
+    /// If the digest is not that of the bytes, a bucket refuses the object.
+    pub async fn put_verified(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        sha256: Sha256Digest,
+    ) -> Result<Put, PutError> {
+        match self {
+            Self::Directory(_) => self.put_bytes(key, bytes).await,
+            Self::S3(s3) => s3.upload_verified(key, bytes, sha256.as_bytes()).await,
         }
     }
 

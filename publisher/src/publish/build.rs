@@ -10,10 +10,11 @@
 //! request for each fragment; a directory reads the fragments again. A fragment of more than 8 MiB
 //! is also read from the source once more, because a bucket has the digests of its parts only.
 //!
-//! The memory holds a few chunks for each fragment that is being uploaded. In a bucket, each
-//! upload also holds one part of at least 8 MiB.
+//! Of fragments up to 8 MiB, the memory holds as many as are uploaded at a time, at most 32 MiB. Of
+//! a larger fragment, it holds a few chunks, and for a bucket one part of at least 8 MiB.
 
 use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -36,8 +37,15 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The number of chunks that wait for the slower one of hashing and uploading.
 const WAITING_CHUNKS: usize = 4;
 
-/// The number of fragments that are uploaded at a time.
-const PARALLEL: usize = 4;
+/// The length of the largest fragment that is kept in memory during its upload, in bytes.
+const WHOLE_BYTES: u64 = 8 << 20;
+
+/// The limit of all fragments in memory, in bytes.
+const MEMORY_BYTES: u64 = 32 << 20;
+
+/// The limits of the number of fragments that are uploaded at a time: small ones wait for the network
+/// most of the time.
+const PARALLEL: RangeInclusive<u64> = 4..=16;
 
 /// Fragments that an earlier run stored, and that were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -172,11 +180,13 @@ async fn upload_all(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<(), BuildError> {
+    let largest = missing.iter().map(|fragment| fragment.bytes).max();
+    let parallel = parallel(largest.unwrap_or(0));
     let mut missing = missing.into_iter();
     let mut uploads = JoinSet::new();
     let mut done = Ok(());
     loop {
-        while done.is_ok() && uploads.len() < PARALLEL {
+        while done.is_ok() && uploads.len() < parallel {
             let Some(fragment) = missing.next() else {
                 break;
             };
@@ -190,6 +200,13 @@ async fn upload_all(
             None => return done,
         }
     }
+}
+
+/// Returns the number of fragments of a length that are uploaded at a time.
+fn parallel(bytes: u64) -> usize {
+    let fitting = MEMORY_BYTES / bytes.clamp(1, WHOLE_BYTES);
+    let parallel = fitting.clamp(*PARALLEL.start(), *PARALLEL.end());
+    usize::try_from(parallel).unwrap_or(1)
 }
 
 /// Returns the fragments of an archive, in order.
@@ -286,6 +303,9 @@ async fn upload(
     objects: Objects,
     progress: Progress,
 ) -> Result<(), BuildError> {
+    if fragment.bytes <= WHOLE_BYTES {
+        return upload_whole(fragment, file, objects, progress).await;
+    }
     let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
     let (key, bytes) = (fragment.key.clone(), fragment.bytes);
     let reading = spawn_blocking(move || read(&fragment, &file, &chunks, &progress));
@@ -293,6 +313,26 @@ async fn upload(
     // If both fail, the error of the reader is the cause: the put got too few bytes.
     reading.await.map_err(|_| BuildError::Stopped)??;
     put?;
+    Ok(())
+}
+
+/// Reads a small fragment whole, compares its digest, and stores it.
+async fn upload_whole(
+    fragment: SourceFragment,
+    file: SharedFile,
+    objects: Objects,
+    progress: Progress,
+) -> Result<(), BuildError> {
+    let (start, bytes, digest) = (fragment.start, fragment.bytes, fragment.digest);
+    let read = move || {
+        let content = file.read(start, usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        let is_same = Sha256Digest::of(&content) == digest;
+        is_same.then_some(content).ok_or_else(|| file.changed())
+    };
+    let read = spawn_blocking(read).await;
+    let content = read.map_err(|_| BuildError::Stopped)??;
+    objects.put_verified(&fragment.key, content, digest).await?;
+    progress.advance(bytes);
     Ok(())
 }
 
@@ -551,6 +591,12 @@ mod tests {
         assert!(staged.source.staged.get().is_none());
         assert_eq!(staged.build().await.unwrap(), KeptFragments::default());
         staged.expect_whole();
+    }
+
+    #[test]
+    fn small_fragments_are_uploaded_in_parallel_within_the_memory() {
+        let parallel = [0, 1 << 10, 1 << 20, 4 << 20, 8 << 20, 1 << 30].map(parallel);
+        assert_eq!(parallel, [16, 16, 16, 8, 4, 4]);
     }
 
     #[test]
