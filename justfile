@@ -38,6 +38,11 @@ bench-publish *ARGS:
     TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
     TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
 
+# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws` if they are installed; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
+bench-upload *ARGS:
+    cargo install --quiet --locked --root target/tools --features binary --version 0.14.1 s3s-fs
+    cargo bench --quiet -p packcast-tests --bench upload -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent
