@@ -113,7 +113,7 @@ impl S3 {
     /// Uploads an object in one request, whatever its length.
     ///
     /// S3 refuses the body if its digest is another one, so nobody computes the digest again here.
-    pub(super) async fn upload_verified(
+    pub(in crate::objects) async fn upload_verified(
         &self,
         key: &ObjectKey,
         body: Bytes,
