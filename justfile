@@ -32,6 +32,9 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Runs the benchmarks of publishing, uploads and downloads; takes `--rounds N`, `--mib N`, `--smoke`.
+bench *ARGS: (bench-publish ARGS) (bench-upload ARGS) (bench-agent ARGS)
+
 # Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console if `php` is installed; takes `--mib N`, `--rounds N`, `--smoke`.
 bench-publish *ARGS:
     mkdir -p target/bench
