@@ -154,7 +154,9 @@ pub(super) fn read<T: Send, E: Send>(
                 consumer.thread
             }
         };
-        let fed = feed(reader, bytes, size, queues, &is_refused, progress);
+        let fed = feed(reader, bytes, size, &queues, &is_refused, progress);
+        // Each consumer ends with its queue.
+        drop(queues);
         let ended = (
             joined(md5.thread),
             joined(whole.thread),
@@ -193,7 +195,7 @@ fn feed(
     mut reader: SourceReader,
     bytes: u64,
     size: FragmentSize,
-    queues: Vec<SyncSender<Bytes>>,
+    queues: &[SyncSender<Bytes>],
     is_refused: &AtomicBool,
     progress: impl Fn(u64),
 ) -> io::Result<()> {
@@ -206,7 +208,7 @@ fn feed(
             let mut chunk = buffer(&mut used, length);
             reader.read_exact(&mut chunk)?;
             let chunk = chunk.freeze();
-            for queue in &queues {
+            for queue in queues {
                 // A consumer that ends early returns the reason.
                 let _ = queue.send(chunk.clone());
             }
