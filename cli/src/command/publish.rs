@@ -207,11 +207,14 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
-        // Missing options are reported before the first request.
-        self.request()?;
+        // Missing options are reported before the target is opened.
+        let request = self.request()?;
         let target = open_target(globals, self.activate).await?;
         // Removes the staged files that have not become objects, after Ctrl-C, too.
-        let staging = self.source.as_ref().and_then(|_| publish::stage(&target));
+        let staging = match &self.source {
+            Some(_) => publish::stage(&target, &request).await,
+            None => None,
+        };
         let read = match self.source.clone() {
             Some(path) => Some(self.read(path, staging.as_ref()).await?),
             None => None,

@@ -36,6 +36,9 @@ impl Round {
     }
 }
 
+/// A function that returns a part of a round in seconds.
+type Seconds = fn(&Round) -> f64;
+
 /// Returns a table in Markdown with the medians. A ratio is the median of the rounds' ratios.
 pub(crate) fn table(rounds: &[Round]) -> Table {
     let mut table = Table::new();
@@ -64,7 +67,7 @@ pub(crate) fn table(rounds: &[Round]) -> Table {
             ],
         );
     }
-    let parts: [(&str, fn(&Round) -> f64); 3] = [
+    let parts: [(&str, Seconds); 3] = [
         ("floor: largest of md5sum and the next two", Round::floor),
         ("floor: writing the fragments", |round| {
             round.floor.write.as_secs_f64()
