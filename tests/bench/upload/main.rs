@@ -8,7 +8,7 @@ mod engine;
 mod side;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -103,7 +103,9 @@ fn split(archive: &Path, folder: &Path) -> io::Result<usize> {
     for count in 0.. {
         let mut fragment = Vec::new();
         let limit = FRAGMENT_BYTES as u64;
-        file.by_ref().take(limit).read_to_end(&mut fragment)?;
+        Read::by_ref(&mut file)
+            .take(limit)
+            .read_to_end(&mut fragment)?;
         if fragment.is_empty() {
             return Ok(count);
         }
