@@ -1438,6 +1438,13 @@ fn rollout_start() {
 
               [default: mon-fri]
 
+          --begin <TIME>
+              Open the first wave at this time of this machine's time zone, such as
+              '2026-12-01 22:00'
+
+              Without this option, the first wave opens now. The other waves open at
+              the same hour.
+
           --manual
               Open only the first wave by itself, and each other one with 'packcast
               rollout promote'
@@ -1487,6 +1494,7 @@ fn rollout_start() {
       packcast rollout start vlc@3.0.21 --group office --pilot lab --dry-run
       packcast rollout start vlc@3.0.21 --all --waves 1,10,50,100
       packcast rollout start vlc@3.0.21 --group office --wait 2d --days mon-thu
+      packcast rollout start vlc@3.0.21 --group office --begin '2026-12-01 22:00'
     ");
 }
 
