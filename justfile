@@ -32,6 +32,20 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Runs the benchmarks of publishing, uploads and downloads; takes `--rounds N`, `--mib N`, `--smoke`.
+bench *ARGS: (bench-publish ARGS) (bench-upload ARGS) (bench-agent ARGS)
+
+# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console if `php` is installed; takes `--mib N`, `--rounds N`, `--smoke`.
+bench-publish *ARGS:
+    mkdir -p target/bench
+    TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+    TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+
+# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws` if they are installed; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
+bench-upload *ARGS:
+    cargo install --quiet --locked --root target/tools --features binary --version 0.14.1 s3s-fs
+    cargo bench --quiet -p packcast-tests --bench upload -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent

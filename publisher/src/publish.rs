@@ -10,16 +10,20 @@ mod links;
 pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
+mod pass;
 pub mod plan;
 pub mod publication;
 pub mod source;
+mod staged;
 
 use packcast_archive::Limits;
-use packcast_protocol::FragmentSize;
+use packcast_protocol::{FragmentSize, PackageRef};
+use packcast_store::Objects;
+pub use packcast_store::objects::Staging;
 use packcast_store::records::{PublishError, ReserveError};
 
 use self::inspect::{InspectError, Inspection};
-use self::plan::{Plan, PlanError};
+use self::plan::{Plan, PlanError, PublishRequest};
 use self::publication::{Publication, PublicationError};
 use self::source::{Source, SourceError};
 use crate::clock::now;
@@ -28,6 +32,23 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::state::check_clock;
 use crate::target::Target;
+
+/// Creates a place for the fragments of a package, which are then written while its source is
+/// inspected.
+///
+/// Returns `None` if the objects are in a bucket, or if the package is on record: its stored fragments
+/// need not be written again. Returns `None` after an error, too: the publication then reads the source
+/// twice, and reports the cause if the cause persists.
+pub async fn stage(target: &Target, request: &PublishRequest) -> Option<Staging> {
+    let Objects::Directory(_) = &target.objects else {
+        return None;
+    };
+    let named = PackageRef::Named(request.name.clone(), request.version.clone());
+    match target.records.find(&named).await {
+        Ok(None) => target.objects.stage().ok().flatten(),
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
 
 /// Reads the whole archive with the agents' archive reader, before the first upload.
 pub fn inspect(

@@ -11,6 +11,7 @@ pub mod front;
 pub mod kill;
 pub mod killed_commands;
 pub mod lists;
+pub mod measure;
 pub mod ocs;
 pub mod ocs_agent;
 #[cfg(target_os = "linux")]
