@@ -8,6 +8,7 @@ use packcast_tests::browser::{Browser, is_installed};
 use packcast_tests::console::RunningConsole;
 use packcast_tests::world::World;
 
+use super::pictures::{Camera, WIDE};
 use super::{CLICKS, Desk};
 use crate::PROGRAM;
 
@@ -55,6 +56,7 @@ fn publish(browser: &Browser) {
     browser.wait_for("Program at the top of the archive");
     assert_eq!(browser.value("#program"), "setup.sh");
     assert_eq!(browser.faults_everywhere(), [""; 0]);
+    Camera::new().take(browser, "publish", WIDE);
     browser.press("Next");
     browser.wait_for("Priority");
     assert_eq!(browser.faults_everywhere(), [""; 0]);
