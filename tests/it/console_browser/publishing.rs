@@ -33,6 +33,8 @@ fn a_newcomer_brings_a_package_to_a_device_by_clicks_alone() {
     browser.press("Next");
     browser.choose_file("#file", Path::new(&file));
     browser.press("Upload");
+    browser.wait_for("Program at the top of the archive");
+    Camera::new().take(browser, "publish", WIDE);
     publish(browser);
     browser.follow("Activate the package");
     desk.confirm("Activate the package");
@@ -56,7 +58,6 @@ fn publish(browser: &Browser) {
     browser.wait_for("Program at the top of the archive");
     assert_eq!(browser.value("#program"), "setup.sh");
     assert_eq!(browser.faults_everywhere(), [""; 0]);
-    Camera::new().take(browser, "publish", WIDE);
     browser.press("Next");
     browser.wait_for("Priority");
     assert_eq!(browser.faults_everywhere(), [""; 0]);
