@@ -84,7 +84,8 @@ console-shots:
     command -v pngquant >/dev/null || { echo "pngquant is missing: install it" >&2; exit 1; }
     tests/axe-core
     PACKCAST_CONSOLE_SHOTS={{ justfile_directory() }}/docs/console CI=true \
-        cargo nextest run -p packcast-tests console_browser::pictures::a_picture console_browser::pictures::pictures
+        cargo nextest run -p packcast-tests console_browser::pictures::a_picture \
+        console_browser::pictures::pictures console_browser::publishing::a_newcomer
     pngquant --force --ext .png --speed 1 --strip docs/console/*.png
     ls -l docs/console
 

@@ -20,6 +20,8 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 #[derive(Debug)]
 pub struct Browser {
     driver: Driver,
+    /// True if the scripts of pages run.
+    scripts: bool,
     clicks: AtomicU32,
 }
 
@@ -38,6 +40,8 @@ impl Appearance {
         Self::new(1_920, false),
         Self::new(1_920, true),
     ];
+
+    const USUAL: Self = Self::new(1_280, false);
 
     pub const fn new(width: u32, dark: bool) -> Self {
         Self { width, dark }
@@ -87,9 +91,10 @@ impl Browser {
     fn start_with(folder: &Path, scripts: bool) -> Self {
         let browser = Self {
             driver: Driver::start(folder, scripts),
+            scripts,
             clicks: AtomicU32::new(0),
         };
-        browser.appear(Appearance::new(1_280, false));
+        browser.appear(Appearance::USUAL);
         browser
     }
 
@@ -105,6 +110,17 @@ impl Browser {
         let feature = json!({ "name": "prefers-color-scheme", "value": colours });
         let features = json!({ "features": [feature] });
         self.driver.tools("Emulation.setEmulatedMedia", &features);
+    }
+
+    /// Limits uploads to this number of bytes a second; `None` ends the limit.
+    pub fn slow_uploads(&self, bytes_per_second: Option<u64>) {
+        self.driver.tools("Network.enable", &json!({}));
+        let speed = bytes_per_second.map_or(json!(-1), |bytes| json!(bytes));
+        let conditions = json!({
+            "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed,
+        });
+        self.driver
+            .tools("Network.emulateNetworkConditions", &conditions);
     }
 
     /// Opens an address, and waits until its page is loaded.
@@ -265,11 +281,27 @@ impl Browser {
     }
 
     /// Returns the faults of the present page: violations of the rules of axe-core, and content that
-    /// is wider than the window.
+    /// is wider than the window. axe-core needs scripts.
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = axe::violations(self);
+        let mut faults = if self.scripts {
+            axe::violations(self)
+        } else {
+            Vec::new()
+        };
         let wide = self.wide_content().into_iter();
         faults.extend(wide.map(|element| format!("wider than the window: {element}")));
+        faults
+    }
+
+    /// Returns the faults of the present page in each appearance.
+    pub fn faults_everywhere(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for appearance in Appearance::ALL {
+            self.appear(appearance);
+            let found = self.faults().into_iter();
+            faults.extend(found.map(|fault| format!("{appearance:?}: {fault}")));
+        }
+        self.appear(Appearance::USUAL);
         faults
     }
 

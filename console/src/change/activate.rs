@@ -6,16 +6,16 @@ use packcast_protocol::{LocationName, PackageRef};
 use packcast_publisher::deactivate::Deactivated;
 use packcast_publisher::{Failure, Preview, Target, activate, deactivate, location};
 
-use super::address::{ACTIVATE, ASSIGN, DEACTIVATE};
+use super::address::{ACTIVATE, DEACTIVATE};
 use super::assign::{package, package_field, page_of};
 use super::effect::package_fact;
 use super::fields::some_of;
 use super::input::Input;
 use super::ledger::Outcome;
-use super::{Change, Planned, Signed};
+use super::{Change, Planned, Signed, computers};
 use crate::layout::Section;
 use crate::visit::Visit;
-use crate::words::{count, encoded, text};
+use crate::words::{count, text};
 
 /// Activates a package.
 pub(super) struct Activate {
@@ -74,10 +74,9 @@ impl Change for Activate {
                         }
                     }
                 };
-                let name = encoded(&self.package.to_string());
                 Ok(Outcome::new(body)
-                    .link(page_of(&self.package), "Show the package")
-                    .link(format!("{ASSIGN}?package={name}"), "Assign the package"))
+                    .link(computers::path_of(&self.package), "Choose the computers")
+                    .link(page_of(&self.package), "Show the package"))
             }
             .boxed_local()
         };

@@ -28,7 +28,7 @@ use crate::answer;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, named};
 use crate::visit::{Visit, on_one_thread};
-use crate::words::{count, device_with_id, group_link};
+use crate::words::{count, device_link, device_with_id, encoded, group_link, text};
 
 /// The path of the page, with the place of the package.
 pub(super) const PATH: &str = "/packages/{package}/computers";
@@ -51,6 +51,11 @@ struct ChosenGroup {
 /// Returns the address of the page of a package.
 pub(crate) fn path(package: PackageId) -> String {
     format!("/packages/{package}/computers")
+}
+
+/// Returns the address of the page of a package, by its id or its name.
+pub(super) fn path_of(package: &PackageRef) -> String {
+    format!("/packages/{}/computers", encoded(&package.to_string()))
 }
 
 /// Shows the form.

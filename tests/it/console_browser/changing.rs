@@ -19,10 +19,12 @@ fn a_package_is_activated_and_assigned_and_the_page_shows_its_installation() {
     desk.go("/packages/tool@1");
     browser.follow("Activate");
     desk.confirm("Activate the package");
-    browser.follow("Assign the package");
+    browser.follow("Choose the computers");
     browser.fill("#device", device.id());
-    desk.confirm("Assign the package");
-    assert_eq!(browser.faults(), [""; 0]);
+    browser.press("Show how many and which");
+    browser.press("All at once");
+    desk.accept("Assign the package");
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.follow("Show the package");
     browser.wait_for("1 waiting");
     device.run();
@@ -46,7 +48,7 @@ fn the_target_is_reverted_after_its_differences_were_read() {
     browser.click(".history > li:nth-child(2) a[href^='/change/revert']");
     browser.press("Show the effect");
     browser.wait_for("office");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.press("Revert the target");
     desk.wait_for_end();
     let groups = world.ok(&["group", "list"]).stdout;

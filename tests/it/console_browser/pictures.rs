@@ -19,23 +19,23 @@ const FEW: u32 = 240;
 const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/console");
 const MOST_BYTES: u64 = 1_500_000;
 
-const WIDE: Appearance = Appearance::new(1_120, false);
+pub(super) const WIDE: Appearance = Appearance::new(1_120, false);
 const DARK: Appearance = Appearance::new(1_120, true);
 const NARROW: Appearance = Appearance::new(360, false);
 
 /// Takes pictures, and writes them if a folder is named.
-struct Camera {
+pub(super) struct Camera {
     folder: Option<PathBuf>,
 }
 
 impl Camera {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             folder: std::env::var_os(FOLDER).map(PathBuf::from),
         }
     }
 
-    fn take(&self, browser: &Browser, name: &str, appearance: Appearance) {
+    pub(super) fn take(&self, browser: &Browser, name: &str, appearance: Appearance) {
         browser.appear(appearance);
         let picture = browser.picture();
         if let Some(folder) = &self.folder {

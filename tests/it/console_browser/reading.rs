@@ -25,7 +25,7 @@ fn numbers_change_by_themselves_while_an_agent_installs() {
         browser.has("body[data-first=yes]"),
         "the page was loaded again"
     );
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
 }
 
 #[test]
@@ -44,12 +44,12 @@ fn the_output_of_a_failure_is_read_from_the_package_and_from_the_device() {
     browser.follow("tool@1");
     browser.follow("Failures");
     browser.wait_for("E: <b>disk</b> full");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.follow(&host);
     browser.wait_for("unpacking\nE: <b>disk</b> full");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.follow("Why?");
     browser.wait_for("tool@1");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     assert_eq!(browser.clicks(), 5);
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use packcast_tests::process::eventually;
 use packcast_tests::world::device::TestDevice;
+use serde_json::Value;
 
 use super::Desk;
 
@@ -34,10 +34,10 @@ fn a_rollout_goes_in_waves_halts_at_a_failure_and_is_resumed() {
         return;
     };
     let (world, browser) = (&desk.world, &desk.browser);
-    let devices = ["web01", "web02", "web03"].map(|name| world.device(name));
-    for (group, members) in [("first", &devices[..1]), ("office", &devices[..])] {
+    let devices = ["web01", "web02", "web03", "web04"].map(|name| world.device(name));
+    for (group, members) in [("first", 0..1), ("second", 1..3), ("office", 0..4)] {
         world.ok(&["group", "create", group]);
-        for device in members {
+        for device in &devices[members] {
             world.ok(&["group", "add", group, "--device", device.id()]);
         }
     }
@@ -46,11 +46,16 @@ fn a_rollout_goes_in_waves_halts_at_a_failure_and_is_resumed() {
     browser.click("#to-groups");
     browser.choose("office");
     browser.press("Show how many and which");
-    browser.wait_for("3 devices");
-    assert_eq!(browser.faults(), [""; 0]);
-    browser.follow("In waves");
-    browser.fill("#pilots", "first");
-    for (field, text) in [("wait", "0s"), ("settle", "0s"), ("halt-at", "1"), ("tolerate", "0")] {
+    browser.wait_for("4 devices");
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
+    browser.press("In waves");
+    browser.fill("#pilots", "first, second");
+    for (field, text) in [
+        ("wait", "0s"),
+        ("settle", "0s"),
+        ("halt-at", "1"),
+        ("tolerate", "0"),
+    ] {
         browser.fill(&format!("#{field}"), text);
     }
     browser.fill("#days", "mon-sun");
@@ -62,7 +67,7 @@ fn a_rollout_goes_in_waves_halts_at_a_failure_and_is_resumed() {
     let broken = world.file("broken", b"");
     until(&desk, &devices, "halted");
     browser.wait_for("E: disk full");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.follow("Now");
     browser.wait_for("Rollout of tool@1: halted");
 
@@ -71,15 +76,29 @@ fn a_rollout_goes_in_waves_halts_at_a_failure_and_is_resumed() {
     browser.follow("Resume");
     desk.confirm("Resume the rollout");
     desk.go("/rollouts/tool@1?devices=1");
-    eventually("the rollout is complete", || {
-        for device in &devices {
-            device.run();
-        }
-        let shown: serde_json::Value = world.json(&["rollout", "show", "tool@1"]);
-        (shown["status"] == "complete").then_some(())
-    });
+    let complete = complete(&desk, &devices);
+    assert_eq!(
+        (&complete["healthy"], &complete["failed"]),
+        (&3.into(), &1.into())
+    );
     browser.reload();
     browser.wait_for("complete");
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     browser.follow("Finish");
     desk.confirm("Finish the rollout");
+}
+
+/// Lets devices check in until the rollout is complete.
+fn complete(desk: &Desk, devices: &[TestDevice]) -> Value {
+    let show = || -> Value { desk.world.json(&["rollout", "show", "tool@1"]) };
+    for _ in 0..ROUNDS {
+        for device in devices {
+            device.run();
+        }
+        let shown = show();
+        if shown["status"] == "complete" {
+            return shown;
+        }
+    }
+    panic!("the rollout is never complete: {:#}", show());
 }

@@ -42,7 +42,7 @@ fn the_printed_address_opens_the_console_once() {
     browser.wait_for("This target is empty");
     // The token is neither in the address nor in the history.
     assert_eq!(browser.address(), console.at("/"));
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
     let other = tempfile::tempdir().unwrap();
     let second = Browser::start(other.path());
     second.open(&console.link);
@@ -50,7 +50,7 @@ fn the_printed_address_opens_the_console_once() {
     assert_eq!(second.faults(), [""; 0]);
     browser.press("End session");
     browser.wait_for("The session has ended");
-    assert_eq!(browser.faults(), [""; 0]);
+    assert_eq!(browser.faults_everywhere(), [""; 0]);
 }
 
 #[test]
