@@ -26,7 +26,7 @@ pub mod state;
 mod state_counts;
 mod tasks;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,13 +67,35 @@ pub struct CheckInFunction {
     gates: Gates,
     state: StateCache,
     settings: FunctionSettings,
+    counters: Arc<Counters>,
+}
+
+/// Counts for the log.
+#[derive(Debug, Default)]
+struct Counters {
     refusals: Mutex<RefusalCounter>,
-    state_counts: Mutex<StateCounter>,
-    rollout_counts: Mutex<RolloutCounter>,
+    state: Mutex<StateCounter>,
+    rollouts: Mutex<RolloutCounter>,
 }
 
 impl CheckInFunction {
     pub fn new(records: Records, settings: FunctionSettings) -> Self {
+        Self::counting(records, settings, Arc::default())
+    }
+
+    /// Returns a function that has cached nothing, and continues the counts of this one.
+    ///
+    /// A function that learns of a change of the records can so act on it at once.
+    #[must_use]
+    pub fn with_empty_caches(&self) -> Self {
+        Self::counting(
+            self.records.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.counters),
+        )
+    }
+
+    fn counting(records: Records, settings: FunctionSettings, counters: Arc<Counters>) -> Self {
         Self {
             records,
             packages: Packages::new(settings.group_cache_s),
@@ -81,9 +103,7 @@ impl CheckInFunction {
             gates: Gates::new(settings.group_cache_s),
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
             settings,
-            refusals: Mutex::default(),
-            state_counts: Mutex::default(),
-            rollout_counts: Mutex::default(),
+            counters,
         }
     }
 
@@ -136,7 +156,7 @@ impl CheckInFunction {
 
     fn rollout_counts(&self) -> MutexGuard<'_, RolloutCounter> {
         // A panic cannot leave the counter half-changed.
-        lock(&self.rollout_counts)
+        lock(&self.counters.rollouts)
     }
 
     /// Counts a check-in by the state that the device holds. The check-in has read the head.
@@ -148,12 +168,12 @@ impl CheckInFunction {
 
     fn state_counts(&self) -> MutexGuard<'_, StateCounter> {
         // Each change of the counter is complete at any time.
-        lock(&self.state_counts)
+        lock(&self.counters.state)
     }
 
     fn refusals(&self) -> MutexGuard<'_, RefusalCounter> {
         // Each change of the counter is complete at any time.
-        lock(&self.refusals)
+        lock(&self.counters.refusals)
     }
 
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {
