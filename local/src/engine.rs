@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use dynoxide::{Database, DynoxideError};
 use packcast_store::Records;
+use packcast_store::records::TableService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -122,10 +123,14 @@ impl Engine {
         Records::in_process(Arc::new(service), table, &self.endpoint())
     }
 
+    /// Returns the service for the one check-in function of this engine.
+    pub fn service_of_function(&self) -> Arc<dyn TableService> {
+        Arc::new(EngineService::of_function(self.database.clone()))
+    }
+
     /// Returns a table for the one check-in function of this engine.
     pub fn records_of_function(&self, table: &str) -> Records {
-        let service = EngineService::of_function(self.database.clone());
-        Records::in_process(Arc::new(service), table, &self.endpoint())
+        Records::in_process(self.service_of_function(), table, &self.endpoint())
     }
 
     /// Returns the count of the changes that were not made by the check-in function.

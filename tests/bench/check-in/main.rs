@@ -4,6 +4,7 @@
 //! The servers take turns, so that other load of the machine affects both. The measurements and
 //! their meaning are in `docs/benchmarks.md`.
 
+mod counts;
 mod cpu;
 mod load;
 mod sample;
@@ -13,6 +14,7 @@ use std::io::{self, Write as _};
 
 use clap::Parser;
 
+use crate::counts::MeasureArgs;
 use crate::load::Load;
 use crate::sample::{ServerSample, table};
 use crate::server::MeasuredServer;
@@ -32,6 +34,11 @@ struct Args {
     /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
     #[arg(long, conflicts_with_all = ["devices", "seconds"])]
     smoke: bool,
+    /// Count instructions, allocations and table calls of one check-in, with valgrind
+    #[arg(long, conflicts_with_all = ["devices", "seconds"])]
+    counts: bool,
+    #[command(flatten)]
+    measured: MeasureArgs,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -65,7 +72,14 @@ impl From<Args> for MeasurePlan {
 }
 
 fn main() -> io::Result<()> {
-    let plan = MeasurePlan::from(Args::parse());
+    let mut args = Args::parse();
+    if let Some(file) = args.measured.measure.take() {
+        return counts::measure(file, args.measured);
+    }
+    if args.counts {
+        return counts::print(args.smoke);
+    }
+    let plan = MeasurePlan::from(args);
     let folder = tempfile::tempdir()?;
     let load = Load::of(plan.devices, folder.path());
     let mut servers = vec![MeasuredServer::packcast(&load, plan.devices)];
