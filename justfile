@@ -32,6 +32,14 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
+bench-scale *ARGS:
+    cargo bench --quiet -p packcast-tests --bench scale -- {{ ARGS }}
+
+# Lets devices check in at a constant rate, without and with faults of the table, and prints latencies, errors and memory over time; takes `--rate N`, `--seconds N`, `--devices N`, `--connections N`, `--smoke`.
+load *ARGS:
+    cargo bench --quiet -p packcast-tests --bench load -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent

@@ -15,6 +15,7 @@ pub mod overlay;
 pub mod process;
 pub mod relay;
 pub mod rollout;
+pub mod scale;
 mod server;
 pub mod settings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
