@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Region, StalledStreamProtectionConfig};
-use aws_sdk_dynamodb::primitives::SdkBody;
 use aws_sdk_dynamodb::{Client, Config};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -82,6 +81,6 @@ impl InProcess {
         let answer = self.0.perform(operation, body);
         let status = answer.status.try_into();
         let status = status.map_err(|error| ConnectorError::other(Box::new(error), None))?;
-        Ok(HttpResponse::new(status, SdkBody::from(answer.body)))
+        Ok(HttpResponse::new(status, answer.body.into()))
     }
 }
