@@ -55,7 +55,9 @@ pub struct Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Engine");
-        shown.field("address", &self.address).finish_non_exhaustive()
+        shown
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 

@@ -59,7 +59,10 @@ impl Args {
             ..USUAL
         };
         [
-            ("finished packages of the device", finished.iter().map(of_finished).collect()),
+            (
+                "finished packages of the device",
+                finished.iter().map(of_finished).collect(),
+            ),
             ("packages", packages.iter().map(of_packages).collect()),
             ("devices", devices.map(of_devices).collect()),
         ]
@@ -80,7 +83,10 @@ async fn main() -> io::Result<ExitCode> {
                 writeln!(out, "{}", Line { scale, row })?;
             }
             let first = first.get_or_insert_with(|| rows.clone());
-            is_flat &= rows.iter().zip(first).all(|(row, first)| row.is_at_most(first));
+            is_flat &= rows
+                .iter()
+                .zip(first)
+                .all(|(row, first)| row.is_at_most(first));
         }
     }
     if is_flat {

@@ -8,6 +8,7 @@ pub mod front;
 pub mod kill;
 pub mod killed_commands;
 pub mod lists;
+pub mod load;
 pub mod ocs;
 pub mod ocs_agent;
 #[cfg(target_os = "linux")]

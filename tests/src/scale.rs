@@ -82,7 +82,10 @@ impl fmt::Display for Cost {
 /// Fills a table, and measures an OCS agent and a Packcast agent.
 pub async fn measure(scale: Scale) -> Vec<ScaleRow> {
     let table = Table::start(1).await;
-    let peers = [("OCS", Peer::ocs(MEASURED)), ("Packcast", Peer::packcast(1))];
+    let peers = [
+        ("OCS", Peer::ocs(MEASURED)),
+        ("Packcast", Peer::packcast(1)),
+    ];
     let first = CheckInFunction::new(table.records.clone(), settings());
     for (_, peer) in &peers {
         enrol(&first, peer).await;
@@ -129,7 +132,9 @@ async fn fill(table: &Table, peers: [&Peer; 2], scale: Scale) {
     // A package that is copied before it is finished is finished by nobody. The original is one of the
     // finished packages, too.
     let copies = scale.finished.saturating_sub(1);
-    table.copy(&package, (copies..scale.packages - 1).map(id)).await;
+    table
+        .copy(&package, (copies..scale.packages - 1).map(id))
+        .await;
     if scale.finished > 0 {
         for peer in peers {
             table.finish(&peer.device(), &package).await;
@@ -167,7 +172,9 @@ async fn measured(table: &Table, agent: &'static str, peer: &Peer) -> ScaleRow {
     check_in(&function, peer).await;
     let idle = table.meter.take().into();
 
-    let package = table.package(&format!("news-for-{}", agent.to_lowercase()), 5).await;
+    let package = table
+        .package(&format!("news-for-{}", agent.to_lowercase()), 5)
+        .await;
     table.assigned(&peer.device(), &package).await;
     table.meter.take();
     assert_eq!(check_in(&function, peer).await, 1, "the device is told");

@@ -96,20 +96,20 @@ mod tests {
     fn items_are_written_and_read() {
         let database = Database::memory().unwrap();
         let table = json!({
-            "TableName": "t",
+            "TableName": "table",
             "KeySchema": [{ "AttributeName": "pk", "KeyType": "HASH" }],
             "AttributeDefinitions": [{ "AttributeName": "pk", "AttributeType": "S" }],
             "BillingMode": "PAY_PER_REQUEST",
         });
         assert_eq!(ask(&database, "CreateTable", &table).0, 200);
         let item = json!({ "pk": { "S": "a" }, "n": { "N": "1" } });
-        let put = json!({ "TableName": "t", "Item": item });
+        let put = json!({ "TableName": "table", "Item": item });
         assert_eq!(ask(&database, "PutItem", &put), (200, json!({})));
-        let get = json!({ "TableName": "t", "Key": { "pk": { "S": "a" } } });
+        let get = json!({ "TableName": "table", "Key": { "pk": { "S": "a" } } });
         let found = ask(&database, "GetItem", &get);
         assert_eq!(found, (200, json!({ "Item": item })));
         let absent = json!({
-            "TableName": "t",
+            "TableName": "table",
             "Item": item,
             "ConditionExpression": "attribute_not_exists(pk)",
         });

@@ -38,7 +38,9 @@ pub(super) struct EngineService {
 impl fmt::Debug for EngineService {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("EngineService");
-        shown.field("changes", &self.changes).finish_non_exhaustive()
+        shown
+            .field("changes", &self.changes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,7 +67,11 @@ impl TableService for EngineService {
         let answer = operations::perform(&self.database, operation, body);
         // After the change and before its answer: a check-in that begins after the answer reads the
         // new records.
-        if let Some(changes) = self.changes.as_ref().filter(|_| operations::changes(operation)) {
+        if let Some(changes) = self
+            .changes
+            .as_ref()
+            .filter(|_| operations::changes(operation))
+        {
             changes.count();
         }
         answer

@@ -55,7 +55,13 @@ pub(crate) fn print(smoke: bool) -> io::Result<()> {
     for kind in [AgentKind::Prolog, AgentKind::Json] {
         for tasks in open_tasks {
             let count = |part| count(&records, folder.path(), kind, *tasks, part);
-            print_row(&mut out, kind, *tasks, &count(CountedPart::Whole), &count(CountedPart::Engine))?;
+            print_row(
+                &mut out,
+                kind,
+                *tasks,
+                &count(CountedPart::Whole),
+                &count(CountedPart::Engine),
+            )?;
         }
     }
     Ok(())
@@ -79,7 +85,10 @@ fn count(
     let mut command = Command::new("valgrind");
     command
         .args(["--quiet", "--tool=callgrind"])
-        .arg(format!("--toggle-collect=*{}*", measured::function_of(part)))
+        .arg(format!(
+            "--toggle-collect=*{}*",
+            measured::function_of(part)
+        ))
         .arg(format!("--callgrind-out-file={}", out_file.display()))
         .arg(program)
         .args(MeasureArgs::words(records, kind, tasks, part, CHECK_INS));

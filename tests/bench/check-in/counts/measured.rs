@@ -112,11 +112,7 @@ fn counted_check_ins(work: &mut dyn FnMut()) {
 }
 
 #[inline(never)]
-fn counted_engine_call(
-    engine: &dyn TableService,
-    operation: &str,
-    body: &[u8],
-) -> ServiceAnswer {
+fn counted_engine_call(engine: &dyn TableService, operation: &str, body: &[u8]) -> ServiceAnswer {
     engine.perform(operation, body)
 }
 

@@ -11,15 +11,15 @@ use packcast_protocol::UnixTime;
 use packcast_testing::peer::Peer;
 use rustls::ClientConfig;
 
-use crate::client::Connection;
-use crate::system::{LoadedSystem, PACKAGES};
+use super::client::Connection;
+use super::system::{LoadedSystem, PACKAGES};
 
 /// One of this many devices has a Packcast agent.
 const EACH_PACKCAST: u32 = 4;
 
 /// Devices that have been told of all packages.
 #[derive(Debug)]
-pub(crate) struct Devices(Vec<LoadDevice>);
+pub(super) struct Devices(Vec<LoadDevice>);
 
 #[derive(Debug)]
 struct LoadDevice {
@@ -30,7 +30,7 @@ struct LoadDevice {
 }
 
 impl Devices {
-    pub(crate) fn create(count: u32, system: &LoadedSystem) -> Self {
+    pub(super) fn create(count: u32, system: &LoadedSystem) -> Self {
         let device = |number: u32| {
             let peer = if number.is_multiple_of(EACH_PACKCAST) {
                 Peer::packcast_on(number, &format!("pc{number}"), system.trust())
@@ -44,7 +44,7 @@ impl Devices {
     }
 
     /// Returns the check-in of the device with this number, modulo the number of devices.
-    pub(crate) fn check_in(&self, number: usize) -> Request<Bytes> {
+    pub(super) fn check_in(&self, number: usize) -> Request<Bytes> {
         let device = &self.0[number % self.0.len()];
         let cached = device.check_in.clone();
         cached.unwrap_or_else(|| device.peer.check_in(&[], now()))
@@ -52,7 +52,7 @@ impl Devices {
 
     /// Lets each device check in until it has been told of all packages, and lacks nothing of the
     /// signed state.
-    pub(crate) async fn settle(
+    pub(super) async fn settle(
         &self,
         tls: &Arc<ClientConfig>,
         address: SocketAddr,

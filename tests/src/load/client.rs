@@ -17,23 +17,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 
-use crate::devices::Devices;
-use crate::sample::LoadSample;
-
-/// Size and duration of a run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LoadPlan {
-    /// Check-ins per second.
-    pub(crate) rate: u32,
-    pub(crate) duration: Duration,
-    /// Number of periods with a sample of their own.
-    pub(crate) rows: u32,
-    pub(crate) connections: u32,
-}
+use super::LoadPlan;
+use super::devices::Devices;
+use super::sample::LoadSample;
 
 /// An open connection to the edge.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
 }
 
@@ -45,7 +35,7 @@ struct Answered {
 }
 
 impl Connection {
-    pub(crate) async fn open(tls: &Arc<ClientConfig>, address: SocketAddr) -> Self {
+    pub(super) async fn open(tls: &Arc<ClientConfig>, address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.expect("the edge runs");
         stream.set_nodelay(true).expect("a socket of loopback");
         let name = "localhost".try_into().expect("a host name");
@@ -57,7 +47,7 @@ impl Connection {
     }
 
     /// Sends a request; returns `None` if the connection has ended.
-    pub(crate) async fn send(&mut self, request: Request<Bytes>) -> Option<(StatusCode, Bytes)> {
+    pub(super) async fn send(&mut self, request: Request<Bytes>) -> Option<(StatusCode, Bytes)> {
         let mut request = request.map(Full::new);
         let host = HeaderValue::from_static("localhost");
         request.headers_mut().insert(HOST, host);
@@ -69,7 +59,7 @@ impl Connection {
 }
 
 /// Lets the devices check in, and returns the samples of the periods.
-pub(crate) async fn drive(
+pub(super) async fn drive(
     plan: &LoadPlan,
     devices: &Devices,
     tls: &Arc<ClientConfig>,
@@ -79,11 +69,11 @@ pub(crate) async fn drive(
     let connections = (0..plan.connections).map(|_| Connection::open(tls, address));
     let connections = join_all(connections).await;
     let begun = Instant::now();
-    let answered = connections.into_iter().zip(0..).map(|(connection, number)| {
-        requests(plan, devices, connection, number, begun)
-    });
-    let (answered, memory) =
-        tokio::join!(join_all(answered), memory(plan, process, begun));
+    let answered = connections
+        .into_iter()
+        .zip(0..)
+        .map(|(connection, number)| requests(plan, devices, connection, number, begun));
+    let (answered, memory) = tokio::join!(join_all(answered), memory(plan, process, begun));
     let mut samples = samples(plan, &memory);
     for answer in answered.into_iter().flatten() {
         note(&mut samples[answer.period], &answer);
@@ -101,7 +91,7 @@ async fn requests(
 ) -> Vec<Answered> {
     let mut answered = Vec::new();
     let pause = Duration::from_secs(1) / plan.rate;
-    let period = plan.duration / plan.rows;
+    let period = plan.duration / plan.periods;
     for request in (number..).step_by(plan.connections as usize) {
         let since = pause * request;
         if since >= plan.duration {
@@ -124,8 +114,8 @@ async fn requests(
 /// Returns the resident memory of a process at the end of each period, in KiB.
 async fn memory(plan: &LoadPlan, process: u32, begun: Instant) -> Vec<u64> {
     let mut memory = Vec::new();
-    for row in 1..=plan.rows {
-        sleep_until(begun + plan.duration / plan.rows * row).await;
+    for period in 1..=plan.periods {
+        sleep_until(begun + plan.duration / plan.periods * period).await;
         memory.push(resident_kib(process));
     }
     memory
@@ -136,13 +126,14 @@ fn resident_kib(process: u32) -> u64 {
     let status = status.expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    kib.and_then(|kib| kib.parse().ok()).expect("the format of proc(5)")
+    kib.and_then(|kib| kib.parse().ok())
+        .expect("the format of proc(5)")
 }
 
 fn samples(plan: &LoadPlan, memory: &[u64]) -> Vec<LoadSample> {
-    let duration = plan.duration / plan.rows;
-    let sample = |(row, memory_kib): (u32, &u64)| LoadSample {
-        from: Some(duration * row),
+    let duration = plan.duration / plan.periods;
+    let sample = |(period, memory_kib): (u32, &u64)| LoadSample {
+        from: Some(duration * period),
         duration,
         memory_kib: *memory_kib,
         ..LoadSample::default()

@@ -3,29 +3,25 @@
 use std::fmt;
 use std::time::Duration;
 
-/// The head of the table, in Markdown.
-pub(crate) const HEAD: &str = "| from | check-ins per second | p50 ms | p99 ms | longest ms | answered with 503 | failed | memory MiB |
-|---:|---:|---:|---:|---:|---:|---:|---:|";
-
 /// The answers of one period.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct LoadSample {
+pub struct LoadSample {
     /// Time since the start of the run. `None` for the whole run.
-    pub(crate) from: Option<Duration>,
-    pub(crate) duration: Duration,
+    pub from: Option<Duration>,
+    pub duration: Duration,
     /// The latency of each answered request, in microseconds, in no order.
-    pub(crate) latencies_us: Vec<u32>,
+    pub latencies_us: Vec<u32>,
     /// Number of requests that were answered with 503.
-    pub(crate) unavailable: u32,
+    pub unavailable: u32,
     /// Number of requests with another status, or without an answer.
-    pub(crate) failed: u32,
+    pub failed: u32,
     /// Resident memory of the server's process at the end of the period.
-    pub(crate) memory_kib: u64,
+    pub memory_kib: u64,
 }
 
 impl LoadSample {
     /// Returns the sample of all periods together.
-    pub(crate) fn whole(samples: &[Self]) -> Self {
+    pub fn whole(samples: &[Self]) -> Self {
         let mut whole = Self::default();
         for sample in samples {
             whole.duration += sample.duration;
@@ -38,7 +34,7 @@ impl LoadSample {
     }
 
     /// Returns true if each request was answered with success.
-    pub(crate) const fn is_answered(&self) -> bool {
+    pub const fn is_answered(&self) -> bool {
         !self.latencies_us.is_empty() && self.unavailable == 0 && self.failed == 0
     }
 }

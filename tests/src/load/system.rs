@@ -6,23 +6,22 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::settings::settings;
+use crate::world::{World, local_dir};
 use packcast_check_in::{CheckInFunction, FunctionSettings, PassKey};
 use packcast_local::{Changes, CheckIns, Edge, EdgeOptions, EdgePort};
 use packcast_protocol::state::TrustedRoots;
 use packcast_publisher::local;
 use packcast_store::{Records, RecordsConfig};
-use packcast_testing::fault::{FakeFaults, FaultRates};
+use packcast_testing::fault::{FakeFaults, FaultRates, Injected};
 use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
-use packcast_tests::settings::settings;
-use packcast_tests::world::{World, local_dir};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 /// Number of packages that all devices are told of.
-pub(crate) const PACKAGES: u32 = 10;
+pub(super) const PACKAGES: u32 = 10;
 /// The key of the passes, and the same key in base32.
 const PASS_KEY: [u8; 32] = [11; 32];
 const PASS_KEY_TEXT: &str = "bmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfqwcylbmfq";
@@ -39,19 +38,19 @@ const FAULTS: FaultRates = FaultRates {
 
 /// `packcast local`, which admits the simulated devices.
 #[derive(Debug)]
-pub(crate) struct LoadedSystem(World);
+pub(super) struct LoadedSystem(World);
 
 /// An edge in this process, over the records of `packcast local`.
 #[derive(Debug)]
-pub(crate) struct FaultySystem {
+pub(super) struct FaultySystem {
     edge: Edge,
     faults: FakeFaults,
     _folder: tempfile::TempDir,
 }
 
 impl LoadedSystem {
-    pub(crate) fn start() -> Self {
-        let world = World::start_with(PROGRAM, &[], write_secrets);
+    pub(super) fn start(program: &str) -> Self {
+        let world = World::start_with(program, &[], write_secrets);
         for number in 1..=PACKAGES {
             world.execute(&format!("package{number}"), "true");
             world.ok(&["assign", &format!("package{number}@1"), "--all"]);
@@ -59,21 +58,21 @@ impl LoadedSystem {
         Self(world)
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.0.state().edge
     }
 
     /// Returns the process whose memory counts.
-    pub(crate) fn process(&self) -> u32 {
+    pub(super) fn process(&self) -> u32 {
         self.0.state().pid
     }
 
-    pub(crate) fn trust(&self) -> TrustedRoots {
+    pub(super) fn trust(&self) -> TrustedRoots {
         local::trust(&self.0.local_dir()).expect("the target has root keys")
     }
 
     /// Returns the settings of a client that trusts the edge.
-    pub(crate) fn tls(&self) -> Arc<ClientConfig> {
+    pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_file(&self.0.state().ca_file);
         let added = roots.add(certificate.expect("the authority has a certificate"));
@@ -102,7 +101,7 @@ fn write_secrets(place: &Path) {
 }
 
 impl FaultySystem {
-    pub(crate) async fn start(system: &LoadedSystem) -> Self {
+    pub(super) async fn start(system: &LoadedSystem) -> Self {
         let world = &system.0;
         let faults = FakeFaults::new(1, FAULTS);
         let records = Records::connect(RecordsConfig {
@@ -133,18 +132,11 @@ impl FaultySystem {
         }
     }
 
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.edge.address()
     }
 
-    /// Returns the numbers of injected faults, as a sentence.
-    pub(crate) fn injected(&self) -> String {
-        let injected = self.faults.injected();
-        format!(
-            "injected: {} conflicts, {} throttles, {} lost answers",
-            injected.conflicts + injected.update_conflicts,
-            injected.throttles,
-            injected.lost_answers
-        )
+    pub(super) fn injected(&self) -> Injected {
+        self.faults.injected()
     }
 }
