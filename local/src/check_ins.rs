@@ -40,7 +40,7 @@ impl CheckIns {
     /// change.
     ///
     /// A request under way keeps its function, so an earlier read never enters the new caches.
-    pub(crate) fn function(&self) -> Arc<CheckInFunction> {
+    pub fn function(&self) -> Arc<CheckInFunction> {
         let changes = self.changes.number();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         // Another request may have seen a later change.

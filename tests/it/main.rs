@@ -31,6 +31,7 @@ mod keys;
 mod kill_matrix;
 mod lists;
 mod load;
+mod local_caches;
 mod local_program;
 mod locations;
 mod messages;
