@@ -40,6 +40,7 @@ use tokio::time::timeout;
 pub use crate::access::ORIGIN_HEADER;
 use crate::gates::Gates;
 use crate::groups::Groups;
+use crate::ocs::SealedReplies;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
 pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
@@ -66,6 +67,7 @@ pub struct CheckInFunction {
     groups: Groups,
     gates: Gates,
     state: StateCache,
+    sealed: SealedReplies,
     settings: FunctionSettings,
     counters: Arc<Counters>,
 }
@@ -102,6 +104,7 @@ impl CheckInFunction {
             groups: Groups::new(settings.group_cache_s),
             gates: Gates::new(settings.group_cache_s),
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
+            sealed: SealedReplies::default(),
             settings,
             counters,
         }
