@@ -32,6 +32,10 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Counts instructions, allocations and table calls of one check-in, with valgrind; takes `--smoke`.
+count-check-in *ARGS:
+    cargo bench --quiet -p packcast-local --bench check-in-counts -- {{ ARGS }}
+
 # Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
 bench-scale *ARGS:
     cargo bench --quiet -p packcast-tests --bench scale -- {{ ARGS }}

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use packcast_store::records::TableService;
 use tokio::net::{TcpListener, TcpStream};
@@ -20,7 +20,6 @@ use tokio::task::JoinSet;
 
 /// The limit of DynamoDB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause of accepting after the system had no socket left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -63,10 +62,8 @@ async fn connection(stream: TcpStream, service: Arc<dyn TableService>, watcher: 
         let service = Arc::clone(&service);
         async move { Ok::<_, Infallible>(answer(request, &*service).await) }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
+    // No time limit: the pooled connections of commands stay open while they are idle.
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = watcher.watch(connection).await {
         tracing::debug!("connection to the records ended early: {error}");
     }

@@ -4,7 +4,6 @@
 //! The servers take turns, so that other load of the machine affects both. The measurements and
 //! their meaning are in `docs/benchmarks.md`.
 
-mod counts;
 mod cpu;
 mod load;
 mod sample;
@@ -14,7 +13,6 @@ use std::io::{self, Write as _};
 
 use clap::Parser;
 
-use crate::counts::MeasureArgs;
 use crate::load::Load;
 use crate::sample::{ServerSample, table};
 use crate::server::MeasuredServer;
@@ -34,11 +32,6 @@ struct Args {
     /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
     #[arg(long, conflicts_with_all = ["devices", "seconds"])]
     smoke: bool,
-    /// Count instructions, allocations and table calls of one check-in, with valgrind
-    #[arg(long, conflicts_with_all = ["devices", "seconds"])]
-    counts: bool,
-    #[command(flatten)]
-    measured: MeasureArgs,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -72,14 +65,7 @@ impl From<Args> for MeasurePlan {
 }
 
 fn main() -> io::Result<()> {
-    let mut args = Args::parse();
-    if let Some(file) = args.measured.measure.take() {
-        return counts::measure(file, args.measured);
-    }
-    if args.counts {
-        return counts::print(args.smoke);
-    }
-    let plan = MeasurePlan::from(args);
+    let plan = MeasurePlan::from(Args::parse());
     let folder = tempfile::tempdir()?;
     let load = Load::of(plan.devices, folder.path());
     let mut servers = vec![MeasuredServer::packcast(&load, plan.devices)];

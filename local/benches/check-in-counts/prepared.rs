@@ -11,21 +11,20 @@ use packcast_testing::peer::Peer;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
 use packcast_testing::table::{NOW, Table};
-use packcast_tests::settings::settings;
 
-use super::AgentKind;
+use crate::{AgentKind, settings};
 
 /// The file of an engine that does not run, and its table.
-#[derive(Debug)]
-pub(super) struct PreparedRecords {
-    pub(super) file: PathBuf,
-    pub(super) table: String,
+#[derive(Clone, Debug)]
+pub(crate) struct PreparedRecords {
+    pub(crate) file: PathBuf,
+    pub(crate) table: String,
 }
 
 impl PreparedRecords {
     /// Creates the records. Each number of open tasks has a group with as many packages, and a device
     /// of each kind.
-    pub(super) fn create(folder: &Path, open_tasks: &[u32]) -> Self {
+    pub(crate) fn create(folder: &Path, open_tasks: &[u32]) -> Self {
         let file = folder.join("records.db");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be created");
         let table = runtime.block_on(prepare(&file, open_tasks));
@@ -34,7 +33,7 @@ impl PreparedRecords {
 }
 
 /// Returns the device with this number of open tasks.
-pub(super) fn peer(kind: AgentKind, tasks: u32) -> Peer {
+pub(crate) fn peer(kind: AgentKind, tasks: u32) -> Peer {
     match kind {
         AgentKind::Prolog => Peer::ocs(tasks),
         AgentKind::Json => Peer::packcast(tasks),
@@ -42,7 +41,7 @@ pub(super) fn peer(kind: AgentKind, tasks: u32) -> Peer {
 }
 
 /// Lets a device check in until it has all tasks, and lacks nothing of the signed state.
-pub(super) async fn settle(function: &CheckInFunction, peer: &Peer, tasks: u32) {
+pub(crate) async fn settle(function: &CheckInFunction, peer: &Peer, tasks: u32) {
     loop {
         let response = function.handle(peer.check_in(&[], NOW), NOW).await;
         assert!(response.status().is_success(), "{response:?}");

@@ -15,14 +15,14 @@ const ALLOCATORS: [&str; 5] = [
 
 /// The counts of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct CallgrindCounts {
-    pub(super) instructions: u64,
-    pub(super) allocations: u64,
+pub(crate) struct CallgrindCounts {
+    pub(crate) instructions: u64,
+    pub(crate) allocations: u64,
 }
 
 impl CallgrindCounts {
     /// Reads the file that callgrind has written, or the files of its threads.
-    pub(super) fn read(file: &Path) -> Self {
+    pub(crate) fn read(file: &Path) -> Self {
         let text = fs::read_to_string(file).expect("callgrind has written its counts");
         Self::parse(&text)
     }

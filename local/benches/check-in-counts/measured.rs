@@ -1,8 +1,9 @@
 //! The process that valgrind runs: check-ins of one device.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
+use std::fmt;
+use std::num::ParseFloatError;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,65 +14,75 @@ use packcast_store::Records;
 use packcast_store::records::{ServiceAnswer, TableService};
 use packcast_testing::meter::Usage;
 use packcast_testing::table::NOW;
-use packcast_tests::settings::settings;
-use serde::{Deserialize, Serialize};
+use tokio::runtime;
 
-use super::prepared::{PreparedRecords, peer, settle};
-use super::{AgentKind, CountedPart};
+use crate::prepared::{PreparedRecords, peer, settle};
+use crate::{AgentKind, CHECK_INS, CountedPart, settings};
+
+/// The first argument of the process.
+pub(crate) const MEASURE: &str = "--measure";
 
 /// Arguments of the process.
-#[derive(Debug, clap::Args)]
+#[derive(Debug)]
 pub(crate) struct MeasureArgs {
-    /// The file of the records
-    #[arg(long, hide = true, requires_all = ["table", "kind", "tasks", "part", "check_ins"])]
-    pub(crate) measure: Option<PathBuf>,
-    #[arg(long, hide = true)]
-    table: Option<String>,
-    #[arg(long, hide = true)]
-    kind: Option<AgentKind>,
-    #[arg(long, hide = true)]
-    tasks: Option<u32>,
-    #[arg(long, hide = true)]
-    part: Option<CountedPart>,
-    #[arg(long, hide = true)]
-    check_ins: Option<u32>,
+    records: PreparedRecords,
+    kind: AgentKind,
+    tasks: u32,
+    part: CountedPart,
 }
 
 /// Calls of the table and their consumed capacity.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct TableUse {
-    pub(super) calls: f64,
-    pub(super) read_units: f64,
-    pub(super) write_units: f64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableUse {
+    pub(crate) calls: f64,
+    pub(crate) read_units: f64,
+    pub(crate) write_units: f64,
 }
 
 impl MeasureArgs {
-    /// Returns the words on the command line.
-    pub(super) fn words(
+    pub(crate) fn of(
         records: &PreparedRecords,
         kind: AgentKind,
         tasks: u32,
         part: CountedPart,
-        check_ins: u32,
-    ) -> [OsString; 6] {
-        let kind = match kind {
-            AgentKind::Prolog => "prolog",
-            AgentKind::Json => "json",
-        };
-        let part = match part {
-            CountedPart::Whole => "whole",
-            CountedPart::Engine => "engine",
-        };
-        let mut file = OsString::from("--measure=");
-        file.push(&records.file);
+    ) -> Self {
+        Self {
+            records: records.clone(),
+            kind,
+            tasks,
+            part,
+        }
+    }
+
+    /// Returns the words on the command line.
+    pub(crate) fn words(&self) -> [OsString; 6] {
         [
-            file,
-            format!("--table={}", records.table).into(),
-            format!("--kind={kind}").into(),
-            format!("--tasks={tasks}").into(),
-            format!("--part={part}").into(),
-            format!("--check-ins={check_ins}").into(),
+            MEASURE.into(),
+            self.records.file.clone().into(),
+            self.records.table.clone().into(),
+            self.kind.as_str().into(),
+            self.tasks.to_string().into(),
+            self.part.as_str().into(),
         ]
+    }
+
+    /// Parses the words after [`MEASURE`].
+    pub(crate) fn parse(words: &[String]) -> Option<Self> {
+        let [file, table, kind, tasks, part] = words else {
+            return None;
+        };
+        let records = PreparedRecords {
+            file: file.into(),
+            table: table.clone(),
+        };
+        Some(Self {
+            records,
+            kind: AgentKind::ALL.into_iter().find(|it| it.as_str() == kind)?,
+            tasks: tasks.parse().ok()?,
+            part: CountedPart::ALL
+                .into_iter()
+                .find(|it| it.as_str() == part)?,
+        })
     }
 }
 
@@ -86,7 +97,7 @@ impl TableUse {
     }
 
     /// Returns the mean of several check-ins.
-    pub(super) fn of_each(self, check_ins: u32) -> Self {
+    pub(crate) fn of_each(self, check_ins: u32) -> Self {
         let each = |sum: f64| sum / f64::from(check_ins);
         Self {
             calls: each(self.calls),
@@ -96,8 +107,28 @@ impl TableUse {
     }
 }
 
+impl fmt::Display for TableUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.calls, self.read_units, self.write_units)
+    }
+}
+
+impl FromStr for TableUse {
+    type Err = ParseFloatError;
+
+    fn from_str(text: &str) -> Result<Self, ParseFloatError> {
+        let mut numbers = text.split(' ').map(str::parse);
+        let mut next = || numbers.next().unwrap_or_else(|| "".parse());
+        Ok(Self {
+            calls: next()?,
+            read_units: next()?,
+            write_units: next()?,
+        })
+    }
+}
+
 /// Returns the name of the function while which valgrind counts.
-pub(super) const fn function_of(part: CountedPart) -> &'static str {
+pub(crate) const fn function_of(part: CountedPart) -> &'static str {
     match part {
         CountedPart::Whole => "counted_check_ins",
         CountedPart::Engine => "counted_engine_call",
@@ -159,44 +190,40 @@ impl TableService for CountedEngine {
     }
 }
 
-/// Lets the device check in, and prints its use of the table.
-pub(crate) fn measure(file: PathBuf, args: MeasureArgs) -> io::Result<()> {
-    let (Some(table), Some(kind), Some(tasks), Some(check_ins)) =
-        (args.table, args.kind, args.tasks, args.check_ins)
-    else {
-        return Err(io::Error::other("the arguments belong together"));
-    };
+/// Lets the device check in, and returns its use of the table.
+pub(crate) fn measure(args: &MeasureArgs) -> TableUse {
     // One thread: valgrind counts while this thread is in the function.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let engine = runtime.block_on(Engine::start(EngineStorage::File(file)));
-    let engine = engine.map_err(io::Error::other)?;
+        .build()
+        .expect("a runtime can be created");
+    let storage = EngineStorage::File(args.records.file.clone());
+    let engine = runtime.block_on(Engine::start(storage));
+    let engine = engine.expect("the engine opens its file");
     let counted = Arc::new(CountedEngine {
         engine: engine.service_of_function(),
         phase: Mutex::new(Phase::Warm),
     });
     let service: Arc<dyn TableService> = Arc::clone(&counted) as _;
-    let records = Records::in_process(service, &table, &engine.endpoint());
+    let records = Records::in_process(service, &args.records.table, &engine.endpoint());
     let function = CheckInFunction::new(records, settings());
-    let peer = peer(kind, tasks);
-    runtime.block_on(settle(&function, &peer, tasks));
-    let requests = || (0..check_ins).map(|_| peer.check_in(&[], NOW)).collect();
-    let mut requests: [Vec<Request<Bytes>>; 3] = [requests(), requests(), requests()];
-    let mut answer = |number: usize| {
-        for request in requests[number].drain(..) {
+    let peer = peer(args.kind, args.tasks);
+    runtime.block_on(settle(&function, &peer, args.tasks));
+    let requests = || (0..CHECK_INS).map(|_| peer.check_in(&[], NOW)).collect();
+    let [mut warm, mut counting, mut metered]: [Vec<_>; 3] = [requests(), requests(), requests()];
+    let answer = |requests: &mut Vec<Request<Bytes>>| {
+        for request in requests.drain(..) {
             let response = runtime.block_on(function.handle(request, NOW));
             assert!(response.status().is_success(), "{response:?}");
         }
     };
-    answer(0);
+    answer(&mut warm);
     counted.begin(Phase::Counted);
-    counted_check_ins(&mut || answer(1));
+    counted_check_ins(&mut || answer(&mut counting));
     counted.begin(Phase::Metered(Usage::default()));
-    answer(2);
+    answer(&mut metered);
     let Phase::Metered(usage) = counted.begin(Phase::Warm) else {
         unreachable!("the last phase meters");
     };
-    let used = TableUse::of(&usage);
-    writeln!(io::stdout(), "{}", serde_json::to_string(&used)?)
+    TableUse::of(&usage)
 }
