@@ -4,6 +4,7 @@
 //! runs from its time to the end of its answer, so a server that falls behind shows it.
 
 mod client;
+mod connection;
 mod devices;
 mod sample;
 mod system;

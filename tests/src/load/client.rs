@@ -1,61 +1,25 @@
-//! Requests at fixed times, over connections that stay open.
+//! Requests at fixed times.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http::header::HOST;
-use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use rustls::ClientConfig;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
-use tokio_rustls::TlsConnector;
 
 use super::LoadPlan;
+use super::connection::Connection;
 use super::devices::Devices;
 use super::sample::LoadSample;
-
-/// An open connection to the edge.
-#[derive(Debug)]
-pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-}
 
 /// The answer to a request, and the time from when it should have been sent to its end.
 struct Answered {
     period: usize,
     status: Option<StatusCode>,
     latency: Duration,
-}
-
-impl Connection {
-    pub(super) async fn open(tls: &Arc<ClientConfig>, address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.expect("the edge runs");
-        stream.set_nodelay(true).expect("a socket of loopback");
-        let name = "localhost".try_into().expect("a host name");
-        let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream);
-        let stream = TokioIo::new(stream.await.expect("the edge has a trusted certificate"));
-        let (sender, driver) = handshake(stream).await.expect("the edge speaks HTTP");
-        tokio::spawn(driver);
-        Self { sender }
-    }
-
-    /// Sends a request; returns `None` if the connection has ended.
-    pub(super) async fn send(&mut self, request: Request<Bytes>) -> Option<(StatusCode, Bytes)> {
-        let mut request = request.map(Full::new);
-        let host = HeaderValue::from_static("localhost");
-        request.headers_mut().insert(HOST, host);
-        self.sender.ready().await.ok()?;
-        let response = self.sender.send_request(request).await.ok()?;
-        let (parts, body) = response.into_parts();
-        Some((parts.status, body.collect().await.ok()?.to_bytes()))
-    }
 }
 
 /// Lets the devices check in, and returns the samples of the periods.

@@ -11,7 +11,7 @@ use packcast_protocol::UnixTime;
 use packcast_testing::peer::Peer;
 use rustls::ClientConfig;
 
-use super::client::Connection;
+use super::connection::Connection;
 use super::system::{LoadedSystem, PACKAGES};
 
 /// One of this many devices has a Packcast agent.
