@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use packcast_check_in::CheckInFunction;
 use packcast_local::{Engine, EngineStorage};
-use packcast_protocol::GroupName;
+use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_testing::administrator::Administrator as _;
 use packcast_testing::peer::Peer;
@@ -86,7 +86,10 @@ async fn group(table: &Table, packages: u32) -> GroupName {
     let created = records.create_group(&group, signing()).await;
     created.expect("a group can be created");
     for number in 0..packages {
-        let package = table.package(&format!("p{packages}-{number}"), 5).await;
+        // Each second has one id of a package.
+        let at = UnixTime(NOW.0 - 1_000 * u64::from(packages) + u64::from(number));
+        let name = format!("p{packages}-{number}");
+        let package = table.package_at(&name, 5, at).await;
         assign(table, &group, &package).await;
     }
     group

@@ -64,14 +64,14 @@ async fn finish_tasks(table: &Table, device: &DeviceId, number: u32) {
 }
 
 /// Numbers of open tasks of which a device was told before.
-const OPEN_TASKS: [u32; 4] = [0, 1, 10, 100];
+const OPEN_TASKS: [u32; 4] = [0, 1, 10, 40];
 
 /// A check-in of a device without news is one Query, however many open tasks the device has.
 #[tokio::test]
 async fn a_check_in_without_news_is_one_query_for_any_number_of_open_tasks() {
     let system = TestSystem::start().await;
     let packages = packages(&system.table, OPEN_TASKS[3]).await;
-    let mut units = Vec::new();
+    let mut units: Vec<[f64; 2]> = Vec::new();
     for (number, tasks) in OPEN_TASKS.into_iter().enumerate() {
         let number = u8::try_from(number).unwrap();
         let packages = &packages[..tasks as usize];
@@ -90,8 +90,14 @@ async fn a_check_in_without_news_is_one_query_for_any_number_of_open_tasks() {
             read_units(&system, tasks, of_agent).await,
         ]);
     }
-    // 100 tasks have about 17 KB, of which a strongly consistent unit reads 4 KB.
-    assert_eq!(units, [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [5.0, 5.0]]);
+    // A unit reads 4 KB, and a task has about 200 bytes.
+    for (tasks, units) in OPEN_TASKS.into_iter().zip(&units) {
+        let most = 1.0 + f64::from(tasks / 15);
+        assert!(
+            units.iter().all(|units| *units <= most),
+            "{tasks}: {units:?}"
+        );
+    }
 }
 
 /// Checks in until all tasks are announced and cached, and returns the read units of a further
