@@ -73,6 +73,19 @@ bench-group-add *ARGS:
 bench-lists *ARGS:
     cargo bench --quiet -p packcast-tests --bench lists -- {{ ARGS }}
 
+# Asks a console for each page over many devices and packages, and prints the time and the read units; takes `--devices N`, `--packages N`, `--smoke`.
+bench-console *ARGS:
+    cargo bench --quiet -p packcast-tests --bench console -- {{ ARGS }}
+
+# Tests the console in Chromium, and writes the pictures of the documents; look at each before you commit it.
+console-shots:
+    command -v pngquant >/dev/null || { echo "pngquant is missing: install it" >&2; exit 1; }
+    tests/axe-core
+    PACKCAST_CONSOLE_SHOTS={{ justfile_directory() }}/docs/console CI=true \
+        cargo nextest run -p packcast-tests console_browser::pictures::a_picture console_browser::pictures::pictures
+    pngquant --force --ext .png --speed 1 --strip docs/console/*.png
+    ls -l docs/console
+
 # Simulates rollouts on 100 to 1,000,000 devices with the real rules, and compares each with the bound of its plan; takes `--devices N`, `--seeds N`, `--seed N`, `--smoke`.
 simulate-rollout *ARGS:
     cargo bench --quiet -p packcast-rollout --bench simulate-rollout -- {{ ARGS }}

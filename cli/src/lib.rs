@@ -3,7 +3,6 @@
 //! The program is a library, so that the demo and the integration tests run the same code as the
 //! binary.
 
-mod argument;
 mod author;
 mod command;
 mod completion;
@@ -13,7 +12,6 @@ mod fixtures;
 mod globals;
 mod invocation;
 mod keyring;
-mod local_clock;
 mod local_target;
 mod output;
 mod places;

@@ -72,7 +72,10 @@ pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Outp
     };
     // Live pages end, too.
     app.end(ended);
+    app.complete_changes().await;
+    app.key().lock();
     let _ = tokio::time::timeout(STOP_TIMEOUT, connections.shutdown()).await;
+    app.wizards().clear();
     ended
 }
 

@@ -128,11 +128,28 @@ pub(crate) fn state(word: &str) -> Markup {
     let class = match word {
         "active" | "succeeded" | "verified" | "running" | "complete" | "open" => "good",
         "failed" | "expired" | "halted" | "unverified" | "no-gate" | "blocked" => "bad",
-        "draft" | "paused" | "full" | "unhealthy" | "nothing-begun" | "restored" | "withdrawn"
-        | "replaced" => "warn",
+        "draft" | "partly made" | "paused" | "full" | "unhealthy" | "nothing-begun"
+        | "restored" | "withdrawn" | "replaced" => "warn",
         _ => "plain",
     };
     html! { span class={ "state " (class) } { (word) } }
+}
+
+/// The number of lines that a change shows at first.
+const LINES: usize = 6;
+
+/// Writes the changes of a commit: the first ones, and the others on request.
+pub(crate) fn lines(all: &[String]) -> Markup {
+    let (first, rest) = all.split_at(all.len().min(LINES));
+    html! {
+        ul.lines { @for line in first { li { (text(line)) } } }
+        @if !rest.is_empty() {
+            details {
+                summary { "and " (rest.len()) " more" }
+                ul.lines { @for line in rest { li { (text(line)) } } }
+            }
+        }
+    }
 }
 
 /// Writes a link to the next page.

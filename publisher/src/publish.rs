@@ -201,6 +201,8 @@ mod tests {
         Usage: store needs an archive, a directory or another file as its source
         Usage: launch needs --command: the name of a file at the top of the archive, and its arguments
         Usage: execute needs --command: a command for the shell of the device
+        Usage: cannot publish a package with the name packcast-agent: the name is for updates of the Packcast agent
+          hint: choose another --name, or use 'packcast publish-agent'
         Usage: store needs --path: the folder on the device
         Usage: store runs nothing and takes no --command: use launch or execute
         Usage: launch takes no --path: the archive is unpacked into a temporary folder

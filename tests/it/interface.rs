@@ -251,7 +251,7 @@ fn run_on_rollouts(world: &World, fields: &mut Fields) {
 
 /// Runs the commands on the history of a target, and on its keys.
 fn run_on_history_and_keys(world: &World, fields: &mut Fields) {
-    fields.run(world, "log", &[]);
+    fields.run(world, "log", &["--limit", "1000"]);
     let commits: Vec<Value> = world.json(&["log", "--signed"]);
     let oldest = commits.last().unwrap()["number"].to_string();
     fields.run(world, "diff", &[&oldest]);

@@ -14,6 +14,8 @@ mod cancel;
 mod commands;
 mod commits;
 mod completion;
+mod console_browser;
+mod console_pages;
 mod delete;
 mod demo;
 mod enrolled_agent;

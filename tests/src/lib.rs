@@ -2,6 +2,9 @@
 
 pub mod archives;
 pub mod attacks;
+pub mod browser;
+pub mod console;
+mod deployed;
 pub mod fleet;
 pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

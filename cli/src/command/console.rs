@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use packcast_console::{Clock, Console, ConsoleError, ConsoleOptions, Ended, HandoffError};
 use packcast_publisher::{Failure, Warning};
@@ -11,21 +12,26 @@ use super::local::stop_signal;
 use crate::Globals;
 use crate::{output, places};
 
-/// Show the target in a browser, until the session ends
+/// Show and change the target in a browser, until the session ends
 ///
-/// Serves web pages on loopback, with your cloud credentials. The pages change nothing: each of them
-/// names the command that shows the same. The printed address opens one session in one browser. The
-/// command ends with the session, and after 8 hours without use.
+/// Serves web pages on loopback, with your cloud credentials. Each page names the command that shows or
+/// does the same. Before a change, its page shows the effect, and asks for the passphrase of the signing
+/// key if the key is locked. The printed address opens one session in one browser. The command ends with
+/// the session, and after 8 hours without use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast console
   packcast console --open
+  packcast console --read-only
   packcast console --port 8470 --target production")]
 pub(crate) struct Args {
     /// Open the console in the browser of this machine
     #[arg(long)]
     open: bool,
+    /// Serve no pages that change the target
+    #[arg(long)]
+    read_only: bool,
     /// Serve the pages on this port, from 1024 on; 0 chooses a free port
     #[arg(long, default_value_t = 0, value_parser = port)]
     port: u16,
@@ -33,10 +39,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let target = globals.open().await?;
+        let mut target = globals.open().await?;
+        // The pages ask for the passphrase, and not the terminal.
+        let secrets = globals.secrets(&places::find()?)?;
+        target.secrets = Arc::new(secrets.without_questions());
         let options = ConsoleOptions {
             port: self.port,
             target_options: globals.target_options(),
+            uploads_dir: places::find()?.state.join("console"),
+            is_read_only: self.read_only,
             clock: Clock::system(),
         };
         let console = Console::bind(target, options).await.map_err(refused)?;

@@ -1,10 +1,10 @@
 //! The pacing options, which set the pauses of OCS agents and the order of announcements.
 
 pub(crate) use packcast_publisher::text::pacing as words;
+use packcast_publisher::values::duration::{self, DAY_S, DurationError, HOUR_S};
+
 use packcast_rollout::pacing::{CheckInHours, PauseS, TimeoutDays, UpTo};
 use packcast_rollout::{PacingChange, PacingOverride};
-
-use crate::argument::duration::{self, DAY_S, DurationError, HOUR_S};
 
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(crate) struct Settings {

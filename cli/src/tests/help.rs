@@ -3164,8 +3164,7 @@ fn agent_package() {
       packcast token --name ocs --devices 500 > enrolment-token
       packcast agent-package packcast-agent_0.1.0-1_amd64.deb \
           packcast-agent-0.1.0-1.x86_64.rpm --token-file enrolment-token
-      packcast assign packcast-agent-install@0.1.0-1 \
-          --group office
+      packcast assign packcast-agent-install@0.1.0-1 --group office
     ");
 }
 

@@ -21,6 +21,8 @@ use super::packages::PUBLISH;
 use super::rollouts::sentence;
 use super::sign_in::Protected;
 use crate::answer;
+use crate::change::address::{PAUSE, RESUME};
+use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
 use crate::fleet::Checked;
 use crate::layout::{Section, View, units};
@@ -79,6 +81,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
         @if let Some(paused) = &paused {
             (urgent("bad", "The target is paused", &html! {
                 p { "No device gets or begins a package " (text(&pause::words(paused))) "." }
+                (actions(visit, &[ChangeLink::new(RESUME, "End the pause", &[])]))
             }))
         }
         @for rollout in &waiting { (rollout_finding(rollout, commands)) }
@@ -103,6 +106,9 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
                     None => p { "Nobody has checked the fleet since the console was started." },
                 }
                 (check_form(visit, devices, checked.is_some()))
+                @if paused.is_none() {
+                    (actions(visit, &[ChangeLink::new(PAUSE, "Pause the target", &[])]))
+                }
             }
         }
     };

@@ -2,7 +2,12 @@
 
 mod attacks;
 mod browser;
+mod changes;
+mod key;
 mod pages;
+mod publish;
 mod rollouts;
 mod scale;
 mod system;
+mod uploads;
+mod visitor;

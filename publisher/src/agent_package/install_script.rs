@@ -85,8 +85,8 @@ mod tests {
         install -m 600 enrolment-token /etc/packcast/enrolment-token
         install -m 600 ca.pem /etc/packcast/ca.pem
         packcast-agent enrol \
-          --server 'https://packcast.example.net' \
-          --trust 'a4dqobyha4dqobyha4dqobyha4:RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8' \
+          --server https://packcast.example.net \
+          --trust a4dqobyha4dqobyha4dqobyha4:RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 \
           --token-file /etc/packcast/enrolment-token \
           --ca-file /etc/packcast/ca.pem
         # The device has a pass now.

@@ -176,6 +176,23 @@ impl DeviceResult {
         matches!(self, Self::Blocked | Self::Unblocked | Self::MayReturn)
     }
 
+    /// Returns the result in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::AlreadyBlocked => "blocked before",
+            Self::Unblocked => "unblocked",
+            Self::NotBlocked => "not blocked",
+            Self::Removed => "removed",
+            Self::AlreadyRemoved => "removed before",
+            Self::SeenAgain => "not removed: the device has checked in again",
+            Self::MayReturn => "may come back as a new device, without groups and packages",
+            Self::HalfRemoved => "not unblocked: the removal was interrupted",
+            Self::UnknownDevice => "unknown: the device has never checked in",
+            Self::Unreadable => "failed: its record cannot be read",
+        }
+    }
+
     const fn is_refusal(self) -> bool {
         matches!(
             self,

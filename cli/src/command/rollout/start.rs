@@ -4,18 +4,18 @@ use clap::ArgGroup;
 use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::Failure;
 use packcast_publisher::clock::now;
+use packcast_publisher::local_clock::LocalClock;
 use packcast_publisher::rollout::{
     LimitChoices, PlannedRollout, RolloutStarted, StartRequest, WaveBounds, WithoutRollout,
     plan_start,
 };
+use packcast_publisher::values::duration::{self, DAY_S};
+use packcast_publisher::values::shares;
 use packcast_rollout::rollout::{WaveShares, Weekdays, promises};
 
 use super::show::members;
-use crate::argument::duration::{self, DAY_S};
-use crate::argument::shares;
 use crate::command::key_arg::{AcceptArg, KeyArg};
 use crate::confirm::{ConfirmArgs, counted};
-use crate::local_clock::LocalClock;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output};
 
@@ -229,8 +229,8 @@ mod tests {
     use packcast_rollout::rollout::default_limits;
 
     use super::*;
+    use crate::fixtures::east;
     use crate::fixtures::{self, NOON, id, plain};
-    use crate::local_clock::tests::east;
     use crate::output::screen::tests::on_terminals;
 
     fn planned() -> PlannedRollout {

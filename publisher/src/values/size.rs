@@ -21,10 +21,10 @@ const UNITS: [(&str, u64); 14] = [
 /// Error for a text that is not a size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a size such as 1MiB, 64KiB, 1MB or 1048576")]
-pub(crate) struct SizeError;
+pub struct SizeError;
 
 /// Reads a number of bytes with an optional unit. The case of the unit does not matter.
-pub(crate) fn parse(text: &str) -> Result<u64, SizeError> {
+pub fn parse(text: &str) -> Result<u64, SizeError> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit());
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));

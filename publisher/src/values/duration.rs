@@ -2,13 +2,13 @@
 
 use jiff::{Span, SpanRelativeTo};
 
-pub(crate) const MINUTE_S: u64 = 60;
-pub(crate) const HOUR_S: u64 = 60 * MINUTE_S;
-pub(crate) const DAY_S: u64 = 24 * HOUR_S;
+pub const MINUTE_S: u64 = 60;
+pub const HOUR_S: u64 = 60 * MINUTE_S;
+pub const DAY_S: u64 = 24 * HOUR_S;
 
 /// Errors for a text that is not a duration within the limits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum DurationError {
+pub enum DurationError {
     #[error("expected a number with its unit, such as 90s, 30min, 2h or 14d")]
     Form,
     #[error("expected a time from {least} to {most}, in whole {unit}s")]
@@ -28,7 +28,7 @@ struct Limits {
 }
 
 /// Returns a parser of an option whose value is a number of seconds between two limits.
-pub(crate) fn seconds(
+pub fn seconds(
     least_s: u64,
     most_s: u64,
 ) -> impl Fn(&str) -> Result<u64, DurationError> + Clone + Send + Sync {
@@ -42,7 +42,7 @@ pub(crate) fn seconds(
 
 /// Returns a parser of an option whose value is a number of whole days between two limits. Its
 /// result is in seconds.
-pub(crate) fn days(
+pub fn days(
     least: u64,
     most: u64,
 ) -> impl Fn(&str) -> Result<u64, DurationError> + Clone + Send + Sync {
@@ -55,7 +55,7 @@ pub(crate) fn days(
 }
 
 /// Reads a duration as a number of units, from 1 to `most`.
-pub(crate) fn count(text: &str, unit_s: u64, most: u16) -> Result<u16, DurationError> {
+pub fn count(text: &str, unit_s: u64, most: u16) -> Result<u16, DurationError> {
     let limits = Limits {
         least: unit_s,
         most: u64::from(most) * unit_s,

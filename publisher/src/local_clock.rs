@@ -4,25 +4,30 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use packcast_protocol::UnixTime;
 
-use crate::output::time;
+use crate::text::time;
 
 /// The time zone of the publisher's machine.
 #[derive(Clone, Debug)]
-pub(crate) struct LocalClock(TimeZone);
+pub struct LocalClock(TimeZone);
 
 impl LocalClock {
     /// Returns the time zone of this machine; UTC if it is unknown.
-    pub(crate) fn of_machine() -> Self {
+    pub fn of_machine() -> Self {
         Self(TimeZone::try_system().unwrap_or(TimeZone::UTC))
     }
 
+    /// Returns the clock of a time zone that is so many hours east of UTC, such as 2.
+    pub fn east_of_utc(hours: i8) -> Self {
+        Self(jiff::tz::offset(hours).to_time_zone())
+    }
+
     /// Returns the offset of the local time from UTC at a time, in seconds.
-    pub(crate) fn offset_s(&self, at: UnixTime) -> i32 {
+    pub fn offset_s(&self, at: UnixTime) -> i32 {
         timestamp(at).map_or(0, |at| self.0.to_offset(at).seconds())
     }
 
     /// Writes a time without UTC, such as `Mon 2026-11-30 09:00 +02`.
-    pub(crate) fn short(&self, at: UnixTime) -> String {
+    pub fn short(&self, at: UnixTime) -> String {
         let text = self.text(at);
         match text.split_once(" (") {
             Some((local, _)) => local.to_owned(),
@@ -32,7 +37,7 @@ impl LocalClock {
 
     /// Writes a time, such as `Mon 2026-11-30 09:00 +02 (2026-11-30 07:00 UTC)`; without the second
     /// part if the zone is UTC.
-    pub(crate) fn text(&self, at: UnixTime) -> String {
+    pub fn text(&self, at: UnixTime) -> String {
         let Some(timestamp) = timestamp(at) else {
             return time(at);
         };
@@ -54,15 +59,13 @@ fn timestamp(at: UnixTime) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use jiff::tz::offset;
-
+mod tests {
     use super::*;
-    use crate::fixtures::NOON;
 
-    /// Returns the clock of a machine two hours east of UTC.
-    pub(crate) fn east() -> LocalClock {
-        LocalClock(offset(2).to_time_zone())
+    const NOON: u64 = 1_795_000_000;
+
+    fn east() -> LocalClock {
+        LocalClock::east_of_utc(2)
     }
 
     #[test]

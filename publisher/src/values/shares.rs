@@ -8,7 +8,7 @@ const PER_PERCENT: f64 = 100.0;
 
 /// Errors for a text that is not a list of waves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum SharesError {
+pub enum SharesError {
     #[error("expected percentages of the devices, such as 1,10,50,100 or 0.1,5,100")]
     Form,
     #[error("expected increasing percentages above 0, of which the last is at most 100")]
@@ -19,7 +19,7 @@ pub(crate) enum SharesError {
 
 /// Reads the percentages of devices that have the package after each wave. The last wave always has
 /// all devices: 100 may be left out.
-pub(crate) fn parse(text: &str) -> Result<WaveShares, SharesError> {
+pub fn parse(text: &str) -> Result<WaveShares, SharesError> {
     let mut bounds = Vec::new();
     for part in text.split(',') {
         let part = part.trim().trim_end_matches('%');

@@ -5,7 +5,7 @@ use packcast_protocol::windows::Schedule;
 
 /// Errors for a text that is not a time by the clock of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum LocalTimeError {
+pub enum LocalTimeError {
     #[error("expected a date and time such as 2026-12-01 22:00, or a date such as 2026-12-01")]
     Form,
     #[error(
@@ -20,7 +20,7 @@ pub(crate) enum LocalTimeError {
 ///
 /// Accepts ISO 8601 and RFC 3339 without a time zone, and slashes instead of hyphens, as OCS
 /// Inventory writes dates.
-pub(crate) fn parse(text: &str) -> Result<Schedule, LocalTimeError> {
+pub fn parse(text: &str) -> Result<Schedule, LocalTimeError> {
     let text = text.trim().replace('/', "-");
     let has_zone = || {
         let (_, time) = text.split_once([' ', 'T', 't'])?;
