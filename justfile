@@ -46,6 +46,18 @@ bench-upload *ARGS:
     cargo install --quiet --locked --root target/tools --features binary --version 0.14.1 s3s-fs
     cargo bench --quiet -p packcast-tests --bench upload -- {{ ARGS }}
 
+# Counts instructions, allocations and table calls of one check-in, with valgrind; takes `--smoke`.
+count-check-in *ARGS:
+    cargo bench --quiet -p packcast-local --bench check-in-counts -- {{ ARGS }}
+
+# Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
+bench-scale *ARGS:
+    cargo bench --quiet -p packcast-tests --bench scale -- {{ ARGS }}
+
+# Lets devices check in at a constant rate, without and with faults of the table, and prints latencies, errors and memory over time; takes `--rate N`, `--seconds N`, `--devices N`, `--connections N`, `--smoke`.
+load *ARGS:
+    cargo bench --quiet -p packcast-tests --bench load -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent

@@ -11,6 +11,7 @@ pub mod front;
 pub mod kill;
 pub mod killed_commands;
 pub mod lists;
+pub mod load;
 pub mod measure;
 pub mod ocs;
 pub mod ocs_agent;
@@ -19,6 +20,7 @@ pub mod overlay;
 pub mod process;
 pub mod relay;
 pub mod rollout;
+pub mod scale;
 mod server;
 pub mod settings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -28,7 +28,7 @@ use crate::answer;
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, named};
 use crate::visit::{Visit, on_one_thread};
-use crate::words::{count, device_link, device_with_id, encoded, group_link, text};
+use crate::words::{count, device_with_id, encoded, group_link};
 
 /// The path of the page, with the place of the package.
 pub(super) const PATH: &str = "/packages/{package}/computers";
