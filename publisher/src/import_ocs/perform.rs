@@ -1,7 +1,8 @@
 //! The import of a plan.
 //!
 //! The order keeps devices from running a package twice: packages are published inactive, then the
-//! devices get their records, then commits create the groups, their members and the assignments, then the results are recorded, and at last the packages are activated. Each step may be repeated
+//! devices get their records, then commits create the groups, their members and the assignments,
+//! then the results are recorded, and at last the packages are activated. Each step may be repeated
 //! after an interruption.
 
 use std::collections::{BTreeMap, BTreeSet};
