@@ -1,7 +1,7 @@
 //! The import of a plan.
 //!
 //! The order keeps devices from running a package twice: packages are published inactive, then the
-//! devices get their records, then one commit creates the groups, their members and the assignments,
+//! devices get their records, then commits create the groups, their members and the assignments,
 //! then the results are recorded, and at last the packages are activated. Each step may be repeated
 //! after an interruption.
 
@@ -14,7 +14,7 @@ use packcast_protocol::{DeviceId, PackageId, UnixTime};
 use packcast_rollout::check_in::MAX_OS_BYTES;
 use packcast_rollout::state::{EntryOwner, NewAssignment, NotLoaded, StateChange, StatePart};
 use packcast_rollout::{DeviceRecord, FinishedTask, PackageRecord, TaskState, WriteBudget};
-use packcast_store::records::{CheckInWritten, Recorded};
+use packcast_store::records::{CheckInWritten, HeadChange, Recorded};
 use serde::Serialize;
 
 use super::downloads::Downloads;
@@ -187,17 +187,20 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Creates groups, members and assignments with one commit.
+    /// Creates groups, members and assignments: with one commit, unless too many packages are assigned.
     async fn commit(&mut self, plan: &ImportPlan) -> Result<(), Failure> {
-        let changes = self.changes(plan).await?;
-        if changes.is_empty() {
-            return Ok(());
-        }
         let command = "packcast import ocs";
-        let (target, progress) = (self.target, self.progress);
-        let change = self.signer.change(target, &changes, command, progress);
-        self.imported.commit = Box::pin(change).await?.committed.number();
-        for change in &changes {
+        for changes in batches(self.changes(plan).await?, HeadChange::MAX_PACKAGES) {
+            let (target, progress) = (self.target, self.progress);
+            let change = self.signer.change(target, &changes, command, progress);
+            self.imported.commit = Box::pin(change).await?.committed.number();
+            self.count(&changes);
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, changes: &[StateChange]) {
+        for change in changes {
             match change {
                 StateChange::CreateGroup { .. } => self.imported.groups += 1,
                 StateChange::Join { devices, .. } => self.imported.memberships += devices.len(),
@@ -205,7 +208,6 @@ impl Import<'_> {
                 _ => {}
             }
         }
-        Ok(())
     }
 
     async fn changes(&mut self, plan: &ImportPlan) -> Result<Vec<StateChange>, Failure> {
@@ -353,6 +355,31 @@ impl Import<'_> {
     }
 }
 
+/// Splits changes into those of single commits, each with at most this number of packages. Groups and
+/// their members come first.
+fn batches(changes: Vec<StateChange>, most: usize) -> Vec<Vec<StateChange>> {
+    let mut first = Vec::new();
+    let mut of_packages: BTreeMap<PackageId, Vec<StateChange>> = BTreeMap::new();
+    for change in changes {
+        match &change {
+            StateChange::Assign { assignment, .. } => {
+                let of_package = of_packages.entry(assignment.package).or_default();
+                of_package.push(change);
+            }
+            _ => first.push(change),
+        }
+    }
+    let mut of_packages: Vec<Vec<StateChange>> = of_packages.into_values().collect();
+    let mut batches = Vec::new();
+    while !first.is_empty() || !of_packages.is_empty() {
+        let rest = of_packages.split_off(most.min(of_packages.len()));
+        let assigned = std::mem::replace(&mut of_packages, rest);
+        let groups = std::mem::take(&mut first).into_iter();
+        batches.push(groups.chain(assigned.into_iter().flatten()).collect());
+    }
+    batches
+}
+
 /// Returns the mandates of groups that the result of a device uses up.
 fn used_mandates(result: &ResultImport, state: &StatePart) -> Result<BTreeSet<Mandate>, NotLoaded> {
     let mut used = BTreeSet::new();
@@ -392,4 +419,26 @@ fn record_of(device: &DeviceImport, now: UnixTime) -> DeviceRecord {
 
 fn cut(text: &str, bytes: usize) -> String {
     text[..text.floor_char_boundary(bytes)].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_target::{assign_lab, create_lab};
+
+    #[test]
+    fn many_packages_need_several_commits() {
+        let id = |number: u32| PackageId::try_from(1_700_000_000 + number).unwrap();
+        let sizes = |packages: u32, most| {
+            let assigned =
+                (0..packages).flat_map(|number| [assign_lab(id(number)), assign_lab(id(number))]);
+            let changes = std::iter::once(create_lab()).chain(assigned).collect();
+            let batches = batches(changes, most);
+            batches.iter().map(Vec::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0, 90), [1]);
+        assert_eq!(sizes(90, 90), [181]);
+        assert_eq!(sizes(91, 90), [181, 2]);
+        assert_eq!(batches(Vec::new(), 90).len(), 0);
+    }
 }
