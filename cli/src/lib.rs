@@ -95,6 +95,8 @@ enum Command {
     Delete(command::delete::Args),
     #[command(subcommand)]
     Group(command::group::Args),
+    #[command(subcommand)]
+    Import(command::import::Args),
     #[command(visible_alias = "ls")]
     List(command::list::Args),
     Show(command::show::Args),
@@ -276,6 +278,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Sign(args) => args.run(globals).await,
         Command::Delete(args) => args.run(globals).await,
         Command::Group(args) => args.run(globals).await,
+        Command::Import(args) => args.run(globals).await,
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,

@@ -28,6 +28,30 @@ for (const button of document.querySelectorAll("button.copy")) {
   });
 }
 
+// A text file that is dropped into a list is added to the list. The file stays in this page until the
+// form is sent.
+for (const area of document.querySelectorAll("textarea[data-drop]")) {
+  const limit = 3_000_000;
+  for (const hint of area.parentElement.querySelectorAll(".drop")) hint.hidden = false;
+  area.addEventListener("dragover", (event) => {
+    if (event.dataTransfer.types.includes("Files")) event.preventDefault();
+  });
+  area.addEventListener("drop", async (event) => {
+    const [file] = event.dataTransfer.files;
+    if (!file) return;
+    event.preventDefault();
+    if (file.size > limit) {
+      area.setCustomValidity(`The file is too long: it has more than ${limit} bytes.`);
+      area.reportValidity();
+      return;
+    }
+    area.setCustomValidity("");
+    const text = await file.text();
+    area.value = area.value.trim() ? `${area.value.trimEnd()}\n${text}` : text;
+  });
+  area.addEventListener("input", () => area.setCustomValidity(""));
+}
+
 // Live numbers, only while somebody can see the page.
 const live = document.querySelector("[data-live]");
 if (live) {

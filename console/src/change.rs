@@ -9,18 +9,25 @@ pub(crate) mod address;
 mod answers;
 mod assign;
 mod assignees;
+pub(crate) mod computers;
 mod delete;
 mod device;
 mod effect;
 pub(crate) mod fields;
+mod group;
+mod group_settings;
 mod handle;
 pub(crate) mod input;
 pub(crate) mod ledger;
 pub(crate) mod links;
 mod list;
+mod members;
 mod pause;
 mod perform;
 mod revert;
+mod rollout;
+mod start_rollout;
+mod values;
 pub(crate) mod views;
 
 use axum::Router;
@@ -134,10 +141,37 @@ pub(crate) fn router() -> Router<App> {
         .merge(route::<pause::Pause>())
         .merge(route::<pause::Resume>())
         .merge(route::<revert::Revert>())
+        .merge(of_groups())
+        .merge(of_rollouts())
+        .route(
+            computers::PATH,
+            get(computers::form).post(computers::submit),
+        )
         .route(CHANGES, get(list::page))
         .route("/changes/{number}", get(list::result))
         .route(LOCK, post(list::lock))
         .layer(DefaultBodyLimit::max(MAX_FORM))
+}
+
+fn of_groups() -> Router<App> {
+    Router::new()
+        .merge(route::<group::Create>())
+        .merge(route::<group::Rename>())
+        .merge(route::<group::Delete>())
+        .merge(route::<members::Add>())
+        .merge(route::<members::Remove>())
+        .merge(route::<group_settings::Prefer>())
+        .merge(route::<group_settings::Pace>())
+}
+
+fn of_rollouts() -> Router<App> {
+    Router::new()
+        .merge(route::<start_rollout::StartRollout>())
+        .merge(route::<rollout::PauseRollout>())
+        .merge(route::<rollout::ResumeRollout>())
+        .merge(route::<rollout::Promote>())
+        .merge(route::<rollout::End>())
+        .merge(route::<rollout::Finish>())
 }
 
 /// Returns the routes of a change.

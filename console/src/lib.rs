@@ -11,6 +11,7 @@ mod answer;
 mod app;
 mod assets;
 mod bar;
+mod calendar;
 mod change;
 mod command;
 mod connections;

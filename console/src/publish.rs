@@ -7,6 +7,7 @@ mod check;
 mod command_line;
 mod fields;
 mod file_name;
+mod found;
 mod gauge;
 mod guess;
 mod installer;

@@ -29,6 +29,7 @@ pub mod explain;
 pub mod failure;
 pub mod fleet_check;
 pub mod group;
+pub mod import_ocs;
 mod known_group;
 pub mod local;
 pub mod local_clock;

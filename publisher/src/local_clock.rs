@@ -1,6 +1,7 @@
 //! Times in the time zone of the publisher's machine, with UTC.
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use packcast_protocol::UnixTime;
 
@@ -9,6 +10,11 @@ use crate::text::time;
 /// The time zone of the publisher's machine.
 #[derive(Clone, Debug)]
 pub struct LocalClock(TimeZone);
+
+/// Error for a text that is not a time by the clock of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a date and time of this machine's time zone, such as 2026-12-01 22:00")]
+pub struct LocalClockError;
 
 impl LocalClock {
     /// Returns the time zone of this machine; UTC if it is unknown.
@@ -24,6 +30,16 @@ impl LocalClock {
     /// Returns the offset of the local time from UTC at a time, in seconds.
     pub fn offset_s(&self, at: UnixTime) -> i32 {
         timestamp(at).map_or(0, |at| self.0.to_offset(at).seconds())
+    }
+
+    /// Reads a time of the time zone, such as `2026-12-01 22:00`. A time that a change of the clock
+    /// skips is the one after the change.
+    pub fn read(&self, text: &str) -> Result<UnixTime, LocalClockError> {
+        let civil: DateTime = text.trim().parse().map_err(|_| LocalClockError)?;
+        let zoned = civil.to_zoned_datetime(self.0.clone());
+        let seconds = zoned.map_err(|_| LocalClockError)?.timestamp().as_second();
+        let seconds = u64::try_from(seconds).map_err(|_| LocalClockError)?;
+        Ok(UnixTime(seconds))
     }
 
     /// Writes a time without UTC, such as `Mon 2026-11-30 09:00 +02`.
@@ -66,6 +82,19 @@ mod tests {
 
     fn east() -> LocalClock {
         LocalClock::east_of_utc(2)
+    }
+
+    #[test]
+    fn local_times_are_read() {
+        for text in ["2026-11-18 13:06", " 2026-11-18T13:06:00 "] {
+            assert_eq!(east().read(text), Ok(UnixTime(NOON - 40)), "{text}");
+        }
+        let day = east().read("2026-11-18");
+        assert_eq!(day, Ok(UnixTime(NOON - NOON % 86_400 - 7_200)));
+        for bad in ["", "soon", "2026-11-18T13:06Z", "1812-01-01 10:00"] {
+            assert_eq!(east().read(bad), Err(LocalClockError), "{bad:?}");
+        }
+        insta::assert_snapshot!(LocalClockError, @"expected a date and time of this machine's time zone, such as 2026-12-01 22:00");
     }
 
     #[test]

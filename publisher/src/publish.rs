@@ -108,6 +108,8 @@ impl From<PublicationError> for Failure {
             | PublicationError::Records(error) => error.into(),
             PublicationError::Reserve(error @ ReserveError::LaterVersion { .. }) => Self::conflict(error)
                 .hint("correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name"),
+            PublicationError::Reserve(error @ ReserveError::IdTaken { .. }) => Self::conflict(error)
+                .hint("delete the package that has the id, or import without this package"),
             PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => {
                 Self::new(Kind::TryLater, error)
             }
@@ -298,6 +300,9 @@ mod tests {
                 now,
             },
             ReserveError::NoFreeId { now },
+            ReserveError::IdTaken {
+                existing: existing(),
+            },
         ];
         insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
         Reserve Conflict: Conflict
@@ -308,6 +313,8 @@ mod tests {
         Reserve LaterVersion: Conflict
           hint: correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name
         Reserve NoFreeId: TryLater
+        Reserve IdTaken: Conflict
+          hint: delete the package that has the id, or import without this package
         ");
         let errors = [
             PublishError::NoPackage { id },

@@ -3,5 +3,6 @@
 
 pub mod duration;
 pub mod local_time;
+pub mod pacing;
 pub mod shares;
 pub mod size;

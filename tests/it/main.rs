@@ -27,6 +27,8 @@ mod full_volume;
 mod group_faults;
 mod groups;
 mod history;
+#[cfg(target_os = "linux")]
+mod import_ocs;
 mod interface;
 mod interrupted;
 mod keys;

@@ -162,7 +162,9 @@ impl Browser {
     /// Returns the content of a field.
     pub fn value(&self, css: &str) -> String {
         let element = eventually(css, || self.find(css));
-        let value = self.driver.get(&format!("/element/{element}/property/value"));
+        let value = self
+            .driver
+            .get(&format!("/element/{element}/property/value"));
         let value = value.expect("a field has a value");
         value.as_str().unwrap_or_default().to_owned()
     }

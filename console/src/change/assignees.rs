@@ -15,6 +15,21 @@ const GROUPS: usize = 50;
 
 /// Writes the fields for devices and groups.
 pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<Markup, Failure> {
+    let values = [
+        ("devices", "These devices"),
+        ("groups", "Groups, with the devices that join them later"),
+        ("all", "All devices, also future ones"),
+    ];
+    let groups = groups(visit, input).await?;
+    Ok(html! {
+        (one_of(input, "to", label, &values))
+        (area(input, "device", DEVICES, "One id or host name on each line."))
+        (groups)
+    })
+}
+
+/// Writes the fields for groups.
+pub(super) async fn groups(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
     let known = page::groups(&visit.target, None, GROUPS).await?;
     let is_named = |group: &&GroupName| !group.is_all();
     let groups: Vec<String> = known
@@ -23,17 +38,10 @@ pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<
         .filter(is_named)
         .map(ToString::to_string)
         .collect();
-    let values = [
-        ("devices", "These devices"),
-        ("groups", "Groups, with the devices that join them later"),
-        ("all", "All devices, also future ones"),
-    ];
     let others: Vec<&str> = input.lines("group").collect();
     let is_offered = |group: &&str| groups.iter().any(|it| it == group);
     let others: Vec<&str> = others.into_iter().filter(|it| !is_offered(it)).collect();
     Ok(html! {
-        (one_of(input, "to", label, &values))
-        (area(input, "device", DEVICES, "One id or host name on each line."))
         @if !groups.is_empty() { (some_of(input, "group", "Groups", &groups, "")) }
         @if known.next.is_some() || !others.is_empty() {
             (other_groups(&others))

@@ -298,11 +298,11 @@ const fn word(end: &ChangeEnd) -> &'static str {
 }
 
 /// Writes the token that protects a form.
-fn session(visit: &Visit) -> Markup {
+pub(super) fn session(visit: &Visit) -> Markup {
     html! { input type="hidden" name="form" value=(visit.form.reveal()); }
 }
 
-fn notice_of(error: &PageError, commands: &Commands) -> Markup {
+pub(super) fn notice_of(error: &PageError, commands: &Commands) -> Markup {
     let (message, causes, hints) = error.texts();
     html! {
         (failure_notice("bad", &message, &causes, &hints, commands))

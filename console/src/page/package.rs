@@ -15,10 +15,11 @@ use packcast_rollout::PackageRecord;
 use serde::Deserialize;
 
 use super::devices::table as device_table;
+use super::next_step::next_step;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
-use crate::change::address::{ACTIVATE, ASSIGN, DEACTIVATE, DELETE, UNASSIGN};
-use crate::change::links::{ChangeLink, action as action_link, actions};
+use crate::change::address::{ACTIVATE, ASSIGN, DEACTIVATE, DELETE, START_ROLLOUT, UNASSIGN};
+use crate::change::links::{ChangeLink, actions};
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
@@ -91,8 +92,8 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     let events = format!("{}/live", package_path(package.id));
     let body = html! {
         (tabs(package.id, Tab::Overview))
-        (next_step(&package, visit))
         (changes(&package, visit))
+        (next_step(&package, &counts, visit))
         section aria-labelledby="progress" {
             h2 #progress { "Progress" }
             (live_numbers(&events, visit.now, &bar(package.id, &counts)))
@@ -113,23 +114,6 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     })
 }
 
-/// Writes the step after the publication.
-fn next_step(package: &PackageRecord, visit: &Visit) -> Markup {
-    let id = package.id.to_string();
-    let is_next = package.published().is_some() && !package.active && !package.is_deleted();
-    let link = ChangeLink::new(ACTIVATE, "activate the package", &[("package", &id)]);
-    html! {
-        @if is_next {
-            section.notice aria-label="Next step" {
-                p {
-                    strong { "Next: activate" } " the package at its locations. No device sees it before. "
-                    (action_link(visit, &link, "Activate the package"))
-                }
-            }
-        }
-    }
-}
-
 /// Writes links to the changes that the state of a package permits.
 fn changes(package: &PackageRecord, visit: &Visit) -> Markup {
     let id = package.id.to_string();
@@ -147,6 +131,7 @@ fn changes(package: &PackageRecord, visit: &Visit) -> Markup {
         vec![
             activation,
             link(ASSIGN, "Assign"),
+            link(START_ROLLOUT, "Roll out in waves"),
             link(UNASSIGN, "Unassign"),
             link(DELETE, "Delete"),
         ]

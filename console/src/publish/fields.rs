@@ -8,7 +8,7 @@ use packcast_protocol::with_causes;
 use packcast_publisher::Failure;
 use serde::Deserialize;
 
-use crate::visit::Visit;
+use crate::token::Token;
 
 /// The fields of a form. A field that is missing counts as empty. One of them may be a passphrase, so
 /// nothing shows them.
@@ -18,8 +18,8 @@ pub(crate) struct Fields(BTreeMap<String, String>);
 
 impl Fields {
     /// Returns true if the form is from a page of this session.
-    pub(crate) fn is_from(&self, visit: &Visit) -> bool {
-        visit.form.is(self.get("form"))
+    pub(crate) fn is_from(&self, form: &Token) -> bool {
+        form.is(self.get("form"))
     }
 
     pub(crate) fn get(&self, name: &str) -> &str {

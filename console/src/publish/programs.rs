@@ -5,8 +5,10 @@ use packcast_protocol::terminal;
 use packcast_publisher::publish::inspect::{Contents, TopFile};
 use packcast_publisher::publish::plan::launch_command;
 
-/// The maximum number of programs that a page offers.
+/// The maximum number of programs that a page offers, and of those that are looked at for them. The look
+/// at one program takes longer in an archive with more files.
 const MOST: usize = 50;
+const LOOKED_AT: usize = 200;
 
 /// The endings of programs for Windows.
 const WINDOWS: [&str; 4] = [".exe", ".bat", ".cmd", ".com"];
@@ -25,20 +27,19 @@ const UNIX: [&[u8]; 5] = [
 
 /// Returns the programs at the top of an archive, the best guess first.
 pub(crate) fn programs(contents: &Contents, platform: Platform) -> Vec<String> {
-    let can_start = |name: &&String| {
+    let is_candidate = |name: &&String| {
+        let file = contents.top.get(*name).and_then(Option::as_ref);
         terminal::line(name) == **name
             && !name.contains(char::is_whitespace)
-            && launch_command(name, platform, contents).is_ok()
+            && is_program(name, file, platform)
     };
-    let files = contents.top_files.iter().filter(|name| {
-        let file = contents.top.get(*name).and_then(Option::as_ref);
-        is_program(name, file, platform)
-    });
-    let mut programs: Vec<String> = files.filter(can_start).cloned().collect();
-    programs.sort_by_cached_key(|name| (rank(name), name.to_ascii_lowercase()));
-    programs.dedup();
-    programs.truncate(MOST);
-    programs
+    let candidates = contents.top_files.iter().filter(is_candidate);
+    let mut candidates: Vec<&String> = candidates.collect();
+    candidates.sort_by_cached_key(|name| (rank(name), name.to_ascii_lowercase()));
+    candidates.dedup();
+    let can_start = |name: &&String| launch_command(name, platform, contents).is_ok();
+    let programs = candidates.into_iter().take(LOOKED_AT).filter(can_start);
+    programs.take(MOST).cloned().collect()
 }
 
 /// Returns true if a file is a program of the system. A link without content may be one.
@@ -109,6 +110,12 @@ mod tests {
             "Setup.exe vlc-setup.exe app.exe uninstall.exe"
         );
         assert_eq!(line(Platform::Linux), "install.sh run");
+        let many: Vec<String> = (0..1_000).map(|number| format!("{number}.exe")).collect();
+        let many: Vec<_> = many
+            .iter()
+            .map(|name| (name.as_str(), &b"MZ"[..], true))
+            .collect();
+        assert_eq!(programs(&contents(&many), Platform::Any).len(), MOST);
         assert_eq!(
             line(Platform::Any),
             "install.sh Setup.exe vlc-setup.exe app.exe run uninstall.exe"

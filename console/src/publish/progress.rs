@@ -11,12 +11,14 @@ use futures_util::stream;
 use maud::html;
 use serde::Deserialize;
 
+use super::command_line::lines;
+use super::found::{found, redirect};
 use super::gauge::{Gauge, Level};
 use super::step::{START, Step, next};
-use super::steps::{found, redirect};
 use super::wizard::{Job, Wizard};
 use super::wizards::WizardId;
 use crate::app::App;
+use crate::command::CommandLine;
 use crate::layout::{Section, View};
 use crate::visit::Visit;
 use crate::words::package_path;
@@ -55,7 +57,8 @@ pub(crate) async fn reading(
         return redirect(&step.path(id));
     };
     let about = "The archive is read as an agent reads it, before anything is uploaded.";
-    let view = view(id, "Reading the files", about, gauge.level());
+    let commands = lines(&wizard, visit.app.commands());
+    let view = view(id, "Reading the files", about, gauge.level(), commands);
     visit.answer(Ok(view))
 }
 
@@ -70,7 +73,8 @@ pub(crate) async fn publishing(visit: Visit, Path(id): Path<String>) -> Response
             let about = "The publication goes on if you leave this page. Keep the console running: \
                          its end interrupts the publication, and the same package can be published \
                          again to continue.";
-            let view = view(id, "Publishing", about, gauge.level());
+            let commands = lines(&wizard, visit.app.commands());
+            let view = view(id, "Publishing", about, gauge.level(), commands);
             visit.answer(Ok(view))
         }
         Job::Done(package) => redirect(&package_path(*package)),
@@ -83,11 +87,11 @@ fn read_gauge(wizard: &Wizard) -> Option<&Arc<Gauge>> {
     check.outcome.is_none().then_some(&check.gauge)
 }
 
-fn view(id: WizardId, title: &str, about: &str, level: Level) -> View {
+fn view(id: WizardId, title: &str, about: &str, level: Level, commands: Vec<CommandLine>) -> View {
     View {
         title: title.to_owned(),
         section: Some(Section::Packages),
-        commands: Vec::new(),
+        commands,
         body: html! {
             div #live data-live={ (START) "/" (id) "/live" } { (level.bar()) }
             p #live-note role="status" {}
@@ -164,5 +168,30 @@ impl Watched {
             Job::Running(gauge) => Some(gauge.level()),
             _ => read_gauge(&wizard).map(|gauge| gauge.level()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_of_work_comes_again_without_a_script() {
+        let id = "7".parse().unwrap();
+        let level = Level::default();
+        let view = view(id, "Publishing", "about", level, Vec::new());
+        let page = view.body.into_string();
+        for text in [
+            "data-live=\"/publish/7/live\"",
+            "<noscript><meta http-equiv=\"refresh\" content=\"3\">",
+            "Reload the page",
+        ] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        assert_eq!(path(id), "/publish/7/progress");
+        assert_eq!(
+            reading_path(id, Step::Summary),
+            "/publish/7/reading?to=summary"
+        );
     }
 }

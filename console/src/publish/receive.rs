@@ -15,8 +15,9 @@ use packcast_publisher::Failure;
 use serde::Deserialize;
 
 use super::fields::{Fields, read};
+use super::found::{found, redirect};
 use super::step::{Step, next};
-use super::steps::{found, redirect, show};
+use super::steps::show;
 use super::task::Task;
 use super::upload::{Identity, Upload};
 use super::upload_error::UploadError;
@@ -49,7 +50,7 @@ pub(crate) async fn begin(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    if !fields.is_from(&visit) {
+    if !fields.is_from(&visit.form) {
         return answer::status(StatusCode::FORBIDDEN);
     }
     let id = match found(&visit, &id) {

@@ -2,12 +2,13 @@
 
 use axum::Form;
 use axum::extract::Path;
-use axum::response::{IntoResponse as _, Redirect, Response};
+use axum::response::Response;
 use http::StatusCode;
 use packcast_publisher::Failure;
 
 use super::check::{self, Files};
 use super::fields::Fields;
+use super::found::{found, redirect};
 use super::page::{self, Context};
 use super::progress;
 use super::save;
@@ -15,7 +16,7 @@ use super::step::{START, Step, missing_before};
 use super::wizard::{Job, Wizard};
 use super::wizards::WizardId;
 use crate::answer;
-use crate::page_error::{PageError, named, status_of};
+use crate::page_error::{PageError, status_of};
 use crate::visit::Visit;
 
 /// Shows the first step, with the passes that are not complete.
@@ -26,7 +27,7 @@ pub(crate) async fn start(visit: Visit) -> Response {
 
 /// Begins a pass with its first step.
 pub(crate) async fn create(visit: Visit, Form(fields): Form<Fields>) -> Response {
-    if !fields.is_from(&visit) {
+    if !fields.is_from(&visit.form) {
         return answer::status(StatusCode::FORBIDDEN);
     }
     match save::system(&fields) {
@@ -47,7 +48,7 @@ pub(crate) async fn discard(
     Path(id): Path<String>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    if !fields.is_from(&visit) {
+    if !fields.is_from(&visit.form) {
         return answer::status(StatusCode::FORBIDDEN);
     }
     match found(&visit, &id) {
@@ -74,7 +75,7 @@ pub(crate) async fn save(
     Path((id, step)): Path<(String, String)>,
     Form(fields): Form<Fields>,
 ) -> Response {
-    if !fields.is_from(&visit) {
+    if !fields.is_from(&visit.form) {
         return answer::status(StatusCode::FORBIDDEN);
     }
     let (id, wizard, step) = match located(&visit, &id, &step) {
@@ -84,22 +85,15 @@ pub(crate) async fn save(
     if let Job::Running(_) = wizard.job {
         return redirect(&progress::path(id));
     }
-    match save::step(&visit, id, step, &fields) {
-        Ok(next) => redirect(&next),
-        Err(failure) => show(visit, id, step, Some(&failure)),
-    }
-}
-
-/// Returns the pass in an address.
-pub(crate) fn found(visit: &Visit, id: &str) -> Result<(WizardId, Wizard), PageError> {
-    let id: WizardId = named(id, "package in preparation")?;
-    match visit.app.wizards().get(id) {
-        Some(wizard) => Ok((id, wizard)),
-        None => Err(PageError::NotFound(
-            "cannot find this package in preparation: the console has ended since then, or has \
-             discarded it"
-                .to_owned(),
-        )),
+    // A passphrase takes seconds of computing.
+    let saved = tokio::task::spawn_blocking(move || {
+        let saved = save::step(&visit, id, step, &fields);
+        (visit, saved)
+    });
+    match saved.await {
+        Ok((_, Ok(next))) => redirect(&next),
+        Ok((visit, Err(failure))) => show(visit, id, step, Some(&failure)),
+        Err(_) => answer::status(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
 
@@ -153,8 +147,4 @@ pub(crate) fn show(visit: Visit, id: WizardId, step: Step, failure: Option<&Fail
     let view = page::view(&context, step, failure);
     let status = failure.map_or(StatusCode::OK, status_of);
     visit.answer_with(status, &view)
-}
-
-pub(crate) fn redirect(path: &str) -> Response {
-    Redirect::to(path).into_response()
 }

@@ -15,14 +15,11 @@ use tokio::sync::Mutex;
 
 use super::file_name::FileName;
 use super::room::Room;
-use super::upload_error::UploadError;
+use super::upload_error::{MAX_BYTES, UploadError};
 use super::upload_folder::UploadFolder;
 
 /// The length of each end of a file that identifies it.
 const END: u64 = 1 << 20;
-
-/// The largest file.
-pub(crate) const MAX_BYTES: u64 = 256 << 30;
 
 /// The time in which the next part of a body must arrive.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);

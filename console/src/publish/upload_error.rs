@@ -9,6 +9,9 @@ use packcast_publisher::Failure;
 use super::file_name::{FileName, FileNameError};
 use crate::words::bytes as size;
 
+/// The largest file.
+pub(crate) const MAX_BYTES: u64 = 256 << 30;
+
 /// Errors from uploading a file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
@@ -18,10 +21,7 @@ pub(crate) enum UploadError {
     Empty { name: FileName },
     #[error("cannot upload the file: the form was cut, or is damaged")]
     Form,
-    #[error(
-        "cannot upload the file: it is larger than {}",
-        size(super::upload::MAX_BYTES)
-    )]
+    #[error("cannot upload the file: it is larger than {}", size(MAX_BYTES))]
     TooLarge,
     #[error(
         "cannot store the upload in {}: the disk has {} free, and the upload needs {}",

@@ -27,9 +27,9 @@ pub(crate) struct UploadFolder {
 
 #[derive(Debug)]
 struct Created {
-    folder: TempDir,
-    /// The lock ends with the process.
+    /// The lock ends with the process. It comes first, because Windows removes no open file.
     _lock: File,
+    folder: TempDir,
 }
 
 impl UploadFolder {
@@ -72,8 +72,8 @@ impl Created {
         let lock = File::create_new(folder.path().join(LOCK))?;
         lock.lock()?;
         Ok(Self {
-            folder,
             _lock: lock,
+            folder,
         })
     }
 }
@@ -103,6 +103,7 @@ fn remove_abandoned(parent: &Path) {
             continue;
         };
         if lock.try_lock().is_ok() {
+            drop(lock);
             let _ = fs::remove_dir_all(&folder);
         }
     }

@@ -92,7 +92,7 @@ async fn a_program_of_a_folder_is_published_step_by_step() {
     assert_eq!(next, format!("{wizard}/progress"));
     let (page, at) = visitor.open(&next).await;
     assert!(at.starts_with("/packages/"), "{at}");
-    has(&page.body, &["vlc@3.0.21", "tool.sh -q", "Next: activate"]);
+    has(&page.body, &["vlc@3.0.21", "tool.sh -q", "Activate the package"]);
     // The same form again only leads to the package.
     let again = visitor.submit(&format!("{wizard}/summary"), &[]).await;
     assert_eq!(visitor.open(&again).await.1, at);
@@ -127,6 +127,15 @@ async fn an_installer_is_uploaded_and_its_command_is_a_guess() {
         files_below(&system.folder.path().join("uploads")),
         ["lock", "vlc-3.0.21.msi"]
     );
+    // The file is none for another system.
+    let first = format!("{wizard}/system");
+    visitor.submit(&first, &[("system", "linux")]).await;
+    let (page, _) = visitor.open(&format!("{wizard}/command")).await;
+    has(
+        &page.body,
+        &["is usually a file for Windows, but the package is for Linux"],
+    );
+    visitor.submit(&first, &[("system", "windows")]).await;
     // A reload shows the same, and another task keeps the file.
     let next = visitor
         .submit(&format!("{wizard}/task"), &[("task", "launch")])

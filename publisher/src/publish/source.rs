@@ -144,6 +144,34 @@ impl Source {
         })
     }
 
+    /// Opens an archive in an unnamed file. `name` stands for its path in messages.
+    pub(crate) fn of_archive(name: &str, mut file: File) -> Result<Self, SourceError> {
+        let path = PathBuf::from(name);
+        let read = |source| SourceError::Read {
+            path: path.clone(),
+            source,
+        };
+        let bytes = file.metadata().map_err(read)?.len();
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
+        let mut magic = Vec::new();
+        file.by_ref()
+            .take(4)
+            .read_to_end(&mut magic)
+            .map_err(read)?;
+        let format = match magic.as_slice() {
+            [] => return Err(SourceError::Empty { path }),
+            [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
+            [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
+            _ => return Err(SourceError::Format { path }),
+        };
+        Ok(Self {
+            path,
+            format,
+            bytes,
+            file,
+        })
+    }
+
     fn pack(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
         let format = match platform {
             Platform::Windows => ArchiveFormat::Zip,

@@ -50,7 +50,10 @@ fn the_target_is_reverted_after_its_differences_were_read() {
     browser.press("Revert the target");
     desk.wait_for_end();
     let groups = world.ok(&["group", "list"]).stdout;
-    assert!(groups.contains("lab") && !groups.contains("office"), "{groups}");
+    assert!(
+        groups.contains("lab") && !groups.contains("office"),
+        "{groups}"
+    );
     browser.follow("Show the history");
     browser.wait_for("revert");
 }

@@ -175,6 +175,7 @@ pub(super) mod tests {
             devices,
             opens: from,
             is_open: number <= 2,
+            states: None,
         };
         let day = |days: u64| Some(UnixTime(NOON + days * 86_400));
         RolloutDetails {

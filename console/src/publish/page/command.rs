@@ -1,19 +1,48 @@
 //! The step with the program, the command or the folder.
 
 use maud::{Markup, html};
+use packcast_protocol::manifest::Platform;
+use packcast_publisher::text::platform;
 
+use super::super::guess;
 use super::super::programs::programs;
 use super::super::step::Step;
 use super::super::task::Task;
 use super::super::uninstall::Installed;
+use super::super::wizard::ChosenFile;
 use super::{Context, field, radio, token};
 use crate::words::text;
 
 pub(super) fn content(context: &Context<'_>) -> Markup {
     let path = Step::Command.path(context.id);
+    html! {
+        (other_system(context))
+        (form(context, &path))
+    }
+}
+
+/// Warns of a file that devices of the chosen system cannot install.
+fn other_system(context: &Context<'_>) -> Markup {
+    let chosen = context.wizard.system;
+    let file = context.wizard.used_files().first().map(ChosenFile::name);
+    let of_file = file.as_deref().and_then(guess::system);
+    let is_other = |system: Platform| chosen != Platform::Any && system != chosen;
+    html! {
+        @if let (Some(file), Some(system)) = (&file, of_file.filter(|it| is_other(*it))) {
+            section.notice.warn aria-label="Warning" {
+                p {
+                    strong { "Warning: " } (text(file)) " is usually a file for " (platform(system))
+                    ", but the package is for " (platform(chosen)) "."
+                }
+            }
+        }
+    }
+}
+
+fn form(context: &Context<'_>, path: &str) -> Markup {
     let command = &context.wizard.command;
     match context.wizard.task {
-        Some(Task::Launch) => launch(context, &path),
+        Some(Task::Launch) => launch(context, path),
         Some(Task::Store) => html! {
             form.steps method="post" action=(path) {
                 (token(&context.visit.form))
@@ -23,10 +52,10 @@ pub(super) fn content(context: &Context<'_>) -> Markup {
             }
         },
         Some(Task::Uninstall) => html! {
-            (template(context, &path))
-            (line(context, &path))
+            (template(context, path))
+            (line(context, path))
         },
-        _ => line(context, &path),
+        _ => line(context, path),
     }
 }
 

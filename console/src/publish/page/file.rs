@@ -149,7 +149,7 @@ fn path(context: &Context<'_>, need: FileNeed) -> Markup {
             } @else {
                 input #path name="path" value=(typed) autocomplete="off" spellcheck="false"
                     aria-describedby="path-hint";
-                p.soft #path-hint { "A file or a folder. Nothing is copied, and no time is lost." }
+                p.soft #path-hint { "A file or a folder, which is read where it is." }
             }
             button { @if need == FileNeed::Several { "Add" } @else { "Use this path" } }
         }

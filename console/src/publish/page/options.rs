@@ -65,8 +65,16 @@ fn priority(options: &Options) -> Markup {
 }
 
 fn terms(options: &Options) -> Markup {
+    let usual = Options::default();
+    let is_usual = options.timeout == usual.timeout
+        && options.success_codes == usual.success_codes
+        && options.reboot_codes == usual.reboot_codes
+        && options.expires_in == usual.expires_in
+        && options.encoding == usual.encoding
+        && !options.rerun;
     html! {
-        details {
+        // A field with an error must not be hidden.
+        details open[!is_usual] {
             summary { "Time limit, exit codes and expiry" }
             div.fields {
                 (field("timeout", label::TIMEOUT, &options.timeout,

@@ -64,17 +64,22 @@ fn planned(context: &Context<'_>, plan: &Plan) -> Markup {
 
 /// Writes the archive with its fragments, and the time that they take OCS agents.
 fn archive(context: &Context<'_>, plan: &Plan) -> Markup {
-    let Some(planned) = plan.action.archive() else {
-        return html! { dt { "Archive" } dd { "none" } };
-    };
-    let archive = &planned.archive;
-    let fragments = archive.fragment_count().get();
-    let size = archive.fragment_size().get();
+    let archive = plan.action.archive().map(|planned| &planned.archive);
+    let fragments = archive.map_or(0, |archive| archive.fragment_count().get());
     let seconds = context.visit.target.pace.alone_s(plan.priority, fragments);
     html! {
-        dt { "Archive" } dd { (archive.format()) ", " (bytes(archive.bytes())) }
-        dt { "Fragments" }
-        dd { (count(fragments.into(), "fragment")) " of at most " (bytes(size)) }
+        dt { "Archive" }
+        @match archive {
+            Some(archive) => {
+                dd { (archive.format()) ", " (bytes(archive.bytes())) }
+                dt { "Fragments" }
+                dd {
+                    (count(fragments.into(), "fragment")) " of at most "
+                    (bytes(archive.fragment_size().get()))
+                }
+            },
+            None => dd { "none" },
+        }
         @if !matches!(plan.action, Action::Update { .. }) {
             dt { "Time for OCS agents" }
             dd {
