@@ -3,7 +3,7 @@
 mod reader;
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
@@ -185,7 +185,6 @@ impl Source {
             path: path.clone(),
             source,
         };
-        let bytes = file.metadata().map_err(read)?.len();
         file.seek(SeekFrom::Start(0)).map_err(read)?;
         let mut magic = Vec::new();
         file.by_ref()
@@ -198,12 +197,7 @@ impl Source {
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
             _ => return Err(SourceError::Format { path }),
         };
-        Ok(Self {
-            path,
-            format,
-            bytes,
-            file,
-        })
+        Self::new(&path, format, file).map_err(read)
     }
 
     fn pack(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
