@@ -92,7 +92,10 @@ async fn a_program_of_a_folder_is_published_step_by_step() {
     assert_eq!(next, format!("{wizard}/progress"));
     let (page, at) = visitor.open(&next).await;
     assert!(at.starts_with("/packages/"), "{at}");
-    has(&page.body, &["vlc@3.0.21", "tool.sh -q", "Activate the package"]);
+    has(
+        &page.body,
+        &["vlc@3.0.21", "tool.sh -q", "Activate the package"],
+    );
     // The same form again only leads to the package.
     let again = visitor.submit(&format!("{wizard}/summary"), &[]).await;
     assert_eq!(visitor.open(&again).await.1, at);

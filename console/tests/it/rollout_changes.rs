@@ -50,7 +50,11 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
     let page = browser.get(&format!("/packages/{id}")).await;
     has(
         &page,
-        &["Next: choose the computers", "No computer has it yet.", &computers],
+        &[
+            "Next: choose the computers",
+            "No computer has it yet.",
+            &computers,
+        ],
     );
 
     let form = browser.get(&computers).await;
