@@ -11,7 +11,7 @@ use packcast_rollout::ExclusionReason;
 use super::address::{BLOCK, REMOVE, UNBLOCK};
 use super::effect::device_fact;
 use super::fields::{area, line};
-use super::input::Input;
+use super::input::{Input, read};
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed};
 use crate::layout::Section;
@@ -51,14 +51,31 @@ fn reason_field(input: &Input) -> Markup {
 }
 
 /// Reads names of devices. A name that a command would read as an option is refused.
+///
+/// A line that is an id as a whole is one name: the id of an OCS agent may contain commas, and a part of
+/// it could name another device. Commas separate host names.
 pub(super) fn device_names(input: &Input) -> Result<Vec<DeviceName>, Failure> {
-    match input.lines("device").find(|line| line.starts_with('-')) {
-        None => input.list("device", DEVICES),
-        Some(line) => Err(Failure::usage(format!(
-            "cannot read the field {DEVICES}: {line:?} begins with a hyphen"
-        ))
-        .hint("enter the id of the device instead of its host name")),
+    let mut names = Vec::new();
+    for line in input.lines("device") {
+        if let Ok(name @ DeviceName::Id(_)) = line.parse() {
+            names.push(name);
+            continue;
+        }
+        let hosts = line.split(',').map(str::trim);
+        for host in hosts.filter(|host| !host.is_empty()) {
+            names.push(device_name(host)?);
+        }
     }
+    Ok(names)
+}
+
+fn device_name(text: &str) -> Result<DeviceName, Failure> {
+    if text.starts_with('-') {
+        let refusal = format!("cannot read the field {DEVICES}: {text:?} begins with a hyphen");
+        let hint = "enter the id of the device instead of its host name";
+        return Err(Failure::usage(refusal).hint(hint));
+    }
+    read(text, DEVICES)
 }
 
 fn devices(input: &Input) -> Result<Vec<DeviceName>, Failure> {

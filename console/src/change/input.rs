@@ -122,9 +122,6 @@ impl Input {
     }
 
     /// Returns each line of all fields with this name that has a text.
-    ///
-    /// Only ends of lines separate names: the id of an OCS agent may contain commas, and a part of it
-    /// could name another device.
     pub(crate) fn lines<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let values = self.fields().filter(move |(it, _)| *it == name);
         values
@@ -155,17 +152,20 @@ impl Input {
         }
     }
 
-    /// Reads each line of a field.
+    /// Reads each line of a field. Commas separate values, too, so values must not contain commas.
     pub(crate) fn list<T: FromStr<Err: Display>>(
         &self,
         name: &str,
         label: &str,
     ) -> Result<Vec<T>, Failure> {
-        self.lines(name).map(|line| read(line, label)).collect()
+        let texts = self.lines(name).flat_map(|line| line.split(','));
+        let texts = texts.map(str::trim).filter(|text| !text.is_empty());
+        texts.map(|text| read(text, label)).collect()
     }
 }
 
-fn read<T: FromStr<Err: Display>>(text: &str, label: &str) -> Result<T, Failure> {
+/// Reads a text. `label` is the name of its field on the page.
+pub(crate) fn read<T: FromStr<Err: Display>>(text: &str, label: &str) -> Result<T, Failure> {
     text.parse().map_err(|error| {
         Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
     })
@@ -214,6 +214,9 @@ mod tests {
         assert!(input.has("force") && !input.has("yes") && input.is("group", "lab"));
         let groups: Vec<GroupName> = input.list("group", "Groups").unwrap();
         assert_eq!(groups.len(), 4);
+        let Received { input, .. } = received(&[("group", "lab, office\ndesk,")]);
+        let groups: Vec<GroupName> = input.list("group", "Groups").unwrap();
+        assert_eq!(groups.len(), 3);
     }
 
     #[test]
