@@ -136,9 +136,9 @@ packages *ARGS:
 dist *ARGS:
     infra/dist {{ ARGS }}
 
-# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service.
-windows:
-    infra/cross agent-windows
+# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service that updates itself. With a number N, kills it at one of N points of its updates instead.
+windows *ARGS:
+    infra/cross agent-windows {{ ARGS }}
 
 # Deploys the stack to engines on this machine (localstack, ministack), and uses it step by step.
 cloud *ENGINES:

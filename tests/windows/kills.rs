@@ -65,12 +65,18 @@ struct KillSite<'a> {
     subject: Subject,
 }
 
-/// Ends the processes at one of `one_in` points. Returns a line for each process.
+/// Ends the processes at one of `one_in` points. The iterator does the work, and returns a line for each
+/// process.
 ///
 /// # Panics
 /// A device without a working agent, or with a wrong result.
-pub(crate) fn run(program: &str, builds: &Builds, wine: &Wine, one_in: u32) -> Vec<String> {
-    let of_subject = |subject: Subject| {
+pub(crate) fn run(
+    program: &str,
+    builds: &Builds,
+    wine: &Wine,
+    one_in: u32,
+) -> impl Iterator<Item = String> {
+    let of_subject = move |subject: Subject| {
         let site = KillSite::start(program, builds, wine, subject);
         let good = site.device(None).1;
         let kills: usize = (1..=subject.rounds)
@@ -79,7 +85,7 @@ pub(crate) fn run(program: &str, builds: &Builds, wine: &Wine, one_in: u32) -> V
         assert!(kills > 0, "{}: no point was reached", subject.name);
         format!("{kills} kills: {}", subject.name)
     };
-    SUBJECTS.map(of_subject).into()
+    SUBJECTS.into_iter().map(of_subject)
 }
 
 impl<'a> KillSite<'a> {
