@@ -135,20 +135,31 @@ mod tests {
         ];
         let lines = errors.map(|error| {
             let (status, hint) = (error.status().as_u16(), error.hint());
-            format!("{status} {error} ({})", hint.unwrap_or("-"))
+            format!("{error}\n  {status}: {}", hint.unwrap_or("no hint"))
         });
         insta::assert_snapshot!(lines.join("\n"), @r"
-        400 cannot upload vlc.zip: the file is empty (-)
-        400 cannot upload the file: the form was cut, or is damaged (choose the file again)
-        413 cannot upload the file: it is larger than 256.0 GiB (enter the path of the file on this machine instead)
-        507 cannot store the upload in /srv/uploads: the disk has 1.0 MiB free, and the upload needs 5.0 GiB (free some space, or enter the path of the file on this machine instead)
-        507 cannot store the upload in /srv/uploads (check the folder, or enter the path of the file instead)
-        409 cannot continue the upload at byte 5: expected byte 4 (choose the same file again to continue)
-        409 cannot continue the upload of vlc.zip with another file (choose the same file, or discard the unfinished upload)
-        409 cannot continue the upload: there is no unfinished one (choose the same file again to continue)
-        400 cannot complete the upload: the file has more than 10 bytes, as many as it had before (choose the same file again to continue)
-        400 cannot complete the upload: the connection was cut after 1.0 MiB (choose the same file again to continue)
-        409 cannot use the upload of vlc.zip: the file changed meanwhile (choose the file again)
+        cannot upload vlc.zip: the file is empty
+          400: no hint
+        cannot upload the file: the form was cut, or is damaged
+          400: choose the file again
+        cannot upload the file: it is larger than 256.0 GiB
+          413: enter the path of the file on this machine instead
+        cannot store the upload in /srv/uploads: the disk has 1.0 MiB free, and the upload needs 5.0 GiB
+          507: free some space, or enter the path of the file on this machine instead
+        cannot store the upload in /srv/uploads
+          507: check the folder, or enter the path of the file instead
+        cannot continue the upload at byte 5: expected byte 4
+          409: choose the same file again to continue
+        cannot continue the upload of vlc.zip with another file
+          409: choose the same file, or discard the unfinished upload
+        cannot continue the upload: there is no unfinished one
+          409: choose the same file again to continue
+        cannot complete the upload: the file has more than 10 bytes, as many as it had before
+          400: choose the same file again to continue
+        cannot complete the upload: the connection was cut after 1.0 MiB
+          400: choose the same file again to continue
+        cannot use the upload of vlc.zip: the file changed meanwhile
+          409: choose the file again
         ");
     }
 }
