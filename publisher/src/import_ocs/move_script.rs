@@ -147,13 +147,18 @@ mod tests {
         let script = move_script(MovedSystem::Unix, &to.parse().unwrap(), ca.as_ref());
         let file = root.join("move.sh");
         fs::write(&file, script).unwrap();
+        assert!(moves(root, &file));
+    }
+
+    /// Runs a script, and returns `true` if it succeeds.
+    fn moves(root: &Path, script: &Path) -> bool {
         let status = Command::new("sh")
-            .arg(&file)
+            .arg(script)
             .env("OCS_AGENT_CONFIG", root.join("agent.cfg"))
             .env("OCS_AGENT_STATE", root.join("state"))
             .status()
             .unwrap();
-        assert!(status.success());
+        status.success()
     }
 
     fn history(root: &Path, server: &str) -> Option<String> {
@@ -183,6 +188,56 @@ mod tests {
         assert_eq!(history(root, OLD).as_deref(), Some("1700000001\n"));
         let back = fs::read_to_string(&config).unwrap();
         assert_eq!(back, format!("server={OLD}\ntag=lab\nca=/etc/old.pem\n"));
+    }
+
+    #[test]
+    fn the_address_is_read_as_the_agent_reads_it() {
+        for server in [
+            format!("# server=http://other.example.net\n server = \"{OLD}\"  \r\n"),
+            format!("server=http://other.example.net\nSERVER='{OLD}'\n"),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let root = root.path();
+            fs::write(root.join("agent.cfg"), server).unwrap();
+            let folder = root.join("state").join(OLD.replace('/', "_"));
+            fs::create_dir_all(folder.join("download")).unwrap();
+            fs::write(folder.join("download/history"), "1").unwrap();
+            run(root, NEW, None);
+            assert_eq!(history(root, NEW).as_deref(), Some("1"));
+            let moved = fs::read_to_string(root.join("agent.cfg")).unwrap();
+            let servers = moved.lines().filter(|line| line.starts_with("server="));
+            assert_eq!(servers.collect::<Vec<_>>(), [format!("server={NEW}")]);
+        }
+    }
+
+    #[test]
+    fn an_agent_without_a_state_folder_stays_where_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let before = format!("server={OLD}\n");
+        fs::write(root.join("agent.cfg"), &before).unwrap();
+        fs::create_dir(root.join("state")).unwrap();
+        let file = root.join("move.sh");
+        let script = move_script(MovedSystem::Unix, &NEW.parse().unwrap(), None);
+        fs::write(&file, script).unwrap();
+        assert!(!moves(root, &file));
+        assert_eq!(fs::read_to_string(root.join("agent.cfg")).unwrap(), before);
+    }
+
+    #[test]
+    fn the_way_back_restores_the_certificate_authorities() {
+        for before in ["", "ca=/etc/old.pem\n"] {
+            let root = tempfile::tempdir().unwrap();
+            let root = root.path();
+            let config = format!("server={OLD}\n{before}");
+            fs::write(root.join("agent.cfg"), &config).unwrap();
+            fs::create_dir_all(root.join("state").join(OLD.replace('/', "_"))).unwrap();
+            run(root, NEW, Some("/etc/new.pem"));
+            run(root, NEW, Some("/etc/newer.pem"));
+            run(root, OLD, None);
+            let back = fs::read_to_string(root.join("agent.cfg")).unwrap();
+            assert_eq!(back, config);
+        }
     }
 
     #[test]

@@ -49,8 +49,8 @@ pub(crate) struct Args {
     ///
     /// The password is read from --password-file, from the environment variable
     /// `PACKCAST_OCS_PASSWORD`, or from the terminal. Connections to other machines use TLS.
-    #[arg(long, value_name = "URL", value_parser = address, required_unless_present = "agent_script")]
-    database: Option<DatabaseAddress>,
+    #[arg(long, value_name = "URL", required_unless_present = "agent_script")]
+    database: Option<String>,
     /// Download directory of the server, or a copy of it
     #[arg(long, value_name = "DIR", required_unless_present = "agent_script")]
     downloads: Option<PathBuf>,
@@ -82,8 +82,10 @@ pub(crate) struct Args {
     key: KeyArg,
 }
 
-fn address(text: &str) -> Result<DatabaseAddress, AddressError> {
+/// Reads the address of the database. An error does not contain the text, which may have a password.
+fn address(text: &str) -> Result<DatabaseAddress, Failure> {
     text.parse()
+        .map_err(|error: AddressError| Failure::usage(error.to_string()))
 }
 
 impl Args {
@@ -122,10 +124,11 @@ impl Args {
     }
 
     async fn read(&self) -> Result<OcsDatabase, Failure> {
-        let address = self.database.as_ref().ok_or_else(|| missing("database"))?;
-        let password = self.password(address)?;
+        let database = self.database.as_ref().ok_or_else(|| missing("database"))?;
+        let address = address(database)?;
+        let password = self.password(&address)?;
         let tls = self.tls();
-        let read = packcast_ocs_database::read(address, &password, &tls);
+        let read = packcast_ocs_database::read(&address, &password, &tls);
         read.await.map_err(not_read)
     }
 
@@ -266,6 +269,8 @@ mod tests {
         cannot read database mysql: it has no tables of an OCS server
         hint: check the name of the database in --database; the default of OCS Inventory is ocsweb
         ");
+        let failure = address("mysql://ocs:secret@db.example.net/ocsweb").unwrap_err();
+        assert!(!format!("{failure:?} {failure}").contains("secret"));
         let failure = read_file(Path::new("/none/names.txt")).unwrap_err();
         assert_snapshot!(failure, @"cannot read /none/names.txt: No such file or directory (os error 2)");
     }

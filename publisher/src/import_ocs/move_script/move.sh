@@ -25,8 +25,23 @@ for file in /etc/ocsinventory/ocsinventory-agent.cfg /etc/ocsinventory-agent/ocs
 done
 [ -f "$config" ] || fail "found no configuration"
 
+# Reads a setting as the agent does: the last line counts, without quotes.
 setting() {
-  sed -n "s/^[[:space:]]*$1[[:space:]]*=[[:space:]]*//p" "$config" | head -n 1
+  awk -v key="$1" '
+    /^#/ { next }
+    {
+      at = index($0, "=")
+      name = substr($0, 1, at - 1)
+      sub(/[ \t]+$/, "", name)
+      sub(/^.*[^A-Za-z0-9_]/, "", name)
+      if (at == 0 || tolower(name) != key) next
+      text = substr($0, at + 1)
+      gsub(/^[ \t]+|[ \t\r]+$/, "", text)
+      if (text == "") next
+      if (text ~ /^\047.*\047$/ || text ~ /^".*"$/) text = substr(text, 2, length(text) - 2)
+      value = text
+    }
+    END { print value }' "$config"
 }
 
 state=${OCS_AGENT_STATE:-$(setting basevardir)}
@@ -45,6 +60,19 @@ old=$(setting server)
 [ -n "$old" ] || fail "found no server in $config"
 old_folder=$(folder "$old")
 new_folder=$(folder "$new")
+# Without this folder the agent would get a new DEVICEID, and deploy its packages again.
+[ -d "$old_folder" ] || fail "found no folder $old_folder of the agent: let the agent contact $old once"
+
+# The setting before a move with certificate authorities, for the way back.
+ca_before=$state/ca.before-move
+asked_ca=$ca
+changes_ca=no
+if [ -n "$ca" ]; then
+  changes_ca=yes
+elif [ -f "$ca_before" ]; then
+  changes_ca=yes
+  ca=$(cat "$ca_before")
+fi
 
 # The process that deploys packages locks a file. The other one keeps the file `suspend`.
 is_busy() {
@@ -74,19 +102,28 @@ next=$config.next
 (
   # The address contains the token of the fleet.
   umask 077
-  awk -v server="$new" -v ca="$ca" '
-    /^[ \t]*server[ \t]*=/ { if (!found++) print "server=" server; next }
-    ca != "" && /^[ \t]*ca[ \t]*=/ { next }
+  [ -z "$asked_ca" ] || [ -f "$ca_before" ] || setting ca >"$ca_before"
+  awk -v server="$new" -v ca="$ca" -v changes_ca="$changes_ca" '
+    {
+      line = tolower($0)
+      is_comment = line ~ /^#/
+    }
+    !is_comment && line ~ /^([^=]*[^a-z0-9_=])?server[ \t]*=/ {
+      if (!found++) print "server=" server
+      next
+    }
+    changes_ca == "yes" && !is_comment && line ~ /^([^=]*[^a-z0-9_=])?ca[ \t]*=/ { next }
     { print }
     END {
       if (!found) print "server=" server
       if (ca != "") print "ca=" ca
     }' "$config" >"$next"
 )
-if [ "$old_folder" != "$new_folder" ] && [ -d "$old_folder" ]; then
+if [ "$old_folder" != "$new_folder" ]; then
   [ ! -e "$new_folder" ] || mv "$new_folder" "$new_folder.before-$(date +%Y%m%d%H%M%S)"
   mv "$old_folder" "$new_folder"
 fi
 mv "$next" "$config"
 chmod 700 "$state"
+[ -n "$asked_ca" ] || rm -f "$ca_before"
 rm -f "$state/move-agent.sh"
