@@ -193,6 +193,11 @@ fn publish(visit: &Visit, id: WizardId, fields: &Fields) -> Result<String, Failu
         Files::Failed(_) => return Ok(Step::File.path(id)),
     };
     let plan = wizard.plan(checked.as_ref())?;
+    // Another tab may have changed the package.
+    if fields.get("content") != plan.content.to_string() {
+        let text = "cannot publish the package: it has changed since its summary was shown";
+        return Err(Failure::conflict(text).hint("read the summary again, and confirm it"));
+    }
     let target = app.target().for_change();
     if let Some(passphrase) = Passphrase::typed(fields.get("passphrase")) {
         app.key().unlock(&target, &passphrase, app.now())?;

@@ -140,6 +140,8 @@ impl Wizard {
             return Err(Failure::usage(text));
         }
         self.files.push(file);
+        // The same path may have other bytes now.
+        self.check = None;
         Ok(())
     }
 

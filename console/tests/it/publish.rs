@@ -5,7 +5,7 @@ use std::fs;
 use packcast_protocol::terminal;
 
 use crate::system::System;
-use crate::visitor::{Visitor, files_below};
+use crate::visitor::{Visitor, files_below, shown_content};
 
 fn has(page: &str, texts: &[&str]) {
     for text in texts {
@@ -298,6 +298,25 @@ async fn command_package(visitor: &Visitor, name: &str, command: &str) -> String
         .await;
     assert_eq!(next, format!("{wizard}/summary"));
     wizard
+}
+
+#[tokio::test]
+async fn a_package_that_another_tab_has_changed_is_shown_again_before_it_is_signed() {
+    let system = System::start(1056).await;
+    let served = system.signed_in().await;
+    let visitor = Visitor::new(&served.browser).await;
+    let wizard = command_package(&visitor, "tool", "the shown command").await;
+    let summary = format!("{wizard}/summary");
+    let (page, _) = visitor.open(&summary).await;
+    let shown = shown_content(&page).unwrap();
+    let command = format!("{wizard}/command");
+    visitor.submit(&command, &[("command", "another")]).await;
+    let refused = visitor.post(&summary, &[("content", shown)]).await;
+    assert_eq!(refused.status, 409);
+    has(
+        &refused.body,
+        &["it has changed since its summary was shown", "another"],
+    );
 }
 
 #[tokio::test]

@@ -13,6 +13,15 @@ pub(crate) struct Visitor {
     pub(crate) form: String,
 }
 
+/// The field with the package that a summary shows.
+const CONTENT: &str = "content";
+
+/// Returns the package that a summary shows.
+pub(crate) fn shown_content(page: &Answer) -> Option<&str> {
+    let (_, rest) = page.body.split_once("name=\"content\" value=\"")?;
+    rest.split('"').next()
+}
+
 /// A boundary of a form with files.
 const BOUNDARY: &str = "packcast-test-boundary";
 
@@ -32,8 +41,13 @@ impl Visitor {
         answer.header("location").expect("a redirect").to_owned()
     }
 
+    /// Sends a form. The form of a summary says which package was shown.
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let mut pairs = vec![format!("form={}", self.form)];
+        if path.ends_with("/summary") && !fields.iter().any(|(name, _)| *name == CONTENT) {
+            let (page, _) = self.open(path).await;
+            pairs.extend(shown_content(&page).map(|shown| format!("{CONTENT}={shown}")));
+        }
         let fields = fields.iter();
         pairs.extend(fields.map(|(name, value)| {
             let value = utf8_percent_encode(value, NON_ALPHANUMERIC);

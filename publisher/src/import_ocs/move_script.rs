@@ -225,6 +225,25 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupted_move_is_repeated_with_the_state_of_the_agent() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        fs::write(root.join("agent.cfg"), format!("server={OLD}\n")).unwrap();
+        let state = root.join("state");
+        let folder = |server: &str| state.join(server.replace('/', "_"));
+        for (server, id) in [(NEW, "1"), (OLD, "fresh")] {
+            fs::create_dir_all(folder(server).join("download")).unwrap();
+            fs::write(folder(server).join("download/history"), id).unwrap();
+        }
+        let before = folder(OLD);
+        fs::write(state.join("moving-agent"), before.to_str().unwrap()).unwrap();
+        run(root, NEW, None);
+        assert_eq!(history(root, NEW).as_deref(), Some("1"));
+        assert_eq!(history(root, OLD), None);
+        assert!(!state.join("moving-agent").exists());
+    }
+
+    #[test]
     fn the_way_back_restores_the_certificate_authorities() {
         for before in ["", "ca=/etc/old.pem\n"] {
             let root = tempfile::tempdir().unwrap();

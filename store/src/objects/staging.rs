@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! objects/.staging/lock        locked while a folder is created or removed as a leftover
-//! objects/.staging/XXXX/       the files of one publisher; only its user can enter
-//! objects/.staging/XXXX/lock   locked until the publisher ends, even by a crash
+//! objects/.staging/publisher-XXXX/       the files of one publisher; only its user can enter
+//! objects/.staging/publisher-XXXX/lock   locked until the publisher ends, even by a crash
 //! ```
 
 use std::fs::{self, File, TryLockError};
@@ -24,6 +24,9 @@ use crate::key::ObjectKey;
 
 /// The folder of all publishers, below the root of the objects.
 const STAGING: &str = ".staging";
+
+/// The start of the name of a publisher's folder. Nothing else is ever removed.
+const PREFIX: &str = "publisher-";
 
 /// The name of a file that is locked.
 const LOCK: &str = "lock";
@@ -51,10 +54,13 @@ impl Staging {
         let all = directory.root().join(STAGING);
         create_folder(directory.root())?;
         private_folder(&all)?;
-        let all_lock = File::create(all.join(LOCK))?;
+        let all_lock = open_lock(&all)?;
         all_lock.lock()?;
         remove_leftovers(&all)?;
-        let folder = tempfile::Builder::new().prefix("").tempdir_in(&all)?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .tempdir_in(&all)?
+            .keep();
         let lock = File::create(folder.join(LOCK))?;
         lock.lock()?;
         Ok(Self(StagingArea(Arc::new(Area {
@@ -125,16 +131,39 @@ fn private_folder(folder: &Path) -> io::Result<()> {
     #[cfg(not(unix))]
     let created = fs::create_dir(folder);
     match created {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => expect_own(folder),
         created => created,
     }
+}
+
+/// Refuses a link, and a folder that another user could have filled: leftovers in it are removed.
+fn expect_own(folder: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(folder)?;
+    #[cfg(unix)]
+    let is_own = {
+        use std::os::unix::fs::MetadataExt as _;
+        let own = rustix::process::geteuid().as_raw();
+        found.is_dir() && found.uid() == own && found.mode() & 0o077 == 0
+    };
+    #[cfg(not(unix))]
+    let is_own = found.is_dir();
+    let foreign = || io::Error::other("the folder for staged files is not a folder of this user");
+    is_own.then_some(()).ok_or_else(foreign)
+}
+
+/// Opens the lock of all folders.
+fn open_lock(all: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    options.open(all.join(LOCK))
 }
 
 /// Removes the folders whose publisher has ended. The caller holds the lock of all folders.
 fn remove_leftovers(all: &Path) -> io::Result<()> {
     for entry in fs::read_dir(all)? {
         let entry = entry?;
-        if entry.file_type()?.is_dir() && has_ended(&entry.path())? {
+        let is_of_publisher = entry.file_name().to_string_lossy().starts_with(PREFIX);
+        if is_of_publisher && entry.file_type()?.is_dir() && has_ended(&entry.path())? {
             fs::remove_dir_all(entry.path())?;
         }
     }

@@ -130,7 +130,7 @@ async fn staged_files_of_a_killed_publisher_are_removed_by_the_next() {
     let (place, objects) = start();
     let living = objects.stage().unwrap().unwrap();
     stage(&living.area(), 0, "abc");
-    let dead = place.path().join("objects/.staging/dead");
+    let dead = place.path().join("objects/.staging/publisher-dead");
     fs::create_dir(&dead).unwrap();
     for name in ["lock", ".partial-1"] {
         fs::write(dead.join(name), "").unwrap();
@@ -139,6 +139,28 @@ async fn staged_files_of_a_killed_publisher_are_removed_by_the_next() {
     assert!(!dead.exists());
     let first = vec![(FragmentNumber::from_index(0), fragment(0))];
     living.area().put(first).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_for_staged_files_that_is_a_link_or_open_to_others_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let (place, objects) = start();
+    let home = place.path().join("home");
+    for folder in ["photos", "publisher-notes"] {
+        fs::create_dir_all(home.join(folder)).unwrap();
+    }
+    fs::write(home.join("lock"), "content").unwrap();
+    let staging = place.path().join("objects/.staging");
+    fs::create_dir_all(staging.parent().unwrap()).unwrap();
+    symlink(&home, &staging).unwrap();
+    objects.stage().unwrap_err();
+    fs::remove_file(&staging).unwrap();
+    fs::rename(&home, &staging).unwrap();
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o777)).unwrap();
+    objects.stage().unwrap_err();
+    assert!(staging.join("photos").exists() && staging.join("publisher-notes").exists());
+    assert_eq!(fs::read_to_string(staging.join("lock")).unwrap(), "content");
 }
 
 #[cfg(unix)]

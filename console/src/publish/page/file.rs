@@ -59,9 +59,7 @@ fn chosen(context: &Context<'_>, need: FileNeed, has_failed: bool) -> Markup {
                         }
                     }
                 }
-                @if has_failed {
-                    button name="again" value="1" { "Read the file again" }
-                }
+                button.quiet name="again" value="1" { "Read the file again" }
             }
             @if !has_failed {
                 p { a.button href=(next(wizard.task, Step::File).path(context.id)) {

@@ -49,6 +49,7 @@ fn planned(context: &Context<'_>, plan: &Plan) -> Markup {
         }
         form.steps method="post" action=(Step::Summary.path(context.id)) {
             (token(&visit.form))
+            input type="hidden" name="content" value=(plan.content);
             p.soft {
                 "No device sees the package before somebody activates and assigns it."
             }

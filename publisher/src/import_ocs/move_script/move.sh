@@ -19,8 +19,8 @@ fail() {
 
 # The variables are for tests.
 config=${OCS_AGENT_CONFIG:-}
-for file in /etc/ocsinventory/ocsinventory-agent.cfg /etc/ocsinventory-agent/ocsinventory-agent.cfg \
-  /usr/local/etc/ocsinventory/ocsinventory-agent.cfg; do
+for file in /etc/ocsinventory/ocsinventory-agent.cfg /usr/local/etc/ocsinventory/ocsinventory-agent.cfg \
+  /etc/ocsinventory-agent/ocsinventory-agent.cfg; do
   [ -n "$config" ] || [ ! -f "$file" ] || config=$file
 done
 [ -f "$config" ] || fail "found no configuration"
@@ -60,6 +60,15 @@ old=$(setting server)
 [ -n "$old" ] || fail "found no server in $config"
 old_folder=$(folder "$old")
 new_folder=$(folder "$new")
+# The mark of a move under way, with the folder before.
+moving=$state/moving-agent
+if [ -f "$moving" ] && [ "$(cat "$moving")" = "$old_folder" ] && [ -d "$new_folder" ]; then
+  # An earlier run was interrupted after it had moved the state. A folder that the agent has made since
+  # is not its state.
+  [ ! -e "$old_folder" ] || mv "$old_folder" "$old_folder.since-$(date +%Y%m%d%H%M%S)"
+  mv "$new_folder" "$old_folder"
+fi
+rm -f "$moving"
 # Without this folder the agent would get a new DEVICEID, and deploy its packages again.
 [ -d "$old_folder" ] || fail "found no folder $old_folder of the agent: let the agent contact $old once"
 
@@ -82,7 +91,7 @@ is_busy() {
 }
 
 if is_busy && [ "${1:-}" != --wait ]; then
-  cp "$0" "$state/move-agent.sh"
+  (umask 077 && cp "$0" "$state/move-agent.sh")
   chmod 700 "$state/move-agent.sh"
   if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
     systemd-run --quiet --collect sh "$state/move-agent.sh" --wait
@@ -121,9 +130,17 @@ next=$config.next
 )
 if [ "$old_folder" != "$new_folder" ]; then
   [ ! -e "$new_folder" ] || mv "$new_folder" "$new_folder.before-$(date +%Y%m%d%H%M%S)"
+  trap '' HUP INT TERM
+  printf %s "$old_folder" >"$moving"
   mv "$old_folder" "$new_folder"
 fi
-mv "$next" "$config"
-chmod 700 "$state"
+if ! mv "$next" "$config"; then
+  [ "$old_folder" = "$new_folder" ] || mv "$new_folder" "$old_folder"
+  rm -f "$moving" "$next"
+  fail "cannot replace $config"
+fi
+rm -f "$moving"
+# The name of the folder in it contains the token of the fleet.
+case ${state##*/} in *ocsinventory*) chmod 700 "$state" ;; esac
 [ -n "$asked_ca" ] || rm -f "$ca_before"
 rm -f "$state/move-agent.sh"

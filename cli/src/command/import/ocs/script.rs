@@ -1,6 +1,8 @@
 //! The options for scripts that move OCS agents to another server.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use packcast_publisher::Failure;
 use packcast_publisher::import_ocs::move_script::{
@@ -57,7 +59,7 @@ impl ScriptArgs {
             return Some(Ok(()));
         };
         let archive = move_package(system, &script);
-        let written = archive.and_then(|archive| std::fs::write(file, archive));
+        let written = archive.and_then(|archive| write_private(file, &archive));
         let (action, command) = system.action();
         Some(match written {
             Ok(()) => {
@@ -73,4 +75,15 @@ impl ScriptArgs {
             ))),
         })
     }
+}
+/// Writes a file that only its owner can read, because the address in it contains the token of the fleet.
+fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)?.write_all(content)
 }
