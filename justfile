@@ -32,6 +32,32 @@ kill-matrix *ARGS:
 bench-check-in *ARGS:
     cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
 
+# Runs the benchmarks of publishing, uploads and downloads; takes `--rounds N`, `--mib N`, `--smoke`.
+bench *ARGS: (bench-publish ARGS) (bench-upload ARGS) (bench-agent ARGS)
+
+# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console if `php` is installed; takes `--mib N`, `--rounds N`, `--smoke`.
+bench-publish *ARGS:
+    mkdir -p target/bench
+    TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+    TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+
+# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws` if they are installed; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
+bench-upload *ARGS:
+    cargo install --quiet --locked --root target/tools --features binary --version 0.14.1 s3s-fs
+    cargo bench --quiet -p packcast-tests --bench upload -- {{ ARGS }}
+
+# Counts instructions, allocations and table calls of one check-in, with valgrind; takes `--smoke`.
+count-check-in *ARGS:
+    cargo bench --quiet -p packcast-local --bench check-in-counts -- {{ ARGS }}
+
+# Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
+bench-scale *ARGS:
+    cargo bench --quiet -p packcast-tests --bench scale -- {{ ARGS }}
+
+# Lets devices check in at a constant rate, without and with faults of the table, and prints latencies, errors and memory over time; takes `--rate N`, `--seconds N`, `--devices N`, `--connections N`, `--smoke`.
+load *ARGS:
+    cargo bench --quiet -p packcast-tests --bench load -- {{ ARGS }}
+
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent
@@ -57,9 +83,28 @@ state:
 bench-group-add *ARGS:
     cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
 
+# Measures an import from an OCS server with 1,000 packages, 200 groups and 10,000 devices; needs `tests/bench/ocs-server install`; takes other numbers in this order.
+bench-import *ARGS:
+    cargo build --release --bin packcast
+    tests/bench/import-ocs "${CARGO_TARGET_DIR:-target}/release/packcast" {{ ARGS }}
+
 # Asks for lists of many devices with each filter, and prints the time and the read units of each; takes `--devices N`, `--smoke`.
 bench-lists *ARGS:
     cargo bench --quiet -p packcast-tests --bench lists -- {{ ARGS }}
+
+# Asks a console for each page over many devices and packages, and prints the time and the read units; takes `--devices N`, `--packages N`, `--smoke`.
+bench-console *ARGS:
+    cargo bench --quiet -p packcast-tests --bench console -- {{ ARGS }}
+
+# Tests the console in Chromium, and writes the pictures of the documents; look at each before you commit it.
+console-shots:
+    command -v pngquant >/dev/null || { echo "pngquant is missing: install it" >&2; exit 1; }
+    tests/axe-core
+    PACKCAST_CONSOLE_SHOTS={{ justfile_directory() }}/docs/console CI=true \
+        cargo nextest run -p packcast-tests console_browser::pictures::a_picture \
+        console_browser::pictures::pictures console_browser::publishing::a_newcomer
+    pngquant --force --ext .png --speed 1 --strip docs/console/*.png
+    ls -l docs/console
 
 # Simulates rollouts on 100 to 1,000,000 devices with the real rules, and compares each with the bound of its plan; takes `--devices N`, `--seeds N`, `--seed N`, `--smoke`.
 simulate-rollout *ARGS:
@@ -91,9 +136,9 @@ packages *ARGS:
 dist *ARGS:
     infra/dist {{ ARGS }}
 
-# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service.
-windows:
-    infra/cross agent-windows
+# Builds the agent for Windows, and under Wine deploys a package of each kind, then installs it as a service that updates itself. With a number N, kills it at one of N points of its updates instead.
+windows *ARGS:
+    infra/cross agent-windows {{ ARGS }}
 
 # Deploys the stack to engines on this machine (localstack, ministack), and uses it step by step.
 cloud *ENGINES:

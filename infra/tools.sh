@@ -62,9 +62,10 @@ as_root() {
   if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
 }
 
-# apt_get ARGUMENT…: runs apt-get when no other recipe does.
+# apt_get ARGUMENT…: runs apt-get when no other recipe does. Waits for other programs that install
+# packages, such as automatic upgrades.
 apt_get() {
-  locked apt as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -q "$@"
+  locked apt as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -q -o DPkg::Lock::Timeout=600 "$@"
 }
 
 # Prints the reason if apt cannot install packages on this machine; nothing otherwise.

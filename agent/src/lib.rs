@@ -14,6 +14,7 @@ mod deployment;
 pub mod event;
 mod facts;
 mod failure;
+mod fault;
 mod fetch;
 #[cfg(any(windows, test))]
 mod log_file;

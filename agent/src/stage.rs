@@ -13,6 +13,7 @@ use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::fetch::fragments::Concatenation;
+use crate::fetch::whole_digest::WholeDigest;
 use crate::fetch::{FetchError, PackageSource};
 use crate::manifest::Accepted;
 use crate::unpack::{Durability, Unfinished, examine, unpack};
@@ -22,6 +23,8 @@ use crate::unpack::{Durability, Unfinished, examine, unpack};
 pub(crate) struct FetchedArchive {
     archive: Archive,
     folder: PathBuf,
+    /// The digest of the fragments on disk, in their order, as they were read during the download.
+    whole: Option<Sha256Digest>,
 }
 
 /// An archive whose complete content matches the digest in the signed manifest.
@@ -66,7 +69,12 @@ pub(crate) enum VerifyError {
 impl FetchedArchive {
     /// Creates a fetched archive from the fragments in a folder.
     pub(crate) const fn for_test(archive: Archive, folder: PathBuf) -> Self {
-        Self { archive, folder }
+        let whole = None;
+        Self {
+            archive,
+            folder,
+            whole,
+        }
     }
 }
 
@@ -86,17 +94,24 @@ impl FetchedArchive {
         let Some(archive) = manifest.action.archive() else {
             return Ok(None);
         };
+        let whole = WholeDigest::start(folder, archive);
+        let on_fragment = |number, bytes, already| {
+            whole.add(number);
+            on_fragment(number, bytes, already);
+        };
         let fragments = source.fragments(archive, folder, unpacked, parallel, on_fragment);
         fragments.await?;
         Ok(Some(Self {
             archive: archive.clone(),
             folder: folder.to_owned(),
+            whole: whole.finish().await,
         }))
     }
 
-    /// Computes the digest of the complete archive from the fragments on disk. Blocks the thread.
+    /// Compares the digest of the complete archive with that of the manifest. Blocks the thread.
     ///
-    /// If the digest does not match, the function removes every wrong or short fragment. The agent
+    /// The digest of the download counts only if it is the expected one. Otherwise the function
+    /// reads the fragments again. If the digest does not match, the function removes every wrong or short fragment. The agent
     /// then fetches the removed and the missing fragments again.
     pub(crate) fn verify(self) -> Result<VerifiedArchive, VerifyError> {
         let read_error = |source| VerifyError::Read {
@@ -104,6 +119,9 @@ impl FetchedArchive {
             source,
         };
         let expected = self.archive.sha256();
+        if self.whole == Some(expected) {
+            return Ok(VerifiedArchive(self));
+        }
         let actual = digest(self.reader());
         if actual.as_ref().is_ok_and(|actual| *actual == expected) {
             return Ok(VerifiedArchive(self));

@@ -204,6 +204,15 @@ where
     }
 }
 
+/// Reads a `.tar.gz` archive from a stream, under the same rules as [`walk`].
+pub fn walk_tar_gz<E: From<ArchiveError>>(
+    reader: impl Read,
+    limits: &Limits,
+    visit: impl FnMut(&Entry, &mut Content<'_>) -> Result<(), E>,
+) -> Result<Summary, E> {
+    tar::walk(reader, limits, visit)
+}
+
 /// The content of the current entry, counted against the archive's limit while it is read.
 pub struct Content<'a> {
     entry: &'a str,

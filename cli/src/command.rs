@@ -17,6 +17,7 @@ mod device_list;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub(crate) mod group;
+pub(crate) mod import;
 mod key_arg;
 pub(crate) mod keys;
 pub(crate) mod list;

@@ -113,6 +113,17 @@ impl ConfirmArgs {
         Ok(true)
     }
 
+    /// Asks a person at a terminal a question before a change, if there is one.
+    ///
+    /// # Errors
+    /// The person answered no, or pressed Ctrl-C.
+    pub(crate) fn agree(self, question: Option<&str>) -> Result<(), Failure> {
+        match question {
+            Some(question) if self.may_ask() => ask(question),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns true if a person can be asked, and wants to be.
     fn may_ask(self) -> bool {
         !self.yes && output::is_interactive()

@@ -2,6 +2,7 @@
 
 use packcast_protocol::state::exchange::WaitingPackage;
 use packcast_protocol::{PackageId, UnixTime};
+use packcast_publisher::local_clock::LocalClock;
 use packcast_publisher::pause::Pause;
 use packcast_rollout::{
     DeviceRecord, Exclusion, FactsRecord, FinishedTask, GroupState, OpenTask, PackageRecord,
@@ -20,6 +21,11 @@ pub(crate) const AGENT: &str = "key:abcdefghijklmnopqrstuvwxya";
 pub(crate) const OCS: &str = "ocs:web01-2026-03-04-05-06-07";
 /// 2026-11-18 11:06:40 UTC.
 pub(crate) const NOON: u64 = 1_795_000_000;
+
+/// Returns the clock of a machine two hours east of UTC.
+pub(crate) fn east() -> LocalClock {
+    LocalClock::east_of_utc(2)
+}
 
 /// Reads a record from its stored form, which changes less often than the names of its fields.
 pub(crate) fn read<T: DeserializeOwned>(value: Value) -> T {

@@ -59,6 +59,7 @@ impl Globals {
         let config = self.config.as_deref();
         Ok(FromPerson {
             passphrase_file: Target::passphrase_file(&self.target, config, places)?,
+            asks_nobody: false,
         })
     }
 

@@ -3,7 +3,6 @@
 //! The program is a library, so that the demo and the integration tests run the same code as the
 //! binary.
 
-mod argument;
 mod author;
 mod command;
 mod completion;
@@ -13,7 +12,6 @@ mod fixtures;
 mod globals;
 mod invocation;
 mod keyring;
-mod local_clock;
 mod local_target;
 mod output;
 mod places;
@@ -97,6 +95,8 @@ enum Command {
     Delete(command::delete::Args),
     #[command(subcommand)]
     Group(command::group::Args),
+    #[command(subcommand)]
+    Import(command::import::Args),
     #[command(visible_alias = "ls")]
     List(command::list::Args),
     Show(command::show::Args),
@@ -278,6 +278,7 @@ async fn dispatch(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Sign(args) => args.run(globals).await,
         Command::Delete(args) => args.run(globals).await,
         Command::Group(args) => args.run(globals).await,
+        Command::Import(args) => args.run(globals).await,
         Command::List(args) => args.run(globals).await,
         Command::Show(args) => args.run(globals).await,
         Command::Status(args) => args.run(globals).await,

@@ -79,6 +79,7 @@ const fn name(work: Work) -> &'static str {
         Work::Removing => "removing",
         Work::Recording => "completing records",
         Work::Auditing => "auditing",
+        Work::Importing => "importing",
     }
 }
 
@@ -136,6 +137,7 @@ mod tests {
             Work::Removing,
             Work::Recording,
             Work::Auditing,
+            Work::Importing,
         ];
         assert_snapshot!(all.map(name).join("\n"), @"
         packing
@@ -148,6 +150,7 @@ mod tests {
         removing
         completing records
         auditing
+        importing
         ");
     }
 

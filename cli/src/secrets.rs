@@ -17,6 +17,8 @@ use crate::prompt;
 pub(crate) struct FromPerson {
     /// The file with the passphrase of the target's signing key.
     pub(crate) passphrase_file: Option<PathBuf>,
+    /// Nobody is asked, although there may be a terminal.
+    pub(crate) asks_nobody: bool,
 }
 
 impl Secrets for FromPerson {
@@ -33,7 +35,7 @@ impl Secrets for FromPerson {
         if let Some(passphrase) = self.given()? {
             return Ok(passphrase);
         }
-        if !is_interactive() {
+        if !self.may_ask() {
             return Err(KeyError::NoPassphrase {
                 from: from.to_owned(),
             });
@@ -49,7 +51,7 @@ impl Secrets for FromPerson {
                 Ok(passphrase)
             };
         }
-        if !is_interactive() {
+        if !self.may_ask() {
             return Err(KeyError::NoPassphrase {
                 from: NEW_KEY.to_owned(),
             });
@@ -75,7 +77,7 @@ impl Secrets for FromPerson {
             output::note(&wrong_in(file));
             return false;
         }
-        let asks = is_interactive();
+        let asks = self.may_ask();
         if asks {
             output::note(WRONG);
         }
@@ -84,6 +86,18 @@ impl Secrets for FromPerson {
 }
 
 impl FromPerson {
+    /// Returns the same secrets, of which a person is never asked.
+    pub(crate) fn without_questions(self) -> Self {
+        Self {
+            asks_nobody: true,
+            ..self
+        }
+    }
+
+    fn may_ask(&self) -> bool {
+        !self.asks_nobody && is_interactive()
+    }
+
     /// Returns the passphrase that needs no question: from the environment, or from the file.
     fn given(&self) -> Result<Option<String>, KeyError> {
         match (variable(PASSPHRASE_VARIABLE)?, &self.passphrase_file) {

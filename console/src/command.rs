@@ -1,6 +1,7 @@
 //! Command lines that show the same as a page, and commands in texts.
 
 use maud::{Markup, html};
+use packcast_protocol::terminal;
 use packcast_publisher::shell::Shell;
 use packcast_publisher::text::for_options;
 
@@ -31,7 +32,9 @@ impl Commands {
     /// Returns a command of `packcast` with these words, each quoted if a shell could misread it.
     pub(crate) fn line<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> CommandLine {
         let words: Vec<&str> = words.into_iter().collect();
-        if !words.iter().all(|word| self.shell.can_paste(word)) {
+        // Hidden characters could show another command than the one that is pasted.
+        let is_safe = |word: &&str| self.shell.can_paste(word) && terminal::line(word) == **word;
+        if !words.iter().all(is_safe) {
             return CommandLine::Unsafe;
         }
         let words = words.into_iter().map(|word| self.shell.quoted(word));
@@ -73,6 +76,7 @@ mod tests {
         insta::assert_snapshot!(line("--target prod", Shell::Posix, &hostile), @r"packcast device show '$(touch x); it'\''s `me`' --target prod");
         assert_eq!(line("--target prod", Shell::PowerShell, &hostile), "none");
         assert_eq!(line("", Shell::Posix, &["show", "a\nreboot"]), "none");
+        assert_eq!(line("", Shell::Posix, &["show", "a\u{202E}b"]), "none");
     }
 
     #[test]

@@ -6,7 +6,9 @@ use packcast_publisher::Warning;
 use packcast_publisher::text::time;
 
 use crate::assets;
+use crate::change::address::CHANGES;
 use crate::command::{CommandLine, Commands};
+use crate::key::KeyState;
 use crate::page_error::PageError;
 use crate::token::Token;
 use crate::words::text;
@@ -41,6 +43,7 @@ pub(crate) struct Frame<'a> {
     /// The token of the session for its forms.
     pub(crate) form: &'a Token,
     pub(crate) commands: &'a Commands,
+    pub(crate) key: KeyState,
 }
 
 /// The cost of a page.
@@ -116,6 +119,7 @@ pub(crate) fn page(
             div.inner {
                 a.brand href="/" { "Packcast" }
                 span.target title="Target" { (text(target)) }
+                @if frame.key == KeyState::ReadOnly { span.target { "read-only" } }
                 form.end method="post" action="/end" {
                     input type="hidden" name="form" value=(frame.form.reveal());
                     button.quiet { "End session" }
@@ -151,6 +155,13 @@ pub(crate) fn page(
             }
             p {
                 label { input #exact-times type="checkbox"; " Exact times" }
+                @match frame.key {
+                    KeyState::ReadOnly => {},
+                    KeyState::Locked => { " · " a href=(CHANGES) { "Changes of this session" } },
+                    KeyState::Unlocked => {
+                        " · " a href=(CHANGES) { "Changes of this session; the signing key is unlocked" }
+                    },
+                }
             }
         }
     };
@@ -161,7 +172,11 @@ pub(crate) fn page(
 pub(crate) fn live_numbers(path: &str, now: UnixTime, numbers: &Markup) -> Markup {
     html! {
         div #live data-live=(path) { (numbers) }
-        p.soft { "As of " span #live-time { (time(now)) } }
+        p.soft {
+            "As of " span #live-time { (time(now)) } " "
+            // The script shows the button: numbers that change by themselves can be stopped.
+            button.quiet #live-pause type="button" hidden { "Pause live numbers" }
+        }
         p #live-note role="status" {}
         p.hidden #live-summary role="status" {}
     }
@@ -172,7 +187,8 @@ pub(crate) fn units(units: f64) -> String {
     format!("{units:.1}")
 }
 
-fn notice(warning: &Warning, commands: &Commands) -> Markup {
+/// Writes a warning.
+pub(crate) fn notice(warning: &Warning, commands: &Commands) -> Markup {
     html! {
         section.notice.warn aria-label="Warning" {
             p { strong { "Warning: " } (text(&commands.in_text(&warning.text))) }
@@ -213,6 +229,26 @@ fn command_line(line: &CommandLine) -> Markup {
     }
 }
 
+/// Writes a failure with its causes and the next steps.
+pub(crate) fn failure_notice(
+    kind: &str,
+    message: &str,
+    causes: &[String],
+    hints: &[String],
+    commands: &Commands,
+) -> Markup {
+    html! {
+        section class={ "notice " (kind) } role="alert" {
+            p { strong { (text(&commands.in_text(message))) } }
+            @for cause in causes { p { "Cause: " (text(cause)) } }
+            @if !hints.is_empty() {
+                h2 { "Next steps" }
+                ul { @for hint in hints { li { (text(&commands.in_text(hint))) } } }
+            }
+        }
+    }
+}
+
 /// Returns the content of a page that cannot be shown, with the next steps.
 pub(crate) fn error(error: &PageError, commands: &Commands) -> View {
     let (message, causes, hints) = error.texts();
@@ -221,14 +257,7 @@ pub(crate) fn error(error: &PageError, commands: &Commands) -> View {
         section: None,
         commands: Vec::new(),
         body: html! {
-            section.notice.bad role="alert" {
-                p { strong { (text(&commands.in_text(&message))) } }
-                @for cause in causes { p { "Cause: " (text(&cause)) } }
-                @if !hints.is_empty() {
-                    h2 { "Next steps" }
-                    ul { @for hint in hints { li { (text(&commands.in_text(&hint))) } } }
-                }
-            }
+            (failure_notice("bad", &message, &causes, &hints, commands))
             p { "Nothing was changed. Reload the page to try again." }
         },
     }

@@ -2,23 +2,28 @@
 //! machine.
 //!
 //! The console listens on loopback only. A one-time token opens its only session, and the console ends
-//! with the session. It reads the target with the credentials of the person who started it, and
-//! changes nothing.
+//! with the session. It reads and changes the target with the credentials of the person who started it.
+//! Each change shows its effect before somebody confirms it, and the signing key stays locked until a
+//! change needs it. A read-only console has no addresses that change the target.
 
 mod access;
 mod answer;
 mod app;
 mod assets;
 mod bar;
+mod calendar;
+mod change;
 mod command;
 mod connections;
 mod fleet;
 mod handoff;
+mod key;
 mod layout;
 mod listen;
 mod live;
 mod page;
 mod page_error;
+mod publish;
 mod routes;
 mod server;
 mod session;
@@ -29,7 +34,7 @@ mod words;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use packcast_protocol::UnixTime;
@@ -54,6 +59,10 @@ pub struct ConsoleOptions {
     /// The options that name the target in command lines, quoted for the shell; empty for the default
     /// target.
     pub target_options: String,
+    /// The folder in which the console creates a private folder for uploads.
+    pub uploads_dir: PathBuf,
+    /// The console has no pages that change the target.
+    pub is_read_only: bool,
     pub clock: Clock,
 }
 
@@ -108,7 +117,8 @@ impl fmt::Debug for Console {
 }
 
 impl Console {
-    /// Listens on both addresses of loopback for a target.
+    /// Listens on both addresses of loopback for a target. The secrets of the target must ask nobody:
+    /// the pages ask for the passphrase of its key.
     pub async fn bind(target: Target, options: ConsoleOptions) -> Result<Self, ConsoleError> {
         let listeners = Listeners::bind(options.port).await?;
         let random = |source| ConsoleError::Random { source };

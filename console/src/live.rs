@@ -25,7 +25,7 @@ use crate::page_error::named;
 use crate::visit::Visit;
 
 /// The pause before each read: 32 read units for a package, about 4 for a rollout. With devices, a
-/// rollout reads its silent devices, too.
+/// rollout reads the states of all its devices, too.
 const PACKAGE_PAUSE: Duration = Duration::from_secs(15);
 const ROLLOUT_PAUSE: Duration = Duration::from_secs(5);
 const DEVICES_PAUSE: Duration = Duration::from_secs(30);
@@ -92,7 +92,9 @@ impl Watched {
         };
         let reader = match reader {
             Some(reader) => reader,
-            None if with_devices => reader.insert(RolloutReader::open(target, &package).await?),
+            None if with_devices => {
+                reader.insert(RolloutReader::open_with_states(target, &package).await?)
+            }
             None => reader.insert(RolloutReader::open_brief(target, &package).await?),
         };
         let details = reader.read().await?;

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod history;
+mod next_step;
 pub(crate) mod now;
 pub(crate) mod package;
 pub(crate) mod packages;

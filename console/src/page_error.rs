@@ -28,13 +28,7 @@ impl PageError {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Failed(failure) if failure.is_unreachable() => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Failed(failure) => match failure.kind() {
-                Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-                Kind::Usage => StatusCode::BAD_REQUEST,
-                Kind::Conflict => StatusCode::CONFLICT,
-                Kind::TryLater => StatusCode::SERVICE_UNAVAILABLE,
-            },
+            Self::Failed(failure) => status_of(failure),
         }
     }
 
@@ -57,6 +51,17 @@ impl PageError {
                 (text, vec![cause], hints.map(str::to_owned).into())
             }
         }
+    }
+}
+
+/// Returns the status of an answer with a failure.
+pub(crate) fn status_of(failure: &Failure) -> StatusCode {
+    match failure.kind() {
+        _ if failure.is_unreachable() => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        Kind::Usage => StatusCode::BAD_REQUEST,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::TryLater => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::access::{SIGN_IN, Source, cookie};
 use crate::answer;
 use crate::app::App;
 use crate::assets;
+use crate::change;
 use crate::connections::OpenConnection;
 use crate::layout::{self, Frame};
 use crate::live;
@@ -21,18 +22,26 @@ use crate::page::{
     device, devices, group, groups, history, now, package, packages, rollout, rollouts, sign_in,
 };
 use crate::page_error::PageError;
+use crate::publish;
 use crate::token::Token;
 use crate::visit::SignedIn;
 
 /// The maximum length of a body in bytes. Forms are short.
 const MAX_BODY: usize = 16 << 10;
 
-/// The time for the head of an answer. A check of the whole fleet takes longer.
+/// The time for the head of an answer. A check of the whole fleet and changes take longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-const CHECK_TIMEOUT: Duration = Duration::from_mins(10);
+const POST_TIMEOUT: Duration = Duration::from_mins(10);
+/// The time for an upload. An upload that stands still ends much earlier.
+const UPLOAD_TIMEOUT: Duration = Duration::from_hours(12);
 
 /// Returns the routes behind their gate.
 pub(crate) fn router(app: App) -> Router {
+    let changes = if app.is_read_only() {
+        Router::new()
+    } else {
+        change::router().merge(publish::router())
+    };
     Router::new()
         .route("/", get(now::page))
         .route(CHECK, post(now::check))
@@ -58,6 +67,7 @@ pub(crate) fn router(app: App) -> Router {
         .route(assets::SCRIPT, get(assets::script))
         .fallback(sign_in::unknown)
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .merge(changes)
         .layer(middleware::from_fn_with_state(app.clone(), gate))
         .with_state(app)
 }
@@ -90,8 +100,10 @@ async fn gate(State(app): State<App>, request: Request, next: Next) -> Response 
         None => return answer::last(answer::status(StatusCode::FORBIDDEN)),
     }
     let signed_in = head.extensions.get::<SignedIn>().cloned();
-    let limit = if head.uri.path() == CHECK {
-        CHECK_TIMEOUT
+    let limit = if publish::is_upload(&head) {
+        UPLOAD_TIMEOUT
+    } else if head.method == Method::POST {
+        POST_TIMEOUT
     } else {
         ANSWER_TIMEOUT
     };
@@ -111,6 +123,7 @@ fn too_slow(app: &App, form: &Token, limit: Duration) -> Response {
         target: &app.target().name,
         form,
         commands: app.commands(),
+        key: app.key_state(),
     };
     let view = layout::error(&error, app.commands());
     answer::page(error.status(), layout::page(&frame, &view, &[], None))

@@ -26,6 +26,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that the end waits for answers under way.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time that the end waits for changes under way.
+const CHANGES_TIMEOUT: Duration = Duration::from_mins(10);
 /// The interval at which the console looks if it is still in use.
 const IDLE_INTERVAL: Duration = Duration::from_secs(30);
 /// The pause of accepting after the system had no socket left.
@@ -72,7 +74,13 @@ pub(crate) async fn serve(listeners: Listeners, app: App, stop: impl Future<Outp
     };
     // Live pages end, too.
     app.end(ended);
+    let _ = tokio::time::timeout(CHANGES_TIMEOUT, app.complete_changes()).await;
+    for warning in app.ledger().late_warnings() {
+        app.target().warnings.push(warning);
+    }
+    app.key().lock();
     let _ = tokio::time::timeout(STOP_TIMEOUT, connections.shutdown()).await;
+    app.wizards().clear();
     ended
 }
 

@@ -60,25 +60,34 @@ impl FromRequestParts<App> for Visit {
 impl Visit {
     /// Returns the answer with a page, or with the reason for which there is none.
     pub(crate) fn answer(self, view: Result<View, PageError>) -> Response {
-        let (status, view) = match view {
-            Ok(view) => (StatusCode::OK, view),
-            Err(error) => (error.status(), layout::error(&error, self.app.commands())),
-        };
+        match view {
+            Ok(view) => self.answer_with(StatusCode::OK, &view),
+            Err(error) => {
+                let view = layout::error(&error, self.app.commands());
+                self.answer_with(error.status(), &view)
+            }
+        }
+    }
+
+    /// Returns the answer with a page and this status.
+    pub(crate) fn answer_with(self, status: StatusCode, view: &View) -> Response {
         let ReadUsage { requests, units } = self.meter.usage();
-        let footer = Footer {
+        // The reads of a change are not metered.
+        let footer = (requests > 0).then(|| Footer {
             requests,
             units,
             milliseconds: self.begun.elapsed().as_millis(),
-        };
+        });
         let warnings = self.target.warnings.take();
         let frame = Frame {
             target: &self.target.name,
             form: &self.form,
             commands: self.app.commands(),
+            key: self.app.key_state(),
         };
         answer::page(
             status,
-            layout::page(&frame, &view, &warnings, Some(&footer)),
+            layout::page(&frame, view, &warnings, footer.as_ref()),
         )
     }
 

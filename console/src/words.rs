@@ -118,9 +118,56 @@ pub(crate) fn device_link(device: &DeviceId, host_name: &str) -> Markup {
     html! { a href=(device_path(device)) title=(terminal::line(&id)) { (text(name)) } }
 }
 
+/// Writes a link to a device, and its id: several devices may have one host name, and each chooses its
+/// own.
+pub(crate) fn device_with_id(device: &DeviceId, host_name: &str) -> Markup {
+    html! {
+        (device_link(device, host_name))
+        @if !host_name.is_empty() { " (" (text(&device.to_string())) ")" }
+    }
+}
+
 /// Writes a link to a group.
 pub(crate) fn group_link(group: &GroupName) -> Markup {
     html! { a href=(group_path(group)) { (text(group.as_str())) } }
+}
+
+/// Writes links to groups, with commas between them.
+pub(crate) fn group_links(groups: &[GroupName]) -> Markup {
+    html! {
+        @for (place, group) in groups.iter().enumerate() {
+            @if place > 0 { ", " }
+            (group_link(group))
+        }
+    }
+}
+
+/// The denominator of the slots of devices, in which waves of a share are bounded.
+const SLOTS: u16 = 10_000;
+
+/// Writes a bound of slots as a share, such as `12.5 %`.
+pub(crate) fn share(bound: u16) -> String {
+    let (whole, rest) = (bound / (SLOTS / 100), bound % (SLOTS / 100));
+    match rest {
+        0 => format!("{whole} %"),
+        _ => format!("{}.{} %", whole, format!("{rest:02}").trim_end_matches('0')),
+    }
+}
+
+/// Writes a duration in its largest whole unit, such as `24 hours` or `90 seconds`.
+pub(crate) fn duration(seconds: u64) -> String {
+    // Waits are chosen in hours: one day is 24 hours.
+    const UNITS: [(u64, u64, &str); 3] = [
+        (172_800, 86_400, "day"),
+        (3_600, 3_600, "hour"),
+        (60, 60, "minute"),
+    ];
+    let fits =
+        |(least, unit, _): &(u64, u64, &str)| seconds >= *least && seconds.is_multiple_of(*unit);
+    match UNITS.into_iter().find(fits) {
+        Some((_, unit, name)) => count(seconds / unit, name),
+        None => count(seconds, "second"),
+    }
 }
 
 /// Writes a state in one word, with its colour.
@@ -128,11 +175,28 @@ pub(crate) fn state(word: &str) -> Markup {
     let class = match word {
         "active" | "succeeded" | "verified" | "running" | "complete" | "open" => "good",
         "failed" | "expired" | "halted" | "unverified" | "no-gate" | "blocked" => "bad",
-        "draft" | "paused" | "full" | "unhealthy" | "nothing-begun" | "restored" | "withdrawn"
-        | "replaced" => "warn",
+        "draft" | "partly made" | "paused" | "full" | "unhealthy" | "nothing-begun"
+        | "restored" | "withdrawn" | "replaced" => "warn",
         _ => "plain",
     };
     html! { span class={ "state " (class) } { (word) } }
+}
+
+/// The number of lines that a change shows at first.
+const LINES: usize = 6;
+
+/// Writes the changes of a commit: the first ones, and the others on request.
+pub(crate) fn lines(all: &[String]) -> Markup {
+    let (first, rest) = all.split_at(all.len().min(LINES));
+    html! {
+        ul.lines { @for line in first { li { (text(line)) } } }
+        @if !rest.is_empty() {
+            details {
+                summary { "and " (rest.len()) " more" }
+                ul.lines { @for line in rest { li { (text(line)) } } }
+            }
+        }
+    }
 }
 
 /// Writes a link to the next page.
@@ -153,6 +217,21 @@ mod tests {
         let hostile = "<img src=x onerror=alert(1)>\u{202E}gpj\n&\"'";
         insta::assert_snapshot!(text(hostile).into_string(), @r#"<bdi>&lt;img src=x onerror=alert(1)&gt;\u{202e}gpj\n&amp;&quot;'</bdi>"#);
         assert_eq!(encoded("a/../b?c#d%"), "a%2F..%2Fb%3Fc%23d%25");
+    }
+
+    #[test]
+    fn a_share_has_no_needless_digits() {
+        let shares = [10_000, 1_250, 500, 1].map(share);
+        assert_eq!(shares.join(", "), "100 %, 12.5 %, 5 %, 0.01 %");
+    }
+
+    #[test]
+    fn durations_have_whole_units() {
+        let durations = [0, 1, 90, 1_800, 3_600, 7_200, 86_400, 172_800].map(duration);
+        assert_eq!(
+            durations.join(", "),
+            "0 seconds, 1 second, 90 seconds, 30 minutes, 1 hour, 2 hours, 24 hours, 2 days"
+        );
     }
 
     #[test]

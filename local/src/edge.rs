@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use packcast_check_in::CheckInFunction;
 use packcast_protocol::ObjectPath;
 use rustls::crypto::ring;
 use tokio::net::{TcpListener, TcpStream};
@@ -28,6 +27,7 @@ use self::access_log::AccessLog;
 use self::answer::Answering;
 use self::objects::PublishedObjects;
 use crate::authority::ServerIdentity;
+use crate::check_ins::CheckIns;
 
 /// Number of connections that are served at a time; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 256;
@@ -102,7 +102,7 @@ impl Edge {
         port: EdgePort,
         identity: ServerIdentity,
         options: EdgeOptions,
-        check_in: CheckInFunction,
+        check_ins: CheckIns,
     ) -> Result<Self, EdgeError> {
         let acceptor = TlsAcceptor::from(Arc::new(tls(identity)?));
         let log = AccessLog::open(&options.log).map_err(|source| EdgeError::Log {
@@ -114,7 +114,7 @@ impl Edge {
                 root: options.objects,
                 prefix: options.prefix,
             },
-            check_in,
+            check_ins,
             log,
         });
         let (shutdown, stopped) = oneshot::channel();

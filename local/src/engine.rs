@@ -1,19 +1,30 @@
 //! The records of one machine: an embedded DynamoDB-compatible engine on loopback.
 //!
-//! Clients use the engine over its network protocol only, so that the same code runs here and in
-//! the cloud. The engine checks no credentials: every user of this machine who can reach its
-//! loopback interface can use the engine.
+//! The check-in function calls the engine directly, in the same JSON that DynamoDB speaks, so that the
+//! same code runs here and in the cloud. Commands use the engine over its network protocol. The engine
+//! checks no credentials: every user of this machine who can reach its loopback interface can use the
+//! engine.
 
+mod operations;
+mod server;
+mod service;
+
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dynoxide::{Database, DynoxideError};
+use packcast_store::Records;
+use packcast_store::records::TableService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub use self::service::Changes;
+use self::service::EngineService;
 use crate::private;
 
 /// Time that a stop waits for requests under way, before it aborts them.
@@ -33,11 +44,21 @@ pub enum EngineStorage {
 /// A running engine.
 ///
 /// Dropping the engine stops it as well, but does not wait for requests under way.
-#[derive(Debug)]
 pub struct Engine {
     address: SocketAddr,
+    database: Database,
+    changes: Changes,
     shutdown: oneshot::Sender<()>,
-    server: JoinHandle<Result<(), String>>,
+    server: JoinHandle<()>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Engine");
+        shown
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Errors from starting or stopping an engine.
@@ -75,17 +96,14 @@ impl Engine {
             .map_err(|panic| EngineError::Failed {
                 reason: panic.to_string(),
             })??;
-        let (shutdown, stopped) = oneshot::channel::<()>();
-        let server = tokio::spawn(dynoxide::server::serve_with_shutdown(
-            listener,
-            database,
-            async move {
-                // A dropped sender means stop as well.
-                let _ = stopped.await;
-            },
-        ));
+        let changes = Changes::default();
+        let service = EngineService::of_administrators(database.clone(), changes.clone());
+        let (shutdown, stopped) = oneshot::channel();
+        let server = tokio::spawn(server::serve(listener, Arc::new(service), stopped));
         Ok(Self {
             address,
+            database,
+            changes,
             shutdown,
             server,
         })
@@ -100,13 +118,35 @@ impl Engine {
         self.address.port()
     }
 
+    /// Returns a table for administrators in this process.
+    pub fn records(&self, table: &str) -> Records {
+        let (database, changes) = (self.database.clone(), self.changes.clone());
+        let service = EngineService::of_administrators(database, changes);
+        Records::in_process(Arc::new(service), table, &self.endpoint())
+    }
+
+    /// Returns the service for the one check-in function of this engine.
+    pub fn service_of_function(&self) -> Arc<dyn TableService> {
+        Arc::new(EngineService::of_function(self.database.clone()))
+    }
+
+    /// Returns a table for the one check-in function of this engine.
+    pub fn records_of_function(&self, table: &str) -> Records {
+        Records::in_process(self.service_of_function(), table, &self.endpoint())
+    }
+
+    /// Returns the count of the changes that were not made by the check-in function.
+    pub fn changes(&self) -> Changes {
+        self.changes.clone()
+    }
+
     /// Stops accepting requests and returns when those under way are answered, after 5 s at most.
     pub async fn stop(self) -> Result<(), EngineError> {
         // Sending fails only if the server has ended by itself, which the next lines report.
         let _ = self.shutdown.send(());
         let abort = self.server.abort_handle();
         match tokio::time::timeout(STOP_TIMEOUT, self.server).await {
-            Ok(Ok(ended)) => ended.map_err(|reason| EngineError::Failed { reason }),
+            Ok(Ok(())) => Ok(()),
             Ok(Err(panic)) => Err(EngineError::Failed {
                 reason: panic.to_string(),
             }),

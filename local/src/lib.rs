@@ -4,6 +4,7 @@
 //! contains no second implementation of records, keys or check-ins.
 
 pub mod authority;
+mod check_ins;
 mod clock;
 pub mod edge;
 pub mod engine;
@@ -13,8 +14,9 @@ mod secrets;
 mod state;
 
 pub use authority::{AuthorityError, LocalAuthority, ServerIdentity};
+pub use check_ins::CheckIns;
 pub use edge::{Edge, EdgeError, EdgeOptions, EdgePort};
-pub use engine::{Engine, EngineError, EngineStorage};
+pub use engine::{Changes, Engine, EngineError, EngineStorage};
 pub use local::{Local, LocalError, LocalOptions};
 pub use secrets::SecretsError;
 pub use state::{LoadError, LocalState, LockError};

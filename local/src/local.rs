@@ -9,9 +9,10 @@ use packcast_check_in::CheckInFunction;
 use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::LocationRecord;
 use packcast_store::key::default_prefix;
-use packcast_store::{Records, RecordsConfig, RecordsError};
+use packcast_store::{Records, RecordsError};
 
 use crate::authority::{AuthorityError, LocalAuthority};
+use crate::check_ins::CheckIns;
 use crate::clock;
 use crate::edge::{Edge, EdgeError, EdgeOptions, EdgePort};
 use crate::engine::{Engine, EngineError, EngineStorage};
@@ -97,19 +98,17 @@ impl Local {
         let state = describe(&dir, &engine, port.address(), &authority, &secrets);
         prepare_files(&dir, &state)?;
 
-        let records = connect(&state).await;
+        let records = engine.records(TABLE);
         set_up(&records, port.address()).await?;
         let served = EdgeOptions {
             objects: state.objects_dir.clone(),
             prefix: state.prefix.clone(),
             log: state.edge_log.clone(),
         };
-        let edge = Edge::start(
-            port,
-            identity,
-            served,
-            CheckInFunction::new(records.clone(), secrets.settings(options.trust)),
-        )?;
+        let settings = secrets.settings(options.trust);
+        let function = CheckInFunction::new(engine.records_of_function(TABLE), settings);
+        let check_ins = CheckIns::new(function, engine.changes());
+        let edge = Edge::start(port, identity, served, check_ins)?;
         // Written last: a state on disk means that the edge and the records answer.
         prepared(&dir, state.write(&dir))?;
         Ok(Self {
@@ -135,6 +134,8 @@ impl Local {
         // Removed first, so that no command starts on a system that is about to stop.
         prepared(&self.state_dir, LocalState::remove(&self.state_dir))?;
         self.edge.stop().await;
+        // The file of the engine is closed with its last user.
+        drop(self.records);
         Ok(self.engine.stop().await?)
     }
 }
@@ -182,15 +183,6 @@ fn prepare_files(dir: &Path, state: &LocalState) -> Result<(), LocalError> {
     let file = &state.enrolment_token_file;
     prepared(file, private::replace(file, token.as_bytes()))?;
     prepared(dir, remember_port(dir, state.edge.port()))
-}
-
-async fn connect(state: &LocalState) -> Records {
-    Records::connect(RecordsConfig {
-        table: state.table.clone(),
-        endpoint: Some(state.endpoint.clone()),
-        ..RecordsConfig::default()
-    })
-    .await
 }
 
 async fn set_up(records: &Records, edge: SocketAddr) -> Result<(), RecordsError> {

@@ -70,7 +70,8 @@ impl LocalSecrets {
             trust,
             check_in_interval_s: CHECK_IN_INTERVAL_S,
             pace: Pacing::default(),
-            group_cache_s: 0,
+            // Caches are emptied after each change by an administrator.
+            group_cache_s: FunctionSettings::DEFAULT_GROUP_CACHE_S,
         }
     }
 

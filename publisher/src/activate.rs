@@ -1,6 +1,6 @@
 //! Activates a package: from then on the check-in function announces it to its devices.
 
-use packcast_protocol::{LocationName, PackageRef};
+use packcast_protocol::{LocationName, PackageId, PackageRef};
 use packcast_rollout::record::Published;
 use packcast_rollout::{LocationRecord, PackageRecord};
 use packcast_store::records::ActivateError;
@@ -69,6 +69,16 @@ async fn plan_of<'a>(
 }
 
 impl ActivatePlan<'_> {
+    /// Returns the id of the package.
+    pub const fn package(&self) -> PackageId {
+        self.package.id
+    }
+
+    /// Returns the locations, with their addresses.
+    pub fn locations(&self) -> &[LocationRecord] {
+        &self.locations
+    }
+
     /// Returns the effect of the activation: the devices that are to get the package.
     pub async fn preview(&self) -> Result<Preview, Failure> {
         let names: Vec<String> = self

@@ -229,6 +229,15 @@ impl AssignPlan<'_> {
         &self.warnings
     }
 
+    /// Returns the changes of the signed state; empty if nothing has to be signed.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let owners = match &self.decided {
+            DecidedAssignees::Devices { decided, .. } => devices_to_commit(decided),
+            DecidedAssignees::Groups { groups, plans } => groups_to_commit(groups, plans),
+        };
+        self.assigning.changes(owners)
+    }
+
     /// Returns the error that the assignment will have if a device cannot be assigned the package.
     pub fn check(&self) -> Result<(), Failure> {
         match &self.decided {
@@ -290,13 +299,8 @@ impl Assigning<'_> {
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<Vec<GroupAssigned>, Failure> {
-        let is_new = |group: &&GroupName| plans.get(*group) == Some(&Plan::Commit);
-        let owners: Vec<EntryOwner> = groups
-            .iter()
-            .filter(is_new)
-            .cloned()
-            .map(EntryOwner::Group)
-            .collect();
+        let is_new = |group: &GroupName| plans.get(group) == Some(&Plan::Commit);
+        let owners = groups_to_commit(groups, plans);
         let (commit, _) = self.change(owners, signer, progress).await?;
         let (records, mut assigned) = (&self.target.records, Vec::with_capacity(groups.len()));
         let states = records.group_states(groups).await?;
@@ -306,7 +310,7 @@ impl Assigning<'_> {
                 group: name.clone(),
                 devices: records.size(name).await?,
                 revision: state.map_or(0, |state| state.revision),
-                commit: commit.filter(|_| is_new(&name)),
+                commit: commit.filter(|_| is_new(name)),
             });
         }
         Ok(assigned)
@@ -332,10 +336,7 @@ impl Assigning<'_> {
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<Vec<DeviceAssigned>, Failure> {
-        let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
-        let owners: Vec<EntryOwner> = to_commit
-            .map(|decided| EntryOwner::Device(decided.device.clone()))
-            .collect();
+        let owners = devices_to_commit(&decided);
         let (commit, completed) = self.change(owners, signer, progress).await?;
         let assigned = decided.into_iter().map(|decided| {
             let host_name = host_names.remove(&decided.device).unwrap_or_default();
@@ -387,18 +388,36 @@ impl Assigning<'_> {
         }
         signer.unlock()?;
         self.also_accept.verify(target, package, signer).await?;
-        let changes: Vec<StateChange> = owners
-            .into_iter()
-            .map(|to| StateChange::Assign {
-                to,
-                assignment: self.assignment.clone(),
-            })
-            .collect();
+        let changes = self.changes(owners);
         let done = signer
             .change(target, &changes, &self.command, progress)
             .await?;
         Ok((done.committed.number(), done.records))
     }
+
+    fn changes(&self, owners: Vec<EntryOwner>) -> Vec<StateChange> {
+        let changes = owners.into_iter().map(|to| StateChange::Assign {
+            to,
+            assignment: self.assignment.clone(),
+        });
+        changes.collect()
+    }
+}
+
+/// Returns the devices that need a new entry in the signed state.
+fn devices_to_commit(decided: &[Decided]) -> Vec<EntryOwner> {
+    let to_commit = decided.iter().filter(|it| it.plan == Plan::Commit);
+    to_commit
+        .map(|decided| EntryOwner::Device(decided.device.clone()))
+        .collect()
+}
+
+/// Returns the groups that need a new entry in the signed state.
+fn groups_to_commit(groups: &[GroupName], plans: &BTreeMap<GroupName, Plan>) -> Vec<EntryOwner> {
+    let to_commit = groups
+        .iter()
+        .filter(|group| plans.get(*group) == Some(&Plan::Commit));
+    to_commit.cloned().map(EntryOwner::Group).collect()
 }
 
 impl AssignResult {

@@ -1,7 +1,7 @@
 //! Deactivates a package: from then on the check-in function announces it to no further
 //! device, and soon lets no device begin with it.
 
-use packcast_protocol::PackageRef;
+use packcast_protocol::{PackageId, PackageRef};
 use packcast_rollout::PackageRecord;
 use serde::Serialize;
 
@@ -40,6 +40,11 @@ pub async fn plan<'a>(
 }
 
 impl DeactivatePlan<'_> {
+    /// Returns the id of the package.
+    pub const fn package(&self) -> PackageId {
+        self.package.id
+    }
+
     /// Returns the effect of the deactivation in words.
     pub fn effect(&self) -> String {
         format!("Deactivates {}", named(&self.package))

@@ -98,6 +98,17 @@ impl DeletePlan<'_> {
         &self.preview
     }
 
+    /// Returns the id of the package.
+    pub const fn package(&self) -> PackageId {
+        self.package.id
+    }
+
+    /// Returns the changes of the signed state before the deletion; empty if nothing has to be signed.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let withdrawal = self.withdrawal.as_ref();
+        withdrawal.map_or_else(Vec::new, |it| it.changes(self.package.id))
+    }
+
     /// Deletes the package and its objects, after it was withdrawn with one commit.
     ///
     /// The function reads the key of `signer` if there is an assignment to withdraw. A second call
@@ -216,6 +227,15 @@ impl Withdrawal {
         })
     }
 
+    fn changes(&self, package: PackageId) -> Vec<StateChange> {
+        let devices = self.devices.iter().cloned().map(EntryOwner::Device);
+        let groups = self.groups.iter().cloned().map(EntryOwner::Group);
+        groups
+            .chain(devices)
+            .map(|from| StateChange::Unassign { from, package })
+            .collect()
+    }
+
     /// Withdraws the package, with one commit.
     async fn make(
         self,
@@ -224,16 +244,8 @@ impl Withdrawal {
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<(), Failure> {
+        let changes = self.changes(package.id);
         let (records, open) = (&target.records, self.devices);
-        let devices = open.iter().cloned().map(EntryOwner::Device);
-        let groups = self.groups.into_iter().map(EntryOwner::Group);
-        let changes: Vec<StateChange> = groups
-            .chain(devices)
-            .map(|from| StateChange::Unassign {
-                from,
-                package: package.id,
-            })
-            .collect();
         if changes.is_empty() {
             complete_records(target, progress).await?;
             return Ok(());

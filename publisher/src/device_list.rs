@@ -1,13 +1,18 @@
 //! Lists of devices in files.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-use packcast_protocol::text_input;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use packcast_protocol::{DeviceId, text_input};
 
-use crate::device_name::{DeviceName, DeviceNameError};
+use crate::concurrency::AT_ONCE;
+use crate::device_name::{DeviceMatch, DeviceName, DeviceNameError};
+use crate::distinct::distinct;
 use crate::failure::Failure;
+use crate::target::Target;
 
 /// The maximum length of a list in bytes: enough for more than a million devices.
 const MAX_BYTES: u64 = 256 << 20;
@@ -25,6 +30,101 @@ pub enum DeviceListError {
         line: usize,
         source: DeviceNameError,
     },
+}
+
+/// The names in a text that somebody has pasted or dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PastedNames {
+    pub names: Vec<DeviceName>,
+    /// The texts that name no device.
+    pub unreadable: Vec<UnreadableName>,
+}
+
+/// A text that names no device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnreadableName {
+    /// Number of the line, from 1.
+    pub line: usize,
+    pub text: String,
+    pub error: DeviceNameError,
+}
+
+/// The devices with the names of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedDevices {
+    /// Each device once, in the order of the names.
+    pub devices: Vec<DeviceId>,
+    /// Names of no device, or of a device that was removed.
+    pub unknown: Vec<String>,
+    /// Host names that several devices have.
+    pub ambiguous: Vec<String>,
+}
+
+/// Looks up the devices with these names. A name that leads to no device does not hide the others.
+pub async fn look_up(target: &Target, names: &[DeviceName]) -> Result<NamedDevices, Failure> {
+    let mut matches = stream::iter(names)
+        .map(|name| async move { Ok::<_, Failure>((name, name.look_up(target).await?)) })
+        .buffered(AT_ONCE);
+    let mut found = NamedDevices::default();
+    while let Some((name, matched)) = matches.try_next().await? {
+        match matched {
+            DeviceMatch::One(device) => found.devices.push(device),
+            DeviceMatch::None => found.unknown.push(name.to_string()),
+            DeviceMatch::Several(_) => found.ambiguous.push(name.to_string()),
+        }
+    }
+    drop(matches);
+    found.devices = distinct(found.devices.into_iter()).collect();
+    // An id leads to its device without a lookup.
+    let known = target.records.memberships(&found.devices).await?;
+    let known: BTreeSet<DeviceId> = known.into_iter().map(|(device, _)| device).collect();
+    let (devices, unknown) = found.devices.into_iter().partition(|it| known.contains(it));
+    found.devices = devices;
+    let unknown: Vec<DeviceId> = unknown;
+    found
+        .unknown
+        .extend(unknown.iter().map(ToString::to_string));
+    Ok(found)
+}
+
+/// Reads names of devices from a text with names in lines, or between commas, semicolons or tabs.
+///
+/// The function skips comments, which begin with a `#`. A text that names no device does not hide the
+/// others. A line that is an id as a whole is one name, and so is a text in quotes, as spreadsheets
+/// write them: the id of an OCS agent may contain separators, and a part of it could name another
+/// device.
+pub fn pasted(text: &str) -> PastedNames {
+    let mut read = PastedNames::default();
+    for (index, line) in text.lines().enumerate() {
+        let line = without_comment(line).trim();
+        if let Ok(name @ DeviceName::Id(_)) = line.parse() {
+            read.names.push(name);
+            continue;
+        }
+        for part in parts(line) {
+            match part.parse() {
+                Ok(name) => read.names.push(name),
+                Err(error) => read.unreadable.push(UnreadableName {
+                    line: index + 1,
+                    text: part.to_owned(),
+                    error,
+                }),
+            }
+        }
+    }
+    read
+}
+
+/// Returns the texts of a line between separators. Separators in quotes do not count.
+fn parts(line: &str) -> impl Iterator<Item = &str> {
+    let mut is_quoted = false;
+    let parts = line.split(move |character| {
+        is_quoted ^= character == '"';
+        !is_quoted && matches!(character, ',' | ';' | '\t')
+    });
+    parts
+        .map(|part| part.trim().trim_matches('"').trim())
+        .filter(|part| !part.is_empty())
 }
 
 /// Reads names of devices from a file with one name per line.
@@ -113,6 +213,33 @@ fn without_comment(line: &str) -> &str {
 mod tests {
     use super::*;
     use crate::rendered::{converted, failures};
+
+    #[test]
+    fn a_pasted_list_keeps_each_readable_name() {
+        let text = "web01, \"web 02\";web#3\t# the lab\r\nkey:web01\n\n,ocs:pc-2026-03-04-05-06-07";
+        let read = pasted(text);
+        let expected = ["web01", "web 02", "web#3", "ocs:pc-2026-03-04-05-06-07"];
+        assert_eq!(read.names, expected.map(|name| name.parse().unwrap()));
+        let [unreadable] = &read.unreadable[..] else {
+            panic!("{read:?}");
+        };
+        assert_eq!((unreadable.line, &*unreadable.text), (2, "key:web01"));
+        assert_eq!(pasted(" \n, ;"), PastedNames::default());
+    }
+
+    #[test]
+    fn an_id_with_a_separator_names_no_other_device() {
+        let id = "ocs:evil-2026-01-01-00-00-00,ocs:db01-2025-03-04-05-06-07";
+        for text in [id.to_owned(), format!("pc1;\"{id}\"")] {
+            let names = pasted(&text).names;
+            assert_eq!(
+                names.last(),
+                Some(&DeviceName::Id(id.parse().unwrap())),
+                "{text}"
+            );
+            assert!(!names.contains(&"ocs:db01-2025-03-04-05-06-07".parse().unwrap()));
+        }
+    }
 
     #[test]
     fn a_list_may_have_comments_and_empty_lines() {

@@ -3,13 +3,16 @@
 use std::str::FromStr;
 
 use packcast_protocol::state::{Commit, CommitId, TrustedRoots};
-use packcast_rollout::state::StateDifference;
+use packcast_rollout::state::{
+    AdoptedEntries, StateChange, StateDifference, StatePart, apply, difference,
+};
 use packcast_store::Records;
 use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::state::{
-    CommitProblem, CommitStanding, ComparedStates, History, PastCommit, RecordedNames, Trees,
+    CommitProblem, CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError,
+    TargetState, Trees,
 };
 use crate::target::Target;
 use crate::warning::Warning;
@@ -39,6 +42,16 @@ pub struct StateDiff {
     pub warnings: Vec<Warning>,
 }
 
+/// The difference that changes would make. Nothing is signed yet.
+#[derive(Debug, Serialize)]
+pub struct PlannedDifference {
+    pub changes: Vec<StateDifference>,
+    /// The changes in words; empty if the state has them already.
+    pub lines: Vec<String>,
+    /// The head of the present state; `None` before the first commit.
+    pub head: Option<CommitId>,
+}
+
 /// A commit that was found and verified.
 #[derive(Debug)]
 pub(crate) struct FoundCommit {
@@ -66,6 +79,46 @@ pub async fn diff(target: &Target, from: CommitRef, to: CommitRef) -> Result<Sta
         changes,
         warnings: [before, after].iter().filter_map(replaced).collect(),
     })
+}
+
+/// Returns the difference that changes would make to the present state, without a commit and
+/// without a key.
+pub async fn planned(
+    target: &Target,
+    changes: &[StateChange],
+) -> Result<PlannedDifference, Failure> {
+    let (records, trust) = (&target.records, target.trust()?);
+    let mut state = TargetState::read(records, &trust).await?;
+    let head = state.head.as_ref().map(|head| head.commit.id());
+    let mut before = StatePart::default();
+    let after = applied(records, &mut state.trees, &mut before, changes).await?;
+    let changes = difference(&before, &after).map_err(StateError::from)?;
+    let names = RecordedNames::read(records, &changes).await?;
+    Ok(PlannedDifference {
+        lines: changes.iter().map(|change| change.line(&names)).collect(),
+        changes,
+        head,
+    })
+}
+
+/// Returns the documents after changes. Documents that the changes need are added to those before
+/// the changes.
+pub(crate) async fn applied(
+    records: &Records,
+    trees: &mut Trees,
+    before: &mut StatePart,
+    changes: &[StateChange],
+) -> Result<StatePart, StateError> {
+    trees.load_needed(records, changes, before).await?;
+    // The documents of devices name groups, whose names a difference needs.
+    let groups = before.named_groups();
+    let missing = groups.into_iter().filter(|name| !before.is_loaded(name));
+    let missing = missing.collect();
+    before.extend(trees.part(records, missing).await?);
+    // The number of the commit does not matter here: no difference contains it.
+    let number = u64::from(u32::MAX);
+    let planned = apply(before, changes, number, &AdoptedEntries::default());
+    Ok(planned.map_err(StateError::Changes)?.documents)
 }
 
 /// Finds a commit, which must verify.

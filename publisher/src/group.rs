@@ -46,6 +46,30 @@ pub struct GroupDeleted {
     pub commit: Option<u64>,
 }
 
+/// Plans to create a group. [`create`] makes the change.
+///
+/// # Errors
+/// A group of this name exists.
+pub async fn plan_creation<'a>(
+    target: &'a Target,
+    group: &GroupName,
+) -> Result<GroupPlan<'a>, Failure> {
+    to_create(target, group).await?;
+    Ok(creation(target, group))
+}
+
+fn creation<'a>(target: &'a Target, group: &GroupName) -> GroupPlan<'a> {
+    GroupPlan {
+        target,
+        group: group.clone(),
+        change: StateChange::CreateGroup {
+            group: group.clone(),
+        },
+        command: format!("packcast group create {group}"),
+        preview: Preview::new(format!("Creates group {group}")),
+    }
+}
+
 /// Creates a group without devices and packages, with one commit.
 ///
 /// # Errors
@@ -53,28 +77,32 @@ pub struct GroupDeleted {
 pub async fn create(
     target: &Target,
     group: &GroupName,
-    mut signer: Signer,
+    signer: Signer,
     progress: &Progress,
 ) -> Result<GroupState, Failure> {
+    let is_committed = to_create(target, group).await?;
+    let commit = creation(target, group).perform(signer, progress).await?;
+    // Without its record, the group is from a command that was interrupted.
+    if commit.is_none() && !is_committed {
+        return Err(exists(group));
+    }
+    known(target, group).await
+}
+
+/// Returns true if the signed state has the group already, and only its record is missing.
+async fn to_create(target: &Target, group: &GroupName) -> Result<bool, Failure> {
     not_all(group)?;
-    let exists = || GroupRefusal::Exists {
-        group: group.clone(),
-    };
     let is_recorded = target.records.group(group).await?.is_some();
     let is_committed = committed(target, group).await?.is_some();
     if is_recorded && is_committed {
-        return Err(exists().into());
+        return Err(exists(group));
     }
-    let change = StateChange::CreateGroup {
-        group: group.clone(),
-    };
-    let command = format!("packcast group create {group}");
-    let done = signer.change(target, &[change], &command, progress).await?;
-    // Without its record, the group is from a command that was interrupted.
-    if done.committed.number().is_none() && !is_committed {
-        return Err(exists().into());
-    }
-    known(target, group).await
+    Ok(is_committed)
+}
+
+fn exists(group: &GroupName) -> Failure {
+    let group = group.clone();
+    GroupRefusal::Exists { group }.into()
 }
 
 /// A change of a group whose conditions hold. Nothing is changed yet.
@@ -92,6 +120,11 @@ impl GroupPlan<'_> {
     /// Returns the effect of the change.
     pub const fn preview(&self) -> &Preview {
         &self.preview
+    }
+
+    /// Returns the changes of the signed state.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        vec![self.change.clone()]
     }
 
     /// Makes the change with one commit. Returns the number of the commit; `None` if the signed

@@ -209,6 +209,15 @@ pub async fn size(target: &Target, group: &GroupName) -> Result<u64, Failure> {
     Ok(target.records.size(group).await?)
 }
 
+/// Returns the records of these devices in their order. Devices without a record are left out.
+pub async fn recorded_devices(
+    target: &Target,
+    devices: &[DeviceId],
+) -> Result<Vec<ListedDevice>, Failure> {
+    let page = recorded(target, devices.to_vec(), None).await?;
+    Ok(page.items)
+}
+
 /// Returns the records of the devices of a page, in the order of the page.
 async fn recorded(
     target: &Target,

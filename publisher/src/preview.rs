@@ -18,7 +18,7 @@ const EXAMPLES: usize = 5;
 ///
 /// Numbers of devices come from the sizes of groups, so that the cost of a preview does not depend on
 /// the number of devices.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Preview {
     /// The change in words, such as `Assigns vlc@3.0.21 to group lab`.
     pub effect: String,
@@ -36,7 +36,7 @@ pub struct Preview {
 
 impl Preview {
     /// Creates a preview without devices.
-    pub(crate) fn new(effect: impl Into<String>) -> Self {
+    pub fn new(effect: impl Into<String>) -> Self {
         Self {
             effect: effect.into(),
             packages: Vec::new(),
@@ -65,7 +65,7 @@ impl Preview {
     }
 
     /// Returns the preview of a change that any device of the target can notice.
-    pub(crate) async fn of_any_device(target: &Target, effect: String) -> Result<Self, Failure> {
+    pub async fn of_any_device(target: &Target, effect: String) -> Result<Self, Failure> {
         let preview = Self::new(effect);
         let preview = preview.with_groups(target, &[GroupName::all()]).await?;
         Ok(Self {

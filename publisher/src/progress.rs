@@ -29,6 +29,8 @@ pub enum Work {
     Recording,
     /// Compares the records of devices with the signed state.
     Auditing,
+    /// Writes the records of imported devices, and their results.
+    Importing,
 }
 
 /// A change of the progress of an operation.

@@ -10,16 +10,20 @@ mod links;
 pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
+mod pass;
 pub mod plan;
 pub mod publication;
 pub mod source;
+mod staged;
 
 use packcast_archive::Limits;
-use packcast_protocol::FragmentSize;
+use packcast_protocol::{FragmentSize, PackageRef};
+use packcast_store::Objects;
+pub use packcast_store::objects::Staging;
 use packcast_store::records::{PublishError, ReserveError};
 
 use self::inspect::{InspectError, Inspection};
-use self::plan::{Plan, PlanError};
+use self::plan::{Plan, PlanError, PublishRequest};
 use self::publication::{Publication, PublicationError};
 use self::source::{Source, SourceError};
 use crate::clock::now;
@@ -28,6 +32,23 @@ use crate::progress::{Progress, Work};
 use crate::signing::SigningKey;
 use crate::state::check_clock;
 use crate::target::Target;
+
+/// Creates a place for the fragments of a package, which are then written while its source is
+/// inspected.
+///
+/// Returns `None` if the objects are in a bucket, or if the package is on record: its stored fragments
+/// need not be written again. Returns `None` after an error, too: the publication then reads the source
+/// twice, and reports the cause if the cause persists.
+pub async fn stage(target: &Target, request: &PublishRequest) -> Option<Staging> {
+    let Objects::Directory(_) = &target.objects else {
+        return None;
+    };
+    let named = PackageRef::Named(request.name.clone(), request.version.clone());
+    match target.records.find(&named).await {
+        Ok(None) => target.objects.stage().ok().flatten(),
+        Ok(Some(_)) | Err(_) => None,
+    }
+}
 
 /// Reads the whole archive with the agents' archive reader, before the first upload.
 pub fn inspect(
@@ -108,6 +129,8 @@ impl From<PublicationError> for Failure {
             | PublicationError::Records(error) => error.into(),
             PublicationError::Reserve(error @ ReserveError::LaterVersion { .. }) => Self::conflict(error)
                 .hint("correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name"),
+            PublicationError::Reserve(error @ ReserveError::IdTaken { .. }) => Self::conflict(error)
+                .hint("delete the package that has the id, or import without this package"),
             PublicationError::Reserve(error @ ReserveError::NoFreeId { .. }) => {
                 Self::new(Kind::TryLater, error)
             }
@@ -298,6 +321,9 @@ mod tests {
                 now,
             },
             ReserveError::NoFreeId { now },
+            ReserveError::IdTaken {
+                existing: existing(),
+            },
         ];
         insta::assert_snapshot!(next_steps(errors.map(PublicationError::from)), @r"
         Reserve Conflict: Conflict
@@ -308,6 +334,8 @@ mod tests {
         Reserve LaterVersion: Conflict
           hint: correct the clock of this machine if it is slow; otherwise a publisher's clock was fast, and the package needs another --name
         Reserve NoFreeId: TryLater
+        Reserve IdTaken: Conflict
+          hint: delete the package that has the id, or import without this package
         ");
         let errors = [
             PublishError::NoPackage { id },

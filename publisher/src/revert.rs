@@ -10,8 +10,8 @@ use packcast_protocol::state::{CommitId, GroupDocument, RolloutId};
 use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{
-    AdoptedEntries, EntryOwner, NewAssignment, Reverted, StateChange, StateDifference, StatePart,
-    apply, difference, revert as reverting_changes,
+    EntryOwner, NewAssignment, Reverted, StateChange, StateDifference, difference,
+    revert as reverting_changes,
 };
 use packcast_store::Records;
 use packcast_store::records::HeadChange;
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use packcast_rollout::state::RevertOptions;
 
-use crate::diff::{CommitRef, find};
+use crate::diff::{CommitRef, applied, find};
 use crate::failure::Failure;
 use crate::package::named;
 use crate::progress::Progress;
@@ -236,24 +236,6 @@ fn withdrawals_first(mut changes: Vec<StateChange>) -> Vec<StateChange> {
     };
     let (first, then): (Vec<_>, Vec<_>) = then.into_iter().partition(is_withdrawal);
     changes.into_iter().chain(first).chain(then).collect()
-}
-
-/// Returns the documents after the changes. Documents that the changes need are loaded.
-async fn applied(
-    records: &Records,
-    trees: &mut Trees,
-    current: &mut StatePart,
-    changes: &[StateChange],
-) -> Result<StatePart, StateError> {
-    trees.load_needed(records, changes, current).await?;
-    // The number of the commit does not matter here: no difference contains it.
-    let planned = apply(
-        current,
-        changes,
-        u64::from(u32::MAX),
-        &AdoptedEntries::default(),
-    );
-    Ok(planned.map_err(StateError::Changes)?.documents)
 }
 
 /// Divides changes into commits, each of which assigns at most `most` packages.

@@ -20,9 +20,10 @@ pub(crate) use self::live::warn_of_live;
 pub use self::live::{RolloutSummary, has_live, list, list_without_sizes};
 pub use self::promote::{PromotePlan, RolloutPromoted, plan_promotion};
 pub use self::show::{
-    Awaited, RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave, SilentDevice,
+    Awaited, RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave,
+    SilentDevice, WaveStates,
 };
 pub use self::start::{
-    LimitChoices, PlannedRollout, RolloutStarted, StartPlan, StartRequest, WaveBounds,
+    LimitChoices, PlannedRollout, RolloutDraw, RolloutStarted, StartPlan, StartRequest, WaveBounds,
     WithoutRollout, plan_start,
 };

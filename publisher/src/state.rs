@@ -37,7 +37,7 @@ pub use self::changed::{Changed, CompletedChange};
 pub use self::changer::StateChanger;
 pub(crate) use self::changer::check_clock;
 pub use self::clock_check::ClockError;
-pub use self::commit::{CommitRequest, Committed, Committer};
+pub use self::commit::{CommitRequest, Committed, Committer, OnHead};
 pub(crate) use self::compare::check_lists;
 pub(crate) use self::complete::RecordedUpTo;
 pub use self::complete::{Completed, Completing, Scope, complete};

@@ -56,7 +56,7 @@ pub struct PackageProgress {
 }
 
 /// The number of devices in a group.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct GroupSize {
     pub group: GroupName,
     pub devices: u64,

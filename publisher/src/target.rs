@@ -143,7 +143,17 @@ impl Target {
     /// Lists and counts may be some seconds old: see [`Records::for_display`].
     pub fn for_display(&self) -> (Self, ReadMeter) {
         let (records, meter) = self.records.for_display();
-        let target = Self {
+        (self.with_records(records), meter)
+    }
+
+    /// Returns the same target for one change, with warnings of its own.
+    #[must_use]
+    pub fn for_change(&self) -> Self {
+        self.with_records(self.records.clone())
+    }
+
+    fn with_records(&self, records: Records) -> Self {
+        Self {
             name: self.name.clone(),
             records,
             objects: self.objects.clone(),
@@ -155,8 +165,7 @@ impl Target {
             author: self.author.clone(),
             secrets: Arc::clone(&self.secrets),
             warnings: Warnings::default(),
-        };
-        (target, meter)
+        }
     }
 
     /// Returns the author of a change that is made now, for its event.

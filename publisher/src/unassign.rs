@@ -135,6 +135,20 @@ impl UnassignPlan<'_> {
         self.permitted_s
     }
 
+    /// Returns the changes of the signed state.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        match &self.from {
+            Assignees::Devices(devices) => {
+                let owners = devices.iter().cloned().map(EntryOwner::Device);
+                self.unassigning.changes(owners)
+            }
+            Assignees::Groups(groups) => {
+                let owners = groups.iter().cloned().map(EntryOwner::Group);
+                self.unassigning.changes(owners)
+            }
+        }
+    }
+
     /// Returns the error that the unassignment will have if a device has no assignment of its own.
     /// Reads the record of each device.
     pub async fn check(&self) -> Result<(), Failure> {
@@ -309,13 +323,17 @@ impl Unassigning<'_> {
         signer: &mut Signer,
         progress: &Progress,
     ) -> Result<CompletedChange, Failure> {
-        let package = self.package.id;
-        let changes: Vec<StateChange> = owners
-            .map(|from| StateChange::Unassign { from, package })
-            .collect();
+        let changes = self.changes(owners);
         signer
             .change(self.target, &changes, &self.command, progress)
             .await
+    }
+
+    fn changes(&self, owners: impl Iterator<Item = EntryOwner>) -> Vec<StateChange> {
+        let package = self.package.id;
+        owners
+            .map(|from| StateChange::Unassign { from, package })
+            .collect()
     }
 }
 

@@ -50,7 +50,8 @@ impl fmt::Display for Warning {
 pub struct Warnings(Arc<Mutex<Vec<Warning>>>);
 
 impl Warnings {
-    pub(crate) fn push(&self, warning: Warning) {
+    /// Adds a warning.
+    pub fn push(&self, warning: Warning) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

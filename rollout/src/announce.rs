@@ -97,12 +97,12 @@ pub struct Rules {
 /// §8, items 2 and 3). A Packcast agent is asked to cancel tasks that are withdrawn or whose
 /// package is no longer active.
 pub fn announce<'a>(
-    tasks: &'a [OpenTask],
+    tasks: impl IntoIterator<Item = &'a OpenTask>,
     package: impl Fn(PackageId) -> Option<&'a PackageRecord>,
     rules: Rules,
     now: UnixTime,
 ) -> Announcement<'a> {
-    let mut ordered: Vec<&OpenTask> = tasks.iter().collect();
+    let mut ordered: Vec<&OpenTask> = tasks.into_iter().collect();
     ordered.sort_by_key(|task| (task.priority, task.package));
     let mut announcement = Announcement::default();
     for task in ordered {
@@ -187,7 +187,7 @@ mod tests {
 
     fn why(task: &OpenTask, package: &PackageRecord) -> Option<NotAnnounced> {
         let find = |id| (package.id == id).then_some(package);
-        announce(std::slice::from_ref(task), find, Rules::default(), NOW)
+        announce([task], find, Rules::default(), NOW)
             .omitted
             .first()
             .map(|(_, why)| *why)

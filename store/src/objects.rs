@@ -5,11 +5,13 @@ mod digest;
 mod directory;
 mod error;
 mod s3;
+mod staging;
 
 use std::collections::BTreeMap;
+use std::io;
 
 use bytes::Bytes;
-use packcast_protocol::ObjectPath;
+use packcast_protocol::{ObjectPath, Sha256Digest};
 use tokio::sync::mpsc;
 
 use self::backend::Backend as _;
@@ -20,6 +22,7 @@ pub use self::digest::{PartsDigest, PartsHasher, StoredDigest};
 pub use self::directory::Directory;
 pub use self::error::{DeleteError, GetError, PutError};
 pub use self::s3::{BucketError, BucketFault, S3, S3Config};
+pub use self::staging::{Staging, StagingArea};
 
 /// Object store of a target.
 #[derive(Clone, Debug)]
@@ -45,6 +48,21 @@ impl Objects {
         }
     }
 
+    /// Puts an object of at most 5 GiB from memory, whose digest the caller has computed.
+    ///
+    /// If the digest is not that of the bytes, a bucket refuses the object.
+    pub async fn put_verified(
+        &self,
+        key: &ObjectKey,
+        bytes: Bytes,
+        sha256: Sha256Digest,
+    ) -> Result<Put, PutError> {
+        match self {
+            Self::Directory(_) => self.put_bytes(key, bytes).await,
+            Self::S3(s3) => s3.upload_verified(key, bytes, sha256.as_bytes()).await,
+        }
+    }
+
     /// Puts an object from memory.
     pub async fn put_bytes(&self, key: &ObjectKey, bytes: Bytes) -> Result<Put, PutError> {
         let (sender, chunks) = mpsc::channel(1);
@@ -55,6 +73,15 @@ impl Objects {
         }
         drop(sender);
         self.put(key, length, chunks).await
+    }
+
+    /// Creates a place for complete files that get the path of an object later, or returns `None` if
+    /// the objects are in a bucket. Blocks the thread.
+    pub fn stage(&self) -> io::Result<Option<Staging>> {
+        match self {
+            Self::Directory(directory) => Staging::create(directory).map(Some),
+            Self::S3(_) => Ok(None),
+        }
     }
 
     /// Returns the path and the size in bytes of every object below a folder, at any depth.

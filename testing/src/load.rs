@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use dynoxide::actions::delete_item::DeleteItemRequest;
 use dynoxide::actions::get_item::GetItemRequest;
 use dynoxide::{AttributeValue, Database, ImportOptions, Item};
 use packcast_store::{Records, RecordsConfig};
@@ -103,11 +104,10 @@ impl Loader {
                 let item = item_of(&put["Item"]);
                 items.insert(key_of(&item), item);
             } else if let Some(delete) = write.get("Delete") {
-                let removed = items.remove(&key_of(&item_of(&delete["Key"])));
-                assert!(
-                    removed.is_some(),
-                    "a loader deletes only what it has just put"
-                );
+                let key = item_of(&delete["Key"]);
+                if items.remove(&key_of(&key)).is_none() {
+                    self.delete_stored(key);
+                }
             } else if let Some(update) = write.get("Update") {
                 self.update(&mut items, update);
             } else {
@@ -158,6 +158,21 @@ impl Loader {
         } else {
             panic!("a loader does not perform this update: {expression}");
         }
+    }
+
+    /// Deletes an item that the engine stores already.
+    fn delete_stored(&self, key: Item) {
+        let deleted = self.database.delete_item(DeleteItemRequest {
+            table_name: self.table.clone(),
+            key,
+            return_values: Some("ALL_OLD".to_owned()),
+            ..DeleteItemRequest::default()
+        });
+        let deleted = deleted.expect("an engine can be written");
+        assert!(
+            deleted.attributes.is_some(),
+            "a loader deletes only what it has put"
+        );
     }
 
     /// Returns the item as the engine stores it, or an item with the key alone.

@@ -31,6 +31,9 @@ const PUBLISH: [&str; 9] = [
     "big.tar.gz",
 ];
 
+/// Folder of fragments that are not objects yet.
+const STAGING: &str = ".staging";
+
 /// A world with a device, and an archive that is large enough to interrupt its publication.
 struct BigArchive {
     world: World,
@@ -38,6 +41,13 @@ struct BigArchive {
 }
 
 impl BigArchive {
+    /// Begins a story in which fragments cannot be staged, so each is uploaded after the reservation.
+    fn without_staging() -> Self {
+        let story = Self::begin();
+        fs::create_dir_all(story.staging().join("lock")).unwrap();
+        story
+    }
+
     fn begin() -> Self {
         let world = World::start(PROGRAM);
         let script: &[u8] = b"#!/bin/sh\n";
@@ -45,6 +55,28 @@ impl BigArchive {
         world.file("big.tar.gz", &archive);
         let device = world.device("pc");
         Self { world, device }
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.world.state().objects_dir.join(STAGING)
+    }
+
+    /// Waits until a publication has staged some fragments.
+    fn stages(&self) {
+        eventually("fragments are staged", || {
+            let staged = all_files(&self.staging()).into_keys();
+            let partial = staged.filter(|name| name.starts_with(PARTIAL));
+            (partial.count() > 3).then_some(())
+        });
+    }
+
+    /// Expects that nobody sees a package, and that an interrupted publication has left no object.
+    fn expect_nothing(&self) {
+        assert_eq!(self.world.packages(), []);
+        let mut stored = files(&self.world.state().objects_dir);
+        stored.remove("lock");
+        assert_eq!(stored, BTreeMap::new());
+        assert_eq!(self.device.announced(), 0);
     }
 
     /// Kills a publication after it has stored some fragments, and returns the draft.
@@ -106,8 +138,46 @@ impl BigArchive {
 }
 
 #[test]
-fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
+fn a_publication_that_is_killed_while_it_stages_leaves_nothing_that_stays() {
     let story = BigArchive::begin();
+    let mut command = story.world.command(&PUBLISH);
+    let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    story.stages();
+    publisher.kill();
+    story.expect_nothing();
+
+    let (publication, _) = story.publish();
+    assert!(!publication.resumed);
+    assert_eq!(publication.kept.fragments, 0);
+    // The leftovers of the killed command are gone, and so is the folder of the second one.
+    let left: Vec<_> = all_files(&story.staging()).into_keys().collect();
+    assert_eq!(left, ["lock"]);
+    story.world.ok(&["activate", "big@1"]);
+    story.world.assign("big@1", &story.device);
+    assert_eq!(story.device.announced(), 1);
+    assert_eq!(story.world.progress("big@1").succeeded, 1);
+}
+
+#[test]
+fn ctrl_c_while_fragments_are_staged_leaves_no_file() {
+    let story = BigArchive::begin();
+    let mut command = story.world.command(&PUBLISH);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let publisher = command.stderr(Stdio::piped()).spawn().unwrap();
+    story.stages();
+    interrupt(&publisher);
+    let ran = Ran::from(publisher.wait_with_output().unwrap()).expect_code(75);
+    assert!(ran.stderr.contains("interrupted after"), "{ran:#?}");
+    let hint = "run the same command again";
+    assert!(ran.stderr.contains(hint), "{ran:#?}");
+    let left: Vec<_> = all_files(&story.staging()).into_keys().collect();
+    assert_eq!(left, ["lock"]);
+    story.expect_nothing();
+}
+
+#[test]
+fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
+    let story = BigArchive::without_staging();
     let draft = story.kill_between_fragments();
     let folder = story.folder(&draft);
     let before = files(&folder);
@@ -134,7 +204,7 @@ fn a_killed_publication_is_completed_and_uploads_only_what_is_missing() {
 
 #[test]
 fn ctrl_c_between_two_fragments_says_how_to_continue() {
-    let story = BigArchive::begin();
+    let story = BigArchive::without_staging();
     let mut command = story.world.command(&PUBLISH);
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     let publisher = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -212,7 +282,7 @@ fn a_failed_activation_still_prints_the_publication() {
 
 #[test]
 fn a_publication_is_completed_from_each_point() {
-    let story = BigArchive::begin();
+    let story = BigArchive::without_staging();
     let world = &story.world;
     let draft = story.kill_between_fragments();
     let folder = story.folder(&draft);

@@ -2,12 +2,17 @@
 
 pub mod archives;
 pub mod attacks;
+pub mod browser;
+pub mod console;
+mod deployed;
 pub mod fleet;
 pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod kill;
 pub mod killed_commands;
 pub mod lists;
+pub mod load;
+pub mod measure;
 pub mod ocs;
 pub mod ocs_agent;
 #[cfg(target_os = "linux")]
@@ -15,6 +20,7 @@ pub mod overlay;
 pub mod process;
 pub mod relay;
 pub mod rollout;
+pub mod scale;
 mod server;
 pub mod settings;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -3,20 +3,15 @@
 //! The commands are run twice: once to take the time, and once through a meter. All records are those
 //! of real check-ins and reports (see [`load`](packcast_testing::load::load)).
 
-use std::collections::BTreeSet;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use packcast_protocol::{GroupName, UnixTime};
-use packcast_rollout::reconcile::{ObservedRevision, Step};
-use packcast_rollout::{
-    DeviceRecord, FinishedTask, OpenTask, PackageRecord, ReconcileCount, TaskChange, TaskState,
-};
-use packcast_store::Records;
-use packcast_store::records::{Announcing, Recorded};
-use packcast_testing::table::{device, result};
+use packcast_protocol::UnixTime;
+use packcast_publisher::clock::now;
+use packcast_rollout::DeviceRecord;
+use packcast_testing::table::device;
 use serde::de::IgnoredAny;
-use tokio::runtime::Runtime;
 
+use crate::deployed::{Deployed, Deployment};
 use crate::front::Front;
 use crate::world::World;
 
@@ -203,6 +198,18 @@ impl Sample {
         }
     }
 
+    fn deployment(self) -> Deployment {
+        let code = match self.state() {
+            State::ToCome => return Deployment::ToCome,
+            State::Waiting => return Deployment::Waiting,
+            State::Announced => return Deployment::Announced,
+            State::Succeeded => "SUCCESS_0",
+            State::Failed => "ERR_EXIT_CODE_3",
+        };
+        let output = format!("E: disk full on /dev/sd{}\n", self.0);
+        Deployment::Finished { code, output }
+    }
+
     const fn is_unseen(self) -> bool {
         self.0 % 50 == 7
     }
@@ -236,94 +243,15 @@ impl Sample {
 fn load(world: &mut World, devices: u32) {
     let id = world.execute("tool", "true");
     world.ok(&["assign", PACKAGE, "--group", "all"]);
-    let runtime = Runtime::new().expect("a runtime can be created");
-    let (package, revision) = runtime.block_on(async {
-        let records = world.records().await;
-        let package = records.package(id).await.expect("a package can be read");
-        let group = records.group(&GroupName::all()).await;
-        let group = group.expect("a group can be read");
-        (
-            package.expect("the package is published"),
-            group.expect("the group has the package").revision,
-        )
-    });
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = UnixTime(now.expect("the clock is past 1970").as_secs());
+    let deployed = Deployed::of(world, id);
+    let now = now();
     world.load(async |records| {
         for number in 0..devices {
             let sample = Sample(number);
             let record = sample.record(now);
-            let written = records.write_check_in(&record, None).await;
-            written.expect("a device can check in");
-            deploy(records, sample, &record, &package, revision).await;
+            deployed.load(records, &record, &sample.deployment()).await;
         }
     });
-}
-
-/// Brings the package of a device into its state.
-async fn deploy(
-    records: &Records,
-    sample: Sample,
-    record: &DeviceRecord,
-    package: &PackageRecord,
-    revision: u64,
-) {
-    let (device, state) = (&record.device, sample.state());
-    if state == State::ToCome {
-        return;
-    }
-    let all = GroupName::all();
-    let task = OpenTask {
-        package: package.id,
-        priority: package.priority,
-        attempt: 1,
-        state: TaskState::Pending,
-        force: false,
-        direct: false,
-        mandate: None,
-        group_mandate: None,
-        used: BTreeSet::new(),
-        place: None,
-        assigned_at: record.last_seen,
-    };
-    let step = Step {
-        changes: vec![TaskChange::Open {
-            task: task.clone(),
-            before: None,
-        }],
-        observed: vec![ObservedRevision {
-            group: all.clone(),
-            from: 0,
-            to: revision,
-        }],
-    };
-    let written = records.write_step(device, ReconcileCount::FIRST, &step);
-    assert!(written.await.expect("a task can be opened"));
-    let code = match state {
-        State::Failed => "ERR_EXIT_CODE_3",
-        State::Succeeded => "SUCCESS_0",
-        State::Announced => {
-            let announcing = [Announcing {
-                task: &task,
-                by_group: Some((&all, revision)),
-                place: None,
-            }];
-            let announced = records.announce(device, 0, &announcing, record.last_seen);
-            announced.await.expect("a task can be announced");
-            return;
-        }
-        State::Waiting | State::ToCome => return,
-    };
-    let result = FinishedTask {
-        output_tail: Some(format!("E: disk full on /dev/sd{}\n", sample.0)),
-        finished_at: record.last_seen,
-        ..result(&task, code)
-    };
-    let recorded = records.record_result(device, &task, &result).await;
-    assert_eq!(
-        recorded.expect("a result can be recorded"),
-        Recorded::Written
-    );
 }
 
 /// Adds devices to the group.

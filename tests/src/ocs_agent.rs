@@ -80,6 +80,41 @@ impl OcsAgent {
         agent.identified()
     }
 
+    /// Returns an agent of another server, after its first check-in there. The folder is created.
+    pub fn enrol_at(
+        program: &Path,
+        server: String,
+        ca_file: PathBuf,
+        folder: PathBuf,
+        world: &World,
+    ) -> (Self, OcsCheckIn) {
+        fs::create_dir(&folder).expect("the folder is new");
+        let agent = Self {
+            id: String::new(),
+            program: program.to_owned(),
+            server,
+            ca_file,
+            folder,
+            environment: world.directory().to_owned(),
+        };
+        agent.identified()
+    }
+
+    /// Configures the address of another server. The state is the one that belongs to the address.
+    #[must_use]
+    pub fn with_server(self, server: String, ca_file: PathBuf) -> Self {
+        Self {
+            server,
+            ca_file,
+            ..self
+        }
+    }
+
+    /// Returns the address of the server.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
     /// Configures another address of the same server, which makes the agent another device.
     ///
     /// The package history is copied. Returns the agent after its first check-in at that address.

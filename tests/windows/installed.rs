@@ -110,6 +110,11 @@ impl Installed {
         ran
     }
 
+    /// Runs a command of the agent that may fail.
+    pub(crate) fn attempt(&self, arguments: &[&str]) -> Ran {
+        Ran::of(&mut self.agent_command(arguments))
+    }
+
     /// Starts a command of the agent, which is killed on drop.
     pub(crate) fn start_agent(&self, arguments: &[&str]) -> Process {
         Process::start(self.agent_command(arguments).stdout(Stdio::null()))

@@ -143,6 +143,14 @@ impl Machine {
         }
     }
 
+    /// Runs the agent like [`Machine::run`], and returns its events. The agent may end with any exit
+    /// code, and at the point that `fault` names.
+    pub(crate) fn attempt(&self, fault: Option<&str>) -> Vec<Event> {
+        let mut command = self.command(&self.config(), &["--format", "json", "run", "--once"]);
+        command.envs(fault.map(|fault| ("PACKCAST_FAULT", fault)));
+        Ran::of(&mut command).stdout.lines().map(event).collect()
+    }
+
     /// Runs the agent with another configuration, and returns its exit code and output.
     pub(crate) fn run_with(&self, configuration: &str) -> Ran {
         let path = self.path("other.toml");

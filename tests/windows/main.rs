@@ -1,8 +1,11 @@
 //! A story of the Windows agent, run by Wine against a real `packcast local`. Each step checks that
 //! the agent's events, the records and the files agree.
 //!
-//! The arguments are the programs of the agent and of Wine, and two packages for Windows Installer,
-//! the second of which is an upgrade of the first; the prefix is in `WINEPREFIX`. Prints a line for each successful step, and ends with the first failure.
+//! The arguments are the programs of the agent and of Wine, two packages for Windows Installer, the
+//! second of which is an upgrade of the first, and three builds for updates: the same version with
+//! points at which it can end, a newer version with points, and a program that ends at once. A number
+//! N may follow: then the agent ends at one of N points of its updates, instead of the story. The
+//! prefix is in `WINEPREFIX`. Prints a line for each successful step, and ends with the first failure.
 //!
 //! Not covered, because Wine differs from Windows: the quoting of special characters by `cmd.exe`,
 //! the system's certificate store, access lists (Wine maps them to file modes, and pipes have none),
@@ -18,23 +21,25 @@
 )]
 
 mod installed;
+mod kills;
 mod machine;
 mod processes;
 mod story;
+mod update;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use packcast_tests::world::World;
+use packcast_tests::process::text;
 
-use crate::installed::Installed;
-use crate::machine::{Machine, Wine};
+use crate::machine::Wine;
 use crate::story::{Story, StoryStep};
+use crate::update::Builds;
 
 /// The program that publishes, assigns and serves packages.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-const STEPS: [(&str, StoryStep); 16] = [
+const STEPS: [(&str, StoryStep); 18] = [
     ("check-in", Story::check_in),
     ("state without access for others", Story::private_state),
     ("fragments over HTTPS", Story::fragments),
@@ -50,31 +55,48 @@ const STEPS: [(&str, StoryStep); 16] = [
     ("LAUNCH by the service", Story::launch_by_service),
     ("a stop while a program runs", Story::stop_beside_program),
     ("an upgrade", Story::upgrade),
+    ("an update of the agent by itself", Story::self_update),
+    ("an update that goes back", Story::update_that_goes_back),
     ("an uninstallation", Story::uninstallation),
 ];
 
 fn main() {
-    let mut arguments = std::env::args_os().skip(1);
-    let mut next = || arguments.next().map(PathBuf::from);
-    let (Some(agent), Some(wine), Some(package), Some(upgrade)) = (next(), next(), next(), next())
+    let arguments: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [
+        agent,
+        wine,
+        package,
+        upgrade,
+        with_points,
+        newer,
+        broken,
+        rest @ ..,
+    ] = &arguments[..]
     else {
-        panic!("expected the agent binary, Wine's, and two packages as arguments");
+        panic!("expected the agent, Wine, two packages and three builds as arguments");
     };
+    let wine = Wine::new(wine);
+    let builds = Builds::new(with_points.clone(), newer.clone(), broken.clone());
     let began = Instant::now();
-    let world = World::start(PROGRAM);
-    let wine = Wine::new(&wine);
-    let story = Story {
-        machine: Machine::new(&world, &agent, wine.clone()),
-        installed: Installed::new(wine, [package, upgrade]),
-        world,
-    };
+    if let [one_in] = rest {
+        let one_in = text(one_in).parse().expect("the last argument is a number");
+        for line in kills::run(PROGRAM, &builds, &wine, one_in) {
+            println!("{line}");
+        }
+    } else {
+        let packages = [package.clone(), upgrade.clone()];
+        tell(&Story::new(agent, wine, packages, builds));
+    }
+    println!("{:40} {:6.2} s", "all steps", began.elapsed().as_secs_f64());
+}
+
+fn tell(story: &Story) {
     for (name, step) in STEPS {
         let began = Instant::now();
-        let summary = step(&story);
+        let summary = step(story);
         println!(
             "{name:40} {:6.2} s  {summary}",
             began.elapsed().as_secs_f64()
         );
     }
-    println!("{:40} {:6.2} s", "all steps", began.elapsed().as_secs_f64());
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use packcast_agent::event::Event;
 use packcast_protocol::{Outcome, PackageId};
@@ -11,9 +12,11 @@ use packcast_tests::archives::{noise, zip};
 use packcast_tests::process::eventually;
 use packcast_tests::world::{PublishOutput, World};
 
+use crate::PROGRAM;
 use crate::installed::Installed;
-use crate::machine::Machine;
+use crate::machine::{Machine, Wine};
 use crate::processes::Endless;
+use crate::update::{self, Build, Builds, PACKAGE};
 
 const MIB: usize = 1 << 20;
 
@@ -24,9 +27,20 @@ pub(crate) struct Story {
     pub(crate) world: World,
     pub(crate) machine: Machine,
     pub(crate) installed: Installed,
+    builds: Builds,
 }
 
 impl Story {
+    pub(crate) fn new(agent: &Path, wine: Wine, packages: [PathBuf; 2], builds: Builds) -> Self {
+        let world = World::start(PROGRAM);
+        Self {
+            machine: Machine::new(&world, agent, wine.clone()),
+            installed: Installed::new(wine, packages),
+            world,
+            builds,
+        }
+    }
+
     pub(crate) fn check_in(&self) -> String {
         let events = self.machine.run();
         assert!(
@@ -344,6 +358,54 @@ impl Story {
         assert_eq!(kept(), before);
         installed.await_check_in();
         "the configuration and the identity stay, and the service runs".to_owned()
+    }
+
+    pub(crate) fn self_update(&self) -> String {
+        let result = self.update(&self.builds.newer);
+        assert_eq!(result.code.to_string(), "SUCCESS", "{result:?}");
+        let agent = self
+            .world
+            .device_state_of(&self.installed.id())
+            .device
+            .agent;
+        assert_eq!(
+            agent,
+            format!("packcast-agent {}", self.builds.newer.version)
+        );
+        format!("{agent}, in the service")
+    }
+
+    pub(crate) fn update_that_goes_back(&self) -> String {
+        let result = self.update(&self.builds.broken);
+        assert_eq!(result.code.to_string(), "ERR_EXECUTE", "{result:?}");
+        let agent = self
+            .world
+            .device_state_of(&self.installed.id())
+            .device
+            .agent;
+        assert_eq!(
+            agent,
+            format!("packcast-agent {}", self.builds.newer.version)
+        );
+        format!("ERR_EXECUTE, and {agent} runs on")
+    }
+
+    /// Deploys a build of the agent to the service, and returns the result.
+    fn update(&self, build: &Build) -> FinishedTask {
+        update::publish(&self.world, build);
+        let id = self.installed.id();
+        let package = format!("{PACKAGE}@{}", build.version);
+        self.world.ok(&["assign", &package, "--device", &id]);
+        let listed: Vec<packcast_rollout::PackageRecord> = self.world.json(&["list"]);
+        let package = listed
+            .iter()
+            .find(|it| it.version.to_string() == build.version);
+        let package = package.expect("the update is published").id;
+        eventually("the service has updated itself", || {
+            // The service answers nobody while it starts another version.
+            let _ = self.installed.attempt(&["check-in"]);
+            self.finished_task(&id, package)
+        })
     }
 
     pub(crate) fn uninstallation(&self) -> String {

@@ -9,7 +9,7 @@ use packcast_protocol::api::{BeginRequest, Report, Secret, Task};
 use packcast_protocol::manifest::{AnnouncedManifest, ManifestError};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::state::exchange::WaitWord;
-use packcast_protocol::{Action, PackageId, Sha256Digest, with_causes};
+use packcast_protocol::{Action, PackageId, PackageName, Sha256Digest, with_causes};
 use tokio_util::sync::CancellationToken;
 
 use super::attempt_error::AttemptError;
@@ -244,20 +244,20 @@ impl Deployment<'_> {
 
     /// Returns the permits of the package, whose manifest is verified.
     fn permits_of(&self, manifest: &Accepted) -> Permits {
-        let facts = ManifestFacts::of(manifest, &self.finished());
+        let facts = ManifestFacts::of(manifest, self.newest_success(&manifest.name));
         // The locations were known at the start of the attempt, and later ones are not needed.
         self.followed.borrow().permits(&[], Some(facts), now())
     }
 
-    /// Returns all finished attempts of this device, with and without an accepted report.
-    fn finished(&self) -> History {
-        let mut history = self.history.borrow().clone();
-        for found in journal::read_all(self.state).into_values() {
-            if let StoredJournal::Read(Journal::Finished(finished)) = found {
-                history.insert(finished);
-            }
-        }
-        history
+    /// Returns the highest id of the succeeded packages with this name, with and without an accepted
+    /// report.
+    fn newest_success(&self, name: &PackageName) -> Option<PackageId> {
+        let journals = journal::read_all(self.state).into_values();
+        let unreported = journals.filter_map(|found| match found {
+            StoredJournal::Read(Journal::Finished(finished)) => finished.success_of(name),
+            _ => None,
+        });
+        unreported.chain(self.history.borrow().newest(name)).max()
     }
 
     async fn fetch_fragments(&self, manifest: &Accepted) -> Result<StepEvent, NotDone> {

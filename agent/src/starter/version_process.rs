@@ -13,6 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::Invocation;
 use super::parent::RELOAD;
 use crate::command::version_role::VersionRole;
+use crate::fault;
 
 /// The number of attempts to start a program while another process has its file open for writing.
 const BUSY_TRIES: u32 = 20;
@@ -40,7 +41,9 @@ impl VersionProcess {
         invocation: &Invocation,
         role: VersionRole,
     ) -> io::Result<Self> {
+        fault::point();
         let mut child = spawn(&mut command(program, invocation, role)).await?;
+        fault::point();
         let input = child.stdin.take();
         Ok(Self { child, input })
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use tempfile::NamedTempFile;
 
-use crate::platform;
+use crate::{fault, platform};
 
 /// Replaces a file in one step. Only the agent's user can read it.
 ///
@@ -26,6 +26,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // The content is on disk before the rename, so that no crash leaves the name with half of the
     // content.
     let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist(path)?;
+    fault::point();
     platform::sync_renamed(&file)?;
     sync_parent(path)
 }
@@ -37,6 +38,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut new = tempfile::Builder::new();
     let new = new.prefix(&prefix).suffix(".new");
     let file = write(new.tempfile_in(parent(path)?)?, bytes)?.persist_noclobber(path)?;
+    fault::point();
     platform::sync_renamed(&file)?;
     sync_parent(path)
 }
@@ -44,6 +46,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Renames a file that is on disk; the new name is on disk when this returns.
 pub(crate) fn rename(file: &File, from: &Path, to: &Path) -> io::Result<()> {
     std::fs::rename(from, to)?;
+    fault::point();
     platform::sync_renamed(file)?;
     sync_parent(to)
 }
@@ -61,6 +64,7 @@ pub(crate) fn append(path: &Path, line: &[u8]) -> io::Result<()> {
     let is_new = file.metadata()?.len() == 0;
     file.write_all(line)?;
     file.sync_all()?;
+    fault::point();
     if is_new { sync_parent(path) } else { Ok(()) }
 }
 
@@ -73,12 +77,14 @@ pub(crate) fn folder(path: &Path) -> io::Result<()> {
     }
     folder(parent(path)?)?;
     platform::private_folder(path)?;
+    fault::point();
     sync_parent(path)
 }
 
 fn write(mut file: NamedTempFile, bytes: &[u8]) -> io::Result<NamedTempFile> {
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    fault::point();
     Ok(file)
 }
 

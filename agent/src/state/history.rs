@@ -224,7 +224,8 @@ impl History {
     }
 
     /// Adds a result in memory only.
-    pub(crate) fn insert(&mut self, finished: Finished) {
+    #[cfg(test)]
+    fn insert(&mut self, finished: Finished) {
         self.add(Record::Finished(Box::new(finished)));
     }
 
@@ -304,12 +305,8 @@ impl History {
 
     /// Returns the highest id of the succeeded packages with this name.
     pub(crate) fn newest(&self, name: &PackageName) -> Option<PackageId> {
-        let named = |finished: &&Finished| {
-            finished.outcome == Outcome::Succeeded
-                && finished.package.as_ref().is_some_and(|p| p.name == *name)
-        };
-        let newest = self.iter().rfind(named);
-        newest.map(|finished| finished.report.id)
+        let mut newest_first = self.iter().rev();
+        newest_first.find_map(|finished| finished.success_of(name))
     }
 
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Finished> {

@@ -159,6 +159,13 @@ impl Finished {
 }
 
 impl Finished {
+    /// Returns the id of the package if it has the name and was deployed successfully.
+    pub(crate) fn success_of(&self, name: &PackageName) -> Option<PackageId> {
+        let package = self.package.as_ref()?;
+        let is_success = self.outcome == Outcome::Succeeded && package.name == *name;
+        is_success.then_some(self.report.id)
+    }
+
     /// Returns the report to send, with the mandates that the attempt used up.
     pub(crate) fn to_send(&self) -> Report {
         let mandates = self.acted.iter().flat_map(|acted| &acted.mandates);

@@ -8,7 +8,7 @@ use std::path::Path;
 use packcast_protocol::with_causes;
 
 use super::StateError;
-use crate::platform;
+use crate::{fault, platform};
 
 /// The prefix of folders that were set aside.
 const LEFTOVER: &str = ".left-";
@@ -108,7 +108,11 @@ pub(crate) fn remove_files(folder: &Path, which: impl Fn(&Path) -> bool) -> Resu
 pub(crate) fn remove_file(path: &Path) -> Result<(), StateError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at(path)(error)),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            fault::point();
+            Ok(())
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use packcast_protocol::state::{Begin, DeploymentFacts, TargetId, VerifiedState, 
 use packcast_protocol::{Location, LocationName, Manifest, PackageId, UnixTime, with_causes};
 use serde::{Deserialize, Serialize};
 
-use crate::state::history::{History, PastResults};
+use crate::state::history::PastResults;
 use crate::state::journal::Permission;
 
 /// The signed state of a device, with the facts about one package.
@@ -75,9 +75,9 @@ impl From<Waiting> for WaitReason {
 }
 
 impl ManifestFacts {
-    /// Returns the facts of a manifest. `finished` are all finished attempts of the device.
-    pub(crate) fn of(manifest: &Manifest, finished: &History) -> Self {
-        let newest = finished.newest(&manifest.name);
+    /// Returns the facts of a manifest. `newest` is the newest package of the same name that the
+    /// device has deployed.
+    pub(crate) fn of(manifest: &Manifest, newest: Option<PackageId>) -> Self {
         Self {
             audience: manifest.audience.clone(),
             is_downgrade: newest.is_some_and(|newest| newest > manifest.id),

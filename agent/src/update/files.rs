@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::memory::{News, StagedUpdate, StoredBuild, UpdateTask, VersionMemory};
 use crate::command::version_role::VersionRole;
+use crate::fault;
 use crate::platform::{self, is_full};
 use crate::stage;
 use crate::state::checked_file::{self, CheckedFile};
@@ -196,6 +197,7 @@ impl VersionFiles {
     pub(crate) fn keep_damaged(&self, build: &StoredBuild) -> Result<DamagedFile, StateError> {
         let (path, kept) = (self.program(build), self.0.join(DAMAGED_PROGRAM));
         fs::rename(&path, &kept).map_err(StateError::at(&path))?;
+        fault::point();
         let effect = "the version of the agent before the update runs";
         Ok(DamagedFile { path, kept, effect })
     }
@@ -283,6 +285,7 @@ impl VersionFiles {
             if is_temporary || (is_program && !needed.contains(&path)) {
                 // On Windows, a program that still runs stays until the next start.
                 let _ = fs::remove_file(&path);
+                fault::point();
             }
         }
     }
@@ -292,6 +295,7 @@ impl VersionFiles {
 fn copy_program(from: &Path, to: &Path) -> io::Result<(File, Sha256Digest)> {
     let mut source = File::open(from)?;
     let mut copy = platform::create_program(to)?;
+    fault::point();
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 << 10];
     loop {
@@ -303,6 +307,7 @@ fn copy_program(from: &Path, to: &Path) -> io::Result<(File, Sha256Digest)> {
         copy.write_all(&buffer[..read])?;
     }
     copy.sync_all()?;
+    fault::point();
     Ok((copy, Sha256Digest::from_bytes(hash.finalize().into())))
 }
 

@@ -14,7 +14,7 @@ use packcast_publisher::{Failure, publish, text};
 
 use super::agent_config;
 use super::key_arg::KeyArg;
-use super::publish::{Planned, interruptible};
+use super::publish::{Planned, interruptible, open_target};
 use crate::Globals;
 use crate::output::{self, Format};
 use crate::places;
@@ -102,6 +102,7 @@ impl Args {
         };
         let plan = request.plan(Some(&inspection))?;
         let named = format!("{}@{}", plan.name, plan.version);
+        let target = open_target(globals, true).await?;
         let planned = Planned {
             plan,
             source: Some(source),
@@ -109,7 +110,7 @@ impl Args {
             activate: true,
             for_ocs_agents: true,
         };
-        Box::pin(planned.publish(globals, &self.key)).await?;
+        Box::pin(planned.publish(target, globals, &self.key)).await?;
         if globals.format == Format::Text {
             let batch = &package.batch;
             let assign = globals.command(&format!("assign {named} --group NAME"));

@@ -3,29 +3,36 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use packcast_console::{Clock, Console, ConsoleError, ConsoleOptions, Ended, HandoffError};
 use packcast_publisher::{Failure, Warning};
+use tokio::sync::oneshot;
 
 use super::local::stop_signal;
 use crate::Globals;
 use crate::{output, places};
 
-/// Show the target in a browser, until the session ends
+/// Show and change the target in a browser, until the session ends
 ///
-/// Serves web pages on loopback, with your cloud credentials. The pages change nothing: each of them
-/// names the command that shows the same. The printed address opens one session in one browser. The
-/// command ends with the session, and after 8 hours without use.
+/// Serves web pages on loopback, with your cloud credentials. Each page names the command that shows or
+/// does the same. Before a change, its page shows the effect, and asks for the passphrase of the signing
+/// key if the key is locked. The printed address opens one session in one browser. The command ends with
+/// the session, and after 8 hours without use.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast console
   packcast console --open
+  packcast console --read-only
   packcast console --port 8470 --target production")]
 pub(crate) struct Args {
     /// Open the console in the browser of this machine
     #[arg(long)]
     open: bool,
+    /// Serve no pages that change the target
+    #[arg(long)]
+    read_only: bool,
     /// Serve the pages on this port, from 1024 on; 0 chooses a free port
     #[arg(long, default_value_t = 0, value_parser = port)]
     port: u16,
@@ -33,10 +40,15 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let target = globals.open().await?;
+        let mut target = globals.open().await?;
+        // The pages ask for the passphrase, and not the terminal.
+        let secrets = globals.secrets(&places::find()?)?;
+        target.secrets = Arc::new(secrets.without_questions());
         let options = ConsoleOptions {
             port: self.port,
             target_options: globals.target_options(),
+            uploads_dir: places::find()?.state.join("console"),
+            is_read_only: self.read_only,
             clock: Clock::system(),
         };
         let console = Console::bind(target, options).await.map_err(refused)?;
@@ -53,16 +65,36 @@ impl Args {
         let link = console.sign_in_link();
         output::data(&output::fields([("console", link)]));
         output::note("the address works once, in one browser; stop with Ctrl-C");
-        let ended = console.serve(async {
-            // Without a signal handler, Ctrl-C ends the process at once.
-            if stop_signal().await.is_err() {
-                std::future::pending::<()>().await;
-            }
+        let (stopping, stopped) = oneshot::channel();
+        let served = console.serve(async {
+            stop().await;
+            let _ = stopping.send(());
         });
-        let ended = ended.await;
+        let again = async {
+            // The sender is dropped if the session has ended by itself.
+            if stopped.await.is_ok() {
+                output::note(COMPLETING);
+            }
+            stop().await;
+        };
+        let ended = tokio::select! {
+            ended = served => Some(ended),
+            () = again => None,
+        };
         drop(handoff);
-        output::note(reason(ended));
+        output::note(ended.map_or(LEFT, reason));
         Ok(())
+    }
+}
+
+const COMPLETING: &str =
+    "stopping after the changes under way; press Ctrl-C again to leave them incomplete";
+const LEFT: &str = "stopped: changes under way may be incomplete; 'packcast log' shows the changes";
+
+/// Waits for Ctrl-C. Without a signal handler, Ctrl-C ends the process at once.
+async fn stop() {
+    if stop_signal().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -17,6 +17,7 @@ use packcast_protocol::{
 use packcast_publisher::clock::now;
 use packcast_publisher::package::named;
 use packcast_publisher::progress::Progress;
+use packcast_publisher::publish::Staging;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
@@ -24,6 +25,8 @@ use packcast_publisher::publish::ocs_limits;
 use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest, launch_command};
 use packcast_publisher::publish::publication::{Earlier, Publication};
 use packcast_publisher::publish::source::Source;
+use packcast_publisher::values::duration::{self, DAY_S};
+use packcast_publisher::values::size::{self, SizeError};
 use packcast_publisher::{Failure, Target, activate, location, publish};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pacing::Pacing;
@@ -33,8 +36,6 @@ use self::windows::WindowsArgs;
 use super::action::ActionChoice;
 use super::key_arg::KeyArg;
 use crate::Globals;
-use crate::argument::duration::{self, DAY_S};
-use crate::argument::size::{self, SizeError};
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 use crate::prompt;
@@ -206,8 +207,16 @@ fn audience_group(text: &str) -> Result<GroupName, String> {
 impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
+        // Missing options are reported before the target is opened.
+        let request = self.request()?;
+        let target = open_target(globals, self.activate).await?;
+        // Removes the staged files that have not become objects, after Ctrl-C, too.
+        let staging = match &self.source {
+            Some(_) => publish::stage(&target, &request).await,
+            None => None,
+        };
         let read = match self.source.clone() {
-            Some(path) => Some(self.read(path).await?),
+            Some(path) => Some(self.read(path, staging.as_ref()).await?),
             None => None,
         };
         let (source, inspection) = read.unzip();
@@ -222,14 +231,22 @@ impl Args {
             activate: self.activate,
             for_ocs_agents: self.windows.has_terms(),
         };
-        Box::pin(planned.publish(globals, &self.key)).await
+        Box::pin(planned.publish(target, globals, &self.key)).await
     }
 
-    async fn read(&self, path: PathBuf) -> Result<(Source, Inspection), Failure> {
+    async fn read(
+        &self,
+        path: PathBuf,
+        staging: Option<&Staging>,
+    ) -> Result<(Source, Inspection), Failure> {
         let (platform, encoding) = (self.platform.into(), self.name_encoding);
         let size = self.fragment_size.0;
+        let area = staging.map(Staging::area);
         interruptible(move |progress| {
-            let source = Source::open(&path, platform, encoding, progress)?;
+            let mut source = Source::open(&path, platform, encoding, progress)?;
+            if let Some(area) = area {
+                source.stage_in(area);
+            }
             let inspection = publish::inspect(&source, size, progress)?;
             Ok((source, inspection))
         })
@@ -237,8 +254,12 @@ impl Args {
     }
 
     fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
+        Ok(self.request()?.plan(archive)?)
+    }
+
+    fn request(&self) -> Result<PublishRequest, Failure> {
         let zero = || BTreeSet::from([0]);
-        let request = PublishRequest {
+        Ok(PublishRequest {
             name: self.name.clone().ok_or_else(|| missing("name"))?,
             version: self
                 .package_version
@@ -262,8 +283,7 @@ impl Args {
                 audience: self.audience(),
                 windows: self.windows.terms(),
             },
-        };
-        Ok(request.plan(archive)?)
+        })
     }
 
     fn audience(&self) -> Audience {
@@ -350,11 +370,14 @@ pub(super) struct Planned {
 
 impl Planned {
     /// Publishes the package, and prints the result.
-    pub(super) async fn publish(self, globals: &Globals, key: &KeyArg) -> Result<(), Failure> {
+    pub(super) async fn publish(
+        self,
+        target: Target,
+        globals: &Globals,
+        key: &KeyArg,
+    ) -> Result<(), Failure> {
         // A person who reads a warning can still stop: nothing is uploaded yet.
         warn(&self.plan, self.inspection.as_ref());
-        let opening = Box::pin(self.open(globals));
-        let target = until_interrupted("bytes", opening, &Bar::new()).await?;
         let key = key.load(&target)?;
         let bar = Bar::new();
         let progress = bar.progress();
@@ -384,15 +407,6 @@ impl Planned {
         failure.map_or(Ok(()), Err)
     }
 
-    async fn open(&self, globals: &Globals) -> Result<Target, Failure> {
-        let target = globals.open().await?;
-        if self.activate {
-            // Otherwise the command would fail after the publication.
-            location::choose(&target, &[]).await?;
-        }
-        Ok(target)
-    }
-
     /// Prints the note about OCS agents, and activates the package if that was requested: the
     /// function then returns the active package.
     async fn finish(
@@ -411,6 +425,19 @@ impl Planned {
         let active = activate::activate_package(target, &publication.package, &[]).await?;
         Ok(Some(active))
     }
+}
+
+/// Opens the target of a publication. A package that is to be `activate`d needs a location.
+pub(super) async fn open_target(globals: &Globals, activate: bool) -> Result<Target, Failure> {
+    let opening = Box::pin(async {
+        let target = globals.open().await?;
+        if activate {
+            // Otherwise the command would fail after the publication.
+            location::choose(&target, &[]).await?;
+        }
+        Ok(target)
+    });
+    until_interrupted("bytes", opening, &Bar::new()).await
 }
 
 /// Returns the files at the top of an archive that can be launched by their name alone, at most

@@ -14,7 +14,7 @@ use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest
 use packcast_publisher::{Failure, publish};
 
 use super::key_arg::KeyArg;
-use super::publish::{Planned, interruptible};
+use super::publish::{Planned, interruptible, open_target};
 use crate::Globals;
 
 /// Publish builds of the Packcast agent, which update it on devices
@@ -109,6 +109,7 @@ impl Args {
             },
         };
         let plan = request.plan(Some(&inspection))?;
+        let target = open_target(globals, self.activate).await?;
         let planned = Planned {
             plan,
             source: Some(source),
@@ -116,7 +117,7 @@ impl Args {
             activate: self.activate,
             for_ocs_agents: false,
         };
-        Box::pin(planned.publish(globals, &self.key)).await
+        Box::pin(planned.publish(target, globals, &self.key)).await
     }
 }
 

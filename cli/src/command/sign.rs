@@ -8,13 +8,13 @@ use packcast_publisher::restore::{RestoredHead, restored_head};
 use packcast_publisher::state::Scope;
 use packcast_publisher::state::renew::{RenewedState, renew, renew_restored};
 use packcast_publisher::state::restored::Restoration;
+use packcast_publisher::values::duration;
 use packcast_publisher::{Failure, Target};
 
 use super::key_arg::{KeyArg, RootKeyArg};
 use super::keys::accept_head;
 use super::owned_commits::Titles;
 use crate::Globals;
-use crate::argument::duration;
 use crate::output;
 use crate::progress::{Bar, until_interrupted};
 use crate::prompt;
@@ -170,9 +170,9 @@ mod tests {
     use packcast_publisher::state::accept::ShownHead;
 
     use super::*;
-    use crate::argument::duration::DAY_S;
     use crate::command::owned_commits::samples::owned_commits;
     use crate::fixtures::{KEY, NOON};
+    use packcast_publisher::values::duration::DAY_S;
 
     #[test]
     fn a_restored_head_is_shown_with_everything_that_it_leaves_out() {

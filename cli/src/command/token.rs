@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use packcast_protocol::enrolment::BatchName;
 use packcast_publisher::clock::now;
 use packcast_publisher::enrolment::{NewToken, create_token};
+use packcast_publisher::values::duration;
 use packcast_publisher::{Failure, text};
 
 use self::batches::BatchCommand;
 use crate::Globals;
-use crate::argument::duration;
 use crate::output::{self, Format};
 use crate::places;
 

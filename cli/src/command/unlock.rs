@@ -6,11 +6,11 @@ use packcast_protocol::UnixTime;
 use packcast_publisher::clock::now;
 use packcast_publisher::signing::SigningKey;
 use packcast_publisher::signing::key::{is_encrypted_file, read_public};
+use packcast_publisher::values::duration::{self, HOUR_S};
 use packcast_publisher::{Failure, Places, Target, text};
 use serde::Serialize;
 
 use crate::Globals;
-use crate::argument::duration::{self, HOUR_S};
 use crate::keyring;
 use crate::output;
 use crate::places;

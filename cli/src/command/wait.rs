@@ -5,10 +5,10 @@ use std::time::Duration;
 use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::Failure;
 use packcast_publisher::device_name::DeviceName;
+use packcast_publisher::values::duration::{self, DAY_S};
 use packcast_publisher::wait::{WaitCounts, WaitEnd, WaitRequest, wait};
 
 use crate::Globals;
-use crate::argument::duration::{self, DAY_S};
 use crate::output::{self, Format};
 
 /// Wait until a package has ended on its devices

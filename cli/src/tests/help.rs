@@ -41,7 +41,7 @@ fn whole_help(path: &str) -> String {
 }
 
 /// The commands that have a snapshot, with their tests.
-const TESTS: [(&str, fn()); 78] = [
+const TESTS: [(&str, fn()); 80] = [
     ("", packcast),
     ("demo", demo),
     ("local", local),
@@ -93,6 +93,8 @@ const TESTS: [(&str, fn()); 78] = [
     ("group pacing", group_pacing),
     ("group rename", group_rename),
     ("group delete", group_delete),
+    ("import", import),
+    ("import ocs", import_ocs),
     ("list", list),
     ("show", show),
     ("status", status),
@@ -212,6 +214,7 @@ fn packcast() {
       sign           Sign the state of the target again before it expires
       delete         Delete a package and its objects [alias: rm]
       group          Manage groups of devices
+      import         Import from another deployment server
       list           List packages, newest last [alias: ls]
       show           Show a package: its state, action, archive and locations
       status         Show the progress of a package: number of devices in each state
@@ -227,7 +230,7 @@ fn packcast() {
       diff           Show the difference between two states of a target
       revert         Bring a target back to the state of an earlier commit
       audit          Check a target: history, keys, records, packages
-      console        Show the target in a browser, until the session ends
+      console        Show and change the target in a browser, until the session ends
       completions    Print the completion script for a shell
       man            Print or write the manual pages
       help           Print this message or the help of the given subcommand(s)
@@ -1438,6 +1441,13 @@ fn rollout_start() {
 
               [default: mon-fri]
 
+          --begin <TIME>
+              Open the first wave at this time of this machine's time zone, such as
+              '2026-12-01 22:00'
+
+              Without this option, the first wave opens now. The other waves open at
+              the same hour.
+
           --manual
               Open only the first wave by itself, and each other one with 'packcast
               rollout promote'
@@ -1487,6 +1497,7 @@ fn rollout_start() {
       packcast rollout start vlc@3.0.21 --group office --pilot lab --dry-run
       packcast rollout start vlc@3.0.21 --all --waves 1,10,50,100
       packcast rollout start vlc@3.0.21 --group office --wait 2d --days mon-thu
+      packcast rollout start vlc@3.0.21 --group office --begin '2026-12-01 22:00'
     ");
 }
 
@@ -3430,18 +3441,22 @@ fn audit() {
 #[test]
 fn console() {
     assert_snapshot!(help("console"), @r"
-    Show the target in a browser, until the session ends
+    Show and change the target in a browser, until the session ends
 
-    Serves web pages on loopback, with your cloud credentials. The pages change
-    nothing: each of them names the command that shows the same. The printed address
-    opens one session in one browser. The command ends with the session, and after 8
-    hours without use.
+    Serves web pages on loopback, with your cloud credentials. Each page names the
+    command that shows or does the same. Before a change, its page shows the effect,
+    and asks for the passphrase of the signing key if the key is locked. The printed
+    address opens one session in one browser. The command ends with the session, and
+    after 8 hours without use.
 
     Usage: packcast console [OPTIONS]
 
     Options:
           --open
               Open the console in the browser of this machine
+
+          --read-only
+              Serve no pages that change the target
 
           --port <PORT>
               Serve the pages on this port, from 1024 on; 0 chooses a free port
@@ -3456,6 +3471,118 @@ fn console() {
     Examples:
       packcast console
       packcast console --open
+      packcast console --read-only
       packcast console --port 8470 --target production
+    ");
+}
+
+#[test]
+fn import() {
+    assert_snapshot!(help("import"), @"
+    Import from another deployment server
+
+    Usage: packcast import [OPTIONS] <COMMAND>
+
+    Commands:
+      ocs   Import packages, groups, assignments and results from an OCS Inventory
+            server
+      help  Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+    ");
+}
+
+#[test]
+fn import_ocs() {
+    assert_snapshot!(help("import ocs"), @r"
+    Import packages, groups, assignments and results from an OCS Inventory server
+
+    Reads the database of the server and its download directory, and writes to
+    neither. Packages keep their ids, and devices theirs, so that no device deploys
+    a package again. Run the command again to import what is new on the server since
+    then. The exit code is 1 if something could not be imported.
+
+    Usage: packcast import ocs [OPTIONS]
+
+    Options:
+          --database <URL>
+              Address of the database, such as `mysql://USER@HOST/DATABASE`
+
+              The password is read from --password-file, from the environment
+              variable `PACKCAST_OCS_PASSWORD`, or from the terminal. Connections to
+              other machines use TLS.
+
+          --downloads <DIR>
+              Download directory of the server, or a copy of it
+
+          --password-file <FILE>
+              Read the password of the database user from this file
+
+          --tls-ca <FILE>
+              Verify the database server with the certificate authorities in this
+              file
+
+          --without-tls
+              Connect to the database without TLS, also over a network
+
+          --names <FILE>
+              Read names of packages and groups from this file
+
+              Each line is '<package id> <name>@<version>' or 'group <id> <name>'.
+              The dry run shows the ids and the names that a rule makes of the names
+              on the OCS server.
+
+          --compare
+              Compare the results of the OCS server with those here, and import
+              nothing
+
+              The text shows the packages with different outcomes, JSON shows all.
+
+          --agent-script <SYSTEM>
+              Print the script that moves an OCS agent to --server, and import
+              nothing
+
+              The agent keeps its device id and its history. The script with the
+              address of the earlier server moves the agent back.
+
+              [possible values: unix, windows]
+
+          --server <URL>
+              Address of the server in the configuration of the moved agents
+
+          --device-ca <PATH>
+              File with certificate authorities on the moved devices
+
+          --package <FILE>
+              Write the script as an archive for a package of the OCS server
+
+          --dry-run
+              Only show the effect of the command: change nothing, and read no key
+
+          --yes
+              Do not ask before a change of several devices
+
+          --key <FILE>
+              Sign with the key in this file instead of the target's own key
+
+              The environment variable PACKCAST_SECRET_KEY can hold the key itself.
+              Passing --key as well is an error.
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    Global options: …
+
+    Examples:
+      packcast import ocs --database mysql://ocs@db.example.net/ocsweb \
+          --downloads /var/lib/ocsinventory-reports/download --dry-run
+      packcast import ocs --downloads download/ --names names.txt \
+          --database 'mysql://ocs@localhost/ocsweb?socket=/run/mysqld/mysqld.sock'
+      packcast import ocs --agent-script unix \
+          --server https://packcast.example.net/ocsinventory/TOKEN > move.sh
     ");
 }

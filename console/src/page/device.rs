@@ -14,6 +14,8 @@ use packcast_publisher::text::{outcome, pacing};
 use packcast_rollout::{ClockError, FactsRecord, FinishedTask, OpenTask, TaskState, wait_of};
 use serde::Deserialize;
 
+use crate::change::address::{ASSIGN, BLOCK, REMOVE, UNASSIGN, UNBLOCK};
+use crate::change::links::{ChangeLink, action, actions};
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
@@ -57,6 +59,7 @@ async fn view(visit: &Visit, device: &str, choice: &Choice) -> Result<View, Page
     };
     let next = next.map(|package| format!("{}?from={package}", device_path(&record.device)));
     let body = html! {
+        (changes(&details, &id, visit))
         (facts_of_record(&details, visit))
         (open(&details, visit))
         (finished(&details, from.is_some(), visit))
@@ -69,6 +72,40 @@ async fn view(visit: &Visit, device: &str, choice: &Choice) -> Result<View, Page
         commands: vec![visit.app.commands().line(["device", "show", &id])],
         body,
     })
+}
+
+/// Writes links to the changes that the state of a device permits.
+fn changes(details: &DeviceDetails, id: &str, visit: &Visit) -> Markup {
+    let device = [("device", id)];
+    let exclusion = if details.excluded.is_some() {
+        ChangeLink::new(UNBLOCK, "Unblock", &device)
+    } else {
+        ChangeLink::new(BLOCK, "Block", &device)
+    };
+    let assign = [("to", "devices"), ("device", id)];
+    let links = [
+        ChangeLink::new(ASSIGN, "Assign a package", &assign),
+        exclusion,
+        ChangeLink::new(REMOVE, "Remove", &device),
+    ];
+    actions(visit, &links)
+}
+
+/// Writes a link to the form that changes the assignment of one package to a device.
+fn change_of(
+    (path, name): (&str, &str),
+    device: &DeviceId,
+    package: PackageId,
+    visit: &Visit,
+) -> Markup {
+    let (device, package) = (device.to_string(), package.to_string());
+    let fields = [
+        ("package", &*package),
+        ("to", "devices"),
+        ("device", &*device),
+    ];
+    let link = ChangeLink::new(path, name, &fields);
+    action(visit, &link, &format!("{name} package {package}"))
 }
 
 fn facts_of_record(details: &DeviceDetails, visit: &Visit) -> Markup {
@@ -151,7 +188,8 @@ fn open(details: &DeviceDetails, visit: &Visit) -> Markup {
                                 td.number role="cell" data-label="Attempt" { (task.attempt) }
                                 td role="cell" data-label="State" { (open_state(task, details, visit)) }
                                 td role="cell" data-label="Reason" {
-                                    (why_link(&details.device.device, task.package))
+                                    (why_link(&details.device.device, task.package)) " "
+                                    (change_of((UNASSIGN, "Cancel"), &details.device.device, task.package, visit))
                                 }
                             }
                         }
@@ -227,6 +265,9 @@ fn result(task: &FinishedTask, details: &DeviceDetails, visit: &Visit) -> Markup
                     (when(task.finished_at, visit.now)) ", attempt " (task.attempt) " "
                 }
                 (why_link(&details.device.device, task.package))
+                @if task.outcome != Outcome::Succeeded {
+                    " " (change_of((ASSIGN, "Retry"), &details.device.device, task.package, visit))
+                }
             }
             @if let Some(tail) = tail {
                 details open[task.outcome == Outcome::Failed] {

@@ -11,6 +11,10 @@ use packcast_rollout::PacingOverride;
 use serde::Deserialize;
 
 use super::devices::table as device_table;
+use crate::change::address::{
+    ADD_DEVICES, ASSIGN, DELETE_GROUP, GROUP_PACING, PREFER_LOCATION, REMOVE_DEVICES, RENAME_GROUP,
+};
+use crate::change::links::{ChangeLink, actions};
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
@@ -52,6 +56,7 @@ async fn view(visit: &Visit, group: &str, choice: &Choice) -> Result<View, PageE
     let settings = pacing_words(&part.pacing);
     let body = html! {
         (tabs(&group, true))
+        (changes(&group, visit))
         dl {
             dt { "Devices" }
             dd { a href={ (path) "/devices" } { (count(part.size, "device")) } }
@@ -86,6 +91,44 @@ async fn view(visit: &Visit, group: &str, choice: &Choice) -> Result<View, PageE
         commands: vec![visit.app.commands().line(["group", "show", group.as_str()])],
         body,
     })
+}
+
+/// Writes links to the changes of a group. Nobody changes the members of the group `all`, its name, and
+/// its existence.
+fn changes(group: &GroupName, visit: &Visit) -> Markup {
+    let name = group.as_str();
+    let link = |path, words| ChangeLink::new(path, words, &[("group", name)]);
+    let to = if group.is_all() { "all" } else { "groups" };
+    let assign = ChangeLink::new(ASSIGN, "Assign a package", &[("to", to), ("group", name)]);
+    let settings = [
+        link(PREFER_LOCATION, "Preferred location"),
+        link(GROUP_PACING, "Pacing"),
+    ];
+    let mut links = vec![assign];
+    if !group.is_all() {
+        links.push(link(ADD_DEVICES, "Add devices"));
+        links.push(link(REMOVE_DEVICES, "Remove devices"));
+    }
+    links.extend(settings);
+    if !group.is_all() {
+        links.push(link(RENAME_GROUP, "Rename"));
+        links.push(link(DELETE_GROUP, "Delete"));
+    }
+    actions(visit, &links)
+}
+
+/// Writes links to the changes of the members.
+fn members(group: &GroupName, visit: &Visit) -> Markup {
+    let name = group.as_str();
+    let link = |path, words| ChangeLink::new(path, words, &[("group", name)]);
+    if group.is_all() {
+        return Markup::default();
+    }
+    let links = [
+        link(ADD_DEVICES, "Add devices"),
+        link(REMOVE_DEVICES, "Remove devices"),
+    ];
+    actions(visit, &links)
 }
 
 fn tabs(group: &GroupName, is_overview: bool) -> Markup {
@@ -152,6 +195,7 @@ async fn device_view(visit: &Visit, group: &str, choice: &Choice) -> Result<View
         .map(|device| format!("{path}/devices?from={}", encoded(&device.to_string())));
     let body = html! {
         (tabs(&group, false))
+        (members(&group, visit))
         @if page.items.is_empty() {
             p.empty {
                 @if is_part {

@@ -7,6 +7,8 @@ use packcast_protocol::GroupName;
 use packcast_publisher::page::{self, GroupNumbers};
 use serde::Deserialize;
 
+use crate::change::address::CREATE_GROUP;
+use crate::change::links::{ChangeLink, actions};
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field};
 use crate::visit::Visit;
@@ -60,6 +62,7 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
             input #find name="find" placeholder="name" spellcheck="false";
             button { "Show" }
         }
+        (actions(visit, &[ChangeLink::new(CREATE_GROUP, "Create a group", &[])]))
         p { "Every device is in the group " (group_link(&GroupName::all())) "." }
         @if rows.is_empty() {
             p.empty {

@@ -10,14 +10,15 @@ use packcast_publisher::log::{
 use packcast_rollout::EventTime;
 use serde::Deserialize;
 
+use crate::change::address::REVERT;
+use crate::change::links::{ChangeLink, action};
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field};
 use crate::visit::Visit;
-use crate::words::{next_page, state, text, when};
+use crate::words::{lines, next_page, state, text, when};
 
-/// The number of commits and events on a page, and of lines that a change shows at first.
+/// The number of commits and events on a page.
 const MOST: usize = 6;
-const LINES: usize = 6;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
@@ -144,6 +145,7 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
             }
             @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }
             (lines(&commit.lines))
+            @if commit.standing == LoggedStanding::Verified { (revert(commit.number, visit)) }
             @if let Some(key) = &commit.key {
                 details {
                     summary { "Signature" }
@@ -153,6 +155,13 @@ fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
             }
         }
     }
+}
+
+fn revert(number: u64, visit: &Visit) -> Markup {
+    let number = number.to_string();
+    let link = ChangeLink::new(REVERT, "Revert to this state", &[("commit", &number)]);
+    let label = format!("Revert to this state, after commit {number}");
+    html! { p { (action(visit, &link, &label)) } }
 }
 
 fn event_of(event: &LoggedEvent, visit: &Visit) -> Markup {
@@ -166,20 +175,6 @@ fn event_of(event: &LoggedEvent, visit: &Visit) -> Markup {
             }
             @if let Some(problem) = &event.problem { p.notice.bad { (text(problem)) } }
             (lines(&event.lines))
-        }
-    }
-}
-
-/// Writes the changes of a commit: the first ones, and the others on request.
-fn lines(all: &[String]) -> Markup {
-    let (first, rest) = all.split_at(all.len().min(LINES));
-    html! {
-        ul.lines { @for line in first { li { (text(line)) } } }
-        @if !rest.is_empty() {
-            details {
-                summary { "and " (rest.len()) " more" }
-                ul.lines { @for line in rest { li { (text(line)) } } }
-            }
         }
     }
 }

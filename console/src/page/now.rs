@@ -21,10 +21,13 @@ use super::packages::PUBLISH;
 use super::rollouts::sentence;
 use super::sign_in::Protected;
 use crate::answer;
+use crate::change::address::{PAUSE, RESUME};
+use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
 use crate::fleet::Checked;
 use crate::layout::{Section, View, units};
 use crate::page_error::PageError;
+use crate::publish;
 use crate::visit::{Visit, on_one_thread};
 use crate::words::{count, device_link, grouped, package_link, package_path, state, text, when};
 
@@ -79,6 +82,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
         @if let Some(paused) = &paused {
             (urgent("bad", "The target is paused", &html! {
                 p { "No device gets or begins a package " (text(&pause::words(paused))) "." }
+                (actions(visit, &[ChangeLink::new(RESUME, "End the pause", &[])]))
             }))
         }
         @for rollout in &waiting { (rollout_finding(rollout, commands)) }
@@ -87,7 +91,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     let has_findings = paused.is_some() || !waiting.is_empty() || !expiring.is_empty();
     let body = html! {
         @if has_findings { (now_findings) }
-        @else if packages.items.is_empty() && devices == 0 { (welcome(commands)) }
+        @else if packages.items.is_empty() { (welcome(visit, devices)) }
         @else if checked.is_none() {
             p {
                 "No rollout waits for somebody. Check the fleet to find failures, late devices, and \
@@ -103,6 +107,9 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
                     None => p { "Nobody has checked the fleet since the console was started." },
                 }
                 (check_form(visit, devices, checked.is_some()))
+                @if paused.is_none() {
+                    (actions(visit, &[ChangeLink::new(PAUSE, "Pause the target", &[])]))
+                }
             }
         }
     };
@@ -346,21 +353,31 @@ fn check_form(visit: &Visit, devices: u64, again: bool) -> Markup {
     }
 }
 
-fn welcome(commands: &Commands) -> Markup {
+/// Writes the way from a target without packages to the first package on a device.
+fn welcome(visit: &Visit, devices: u64) -> Markup {
+    let commands = visit.app.commands();
     html! {
         section.notice aria-label="First steps" {
-            h2 { "This target is empty" }
-            p { "Nothing needs attention: there are no packages and no devices yet." }
+            @if devices == 0 {
+                h2 { "This target is empty" }
+                p { "Nothing needs attention: there are no packages and no devices yet." }
+            } @else {
+                h2 { "This target has no packages yet" }
+            }
             ol {
-                li {
-                    "Publish and activate a package: "
-                    (commands.example(PUBLISH))
+                @if devices == 0 {
+                    li {
+                        "Enrol a device: " (commands.example("agent-config"))
+                        " writes the configuration of its agent."
+                    }
                 }
-                li {
-                    "Enrol a device: " (commands.example("agent-config"))
-                    " writes the configuration of its agent."
+                @if visit.app.is_read_only() {
+                    li { "Publish and activate a package: " (commands.example(PUBLISH)) }
+                    li { "Assign the package: " (commands.example("assign NAME@VERSION --all")) }
+                } @else {
+                    li { a href=(publish::START) { "Publish a package" } "." }
+                    li { "Activate it, and choose its computers: its page leads to each step." }
                 }
-                li { "Assign the package: " (commands.example("assign NAME@VERSION --all")) }
             }
         }
     }

@@ -15,8 +15,11 @@ use packcast_rollout::PackageRecord;
 use serde::Deserialize;
 
 use super::devices::table as device_table;
+use super::next_step::next_step;
 use super::packages::action;
 use crate::bar::{STATES, bar, state_of as index_state};
+use crate::change::address::{ACTIVATE, ASSIGN, DEACTIVATE, DELETE, START_ROLLOUT, UNASSIGN};
+use crate::change::links::{ChangeLink, actions};
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
@@ -89,6 +92,8 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     let events = format!("{}/live", package_path(package.id));
     let body = html! {
         (tabs(package.id, Tab::Overview))
+        (next_step(&package, &counts, visit))
+        (changes(&package, visit))
         section aria-labelledby="progress" {
             h2 #progress { "Progress" }
             (live_numbers(&events, visit.now, &bar(package.id, &counts)))
@@ -107,6 +112,31 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
         ],
         body,
     })
+}
+
+/// Writes links to the changes that the state of a package permits.
+fn changes(package: &PackageRecord, visit: &Visit) -> Markup {
+    let id = package.id.to_string();
+    let link = |path, name| ChangeLink::new(path, name, &[("package", &id)]);
+    let activation = if package.active {
+        link(DEACTIVATE, "Deactivate")
+    } else {
+        link(ACTIVATE, "Activate")
+    };
+    let links = if package.is_deleted() {
+        Vec::new()
+    } else if package.published().is_none() {
+        vec![link(DELETE, "Delete")]
+    } else {
+        vec![
+            activation,
+            link(ASSIGN, "Assign"),
+            link(START_ROLLOUT, "Roll out in waves"),
+            link(UNASSIGN, "Unassign"),
+            link(DELETE, "Delete"),
+        ]
+    };
+    actions(visit, &links)
 }
 
 fn tabs(package: PackageId, present: Tab) -> Markup {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::layout::{Section, View};
 use crate::page_error::{PageError, field};
+use crate::publish;
 use crate::visit::Visit;
 use crate::words::{bytes, next_page, package_link, package_path, state, text, when};
 
@@ -55,6 +56,9 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
             label for="find" { "Package" }
             input #find name="find" placeholder="name@version or id" spellcheck="false";
             button { "Show" }
+        }
+        @if !visit.app.is_read_only() {
+            p { a.button href=(publish::START) { "Publish a package" } }
         }
         @if page.items.is_empty() {
             p.empty {

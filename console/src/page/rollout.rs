@@ -4,20 +4,24 @@ use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
 use packcast_protocol::{PackageRef, UnixTime, terminal};
-use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutReader, RolloutWave};
+use packcast_publisher::rollout::{
+    Awaited, RolloutDetails, RolloutReader, RolloutRound, RolloutWave, WaveStates,
+};
+use packcast_rollout::rollout::GateStatus;
 use serde::Deserialize;
 
 use super::rollouts::sentence;
+use crate::change::address::{
+    END_ROLLOUT, FINISH_ROLLOUT, PAUSE_ROLLOUT, PROMOTE_ROLLOUT, RESUME_ROLLOUT,
+};
+use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
 use crate::words::{
-    count, device_link, exact, group_link, grouped, package_link, state, text, when,
+    count, device_link, exact, group_links, grouped, package_link, share, state, text, when,
 };
-
-/// The denominator of the slots of devices, in which waves of a share are bounded.
-const SLOTS: u16 = 10_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
@@ -43,7 +47,7 @@ pub(crate) async fn page(
 async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, PageError> {
     let reference: PackageRef = named(package, "package")?;
     let mut reader = if with_devices {
-        RolloutReader::open(&visit.target, &reference).await?
+        RolloutReader::open_with_states(&visit.target, &reference).await?
     } else {
         RolloutReader::open_brief(&visit.target, &reference).await?
     };
@@ -55,18 +59,17 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
     let body = html! {
         p {
             "Package " (package_link(summary.package, &summary.name)) " to "
-            @for (place, group) in summary.groups.iter().enumerate() {
-                @if place > 0 { ", " }
-                (group_link(group))
-            }
+            (group_links(&summary.groups))
         }
+        (changes(&details, visit))
         (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
         @if !with_devices {
             p {
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
                 span.soft {
-                    " and name silent ones (reads all members of the groups: a read unit for about \
-                     30 of them)"
+                    " by their states, and name silent ones (reads all members of the groups: a read \
+                     unit for about 30 of them; and their states every 30 seconds: a read unit for \
+                     about 60 of them)"
                 }
             }
         }
@@ -81,6 +84,25 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
         ],
         body,
     })
+}
+
+/// Writes links to the changes of a rollout. The status may change while the page is open, so the page
+/// has all of them.
+fn changes(details: &RolloutDetails, visit: &Visit) -> Markup {
+    let id = details.summary.package.to_string();
+    let link = |path, name| ChangeLink::new(path, name, &[("package", &id)]);
+    let mut resume = link(RESUME_ROLLOUT, "Resume");
+    if matches!(details.summary.gate_status, Some(GateStatus::Halted { .. })) {
+        resume.fields.push(("after-halt", "on"));
+    }
+    let links = [
+        link(PAUSE_ROLLOUT, "Pause"),
+        resume,
+        link(PROMOTE_ROLLOUT, "Open the next wave"),
+        link(FINISH_ROLLOUT, "Finish"),
+        link(END_ROLLOUT, "End"),
+    ];
+    actions(visit, &links)
 }
 
 /// Writes the status of a rollout as a text.
@@ -128,7 +150,7 @@ pub(crate) fn numbers(
     }
 }
 
-/// Writes the waves as columns, and the counters of the round in the latest open wave.
+/// Writes the waves as columns, with the counters of the round in the latest open wave.
 fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup {
     let latest = details.summary.wave;
     html! {
@@ -136,6 +158,7 @@ fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup 
         ol.waves {
             @for wave in &details.calendar {
                 @let is_latest = latest == Some(wave.wave);
+                @let round = details.round.as_ref().filter(|_| is_latest);
                 li.wave aria-current=[is_latest.then_some("step")] {
                     h3 { "Wave " (wave.wave) }
                     p { (wave_state(wave, is_latest)) }
@@ -148,18 +171,37 @@ fn waves(details: &RolloutDetails, with_devices: bool, now: UnixTime) -> Markup 
                             None => "opens after a promotion",
                         }
                     }
-                    @if is_latest {
-                        @if let Some(round) = &details.round {
-                            dl {
-                                dt { "Begun" } dd { (grouped(round.begun.into())) }
-                                dt { "Healthy" } dd { (grouped(round.healthy.into())) }
-                                dt { "Failed" } dd { (grouped(round.failed.into())) }
-                            }
-                            p.soft { "in round " (round.round) }
-                        }
-                    }
+                    @if let Some(states) = &wave.states { (states_of(states)) }
+                    @if let Some(round) = round { (places(round)) }
                 }
             }
+        }
+    }
+}
+
+/// Writes the devices of a wave by their states.
+fn states_of(states: &WaveStates) -> Markup {
+    let rows = [
+        ("Announced", states.announced),
+        ("Succeeded", states.succeeded),
+        ("Failed", states.failed),
+        ("Waiting", states.waiting),
+    ];
+    html! {
+        dl {
+            @for (name, devices) in rows { dt { (name) } dd { (grouped(devices.into())) } }
+        }
+    }
+}
+
+/// Writes the places of a round.
+fn places(round: &RolloutRound) -> Markup {
+    html! {
+        p.soft { "Round " (round.round) ":" }
+        dl {
+            dt { "Begun" } dd { (grouped(round.begun.into())) }
+            dt { "Healthy" } dd { (grouped(round.healthy.into())) }
+            dt { "Failed" } dd { (grouped(round.failed.into())) }
         }
     }
 }
@@ -176,24 +218,10 @@ fn members(wave: &RolloutWave) -> Markup {
     html! {
         @match wave.up_to {
             Some(bound) => {
-                "devices up to " (percent(bound)) " of the groups"
+                "devices up to " (share(bound)) " of the groups"
             },
-            None => {
-                @for (place, group) in wave.groups.iter().enumerate() {
-                    @if place > 0 { ", " }
-                    (group_link(group))
-                }
-            },
+            None => (group_links(&wave.groups)),
         }
-    }
-}
-
-/// Writes a bound of slots as a share, such as `12.5 %`.
-fn percent(bound: u16) -> String {
-    let (whole, rest) = (bound / (SLOTS / 100), bound % (SLOTS / 100));
-    match rest {
-        0 => format!("{whole} %"),
-        _ => format!("{}.{} %", whole, format!("{rest:02}").trim_end_matches('0')),
     }
 }
 
@@ -246,16 +274,5 @@ const fn awaited(awaited: Awaited) -> &'static str {
         Awaited::Report => "has not reported",
         Awaited::CheckIn => "settles",
         Awaited::Restart => "to be restarted",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_has_no_needless_digits() {
-        let shares = [10_000, 1_250, 500, 1].map(percent);
-        assert_eq!(shares.join(", "), "100 %, 12.5 %, 5 %, 0.01 %");
     }
 }

@@ -6,6 +6,8 @@ use packcast_publisher::rollout::{self, RolloutSummary};
 use packcast_publisher::text::time;
 use packcast_rollout::rollout::GateStatus;
 
+use crate::change::address::START_ROLLOUT;
+use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
 use crate::layout::{Section, View};
 use crate::page_error::PageError;
@@ -21,6 +23,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
     let mut rollouts = rollout::list_without_sizes(&visit.target).await?;
     rollouts.reverse();
     let body = html! {
+        (actions(visit, &[ChangeLink::new(START_ROLLOUT, "Roll out a package", &[])]))
         @if rollouts.is_empty() {
             p.empty {
                 "No rollout is live. A rollout brings a package to its groups in waves: "

@@ -82,13 +82,20 @@ pub(crate) async fn end(visit: Visit, Form(form): Form<Protected>) -> Response {
     if !form.is_from(&visit) {
         return answer::status(StatusCode::FORBIDDEN);
     }
+    let is_running = visit.app.ledger().running().next().is_some();
     visit.app.door().sign_out();
     visit.app.end(Ended::SignedOut);
     let again = visit.app.commands().example("console");
     let page = small_page(
         "The session has ended",
         &html! {
-            p { "The console has stopped. This command starts it again: " (again) }
+            @if is_running {
+                p {
+                    "A change is still being made. The console stops after its end; if it fails, the \
+                     terminal of the console shows the error."
+                }
+            }
+            p { "This command starts the console again: " (again) }
         },
     );
     answer::page(StatusCode::OK, page)

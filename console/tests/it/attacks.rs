@@ -15,7 +15,7 @@ use crate::browser::Browser;
 use crate::system::System;
 
 /// Every address with a page or an effect.
-const ADDRESSES: [(&str, &str); 17] = [
+const ADDRESSES: [(&str, &str); 33] = [
     ("GET", "/"),
     ("GET", "/packages"),
     ("GET", "/packages/1795000000"),
@@ -33,6 +33,22 @@ const ADDRESSES: [(&str, &str); 17] = [
     ("GET", "/nothing"),
     ("POST", "/check"),
     ("POST", "/end"),
+    ("GET", "/publish"),
+    ("POST", "/publish"),
+    ("GET", "/publish/1/file"),
+    ("POST", "/publish/1/summary"),
+    ("POST", "/publish/1/upload"),
+    ("PUT", "/publish/1/upload?offset=0"),
+    ("POST", "/publish/1/send"),
+    ("GET", "/publish/1/live"),
+    ("GET", "/change/assign"),
+    ("GET", "/change/revert?commit=1"),
+    ("POST", "/change/assign"),
+    ("POST", "/change/pause"),
+    ("POST", "/change/delete"),
+    ("GET", "/changes"),
+    ("GET", "/changes/1"),
+    ("POST", "/key/lock"),
 ];
 
 #[tokio::test]
@@ -184,7 +200,14 @@ async fn a_form_without_its_token_does_nothing() {
         format!("form={}", served.token),
     ] {
         system.table.meter.take();
-        for path in ["/check", "/end"] {
+        for path in [
+            "/check",
+            "/end",
+            "/change/pause",
+            "/change/assign",
+            "/key/lock",
+        ] {
+            let form = format!("{form}&step=perform");
             let answer = browser.post(path, &form).await;
             assert!(
                 (400..500).contains(&answer.status),
@@ -332,6 +355,9 @@ async fn text_of_devices_is_never_markup() {
         format!("/packages/{id}/devices?state=failed"),
         format!("/packages/{id}/failures"),
         "/history".to_owned(),
+        "/change/assign?package=%3Cscript%3E&device=%22%3E%3Cscript%3E&group=%3Cimg".to_owned(),
+        "/change/revert?commit=%3Cscript%3E".to_owned(),
+        "/changes/%3Cscript%3E".to_owned(),
     ] {
         let page = browser.get(&path).await.body;
         let scripts: Vec<&str> = page.split("<script").skip(1).collect();
@@ -388,6 +414,8 @@ async fn values_of_a_console_do_not_show_their_secrets() {
     let options = ConsoleOptions {
         port: 0,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
+        is_read_only: false,
         clock: Clock::system(),
     };
     let (target, _) = system.target.for_display();
@@ -511,6 +539,8 @@ async fn another_user_cannot_answer_at_the_other_address_of_loopback() {
     let options = |port| ConsoleOptions {
         port,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
+        is_read_only: false,
         clock: Clock::system(),
     };
     // The other user was first: the console does not start, and so it gives no token away.
@@ -536,6 +566,8 @@ async fn the_file_for_the_browser_is_private_and_posts_the_token() {
     let options = ConsoleOptions {
         port: 0,
         target_options: String::new(),
+        uploads_dir: system.folder.path().join("uploads"),
+        is_read_only: false,
         clock: Clock::system(),
     };
     let (target, _) = system.target.for_display();

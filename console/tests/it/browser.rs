@@ -48,14 +48,7 @@ impl Browser {
         let _ = stream.write_all(request).await;
         let mut bytes = Vec::new();
         let _ = stream.read_to_end(&mut bytes).await;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Answer {
-            status: status.unwrap_or(0),
-            head: head.to_owned(),
-            body: body.to_owned(),
-        }
+        Answer::of(&bytes)
     }
 
     /// Sends a request with these headers besides the host and the cookie.
@@ -85,6 +78,40 @@ impl Browser {
         lines.push("connection: close".to_owned());
         let request = format!("{}\r\n\r\n{body}", lines.join("\r\n"));
         self.send(request.as_bytes()).await
+    }
+
+    /// Sends a body of any kind. `length` is the length in the head, which may be wrong.
+    pub(crate) async fn ask_with_body(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+        length: usize,
+    ) -> Answer {
+        let mut lines = vec![
+            format!("{method} {path} HTTP/1.1"),
+            format!("host: {}", self.host),
+        ];
+        let cookie = self.cookie.iter();
+        lines.extend(cookie.map(|it| format!("cookie: packcast-console={it}")));
+        let headers = headers.iter();
+        lines.extend(headers.map(|(name, value)| format!("{name}: {value}")));
+        lines.push(format!(
+            "content-length: {length}\r\nconnection: close\r\n\r\n"
+        ));
+        let head = lines.join("\r\n");
+        let mut stream = TcpStream::connect(self.address)
+            .await
+            .expect("the console listens");
+        let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
+        if !body.is_empty() && body.len() < length {
+            // The client goes away in the middle of its body.
+            let _ = stream.shutdown().await;
+        }
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        Answer::of(&bytes)
     }
 
     /// Reads the events of a live page until a text comes, or until their end.
@@ -120,6 +147,29 @@ impl Browser {
         self.ask("POST", path, &[("origin", &origin)], form).await
     }
 
+    /// Goes from the form of a change to its effect.
+    pub(crate) async fn plan(&self, change: &str, fields: &str) -> Answer {
+        let token = self.get("/changes").await.form_token();
+        let form = format!("form={token}&step=plan&{fields}");
+        self.post(&format!("/change/{change}"), &form).await
+    }
+
+    /// Sends the form of an effect, with the fields that it had, and returns the answer.
+    pub(crate) async fn confirm(&self, change: &str, fields: &str, effect: &Answer) -> Answer {
+        let form = effect.confirmation(fields);
+        self.post(&format!("/change/{change}"), &form).await
+    }
+
+    /// Makes a change from its form to its result.
+    pub(crate) async fn make(&self, change: &str, fields: &str) -> (Answer, Answer) {
+        let effect = self.plan(change, fields).await;
+        assert_eq!(effect.status, 200, "{change} {fields}: {effect:?}");
+        let made = self.confirm(change, fields, &effect).await;
+        assert_eq!(made.status, 303, "{change} {fields}: {made:?}");
+        let result = self.get(made.header("location").expect("a result")).await;
+        (effect, result)
+    }
+
     /// Opens the session with a token.
     pub(crate) async fn sign_in(&mut self, token: &str) -> Answer {
         let answer = self.post("/sign-in", &format!("token={token}")).await;
@@ -129,6 +179,17 @@ impl Browser {
 }
 
 impl Answer {
+    fn of(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Self {
+            status: status.unwrap_or(0),
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
+    }
+
     /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
@@ -150,6 +211,17 @@ impl Answer {
             .split_once("name=\"form\" value=\"")
             .expect("the page has a form");
         rest.split('"').next().expect("a value ends").to_owned()
+    }
+
+    /// Returns the form that confirms the effect on this page, with the fields of the change.
+    pub(crate) fn confirmation(&self, fields: &str) -> String {
+        let (_, rest) = self
+            .body
+            .split_once("name=\"ticket\" value=\"")
+            .expect("the page has a ticket");
+        let ticket = rest.split('"').next().expect("a value ends");
+        let form = self.form_token();
+        format!("form={form}&step=perform&ticket={ticket}&{fields}")
     }
 
     /// Returns the read units in the footer.

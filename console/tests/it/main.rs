@@ -2,7 +2,15 @@
 
 mod attacks;
 mod browser;
+mod changes;
+mod forms;
+mod groups;
+mod key;
 mod pages;
+mod publish;
+mod rollout_changes;
 mod rollouts;
 mod scale;
 mod system;
+mod uploads;
+mod visitor;

@@ -36,6 +36,8 @@ pub(crate) async fn start(system: &System) -> (PackageRecord, RolloutStarted) {
         limits: LimitChoices::default(),
         days: "mon-sun".parse::<Weekdays>().expect("days of the week"),
         by_hand: false,
+        from: None,
+        draw: None,
         offset_s: 0,
         allow_downgrade: false,
         also_accept: AlsoAccept::default(),

@@ -1,7 +1,7 @@
 //! A target with its console, for one test.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,10 +9,11 @@ use packcast_console::{Clock, Console, ConsoleOptions, Ended};
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::state::Terms;
 use packcast_protocol::{GroupName, Priority, UnixTime, WindowsTerms};
+use packcast_publisher::log::{LogRequest, log};
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
 use packcast_publisher::publish::publish;
-use packcast_publisher::signing::{NoSecrets, Signer, SigningKey};
-use packcast_publisher::target::LocalSystem;
+use packcast_publisher::signing::{KeyError, NoSecrets, Secrets, Signer, SigningKey};
+use packcast_publisher::target::{LocalSystem, local_key_file};
 use packcast_publisher::{Progress, Target, clock, local};
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use packcast_rollout::{FinishedTask, PackageRecord};
@@ -31,6 +32,24 @@ pub(crate) struct System {
     pub(crate) folder: TempDir,
 }
 
+/// The passphrase of a key.
+#[derive(Debug)]
+struct Passphrase(&'static str);
+
+impl Secrets for Passphrase {
+    fn key(&self) -> Result<Option<String>, KeyError> {
+        Ok(None)
+    }
+
+    fn passphrase(&self, _from: &str) -> Result<String, KeyError> {
+        Ok(self.0.to_owned())
+    }
+
+    fn new_passphrase(&self) -> Result<String, KeyError> {
+        Ok(self.0.to_owned())
+    }
+}
+
 /// A running console of a target.
 pub(crate) struct Served {
     pub(crate) browser: Browser,
@@ -43,12 +62,23 @@ pub(crate) struct Served {
 
 impl System {
     pub(crate) async fn start(seed: u64) -> Self {
-        let table = Table::without_target(seed).await;
         let folder = tempfile::tempdir().expect("a temporary folder can be created");
+        Self::with_secrets(seed, folder, &NoSecrets).await
+    }
+
+    /// Starts a system with a key that has this passphrase.
+    pub(crate) async fn with_passphrase(seed: u64, passphrase: &'static str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
+        let file = local_key_file(folder.path());
+        SigningKey::generate(&file, Some(passphrase.to_owned())).expect("a key can be generated");
+        Self::with_secrets(seed, folder, &Passphrase(passphrase)).await
+    }
+
+    async fn with_secrets(seed: u64, folder: TempDir, secrets: &dyn Secrets) -> Self {
+        let table = Table::without_target(seed).await;
         let target = target(&table, folder.path()).await;
-        let key = Arc::new(
-            local::signing_key(folder.path(), &NoSecrets).expect("a key can be generated"),
-        );
+        let key =
+            Arc::new(local::signing_key(folder.path(), secrets).expect("a key can be generated"));
         Self {
             target,
             table,
@@ -154,16 +184,55 @@ impl System {
     pub(crate) async fn signed_in(&self) -> Served {
         self.serve().await.signed_in().await
     }
+
+    /// Starts a console that changes nothing, and opens its session.
+    pub(crate) async fn read_only(&self) -> Served {
+        let (target, _) = self.target.for_display();
+        let served = Served::start_with(target, "", true).await;
+        served.signed_in().await
+    }
+
+    /// Returns the number of commits.
+    pub(crate) async fn commits(&self) -> usize {
+        let request = LogRequest {
+            limit: 1_000,
+            before: None,
+            after: None,
+            is_signed_only: true,
+            package: None,
+            group: None,
+            device: None,
+        };
+        let log = log(&self.target, &request).await;
+        log.expect("the history can be read").entries.len()
+    }
 }
 
 impl Served {
     /// Starts a console of a target, with these options in its command lines.
     pub(crate) async fn start(target: Target, target_options: &str) -> Self {
+        Self::start_with(target, target_options, false).await
+    }
+
+    async fn start_with(target: Target, target_options: &str, is_read_only: bool) -> Self {
+        let uploads = target.key_file.with_file_name("uploads");
+        Self::start_in(target, target_options, is_read_only, uploads).await
+    }
+
+    /// Starts a console with a folder for its uploads.
+    pub(crate) async fn start_in(
+        target: Target,
+        target_options: &str,
+        is_read_only: bool,
+        uploads_dir: PathBuf,
+    ) -> Self {
         let ahead = Arc::new(AtomicU64::new(0));
         let clock = Arc::clone(&ahead);
         let options = ConsoleOptions {
             port: 0,
             target_options: target_options.to_owned(),
+            uploads_dir,
+            is_read_only,
             clock: Clock::new(move || UnixTime(clock::now().0 + clock.load(Ordering::SeqCst))),
         };
         let console = Console::bind(target, options)
@@ -181,6 +250,12 @@ impl Served {
                 let _ = stopped.await;
             })),
         }
+    }
+
+    /// Stops the console, which completes its changes.
+    pub(crate) async fn stop_after_changes(self) -> Ended {
+        self.stop.send(()).expect("the console is running");
+        self.ended.await.expect("the console ends")
     }
 
     /// Opens the session.

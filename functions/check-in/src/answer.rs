@@ -34,8 +34,8 @@ pub(crate) fn json(body: &impl Serialize) -> Response<Bytes> {
 
 /// Answers an OCS agent with exactly 200: Windows agents read no other reply (protocol
 /// reference §0 rule 3).
-pub(crate) fn compressed(body: Vec<u8>) -> Response<Bytes> {
-    respond(StatusCode::OK, "application/x-compressed", body.into())
+pub(crate) fn compressed(body: Bytes) -> Response<Bytes> {
+    respond(StatusCode::OK, "application/x-compressed", body)
 }
 
 /// Refuses a request of an OCS agent, whose log shows the status alone.

@@ -7,6 +7,8 @@
 //! device chooses the text of its question, so a refusal costs at most one more read of each record
 //! in a second.
 
+use std::sync::Arc;
+
 use packcast_protocol::api::{BeginReply, BeginRequest, HoldWord};
 use packcast_protocol::{DeviceId, UnixTime};
 use packcast_rollout::begin::{BeginRecords, announced_task, hold, rollout};
@@ -60,11 +62,11 @@ async fn reason(
     let Some(task) = announced_task(asked, &device_state.tasks) else {
         return Ok(Some(HoldWord::Withdrawn.into()));
     };
-    let decide = |package: Option<PackageRecord>, groups: &[GroupState]| {
+    let decide = |package: Option<Arc<PackageRecord>>, groups: &[GroupState]| {
         let records = BeginRecords {
             device,
             task,
-            package: package.as_ref(),
+            package: package.as_deref(),
             memberships: &device_state.memberships,
             groups,
         };

@@ -111,7 +111,7 @@ impl ExcludedState {
             ExclusionKind::Blocked => {
                 answer::ocs_failure(StatusCode::FORBIDDEN, "this device is blocked")
             }
-            ExclusionKind::Removed => answer::compressed(DOWNLOAD_REPLY.to_vec()),
+            ExclusionKind::Removed => answer::compressed(Bytes::from_static(DOWNLOAD_REPLY)),
         }
     }
 }

@@ -26,7 +26,7 @@ pub mod state;
 mod state_counts;
 mod tasks;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,7 @@ use tokio::time::timeout;
 pub use crate::access::ORIGIN_HEADER;
 use crate::gates::Gates;
 use crate::groups::Groups;
+use crate::ocs::SealedReplies;
 use crate::packages::Packages;
 pub use crate::pass_key::PassKey;
 pub use crate::refusals::{METRIC_NAMESPACE, REFUSED_REQUESTS, RefusalCounts};
@@ -66,24 +67,46 @@ pub struct CheckInFunction {
     groups: Groups,
     gates: Gates,
     state: StateCache,
+    sealed: SealedReplies,
     settings: FunctionSettings,
+    counters: Arc<Counters>,
+}
+
+/// Counts for the log.
+#[derive(Debug, Default)]
+struct Counters {
     refusals: Mutex<RefusalCounter>,
-    state_counts: Mutex<StateCounter>,
-    rollout_counts: Mutex<RolloutCounter>,
+    state: Mutex<StateCounter>,
+    rollouts: Mutex<RolloutCounter>,
 }
 
 impl CheckInFunction {
     pub fn new(records: Records, settings: FunctionSettings) -> Self {
+        Self::counting(records, settings, Arc::default())
+    }
+
+    /// Returns a function that has cached nothing, and continues the counts of this one.
+    ///
+    /// A function that learns of a change of the records can so act on it at once.
+    #[must_use]
+    pub fn with_empty_caches(&self) -> Self {
+        Self::counting(
+            self.records.clone(),
+            self.settings.clone(),
+            Arc::clone(&self.counters),
+        )
+    }
+
+    fn counting(records: Records, settings: FunctionSettings, counters: Arc<Counters>) -> Self {
         Self {
             records,
             packages: Packages::new(settings.group_cache_s),
             groups: Groups::new(settings.group_cache_s),
             gates: Gates::new(settings.group_cache_s),
             state: StateCache::new(settings.trust.clone(), settings.group_cache_s),
+            sealed: SealedReplies::default(),
             settings,
-            refusals: Mutex::default(),
-            state_counts: Mutex::default(),
-            rollout_counts: Mutex::default(),
+            counters,
         }
     }
 
@@ -136,7 +159,7 @@ impl CheckInFunction {
 
     fn rollout_counts(&self) -> MutexGuard<'_, RolloutCounter> {
         // A panic cannot leave the counter half-changed.
-        lock(&self.rollout_counts)
+        lock(&self.counters.rollouts)
     }
 
     /// Counts a check-in by the state that the device holds. The check-in has read the head.
@@ -148,12 +171,12 @@ impl CheckInFunction {
 
     fn state_counts(&self) -> MutexGuard<'_, StateCounter> {
         // Each change of the counter is complete at any time.
-        lock(&self.state_counts)
+        lock(&self.counters.state)
     }
 
     fn refusals(&self) -> MutexGuard<'_, RefusalCounter> {
         // Each change of the counter is complete at any time.
-        lock(&self.refusals)
+        lock(&self.counters.refusals)
     }
 
     async fn answer(&self, request: Request<Bytes>, now: UnixTime) -> Response<Bytes> {

@@ -1,7 +1,6 @@
 //! Names for the log, so that people recognise devices and packages.
 
 use packcast_protocol::{Excerpt, PackageId};
-use packcast_rollout::PackageRecord;
 use packcast_store::records::DeviceState;
 
 use crate::CheckInFunction;
@@ -20,7 +19,7 @@ pub(crate) fn host(device_state: &DeviceState) -> Excerpt {
 pub(crate) fn package(function: &CheckInFunction, id: PackageId) -> Excerpt {
     let name = function.packages.cached(id).map_or_else(
         || id.to_string(),
-        |PackageRecord { name, version, .. }| format!("{name}@{version}"),
+        |package| format!("{}@{}", package.name, package.version),
     );
     Excerpt::within(&name, MAX_BYTES)
 }

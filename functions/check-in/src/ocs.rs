@@ -3,6 +3,7 @@
 mod download;
 mod inventory;
 mod prolog;
+mod sealed;
 
 use bytes::Bytes;
 use http::header::USER_AGENT;
@@ -12,6 +13,7 @@ use packcast_protocol::ocs::reply::DOWNLOAD_REPLY;
 use packcast_protocol::ocs::request::{self, Query, RequestError};
 use packcast_protocol::{Excerpt, UnixTime, with_causes};
 
+pub(crate) use self::sealed::SealedReplies;
 use crate::device_access::DeviceError;
 use crate::refusals::RefusalKind;
 use crate::{CheckInFunction, answer};
@@ -50,8 +52,8 @@ pub(crate) async fn answer(
     };
     match reply {
         // An empty body stays empty: there is nothing to inflate (protocol reference §0 rule 5).
-        Ok(body) if body.is_empty() => answer::compressed(body),
-        Ok(body) => answer::compressed(envelope::seal(coding, &body)),
+        Ok(body) if body.is_empty() => answer::compressed(Bytes::new()),
+        Ok(body) => answer::compressed(function.sealed.seal(coding, body)),
         // The replies to PROLOG and INVENTORY of an excluded device are created above.
         Err(DeviceError::Excluded(excluded)) => excluded.download_response(),
         Err(DeviceError::OverBudget) => answer::ocs_unavailable(),

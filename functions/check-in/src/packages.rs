@@ -1,7 +1,7 @@
 //! Cache of the package records that a warm function has read.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use packcast_protocol::{PackageId, UnixTime};
 use packcast_rollout::PackageRecord;
@@ -24,7 +24,7 @@ pub(crate) struct Packages {
     max_active_age_s: u64,
     /// Maximum age of a cached inactive package, in seconds.
     max_inactive_age_s: u64,
-    cached: Mutex<HashMap<PackageId, (UnixTime, PackageRecord)>>,
+    cached: Mutex<HashMap<PackageId, (UnixTime, Arc<PackageRecord>)>>,
 }
 
 impl Packages {
@@ -46,7 +46,7 @@ impl Packages {
         records: &Records,
         ids: &[PackageId],
         now: UnixTime,
-    ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
+    ) -> Result<HashMap<PackageId, Arc<PackageRecord>>, RecordsError> {
         self.records_within(records, ids, u64::MAX, now).await
     }
 
@@ -58,7 +58,7 @@ impl Packages {
         ids: &[PackageId],
         max_age_s: u64,
         now: UnixTime,
-    ) -> Result<HashMap<PackageId, PackageRecord>, RecordsError> {
+    ) -> Result<HashMap<PackageId, Arc<PackageRecord>>, RecordsError> {
         let mut found = self.fresh(ids, max_age_s, now);
         let missing: Vec<PackageId> = ids
             .iter()
@@ -67,6 +67,7 @@ impl Packages {
             .collect();
         if !missing.is_empty() {
             let read = records.packages_of(&missing).await?;
+            let read: Vec<_> = read.into_iter().map(Arc::new).collect();
             self.cache(&read, now);
             found.extend(read.into_iter().map(|package| (package.id, package)));
         }
@@ -78,7 +79,7 @@ impl Packages {
         records: &Records,
         id: PackageId,
         now: UnixTime,
-    ) -> Result<Option<PackageRecord>, RecordsError> {
+    ) -> Result<Option<Arc<PackageRecord>>, RecordsError> {
         Ok(self.records(records, &[id], now).await?.remove(&id))
     }
 
@@ -90,16 +91,16 @@ impl Packages {
         id: PackageId,
         max_age_s: u64,
         now: UnixTime,
-    ) -> Result<Option<PackageRecord>, RecordsError> {
+    ) -> Result<Option<Arc<PackageRecord>>, RecordsError> {
         let ids = [id];
         let found = self.records_within(records, &ids, max_age_s, now);
         Ok(found.await?.remove(&id))
     }
 
     /// Returns a record that was read before, however old.
-    pub(crate) fn cached(&self, id: PackageId) -> Option<PackageRecord> {
+    pub(crate) fn cached(&self, id: PackageId) -> Option<Arc<PackageRecord>> {
         let cached = self.lock();
-        cached.get(&id).map(|(_, package)| package.clone())
+        cached.get(&id).map(|(_, package)| Arc::clone(package))
     }
 
     pub(crate) fn invalidate(&self, id: PackageId) {
@@ -111,7 +112,7 @@ impl Packages {
         ids: &[PackageId],
         max_age_s: u64,
         now: UnixTime,
-    ) -> HashMap<PackageId, PackageRecord> {
+    ) -> HashMap<PackageId, Arc<PackageRecord>> {
         let cached = self.lock();
         let fresh = ids.iter().filter_map(|id| {
             let (read_at, package) = cached.get(id)?;
@@ -120,15 +121,16 @@ impl Packages {
             } else {
                 self.max_inactive_age_s
             };
-            (now.since(*read_at) < max_age_s.min(max_state_age_s)).then(|| (*id, package.clone()))
+            (now.since(*read_at) < max_age_s.min(max_state_age_s))
+                .then(|| (*id, Arc::clone(package)))
         });
         fresh.collect()
     }
 
-    fn cache(&self, packages: &[PackageRecord], now: UnixTime) {
+    fn cache(&self, packages: &[Arc<PackageRecord>], now: UnixTime) {
         let mut cached = self.lock();
         for package in packages {
-            cached.insert(package.id, (now, package.clone()));
+            cached.insert(package.id, (now, Arc::clone(package)));
         }
         // Evict half of the records together, so that evictions are rare.
         if cached.len() > MAX_PACKAGES {
@@ -139,7 +141,9 @@ impl Packages {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PackageId, (UnixTime, PackageRecord)>> {
+    fn lock(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<PackageId, (UnixTime, Arc<PackageRecord>)>> {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

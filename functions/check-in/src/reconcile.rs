@@ -170,7 +170,7 @@ async fn steps(
             in_history: package_history.history.contains(&package),
         }
     };
-    let package = |id: PackageId| -> Option<&PackageRecord> { packages.get(&id) };
+    let package = |id: PackageId| -> Option<&PackageRecord> { packages.get(&id).map(|it| &**it) };
     Ok(reconcile(reconciling, situation, package, now))
 }
 

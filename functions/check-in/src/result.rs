@@ -209,7 +209,7 @@ async fn finished_task(
         .await?;
     let success_codes =
         // The success codes of a package without a record are unknown.
-        package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes);
+        package.map_or_else(|| BTreeSet::from([0]), |package| package.success_codes.clone());
     let outcome = outcome(open, &reported.code, &success_codes);
     Ok(FinishedTask {
         package: open.package,

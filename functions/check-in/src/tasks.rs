@@ -1,7 +1,8 @@
 //! Announcements: decided from a device's open tasks, and on record before the device learns of
 //! them.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, UnixTime};
@@ -9,8 +10,8 @@ use packcast_rollout::apply::used_mandates;
 use packcast_rollout::reconcile::announcing_group;
 use packcast_rollout::rollout::{GateChange, Place};
 use packcast_rollout::{
-    Announcement, FinishedTask, LocationRecord, OpenTask, Pacing, PackageRecord, Published, Rules,
-    announce, locations,
+    Announcement, FinishedTask, GroupState, LocationRecord, OpenTask, Pacing, PackageRecord,
+    Published, Rules, announce, locations,
 };
 use packcast_store::RecordsError;
 use packcast_store::records::{Announcing, DeviceState};
@@ -44,7 +45,7 @@ pub(crate) struct Announcements {
 #[derive(Debug)]
 pub(crate) struct AnnouncedTask {
     pub(crate) task: OpenTask,
-    pub(crate) package: PackageRecord,
+    pub(crate) package: Arc<PackageRecord>,
     pub(crate) published: Published,
     /// Locations in the order in which the device tries them.
     pub(crate) locations: Vec<LocationRecord>,
@@ -79,20 +80,18 @@ pub(crate) async fn announce_tasks(
             is_ocs_agent: matches!(device, DeviceId::Ocs(_)),
             system: device_now.device_state.system(),
         };
-        let mut tasks = tasks.clone();
-        // A dropped task may lack its report for a while. Another announcement would start it
-        // again.
-        tasks.retain(|task| !commands.told_to_drop(task));
         let gated = rollouts::gated(function, device, &device_now, now).await?;
-        // Before the announcement is decided: a task that waits for its rollout holds up no other
-        // task.
-        tasks.retain(|task| !gated.closed.contains(&task.package));
-        let ids: Vec<PackageId> = tasks.iter().map(|task| task.package).collect();
+        // A dropped task may lack its report for a while. Another announcement would start it
+        // again. Tasks that wait for their rollout are left out before the announcement is decided:
+        // they hold up no other task.
+        let tasks = tasks.iter().filter(|task| !commands.told_to_drop(task));
+        let tasks = tasks.filter(|task| !gated.closed.contains(&task.package));
+        let ids: Vec<PackageId> = tasks.clone().map(|task| task.package).collect();
         let packages = function
             .packages
             .records(&function.records, &ids, now)
             .await?;
-        let mut announcement = announce(&tasks, |id| packages.get(&id), rules, now);
+        let mut announcement = announce(tasks, |id| packages.get(&id).map(|it| &**it), rules, now);
         if !announcement.announced.is_empty()
             && function
                 .state
@@ -121,7 +120,15 @@ pub(crate) async fn announce_tasks(
         // brings the others.
         if !may_retry || tries_left == 0 {
             log_missing_copies(device, &device_now, &without_copies);
-            return Ok(announcements(pacing, &announcement, &on_record, device_now));
+            let groups = &device_now.groups;
+            let tasks = told(&announcement, &packages, &on_record, groups);
+            return Ok(Announcements {
+                pacing,
+                tasks,
+                to_cancel: announcement.cancelled().cloned().collect(),
+                has_new_task: !on_record.is_empty(),
+                reconciled: device_now,
+            });
         }
         device_state = admitted_state(function, device).await?;
     }
@@ -203,31 +210,26 @@ async fn end_not_applicable(
     Ok(())
 }
 
-fn announcements(
-    pacing: Pacing,
+/// Returns the tasks that the device is told of: those told before, and those whose announcement is on
+/// record now.
+fn told(
     announcement: &Announcement<'_>,
+    packages: &HashMap<PackageId, Arc<PackageRecord>>,
     on_record: &HashSet<PackageId>,
-    reconciled: Reconciled,
-) -> Announcements {
-    let to_cancel = announcement.cancelled().cloned().collect();
-    let tasks = announcement
-        .announced
-        .iter()
-        .filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package))
-        .map(|pick| AnnouncedTask {
+    groups: &[GroupState],
+) -> Vec<AnnouncedTask> {
+    let picks = announcement.announced.iter();
+    let told = picks.filter(|pick| !pick.is_new() || on_record.contains(&pick.task.package));
+    let told = told.filter_map(|pick| {
+        let package = packages.get(&pick.task.package)?;
+        Some(AnnouncedTask {
             task: pick.task.clone(),
-            package: pick.package.clone(),
+            package: Arc::clone(package),
             published: pick.published.clone(),
-            locations: locations::in_order(&pick.package.locations, &reconciled.groups),
+            locations: locations::in_order(&package.locations, groups),
         })
-        .collect();
-    Announcements {
-        pacing,
-        tasks,
-        to_cancel,
-        has_new_task: !on_record.is_empty(),
-        reconciled,
-    }
+    });
+    told.collect()
 }
 
 /// Returns the new announcements, each with a group that has the package unless the device itself has

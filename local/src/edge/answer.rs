@@ -6,11 +6,12 @@ use http::header::USER_AGENT;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
-use packcast_check_in::{CheckInFunction, StateCounts};
+use packcast_check_in::StateCounts;
 
 use super::access_log::{AccessLog, LogLine};
 use super::objects::PublishedObjects;
 use super::response::{Body, full, plain};
+use crate::check_ins::CheckIns;
 use crate::clock;
 
 /// The limit of Lambda, which the edge applies as well.
@@ -22,7 +23,7 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(super) struct Answering {
     pub(super) objects: PublishedObjects,
-    pub(super) check_in: CheckInFunction,
+    pub(super) check_ins: CheckIns,
     pub(super) log: AccessLog,
 }
 
@@ -59,15 +60,16 @@ impl Answering {
             Ok(Ok(body)) => {
                 let request = Request::from_parts(parts, body.to_bytes());
                 let now = clock::now();
-                let response = self.check_in.handle(request, now).await;
-                if let Some(refused) = self.check_in.take_refusals(now) {
+                let check_in = self.check_ins.function();
+                let response = check_in.handle(request, now).await;
+                if let Some(refused) = check_in.take_refusals(now) {
                     tracing::info!("{refused}");
                 }
-                let counts = self.check_in.take_state_counts(now);
+                let counts = check_in.take_state_counts(now);
                 if let Some(counts) = counts.filter(StateCounts::is_problem) {
                     tracing::warn!("{counts}");
                 }
-                if let Some(counts) = self.check_in.take_rollout_counts(now) {
+                if let Some(counts) = check_in.take_rollout_counts(now) {
                     tracing::warn!("{counts}");
                 }
                 response.map(full)

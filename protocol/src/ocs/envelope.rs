@@ -13,7 +13,7 @@ pub const MAX_BODY_BYTES: usize = 4 << 20;
 pub const MAX_CONTENT_BYTES: usize = 32 << 20;
 
 /// The coding of a body; the reply to a request has the same coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {
     Zlib,
     Gzip,

@@ -117,6 +117,11 @@ impl ExclusionPlan<'_> {
         &self.preview
     }
 
+    /// Returns the devices that were named.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceId> {
+        self.expected.0.iter().map(|expected| &expected.device)
+    }
+
     /// Returns the error that the change will have if a device cannot be changed.
     pub fn check(&self) -> Result<(), Failure> {
         self.expected.complete()
@@ -174,6 +179,23 @@ impl DeviceResult {
     /// Returns true if blocking or unblocking has changed the device.
     const fn is_change(self) -> bool {
         matches!(self, Self::Blocked | Self::Unblocked | Self::MayReturn)
+    }
+
+    /// Returns the result in words.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::AlreadyBlocked => "blocked before",
+            Self::Unblocked => "unblocked",
+            Self::NotBlocked => "not blocked",
+            Self::Removed => "removed",
+            Self::AlreadyRemoved => "removed before",
+            Self::SeenAgain => "not removed: the device has checked in again",
+            Self::MayReturn => "may come back as a new device, without groups and packages",
+            Self::HalfRemoved => "not unblocked: the removal was interrupted",
+            Self::UnknownDevice => "unknown: the device has never checked in",
+            Self::Unreadable => "failed: its record cannot be read",
+        }
     }
 
     const fn is_refusal(self) -> bool {

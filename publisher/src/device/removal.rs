@@ -18,6 +18,7 @@ use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::device_name::{DeviceName, host_names};
 use crate::failure::Failure;
+use crate::preview::Preview;
 use crate::progress::{Progress, Work};
 use crate::signing::Signer;
 use crate::target::Target;
@@ -69,6 +70,22 @@ pub async fn unseen(target: &Target, days: u16) -> Result<Vec<ToRemove>, Failure
             last_seen: Some(record.last_seen),
         });
     Ok(to_remove.collect())
+}
+
+/// Returns the changes of the signed state that the removal of these devices makes.
+pub fn state_changes(devices: &[ToRemove]) -> Vec<StateChange> {
+    let devices: BTreeSet<DeviceId> = devices.iter().map(|it| it.device.clone()).collect();
+    vec![StateChange::RemoveDevices { devices }]
+}
+
+/// Returns the effect of the removal of these devices.
+pub fn preview(devices: &[ToRemove]) -> Preview {
+    let ids: Vec<DeviceId> = devices.iter().map(|it| it.device.clone()).collect();
+    let names = devices.iter().filter_map(|it| {
+        let host_name = it.host_name.clone()?;
+        Some((it.device.clone(), host_name))
+    });
+    Preview::new("Removes devices").with_named_devices(&ids, &names.collect())
 }
 
 /// Returns the error that the removal of these devices will have, because one has never checked in.

@@ -3,7 +3,9 @@
 use packcast_rollout::state::StateChange;
 
 use super::*;
+use crate::progress::Progress;
 use crate::rendered::{failures, messages};
+use crate::signing::Signer;
 use crate::test_target::{TestTarget, assign_lab, create_lab, devices, join, lab};
 
 #[tokio::test]
@@ -32,6 +34,41 @@ async fn the_difference_of_two_states_has_a_direction() {
     Failed: the target has no commit 7
     hint: run 'packcast log' to see the commits
     ");
+}
+
+#[tokio::test]
+async fn a_planned_difference_is_signed_only_on_its_head() {
+    let test = TestTarget::start(333).await;
+    let target = &test.target;
+    let package = test.table.package("vlc", 5).await.id;
+    let created = test.change(&[create_lab()], "packcast").await;
+    let changes = [join(devices(3)), assign_lab(package)];
+    let shown = planned(target, &changes).await.unwrap();
+    assert_eq!(shown.head, Some(created));
+    insta::assert_snapshot!(shown.lines.join("\n"), @"
+    group lab: assigned vlc@1.0
+    group lab: ocs:pc0-2026-03-04-05-06-07, ocs:pc1-2026-03-04-05-06-07, ocs:pc2-2026-03-04-05-06-07 joined
+    ");
+    let sign = async |shown: &PlannedDifference| {
+        let mut signer = Signer::new(target, None).on_head(shown.head);
+        let progress = Progress::none();
+        let done = signer.change(target, &changes, "packcast", &progress);
+        done.await.map(|_| ())
+    };
+    let office = "office".parse().unwrap();
+    let group = StateChange::CreateGroup { group: office };
+    let other = test.change(&[group], "packcast").await;
+    insta::assert_snapshot!(failures([sign(&shown).await.unwrap_err()]), @"
+    Conflict: cannot sign the difference that was shown: somebody has changed the target since
+    hint: look at the present difference
+    ");
+    let again = planned(target, &changes).await.unwrap();
+    assert_eq!((again.head, &again.lines), (Some(other), &shown.lines));
+    sign(&again).await.unwrap();
+    let made = diff(target, CommitRef::Number(other.number), CommitRef::Head).await;
+    assert_eq!(made.unwrap().changes.len(), again.changes.len());
+    let nothing = planned(target, &[create_lab()]).await.unwrap();
+    assert!(nothing.lines.is_empty());
 }
 
 #[tokio::test]

@@ -214,6 +214,35 @@ impl MembersPlan<'_> {
         &self.preview
     }
 
+    /// Returns the changes of the signed state; none if no device is left to add or to remove.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let group = self.group.clone();
+        match &self.change {
+            change if change.is_empty() => Vec::new(),
+            MembersChange::Add(joining) => vec![StateChange::Join {
+                group,
+                devices: joining.all(),
+            }],
+            MembersChange::Remove(devices) => vec![StateChange::Leave {
+                group,
+                devices: devices.clone(),
+            }],
+        }
+    }
+
+    /// Returns the devices that are refused already. Nothing of them is changed.
+    pub const fn refused(&self) -> &MembersChanged {
+        &self.refused
+    }
+
+    /// Returns the number of devices to add that are members already.
+    pub fn members(&self) -> usize {
+        match &self.change {
+            MembersChange::Add(joining) => joining.members.len(),
+            MembersChange::Remove(_) => 0,
+        }
+    }
+
     /// Returns the error that the change will have if a device is refused.
     pub fn check(&self) -> Result<(), Failure> {
         self.refused.complete(&self.group)
@@ -227,24 +256,15 @@ impl MembersPlan<'_> {
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<MembersChanged, Failure> {
+        let changes = self.state_changes();
         let (target, group) = (self.target, self.group);
-        let change = match &self.change {
-            MembersChange::Add(joining) => StateChange::Join {
-                group: group.clone(),
-                devices: joining.all(),
-            },
-            MembersChange::Remove(devices) => StateChange::Leave {
-                group: group.clone(),
-                devices: devices.clone(),
-            },
-        };
         let mut result = self.refused;
-        if self.change.is_empty() {
+        if changes.is_empty() {
             complete_records(target, progress).await?;
             return Ok(result);
         }
         let done = signer
-            .change(target, &[change], &self.command, progress)
+            .change(target, &changes, &self.command, progress)
             .await?;
         result.commit = done.committed.number();
         match self.change {
@@ -409,6 +429,27 @@ impl MembersChanged {
     /// Returns the number of devices that could not be added or removed.
     pub fn refused(&self) -> usize {
         self.unknown.len() + self.ambiguous.len() + self.in_too_many.len()
+    }
+
+    /// Returns the refused devices by the reason of their refusal, without reasons of no device.
+    pub fn refusals(&self) -> Vec<(&'static str, Vec<String>)> {
+        let in_too_many = self.in_too_many.iter().map(ToString::to_string);
+        let mut refusals = vec![
+            (
+                "the device has never checked in, or was removed",
+                self.unknown.clone(),
+            ),
+            (
+                "several devices have this host name",
+                self.ambiguous.clone(),
+            ),
+            (
+                "the device is in 40 groups, the limit",
+                in_too_many.collect(),
+            ),
+        ];
+        refusals.retain(|(_, devices)| !devices.is_empty());
+        refusals
     }
 
     /// Returns an error if a device was refused, with a hint for each cause.

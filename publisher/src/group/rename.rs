@@ -69,6 +69,23 @@ impl RenamePlan<'_> {
     pub const fn preview(&self) -> &Preview {
         &self.preview
     }
+
+    /// Returns the changes of the signed state.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        vec![StateChange::RenameGroup {
+            group: self.group.clone(),
+            to: self.to.clone(),
+        }]
+    }
+
+    /// Returns warnings about packages whose devices change with the name.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let AffectedPackages { waiting, beginning } = &self.affected;
+        let waiting = waiting.iter().map(|it| waits(&self.group, &self.to, it));
+        let beginning = beginning.iter();
+        let beginning = beginning.map(|it| begins(&self.group, &self.to, it));
+        waiting.chain(beginning).collect()
+    }
 }
 
 /// Plans to give a group another name.
@@ -137,21 +154,15 @@ pub async fn rename(
     mut signer: Signer,
     progress: &Progress,
 ) -> Result<GroupRenamed, Failure> {
+    let (changes, warnings) = (plan.state_changes(), plan.warnings());
     let RenamePlan {
         target, group, to, ..
     } = plan;
-    let change = StateChange::RenameGroup {
-        group: group.clone(),
-        to: to.clone(),
-    };
     let done = signer
-        .change(target, &[change], &plan.command, progress)
+        .change(target, &changes, &plan.command, progress)
         .await?;
-    for package in &plan.affected.waiting {
-        target.warnings.push(waits(&group, &to, package));
-    }
-    for package in &plan.affected.beginning {
-        target.warnings.push(begins(&group, &to, package));
+    for warning in warnings {
+        target.warnings.push(warning);
     }
     let devices = match done.committed.outcomes() {
         [ChangeOutcome::Devices { changed, .. }] => changed.len(),

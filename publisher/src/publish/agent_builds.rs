@@ -237,7 +237,7 @@ mod tests {
         let silent = Progress::none();
         let (source, platform) = pack_builds(&builds, &silent).unwrap();
         assert_eq!(platform, Platform::Linux);
-        let unpacked = flate2::read::GzDecoder::new(source.reader().unwrap());
+        let unpacked = flate2::read::GzDecoder::new(source.reader());
         let mut archive = tar::Archive::new(unpacked);
         let entries = archive.entries().unwrap().map(Result::unwrap);
         let files: Vec<(String, u32)> = entries

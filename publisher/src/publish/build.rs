@@ -1,32 +1,36 @@
-//! Uploads the missing fragments of an archive, in bounded memory.
+//! Stores the missing fragments of an archive, in bounded memory.
 //!
-//! The digests of the archive were computed before the package was reserved. This module reads
-//! each missing fragment once more, and computes its digest during the upload. It completes the
-//! upload only if the digest is still the same.
+//! The digests of the archive were computed before the package was reserved. Staged fragments were
+//! written in the same pass, and only get their paths. Without them, this module reads each missing
+//! fragment once more, and computes its digest during the upload. It completes the upload only if the
+//! digest is still the same.
 //!
 //! A second run keeps the fragments that are stored already. It compares their digests, because
 //! the owner of the bucket can store other bytes of the same length. A bucket answers one small
 //! request for each fragment; a directory reads the fragments again. A fragment of more than 8 MiB
 //! is also read from the source once more, because a bucket has the digests of its parts only.
 //!
-//! The memory holds a few chunks for each fragment that is being uploaded. In a bucket, each
-//! upload also holds one part of at least 8 MiB.
+//! Of fragments up to 8 MiB, the memory holds as many as are uploaded at a time, at most 32 MiB. Of
+//! a larger fragment, it holds a few chunks, and for a bucket one part of at least 8 MiB.
 
-use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read as _};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{Archive, ObjectPath, PackageId, Sha256Digest};
+use packcast_protocol::{Archive, FragmentNumber, ObjectPath, PackageId, Sha256Digest};
 use packcast_store::objects::{GetError, PartsDigest, PartsHasher, PutError, StoredDigest};
 use packcast_store::{ObjectKey, Objects};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::source::Source;
+use super::source::{Source, SourceReader};
 use crate::concurrency::AT_ONCE;
 use crate::progress::Progress;
 
@@ -36,8 +40,15 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// The number of chunks that wait for the slower one of hashing and uploading.
 const WAITING_CHUNKS: usize = 4;
 
-/// The number of fragments that are uploaded at a time.
-const PARALLEL: usize = 4;
+/// The length of the largest fragment that is kept in memory during its upload, in bytes.
+const WHOLE_BYTES: u64 = 8 << 20;
+
+/// The limit of all fragments in memory, in bytes.
+const MEMORY_BYTES: u64 = 32 << 20;
+
+/// The limits of the number of fragments that are uploaded at a time: small ones wait for the network
+/// most of the time.
+const PARALLEL: RangeInclusive<u64> = 4..=16;
 
 /// Fragments that an earlier run stored, and that were not uploaded again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -77,6 +88,7 @@ impl BuildError {
 /// A fragment of the source, and its place in the store.
 #[derive(Clone)]
 struct SourceFragment {
+    number: FragmentNumber,
     key: ObjectKey,
     start: u64,
     bytes: u64,
@@ -94,10 +106,10 @@ impl SourceFragment {
     }
 }
 
-/// The file of the archive, which several uploads read in turn.
+/// The file of the archive, which several uploads read.
 #[derive(Clone)]
 struct SharedFile {
-    file: Arc<Mutex<File>>,
+    reader: SourceReader,
     path: Arc<Path>,
 }
 
@@ -117,14 +129,11 @@ impl SharedFile {
 
     fn read(&self, start: u64, length: usize) -> Result<Bytes, BuildError> {
         let mut chunk = vec![0; length];
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(start))
-            .map_err(|error| self.unreadable(error))?;
-        file.read_exact(&mut chunk)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => self.changed(),
-                _ => self.unreadable(error),
-            })?;
+        let read = self.reader.at(start).read_exact(&mut chunk);
+        read.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.changed(),
+            _ => self.unreadable(error),
+        })?;
         Ok(chunk.into())
     }
 }
@@ -142,22 +151,45 @@ pub async fn build(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<KeptFragments, BuildError> {
-    let path = source.path();
-    let file = source.reader().map_err(|source| BuildError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
     let file = SharedFile {
-        file: Arc::new(Mutex::new(file)),
-        path: path.into(),
+        reader: source.reader(),
+        path: source.path().into(),
     };
     let fragments = fragments(archive, folder, id);
     let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
+    let staged = source.staged.get();
+    if let Some(area) = staged.and_then(|staged| staged.area_of(archive)) {
+        if !source
+            .is_unchanged()
+            .map_err(|error| file.unreadable(error))?
+        {
+            return Err(file.changed());
+        }
+        let bytes = missing.iter().map(|fragment| fragment.bytes).sum();
+        let missing = missing.into_iter();
+        let files = missing.map(|fragment| (fragment.number, fragment.key));
+        area.put(files.collect()).await?;
+        progress.advance(bytes);
+        return Ok(kept);
+    }
+    upload_all(missing, file, objects, progress).await?;
+    Ok(kept)
+}
+
+/// Uploads fragments, several at a time.
+async fn upload_all(
+    missing: Vec<SourceFragment>,
+    file: SharedFile,
+    objects: &Objects,
+    progress: &Progress,
+) -> Result<(), BuildError> {
+    let largest = missing.iter().map(|fragment| fragment.bytes).max();
+    let parallel = parallel(largest.unwrap_or(0));
     let mut missing = missing.into_iter();
     let mut uploads = JoinSet::new();
     let mut done = Ok(());
     loop {
-        while done.is_ok() && uploads.len() < PARALLEL {
+        while done.is_ok() && uploads.len() < parallel {
             let Some(fragment) = missing.next() else {
                 break;
             };
@@ -168,9 +200,16 @@ pub async fn build(
             Some(uploaded) => {
                 done = done.and(uploaded.unwrap_or(Err(BuildError::Stopped)));
             }
-            None => return done.map(|()| kept),
+            None => return done,
         }
     }
+}
+
+/// Returns the number of fragments of a length that are uploaded at a time.
+fn parallel(bytes: u64) -> usize {
+    let fitting = MEMORY_BYTES / bytes.clamp(1, WHOLE_BYTES);
+    let parallel = fitting.clamp(*PARALLEL.start(), *PARALLEL.end());
+    usize::try_from(parallel).unwrap_or(1)
 }
 
 /// Returns the fragments of an archive, in order.
@@ -180,6 +219,7 @@ fn fragments(archive: &Archive, folder: &ObjectPath, id: PackageId) -> Vec<Sourc
         .fragments()
         .map(|(number, bytes, digest)| {
             let fragment = SourceFragment {
+                number,
                 key: ObjectKey::fragment(folder, id, number),
                 start,
                 bytes,
@@ -266,6 +306,9 @@ async fn upload(
     objects: Objects,
     progress: Progress,
 ) -> Result<(), BuildError> {
+    if fragment.bytes <= WHOLE_BYTES {
+        return upload_whole(fragment, file, objects, progress).await;
+    }
     let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
     let (key, bytes) = (fragment.key.clone(), fragment.bytes);
     let reading = spawn_blocking(move || read(&fragment, &file, &chunks, &progress));
@@ -273,6 +316,26 @@ async fn upload(
     // If both fail, the error of the reader is the cause: the put got too few bytes.
     reading.await.map_err(|_| BuildError::Stopped)??;
     put?;
+    Ok(())
+}
+
+/// Reads a small fragment whole, compares its digest, and stores it.
+async fn upload_whole(
+    fragment: SourceFragment,
+    file: SharedFile,
+    objects: Objects,
+    progress: Progress,
+) -> Result<(), BuildError> {
+    let (start, bytes, digest) = (fragment.start, fragment.bytes, fragment.digest);
+    let read = move || {
+        let content = file.read(start, usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        let is_same = Sha256Digest::of(&content) == digest;
+        is_same.then_some(content).ok_or_else(|| file.changed())
+    };
+    let read = spawn_blocking(read).await;
+    let content = read.map_err(|_| BuildError::Stopped)??;
+    objects.put_verified(&fragment.key, content, digest).await?;
+    progress.advance(bytes);
     Ok(())
 }
 
@@ -304,156 +367,4 @@ fn read(
         let _ = chunks.blocking_send(last);
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use packcast_archive::Limits;
-    use packcast_protocol::FragmentSize;
-    use packcast_protocol::manifest::Platform;
-    use packcast_store::Directory;
-
-    use super::*;
-    use crate::rendered::messages;
-
-    fn open(path: &Path) -> Source {
-        Source::open(path, Platform::Any, None, &Progress::none()).unwrap()
-    }
-
-    /// Ten fragments that gzip cannot make smaller.
-    fn archive(folder: &std::path::Path) -> std::path::PathBuf {
-        let mut state = 1_u64;
-        let noise = std::iter::repeat_with(|| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_be_bytes()[0]
-        });
-        let inside = folder.join("inside");
-        std::fs::create_dir(&inside).unwrap();
-        std::fs::write(
-            inside.join("noise"),
-            noise.take(10_000).collect::<Vec<u8>>(),
-        )
-        .unwrap();
-        let path = folder.join("archive.tar.gz");
-        let packed = open(&inside);
-        io::copy(
-            &mut packed.reader().unwrap(),
-            &mut File::create(&path).unwrap(),
-        )
-        .unwrap();
-        path
-    }
-
-    #[tokio::test]
-    async fn a_fragment_that_changed_is_never_stored() {
-        let place = tempfile::tempdir().unwrap();
-        let path = archive(place.path());
-        let source = open(&path);
-        let size = FragmentSize::try_from(1024).unwrap();
-        let inspection = source
-            .inspect(&Limits::default(), Some(size), |_| {})
-            .unwrap();
-        let archive = &inspection.archive.archive;
-        let count = archive.fragment_count().get();
-        let objects = Objects::Directory(Directory::new(place.path().join("objects")));
-        let folder: ObjectPath = "d/x".parse().unwrap();
-        let id = "1795000000".parse().unwrap();
-        let unseen = Progress::none();
-        let run = || build(&source, archive, &folder, id, &objects, &unseen);
-
-        let whole = std::fs::read(&path).unwrap();
-        let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-        let mut put = |byte: u8| {
-            file.seek(SeekFrom::Start(5000)).unwrap();
-            file.write_all(&[byte]).unwrap();
-        };
-        put(!whole[5000]);
-        assert!(
-            matches!(run().await, Err(BuildError::Changed { path: changed }) if changed == path)
-        );
-        let changed = ObjectKey::fragment(
-            &folder,
-            id,
-            packcast_protocol::FragmentNumber::from_index(4),
-        );
-        assert!(
-            !objects
-                .list(&folder)
-                .await
-                .unwrap()
-                .contains_key(changed.path())
-        );
-
-        put(whole[5000]);
-        let kept = run().await.unwrap();
-        assert!(kept.fragments < count, "{kept:?} of {count}");
-        assert_eq!(objects.list(&folder).await.unwrap().len(), count as usize);
-        assert_eq!(run().await.unwrap().fragments, count);
-    }
-
-    #[tokio::test]
-    async fn a_stored_fragment_with_other_bytes_of_the_same_length_is_not_kept() {
-        let place = tempfile::tempdir().unwrap();
-        let path = archive(place.path());
-        let source = open(&path);
-        let size = FragmentSize::try_from(1024).unwrap();
-        let inspection = source
-            .inspect(&Limits::default(), Some(size), |_| {})
-            .unwrap();
-        let archive = &inspection.archive.archive;
-        let directory = Directory::new(place.path().join("objects"));
-        let objects = Objects::Directory(directory.clone());
-        let folder: ObjectPath = "d/x".parse().unwrap();
-        let id = "1795000000".parse().unwrap();
-        let unseen = Progress::none();
-        let run = || build(&source, archive, &folder, id, &objects, &unseen);
-
-        run().await.unwrap();
-        let number = packcast_protocol::FragmentNumber::from_index(1);
-        let key = ObjectKey::fragment(&folder, id, number);
-        let file = directory.root().join(key.path());
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes[500] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
-        let refused = run().await;
-        assert!(
-            matches!(&refused, Err(BuildError::Put(PutError::Conflict { path })) if path == key.path()),
-            "{refused:?}"
-        );
-    }
-
-    #[test]
-    fn messages_of_build_errors() {
-        let errors = [
-            BuildError::Read {
-                path: "/x".into(),
-                source: io::Error::other("cause"),
-            },
-            BuildError::Changed { path: "/x".into() },
-            BuildError::Put(PutError::Conflict {
-                path: "p".to_owned(),
-            }),
-            BuildError::List(GetError::TooLarge {
-                path: "p".to_owned(),
-                limit: 1,
-            }),
-            BuildError::Compare(GetError::TooLarge {
-                path: "p".to_owned(),
-                limit: 1,
-            }),
-            BuildError::Stopped,
-        ];
-        insta::assert_snapshot!(messages(errors), @r"
-        cannot read /x
-        cannot publish /x: it changed during the publication
-        cannot store a fragment
-        cannot list the stored objects
-        cannot compare a stored fragment with the source
-        cannot upload the fragments: a task of the publisher stopped
-        ");
-    }
 }

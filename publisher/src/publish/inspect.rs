@@ -1,25 +1,23 @@
 //! Inspects an archive: its digests, and its entries as agents will read them.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc;
 
-use md5::Md5;
 use packcast_archive::{
-    ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System, walk,
+    ArchiveError, Content, Entry, EntryKind, Limits, NameCheck, NameError, System,
 };
 use packcast_protocol::archive::ArchiveShapeError as DescribeError;
-use packcast_protocol::fragment::{self, FragmentSizeError};
+use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::info::InfoArchive;
 use packcast_protocol::manifest::Platform;
-use packcast_protocol::{Archive, FragmentSize, Md5Digest, Sha256Digest};
+use packcast_protocol::{Archive, FragmentSize, Md5Digest};
 use packcast_rollout::record::ArchiveRecord;
-use sha2::{Digest as _, Sha256};
 
 use super::links::Links;
+use super::pass::{self, Entries, PassError};
 use super::source::Source;
+use super::staged::StagedFragments;
 use crate::warning::Warning;
 
 /// Errors from inspecting an archive.
@@ -176,9 +174,9 @@ impl Contents {
 }
 
 impl Source {
-    /// Reads the whole archive with the reader of the agents, and computes its digests.
+    /// Reads the whole archive once: with the reader of the agents, and to compute its digests.
     ///
-    /// Without a `fragment_size`, the size of the archive decides it. The function calls `progress`
+    /// The function also stages the fragments (see [`stage_in`](Self::stage_in)). Without a `fragment_size`, the size of the archive decides it. The function calls `progress`
     /// with the number of bytes that were read since the last call.
     pub fn inspect(
         &self,
@@ -192,45 +190,42 @@ impl Source {
         };
         let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes()));
         fragment_size.count(self.bytes())?;
-        let file = self.reader().map_err(io)?;
         let changed = || InspectError::Changed {
             path: self.path().to_owned(),
         };
-        let digests = digest(file, self.bytes(), fragment_size, progress);
-        let digests = digests.map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => changed(),
-            _ => io(error),
+        let staging = self.staging.as_ref();
+        let list = |entries: Entries| self.list(entries, limits);
+        let read = pass::read(self, fragment_size, staging, list, progress);
+        // A change explains other errors.
+        if !self.is_unchanged().map_err(io)? {
+            return Err(changed());
+        }
+        let (digests, contents) = read.map_err(|error| match error {
+            PassError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => changed(),
+            PassError::Read(error) => io(error),
+            PassError::Entries(error) => error,
         })?;
-        let Digests {
-            sha256,
-            md5,
-            fragments,
-        } = digests;
         let archive = Archive::new(
             self.format(),
             self.bytes(),
-            sha256,
+            digests.sha256,
             fragment_size,
-            fragments,
+            digests.fragments,
         )?;
-        let contents = self.list(limits);
-        // A change explains other errors.
-        if !self.has_its_length().map_err(io)? {
-            return Err(changed());
+        if let Some(area) = staging.filter(|_| digests.is_staged) {
+            let staged = StagedFragments::of(&archive, area.clone());
+            // An earlier inspection has staged the same fragments.
+            let _ = self.staged.set(staged);
         }
-        let contents = contents?;
+        let md5 = digests.md5;
         Ok(Inspection {
             archive: PlannedArchive { archive, md5 },
             contents,
         })
     }
 
-    fn list(&self, limits: &Limits) -> Result<Contents, InspectError> {
+    fn list(&self, entries: Entries, limits: &Limits) -> Result<Contents, InspectError> {
         let path = || self.path().to_owned();
-        let reader = self.reader().map_err(|source| InspectError::Read {
-            path: path(),
-            source,
-        })?;
         let mut contents = Contents::default();
         let mut links = Links::default();
         let systems = System::of(Platform::Any).iter().copied();
@@ -242,13 +237,8 @@ impl Source {
             checks.retain_mut(|check| contents.fits(check, entry));
             Ok(())
         };
-        walk(
-            self.format(),
-            BufReader::with_capacity(READ_BYTES, reader),
-            limits,
-            visit,
-        )
-        .map_err(|source: ArchiveError| InspectError::Archive {
+        let walked = entries.walk(limits, visit);
+        walked.map_err(|source: ArchiveError| InspectError::Archive {
             path: path(),
             source,
         })?;
@@ -282,67 +272,10 @@ fn head(content: &mut Content<'_>) -> Result<Vec<u8>, ArchiveError> {
     Ok(head)
 }
 
-/// The number of bytes in one read.
-const READ_BYTES: usize = 256 << 10;
-
-/// The number of chunks that wait for the slower digest.
-const WAITING_CHUNKS: usize = 4;
-
-struct Digests {
-    sha256: Sha256Digest,
-    md5: Md5Digest,
-    fragments: Vec<Sha256Digest>,
-}
-
-/// Computes the digests of the archive and of each fragment in one pass. MD5, the slowest digest,
-/// has a thread of its own.
-fn digest(
-    mut file: File,
-    bytes: u64,
-    size: FragmentSize,
-    progress: impl Fn(u64),
-) -> io::Result<Digests> {
-    let (to_md5, chunks) = mpsc::sync_channel::<Vec<u8>>(WAITING_CHUNKS);
-    std::thread::scope(|scope| {
-        let md5 = scope.spawn(move || {
-            let md5 = chunks
-                .into_iter()
-                .fold(Md5::new(), |md5, chunk| md5.chain_update(&chunk));
-            Md5Digest::from_bytes(md5.finalize().into())
-        });
-        let mut whole = Sha256::new();
-        let mut fragments = Vec::new();
-        for (_, range) in fragment::ranges(bytes, size) {
-            let mut fragment = Sha256::new();
-            let mut left = range.end - range.start;
-            while left > 0 {
-                let length = READ_BYTES.min(usize::try_from(left).unwrap_or(READ_BYTES));
-                let mut chunk = vec![0; length];
-                file.read_exact(&mut chunk)?;
-                fragment.update(&chunk);
-                whole.update(&chunk);
-                // The receiving thread runs until the sender is dropped, so this cannot fail.
-                let _ = to_md5.send(chunk);
-                left -= length as u64;
-                progress(length as u64);
-            }
-            fragments.push(Sha256Digest::from_bytes(fragment.finalize().into()));
-        }
-        drop(to_md5);
-        let md5 = md5
-            .join()
-            .map_err(|_| io::Error::other("the digest thread panicked"))?;
-        let sha256 = Sha256Digest::from_bytes(whole.finalize().into());
-        Ok(Digests {
-            sha256,
-            md5,
-            fragments,
-        })
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
     fn open(path: &std::path::Path) -> Source {
@@ -353,7 +286,7 @@ mod tests {
     fn an_archive_that_changes_its_length_is_an_error() {
         let folder = folder();
         let path = folder.path().join("growing.tar.gz");
-        let mut packed = open(folder.path()).reader().unwrap();
+        let mut packed = open(folder.path()).reader();
         io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
         let source = open(&path);
         for change in [1_i64, -1] {

@@ -64,7 +64,10 @@ impl NameEncoding {
     /// Copies a zip archive to a temporary file without a name, with all paths in UTF-8.
     ///
     /// The contents are copied as they are. Paths that are marked as UTF-8 stay as they are.
-    pub(super) fn recode(self, archive: File) -> Result<File, NameEncodingError> {
+    pub(super) fn recode(
+        self,
+        archive: impl io::Read + io::Seek,
+    ) -> Result<File, NameEncodingError> {
         let mut archive = BufReader::new(archive);
         // Checks the archive first, because the copy has no limits.
         let visit = |_: &Entry, _: &mut Content<'_>| Ok::<_, ArchiveError>(());

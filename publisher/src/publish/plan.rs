@@ -78,6 +78,9 @@ pub struct Plan {
     pub terms: PackageTerms,
     /// The digest of the content. Two publications are the same if and only if the digests match.
     pub content: Sha256Digest,
+    /// The id of a package that another server has published under this id. `None` if the id follows
+    /// from the time of the reservation.
+    pub id: Option<PackageId>,
 }
 
 /// Errors from planning a publication.
@@ -139,6 +142,7 @@ impl PublishRequest {
             action,
             terms: self.terms,
             content,
+            id: None,
         })
     }
 

@@ -149,11 +149,15 @@ pub async fn publish(
         content: plan.content,
         folder: package_folder(&target.prefix, segment).map_err(PublicationError::Prefix)?,
     };
-    let (package, earlier) = match target.records.reserve(&reservation, now).await? {
+    let reserved = match plan.id {
+        Some(id) => target.records.reserve_id(&reservation, id, now).await?,
+        None => target.records.reserve(&reservation, now).await?,
+    };
+    let (package, earlier) = match reserved {
         Reserved::New(package) => (package, Earlier::None),
         Reserved::Resumed(package) => (package, Earlier::Begun),
     };
-    check_times(&package, now)?;
+    check_times(&package, plan.id, now)?;
     // An earlier run has completed the publication.
     if let Some(published) = package.published() {
         let bytes = package.action.archive().map_or(0, |archive| archive.bytes);
@@ -280,10 +284,17 @@ async fn store_signature(
 /// future.
 ///
 /// Somebody who controls the records could otherwise choose an id that no later package exceeds, or
-/// a time that makes the package valid for years.
-fn check_times(package: &PackageRecord, now: UnixTime) -> Result<(), PublicationError> {
+/// a time that makes the package valid for years. The plan itself may name an `imported` id.
+fn check_times(
+    package: &PackageRecord,
+    imported: Option<PackageId>,
+    now: UnixTime,
+) -> Result<(), PublicationError> {
     let (reserved, id) = (package.created_at, UnixTime(package.id.get().into()));
-    let is_of_its_time = (reserved..=reserved.plus(MAX_AHEAD_S)).contains(&id);
+    let is_of_its_time = match imported {
+        Some(imported) => package.id == imported,
+        None => (reserved..=reserved.plus(MAX_AHEAD_S)).contains(&id),
+    };
     if is_of_its_time && reserved <= now.plus(CLOCKS_DIFFER_S) {
         return Ok(());
     }

@@ -1,14 +1,21 @@
 //! Sources of packages: an archive, or a directory or a file that is packed reproducibly.
 
-use std::fs::File;
+mod reader;
+
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use packcast_protocol::ArchiveFormat;
 use packcast_protocol::manifest::Platform;
+use packcast_store::objects::StagingArea;
 
+pub use self::reader::SourceReader;
 use super::name_encoding::{NameEncoding, NameEncodingError};
 use super::pack::{PackError, pack};
+use super::staged::StagedFragments;
 use crate::progress::Progress;
 
 /// An open archive that can be read several times from its start.
@@ -16,8 +23,28 @@ use crate::progress::Progress;
 pub struct Source {
     path: PathBuf,
     format: ArchiveFormat,
+    file: Arc<File>,
+    opened: FileState,
+    /// The place for fragments that are written while the archive is read.
+    pub(super) staging: Option<StagingArea>,
+    pub(super) staged: OnceLock<StagedFragments>,
+}
+
+/// The facts of a file that change when somebody writes to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileState {
     bytes: u64,
-    file: File,
+    /// `None` on a system without this time.
+    modified: Option<SystemTime>,
+}
+
+impl FileState {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        }
+    }
 }
 
 /// Errors from opening a source.
@@ -86,17 +113,29 @@ impl Source {
             path: self.path.clone(),
             source,
         };
-        let file = encoding.recode(self.reader().map_err(read)?);
+        let file = encoding.recode(self.reader());
         let file = file.map_err(|source| SourceError::Recode {
             path: self.path.clone(),
             source,
         })?;
-        let bytes = file.metadata().map_err(read)?.len();
+        Self::new(&self.path, self.format, file).map_err(read)
+    }
+
+    fn new(path: &Path, format: ArchiveFormat, file: File) -> io::Result<Self> {
         Ok(Self {
-            bytes,
-            file,
-            ..self
+            path: path.to_owned(),
+            format,
+            opened: FileState::of(&file.metadata()?),
+            file: Arc::new(file),
+            staging: None,
+            staged: OnceLock::new(),
         })
+    }
+
+    /// Lets [`inspect`](Self::inspect) write the fragments to `area`, which saves the publication a
+    /// second pass over the archive.
+    pub fn stage_in(&mut self, area: StagingArea) {
+        self.staging = Some(area);
     }
 
     fn open_as_it_is(
@@ -136,12 +175,29 @@ impl Source {
             }
             _ => return Self::pack(path, platform, progress),
         };
-        Ok(Self {
-            path: path.to_owned(),
-            format,
-            bytes,
-            file,
-        })
+        Self::new(path, format, file).map_err(read)
+    }
+
+    /// Opens an archive in an unnamed file. `name` stands for its path in messages.
+    pub(crate) fn of_archive(name: &str, mut file: File) -> Result<Self, SourceError> {
+        let path = PathBuf::from(name);
+        let read = |source| SourceError::Read {
+            path: path.clone(),
+            source,
+        };
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
+        let mut magic = Vec::new();
+        file.by_ref()
+            .take(4)
+            .read_to_end(&mut magic)
+            .map_err(read)?;
+        let format = match magic.as_slice() {
+            [] => return Err(SourceError::Empty { path }),
+            [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
+            [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
+            _ => return Err(SourceError::Format { path }),
+        };
+        Self::new(&path, format, file).map_err(read)
     }
 
     fn pack(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
@@ -150,21 +206,15 @@ impl Source {
             Platform::Any | Platform::Linux | Platform::Macos => ArchiveFormat::TarGz,
         };
         let file = pack(path, format, progress)?;
-        let bytes = file.metadata().map_err(|source| SourceError::Read {
+        Self::new(path, format, file).map_err(|source| SourceError::Read {
             path: path.to_owned(),
             source,
-        })?;
-        Ok(Self {
-            path: path.to_owned(),
-            format,
-            bytes: bytes.len(),
-            file,
         })
     }
 
-    /// Returns true if the file is as long as when it was opened.
-    pub(super) fn has_its_length(&self) -> io::Result<bool> {
-        Ok(self.file.metadata()?.len() == self.bytes)
+    /// Returns true if nobody has written to the file since it was opened.
+    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
+        Ok(FileState::of(&self.file.metadata()?) == self.opened)
     }
 
     /// Returns the format of the archive.
@@ -174,7 +224,7 @@ impl Source {
 
     /// Returns the length of the archive in bytes.
     pub const fn bytes(&self) -> u64 {
-        self.bytes
+        self.opened.bytes
     }
 
     /// Returns the path of the source, which may be a directory, or a file that is not an archive.
@@ -182,12 +232,9 @@ impl Source {
         &self.path
     }
 
-    /// Returns a reader from the start of the archive. Only one reader can be in use at a time,
-    /// because all readers share one position.
-    pub fn reader(&self) -> io::Result<File> {
-        let mut file = self.file.try_clone()?;
-        file.seek(SeekFrom::Start(0))?;
-        Ok(file)
+    /// Returns a reader from the start of the archive.
+    pub fn reader(&self) -> SourceReader {
+        SourceReader::new(Arc::clone(&self.file))
     }
 }
 

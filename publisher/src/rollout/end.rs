@@ -108,6 +108,15 @@ impl EndPlan<'_> {
         &self.preview
     }
 
+    /// Returns the changes of the signed state.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let rollout = self.live.id;
+        vec![match self.end {
+            End::Withdraw => StateChange::EndRollout { rollout },
+            End::Finish => StateChange::FinishRollout { rollout },
+        }]
+    }
+
     /// Makes the change with one commit.
     ///
     /// If the package is withdrawn, the gate closes first, so that devices stop although the commit
@@ -119,17 +128,17 @@ impl EndPlan<'_> {
         progress: &Progress,
     ) -> Result<RolloutEnded, Failure> {
         signer.unlock()?;
-        let (target, rollout) = (self.target, self.live.id);
+        let (target, rollout, changes) = (self.target, self.live.id, self.state_changes());
         let name = named(&self.live.package);
-        let (verb, change) = match self.end {
+        let verb = match self.end {
             End::Withdraw => {
                 self.close_gate(&name).await?;
-                ("end", StateChange::EndRollout { rollout })
+                "end"
             }
-            End::Finish => ("finish", StateChange::FinishRollout { rollout }),
+            End::Finish => "finish",
         };
         let command = format!("packcast rollout {verb} {name}");
-        let done = signer.change(target, &[change], &command, progress).await?;
+        let done = signer.change(target, &changes, &command, progress).await?;
         let (mut told, mut complete_in_s) = (0, 0);
         match self.end {
             End::Withdraw => {

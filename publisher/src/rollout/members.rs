@@ -73,12 +73,19 @@ impl RolloutMembers {
     /// Returns the number of devices in each wave.
     pub(super) fn by_wave(&self, document: &RolloutDocument) -> BTreeMap<WaveNumber, u32> {
         let mut counts = BTreeMap::new();
-        for (device, groups) in &self.0 {
-            if let Some(wave) = document.wave_of(device, groups) {
-                *counts.entry(wave).or_default() += 1;
-            }
+        for wave in self.waves(document).into_values() {
+            *counts.entry(wave).or_default() += 1;
         }
         counts
+    }
+
+    /// Returns the wave of each device.
+    pub(super) fn waves(&self, document: &RolloutDocument) -> BTreeMap<DeviceId, WaveNumber> {
+        let waves = self.0.iter().filter_map(|(device, groups)| {
+            let wave = document.wave_of(device, groups)?;
+            Some((device.clone(), wave))
+        });
+        waves.collect()
     }
 }
 

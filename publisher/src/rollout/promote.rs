@@ -23,6 +23,8 @@ pub struct PromotePlan<'a> {
     target: &'a Target,
     live: LiveRollout,
     opening: Opening,
+    /// Time from which the wave is open.
+    from: UnixTime,
     preview: Preview,
 }
 
@@ -60,7 +62,8 @@ pub async fn plan_promotion<'a>(
     let live = find_live(target, package).await?;
     let name = named(&live.package);
     let gate = read_gate(target, live.id, &name).await?;
-    let opening = opening(&live, &gate, target.records.table(), now())?;
+    let from = now();
+    let opening = opening(&live, &gate, target.records.table(), from)?;
     let members = RolloutMembers::of(target, &live.document).await?;
     let members = members.by_wave(&live.document);
     let preview = Preview::new(format!(
@@ -73,6 +76,7 @@ pub async fn plan_promotion<'a>(
         target,
         live,
         opening,
+        from,
         preview,
     })
 }
@@ -110,13 +114,32 @@ impl PromotePlan<'_> {
         &self.preview
     }
 
+    /// Returns the wave that the promotion opens.
+    pub const fn wave(&self) -> WaveNumber {
+        self.opening.wave
+    }
+
+    /// Returns the changes of the signed state; none if the time of the wave has come.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let change = StateChange::OpenWave {
+            rollout: self.live.id,
+            wave: self.opening.wave,
+            from: self.from,
+        };
+        if self.opening.in_calendar {
+            vec![change]
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Sets the time of the wave with one commit, if its time has not come, and opens the wave.
     pub async fn perform(
         self,
         mut signer: Signer,
         progress: &Progress,
     ) -> Result<RolloutPromoted, Failure> {
-        let (target, rollout) = (self.target, self.live.id);
+        let (target, rollout, opening) = (self.target, self.live.id, self.state_changes());
         let (package, name) = (self.live.package.id, named(&self.live.package));
         let Opening {
             wave,
@@ -125,15 +148,9 @@ impl PromotePlan<'_> {
         } = self.opening;
         let (mut commit, mut waves) = (None, self.live.document.waves);
         if in_calendar {
-            let from = now();
-            let change = StateChange::OpenWave {
-                rollout,
-                wave,
-                from,
-            };
-            waves = waves.opening(wave, from).map_err(Failure::conflict)?;
+            waves = waves.opening(wave, self.from).map_err(Failure::conflict)?;
             let command = format!("packcast rollout promote {name}");
-            let done = signer.change(target, &[change], &command, progress).await?;
+            let done = signer.change(target, &opening, &command, progress).await?;
             commit = done.committed.number();
         }
         let mut changed = commit.is_some();

@@ -97,6 +97,21 @@ pub struct RolloutWave {
     pub opens: Option<UnixTime>,
     /// The gate has opened the wave.
     pub is_open: bool,
+    /// The devices by the state of the package on them; `None` if the states were not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub states: Option<WaveStates>,
+}
+
+/// The devices of a wave by the state of the package on them. Changes of the last seconds may be
+/// missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WaveStates {
+    /// Devices that were told of the package, and have not reported.
+    pub announced: u32,
+    pub succeeded: u32,
+    pub failed: u32,
+    /// All other devices of the wave.
+    pub waiting: u32,
 }
 
 /// A failure of a rollout.
@@ -118,6 +133,8 @@ pub struct RolloutReader<'a> {
     target: &'a Target,
     live: LiveRollout,
     members: BTreeMap<WaveNumber, u32>,
+    /// The wave of each device; empty if the states of devices are not read.
+    waves: BTreeMap<DeviceId, WaveNumber>,
     named: Option<Named>,
     /// Neither members nor silent devices are read.
     is_brief: bool,
@@ -143,6 +160,26 @@ impl<'a> RolloutReader<'a> {
             target,
             live,
             members,
+            waves: BTreeMap::new(),
+            named: None,
+            is_brief: false,
+            is_live: true,
+        })
+    }
+
+    /// Finds the live rollout of a package like [`RolloutReader::open`]. Each read counts the devices of
+    /// each wave by their states, which costs a read unit for about 60 of them.
+    pub async fn open_with_states(
+        target: &'a Target,
+        package: &PackageRef,
+    ) -> Result<Self, Failure> {
+        let live = find_live(target, package).await?;
+        let members = RolloutMembers::of(target, &live.document).await?;
+        Ok(Self {
+            target,
+            members: members.by_wave(&live.document),
+            waves: members.waves(&live.document),
+            live,
             named: None,
             is_brief: false,
             is_live: true,
@@ -156,6 +193,7 @@ impl<'a> RolloutReader<'a> {
             target,
             live: find_live(target, package).await?,
             members: BTreeMap::new(),
+            waves: BTreeMap::new(),
             named: None,
             is_brief: true,
             is_live: true,
@@ -180,6 +218,7 @@ impl<'a> RolloutReader<'a> {
             (!self.is_brief).then(|| devices.into()),
             gate.as_ref(),
         );
+        let mut states = self.wave_states().await?;
         let waves = document.waves.numbered().map(|(number, wave)| {
             let (groups, up_to) = match &wave.devices {
                 WaveDevices::Groups(groups) => (groups.as_set().iter().cloned().collect(), None),
@@ -192,6 +231,7 @@ impl<'a> RolloutReader<'a> {
                 devices: self.members.get(&number).copied().unwrap_or(0),
                 opens: wave.from,
                 is_open: gate.as_ref().is_some_and(|gate| number <= gate.wave),
+                states: states.remove(&number),
             }
         });
         let waves = waves.collect();
@@ -213,6 +253,30 @@ impl<'a> RolloutReader<'a> {
             round: gate.as_ref().map(RolloutRound::of),
             summary,
         })
+    }
+
+    /// Returns the devices of each wave by their states; nothing if the states are not read.
+    async fn wave_states(&self) -> Result<BTreeMap<WaveNumber, WaveStates>, Failure> {
+        let mut states: BTreeMap<WaveNumber, WaveStates> = BTreeMap::new();
+        if self.waves.is_empty() {
+            return Ok(states);
+        }
+        for (wave, devices) in &self.members {
+            states.entry(*wave).or_default().waiting = *devices;
+        }
+        let (records, package) = (&self.target.records, self.live.package.id);
+        for state in [
+            DeploymentState::Announced,
+            DeploymentState::Succeeded,
+            DeploymentState::Failed,
+        ] {
+            for device in records.devices_in(package, state).await? {
+                if let Some(states) = self.waves.get(&device).and_then(|it| states.get_mut(it)) {
+                    states.count(state);
+                }
+            }
+        }
+        Ok(states)
     }
 
     /// Returns false if the rollout had ended at the last read.
@@ -307,6 +371,19 @@ fn awaited(state: &DeviceState, package: PackageId, gate: &Gate) -> Option<Await
     let mut tasks = state.tasks.iter().filter(|task| task.package == package);
     let has_place = tasks.any(|task| task.place.as_ref().is_some_and(is_of_round));
     has_place.then_some(Awaited::Report)
+}
+
+impl WaveStates {
+    /// Counts a device that no longer waits.
+    fn count(&mut self, state: DeploymentState) {
+        match state {
+            DeploymentState::Announced => self.announced += 1,
+            DeploymentState::Succeeded => self.succeeded += 1,
+            DeploymentState::Failed => self.failed += 1,
+            _ => return,
+        }
+        self.waiting = self.waiting.saturating_sub(1);
+    }
 }
 
 impl RolloutRound {

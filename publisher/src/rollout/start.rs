@@ -1,18 +1,24 @@
 //! Starting a rollout: its plan, and the commit with its calendar.
 
+mod request;
+mod warnings;
+
 use std::collections::BTreeSet;
 
 use packcast_protocol::state::document::{RolloutGroups, WaveDevices};
-use packcast_protocol::state::{RolloutId, RolloutSeed, Terms, WaveNumber};
-use packcast_protocol::{GroupName, PackageId, PackageRef, Sha256Digest, UnixTime};
+use packcast_protocol::state::{RolloutId, Terms, WaveNumber};
+use packcast_protocol::{GroupName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{
     CheckInRhythm, Gate, GateLimits, LimitValues, OpeningTimes, PlanRequest, PlannedWave,
-    RolloutPlan, WaveShares, Weekdays, default_limits, default_shares, plan, wave_duration_s,
+    RolloutPlan, default_shares, plan, wave_duration_s,
 };
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use serde::Serialize;
 
+pub use self::request::{LimitChoices, RolloutDraw, StartRequest};
+use self::request::{first_opening, seeds};
+use self::warnings::{outside, without_devices, without_wave};
 use super::live::{is_live, live_of};
 use super::members::RolloutMembers;
 use crate::assignees::{AssigneeNames, Assignees};
@@ -26,50 +32,14 @@ use crate::package::{
 use crate::preview::{Preview, named_groups};
 use crate::progress::Progress;
 use crate::signing::Signer;
-use crate::signing::verify_record::AlsoAccept;
 use crate::status::GroupSize;
 use crate::target::Target;
-use crate::text::count;
 use crate::warning::Warning;
 
 const HOUR_S: u32 = 3_600;
 
 /// The hint of a warning of a downgrade. The command has too many options to be written again.
 const DOWNGRADE_HINT: &str = "add --allow-downgrade to the same command to allow the downgrade";
-
-/// The parameters of [`plan_start`].
-#[derive(Clone, Debug)]
-pub struct StartRequest {
-    pub package: PackageRef,
-    pub groups: Vec<GroupName>,
-    /// Groups whose devices come before all others, a wave for each group.
-    pub pilots: Vec<GroupName>,
-    /// `None` for the default waves for the number of devices.
-    pub waves: Option<WaveShares>,
-    pub limits: LimitChoices,
-    /// Days on which waves open.
-    pub days: Weekdays,
-    /// Only the first wave opens by itself.
-    pub by_hand: bool,
-    /// Offset of the publisher's local time from UTC, in seconds.
-    pub offset_s: i32,
-    /// Devices deploy the package although they have a later package of the same name.
-    pub allow_downgrade: bool,
-    /// Additional keys that may have signed the package.
-    pub also_accept: AlsoAccept,
-}
-
-/// Limits that replace the default ones.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LimitChoices {
-    pub halt_at: Option<u32>,
-    /// In percent.
-    pub tolerate: Option<u8>,
-    pub at_once: Option<u32>,
-    /// Time to settle in seconds, also in the first wave.
-    pub settle_s: Option<u32>,
-    pub wait_s: Option<u32>,
-}
 
 /// A rollout before it starts.
 #[derive(Debug, Serialize)]
@@ -142,6 +112,8 @@ pub struct StartPlan<'a> {
     package: PackageRecord,
     manifest: Sha256Digest,
     groups: Vec<GroupName>,
+    rollout: RolloutId,
+    terms: Terms,
     plan: RolloutPlan,
     planned: PlannedRollout,
     preview: Preview,
@@ -153,6 +125,7 @@ pub async fn plan_start<'a>(
     target: &'a Target,
     request: &'a StartRequest,
 ) -> Result<StartPlan<'a>, Failure> {
+    let start = first_opening(request.from, now())?;
     let package = find_kept(target, &request.package).await?;
     refuse_expired(&package, now())?;
     warn_of_expiry(target, std::slice::from_ref(&package));
@@ -163,6 +136,7 @@ pub async fn plan_start<'a>(
     if live_of(target, package.id).await?.is_some() {
         return Err(is_live(&name));
     }
+    let draw = request.drawn(target).await?;
     let members = RolloutMembers::read(target, groups.iter().chain(&rings)).await?;
     let named_set: BTreeSet<GroupName> = groups.iter().cloned().collect();
     let devices = members.planned(&named_set, &rings);
@@ -174,19 +148,19 @@ pub async fn plan_start<'a>(
         &PlanRequest {
             package: package.id,
             manifest,
-            groups: RolloutGroups::new(named_set.clone()).map_err(Failure::usage)?,
+            groups: RolloutGroups::new(named_set).map_err(Failure::usage)?,
             rings: &rings,
             members: &devices,
             shares: shares.unwrap_or_else(|| default_shares(number)),
             limits,
             times: OpeningTimes {
-                start: now(),
+                start,
                 days: request.days,
                 offset_s: request.offset_s,
                 only_first: request.by_hand,
             },
         },
-        seeds(random()?),
+        seeds(draw.seed),
     );
     let plan = plan.map_err(Failure::usage)?;
     let rhythm = ocs_rhythm(target).await?;
@@ -204,34 +178,25 @@ pub async fn plan_start<'a>(
         reaches: plan.reaches(0),
         without_rollout: WithoutRollout::read(target, package.id, &groups).await?,
     };
-    let mut warnings = warn_of_groups(&package, &groups);
-    if !request.allow_downgrade {
-        let later = LaterPackages::find(target, &package).await?;
-        let warning = later.warn_of_groups(target, &package, &groups, DOWNGRADE_HINT);
-        warnings.extend(warning.await?);
-    }
-    let is_empty = |group: &&GroupName| members.size(group) == 0;
-    let empty: Vec<&GroupName> = groups.iter().filter(is_empty).collect();
-    warnings.extend(without_devices(&empty, number));
-    warnings.extend(plan.left_out.iter().filter_map(without_wave));
-    for ring in &rings {
-        warnings.extend(outside(ring, members.outside(ring, &named_set)));
-    }
     let effect = format!("Starts a rollout of {name} to {}", named_groups(&groups));
     let preview = Preview::new(effect).with_packages([name]);
     let mut preview = preview.with_groups(target, &groups).await?;
     (preview.devices, preview.at_most) = (number.into(), false);
-    Ok(StartPlan {
+    let mut start = StartPlan {
+        terms: request.terms(draw.rollout)?,
         target,
         request,
         package,
         manifest,
         groups,
+        rollout: draw.rollout,
         plan,
         planned,
         preview,
-        warnings,
-    })
+        warnings: Vec::new(),
+    };
+    start.warnings = start.find_warnings(&members, &rings).await?;
+    Ok(start)
 }
 
 impl StartPlan<'_> {
@@ -250,6 +215,48 @@ impl StartPlan<'_> {
         &self.warnings
     }
 
+    /// Returns the changes of the signed state.
+    pub fn state_changes(&self) -> Vec<StateChange> {
+        let mut changes = vec![StateChange::SetRollout {
+            rollout: self.rollout,
+            document: self.plan.document.clone(),
+        }];
+        changes.extend(self.groups.iter().map(|group| StateChange::Assign {
+            to: EntryOwner::Group(group.clone()),
+            assignment: NewAssignment {
+                package: self.package.id,
+                manifest: self.manifest,
+                force: false,
+                terms: self.terms.clone(),
+            },
+        }));
+        changes
+    }
+
+    /// Returns the warnings about the devices of the rollout.
+    async fn find_warnings(
+        &self,
+        members: &RolloutMembers,
+        rings: &[GroupName],
+    ) -> Result<Vec<Warning>, Failure> {
+        let (target, groups) = (self.target, &self.groups);
+        let mut warnings = warn_of_groups(&self.package, groups);
+        if !self.request.allow_downgrade {
+            let later = LaterPackages::find(target, &self.package).await?;
+            let warning = later.warn_of_groups(target, &self.package, groups, DOWNGRADE_HINT);
+            warnings.extend(warning.await?);
+        }
+        let is_empty = |group: &&GroupName| members.size(group) == 0;
+        let empty: Vec<&GroupName> = groups.iter().filter(is_empty).collect();
+        warnings.extend(without_devices(&empty, self.planned.devices));
+        warnings.extend(self.plan.left_out.iter().filter_map(without_wave));
+        let of_rollout: BTreeSet<GroupName> = groups.iter().cloned().collect();
+        for ring in rings {
+            warnings.extend(outside(ring, members.outside(ring, &of_rollout)));
+        }
+        Ok(warnings)
+    }
+
     /// Starts the rollout. The gate is on record before the commit, because devices with the entry
     /// ask it.
     pub async fn perform(
@@ -261,7 +268,7 @@ impl StartPlan<'_> {
         signer.unlock()?;
         let accepted = self.request.also_accept.verify(target, package, &signer);
         accepted.await?;
-        let rollout = RolloutId::from_bytes(random()?);
+        let (rollout, changes) = (self.rollout, self.state_changes());
         let table = target.records.table().to_owned();
         let gate = Gate::new(rollout, table, self.plan.limits, now());
         if target
@@ -272,25 +279,6 @@ impl StartPlan<'_> {
         {
             return Err(deleted_package(package.id, &self.planned.name));
         }
-        let terms = if self.request.allow_downgrade {
-            Terms::allowing_downgrade()
-        } else {
-            Terms::default()
-        };
-        let terms = terms.with_rollout(rollout).map_err(Failure::failed)?;
-        let mut changes = vec![StateChange::SetRollout {
-            rollout,
-            document: self.plan.document,
-        }];
-        changes.extend(self.groups.iter().map(|group| StateChange::Assign {
-            to: EntryOwner::Group(group.clone()),
-            assignment: NewAssignment {
-                package: package.id,
-                manifest: self.manifest,
-                force: false,
-                terms: terms.clone(),
-            },
-        }));
         let command = format!(
             "packcast rollout start {} {}",
             self.planned.name,
@@ -303,24 +291,6 @@ impl StartPlan<'_> {
             planned: self.planned,
             is_active: package.active,
         })
-    }
-}
-
-impl LimitChoices {
-    /// Returns the limits of a rollout to so many devices.
-    fn of(self, devices: u32) -> LimitValues {
-        let default = default_limits(devices);
-        let halt_at = self.halt_at.unwrap_or(default.halt_at);
-        // A higher limit of failures needs as many places.
-        let at_once = default.at_once.max(halt_at).min(LimitValues::MAX_AT_ONCE);
-        LimitValues {
-            halt_at,
-            tolerate: self.tolerate.unwrap_or(default.tolerate),
-            at_once: self.at_once.unwrap_or(at_once),
-            settle_s: self.settle_s.unwrap_or(default.settle_s),
-            first_settle_s: self.settle_s.unwrap_or(default.first_settle_s),
-            wait_s: self.wait_s.unwrap_or(default.wait_s),
-        }
     }
 }
 
@@ -383,132 +353,4 @@ async fn ocs_rhythm(target: &Target) -> Result<Option<CheckInRhythm>, Failure> {
     };
     let has_ocs = target.records.has_ocs_devices().await?;
     Ok(has_ocs.then_some(rhythm))
-}
-
-fn random() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(Failure::failed)?;
-    Ok(bytes)
-}
-
-/// Returns the seeds that follow from random bytes, each a digest of the one before it.
-fn seeds(first: [u8; 16]) -> impl FnMut() -> RolloutSeed {
-    let mut seed = first;
-    move || {
-        let digest = Sha256Digest::of(&seed);
-        seed.copy_from_slice(&digest.as_bytes()[..16]);
-        RolloutSeed::from_bytes(seed)
-    }
-}
-
-/// Warns of groups without devices. `devices` is the number of devices in all groups of the rollout.
-fn without_devices(groups: &[&GroupName], devices: u32) -> Option<Warning> {
-    let (text, see) = match groups {
-        [] => return None,
-        [group] if group.is_all() => (
-            "the target has no devices: only devices that check in later get the package"
-                .to_owned(),
-            "run 'packcast device list' to see the devices",
-        ),
-        groups => {
-            let groups: Vec<GroupName> = groups.iter().map(|group| (*group).clone()).collect();
-            let have = if groups.len() == 1 { "has" } else { "have" };
-            let only = if devices == 0 {
-                ": only devices that join later get the package"
-            } else {
-                ""
-            };
-            let named = named_groups(&groups);
-            (
-                format!("{named} {have} no devices{only}"),
-                "run 'packcast group list' to see the groups with their devices",
-            )
-        }
-    };
-    Some(Warning::new(text).hint(see))
-}
-
-/// Warns of a pilot group that gets no wave.
-fn without_wave(left_out: &WaveDevices) -> Option<Warning> {
-    let WaveDevices::Groups(groups) = left_out else {
-        return None;
-    };
-    let groups: Vec<GroupName> = groups.as_set().iter().cloned().collect();
-    Some(Warning::new(format!(
-        "pilot {} gets no wave: no device of the rollout's groups is in it, or each is in an earlier pilot group",
-        named_groups(&groups)
-    )))
-}
-
-fn outside(ring: &GroupName, devices: usize) -> Option<Warning> {
-    (devices > 0).then(|| {
-        Warning::new(format!(
-            "pilot group {ring} has {} outside the rollout's groups, which the rollout leaves out",
-            count(devices as u64, "device")
-        ))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chosen_limits_replace_the_default_ones() {
-        let choices = LimitChoices {
-            halt_at: Some(50),
-            settle_s: Some(60),
-            ..LimitChoices::default()
-        };
-        let limits = choices.of(200);
-        assert_eq!([limits.halt_at, limits.at_once], [50, 50]);
-        assert_eq!([limits.settle_s, limits.first_settle_s], [60, 60]);
-        assert_eq!([limits.wait_s, limits.tolerate.into()], [24 * HOUR_S, 5]);
-        assert_eq!(LimitChoices::default().of(200), default_limits(200));
-    }
-
-    #[test]
-    fn each_seed_is_another_one() {
-        let mut draw = seeds([7; 16]);
-        let drawn: BTreeSet<RolloutSeed> = (0..100).map(|_| draw()).collect();
-        assert_eq!(drawn.len(), 100);
-        let mut again = seeds([7; 16]);
-        assert!(drawn.contains(&again()));
-    }
-
-    #[test]
-    fn groups_without_devices_are_named() {
-        let [lab, desk] = ["lab", "desk"].map(|name| name.parse().unwrap());
-        let ring = RolloutGroups::new([desk].into()).unwrap();
-        let [all, desk] = [GroupName::all(), "desk".parse().unwrap()];
-        assert_eq!(without_devices(&[], 3), None);
-        assert_eq!(without_wave(&WaveDevices::UpTo(100)), None);
-        let warnings = [
-            without_devices(&[&all], 0),
-            without_devices(&[&lab], 0),
-            without_devices(&[&lab, &desk], 3),
-            without_wave(&WaveDevices::Groups(ring)),
-        ];
-        let warnings = warnings.map(|warning| warning.unwrap().to_string());
-        insta::assert_snapshot!(warnings.join("\n"), @"
-        warning: the target has no devices: only devices that check in later get the package
-        hint: run 'packcast device list' to see the devices
-        warning: group lab has no devices: only devices that join later get the package
-        hint: run 'packcast group list' to see the groups with their devices
-        warning: groups lab, desk have no devices
-        hint: run 'packcast group list' to see the groups with their devices
-        warning: pilot group desk gets no wave: no device of the rollout's groups is in it, or each is in an earlier pilot group
-        ");
-    }
-
-    #[test]
-    fn devices_outside_are_counted() {
-        let ring = "pilot".parse().unwrap();
-        assert_eq!(outside(&ring, 0), None);
-        let warnings = [1, 3].map(|devices| outside(&ring, devices).unwrap().to_string());
-        insta::assert_snapshot!(warnings.join("\n"), @"
-        warning: pilot group pilot has 1 device outside the rollout's groups, which the rollout leaves out
-        warning: pilot group pilot has 3 devices outside the rollout's groups, which the rollout leaves out
-        ");
-    }
 }

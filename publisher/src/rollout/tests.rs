@@ -5,7 +5,7 @@ use packcast_protocol::{DeviceId, GroupName, PackageRef};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::{
     DeviceFailure, Gate, GateChange, GateNumber, GateState, GateUpdate, Place, RolloutResult,
-    Weekdays,
+    WaveShares, Weekdays,
 };
 use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_store::records::{Announcing, Recorded};
@@ -14,6 +14,7 @@ use packcast_testing::table::{NOW, announce, location, mia, result};
 use super::*;
 use crate::assign::{self, AssignRequest};
 use crate::assignees::AssigneeNames;
+use crate::clock::now;
 use crate::failure::{Failure, Kind};
 use crate::progress::Progress;
 use crate::signing::Signer;
@@ -54,6 +55,8 @@ impl Fixture {
             limits: LimitChoices::default(),
             days: "mon-sun".parse::<Weekdays>().unwrap(),
             by_hand: false,
+            from: None,
+            draw: None,
             offset_s: 0,
             allow_downgrade: false,
             also_accept: AlsoAccept::default(),
@@ -444,4 +447,68 @@ async fn the_end_of_a_rollout_withdraws_the_package_or_keeps_it() {
     assert_eq!(finished.unwrap().complete_in_s, 0);
     assert_eq!(fixture.gate(&again).await.state, GateState::Ended);
     assert!(fixture.is_assigned(false).await);
+}
+
+#[tokio::test]
+async fn each_wave_has_its_devices_by_their_states() {
+    let fixture = Fixture::start(396).await;
+    let request = fixture.request();
+    let started = fixture.start_rollout(&request).await.unwrap();
+    let told = &fixture.devices[..3];
+    fixture.announce(&started, told, &[]).await;
+    fixture.succeed(&told[0], &started, None).await;
+    let reference = fixture.reference();
+    let target = &fixture.target.target;
+    let reader = RolloutReader::open_with_states(target, &reference);
+    let details = reader.await.unwrap().read().await.unwrap();
+    let mut all = WaveStates::default();
+    for wave in &details.calendar {
+        let states = wave.states.unwrap();
+        let counted = states.announced + states.succeeded + states.failed + states.waiting;
+        assert_eq!(counted, wave.devices, "{wave:?}");
+        all.announced += states.announced;
+        all.succeeded += states.succeeded;
+        all.waiting += states.waiting;
+    }
+    let expected = WaveStates {
+        announced: 2,
+        succeeded: 1,
+        failed: 0,
+        waiting: 37,
+    };
+    assert_eq!(all, expected);
+    let brief = fixture.details().await.unwrap();
+    assert!(brief.calendar.iter().all(|wave| wave.states.is_none()));
+}
+
+#[tokio::test]
+async fn a_plan_with_the_same_draw_has_the_same_waves() {
+    let fixture = Fixture::start(397).await;
+    let target = &fixture.target.target;
+    let draw = RolloutDraw::random().unwrap();
+    let request = StartRequest {
+        from: Some(now()),
+        draw: Some(draw),
+        waves: Some(WaveShares::UpTo(vec![2_500, 5_000, 10_000])),
+        ..fixture.request()
+    };
+    let [first, second] = [
+        plan_start(target, &request).await.unwrap(),
+        plan_start(target, &request).await.unwrap(),
+    ];
+    assert_eq!(first.state_changes(), second.state_changes());
+    let started = first.perform(fixture.signer(), &Progress::none()).await;
+    assert_eq!(started.unwrap().rollout, draw.rollout);
+    let end = plan_end(target, &fixture.reference()).await.unwrap();
+    end.perform(fixture.signer(), &Progress::none())
+        .await
+        .unwrap();
+    // The id of a rollout is never used again.
+    let again = plan_start(target, &request).await.unwrap_err();
+    assert_eq!(again.kind(), Kind::Conflict);
+    assert!(
+        again
+            .to_string()
+            .contains("was started with this plan before")
+    );
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use packcast_protocol::signature::PublicKey;
+use packcast_protocol::state::CommitId;
 use packcast_rollout::state::StateChange;
 use packcast_store::records::{Sign, SignError};
 
@@ -11,7 +12,7 @@ use super::key::SigningKey;
 use super::secrets::Secrets;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::state::{CompletedChange, StateChanger, StateKey};
+use crate::state::{CompletedChange, OnHead, StateChanger, StateKey};
 use crate::target::Target;
 
 /// The comment of each signature over a commit or a key list.
@@ -27,6 +28,8 @@ pub struct Signer {
     unlocked: Option<Unlocked>,
     /// An offline root key, another key than the one of the signer.
     root: Option<Unlocked>,
+    /// The heads for the first change.
+    on_head: OnHead,
 }
 
 struct Unlocked {
@@ -44,7 +47,18 @@ impl Signer {
             accept_clock: false,
             unlocked: None,
             root: None,
+            on_head: OnHead::Any,
         }
+    }
+
+    /// Makes the first change only on this head, `None` before the first commit. So the difference that
+    /// was computed from this head is the one that is signed.
+    ///
+    /// On another head, the change is a conflict.
+    #[must_use]
+    pub fn on_head(self, head: Option<CommitId>) -> Self {
+        let on_head = OnHead::Only(head);
+        Self { on_head, ..self }
     }
 
     /// Renews the key list with each change, by this root key.
@@ -101,9 +115,11 @@ impl Signer {
         target: &'a Target,
     ) -> Result<StateChanger<'a>, Failure> {
         self.read_key()?;
+        let on_head = std::mem::take(&mut self.on_head);
         let unlocked = self.unlocked.as_ref().expect("the key was read");
         let (key, sign) = (&unlocked.key, &unlocked.sign);
         let changer = StateChanger::open(target, key, sign, self.accept_clock).await?;
+        let changer = changer.on(on_head);
         Ok(changer.with_root(self.root.as_ref().map(Unlocked::state_key)))
     }
 

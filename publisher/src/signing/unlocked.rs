@@ -11,6 +11,7 @@ const DIGEST: usize = 32;
 /// A decrypted key, with the digest of its encrypted file and the time at which it is locked again.
 ///
 /// The decrypted key is kept, and not the passphrase: other keys may have the same passphrase.
+#[derive(Clone)]
 pub struct UnlockedKey {
     until: UnixTime,
     file: Sha256Digest,

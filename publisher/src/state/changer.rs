@@ -9,7 +9,7 @@ use packcast_store::records::{Head, Sign};
 use super::adopt::lost_changes;
 use super::changed::Changed;
 use super::clock_check;
-use super::commit::{CommitRequest, Committer, Made, Validity};
+use super::commit::{CommitRequest, Committer, Made, OnHead, Validity};
 use super::error::StateError;
 use super::expiry;
 use super::key_list::{KeyChange, ListChange, StateKey};
@@ -30,6 +30,7 @@ pub struct StateChanger<'a> {
     /// A root key that renews the key list with each change.
     root: Option<StateKey<'a>>,
     valid_for_s: u64,
+    on_head: OnHead,
 }
 
 impl<'a> StateChanger<'a> {
@@ -52,6 +53,7 @@ impl<'a> StateChanger<'a> {
             sign,
             root: None,
             valid_for_s: MAX_COMMIT_VALIDITY_S,
+            on_head: OnHead::Any,
         })
     }
 
@@ -59,6 +61,12 @@ impl<'a> StateChanger<'a> {
     #[must_use]
     pub(crate) fn with_root(self, root: Option<StateKey<'a>>) -> Self {
         Self { root, ..self }
+    }
+
+    /// Makes changes only on these heads.
+    #[must_use]
+    pub(crate) fn on(self, on_head: OnHead) -> Self {
+        Self { on_head, ..self }
     }
 
     /// Makes commits that are valid for this time in seconds, at most 90 days.
@@ -142,7 +150,8 @@ impl<'a> StateChanger<'a> {
         let request = self.request(changes, command);
         let mut committer = self.committer(&mut memory);
         // Boxed, because the futures of all commands contain it.
-        let made = Box::pin(committer.commit_with_list(&request, list)).await?;
+        let made = committer.commit_with_list(&request, list, self.on_head);
+        let made = Box::pin(made).await?;
         Ok(self.conclude(made, changes))
     }
 

@@ -58,6 +58,25 @@ pub struct CommitRequest<'a> {
     pub valid_for_s: u64,
 }
 
+/// The heads on which a change may be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnHead {
+    #[default]
+    Any,
+    /// Only this one; `None` before the first commit.
+    Only(Option<CommitId>),
+}
+
+impl OnHead {
+    /// Refuses to sign the changes of another commit together with those that were shown.
+    const fn refuse_others(self, other: Option<CommitId>) -> Result<(), StateError> {
+        match (self, other) {
+            (Self::Only(_), Some(commit)) => Err(StateError::OthersFirst { commit }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Outcome of a change.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Committed {
@@ -135,7 +154,8 @@ impl Committer<'_> {
     /// If another commit comes first, the changes are decided again. If this machine has stopped
     /// in the middle of an earlier change, less than an hour ago, that change is completed first.
     pub async fn commit(&mut self, request: &CommitRequest<'_>) -> Result<Committed, StateError> {
-        Ok(self.commit_with_list(request, None).await?.committed)
+        let made = self.commit_with_list(request, None, OnHead::Any);
+        Ok(made.await?.committed)
     }
 
     /// Makes the changes in one commit, together with a change of the key list.
@@ -143,12 +163,18 @@ impl Committer<'_> {
         &mut self,
         request: &CommitRequest<'_>,
         change: Option<&ListChange<'_>>,
+        on_head: OnHead,
     ) -> Result<Made, StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
             let now = (self.clock)();
             let mut state = TargetState::read(self.records, self.trust).await?;
             check_lists(self.memory, &state)?;
+            if let OnHead::Only(expected) = on_head
+                && state.parent != expected
+            {
+                return Err(StateError::ChangedSince);
+            }
             if let (Some(change), Some(newest)) = (change, state.chain.newest())
                 && change.is_made(newest)
             {
@@ -161,13 +187,17 @@ impl Committer<'_> {
             self.check_key(&state, now)?;
             let unfinished = compare(self.records, self.memory, &mut state, None, now).await?;
             if let Some(unfinished) = unfinished {
-                attempted = Some(unfinished.commit);
+                let commit = unfinished.commit;
+                on_head.refuse_others(Some(commit))?;
+                attempted = Some(commit);
                 self.finish(&state, unfinished, now).await?;
                 continue;
             }
+            let adoption = self.adoption(&mut state, now).await?;
+            on_head.refuse_others(adoption.commits.first().copied())?;
             let next = Next {
                 number: self.next_number(&state, now),
-                adoption: self.adoption(&mut state, now).await?,
+                adoption,
                 list,
                 ..Next::default()
             };

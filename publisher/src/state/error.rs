@@ -79,6 +79,12 @@ pub enum StateError {
     TooManyPackages { count: usize },
     #[error("other commits came first each time; devices may still receive commit {commit}")]
     Conflict { commit: CommitId },
+    #[error("cannot sign the difference that was shown: somebody has changed the target since")]
+    ChangedSince,
+    #[error(
+        "cannot sign the difference that was shown: this machine has first to complete its earlier commit {commit}"
+    )]
+    OthersFirst { commit: CommitId },
     #[error("cannot complete the records of the target: other commits came first each time")]
     Overtaken,
     #[error(transparent)]
@@ -175,6 +181,10 @@ impl From<StateError> for Failure {
             StateError::Conflict { .. } => {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
+            StateError::ChangedSince => Some("look at the present difference"),
+            StateError::OthersFirst { .. } => Some(
+                "run 'packcast sign' to complete the earlier commit, whose command was interrupted or came too late",
+            ),
             StateError::FailedRecords(failed) if !failed.is_retryable() => Some(
                 "find out who can write to the table; restore these records from a back-up, then run any command that changes the target",
             ),
@@ -204,6 +214,8 @@ impl From<StateError> for Failure {
             | StateError::LacksList { .. }
             | StateError::NotConfirmed { .. }
             | StateError::NothingRestored
+            | StateError::ChangedSince
+            | StateError::OthersFirst { .. }
             | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
@@ -271,6 +283,8 @@ mod tests {
             StateError::Deleted("1795000000".parse().unwrap()),
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
+            StateError::ChangedSince,
+            StateError::OthersFirst { commit: commit(1) },
             StateError::Overtaken,
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
@@ -313,6 +327,10 @@ mod tests {
         hint: assign fewer packages with one command
         TryLater: other commits came first each time; devices may still receive commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run the same command again: it continues from the commit that was not stored
+        Conflict: cannot sign the difference that was shown: somebody has changed the target since
+        hint: look at the present difference
+        Conflict: cannot sign the difference that was shown: this machine has first to complete its earlier commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
+        hint: run 'packcast sign' to complete the earlier commit, whose command was interrupted or came too late
         TryLater: cannot complete the records of the target: other commits came first each time
         hint: run any command that changes the target: it completes the records
         ");

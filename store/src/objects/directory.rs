@@ -1,6 +1,6 @@
 //! Objects in a directory, for air-gapped media or a single machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use packcast_protocol::{ObjectPath, Sha256Digest};
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
@@ -18,7 +18,7 @@ use super::error::{DeleteError, GetError, PutError};
 use crate::key::ObjectKey;
 
 /// Prefix of the names of incomplete files. No object has a name with this prefix.
-const PARTIAL: &str = ".partial-";
+pub(super) const PARTIAL: &str = ".partial-";
 
 /// A directory in which each object is a file at its path.
 #[derive(Clone, Debug)]
@@ -116,6 +116,36 @@ impl Directory {
         }
     }
 
+    /// Gives complete and durable files the paths of objects, one after the other.
+    ///
+    /// The folders are synchronised once, after the last file: a manifest that names the objects is
+    /// stored only afterwards.
+    pub(super) fn adopt(&self, files: Vec<(PathBuf, String)>) -> Result<(), PutError> {
+        let mut folders = BTreeSet::new();
+        for (file, path) in files {
+            let fail = |source| self.put_error(&path, source);
+            let target = self.root.join(&path);
+            let folder = target.parent().unwrap_or(&self.root);
+            if folders.insert(folder.to_owned()) {
+                create_folder(folder).map_err(fail)?;
+            }
+            let file = TempPath::try_from_path(file).map_err(fail)?;
+            match file.persist_noclobber(&target) {
+                Ok(()) => {}
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    if !same_content(&error.path, &target).map_err(fail)? {
+                        return Err(PutError::Conflict { path });
+                    }
+                }
+                Err(error) => return Err(fail(error.error)),
+            }
+        }
+        folders.iter().try_for_each(|folder| {
+            let synced = self.sync_folders(folder);
+            synced.map_err(|source| self.put_error(&folder.display().to_string(), source))
+        })
+    }
+
     /// Makes the new name durable, and the names of the folders above it.
     #[cfg(unix)]
     fn sync_folders(&self, folder: &Path) -> io::Result<()> {
@@ -207,19 +237,26 @@ fn partial_file(folder: &Path) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new()
         .prefix(PARTIAL)
         .tempfile_in(folder)?;
+    let_others_read(file.as_file())?;
+    Ok(file)
+}
+
+/// Lets other users read a file.
+pub(super) fn let_others_read(file: &File) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // Not in the builder, whose permissions the umask reduces.
-        file.as_file()
-            .set_permissions(fs::Permissions::from_mode(0o644))?;
+        // Not when the file is created, because the umask reduces those permissions.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
     }
-    Ok(file)
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
 }
 
 /// Creates a folder and its missing parents, which other users can enter. Existing folders stay as
 /// they are.
-fn create_folder(folder: &Path) -> io::Result<()> {
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     let missing = folder.ancestors().take_while(|folder| !folder.exists());
     for folder in missing.collect::<Vec<_>>().into_iter().rev() {
         match fs::create_dir(folder) {
@@ -303,7 +340,7 @@ impl Backend for Directory {
     }
 }
 
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+pub(super) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
     result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 

@@ -68,7 +68,7 @@ impl Records {
         Self::new(Client::from_conf(config.build()), table).known_by(endpoint)
     }
 
-    fn known_by(self, endpoint: Option<&str>) -> Self {
+    pub(super) fn known_by(self, endpoint: Option<&str>) -> Self {
         match endpoint {
             Some(address) => Self {
                 endpoint: address.into(),
@@ -80,7 +80,7 @@ impl Records {
 }
 
 /// Maximum number of attempts at a request: a command can wait for some seconds.
-const ATTEMPTS: u32 = 8;
+pub(super) const ATTEMPTS: u32 = 8;
 /// Maximum number of attempts in a function: waiting costs money, and devices check in again
 /// anyway.
 const ATTEMPTS_WITHIN_LAMBDA: u32 = 5;

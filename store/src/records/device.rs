@@ -97,10 +97,10 @@ impl Records {
             tasks: Vec::new(),
             consumed_units: found.consumed_units,
         };
-        for item in found.items {
+        for mut item in found.items {
             match item.get(SK).and_then(|sk| sk.as_s().ok()) {
                 Some(sk) if sk == key::DEVICE => {
-                    let joining: Joining = item::read(item.clone())?;
+                    let joining: Joining = item::read(Joining::taken_from(&mut item))?;
                     if !joining.is_removed() {
                         device_state.device = Some(item::read(item)?);
                     }

@@ -38,10 +38,11 @@ pub(super) fn number(number: &impl ToString) -> AttributeValue {
 }
 
 /// Returns the value that an item stores.
-pub(super) fn read<T: DeserializeOwned>(item: Item) -> Result<T, RecordsError> {
-    let key = place(&item);
+pub(super) fn read<T: DeserializeOwned>(mut item: Item) -> Result<T, RecordsError> {
+    // No value contains the attributes of its key. They are kept for the error.
+    let key = [PK, SK].map(|name| item.remove_entry(name));
     serde_dynamo::from_item(item).map_err(|source| RecordsError::Corrupt {
-        key,
+        key: place(&key.into_iter().flatten().collect()),
         source: source.into(),
     })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::TransactWriteItem;
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
+use packcast_protocol::{DeviceId, PackageId, Priority, UnixTime};
 use packcast_rollout::rollout::{Gate, ResultEffect, RolloutResult};
 use packcast_rollout::{FinishedTask, OpenTask, TaskState};
 
@@ -11,10 +11,10 @@ use super::backoff::Backoff;
 use super::commit::Commit;
 use super::item;
 use super::key::{Key, Range};
-use super::names::{ANNOUNCED, ATTEMPT, WITHDRAWN};
+use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, WITHDRAWN};
 use super::stored;
 use super::task::in_same_state;
-use super::write::{self, Terms};
+use super::write::{self, ABSENT, Terms};
 use super::{Records, RecordsError};
 
 /// Outcome of recording a result.
@@ -94,6 +94,29 @@ impl Records {
         Ok(match written.await? {
             ResultWritten::Written => Recorded::Written,
             ResultWritten::Superseded | ResultWritten::GateChanged => Recorded::Superseded,
+        })
+    }
+
+    /// Records the result of an attempt that a device has made for another server, and counts it.
+    ///
+    /// Nothing is written if the device has a result of the package here, or if it has the open task
+    /// with this priority.
+    pub async fn import_result(
+        &self,
+        device: &DeviceId,
+        priority: Priority,
+        result: &FinishedTask,
+    ) -> Result<Recorded, RecordsError> {
+        let counts = [(ASSIGNED, 1), (stored::outcome(result.outcome), 1)];
+        let task = Key::task(device, priority, result.package);
+        let writes = vec![
+            write::create(self.table(), stored::finished(device, result)),
+            write::check(self.table(), &task, ABSENT, &Terms::default()),
+            self.counting(device, result.package, &counts),
+        ];
+        Ok(match self.commit(writes).await? {
+            Commit::Done => Recorded::Written,
+            Commit::Refused(_) => Recorded::Superseded,
         })
     }
 

@@ -72,6 +72,8 @@ pub enum ReserveError {
     },
     #[error("no package id is free at this time: try again in a minute")]
     NoFreeId { now: UnixTime },
+    #[error("package id {} is taken by {}@{}", existing.id, existing.name, existing.version)]
+    IdTaken { existing: Box<PackageRecord> },
     #[error(transparent)]
     Records(#[from] RecordsError),
 }
@@ -116,12 +118,7 @@ impl Records {
                 return existing_package(existing, reservation);
             }
             let package = draft(reservation, id, now);
-            let writes = vec![
-                write::create(self.table(), stored::catalogued_name(&package)),
-                write::create(self.table(), stored::package(&package)),
-                write::create(self.table(), stored::catalogued_package(&package)),
-            ];
-            if self.commit(writes).await? == Commit::Done {
+            if self.create_draft(&package).await? {
                 return Ok(Reserved::New(package));
             }
         }
@@ -130,6 +127,49 @@ impl Records {
             Some(existing) => existing_package(existing, reservation),
             None => Err(ReserveError::NoFreeId { now }),
         }
+    }
+
+    /// Reserves the id that a package has on another server, or finds the existing package.
+    ///
+    /// The id may be lower than later ids of the name: devices then take the package for an earlier
+    /// version, as on the other server.
+    pub async fn reserve_id(
+        &self,
+        reservation: &Reservation,
+        id: PackageId,
+        now: UnixTime,
+    ) -> Result<Reserved, ReserveError> {
+        let package = draft(reservation, id, now);
+        if self.create_draft(&package).await? {
+            return Ok(Reserved::New(package));
+        }
+        // A refused transaction does not show whether the name or the id was taken.
+        let existing = match self.named(reservation).await? {
+            Some(existing) => Some(existing),
+            None => self.package(id).await?,
+        };
+        match existing {
+            Some(existing) if existing.id == id && existing.name == reservation.name => {
+                existing_package(existing, reservation)
+            }
+            Some(existing) if existing.id == id => Err(ReserveError::IdTaken {
+                existing: Box::new(existing),
+            }),
+            Some(existing) => Err(ReserveError::Conflict {
+                existing: Box::new(existing),
+            }),
+            None => Err(ReserveError::NoFreeId { now }),
+        }
+    }
+
+    /// Writes the record of a new package. Returns false if its name or its id is taken.
+    async fn create_draft(&self, package: &PackageRecord) -> Result<bool, RecordsError> {
+        let writes = vec![
+            write::create(self.table(), stored::catalogued_name(package)),
+            write::create(self.table(), stored::package(package)),
+            write::create(self.table(), stored::catalogued_package(package)),
+        ];
+        Ok(self.commit(writes).await? == Commit::Done)
     }
 
     async fn named(
@@ -236,6 +276,9 @@ mod tests {
                 now,
             },
             ReserveError::NoFreeId { now },
+            ReserveError::IdTaken {
+                existing: existing(),
+            },
         ];
         let lines = errors.map(|error| error.to_string());
         assert_snapshot!(lines.join("\n"), @r"
@@ -244,6 +287,7 @@ mod tests {
         cannot derive a package id from the date 2026-11-18: correct the clock of this machine
         package 1795327754 is an earlier version of vlc, and its id is 92 hours in the future: devices would refuse the new version as a downgrade
         no package id is free at this time: try again in a minute
+        package id 1795327754 is taken by vlc@3.0.21
         ");
     }
 }

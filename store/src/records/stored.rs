@@ -14,10 +14,10 @@ use packcast_rollout::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::item::{self, Item};
+use super::item::{self, Item, PK, SK};
 use super::key::{INDEX_PK, INDEX_SHARDS, INDEX_SK, Key, index_partition, index_sort, shard};
 use super::names::{
-    AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, NOT_APPLICABLE, ROUND, SUCCEEDED,
+    AT, CANCELLED, DEVICE_ID, EXCLUDED, FAILED, GROUPS, IDS, LEAF, NOT_APPLICABLE, ROUND, SUCCEEDED,
 };
 
 /// The package with a name and version.
@@ -131,6 +131,21 @@ pub(super) struct Joining {
 }
 
 impl Joining {
+    /// Takes the attributes out of the item of a device. Its key stays, and is copied.
+    pub(super) fn taken_from(item: &mut Item) -> Item {
+        let key = [PK, SK].into_iter().filter_map(|name| {
+            let (name, value) = item.get_key_value(name)?;
+            Some((name.clone(), value.clone()))
+        });
+        let mut taken: Item = key.collect();
+        taken.extend(
+            [GROUPS, ROUND, LEAF, EXCLUDED]
+                .iter()
+                .filter_map(|name| item.remove_entry(*name)),
+        );
+        taken
+    }
+
     /// Returns true if only a tombstone is left of the device, or if its removal has begun.
     pub(super) fn is_removed(&self) -> bool {
         self.excluded.as_ref().is_some_and(Exclusion::is_removed)

@@ -1,9 +1,11 @@
 //! Objects in a directory.
 
 use std::fs;
+use std::io::Write as _;
 
 use bytes::Bytes;
-use packcast_store::objects::PutError;
+use packcast_protocol::FragmentNumber;
+use packcast_store::objects::{PutError, StagingArea};
 use packcast_store::{Directory, Objects};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -92,6 +94,73 @@ async fn a_failed_put_leaves_no_file() {
     let refused = objects.put(&fragment(0), 9, chunks).await;
     assert!(matches!(refused, Err(PutError::Length { given: 3, .. })));
     assert!(files(&place).is_empty());
+}
+
+fn stage(area: &StagingArea, index: u32, bytes: &str) {
+    let file = area.create(FragmentNumber::from_index(index));
+    file.unwrap().write_all(bytes.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn a_staged_file_becomes_an_object_and_the_others_are_removed() {
+    let (place, objects) = start();
+    let staging = objects.stage().unwrap().unwrap();
+    let area = staging.area();
+    for index in 0..3 {
+        stage(&area, index, "abc");
+    }
+    assert!(objects.list(&folder()).await.unwrap().is_empty());
+    let put = |index| vec![(FragmentNumber::from_index(index), fragment(0))];
+    area.put(put(0)).await.unwrap();
+    area.put(put(1)).await.unwrap();
+    stage(&area, 3, "other");
+    let refused = area.put(put(3)).await;
+    assert!(matches!(refused, Err(PutError::Conflict { .. })));
+    let object = objects.get(&fragment(0), 9).await.unwrap().unwrap();
+    assert_eq!(object, "abc");
+    drop(staging);
+    assert!(area.create(FragmentNumber::from_index(4)).is_err());
+    let mut files = files(&place);
+    files.sort_unstable();
+    assert_eq!(files, ["1795327754-1", "lock"]);
+}
+
+#[tokio::test]
+async fn staged_files_of_a_killed_publisher_are_removed_by_the_next() {
+    let (place, objects) = start();
+    let living = objects.stage().unwrap().unwrap();
+    stage(&living.area(), 0, "abc");
+    let dead = place.path().join("objects/.staging/publisher-dead");
+    fs::create_dir(&dead).unwrap();
+    for name in ["lock", ".partial-1"] {
+        fs::write(dead.join(name), "").unwrap();
+    }
+    let _next = objects.stage().unwrap().unwrap();
+    assert!(!dead.exists());
+    let first = vec![(FragmentNumber::from_index(0), fragment(0))];
+    living.area().put(first).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_folder_for_staged_files_that_is_a_link_or_open_to_others_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let (place, objects) = start();
+    let home = place.path().join("home");
+    for folder in ["photos", "publisher-notes"] {
+        fs::create_dir_all(home.join(folder)).unwrap();
+    }
+    fs::write(home.join("lock"), "content").unwrap();
+    let staging = place.path().join("objects/.staging");
+    fs::create_dir_all(staging.parent().unwrap()).unwrap();
+    symlink(&home, &staging).unwrap();
+    objects.stage().unwrap_err();
+    fs::remove_file(&staging).unwrap();
+    fs::rename(&home, &staging).unwrap();
+    fs::set_permissions(&staging, fs::Permissions::from_mode(0o777)).unwrap();
+    objects.stage().unwrap_err();
+    assert!(staging.join("photos").exists() && staging.join("publisher-notes").exists());
+    assert_eq!(fs::read_to_string(staging.join("lock")).unwrap(), "content");
 }
 
 #[cfg(unix)]

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use packcast_agent::event::Event;
 use packcast_protocol::PackageId;
 use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::measure::peak;
 use packcast_tests::world::World;
-use packcast_tests::world::device::RunningAgent;
 
 /// A published package whose program does nothing.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl<'a> LargeDownload<'a> {
                 Event::Finished { ref code, .. } => assert_eq!(code.to_string(), "SUCCESS_0"),
                 _ => continue,
             }
-            peak_kib = peak(&agent).unwrap_or(peak_kib);
+            peak_kib = peak(agent.process_id()).unwrap_or(peak_kib);
         }
         assert!(!archive.is_zero(), "the agent has not deployed the package");
         DownloadTimes {
@@ -98,13 +98,4 @@ fn since(started: Option<Instant>) -> Duration {
     started
         .expect("fragments come after the manifest")
         .elapsed()
-}
-
-/// Reads the peak of a process's memory; `None` if the process has ended.
-fn peak(agent: &RunningAgent) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", agent.process_id())).ok()?;
-    let peak = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    peak.trim().strip_suffix(" kB")?.parse().ok()
 }

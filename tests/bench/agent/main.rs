@@ -2,7 +2,7 @@
 //! Then the agent deploys small packages, and a service is idle.
 //!
 //! Agent and `curl` take turns, so that other load of the machine affects both. The measurements
-//! and their meaning are in `docs/benchmarks.md`.
+//! and their meaning are in `docs/performance.md`.
 
 mod curl;
 mod download;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use packcast_tests::measure;
 use packcast_tests::world::World;
 
 use crate::curl::Curl;
@@ -97,6 +98,7 @@ fn compare_downloads(world: &World, args: &Args) -> io::Result<()> {
     }
     let small = small::times(world, if args.smoke { 1 } else { 15 });
     let mut out = io::stdout();
+    writeln!(out, "{}, {rounds} rounds\n", measure::load())?;
     writeln!(out, "{}", sample::table(&samples, download.bytes()))?;
     writeln!(out, "{}", small::summary(&small))
 }

@@ -36,7 +36,7 @@ pub(crate) fn table(samples: &[AgentSample], bytes: u64) -> Table {
         ("agent, each fragment verified", |round| {
             round.agent.fragments
         }),
-        ("agent, archive verified again", |round| round.agent.archive),
+        ("agent, whole archive verified", |round| round.agent.archive),
         ("curl, one after the other", |round| round.curl),
         ("curl, in parallel", |round| round.curl_parallel),
     ];

@@ -2,7 +2,7 @@
 //! server, where it is installed.
 //!
 //! The servers take turns, so that other load of the machine affects both. The measurements and
-//! their meaning are in `docs/benchmarks.md`.
+//! their meaning are in `docs/performance.md`.
 
 mod cpu;
 mod load;

@@ -1,6 +1,6 @@
 //! `packcast device block` and `unblock`: exclude devices, and admit them again.
 
-use packcast_publisher::device::exclusion::{self, DeviceResult, DevicesChanged, ExclusionChange};
+use packcast_publisher::device::exclusion::{self, DevicesChanged, ExclusionChange};
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 
@@ -30,32 +30,16 @@ pub(super) fn text(changed: &DevicesChanged) -> String {
         [
             changed.host_name.clone(),
             changed.device.to_string(),
-            words(changed.result).to_owned(),
+            changed.result.words().to_owned(),
         ]
     });
     output::table(["HOST", "DEVICE", "RESULT"], rows)
 }
 
-pub(super) const fn words(result: DeviceResult) -> &'static str {
-    match result {
-        DeviceResult::Blocked => "blocked",
-        DeviceResult::AlreadyBlocked => "blocked before",
-        DeviceResult::Unblocked => "unblocked",
-        DeviceResult::NotBlocked => "not blocked",
-        DeviceResult::Removed => "removed",
-        DeviceResult::AlreadyRemoved => "removed before",
-        DeviceResult::SeenAgain => "not removed: the device has checked in again",
-        DeviceResult::MayReturn => "may come back as a new device, without groups and packages",
-        DeviceResult::HalfRemoved => "not unblocked: the removal was interrupted",
-        DeviceResult::UnknownDevice => "unknown: the device has never checked in",
-        DeviceResult::Unreadable => "failed: its record cannot be read",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use packcast_publisher::device::exclusion::DeviceChanged;
+    use packcast_publisher::device::exclusion::{DeviceChanged, DeviceResult};
 
     use super::*;
     use crate::fixtures::{OCS, plain};

@@ -5,7 +5,6 @@ use packcast_publisher::device::replacement::{self, DeviceReplaced, PackageOfOld
 use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::{Failure, Target};
 
-use super::block;
 use crate::command::key_arg::KeyArg;
 use crate::confirm::ConfirmArgs;
 use crate::globals::Globals;
@@ -56,7 +55,7 @@ fn text(replaced: &DeviceReplaced) -> String {
             listed(assigned.map(|it| it.package.clone()).collect()),
         ),
         ("not assigned", listed(others.map(with_reason).collect())),
-        ("removal", block::words(replaced.result).to_owned()),
+        ("removal", replaced.result.words().to_owned()),
     ])
 }
 

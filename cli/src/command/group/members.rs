@@ -115,24 +115,10 @@ fn named(changed: &MembersChanged) -> Option<String> {
 
 /// Returns the notes about refused devices.
 fn refused(changed: &MembersChanged) -> Vec<String> {
-    let in_too_many: Vec<String> = changed
-        .in_too_many
-        .iter()
-        .map(ToString::to_string)
-        .collect();
-    let mut notes = name_some(
-        "the device has never checked in, or was removed",
-        &changed.unknown,
-    );
-    notes.extend(name_some(
-        "several devices have this host name",
-        &changed.ambiguous,
-    ));
-    notes.extend(name_some(
-        "the device is in 40 groups, the limit",
-        &in_too_many,
-    ));
-    notes
+    let refusals = changed.refusals().into_iter();
+    refusals
+        .flat_map(|(reason, names)| name_some(reason, &names))
+        .collect()
 }
 
 fn name_some(reason: &str, names: &[String]) -> Vec<String> {

@@ -2,8 +2,7 @@
 
 use packcast_protocol::WindowsTerms;
 use packcast_protocol::windows::{Afterwards, Dialogue, DialogueText, Notice, Schedule};
-
-use crate::argument::{duration, local_time};
+use packcast_publisher::values::{duration, local_time};
 
 /// The longest countdown that the wire form has room for.
 const MAX_COUNTDOWN_S: u64 = u16::MAX as u64;

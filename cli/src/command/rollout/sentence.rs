@@ -1,10 +1,10 @@
 //! The status of a rollout as a sentence: the reason for which it waits, and the next command.
 
+use packcast_publisher::local_clock::LocalClock;
 use packcast_publisher::rollout::{Awaited, RolloutDetails, RolloutSummary, SilentDevice};
 use packcast_rollout::rollout::GateStatus;
 
 use crate::confirm::{counted, names};
-use crate::local_clock::LocalClock;
 use crate::output::printable;
 
 /// Writes the status of a rollout.
@@ -136,8 +136,8 @@ mod tests {
 
     use super::*;
     use crate::command::rollout::show::tests::{details, failure};
+    use crate::fixtures::east;
     use crate::fixtures::{AGENT, NOON};
-    use crate::local_clock::tests::east;
 
     #[test]
     fn each_status_is_a_sentence() {

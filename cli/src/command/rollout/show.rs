@@ -2,10 +2,10 @@
 
 use packcast_protocol::{GroupName, PackageRef};
 use packcast_publisher::Failure;
+use packcast_publisher::local_clock::LocalClock;
 use packcast_publisher::rollout::{RolloutDetails, RolloutFailure, RolloutReader, RolloutWave};
 
 use super::sentence::sentence;
-use crate::local_clock::LocalClock;
 use crate::{Globals, output};
 
 /// Maximum number of lines of a device's output.
@@ -151,8 +151,8 @@ pub(super) mod tests {
     use packcast_rollout::rollout::{GateStatus, default_limits};
 
     use super::*;
+    use crate::fixtures::east;
     use crate::fixtures::{AGENT, NOON, id, plain};
-    use crate::local_clock::tests::east;
     use crate::output::screen::tests::on_terminals;
 
     pub(in crate::command::rollout) fn failure(code: &str) -> RolloutFailure {
@@ -175,6 +175,7 @@ pub(super) mod tests {
             devices,
             opens: from,
             is_open: number <= 2,
+            states: None,
         };
         let day = |days: u64| Some(UnixTime(NOON + days * 86_400));
         RolloutDetails {

@@ -1,21 +1,21 @@
 //! `packcast rollout start`: plans a rollout, and starts it.
 
 use clap::ArgGroup;
-use packcast_protocol::{GroupName, PackageRef};
+use packcast_protocol::{GroupName, PackageRef, UnixTime};
 use packcast_publisher::Failure;
 use packcast_publisher::clock::now;
+use packcast_publisher::local_clock::{LocalClock, LocalClockError};
 use packcast_publisher::rollout::{
     LimitChoices, PlannedRollout, RolloutStarted, StartRequest, WaveBounds, WithoutRollout,
     plan_start,
 };
+use packcast_publisher::values::duration::{self, DAY_S};
+use packcast_publisher::values::shares;
 use packcast_rollout::rollout::{WaveShares, Weekdays, promises};
 
 use super::show::members;
-use crate::argument::duration::{self, DAY_S};
-use crate::argument::shares;
 use crate::command::key_arg::{AcceptArg, KeyArg};
 use crate::confirm::{ConfirmArgs, counted};
-use crate::local_clock::LocalClock;
 use crate::progress::{Bar, until_interrupted};
 use crate::{Globals, output};
 
@@ -29,7 +29,8 @@ use crate::{Globals, output};
 Examples:
   packcast rollout start vlc@3.0.21 --group office --pilot lab --dry-run
   packcast rollout start vlc@3.0.21 --all --waves 1,10,50,100
-  packcast rollout start vlc@3.0.21 --group office --wait 2d --days mon-thu")]
+  packcast rollout start vlc@3.0.21 --group office --wait 2d --days mon-thu
+  packcast rollout start vlc@3.0.21 --group office --begin '2026-12-01 22:00'")]
 pub(crate) struct Args {
     /// Package id, or name@version
     package: PackageRef,
@@ -53,6 +54,11 @@ pub(crate) struct Args {
     /// Days on which waves open
     #[arg(long, value_name = "DAYS", default_value = "mon-fri")]
     days: Weekdays,
+    /// Open the first wave at this time of this machine's time zone, such as '2026-12-01 22:00'
+    ///
+    /// Without this option, the first wave opens now. The other waves open at the same hour.
+    #[arg(long, value_name = "TIME", value_parser = begin)]
+    begin: Option<UnixTime>,
     /// Open only the first wave by itself, and each other one with 'packcast rollout promote'
     #[arg(long)]
     manual: bool,
@@ -104,6 +110,8 @@ impl Args {
             },
             days: self.days,
             by_hand: self.manual,
+            from: self.begin,
+            draw: None,
             offset_s: clock.offset_s(now()),
             allow_downgrade: self.allow_downgrade,
             also_accept: self.accept.also_accept(),
@@ -136,6 +144,10 @@ impl Args {
         }
         Ok(())
     }
+}
+
+fn begin(text: &str) -> Result<UnixTime, LocalClockError> {
+    LocalClock::of_machine().read(text)
 }
 
 fn started_text(started: &RolloutStarted, clock: &LocalClock) -> String {
@@ -223,14 +235,13 @@ fn without(without: &WithoutRollout) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
-    use packcast_protocol::UnixTime;
     use packcast_protocol::state::RolloutId;
     use packcast_publisher::status::GroupSize;
     use packcast_rollout::rollout::default_limits;
 
     use super::*;
+    use crate::fixtures::east;
     use crate::fixtures::{self, NOON, id, plain};
-    use crate::local_clock::tests::east;
     use crate::output::screen::tests::on_terminals;
 
     fn planned() -> PlannedRollout {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use packcast_protocol::PackageRef;
+use packcast_publisher::local_clock::LocalClock;
 use packcast_publisher::rollout::{RolloutDetails, RolloutReader};
+use packcast_publisher::values::duration::{self, DAY_S};
 use packcast_publisher::{Failure, Kind};
 use packcast_rollout::rollout::GateStatus;
 use tokio::time::{Instant, sleep};
@@ -11,8 +13,6 @@ use tokio::time::{Instant, sleep};
 use super::sentence::sentence;
 use super::show::{failures, members};
 use crate::Globals;
-use crate::argument::duration::{self, DAY_S};
-use crate::local_clock::LocalClock;
 use crate::output::{self, Format};
 
 /// Time between two reads of the gate.
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::command::rollout::show::tests::{details, failure};
-    use crate::local_clock::tests::east;
+    use crate::fixtures::east;
     use crate::output::screen::tests::on_terminals;
 
     #[test]

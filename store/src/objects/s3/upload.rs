@@ -110,10 +110,36 @@ impl S3 {
         }
     }
 
+    /// Uploads an object in one request, whatever its length.
+    ///
+    /// S3 refuses the body if its digest is another one, so nobody computes the digest again here.
+    pub(in crate::objects) async fn upload_verified(
+        &self,
+        key: &ObjectKey,
+        body: Bytes,
+        digest: &[u8; 32],
+    ) -> Result<Put, PutError> {
+        let bytes = body.len() as u64;
+        match self.put_whole(key, body, digest).await? {
+            Made::Written => Ok(Put::Written),
+            Made::Taken(error) => self.compare(key, bytes, digest, error).await,
+        }
+    }
+
     async fn upload_whole(&self, mut incoming: Incoming<'_>) -> Result<(Made, [u8; 32]), PutError> {
         let key = incoming.key;
         let body = incoming.take(incoming.bytes).await?;
         let digest = incoming.end().await?;
+        let made = self.put_whole(key, body, &digest).await?;
+        Ok((made, digest))
+    }
+
+    async fn put_whole(
+        &self,
+        key: &ObjectKey,
+        body: Bytes,
+        digest: &[u8; 32],
+    ) -> Result<Made, PutError> {
         let put = self
             .client
             .put_object()
@@ -121,16 +147,18 @@ impl S3 {
             .key(key.path())
             .content_type(key.headers().content_type)
             .cache_control(key.headers().cache_control)
-            .checksum_sha256(checksum::text(digest))
+            .checksum_sha256(checksum::text(*digest))
             .if_none_match(ABSENT)
             .body(ByteStream::from(body))
             .customize()
+            // The signature covers the checksum, and so the body, without another digest of it.
+            .disable_payload_signing()
             .config_override(upload_settings())
             .send()
             .await;
         match put {
-            Ok(_) => Ok((Made::Written, digest)),
-            Err(error) if is_taken(error.code()) => Ok((Made::Taken(self.failed(error)), digest)),
+            Ok(_) => Ok(Made::Written),
+            Err(error) if is_taken(error.code()) => Ok(Made::Taken(self.failed(error))),
             Err(error) => Err(put_error(key, self.failed(error))),
         }
     }
@@ -206,6 +234,7 @@ impl S3 {
             .checksum_sha256(&checksum)
             .body(ByteStream::from(part))
             .customize()
+            .disable_payload_signing()
             .config_override(upload_settings())
             .send()
             .await

@@ -1,0 +1,247 @@
+//! The effect of a change, as a page shows it before the change is made.
+
+use std::collections::BTreeSet;
+
+use maud::{Markup, html};
+use packcast_protocol::state::CommitId;
+use packcast_protocol::{DeviceId, GroupName, PackageId};
+use packcast_publisher::{Failure, Preview, Target, Warning, diff};
+use packcast_rollout::state::{EntryOwner, StateChange};
+
+use super::input::Input;
+use super::ledger::{ChangeRequest, Decision};
+use super::{Change, Planned, Signed};
+use crate::command::Commands;
+use crate::layout::{failure_notice, notice};
+use crate::words::{count, device_with_id, group_link, grouped, lines, text};
+
+/// The number of ids that a page lists, and up to which the list is open.
+const MOST_FACTS: usize = 10_000;
+const OPEN_FACTS: usize = 10;
+
+/// The head on which a change is signed.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ShownHead {
+    /// The change itself compares the head.
+    ByChange,
+    /// The head whose difference was shown; `None` before the first commit.
+    Is(Option<CommitId>),
+}
+
+/// The effect of a change.
+pub(super) struct Effect {
+    /// The effect as it is shown.
+    pub(super) shown: Markup,
+    pub(super) details: Markup,
+    pub(super) decision: Decision,
+    pub(super) needs_key: bool,
+    pub(super) head: ShownHead,
+    pub(super) request: ChangeRequest,
+}
+
+/// The part of an effect that is signed.
+enum SignedEffect {
+    Unsigned,
+    Nothing,
+    Lines(Vec<String>),
+}
+
+impl Effect {
+    /// Returns the effect of a change that was decided.
+    pub(super) async fn of<C: Change>(
+        target: &Target,
+        commands: &Commands,
+        (change, input): (&C, &Input),
+        planned: &mut Planned<'_>,
+    ) -> Result<Self, Failure> {
+        let mut head = ShownHead::ByChange;
+        let (needs_key, signed) = match &planned.signed {
+            Signed::No => (false, SignedEffect::Unsigned),
+            Signed::Changes(changes) if changes.is_empty() => (false, SignedEffect::Nothing),
+            Signed::Changes(changes) => {
+                let difference = diff::planned(target, changes).await?;
+                head = ShownHead::Is(difference.head);
+                (true, SignedEffect::of(difference.lines))
+            }
+            Signed::Lines(lines) => (!lines.is_empty(), SignedEffect::of(lines.clone())),
+        };
+        planned.warnings.extend(target.warnings.take());
+        let mut facts = std::mem::take(&mut planned.facts);
+        facts.extend(facts_of(&planned.signed));
+        let shown = html! {
+            (reach(&planned.preview))
+            (exactly(&facts))
+            @for warning in &planned.warnings { (notice(warning, commands)) }
+            @if let Some(failure) = &planned.partly { (partly(failure, commands)) }
+            (difference(&signed))
+        };
+        let words = change.command();
+        let request = ChangeRequest {
+            title: C::TITLE,
+            effect: planned.preview.effect.clone(),
+            section: C::SECTION,
+            path: C::PATH,
+            input: input.clone(),
+            command: commands.line(words.iter().map(String::as_str)),
+        };
+        Ok(Self {
+            decision: decision::<C>(input, planned, &signed, &facts),
+            details: std::mem::take(&mut planned.details),
+            shown,
+            needs_key,
+            head,
+            request,
+        })
+    }
+}
+
+impl SignedEffect {
+    fn of(lines: Vec<String>) -> Self {
+        if lines.is_empty() {
+            Self::Nothing
+        } else {
+            Self::Lines(lines)
+        }
+    }
+}
+
+/// Returns the decision on a change, to compare it with the one that was shown.
+fn decision<C: Change>(
+    input: &Input,
+    planned: &Planned<'_>,
+    signed: &SignedEffect,
+    facts: &[String],
+) -> Decision {
+    let (preview, fields) = (&planned.preview, input.fields().collect::<Vec<_>>());
+    let groups: Vec<&GroupName> = preview.groups.iter().map(|it| &it.group).collect();
+    // The debug output separates and escapes the texts.
+    let always = format!("{:?}", (C::PATH, fields, &preview.effect, groups));
+    let mut parts = facts.to_vec();
+    if let Signed::Changes(changes) = &planned.signed {
+        parts.extend(changes.iter().map(|change| format!("{change:?}")));
+    }
+    if C::STOPS {
+        return Decision::stopping(&always, &parts);
+    }
+    let lines = match signed {
+        SignedEffect::Lines(lines) => &lines[..],
+        SignedEffect::Unsigned | SignedEffect::Nothing => &[],
+    };
+    let partly = planned.partly.as_ref().map(Failure::message);
+    let all = format!("{:?}", (always, parts, lines, &planned.warnings, partly));
+    Decision::starting(&all, preview.devices)
+}
+
+/// Returns the ids of the packages and devices in signed changes.
+fn facts_of(signed: &Signed) -> Vec<String> {
+    let Signed::Changes(changes) = signed else {
+        return Vec::new();
+    };
+    let (mut packages, mut devices) = (BTreeSet::new(), BTreeSet::new());
+    for change in changes {
+        match change {
+            StateChange::Assign { to: owner, .. } | StateChange::Unassign { from: owner, .. } => {
+                if let EntryOwner::Device(device) = owner {
+                    devices.insert(device);
+                }
+            }
+            StateChange::Join { devices: some, .. }
+            | StateChange::Leave { devices: some, .. }
+            | StateChange::RemoveDevices { devices: some } => devices.extend(some),
+            _ => {}
+        }
+        match change {
+            StateChange::Assign { assignment, .. } => packages.insert(assignment.package),
+            StateChange::Unassign { package, .. } => packages.insert(*package),
+            _ => false,
+        };
+    }
+    let packages = packages.into_iter().map(package_fact);
+    packages
+        .chain(devices.into_iter().map(device_fact))
+        .collect()
+}
+
+/// Names a package by its id, because nobody signs the name on record.
+pub(super) fn package_fact(package: PackageId) -> String {
+    format!("package {package}")
+}
+
+/// Names a device by its id, because each device chooses its host name.
+pub(super) fn device_fact(device: &DeviceId) -> String {
+    format!("device {device}")
+}
+
+/// Lists everything that a change concerns by its id.
+fn exactly(facts: &[String]) -> Markup {
+    html! {
+        @if !facts.is_empty() {
+            details open[facts.len() <= OPEN_FACTS] {
+                summary { "Exactly, by their ids" }
+                ul.lines {
+                    @for fact in facts.iter().take(MOST_FACTS) { li { (text(fact)) } }
+                    @if facts.len() > MOST_FACTS {
+                        li.soft { "and " (grouped((facts.len() - MOST_FACTS) as u64)) " more" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn reach(preview: &Preview) -> Markup {
+    let at_most = if preview.at_most { "at most " } else { "" };
+    html! {
+        section.notice aria-labelledby="effect" {
+            h2 #effect { "Effect" }
+            p { strong { (text(&preview.effect)) } ": " (at_most) (count(preview.devices, "device")) "." }
+            @if !preview.groups.is_empty() {
+                ul.lines {
+                    @for group in &preview.groups {
+                        li { "Group " (group_link(&group.group)) ": " (count(group.devices, "device")) }
+                    }
+                }
+            }
+            @if !preview.examples.is_empty() {
+                ul.lines {
+                    @for device in &preview.examples {
+                        li { (device_with_id(&device.device, &device.host_name)) }
+                    }
+                    @let rest = preview.devices.saturating_sub(preview.examples.len() as u64);
+                    @if rest > 0 { li.soft { "and " (count(rest, "further device")) } }
+                }
+            }
+        }
+    }
+}
+
+fn partly(failure: &Failure, commands: &Commands) -> Markup {
+    let (causes, hints) = (failure.causes(), failure.hints());
+    failure_notice("warn", &failure.message(), &causes, hints, commands)
+}
+
+fn difference(signed: &SignedEffect) -> Markup {
+    html! {
+        section aria-labelledby="difference" {
+            h2 #difference { "Difference of the signed state" }
+            @match signed {
+                SignedEffect::Unsigned => p {
+                    "Nobody signs this change. The history shows it as unsigned."
+                },
+                SignedEffect::Nothing => p {
+                    "Nothing changes in the signed state: it is so already. The records are completed."
+                },
+                SignedEffect::Lines(all) => {
+                    p { "Your key signs these differences:" }
+                    (lines(all))
+                    p.soft { "A root key also renews the key list, if that is due." }
+                },
+            }
+        }
+    }
+}
+
+/// Writes warnings of a result.
+pub(super) fn warnings(warnings: &[Warning], commands: &Commands) -> Markup {
+    html! { @for warning in warnings { (notice(warning, commands)) } }
+}

@@ -1,0 +1,200 @@
+//! The download directory of an OCS server: `info` and fragments of packages.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use md5::{Digest as _, Md5};
+use packcast_protocol::{Md5Digest, PackageId};
+
+use super::info::{MAX_INFO_BYTES, OcsInfo, OcsInfoError, read_info};
+use super::plan::PackageFiles;
+use crate::progress::Progress;
+use crate::publish::inspect::InspectError;
+use crate::publish::source::{Source, SourceError};
+
+/// The download directory of an OCS server, such as `/var/lib/ocsinventory-reports/download`.
+#[derive(Clone, Debug)]
+pub struct Downloads {
+    folder: PathBuf,
+}
+
+/// Errors from reading a package of an OCS server.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    #[error("cannot read {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: expected at most {MAX_INFO_BYTES} bytes", path.display())]
+    LargeInfo { path: PathBuf },
+    #[error(transparent)]
+    Info(#[from] OcsInfoError),
+    #[error("cannot use info of package {id}: it names package {found}")]
+    OtherId { id: PackageId, found: PackageId },
+    #[error("cannot assemble package {id}: fragment {number} of {count} is missing")]
+    MissingFragment {
+        id: PackageId,
+        number: u32,
+        count: u32,
+    },
+    #[error("cannot assemble package {id}: MD5 mismatch: expected {expected}, found {found}")]
+    Digest {
+        id: PackageId,
+        expected: Md5Digest,
+        found: Md5Digest,
+    },
+    #[error("cannot write a temporary file")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+}
+
+impl Downloads {
+    pub const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Reads the `info` of a package.
+    pub fn info(&self, id: PackageId) -> Result<OcsInfo, DownloadError> {
+        let path = self.folder.join(id.to_string()).join("info");
+        let read = |source| DownloadError::Read {
+            path: path.clone(),
+            source,
+        };
+        let file = File::open(&path).map_err(read)?;
+        let mut bytes = Vec::new();
+        let mut limited = file.take(MAX_INFO_BYTES + 1);
+        limited.read_to_end(&mut bytes).map_err(read)?;
+        if bytes.len() as u64 > MAX_INFO_BYTES {
+            return Err(DownloadError::LargeInfo { path });
+        }
+        let info = read_info(&String::from_utf8_lossy(&bytes))?;
+        if info.id == id {
+            Ok(info)
+        } else {
+            let found = info.id;
+            Err(DownloadError::OtherId { id, found })
+        }
+    }
+
+    /// Reads a package, and inspects its archive as a publication does.
+    pub fn package(
+        &self,
+        id: PackageId,
+        progress: &Progress,
+    ) -> Result<PackageFiles, DownloadError> {
+        let info = self.info(id)?;
+        let limits = packcast_archive::Limits::default();
+        let inspection = match self.archive(&info)? {
+            Some(source) => {
+                let read = |bytes| progress.advance(bytes);
+                Some(source.inspect(&limits, None, read)?)
+            }
+            None => None,
+        };
+        Ok(PackageFiles { info, inspection })
+    }
+
+    /// Assembles the archive of a package from its fragments. `None` if the package has no archive.
+    ///
+    /// The archive is in a temporary file without a name.
+    pub fn archive(&self, info: &OcsInfo) -> Result<Option<Source>, DownloadError> {
+        let Some(expected) = info.md5 else {
+            return Ok(None);
+        };
+        let mut archive = tempfile::tempfile().map_err(DownloadError::Write)?;
+        let mut digest = Md5::new();
+        for number in 1..=info.fragments {
+            self.append(info, number, &mut archive, &mut digest)?;
+        }
+        let found = Md5Digest::from_bytes(digest.finalize().into());
+        let id = info.id;
+        if found != expected {
+            return Err(DownloadError::Digest {
+                id,
+                expected,
+                found,
+            });
+        }
+        Ok(Some(Source::of_archive(&format!("package {id}"), archive)?))
+    }
+
+    fn append(
+        &self,
+        info: &OcsInfo,
+        number: u32,
+        archive: &mut File,
+        digest: &mut Md5,
+    ) -> Result<(), DownloadError> {
+        let (id, count) = (info.id, info.fragments);
+        let path = self
+            .folder
+            .join(id.to_string())
+            .join(format!("{id}-{number}"));
+        let read = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => DownloadError::MissingFragment { id, number, count },
+            _ => DownloadError::Read {
+                path: path.clone(),
+                source,
+            },
+        };
+        let mut fragment = File::open(&path).map_err(read)?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let length = fragment.read(&mut buffer).map_err(read)?;
+            if length == 0 {
+                return Ok(());
+            }
+            digest.update(&buffer[..length]);
+            let written = archive.write_all(&buffer[..length]);
+            written.map_err(DownloadError::Write)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::samples::{execute, id, write_execute};
+    use super::*;
+
+    #[test]
+    fn an_info_of_another_package_and_a_large_one_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(folder.path().to_owned());
+        write_execute(folder.path(), id(1), "true");
+        let info = folder.path().join(id(1).to_string()).join("info");
+        assert!(downloads.info(id(1)).is_ok());
+        let error = |text: &str| {
+            fs::write(&info, text).unwrap();
+            let text = downloads.info(id(1)).unwrap_err().to_string();
+            text.replace(&info.display().to_string(), "INFO")
+        };
+        let long = "x".repeat(70_000);
+        let errors = [error(&execute(id(2), "true")), error(&long)];
+        let read = DownloadError::Read {
+            path: "INFO".into(),
+            source: io::Error::other("cause"),
+        };
+        let write = DownloadError::Write(io::Error::other("cause"));
+        let digest = DownloadError::Digest {
+            id: id(1),
+            expected: Md5Digest::from_bytes([1; 16]),
+            found: Md5Digest::from_bytes([2; 16]),
+        };
+        let others = format!("{read}\n{write}\n{digest}");
+        insta::assert_snapshot!(format!("{}\n{others}", errors.join("\n")), @"
+        cannot use info of package 1700000001: it names package 1700000002
+        cannot read INFO: expected at most 65536 bytes
+        cannot read INFO
+        cannot write a temporary file
+        cannot assemble package 1700000001: MD5 mismatch: expected 01010101010101010101010101010101, found 02020202020202020202020202020202
+        ");
+    }
+}

@@ -1,0 +1,17 @@
+//! Pages of a console over few devices in the test suite; `just bench-console` asks for those of many.
+
+use packcast_tests::console::bench;
+
+#[test]
+fn each_page_states_its_cost_and_scans_nothing() {
+    let report = bench::run(crate::PROGRAM, 200, 20, |_| {});
+    assert_eq!(report.faults(), [""; 0]);
+    let units = |page: &str| {
+        let mut answers = report.answers.iter();
+        let answer = answers.find(|answer| answer.page == page);
+        answer.unwrap().read_units
+    };
+    // The first search reads the records of all devices, and the second one nothing.
+    assert!(units("/devices?name=pc1") > 100.0, "{report:#?}");
+    assert!(units("/devices?name=pc2") < 10.0, "{report:#?}");
+}

@@ -1,0 +1,93 @@
+//! Measurements of programs, for benchmarks that compare them.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::param::clock_ticks_per_second;
+
+use crate::process::Ran;
+
+/// The measurements of one run of a program.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgramSample {
+    pub took: Duration,
+    /// Processor time, in user mode and in the system.
+    pub cpu: Duration,
+    pub peak_kib: u64,
+}
+
+impl ProgramSample {
+    /// Runs a command to its end, which has to succeed.
+    pub fn of(command: &mut Command) -> io::Result<(Ran, Self)> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let before = children_cpu()?;
+        let started = Instant::now();
+        let child = command.stderr(Stdio::piped()).spawn()?;
+        let id = child.id();
+        let waiting = std::thread::spawn(move || (child.wait_with_output(), Instant::now()));
+        let mut peak_kib = 0;
+        while !waiting.is_finished() {
+            peak_kib = peak(id).unwrap_or(peak_kib);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (output, ended) = waiting.join().expect("waiting does not panic");
+        let sample = Self {
+            took: ended - started,
+            cpu: children_cpu()?.saturating_sub(before),
+            peak_kib,
+        };
+        Ok((Ran::from(output?).expect_code(0), sample))
+    }
+}
+
+/// Reads the peak of a process's memory in KiB; `None` if the process has ended.
+pub fn peak(id: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Returns the processor time of all children that have ended.
+fn children_cpu() -> io::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").expect("the format of proc(5)");
+    // cutime and cstime: fields 16 and 17 of the whole line.
+    let fields = fields.split(' ').skip(13).take(2);
+    let ticks: u64 = fields.map(|ticks| ticks.parse().unwrap_or(0)).sum();
+    Ok(Duration::from_millis(
+        ticks * 1000 / clock_ticks_per_second(),
+    ))
+}
+
+/// Returns the median, with the least and the most in parentheses.
+pub fn spread(figures: impl Iterator<Item = f64>) -> String {
+    let figures: Vec<f64> = figures.collect();
+    let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = figures.iter().copied().fold(0.0, f64::max);
+    let median = median(figures.into_iter());
+    format!("{median:.2} ({least:.2} to {most:.2})")
+}
+
+/// Returns the median; not a number without figures.
+pub fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Returns the load of the machine in words.
+pub fn load() -> String {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let minute = load.split(' ').next().unwrap_or_default();
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("load of the last minute {minute} on {processors} processors")
+}
+
+/// Writes all changes to the disk, so that no program pays for the one before.
+pub fn settle() -> io::Result<()> {
+    Command::new("sync").status().map(drop)
+}
