@@ -1,8 +1,10 @@
 //! Progress bars, and operations that Ctrl-C interrupts.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -93,9 +95,14 @@ pub(crate) async fn until_interrupted<T>(
     bar: &Bar,
 ) -> Result<T, Failure> {
     let mut work = pin!(work);
-    tokio::select! {
-        done = &mut work => return done,
-        _ = tokio::signal::ctrl_c() => {}
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    // The first poll registers the handler, before the work begins.
+    let registered = poll_fn(|context| Poll::Ready(interrupt.as_mut().poll(context))).await;
+    if registered.is_pending() {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = interrupt => {}
+        }
     }
     if bar.is_decided.load(Ordering::Relaxed) {
         bar.progress.stop();

@@ -349,12 +349,14 @@ pub(super) async fn interruptible<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let bar = Bar::new();
     let progress = bar.progress();
-    let (done, result) = oneshot::channel();
-    thread::spawn(move || {
-        // Nobody waits for the result after Ctrl-C.
-        let _ = done.send(work(&progress));
-    });
-    let result = async { result.await.expect("the thread sends a result") };
+    let result = async {
+        let (done, result) = oneshot::channel();
+        thread::spawn(move || {
+            // Nobody waits for the result after Ctrl-C.
+            let _ = done.send(work(&progress));
+        });
+        result.await.expect("the thread sends a result")
+    };
     until_interrupted("bytes", result, &bar).await
 }
 
