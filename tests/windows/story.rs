@@ -363,31 +363,23 @@ impl Story {
     pub(crate) fn self_update(&self) -> String {
         let result = self.update(&self.builds.newer);
         assert_eq!(result.code.to_string(), "SUCCESS", "{result:?}");
-        let agent = self
-            .world
-            .device_state_of(&self.installed.id())
-            .device
-            .agent;
-        assert_eq!(
-            agent,
-            format!("packcast-agent {}", self.builds.newer.version)
-        );
+        let agent = self.expect_newer_agent();
         format!("{agent}, in the service")
     }
 
     pub(crate) fn update_that_goes_back(&self) -> String {
         let result = self.update(&self.builds.broken);
         assert_eq!(result.code.to_string(), "ERR_EXECUTE", "{result:?}");
-        let agent = self
-            .world
-            .device_state_of(&self.installed.id())
-            .device
-            .agent;
-        assert_eq!(
-            agent,
-            format!("packcast-agent {}", self.builds.newer.version)
-        );
+        let agent = self.expect_newer_agent();
         format!("ERR_EXECUTE, and {agent} runs on")
+    }
+
+    /// Compares the agent on record with the newer build, and returns its name and version.
+    fn expect_newer_agent(&self) -> String {
+        let state = self.world.device_state_of(&self.installed.id());
+        let expected = format!("packcast-agent {}", self.builds.newer.version);
+        assert_eq!(state.device.agent, expected);
+        expected
     }
 
     /// Deploys a build of the agent to the service, and returns the result.

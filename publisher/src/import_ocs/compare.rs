@@ -59,7 +59,7 @@ impl Standing {
 type OfDevice = BTreeMap<PackageId, Standing>;
 
 /// Compares each device and package of an import with the target. The plan must be complete: also
-/// with what is here already.
+/// with the rows that exist here already.
 pub async fn compare(target: &Target, plan: &ImportPlan) -> Result<Vec<Compared>, Failure> {
     let packages = plan.packages.iter();
     let names: BTreeMap<PackageId, String> = packages

@@ -1,4 +1,4 @@
-//! The parts of an import that are here already: a repeated import carries over only what is new.
+//! The rows of an import that exist here already: a repeated import carries over only new rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -115,7 +115,7 @@ async fn known_results(
 }
 
 impl ImportPlan {
-    /// Removes what is here already. Packages stay, because assignments refer to them.
+    /// Removes the rows that exist here already. Packages stay, because assignments refer to them.
     pub fn keep_new(&mut self, existing: &Existing) -> Result<(), NotLoaded> {
         let Existing {
             state,

@@ -61,7 +61,7 @@ pub struct Imported {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Performs a plan, without what is here already.
+/// Performs a plan, without the rows that exist here already.
 pub async fn perform(
     target: &Target,
     plan: ImportPlan,

@@ -5,7 +5,7 @@
 //! the objects, so each gets its path in one step, without a copy.
 //!
 //! ```text
-//! objects/.staging/lock        locked while a folder is created or removed as a leftover
+//! objects/.staging/lock                  locked while a folder is created or removed as a leftover
 //! objects/.staging/publisher-XXXX/       the files of one publisher; only its user can enter
 //! objects/.staging/publisher-XXXX/lock   locked until the publisher ends, even by a crash
 //! ```
