@@ -89,11 +89,15 @@ impl Service {
 
     /// Waits for a message that begins with `text`, and returns it.
     pub(crate) fn tells(&self, text: &str) -> String {
+        let mut others = Vec::new();
         loop {
-            let message = self.message();
+            let Ok(message) = self.messages.recv_timeout(PATIENCE) else {
+                panic!("no message {text:?}, but {others:?}");
+            };
             if message.starts_with(text) {
                 return message;
             }
+            others.push(message);
         }
     }
 
