@@ -258,9 +258,13 @@ impl Starter {
             }
         };
         let trial = version.trial();
-        let reach = async || match trial {
-            Some(update) => reach::is_reachable(&self.invocation.config_file, update).await,
-            None => true,
+        let update = version.memory.ended.as_ref().map(|ended| ended.task);
+        let reach = async || {
+            let file = &self.invocation.config_file;
+            match trial {
+                Some(update) => reach::is_reachable(file, update).await,
+                None => reach::answers(file, update).await,
+            }
         };
         let manager = self.manager();
         let watched = watch(&mut process, &mut version, &self.controls, &manager, &reach);
@@ -276,19 +280,21 @@ impl Starter {
         let ended = Supervised::Ended(exit_code(status));
         if trial.is_some() && !version.is_confirmed() {
             if is_stopped || (is_late && !reach().await) {
-                version.memory.uncount_start();
-                version.note();
+                version.uncount_start();
                 return ended;
             }
             let program = version.program.display();
             tracing::warn!(%program, %status, "the version on trial has ended before it was confirmed");
             return self.after_trial(&version, ended).await;
         }
-        if !is_stopped && version.files.news().is_ok_and(|news| news.staged.is_some()) {
-            return Supervised::ChoosesAgain;
+        if version.role == VersionRole::Kept {
+            self.after_kept(&mut version, status, is_late);
         }
-        if version.role == VersionRole::Kept && !is_stopped && !is_late {
-            self.count_kept_end(&mut version, status);
+        // A file that cannot be read may name a version that the ended one has staged.
+        let has_news = || version.files.news().map_or(true, |it| it.staged.is_some());
+        let is_silent = version.is_silent() && !self.invocation.once;
+        if !is_stopped && (is_silent || has_news()) {
+            return Supervised::ChoosesAgain;
         }
         ended
     }
@@ -311,7 +317,10 @@ impl Starter {
                 let failed = Supervised::Ended(ExitCode::FAILURE);
                 self.after_trial(&version, failed).await
             }
-            VersionRole::Kept => Supervised::NeedsOwn,
+            VersionRole::Kept => {
+                version.uncount_start();
+                Supervised::NeedsOwn
+            }
         }
     }
 
@@ -332,20 +341,25 @@ impl Starter {
         }
     }
 
-    /// Counts an end of the updated version, unless it had checked in.
+    /// Records the end of a version that has proved itself: a failure, unless it had checked in.
     ///
     /// An invalid configuration is no fault of the version.
-    fn count_kept_end(&self, version: &mut OtherVersion, status: ExitStatus) {
-        // The next start forgets the earlier ends of a version that has checked in.
+    fn after_kept(&self, version: &mut OtherVersion, status: ExitStatus, is_late: bool) {
         let is_good = version.has_checked_in() || (self.invocation.once && status.success());
-        if is_good || Config::load_unchangeable(&self.invocation.config_file).is_err() {
-            return;
+        if is_good {
+            version.memory.forget_kept_starts();
+            version.note();
+        } else if is_late
+            || self.controls.stop.is_cancelled()
+            || Config::load_unchangeable(&self.invocation.config_file).is_err()
+        {
+            version.uncount_start();
+        } else {
+            let program = version.program.display();
+            tracing::warn!(%program, %status, "the updated version has ended before it had checked in");
+            version.memory.kept_has_failed();
+            version.note();
         }
-        if version.memory.count_kept_end() {
-            let version = &version.build.version;
-            tracing::error!(%version, "the updated version of the agent has ended three times before it had checked in: the installed one runs from now on");
-        }
-        version.note();
     }
 
     /// Returns the service manager that the starter informs.

@@ -13,6 +13,6 @@ pub(crate) use self::files::{ProgramError, VersionFiles};
 #[cfg(all(test, unix))]
 pub(crate) use self::memory::{News, StagedUpdate};
 pub(crate) use self::memory::{
-    Next, StoredBuild, TrialEnd, UpdateTask, VersionMemory, installed_version,
+    Next, PATIENCE_S, StoredBuild, TrialEnd, UpdateTask, VersionMemory, installed_version,
 };
 pub(crate) use self::updates::{StagedProgram, UpdateState, Updates};

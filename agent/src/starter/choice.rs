@@ -6,10 +6,12 @@ use packcast_protocol::with_causes;
 
 use crate::command::version_role::VersionRole;
 use crate::event::Observer;
+use crate::platform;
 use crate::run::damage;
 use crate::state::StateDir;
 use crate::update::{
-    Next, ProgramError, StoredBuild, UpdateTask, VersionFiles, VersionMemory, installed_version,
+    Next, PATIENCE_S, ProgramError, StoredBuild, UpdateTask, VersionFiles, VersionMemory,
+    installed_version,
 };
 
 /// The program to run.
@@ -28,9 +30,45 @@ pub(super) struct OtherVersion {
     pub(super) files: VersionFiles,
     pub(super) memory: VersionMemory,
     pub(super) role: VersionRole,
+    /// The memory counts this start.
+    is_counted: bool,
+    /// The time in which a version that has proved itself ran without a check-in, and the starter
+    /// reached the server, in seconds.
+    silent_s: u32,
 }
 
 impl OtherVersion {
+    /// Does not count this start, because the version is not the cause of its end.
+    pub(super) fn uncount_start(&mut self) {
+        if !std::mem::take(&mut self.is_counted) {
+            return;
+        }
+        match self.role {
+            VersionRole::Trial => self.memory.uncount_start(),
+            VersionRole::Kept => self.memory.uncount_kept_start(),
+        }
+        self.note();
+    }
+
+    /// Counts a time in which the version did not check in, and the server was reachable.
+    pub(super) fn count_reachable(&mut self, seconds: u32) {
+        match self.role {
+            VersionRole::Trial => {
+                self.memory.count_reachable(seconds);
+                self.note();
+            }
+            VersionRole::Kept => self.silent_s += seconds,
+        }
+    }
+
+    /// Returns `true` if the version has not checked in, although it had time.
+    pub(super) fn is_silent(&self) -> bool {
+        match self.role {
+            VersionRole::Trial => matches!(self.memory.next(), Next::GoBack(_)),
+            VersionRole::Kept => self.silent_s >= PATIENCE_S,
+        }
+    }
+
     /// Returns the trial of the version; `None` if the version has proved itself.
     pub(super) fn trial(&self) -> Option<UpdateTask> {
         let trial = self.memory.trial.as_ref().map(|trial| trial.task);
@@ -119,6 +157,11 @@ pub(super) fn choose(files: &VersionFiles, observer: &Observer) -> Option<OtherV
     let installed = installed_version();
     let before = stored.unwrap_or_else(|| VersionMemory::new(installed.clone()));
     let mut memory = before.with(news, installed);
+    let boot = platform::boot_id();
+    memory.runs_in(boot.as_deref());
+    if let Some(version) = memory.give_up_kept() {
+        tracing::error!(%version, "the updated version of the agent was started three times and has not checked in: the version before runs from now on");
+    }
     let mut may_try = true;
     loop {
         let next = if may_try {
@@ -158,8 +201,9 @@ pub(super) fn choose(files: &VersionFiles, observer: &Observer) -> Option<OtherV
             }
         };
         let mut counted = memory.clone();
-        if role == VersionRole::Trial {
-            counted.count_start();
+        match role {
+            VersionRole::Trial => counted.count_start(),
+            VersionRole::Kept => counted.count_kept_start(boot.clone()),
         }
         let recorded = files.remember(&counted);
         match recorded.and_then(|()| files.forget_check_in()) {
@@ -184,6 +228,8 @@ pub(super) fn choose(files: &VersionFiles, observer: &Observer) -> Option<OtherV
                     files: files.clone(),
                     memory: counted,
                     role,
+                    is_counted: true,
+                    silent_s: 0,
                 });
             }
         }

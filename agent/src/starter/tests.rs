@@ -146,6 +146,83 @@ async fn only_a_version_that_has_checked_in_gets_time_to_stop() {
     }
 }
 
+/// Returns an updated version that is this script, and has proved itself.
+fn kept(dir: &Path, script: &str) -> OtherVersion {
+    let trial = on_trial(dir, script);
+    trial.files.confirm(trial.trial().unwrap()).unwrap();
+    let kept = chosen(&trial.files).unwrap();
+    assert_eq!(kept.role, VersionRole::Kept);
+    kept
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_updated_version_is_ended_without_a_watchdog() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut version = kept(dir.path(), SILENT);
+    let mut process = start(&version).await;
+    let looks = Cell::new(0);
+    // For two hours there is no network.
+    let reach = async || {
+        looks.set(looks.get() + 1);
+        looks.get() > 120
+    };
+    let controls = Controls::default();
+    let manager = ServiceManager::default();
+    let ended = watch(&mut process, &mut version, &controls, &manager, reach).await;
+    assert_eq!(ended.unwrap().code(), None, "killed");
+    assert_eq!(looks.get(), 130);
+    assert!(version.is_silent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_starts_that_nobody_has_stopped_count_against_an_updated_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut version = kept(dir.path(), SILENT);
+    for _ in 0..4 {
+        let mut process = start(&version).await;
+        let controls = Controls::default();
+        controls.stop.cancel();
+        let manager = ServiceManager::default();
+        let reach = async || panic!("the starter stops");
+        let watching = watch(&mut process, &mut version, &controls, &manager, reach);
+        assert_eq!(watching.await.unwrap().code(), None);
+        version = chosen(&version.files).unwrap();
+    }
+    // The starter is killed together with the version.
+    for _ in 0..2 {
+        version = chosen(&version.files).unwrap();
+    }
+    version.files.note_check_in(version.build.sha256).unwrap();
+    for _ in 0..3 {
+        version = chosen(&version.files).unwrap();
+        assert_eq!(version.role, VersionRole::Kept);
+    }
+    assert!(
+        chosen(&version.files).is_none(),
+        "the installed version runs"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_counts_for_no_start_although_its_time_limit_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut version = on_trial(dir.path(), SILENT);
+    for _ in 0..4 {
+        assert_eq!(version.role, VersionRole::Trial);
+        let mut process = start(&version).await;
+        // The version has a package under way, so it has the time of any agent.
+        version.files.note_check_in(version.build.sha256).unwrap();
+        let controls = Controls::default();
+        controls.stop.cancel();
+        let manager = ServiceManager::default();
+        let reach = async || panic!("the starter stops");
+        let watching = watch(&mut process, &mut version, &controls, &manager, reach);
+        let limit = tokio::time::timeout(Duration::from_mins(15), watching);
+        assert!(limit.await.is_err());
+        version = chosen(&version.files).unwrap();
+    }
+}
+
 #[test]
 fn identity_and_pass_are_restored_after_a_failed_trial_only() {
     use crate::state::{checked_file, identity};

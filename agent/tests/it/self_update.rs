@@ -406,7 +406,8 @@ fn an_updated_version_that_cannot_check_in_is_given_up() {
     }
     // An invalid configuration is the fault of no version.
     let config = fs::read_to_string(lab.file("agent.toml")).unwrap();
-    fs::write(lab.file("agent.toml"), format!("invalid = 1\n{config}")).unwrap();
+    let invalid = format!("parallel_downloads = 99\n{config}");
+    fs::write(lab.file("agent.toml"), invalid).unwrap();
     for _ in 0..4 {
         assert_eq!(lab.run().code, 2);
     }
@@ -419,6 +420,36 @@ fn an_updated_version_that_cannot_check_in_is_given_up() {
     let before = starts(&lab);
     assert_eq!(lab.run().code, 0, "the installed version runs");
     assert_eq!(starts(&lab), before);
+}
+
+#[test]
+fn an_updated_version_that_hangs_is_given_up() {
+    let lab = Lab::new();
+    // It ends with its starter.
+    let fault = format!("[ -e '{}' ] && exec cat\nexec", lab.file("fault").display());
+    update(&lab, 1, &working(&lab).replace("exec", &fault));
+    assert_eq!(lab.result().code.to_string(), "SUCCESS");
+    lab.world().tasks.clear();
+    fs::write(lab.file("fault"), "").unwrap();
+    // A stop by a person is no failure.
+    for _ in 0..3 {
+        let service = Service::start(&lab);
+        service.tells("READY=1");
+        assert_eq!(service.stop(), Some(0));
+    }
+    assert!(memory(&lab).contains("\"kept_ends\":0"), "{}", memory(&lab));
+    // The watchdog of systemd ends the starter.
+    for _ in 0..3 {
+        let mut service = Service::start(&lab);
+        service.tells("READY=1");
+        service.signal(Signal::KILL);
+        service.process.wait().unwrap();
+    }
+    let before = starts(&lab);
+    let service = Service::idle(&lab);
+    assert_eq!(starts(&lab), before, "the installed version runs");
+    assert!(!memory(&lab).contains("\"kept\""), "{}", memory(&lab));
+    assert_eq!(service.stop(), Some(0));
 }
 
 #[test]
@@ -451,6 +482,7 @@ fn an_error_that_may_pass_leaves_the_memory_as_it_is() {
     lab.world().tasks.clear();
     assert_eq!(lab.run().code, 0);
     let before = memory(&lab);
+    assert!(before.contains("\"kept_ends\":0"), "{before}");
     let program = programs(&lab).remove(0);
     let set_mode = |mode| fs::set_permissions(&program, fs::Permissions::from_mode(mode)).unwrap();
     set_mode(0o600);

@@ -29,7 +29,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn start(lab: &Lab) -> Self {
+    pub(crate) fn start(lab: &Lab) -> Self {
         Self::start_with(lab, &[])
     }
 
