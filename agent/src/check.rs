@@ -84,7 +84,9 @@ pub(crate) async fn check(file: &Path, mut found: impl FnMut(CheckResult)) {
 /// Checks everything that a configuration describes. Its file may not exist yet.
 pub(crate) async fn check_config(file: &Path, config: &Config, mut found: impl FnMut(CheckResult)) {
     let target = config.trust.target();
-    let detail = format!("{} for target {target}", file.display());
+    let ignored = config.ignored_options();
+    let ignored = ignored.map_or_else(String::new, |ignored| format!("; {ignored}"));
+    let detail = format!("{} for target {target}{ignored}", file.display());
     found(CheckResult::ok("configuration", detail));
     found(configuration_rights(file));
     check_machine(config, &mut found);

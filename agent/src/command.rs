@@ -220,10 +220,10 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
             runtime.shutdown_background();
             return Ok(ended?);
         }
-        Command::Status => status(&Config::load(config)?, *format)?,
-        Command::Id => id(&Config::load(config)?, *format)?,
+        Command::Status => status(&load(config)?, *format)?,
+        Command::Id => id(&load(config)?, *format)?,
         Command::CheckIn(check_in::Args {}) => {
-            check_in::run(&Config::load(config)?.state_dir, *format)?;
+            check_in::run(&load(config)?.state_dir, *format)?;
         }
         Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
         Command::Enrol(args) => args.run(config, *format)?,
@@ -238,6 +238,15 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         Command::Man(args) => args.run(Cli::command())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the configuration for a command.
+fn load(file: &Path) -> Result<Config, ConfigError> {
+    let config = Config::load(file)?;
+    if let Some(ignored) = config.ignored_options() {
+        output::warning(&ignored);
+    }
+    Ok(config)
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod edit;
 mod fixed_options;
+mod other_version;
 mod server;
 
 use std::fs;
@@ -52,6 +53,8 @@ pub(crate) struct Config {
     /// The label of the device's site, for lists.
     pub(crate) site: Option<SiteLabel>,
     pub(crate) limits: Limits,
+    /// The options that only another version of the agent knows.
+    pub(crate) ignored: Vec<String>,
 }
 
 /// Errors from loading the configuration or the enrolment token.
@@ -163,10 +166,10 @@ fn default_unpacked_bytes() -> u64 {
 }
 
 impl Config {
-    /// Reads and checks the file.
+    /// Reads and checks the file, which may be for another version of the agent.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let text = Self::read_text(path)?;
-        Self::parse(&text).map_err(|source| ConfigError::Invalid {
+        Self::parse_for_any_version(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
             source,
         })
@@ -189,9 +192,34 @@ impl Config {
         })
     }
 
-    /// Reads and checks the text of a file.
+    /// Reads and checks the text of a file for this version of the agent.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidConfig> {
-        let file: ConfigFile = toml::from_str(text).map_err(InvalidConfig::Toml)?;
+        let file = toml::from_str(text).map_err(InvalidConfig::Toml)?;
+        Self::of(file, Vec::new())
+    }
+
+    /// Reads and checks the text of a file. On a device with updates of the agent, ignores options that
+    /// this version does not know.
+    pub(crate) fn parse_for_any_version(text: &str) -> Result<Self, InvalidConfig> {
+        match other_version::without_unknown(text) {
+            Some(read) => {
+                let (file, ignored) = read.map_err(InvalidConfig::Toml)?;
+                Self::of(file, ignored)
+            }
+            None => Self::parse(text),
+        }
+    }
+
+    /// Describes the options that this version ignores; `None` if there is none.
+    pub(crate) fn ignored_options(&self) -> Option<String> {
+        let version = env!("CARGO_PKG_VERSION");
+        let names = self.ignored.join(", ");
+        (!names.is_empty()).then(|| {
+            format!("version {version} of the agent ignores options that it does not know: {names}")
+        })
+    }
+
+    fn of(file: ConfigFile, ignored: Vec<String>) -> Result<Self, InvalidConfig> {
         file.check_old_options()?;
         let trust = file.trust.ok_or(InvalidConfig::NoTrust)?;
         if !file.state_dir.is_absolute() {
@@ -213,6 +241,7 @@ impl Config {
                 unpacked_bytes: file.max_unpacked_bytes,
                 ..Limits::default()
             },
+            ignored,
         })
     }
 

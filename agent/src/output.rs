@@ -30,6 +30,12 @@ pub(crate) fn problem(text: &str) {
     let _ = writeln!(io::stderr().lock(), "error: {text}");
 }
 
+/// Writes a warning for a person to standard error.
+pub(crate) fn warning(text: &str) {
+    let text = terminal::lines(text);
+    let _ = writeln!(io::stderr().lock(), "warning: {text}");
+}
+
 /// Returns `true` if the log may have colours: on a terminal, unless `NO_COLOR` is set
 /// (<https://no-color.org>).
 fn is_coloured() -> bool {

@@ -218,6 +218,9 @@ impl Starter {
     async fn run_own(&self, role: Option<VersionRole>) -> Result<ServiceEnd, RunError> {
         let file = self.invocation.config_file.clone();
         let config = Config::load_unchangeable(&file)?;
+        if let Some(ignored) = config.ignored_options() {
+            tracing::warn!("{ignored}");
+        }
         let (observer, controls) = (self.observer.clone(), self.controls.clone());
         if !self.invocation.once {
             return service::run(file, config, observer, controls, role).await;

@@ -235,7 +235,7 @@ impl Args {
                 }
             })?;
         // Nothing is written before the whole configuration is known to be valid.
-        let config = Config::parse(&text).map_err(|source| ConfigError::Invalid {
+        let config = Config::parse_for_any_version(&text).map_err(|source| ConfigError::Invalid {
             path: path.to_owned(),
             source,
         })?;

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Config, ConfigError, DEFAULT_STATE_DIR};
+use crate::config::{ConfigError, DEFAULT_STATE_DIR};
 use crate::platform;
 use crate::state::{StateDir, StateError};
 
@@ -46,7 +46,7 @@ pub(super) fn run(config: &Path) -> Result<(), PrepareError> {
         config_folder(folder)?;
     }
     let state_dir = if config.exists() {
-        Config::load(config)?.state_dir
+        super::load(config)?.state_dir
     } else {
         PathBuf::from(DEFAULT_STATE_DIR)
     };

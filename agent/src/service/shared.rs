@@ -190,6 +190,9 @@ impl Shared {
 
     fn try_reload(&self) -> Result<(), ReloadError> {
         let config = Config::load_unchangeable(&self.config_file)?;
+        if let Some(ignored) = config.ignored_options() {
+            tracing::warn!("{ignored}");
+        }
         self.fixed.expect_same(&config)?;
         let connections = Connections::new(&config)?;
         let settings = Settings {

@@ -369,6 +369,40 @@ fn options_of_the_updated_version_do_not_stop_the_starter() {
 }
 
 #[test]
+fn the_installed_version_and_its_commands_ignore_options_of_an_updated_one() {
+    let lab = Lab::new();
+    let newer = format!(
+        "new_option = 1\n{}",
+        fs::read_to_string(lab.file("agent.toml")).unwrap()
+    );
+    // On a device without updates, the option is a spelling mistake.
+    let old = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    fs::write(lab.file("agent.toml"), &newer).unwrap();
+    assert_eq!(lab.run().code, 2);
+    fs::write(lab.file("agent.toml"), old).unwrap();
+    update(&lab, 1, &broken(&lab));
+    failure(&lab);
+    lab.world().tasks.clear();
+    fs::write(lab.file("agent.toml"), newer).unwrap();
+    let run = lab.run();
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(run.stderr.contains("new_option"), "{}", run.stderr);
+    for command in ["status", "id", "prepare"] {
+        let output = lab.agent(&[command]);
+        assert_eq!(output.status.code(), Some(0), "{command}: {output:?}");
+        let warning = String::from_utf8(output.stderr).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "warning: version {version} of the agent ignores options that it does not know: new_option\n"
+        );
+        assert_eq!(warning, expected);
+    }
+    let checked = lab.agent(&["check"]);
+    let checked = String::from_utf8(checked.stdout).unwrap();
+    assert!(checked.contains("not know: new_option\n"), "{checked}");
+}
+
+#[test]
 fn a_version_is_confirmed_after_its_first_round() {
     let lab = Lab::new();
     update(&lab, 1, &working(&lab));
