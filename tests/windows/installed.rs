@@ -76,8 +76,13 @@ impl Installed {
         self.msiexec("/i", 1, &[]);
     }
 
+    /// Installs the first package over the second one, which has the same version.
+    pub(crate) fn replace(&self) {
+        self.msiexec("/i", 0, &[]);
+    }
+
     pub(crate) fn uninstall(&self) {
-        self.msiexec("/x", 1, &[]);
+        self.msiexec("/x", 0, &[]);
     }
 
     fn msiexec(&self, option: &str, package: usize, parameters: &[String]) {
@@ -147,9 +152,18 @@ impl Installed {
 
     /// Asks the service control manager, with `net start` or `net stop`.
     pub(crate) fn net(&self, request: &str) {
-        let mut command = self.wine.command(Path::new("net"));
-        let ran = Ran::of(command.args([request, SERVICE]));
+        let ran = self.ask_manager(request);
         assert!(ran.code == Some(0), "{ran:#?}\n{}", self.log());
+    }
+
+    /// Asks the service control manager, and returns `true` if it has done what was asked.
+    pub(crate) fn try_net(&self, request: &str) -> bool {
+        self.ask_manager(request).code == Some(0)
+    }
+
+    fn ask_manager(&self, request: &str) -> Ran {
+        let mut command = self.wine.command(Path::new("net"));
+        Ran::of(command.args([request, SERVICE]))
     }
 
     /// Returns the registered command line of the service; `None` if it is not registered.

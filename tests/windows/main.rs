@@ -39,7 +39,7 @@ use crate::update::Builds;
 /// The program that publishes, assigns and serves packages.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
-const STEPS: [(&str, StoryStep); 18] = [
+const STEPS: [(&str, StoryStep); 20] = [
     ("check-in", Story::check_in),
     ("state without access for others", Story::private_state),
     ("fragments over HTTPS", Story::fragments),
@@ -55,8 +55,13 @@ const STEPS: [(&str, StoryStep); 18] = [
     ("LAUNCH by the service", Story::launch_by_service),
     ("a stop while a program runs", Story::stop_beside_program),
     ("an upgrade", Story::upgrade),
+    (
+        "an upgrade with an invalid configuration",
+        Story::upgrade_with_invalid_configuration,
+    ),
     ("an update of the agent by itself", Story::self_update),
     ("an update that goes back", Story::update_that_goes_back),
+    ("restarts of the updated service", Story::restarts),
     ("an uninstallation", Story::uninstallation),
 ];
 

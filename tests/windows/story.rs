@@ -360,6 +360,23 @@ impl Story {
         "the configuration and the identity stay, and the service runs".to_owned()
     }
 
+    /// Upgrades an agent whose configuration the new version cannot read.
+    pub(crate) fn upgrade_with_invalid_configuration(&self) -> String {
+        let installed = &self.installed;
+        let file = installed.path("agent.toml");
+        let valid = fs::read_to_string(&file).unwrap();
+        fs::write(&file, format!("unknown_option = 1\n{valid}")).unwrap();
+        installed.replace();
+        assert!(installed.log().contains("unknown_option"));
+        fs::write(&file, valid).unwrap();
+        // The service has ended with the error, or is about to.
+        eventually("the service can be started", || {
+            installed.try_net("start").then_some(())
+        });
+        installed.await_check_in();
+        "the upgrade is complete, and the log names the option".to_owned()
+    }
+
     pub(crate) fn self_update(&self) -> String {
         let result = self.update(&self.builds.newer);
         assert_eq!(result.code.to_string(), "SUCCESS", "{result:?}");
@@ -372,6 +389,20 @@ impl Story {
         assert_eq!(result.code.to_string(), "ERR_EXECUTE", "{result:?}");
         let agent = self.expect_newer_agent();
         format!("ERR_EXECUTE, and {agent} runs on")
+    }
+
+    /// Stops and starts the service twice: the service control manager stops an updated version, too.
+    pub(crate) fn restarts(&self) -> String {
+        for _ in 0..2 {
+            self.installed.net("stop");
+            eventually("the service has stopped", || {
+                self.installed.activity().is_null().then_some(())
+            });
+            self.installed.net("start");
+            self.installed.await_check_in();
+        }
+        let agent = self.expect_newer_agent();
+        format!("{agent} was stopped and started")
     }
 
     /// Compares the agent on record with the newer build, and returns its name and version.

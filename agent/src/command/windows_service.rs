@@ -203,8 +203,17 @@ impl Configure {
     }
 
     fn configure(&self, config: &Path, folder: &Path) -> Result<(), ServiceCommandError> {
+        let is_configured = config.exists();
         self.write_configuration(config, folder)?;
-        prepare::run(config)?;
+        match prepare::run(config) {
+            // The configuration may be for a later version, and must not keep an upgrade from its end.
+            // The service ends with the same error, until somebody corrects the file.
+            Err(error) if is_configured => {
+                let error = with_causes(&error);
+                tracing::error!(error, "cannot prepare the folders of the service");
+            }
+            prepared => prepared?,
+        }
         // A service without one of these settings still works, so the installation does not fail.
         for SettingError { setting, source } in platform::configure_service(config.exists()) {
             let error = with_causes(&*source);
