@@ -156,7 +156,7 @@ impl Installed {
         assert!(ran.code == Some(0), "{ran:#?}\n{}", self.log());
     }
 
-    /// Asks the service control manager, and returns `true` if it has done what was asked.
+    /// Asks the service control manager, and returns `true` on success.
     pub(crate) fn try_net(&self, request: &str) -> bool {
         self.ask_manager(request).code == Some(0)
     }
