@@ -1,6 +1,7 @@
 //! The package with which OCS agents install the Packcast agent on Linux.
 
 mod install_script;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,7 @@ use packcast_protocol::{PackageVersion, UnixTime};
 use tempfile::TempDir;
 
 use self::install_script::install_script;
+pub use self::proxy::{ProxyAddress, ProxyAddressError};
 use crate::agent_config::{AgentConfig, DeviceCa};
 use crate::failure::Failure;
 use crate::text_file;
@@ -66,14 +68,15 @@ enum AgentPackageError {
 
 impl AgentPackage {
     /// Creates the content from packages of the agent (`.deb` and `.rpm`), and from the enrolment token
-    /// of a batch.
+    /// of a batch. `proxy` is the proxy of the devices.
     pub fn create(
         files: &[PathBuf],
         token_file: &Path,
         config: &AgentConfig,
+        proxy: Option<&ProxyAddress>,
         now: UnixTime,
     ) -> Result<Self, Failure> {
-        create(files, token_file, config, now).map_err(|error| match error {
+        create(files, token_file, config, proxy, now).map_err(|error| match error {
             AgentPackageError::Folder(_) | AgentPackageError::Copy { .. } => Failure::failed(error),
             error => Failure::usage(error),
         })
@@ -89,6 +92,7 @@ fn create(
     files: &[PathBuf],
     token_file: &Path,
     config: &AgentConfig,
+    proxy: Option<&ProxyAddress>,
     now: UnixTime,
 ) -> Result<AgentPackage, AgentPackageError> {
     let (version, files) = named_files(files)?;
@@ -105,7 +109,7 @@ fn create(
         }
         None => None,
     };
-    let script = install_script(&config.server, &config.trust, ca);
+    let script = install_script(&config.server, &config.trust, ca, proxy);
     write(&place(PROGRAM), 0o755, &script).map_err(AgentPackageError::Folder)?;
     let token = format!("{}\n", token.reveal());
     write(&place(TOKEN), 0o600, &token).map_err(AgentPackageError::Folder)?;
@@ -249,7 +253,7 @@ mod tests {
         ];
         let token_file = file("token", &token(NOW.plus(60)));
         let ca = Some(DeviceCa::CopyOf(file("my.pem", "certificate")));
-        let package = create(&files, &token_file, &config(ca), NOW).unwrap();
+        let package = create(&files, &token_file, &config(ca), None, NOW).unwrap();
         assert_eq!(package.version.to_string(), "0.1.0-1");
         assert_eq!(package.batch.id().name(), Some("ocs"));
         let mut found: Vec<String> = fs::read_dir(package.folder())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use packcast_protocol::manifest::{Audience, Platform};
 use packcast_protocol::{PackageName, PackageVersion, Priority, WindowsTerms};
 use packcast_publisher::agent_config::{DeviceSystem, ServerAddress};
-use packcast_publisher::agent_package::{AgentPackage, PROGRAM};
+use packcast_publisher::agent_package::{AgentPackage, PROGRAM, ProxyAddress};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
 use packcast_publisher::publish::source::Source;
@@ -52,6 +52,12 @@ pub(crate) struct Args {
     /// of packcast.toml.
     #[arg(long, value_name = "URL")]
     server: Option<ServerAddress>,
+    /// Proxy of the devices, with 'http://'
+    ///
+    /// The devices keep the address in /etc/packcast/agent.env, unless they have this file already.
+    /// Everybody who can download the package can read a password in the address.
+    #[arg(long, value_name = "URL")]
+    proxy: Option<ProxyAddress>,
     /// Package name
     #[arg(long, default_value = "packcast-agent-install")]
     name: PackageName,
@@ -72,9 +78,9 @@ impl Args {
         let places = places::find()?;
         let server = self.server.clone();
         let config = agent_config::config(globals, &places, server, DeviceSystem::Unix)?;
-        let (files, token_file) = (self.files, self.token_file);
+        let (files, token_file, proxy) = (self.files, self.token_file, self.proxy);
         let read = interruptible(move |progress| {
-            let package = AgentPackage::create(&files, &token_file, &config, now())?;
+            let package = AgentPackage::create(&files, &token_file, &config, proxy.as_ref(), now())?;
             let source = Source::open(package.folder(), Platform::Linux, None, progress)?;
             let inspection = publish::inspect(&source, None, progress)?;
             Ok((package, source, inspection))

@@ -3145,6 +3145,13 @@ fn agent_package() {
               The default is the address of the running local system, or 'server' in
               the target's section of packcast.toml.
 
+          --proxy <URL>
+              Proxy of the devices, with 'http://'
+
+              The devices keep the address in /etc/packcast/agent.env, unless they
+              have this file already. Everybody who can download the package can read
+              a password in the address.
+
           --name <NAME>
               Package name
 

@@ -1,7 +1,11 @@
 //! The script that installs the agent on a device.
 
+#[cfg(test)]
+mod tests;
+
 use packcast_protocol::state::TrustedRoots;
 
+use super::proxy::ProxyAddress;
 use crate::agent_config::ServerAddress;
 use crate::shell::Shell;
 
@@ -13,9 +17,10 @@ pub(super) fn install_script(
     server: &ServerAddress,
     trust: &TrustedRoots,
     ca: Option<&str>,
+    proxy: Option<&ProxyAddress>,
 ) -> String {
-    let (server, trust) = (server.to_string(), trust.to_string());
-    let (server, trust) = (Shell::Posix.quoted(&server), Shell::Posix.quoted(&trust));
+    let quoted = |text: String| Shell::Posix.quoted(&text);
+    let (server, trust) = (quoted(server.to_string()), quoted(trust.to_string()));
     let (copy_ca, ca_file) = match ca {
         Some(ca) => (
             format!("install -m 600 {ca} /etc/packcast/{ca}\n"),
@@ -23,6 +28,13 @@ pub(super) fn install_script(
         ),
         None => (String::new(), String::new()),
     };
+    let set_proxy = proxy.map_or_else(String::new, |proxy| {
+        let line = quoted(format!("HTTPS_PROXY={proxy}"));
+        // The proxy may contain a password.
+        format!(
+            "[ -e /etc/packcast/agent.env ] || (umask 077 && echo {line} >/etc/packcast/agent.env)\n"
+        )
+    });
     format!(
         r#"#!/bin/sh
 # Installs the Packcast agent, and enrols this computer. The OCS agent runs the script as root.
@@ -38,15 +50,35 @@ require() {{
   }}
 }}
 
-# The package manager also installs missing dependencies.
+stays() {{
+  echo "version $1 of the Packcast agent stays: the package has version $2"
+}}
+
+# The package manager also installs missing dependencies. It never replaces a later version, which
+# somebody else has installed.
 if [ -e /etc/debian_version ]; then
   file=./$(dpkg --print-architecture).deb
   require "$file"
-  DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$file"
+  packed=$(dpkg-deb --field "$file" Version)
+  # The version of a removed package has another state.
+  status=$(dpkg-query --show --showformat '${{db:Status-Status}} ${{Version}}' packcast-agent 2>/dev/null || true)
+  installed=${{status#installed }}
+  if [ "$installed" != "$status" ] && dpkg --compare-versions "$installed" ge "$packed"; then
+    stays "$installed" "$packed"
+  else
+    # Updates of the system may be under way.
+    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+      -o DPkg::Lock::Timeout=600 "$file"
+  fi
 else
   file=./$(uname -m).rpm
   require "$file"
-  if command -v dnf >/dev/null; then
+  packed=$(rpm --query --package --queryformat '%{{VERSION}}-%{{RELEASE}}' --nosignature "$file")
+  installed=$(rpm --query --queryformat '%{{VERSION}}-%{{RELEASE}}' packcast-agent) || installed=
+  newest=$(printf '%s\n' "$installed" "$packed" | sort -V | tail -n 1)
+  if [ "$newest" = "$installed" ]; then
+    stays "$installed" "$packed"
+  elif command -v dnf >/dev/null; then
     dnf install -y --nogpgcheck "$file"
   elif command -v zypper >/dev/null; then
     zypper --non-interactive install --allow-unsigned-rpm "$file"
@@ -59,7 +91,7 @@ fi
 [ ! -e /var/lib/packcast-agent/pass ] || exit 0
 
 install -m 600 enrolment-token /etc/packcast/enrolment-token
-{copy_ca}packcast-agent enrol \
+{copy_ca}{set_proxy}packcast-agent enrol \
   --server {server} \
   --trust {trust} \
   --token-file /etc/packcast/enrolment-token{ca_file}
@@ -68,32 +100,4 @@ rm /etc/packcast/enrolment-token
 [ ! -d /run/systemd/system ] || systemctl enable --now packcast-agent
 "#
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_script_installs_enrols_and_starts_the_agent() {
-        let server = "https://packcast.example.net".parse().unwrap();
-        let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
-        let trust = format!("a4dqobyha4dqobyha4dqobyha4:{key}").parse().unwrap();
-        let script = install_script(&server, &trust, Some("ca.pem"));
-        let (_, enrols) = script.split_once("|| exit 0\n\n").unwrap();
-        insta::assert_snapshot!(enrols, @r#"
-        install -m 600 enrolment-token /etc/packcast/enrolment-token
-        install -m 600 ca.pem /etc/packcast/ca.pem
-        packcast-agent enrol \
-          --server https://packcast.example.net \
-          --trust a4dqobyha4dqobyha4dqobyha4:RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8 \
-          --token-file /etc/packcast/enrolment-token \
-          --ca-file /etc/packcast/ca.pem
-        # The device has a pass now.
-        rm /etc/packcast/enrolment-token
-        [ ! -d /run/systemd/system ] || systemctl enable --now packcast-agent
-        "#);
-        let without = install_script(&server, &trust, None);
-        assert!(!without.contains("ca.pem"), "{without}");
-    }
 }
