@@ -12,6 +12,7 @@ use crate::clock::now;
 use crate::config::{Config, ConfigError, expect_unchangeable};
 use crate::platform::MachineIds;
 use crate::run::RunError;
+use crate::service_environment;
 use crate::state::history::History;
 use crate::state::{StateDir, identity};
 
@@ -90,7 +91,7 @@ pub(crate) async fn check_config(file: &Path, config: &Config, mut found: impl F
     found(CheckResult::ok("configuration", detail));
     found(configuration_rights(file));
     check_machine(config, &mut found);
-    check_connection(config, &mut found).await;
+    check_connection(file, config, &mut found).await;
 }
 
 fn configuration_rights(file: &Path) -> CheckResult {
@@ -190,9 +191,16 @@ fn enrolment(config: &Config, state: &StateDir) -> CheckResult {
     }
 }
 
-async fn check_connection(config: &Config, found: &mut impl FnMut(CheckResult)) {
+async fn check_connection(file: &Path, config: &Config, found: &mut impl FnMut(CheckResult)) {
     let proxy = connection::proxy(config);
-    found(CheckResult::ok("proxy", proxy_detail(proxy.as_deref())));
+    let detail = match &proxy {
+        Some(proxy) if service_environment::uses(&service_environment::proxies(file)) => {
+            let file = service_environment::path(file);
+            format!("{proxy}, as for the service, from {}", file.display())
+        }
+        proxy => proxy_detail(proxy.as_deref()),
+    };
+    found(CheckResult::ok("proxy", detail));
     // A proxy resolves the names by itself.
     if proxy.is_none() {
         let resolved = connection::resolve(config).await;

@@ -225,8 +225,14 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
         Command::CheckIn(check_in::Args {}) => {
             check_in::run(&load(config)?.state_dir, *format)?;
         }
-        Command::Check(check::Args {}) => return Ok(check::run(config, *format)?),
-        Command::Enrol(args) => args.run(config, *format)?,
+        Command::Check(check::Args {}) => {
+            adopt_proxies(config);
+            return Ok(check::run(config, *format)?);
+        }
+        Command::Enrol(args) => {
+            adopt_proxies(config);
+            args.run(config, *format)?;
+        }
         #[cfg(unix)]
         Command::Logs(args) => return args.run().map_err(CommandError::Logs),
         #[cfg(windows)]
@@ -239,6 +245,18 @@ fn dispatch(cli: &Cli) -> Result<ExitCode, CommandError> {
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Uses the proxies of the service for a command, unless the environment names a proxy.
+#[cfg(unix)]
+fn adopt_proxies(config: &Path) {
+    if let Err(error) = crate::service_environment::adopt(config) {
+        output::warning(&format!("cannot use the proxies of the service: {error}"));
+    }
+}
+
+/// Does nothing: a service of Windows has the environment of the system, as commands have.
+#[cfg(windows)]
+const fn adopt_proxies(_config: &Path) {}
 
 /// Reads the configuration for a command.
 fn load(file: &Path) -> Result<Config, ConfigError> {

@@ -25,6 +25,7 @@ mod platform;
 mod retry;
 mod run;
 mod service;
+mod service_environment;
 mod signals;
 #[cfg(all(test, unix))]
 #[path = "../../testing/src/skip.rs"]

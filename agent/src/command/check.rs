@@ -16,7 +16,8 @@ use crate::run::RunError;
 /// Each line begins with 'ok', or with 'problem' and ends with the next step. The checks are:
 /// configuration, its rights, state folder, disk space, state, enrolment, proxy, name resolution,
 /// connection (TCP and TLS), server and clock. The command enrols nothing, and can run beside the
-/// service. The exit code is 1 if there is a problem.
+/// service. Without a proxy in the environment, it uses that of the service, from the file agent.env
+/// beside the configuration. The exit code is 1 if there is a problem.
 #[derive(clap::Args, Clone, Copy, Debug)]
 #[command(after_help = "\
 Examples:

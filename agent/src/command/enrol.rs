@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use packcast_protocol::DeviceId;
+use packcast_protocol::api::SiteLabel;
 use packcast_protocol::state::TrustedRoots;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -52,6 +53,9 @@ pub struct Args {
     /// Folder for identity, downloads, journal and results
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+    /// Label of the device's site, for lists
+    #[arg(long, value_name = "TEXT", value_parser = site_label)]
+    site: Option<SiteLabel>,
     /// Change options that have other values in an existing configuration
     #[arg(long)]
     force: bool,
@@ -112,6 +116,10 @@ pub(crate) enum EnrolError {
     NotWritten { path: PathBuf, problems: usize },
     #[error("configuration {} is a symbolic link: pass its target with --config", path.display())]
     Link { path: PathBuf },
+}
+
+fn site_label(text: &str) -> Result<SiteLabel, <SiteLabel as TryFrom<String>>::Error> {
+    SiteLabel::try_from(text.to_owned())
 }
 
 /// Writes a number of problems.
@@ -225,7 +233,7 @@ impl Args {
             state_dir: state_dir.as_deref(),
             token_file: token_file.as_deref(),
             ca_file: ca_file.as_deref(),
-            site: None,
+            site: self.site.as_ref(),
         };
         let text =
             with_options(&before, &given, DEFAULT_STATE_DIR, self.force).map_err(|source| {

@@ -70,6 +70,32 @@ fn unconfigured() -> Lab {
 }
 
 #[test]
+fn commands_use_the_proxies_of_the_service() {
+    let lab = Lab::new();
+    let proxy = lab.behind_a_proxy();
+    let file = lab.file("agent.env");
+    fs::write(&file, format!("# Berne\nHTTPS_PROXY=\"{}\"\n", proxy.url)).unwrap();
+    let check = |variables: &[(&str, &str)]| {
+        let mut command = lab.command(&["check"]);
+        for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+            command.env_remove(name);
+        }
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = check(&[]);
+    assert_eq!(code, Some(0), "{text}");
+    let expected = format!(", as for the service, from {}\n", file.display());
+    assert!(text.contains(&expected), "{text}");
+    assert_eq!(proxy.asked().len(), 1);
+    // The environment of the command takes precedence.
+    let (code, text) = check(&[("HTTPS_PROXY", "http://127.0.0.1:1")]);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("127.0.0.1:1, from the environment of this command"), "{text}");
+    assert_eq!(proxy.asked().len(), 1);
+}
+
+#[test]
 fn everything_in_order_is_ok() {
     let lab = Lab::new();
     let output = lab.agent(&["check"]);

@@ -160,6 +160,9 @@ fn enrol() {
           --state-dir <DIR>
               Folder for identity, downloads, journal and results
 
+          --site <TEXT>
+              Label of the device's site, for lists
+
           --force
               Change options that have other values in an existing configuration
 
@@ -184,7 +187,8 @@ fn check() {
     Each line begins with 'ok', or with 'problem' and ends with the next step. The checks are:
     configuration, its rights, state folder, disk space, state, enrolment, proxy, name resolution,
     connection (TCP and TLS), server and clock. The command enrols nothing, and can run beside the
-    service. The exit code is 1 if there is a problem.
+    service. Without a proxy in the environment, it uses that of the service, from the file agent.env
+    beside the configuration. The exit code is 1 if there is a problem.
 
     Usage: packcast-agent check [OPTIONS]
 
