@@ -96,6 +96,17 @@ fn commands_use_the_proxies_of_the_service() {
 }
 
 #[test]
+fn enrol_writes_the_label_of_the_site() {
+    let lab = unconfigured();
+    let output = enrol(&lab, &["--site", "Bern"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&lab, &output));
+    let config = fs::read_to_string(lab.file("agent.toml")).unwrap();
+    assert!(config.contains("\nsite = \"Bern\"\n"), "{config}");
+    let output = enrol(&lab, &["--site", "a\tb"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&lab, &output));
+}
+
+#[test]
 fn everything_in_order_is_ok() {
     let lab = Lab::new();
     let output = lab.agent(&["check"]);
