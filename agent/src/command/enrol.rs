@@ -243,10 +243,11 @@ impl Args {
                 }
             })?;
         // Nothing is written before the whole configuration is known to be valid.
-        let config = Config::parse_for_any_version(&text).map_err(|source| ConfigError::Invalid {
-            path: path.to_owned(),
-            source,
-        })?;
+        let config =
+            Config::parse_for_any_version(&text).map_err(|source| ConfigError::Invalid {
+                path: path.to_owned(),
+                source,
+            })?;
         if self.token_file.is_some() {
             config.enrolment_token()?;
         }

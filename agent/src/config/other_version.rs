@@ -37,7 +37,9 @@ pub(super) fn without_unknown(
     if !state::versions(Path::new(state_dir)).is_dir() {
         return None;
     }
-    let names = options.keys().filter(|name| !KNOWN.contains(&name.as_str()));
+    let names = options
+        .keys()
+        .filter(|name| !KNOWN.contains(&name.as_str()));
     let unknown: Vec<String> = names.cloned().collect();
     if unknown.is_empty() {
         return None;

@@ -81,7 +81,10 @@ fn commands_use_the_proxies_of_the_service() {
             command.env_remove(name);
         }
         let output = command.envs(variables.iter().copied()).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
     };
     let (code, text) = check(&[]);
     assert_eq!(code, Some(0), "{text}");
@@ -91,7 +94,10 @@ fn commands_use_the_proxies_of_the_service() {
     // The environment of the command takes precedence.
     let (code, text) = check(&[("HTTPS_PROXY", "http://127.0.0.1:1")]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("127.0.0.1:1, from the environment of this command"), "{text}");
+    assert!(
+        text.contains("127.0.0.1:1, from the environment of this command"),
+        "{text}"
+    );
     assert_eq!(proxy.asked().len(), 1);
 }
 

@@ -80,7 +80,8 @@ impl Args {
         let config = agent_config::config(globals, &places, server, DeviceSystem::Unix)?;
         let (files, token_file, proxy) = (self.files, self.token_file, self.proxy);
         let read = interruptible(move |progress| {
-            let package = AgentPackage::create(&files, &token_file, &config, proxy.as_ref(), now())?;
+            let package =
+                AgentPackage::create(&files, &token_file, &config, proxy.as_ref(), now())?;
             let source = Source::open(package.folder(), Platform::Linux, None, progress)?;
             let inspection = publish::inspect(&source, None, progress)?;
             Ok((package, source, inspection))

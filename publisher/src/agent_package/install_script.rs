@@ -19,7 +19,7 @@ pub(super) fn install_script(
     ca: Option<&str>,
     proxy: Option<&ProxyAddress>,
 ) -> String {
-    let quoted = |text: String| Shell::Posix.quoted(&text);
+    let quoted = |text: String| Shell::Posix.quoted(&text).into_owned();
     let (server, trust) = (quoted(server.to_string()), quoted(trust.to_string()));
     let (copy_ca, ca_file) = match ca {
         Some(ca) => (

@@ -10,9 +10,7 @@ use super::*;
 fn script(ca: Option<&str>, proxy: Option<&str>) -> String {
     let server = "https://packcast.example.net".parse().unwrap();
     let key = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
-    let trust = format!("a4dqobyha4dqobyha4dqobyha4:{key}")
-        .parse()
-        .unwrap();
+    let trust = format!("a4dqobyha4dqobyha4dqobyha4:{key}").parse().unwrap();
     let proxy: Option<ProxyAddress> = proxy.map(|proxy| proxy.parse().unwrap());
     install_script(&server, &trust, ca, proxy.as_ref())
 }
@@ -61,7 +59,8 @@ impl Computer {
         let calls = computer.path("calls").display().to_string();
         let noted = format!("echo \"$(basename \"$0\") $*\" >>'{calls}'");
         let real = "exec /usr/bin/dpkg \"$@\"";
-        let architecture = format!("[ \"$1\" != --print-architecture ] || {{ echo amd64; exit; }}; {real}");
+        let architecture =
+            format!("[ \"$1\" != --print-architecture ] || {{ echo amd64; exit; }}; {real}");
         let query = if installed.is_empty() {
             "exit 1".to_owned()
         } else {
@@ -96,7 +95,10 @@ impl Computer {
         let script = own.iter().fold(script.to_owned(), |script, path| {
             script.replace(path, &format!("{root}{path}"))
         });
-        let script = script.replace("PATH=/usr/local/sbin", &format!("PATH={root}/bin:/usr/local/sbin"));
+        let script = script.replace(
+            "PATH=/usr/local/sbin",
+            &format!("PATH={root}/bin:/usr/local/sbin"),
+        );
         let file = self.path("package/install.sh");
         fs::write(&file, script).unwrap();
         let output = Command::new("/bin/sh").arg(&file).output().unwrap();
@@ -121,12 +123,19 @@ fn a_version_that_is_not_older_stays() {
     let check = |is_debian: bool, installed: &str, manager: Option<&str>| {
         let computer = Computer::new(is_debian, installed);
         let script = script(None, Some("http://user:secret@proxy.example.net:3128"));
-        let expected: Vec<String> = manager.map(str::to_owned).into_iter().chain([enrols.clone()]).collect();
+        let expected: Vec<String> = manager
+            .map(str::to_owned)
+            .into_iter()
+            .chain([enrols.clone()])
+            .collect();
         assert_eq!(computer.run(&script), expected, "{is_debian} {installed:?}");
         let environment = computer.path("etc/packcast/agent.env");
         let mode = fs::metadata(&environment).unwrap().permissions().mode() & 0o777;
         let environment = fs::read_to_string(environment).unwrap();
-        assert_eq!(environment, "HTTPS_PROXY=http://user:secret@proxy.example.net:3128\n");
+        assert_eq!(
+            environment,
+            "HTTPS_PROXY=http://user:secret@proxy.example.net:3128\n"
+        );
         assert_eq!(mode, 0o600);
         // A computer that has enrolled is only upgraded.
         fs::write(computer.path("var/lib/packcast-agent/pass"), "").unwrap();
