@@ -17,13 +17,13 @@ pub mod source;
 mod staged;
 
 use packcast_archive::Limits;
-use packcast_protocol::{FragmentSize, PackageRef};
+use packcast_protocol::{FragmentSize, PackageName, PackageRef, PackageVersion};
 use packcast_store::Objects;
-pub use packcast_store::objects::Staging;
+pub use packcast_store::objects::{Staging, StagingArea};
 use packcast_store::records::{PublishError, ReserveError};
 
 use self::inspect::{InspectError, Inspection};
-use self::plan::{Plan, PlanError, PublishRequest};
+use self::plan::{Plan, PlanError};
 use self::publication::{Publication, PublicationError};
 use self::source::{Source, SourceError};
 use crate::clock::now;
@@ -39,26 +39,31 @@ use crate::target::Target;
 /// Returns `None` if the objects are in a bucket, or if the package is on record: its stored fragments
 /// need not be written again. Returns `None` after an error, too: the publication then reads the source
 /// twice, and reports the cause if the cause persists.
-pub async fn stage(target: &Target, request: &PublishRequest) -> Option<Staging> {
+pub async fn stage(
+    target: &Target,
+    name: &PackageName,
+    version: &PackageVersion,
+) -> Option<Staging> {
     let Objects::Directory(_) = &target.objects else {
         return None;
     };
-    let named = PackageRef::Named(request.name.clone(), request.version.clone());
+    let named = PackageRef::Named(name.clone(), version.clone());
     match target.records.find(&named).await {
         Ok(None) => target.objects.stage().ok().flatten(),
         Ok(Some(_)) | Err(_) => None,
     }
 }
 
-/// Reads the whole archive with the agents' archive reader, before the first upload.
+/// Reads the whole archive with the agents' archive reader, before the first upload. Files are packed
+/// meanwhile.
 pub fn inspect(
     source: &Source,
     fragment_size: Option<FragmentSize>,
     progress: &Progress,
 ) -> Result<Inspection, InspectError> {
-    progress.begin(Work::Checking, source.bytes());
-    let read = |bytes| progress.advance(bytes);
-    let inspection = source.inspect(&Limits::default(), fragment_size, read)?;
+    let (work, bytes) = source.work();
+    progress.begin(work, bytes);
+    let inspection = source.inspect(&Limits::default(), fragment_size, progress)?;
     progress.end();
     Ok(inspection)
 }

@@ -159,6 +159,38 @@ fn a_publication_that_is_killed_while_it_stages_leaves_nothing_that_stays() {
 }
 
 #[test]
+fn a_directory_that_is_killed_while_it_is_packed_and_staged_is_published_by_the_same_command() {
+    let story = BigArchive::begin();
+    let world = &story.world;
+    let folder = world.path("folder");
+    fs::create_dir(&folder).unwrap();
+    for (name, seed) in [("first", 3), ("second", 4)] {
+        let content = noise(seed, ARCHIVE_BYTES / 2);
+        fs::write(Path::new(&folder).join(name), content).unwrap();
+    }
+    let named = ["publish", "--name=big", "--version=1", &folder];
+    let size = ["--fragment-size=256KiB"];
+    let action = ["--action=store", "--path=/srv/big"];
+    let line = [&named[..], &size, &action].concat();
+    let mut command = world.command(&line);
+    let publisher = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
+    story.stages();
+    publisher.kill();
+    story.expect_nothing();
+
+    let publication: PublishOutput = world.json(&line);
+    assert!(!publication.resumed);
+    let left: Vec<_> = all_files(&story.staging()).into_keys().collect();
+    assert_eq!(left, ["lock"]);
+    // The same files are packed to the same bytes.
+    let again: PublishOutput = world.json(&line);
+    assert!(again.resumed);
+    let fragments = again.package.published().unwrap().fragments;
+    assert_eq!(again.kept.fragments, fragments);
+    assert!(fragments > 200, "{fragments}");
+}
+
+#[test]
 fn ctrl_c_while_fragments_are_staged_leaves_no_file() {
     let story = BigArchive::begin();
     let mut command = story.world.command(&PUBLISH);

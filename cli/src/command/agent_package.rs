@@ -10,11 +10,11 @@ use packcast_publisher::agent_package::{AgentPackage, PROGRAM, ProxyAddress};
 use packcast_publisher::clock::now;
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
 use packcast_publisher::publish::source::Source;
-use packcast_publisher::{Failure, publish, text};
+use packcast_publisher::{Failure, Progress, text};
 
 use super::agent_config;
 use super::key_arg::KeyArg;
-use super::publish::{Planned, interruptible, open_target};
+use super::publish::{Planned, interruptible, open_target, read};
 use crate::Globals;
 use crate::output::{self, Format};
 use crate::places;
@@ -79,19 +79,21 @@ impl Args {
         let server = self.server.clone();
         let config = agent_config::config(globals, &places, server, DeviceSystem::Unix)?;
         let (files, token_file, proxy) = (self.files, self.token_file, self.proxy);
-        let read = interruptible(move |progress| {
+        let create = move |_: &Progress| {
             let package =
                 AgentPackage::create(&files, &token_file, &config, proxy.as_ref(), now())?;
-            let source = Source::open(package.folder(), Platform::Linux, None, progress)?;
-            let inspection = publish::inspect(&source, None, progress)?;
-            Ok((package, source, inspection))
-        });
-        let (package, source, inspection) = read.await?;
+            let source = Source::open(package.folder(), Platform::Linux, None)?;
+            Ok((package, source))
+        };
+        let (package, source) = interruptible(create).await?;
+        let (name, version) = (self.name, self.package_version);
+        let version = version.unwrap_or_else(|| package.version.clone());
+        let target = open_target(globals, true).await?;
+        let read = Box::pin(read(&target, (&name, &version), || Ok(source), None)).await?;
+        let (source, inspection) = read.source;
         let request = PublishRequest {
-            name: self.name,
-            version: self
-                .package_version
-                .unwrap_or_else(|| package.version.clone()),
+            name,
+            version,
             priority: self.priority,
             action: ActionName::Launch,
             command: Some(PROGRAM.to_owned()),
@@ -109,7 +111,6 @@ impl Args {
         };
         let plan = request.plan(Some(&inspection))?;
         let named = format!("{}@{}", plan.name, plan.version);
-        let target = open_target(globals, true).await?;
         let planned = Planned {
             plan,
             source: Some(source),

@@ -18,6 +18,7 @@ use packcast_publisher::device_name::DeviceName;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, Plan, PublishRequest};
 use packcast_publisher::publish::source::Source;
+use packcast_publisher::publish::{Staging, StagingArea};
 use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::signing::{NoSecrets, Signer, SigningKey};
 use packcast_publisher::{Failure, Progress, Target, activate, local, publish};
@@ -122,7 +123,10 @@ impl Args {
     ) -> Result<FinishedTask, Failure> {
         let key = &place.key;
         local_target::commit_location(target, place.state.edge, Arc::clone(key)).await?;
-        let (source, plan) = self.prepare(place.folder).await?;
+        let request = self.request(place.folder);
+        let staging = publish::stage(target, &request.name, &request.version).await;
+        let area = staging.as_ref().map(Staging::area);
+        let (source, plan) = self.prepare(place.folder, area).await?;
         steps.done("built", &describe(&source, &plan));
 
         let progress = Bar::new().progress();
@@ -172,13 +176,20 @@ impl Args {
             })
     }
 
-    async fn prepare(&self, place: &Path) -> Result<(Source, Plan), Failure> {
+    async fn prepare(
+        &self,
+        place: &Path,
+        staging: Option<StagingArea>,
+    ) -> Result<(Source, Plan), Failure> {
         let path = match &self.archive {
             Some(path) => path.clone(),
             None => sample::write(place).map_err(Failure::failed)?,
         };
         let read = move || -> Result<(Source, Inspection), Failure> {
-            let source = Source::open(&path, Platform::Any, None, &Progress::none())?;
+            let mut source = Source::open(&path, Platform::Any, None)?;
+            if let Some(area) = staging {
+                source.stage_in(area);
+            }
             let inspection = publish::inspect(&source, None, &Progress::none())?;
             Ok((source, inspection))
         };

@@ -208,22 +208,24 @@ impl Args {
     pub(crate) async fn run(mut self, globals: &Globals) -> Result<(), Failure> {
         self.ask_missing_options()?;
         // Missing options are reported before the target is opened.
-        let request = self.request()?;
+        let PublishRequest { name, version, .. } = self.request()?;
         let target = open_target(globals, self.activate).await?;
-        // Removes the staged files that have not become objects, after Ctrl-C, too.
-        let staging = match &self.source {
-            Some(_) => publish::stage(&target, &request).await,
-            None => None,
-        };
         let read = match self.source.clone() {
-            Some(path) => Some(self.read(path, staging.as_ref()).await?),
+            Some(path) => {
+                let (platform, encoding) = (self.platform.into(), self.name_encoding);
+                let open = move || Ok(Source::open(&path, platform, encoding)?);
+                let size = self.fragment_size.0;
+                Some(Box::pin(read(&target, (&name, &version), open, size)).await?)
+            }
             None => None,
         };
+        // Removes the staged files that have not become objects, after Ctrl-C, too.
+        let (read, _staging) = read.map(|read| (read.source, read.staging)).unzip();
         let (source, inspection) = read.unzip();
         if let Some(inspection) = &inspection {
             self.ask_program(&inspection.contents)?;
         }
-        let plan = self.plan(inspection.as_ref())?;
+        let plan = self.request()?.plan(inspection.as_ref())?;
         let planned = Planned {
             plan,
             source,
@@ -232,29 +234,6 @@ impl Args {
             for_ocs_agents: self.windows.has_terms(),
         };
         Box::pin(planned.publish(target, globals, &self.key)).await
-    }
-
-    async fn read(
-        &self,
-        path: PathBuf,
-        staging: Option<&Staging>,
-    ) -> Result<(Source, Inspection), Failure> {
-        let (platform, encoding) = (self.platform.into(), self.name_encoding);
-        let size = self.fragment_size.0;
-        let area = staging.map(Staging::area);
-        interruptible(move |progress| {
-            let mut source = Source::open(&path, platform, encoding, progress)?;
-            if let Some(area) = area {
-                source.stage_in(area);
-            }
-            let inspection = publish::inspect(&source, size, progress)?;
-            Ok((source, inspection))
-        })
-        .await
-    }
-
-    fn plan(&self, archive: Option<&Inspection>) -> Result<Plan, Failure> {
-        Ok(self.request()?.plan(archive)?)
     }
 
     fn request(&self) -> Result<PublishRequest, Failure> {
@@ -296,8 +275,8 @@ impl Args {
         }
     }
 
-    /// Asks a person at a terminal for missing options. For a script, [`Args::plan`] returns an
-    /// error that names the option.
+    /// Asks a person at a terminal for missing options. For a script, [`Args::request`] returns
+    /// an error that names the option.
     fn ask_missing_options(&mut self) -> Result<(), Failure> {
         if !output::is_interactive() {
             return Ok(());
@@ -340,6 +319,36 @@ impl Args {
         self.command = Some(prompt::text(PROGRAM, &programs, check)?);
         Ok(())
     }
+}
+
+/// The files of a package, inspected, and the place of its fragments.
+pub(super) struct Read {
+    pub(super) source: (Source, Inspection),
+    /// Removes the staged files that have not become objects with this value.
+    pub(super) staging: Option<Staging>,
+}
+
+/// Opens and inspects the source of a package with a name and a version.
+pub(super) async fn read(
+    target: &Target,
+    (name, version): (&PackageName, &PackageVersion),
+    open: impl FnOnce() -> Result<Source, Failure> + Send + 'static,
+    size: Option<FragmentSize>,
+) -> Result<Read, Failure> {
+    let staging = publish::stage(target, name, version).await;
+    let area = staging.as_ref().map(Staging::area);
+    let read = interruptible(move |progress| {
+        let mut source = open()?;
+        if let Some(area) = area {
+            source.stage_in(area);
+        }
+        let inspection = publish::inspect(&source, size, progress)?;
+        Ok((source, inspection))
+    });
+    Ok(Read {
+        source: read.await?,
+        staging,
+    })
 }
 
 /// Packs or reads files. Ctrl-C ends the wait, and with the program the thread that works: its

@@ -9,12 +9,12 @@ use packcast_protocol::agent_build::{
 };
 use packcast_protocol::manifest::Audience;
 use packcast_protocol::{Priority, WindowsTerms};
-use packcast_publisher::publish::agent_builds::{AgentBuild, pack_builds};
+use packcast_publisher::Failure;
+use packcast_publisher::publish::agent_builds::{AgentBuild, collect_builds};
 use packcast_publisher::publish::plan::{ActionName, PackageTerms, PublishRequest};
-use packcast_publisher::{Failure, publish};
 
 use super::key_arg::KeyArg;
-use super::publish::{Planned, interruptible, open_target};
+use super::publish::{Planned, open_target, read};
 use crate::Globals;
 
 /// Publish builds of the Packcast agent, which update it on devices
@@ -83,16 +83,16 @@ const TIMEOUT_S: u32 = 3_600;
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let builds: Vec<AgentBuild> = self.files.into_iter().map(|build| build.0).collect();
-        let read = interruptible(move |progress| {
-            let (source, platform) = pack_builds(&builds, progress)?;
-            let inspection = publish::inspect(&source, None, progress)?;
-            Ok((source, platform, inspection))
-        });
-        let (source, platform, inspection) = read.await?;
+        let (source, platform) = collect_builds(&builds)?;
+        let name = AGENT_PACKAGE.parse().map_err(Failure::usage)?;
         let version = self.agent_version.to_string();
+        let version = version.parse().map_err(Failure::usage)?;
+        let target = open_target(globals, self.activate).await?;
+        let read = Box::pin(read(&target, (&name, &version), || Ok(source), None)).await?;
+        let (source, inspection) = read.source;
         let request = PublishRequest {
-            name: AGENT_PACKAGE.parse().map_err(Failure::usage)?,
-            version: version.parse().map_err(Failure::usage)?,
+            name,
+            version,
             priority: self.priority,
             action: ActionName::Update,
             command: None,
@@ -109,7 +109,6 @@ impl Args {
             },
         };
         let plan = request.plan(Some(&inspection))?;
-        let target = open_target(globals, self.activate).await?;
         let planned = Planned {
             plan,
             source: Some(source),

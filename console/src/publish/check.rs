@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 
 use packcast_protocol::FragmentSize;
-use packcast_publisher::publish::agent_builds::pack_builds;
+use packcast_publisher::publish::agent_builds::collect_builds;
 use packcast_publisher::publish::inspect;
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, Progress};
@@ -80,14 +80,14 @@ fn start(app: App, id: WizardId, wizard: Wizard, check: Check) {
 
 fn read(wizard: &Wizard, wanted: &Wanted, progress: &Progress) -> Result<Checked, Failure> {
     let (source, system) = if wanted.is_update {
-        pack_builds(&wizard.builds(), progress)?
+        collect_builds(&wizard.builds())?
     } else {
         let encoding = wizard.options.encoding()?;
         let path = wanted
             .files
             .first()
             .map_or(Path::new(""), |it| it.as_path());
-        let source = Source::open(path, wanted.system, encoding, progress)?;
+        let source = Source::open(path, wanted.system, encoding)?;
         (source, wanted.system)
     };
     let size = wanted.fragment_size.map(FragmentSize::try_from);

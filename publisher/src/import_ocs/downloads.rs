@@ -91,10 +91,7 @@ impl Downloads {
         let info = self.info(id)?;
         let limits = packcast_archive::Limits::default();
         let inspection = match self.archive(&info)? {
-            Some(source) => {
-                let read = |bytes| progress.advance(bytes);
-                Some(source.inspect(&limits, None, read)?)
-            }
+            Some(source) => Some(source.inspect(&limits, None, progress)?),
             None => None,
         };
         Ok(PackageFiles { info, inspection })

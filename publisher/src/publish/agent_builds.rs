@@ -1,15 +1,15 @@
 //! Packs builds of the Packcast agent, one for each platform, into the archive of an update.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::agent_build::BuildPlatform;
+use packcast_protocol::agent_build::{AGENT_PACKAGE, BuildPlatform};
 use packcast_protocol::manifest::Platform;
 
+use super::pack::Files;
 use super::source::{Source, SourceError};
 use crate::failure::Failure;
-use crate::progress::Progress;
 
 /// A build of the agent.
 #[derive(Clone, Debug)]
@@ -39,8 +39,6 @@ pub enum AgentBuildsError {
         second: PathBuf,
         platform: BuildPlatform,
     },
-    #[error("cannot create a temporary folder: set TMPDIR to a folder with free space")]
-    Temporary(#[source] io::Error),
     #[error(transparent)]
     Source(#[from] SourceError),
 }
@@ -52,20 +50,16 @@ impl From<AgentBuildsError> for Failure {
             AgentBuildsError::UnknownPlatform { .. } | AgentBuildsError::SamePlatform { .. } => {
                 Self::usage(error)
             }
-            AgentBuildsError::Read { .. } | AgentBuildsError::Temporary(_) => Self::failed(error),
+            AgentBuildsError::Read { .. } => Self::failed(error),
         }
     }
 }
 
-/// Packs builds into one archive: `<platform>/packcast-agent`, with `.exe` for Windows.
+/// Collects builds for one archive: `<platform>/packcast-agent`, with `.exe` for Windows.
 ///
-/// Returns the archive with the operating system of all builds, or [`Platform::Any`] if they are for
+/// Returns the files with the operating system of all builds, or [`Platform::Any`] if they are for
 /// several. One archive for all platforms is one package, so one rollout covers a mixed fleet.
-pub fn pack_builds(
-    builds: &[AgentBuild],
-    progress: &Progress,
-) -> Result<(Source, Platform), AgentBuildsError> {
-    let folder = tempfile::tempdir().map_err(AgentBuildsError::Temporary)?;
+pub fn collect_builds(builds: &[AgentBuild]) -> Result<(Source, Platform), AgentBuildsError> {
     let mut known: Vec<(BuildPlatform, &Path)> = Vec::new();
     for AgentBuild { path, platform } in builds {
         let platform = match platform {
@@ -79,35 +73,18 @@ pub fn pack_builds(
                 platform,
             });
         }
-        copy(path, &folder.path().join(platform.path()))?;
         known.push((platform, path));
     }
     let systems = known.iter().map(|(platform, _)| system(platform));
-    // The archive is a temporary file of its own, so the folder is not needed any more.
-    let source = Source::open(folder.path(), Platform::Any, None, progress)?;
-    Ok((source, common(systems)))
-}
-
-fn copy(from: &Path, to: &Path) -> Result<(), AgentBuildsError> {
-    let read = |source| AgentBuildsError::Read {
-        path: from.to_owned(),
-        source,
-    };
-    let folder = to.parent().unwrap_or(to);
-    fs::create_dir_all(folder).map_err(AgentBuildsError::Temporary)?;
-    fs::copy(from, to).map_err(read)?;
-    executable(to).map_err(AgentBuildsError::Temporary)
-}
-
-#[cfg(unix)]
-fn executable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn executable(_path: &Path) -> io::Result<()> {
-    Ok(())
+    let common = common(systems);
+    let mut programs: Vec<_> = known
+        .iter()
+        .map(|(platform, path)| (platform.path(), *path))
+        .collect();
+    programs.sort_unstable();
+    let files = Files::programs(&programs).map_err(SourceError::from)?;
+    let source = Source::of_files(Path::new(AGENT_PACKAGE), files, Platform::Any);
+    Ok((source, common))
 }
 
 fn system(platform: &BuildPlatform) -> Platform {
@@ -176,6 +153,8 @@ fn platform_in(head: &[u8], portable: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::rendered::converted;
 
@@ -234,10 +213,10 @@ mod tests {
             build(file("a", &elf(0x3E)), None),
             build(file("b", b"#!/bin/sh\n"), Some("linux-aarch64")),
         ];
-        let silent = Progress::none();
-        let (source, platform) = pack_builds(&builds, &silent).unwrap();
+        let (source, platform) = collect_builds(&builds).unwrap();
         assert_eq!(platform, Platform::Linux);
-        let unpacked = flate2::read::GzDecoder::new(source.reader());
+        let packed = source.archive(&crate::Progress::none()).unwrap();
+        let unpacked = flate2::read::GzDecoder::new(packed.reader());
         let mut archive = tar::Archive::new(unpacked);
         let entries = archive.entries().unwrap().map(Result::unwrap);
         let files: Vec<(String, u32)> = entries
@@ -257,13 +236,13 @@ mod tests {
             build(file("a", &elf(0x3E)), None),
             build(file("c", &windows([0x64, 0x86])), None),
         ];
-        let (_, platform) = pack_builds(&mixed, &silent).unwrap();
+        let (_, platform) = collect_builds(&mixed).unwrap();
         assert_eq!(platform, Platform::Any);
         let twice = [
             build(file("a", &elf(0x3E)), None),
             build(file("b", &elf(0x3E)), None),
         ];
-        let refused = pack_builds(&twice, &silent);
+        let refused = collect_builds(&twice);
         assert!(
             matches!(refused, Err(AgentBuildsError::SamePlatform { .. })),
             "{refused:?}"
@@ -285,13 +264,11 @@ mod tests {
                 second: "/y".into(),
                 platform: "linux-x86_64".parse().unwrap(),
             },
-            AgentBuildsError::Temporary(io()),
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x
         Usage: cannot tell the platform of /x: expected a program for Linux, Windows or macOS, or PLATFORM=FILE such as linux-x86_64=FILE
         Usage: /x and /y are both for linux-x86_64: pass one file for each platform
-        Failed: cannot create a temporary folder: set TMPDIR to a folder with free space
         ");
     }
 }

@@ -30,6 +30,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use super::pack::PackError;
 use super::source::{Source, SourceReader};
 use crate::concurrency::AT_ONCE;
 use crate::progress::Progress;
@@ -64,6 +65,8 @@ pub enum BuildError {
     Read { path: PathBuf, source: io::Error },
     #[error("cannot publish {}: it changed during the publication", path.display())]
     Changed { path: PathBuf },
+    #[error(transparent)]
+    Pack(#[from] PackError),
     #[error("cannot store a fragment")]
     Put(#[from] PutError),
     #[error("cannot list the stored objects")]
@@ -80,7 +83,7 @@ impl BuildError {
         match self {
             Self::Put(error) => error.is_retryable(),
             Self::List(error) | Self::Compare(error) => error.is_retryable(),
-            Self::Read { .. } | Self::Changed { .. } | Self::Stopped => false,
+            Self::Read { .. } | Self::Changed { .. } | Self::Pack(_) | Self::Stopped => false,
         }
     }
 }
@@ -151,18 +154,18 @@ pub async fn build(
     objects: &Objects,
     progress: &Progress,
 ) -> Result<KeptFragments, BuildError> {
+    // The inspection has packed the files of a directory.
+    let opened = source.archive(progress)?;
     let file = SharedFile {
-        reader: source.reader(),
+        reader: opened.reader(),
         path: source.path().into(),
     };
     let fragments = fragments(archive, folder, id);
     let (kept, missing) = compare(fragments, folder, &file, objects, progress).await?;
     let staged = source.staged.get();
     if let Some(area) = staged.and_then(|staged| staged.area_of(archive)) {
-        if !source
-            .is_unchanged()
-            .map_err(|error| file.unreadable(error))?
-        {
+        let is_unchanged = opened.is_unchanged();
+        if !is_unchanged.map_err(|error| file.unreadable(error))? {
             return Err(file.changed());
         }
         let bytes = missing.iter().map(|fragment| fragment.bytes).sum();

@@ -11,13 +11,15 @@ use packcast_protocol::archive::ArchiveShapeError as DescribeError;
 use packcast_protocol::fragment::FragmentSizeError;
 use packcast_protocol::info::InfoArchive;
 use packcast_protocol::manifest::Platform;
-use packcast_protocol::{Archive, FragmentSize, Md5Digest};
+use packcast_protocol::{Archive, ArchiveFormat, FragmentSize, Md5Digest};
 use packcast_rollout::record::ArchiveRecord;
 
 use super::links::Links;
-use super::pass::{self, Entries, PassError};
+use super::pack::PackError;
+use super::pass::{Digests, Entries, Pass, PassError};
 use super::source::Source;
 use super::staged::StagedFragments;
+use crate::progress::Progress;
 use crate::warning::Warning;
 
 /// Errors from inspecting an archive.
@@ -31,6 +33,8 @@ pub enum InspectError {
     Changed { path: PathBuf },
     #[error("cannot publish {}: the archive has no files", path.display())]
     NoFiles { path: PathBuf },
+    #[error(transparent)]
+    Pack(#[from] PackError),
     #[error(transparent)]
     FragmentSize(#[from] FragmentSizeError),
     #[error(transparent)]
@@ -174,44 +178,38 @@ impl Contents {
 }
 
 impl Source {
-    /// Reads the whole archive once: with the reader of the agents, and to compute its digests.
+    /// Reads the whole archive once: with the reader of the agents, and to compute its digests. Files
+    /// that are not packed yet are packed meanwhile, or before, as zip.
     ///
-    /// The function also stages the fragments (see [`stage_in`](Self::stage_in)). Without a `fragment_size`, the size of the archive decides it. The function calls `progress`
-    /// with the number of bytes that were read since the last call.
+    /// The function also stages the fragments (see [`stage_in`](Self::stage_in)). Without a
+    /// `fragment_size`, the length of the archive or of the files decides it. `progress` advances by the
+    /// bytes that are read.
     pub fn inspect(
         &self,
         limits: &Limits,
         fragment_size: Option<FragmentSize>,
-        progress: impl Fn(u64),
+        progress: &Progress,
     ) -> Result<Inspection, InspectError> {
-        let io = |source| InspectError::Read {
-            path: self.path().to_owned(),
-            source,
-        };
-        let fragment_size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.bytes()));
-        fragment_size.count(self.bytes())?;
-        let changed = || InspectError::Changed {
-            path: self.path().to_owned(),
-        };
+        let size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.content_bytes()));
         let staging = self.staging.as_ref();
-        let list = |entries: Entries| self.list(entries, limits);
-        let read = pass::read(self, fragment_size, staging, list, progress);
-        // A change explains other errors.
-        if !self.is_unchanged().map_err(io)? {
-            return Err(changed());
-        }
-        let (digests, contents) = read.map_err(|error| match error {
-            PassError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => changed(),
-            PassError::Read(error) => io(error),
-            PassError::Entries(error) => error,
-        })?;
-        let archive = Archive::new(
-            self.format(),
-            self.bytes(),
-            digests.sha256,
-            fragment_size,
-            digests.fragments,
-        )?;
+        let pass = Pass { size, staging };
+        let (digests, contents) = match self.unpacked() {
+            Some(files) if self.format() == ArchiveFormat::TarGz => {
+                let list = |entries| self.list(entries, limits);
+                let packed = pass.pack(files, list, progress);
+                let (digests, contents, file) = packed.map_err(|error| self.pass_error(error))?;
+                self.keep_packed(file)?;
+                (digests, contents)
+            }
+            Some(_) => {
+                self.archive(progress)?;
+                self.read(&pass, limits, &Progress::none())?
+            }
+            None => self.read(&pass, limits, progress)?,
+        };
+        size.count(digests.bytes)?;
+        let (format, bytes, sha256) = (self.format(), digests.bytes, digests.sha256);
+        let archive = Archive::new(format, bytes, sha256, size, digests.fragments)?;
         if let Some(area) = staging.filter(|_| digests.is_staged) {
             let staged = StagedFragments::of(&archive, area.clone());
             // An earlier inspection has staged the same fragments.
@@ -222,6 +220,47 @@ impl Source {
             archive: PlannedArchive { archive, md5 },
             contents,
         })
+    }
+
+    fn read(
+        &self,
+        pass: &Pass<'_>,
+        limits: &Limits,
+        progress: &Progress,
+    ) -> Result<(Digests, Contents), InspectError> {
+        let archive = self.archive(progress)?;
+        pass.size.count(archive.bytes())?;
+        let file = (self.format(), archive.reader(), archive.bytes());
+        let read = pass.read(file, |entries| self.list(entries, limits), progress);
+        let io = |source| InspectError::Read {
+            path: self.path().to_owned(),
+            source,
+        };
+        // A change explains other errors.
+        if !archive.is_unchanged().map_err(io)? {
+            return Err(self.changed());
+        }
+        read.map_err(|error| self.pass_error(error))
+    }
+
+    fn pass_error(&self, error: PassError<InspectError>) -> InspectError {
+        match error {
+            PassError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                self.changed()
+            }
+            PassError::Read(source) => InspectError::Read {
+                path: self.path().to_owned(),
+                source,
+            },
+            PassError::Pack(error) => error.into(),
+            PassError::Entries(error) => error,
+        }
+    }
+
+    fn changed(&self) -> InspectError {
+        InspectError::Changed {
+            path: self.path().to_owned(),
+        }
     }
 
     fn list(&self, entries: Entries, limits: &Limits) -> Result<Contents, InspectError> {
@@ -273,121 +312,4 @@ fn head(content: &mut Content<'_>) -> Result<Vec<u8>, ArchiveError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::File;
-
-    use super::*;
-
-    fn open(path: &std::path::Path) -> Source {
-        Source::open(path, Platform::Any, None, &crate::Progress::none()).unwrap()
-    }
-
-    #[test]
-    fn an_archive_that_changes_its_length_is_an_error() {
-        let folder = folder();
-        let path = folder.path().join("growing.tar.gz");
-        let mut packed = open(folder.path()).reader();
-        io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
-        let source = open(&path);
-        for change in [1_i64, -1] {
-            let length = source.bytes().checked_add_signed(change).unwrap();
-            let file = File::options().write(true).open(&path).unwrap();
-            file.set_len(length).unwrap();
-            let inspected = source.inspect(&Limits::default(), None, |_| {});
-            let Err(InspectError::Changed { path: changed }) = inspected else {
-                panic!("{length} bytes are accepted");
-            };
-            assert_eq!(changed, path);
-        }
-    }
-
-    fn folder() -> tempfile::TempDir {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("data")).unwrap();
-        std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
-        std::fs::write(folder.path().join("data/a b"), "x").unwrap();
-        folder
-    }
-
-    #[test]
-    fn an_inspection_lists_the_files_at_the_top() {
-        let folder = folder();
-        let source = open(folder.path());
-        let contents = source
-            .inspect(&Limits::default(), None, |_| {})
-            .unwrap()
-            .contents;
-        assert_eq!(
-            (contents.top_files, contents.files),
-            (vec!["run.sh".to_owned()], 2)
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_to_a_file_at_the_top_counts_as_a_file() {
-        let folder = folder();
-        for (name, target) in [
-            ("start", "run.sh"),
-            ("again", "current/a b"),
-            ("current", "data"),
-            ("broken", "none"),
-        ] {
-            std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
-        }
-        let source = open(folder.path());
-        let contents = source.inspect(&Limits::default(), None, |_| {}).unwrap();
-        let contents = contents.contents;
-        assert_eq!(contents.top_files, ["run.sh", "again", "start"]);
-        let others = [("broken", "none"), ("current", "data")];
-        let others = others.map(|(name, target)| (name.to_owned(), target.to_owned()));
-        assert_eq!(contents.top_links, others);
-    }
-
-    #[test]
-    fn an_inspection_keeps_the_first_bytes_of_files_at_the_top() {
-        let folder = folder();
-        std::fs::write(folder.path().join("big"), "x".repeat(1000)).unwrap();
-        let source = open(folder.path());
-        let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
-        let top = inspection.contents.top;
-        let names: Vec<&str> = top.keys().map(String::as_str).collect();
-        assert_eq!(names, ["big", "data", "run.sh"]);
-        let head = |name: &str| top[name].as_ref().map(|file| file.head.len());
-        assert_eq!(
-            [head("big"), head("data"), head("run.sh")],
-            [Some(256), None, Some(7)]
-        );
-    }
-
-    #[test]
-    fn an_inspection_finds_names_that_other_systems_cannot_hold() {
-        let unfit = |names: &[&str]| -> Vec<(System, String)> {
-            let folder = folder();
-            for name in names {
-                std::fs::write(folder.path().join(name), "x").unwrap();
-            }
-            let source = open(folder.path());
-            let inspection = source.inspect(&Limits::default(), None, |_| {}).unwrap();
-            let unfit = inspection.contents.unfit.into_iter();
-            unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
-        };
-        assert_eq!(unfit(&["x"]), []);
-        if System::here().is_none() {
-            let windows = |name: &str| (System::Windows, name.to_owned());
-            assert_eq!(unfit(&["aux.txt", "log:x"]), [windows("aux.txt")]);
-            let run = || "run.sh".to_owned();
-            let both = [(System::Windows, run()), (System::Macos, run())];
-            assert_eq!(unfit(&["Run.SH"]), both);
-        }
-    }
-
-    #[test]
-    fn a_truncated_archive_is_refused() {
-        let folder = folder();
-        let cut = folder.path().join("cut.tar.gz");
-        std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
-        let inspected = open(&cut).inspect(&Limits::default(), None, |_| {});
-        assert!(matches!(inspected, Err(InspectError::Archive { .. })));
-    }
-}
+mod tests;

@@ -151,8 +151,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         write(file.path(), name);
         let encoding = encoding.map(|name| name.parse().unwrap());
-        let source = Source::open(file.path(), Platform::Any, encoding, &Progress::none())?;
-        let inspected = source.inspect(&Limits::default(), None, |_| {});
+        let source = Source::open(file.path(), Platform::Any, encoding)?;
+        let inspected = source.inspect(&Limits::default(), None, &Progress::none());
         Ok(inspected.unwrap().contents)
     }
 

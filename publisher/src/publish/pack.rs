@@ -1,24 +1,21 @@
 //! Packs a directory or a single file reproducibly.
 
+mod deflate;
 mod exact;
 mod list;
+mod tar_gz;
+mod zip;
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use packcast_protocol::ArchiveFormat;
-use zip::write::SimpleFileOptions;
-use zip::{CompressionMethod, ZipWriter};
 
-use self::exact::ExactFile;
 use self::list::{Item, ItemKind, ListError, list};
-use crate::progress::{Progress, Work};
-
-/// The length from which a zip archive needs larger fields, in bytes.
-const LARGE_BYTES: u64 = u32::MAX as u64;
+use self::tar_gz::tar_gz;
+use self::zip::zip;
+use crate::progress::Progress;
 
 /// Errors from packing a directory or a file.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +32,8 @@ pub enum PackError {
         expected: u64,
         is_longer: bool,
     },
+    #[error("cannot pack {}: the file changed while it was read", path.display())]
+    Written { path: PathBuf },
     #[error("cannot pack {}: expected a file, a folder or a symbolic link", path.display())]
     Kind { path: PathBuf },
     #[error("cannot pack {} as zip: its name or the target of its link is not UTF-8", path.display())]
@@ -50,134 +49,99 @@ impl From<ListError> for PackError {
     }
 }
 
-/// Packs a directory or a single file into a temporary file without a name.
+/// The files of a future archive.
 ///
-/// The same content gives the same bytes: the entries are sorted, and have neither owners nor
-/// times. `progress` advances by the bytes of the files.
-pub(super) fn pack(
-    path: &Path,
-    format: ArchiveFormat,
-    progress: &Progress,
-) -> Result<File, PackError> {
-    pack_in(&tempfile::env::temp_dir(), path, format, progress)
+/// The same content gives the same bytes: the entries are sorted, and have neither owners nor times.
+#[derive(Debug)]
+pub(super) struct Files(Vec<Item>);
+
+impl Files {
+    /// Lists a directory, or a single file.
+    pub(super) fn list(path: &Path) -> Result<Self, PackError> {
+        Ok(Self(list(path)?))
+    }
+
+    /// Lists programs, each with its path in the archive, in the order of these paths.
+    pub(super) fn programs(programs: &[(String, &Path)]) -> Result<Self, PackError> {
+        let mut items = Vec::new();
+        for (name, path) in programs {
+            items.extend(list::program(path, Path::new(name))?);
+        }
+        Ok(Self(items))
+    }
+
+    /// Returns the length of all files in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        let lengths = self.0.iter().map(|item| match item.kind {
+            ItemKind::File { bytes, .. } => bytes,
+            ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
+        });
+        lengths.sum()
+    }
+
+    /// Packs the files into a temporary file. `progress` advances by the bytes of the files.
+    pub(super) fn pack(
+        &self,
+        format: ArchiveFormat,
+        progress: &Progress,
+    ) -> Result<File, PackError> {
+        let temporary = Temporary::create()?;
+        let writer = BufWriter::with_capacity(256 << 10, &temporary.file);
+        let write = |source| temporary.write_error(source);
+        let writer = match format {
+            ArchiveFormat::TarGz => tar_gz(&self.0, writer, &write, progress)?,
+            ArchiveFormat::Zip => zip(&self.0, writer, &write, progress)?,
+        };
+        let flushed = writer.into_inner();
+        flushed.map_err(|error| write(error.into_error()))?;
+        Ok(temporary.file)
+    }
+
+    /// Packs the files as `.tar.gz` into a writer that writes to the temporary file.
+    pub(super) fn tar_gz<W: Write>(
+        &self,
+        writer: W,
+        temporary: &Temporary,
+        progress: &Progress,
+    ) -> Result<W, PackError> {
+        let write = |source| temporary.write_error(source);
+        tar_gz(&self.0, writer, &write, progress)
+    }
 }
 
-fn pack_in(
-    folder: &Path,
-    path: &Path,
-    format: ArchiveFormat,
-    progress: &Progress,
-) -> Result<File, PackError> {
-    let items = list(path)?;
-    let total = items.iter().map(|item| match item.kind {
-        ItemKind::File { bytes, .. } => bytes,
-        ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
-    });
-    progress.begin(Work::Packing, total.sum());
-    let file = tempfile::tempfile_in(folder).map_err(|source| PackError::Temporary {
-        folder: folder.to_owned(),
-        source,
-    })?;
-    let writer = BufWriter::with_capacity(256 << 10, file);
-    let write = |source| PackError::Write {
-        folder: folder.to_owned(),
-        source,
-    };
-    let writer = match format {
-        ArchiveFormat::TarGz => tar_gz(&items, writer, &write, progress)?,
-        ArchiveFormat::Zip => zip(&items, writer, &write, progress)?,
-    };
-    let file = writer
-        .into_inner()
-        .map_err(|error| write(error.into_error()))?;
-    progress.end();
-    Ok(file)
+/// A temporary file without a name.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    pub(super) file: File,
+    folder: PathBuf,
+}
+
+impl Temporary {
+    pub(super) fn create() -> Result<Self, PackError> {
+        Self::create_in(tempfile::env::temp_dir())
+    }
+
+    fn create_in(folder: PathBuf) -> Result<Self, PackError> {
+        match tempfile::tempfile_in(&folder) {
+            Ok(file) => Ok(Self { file, folder }),
+            Err(source) => Err(PackError::Temporary { folder, source }),
+        }
+    }
+
+    pub(super) fn write_error(&self, source: io::Error) -> PackError {
+        PackError::Write {
+            folder: self.folder.clone(),
+            source,
+        }
+    }
 }
 
 /// Maps an error of the temporary file.
 type OnWrite<'a> = &'a dyn Fn(io::Error) -> PackError;
 
-fn tar_gz<W: Write>(
-    items: &[Item],
-    writer: W,
-    write: OnWrite<'_>,
-    progress: &Progress,
-) -> Result<W, PackError> {
-    let mut archive = tar::Builder::new(GzEncoder::new(writer, Compression::default()));
-    for item in items {
-        let mut header = tar::Header::new_gnu();
-        header.set_mtime(0);
-        header.set_size(0);
-        match &item.kind {
-            ItemKind::Folder { mode } => {
-                header.set_mode(*mode);
-                header.set_entry_type(tar::EntryType::Directory);
-                archive
-                    .append_data(&mut header, &item.name, io::empty())
-                    .map_err(write)?;
-            }
-            ItemKind::Link { target } => {
-                header.set_mode(0o755);
-                header.set_entry_type(tar::EntryType::Symlink);
-                archive
-                    .append_link(&mut header, &item.name, target)
-                    .map_err(write)?;
-            }
-            ItemKind::File { mode, .. } => {
-                let mut file = ExactFile::open(&item.path, progress)?;
-                header.set_mode(*mode);
-                header.set_size(file.length());
-                let appended = archive.append_data(&mut header, &item.name, &mut file);
-                file.finish(appended.map_err(write))?;
-            }
-        }
-    }
-    let gzip = archive.into_inner().map_err(write)?;
-    gzip.finish().map_err(write)
-}
-
-fn zip<W: Write + Seek>(
-    items: &[Item],
-    writer: W,
-    write: OnWrite<'_>,
-    progress: &Progress,
-) -> Result<W, PackError> {
-    let zip_error = |error: zip::result::ZipError| write(error.into());
-    let mut archive = ZipWriter::new(writer);
-    for item in items {
-        let no_name = || PackError::Name {
-            path: item.path.clone(),
-        };
-        // A zip has slashes on every system.
-        let names: Option<Vec<&str>> = item.name.iter().map(|name| name.to_str()).collect();
-        let name = names.ok_or_else(no_name)?.join("/");
-        let options = SimpleFileOptions::default()
-            .last_modified_time(zip::DateTime::default())
-            .compression_method(CompressionMethod::Deflated);
-        match &item.kind {
-            ItemKind::Folder { mode } => archive
-                .add_directory(name, options.unix_permissions(*mode))
-                .map_err(zip_error)?,
-            ItemKind::Link { target } => archive
-                .add_symlink(name, target.to_str().ok_or_else(no_name)?, options)
-                .map_err(zip_error)?,
-            ItemKind::File { mode, .. } => {
-                let mut file = ExactFile::open(&item.path, progress)?;
-                let options = options
-                    .unix_permissions(*mode)
-                    .large_file(file.length() >= LARGE_BYTES);
-                archive.start_file(name, options).map_err(zip_error)?;
-                let copied = io::copy(&mut file, &mut archive);
-                file.finish(copied.map(drop).map_err(write))?;
-            }
-        }
-    }
-    archive.finish().map_err(zip_error)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, SeekFrom};
+    use std::io::{Read as _, Seek as _, SeekFrom};
 
     use packcast_archive::{ArchiveError, Content, Entry, EntryKind, Limits, walk};
 
@@ -187,7 +151,7 @@ mod tests {
     const FORMATS: [ArchiveFormat; 2] = [ArchiveFormat::TarGz, ArchiveFormat::Zip];
 
     fn packed(path: &Path, format: ArchiveFormat) -> Result<Vec<u8>, PackError> {
-        let mut file = pack(path, format, &Progress::none())?;
+        let mut file = Files::list(path)?.pack(format, &Progress::none())?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0)).unwrap();
         file.read_to_end(&mut bytes).unwrap();
@@ -274,33 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn the_progress_covers_the_whole_directory() {
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["a", "b"] {
-            std::fs::write(folder.path().join(name), vec![7; 300_000]).unwrap();
-        }
-        let steps = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-        let seen = std::sync::Arc::clone(&steps);
-        let progress = Progress::new(move |step| seen.lock().unwrap().push(step));
-        pack(folder.path(), ArchiveFormat::TarGz, &progress).unwrap();
-        let steps = steps.lock().unwrap();
-        let (work, total) = (Work::Packing, 600_000);
-        assert_eq!(steps.first(), Some(&crate::Step::Begin { work, total }));
-        assert_eq!(steps.last(), Some(&crate::Step::End));
-        let advanced = steps.iter().map(|step| match step {
-            crate::Step::Advance(bytes) => *bytes,
-            _ => 0,
-        });
-        assert_eq!(advanced.sum::<u64>(), total);
-    }
-
-    #[test]
     fn a_missing_folder_for_temporary_files_is_named() {
         let place = tempfile::tempdir().unwrap();
-        std::fs::write(place.path().join("x"), "x").unwrap();
         let missing = place.path().join("missing");
-        let format = ArchiveFormat::TarGz;
-        let error = pack_in(&missing, place.path(), format, &Progress::none());
+        let error = Temporary::create_in(missing.clone());
         let Err(PackError::Temporary { folder, .. }) = error else {
             panic!("{error:?}");
         };
@@ -348,6 +289,7 @@ mod tests {
                 expected: 7,
                 is_longer: false,
             },
+            PackError::Written { path: path() },
             PackError::Kind { path: path() },
             PackError::Name { path: path() },
         ];
@@ -357,6 +299,7 @@ mod tests {
         cannot read /x
         cannot pack /x: expected 7 bytes, found more
         cannot pack /x: expected 7 bytes, found fewer
+        cannot pack /x: the file changed while it was read
         cannot pack /x: expected a file, a folder or a symbolic link
         cannot pack /x as zip: its name or the target of its link is not UTF-8
         ");

@@ -1,58 +1,63 @@
-//! Reads an archive once, and computes everything that a publication needs from the same bytes.
+//! Reads or packs an archive once, and computes everything that a publication needs from the same bytes.
 //!
 //! Each consumer has a thread and a short queue of chunks, so that the slowest one decides the
 //! duration: MD5, which no machine computes in parallel. The memory does not depend on the length
 //! of the archive.
 //!
 //! ```text
-//!         ┌▶ MD5 of the archive
-//!         ├▶ SHA-256 of the archive
-//! chunks ─┼▶ SHA-256 of each fragment, and its file ─▶ the disk
-//!         └▶ entries of a tar archive
-//! file   ──▶ entries of a zip archive, whose directory is at the end
+//! archive ─▶┐           ┌▶ MD5 of the archive
+//!           │           ├▶ SHA-256 of the archive
+//!           ├─▶ chunks ─┼▶ SHA-256 of each fragment, and its file ─▶ the disk
+//! files ───▶┘           └▶ entries of a tar archive
+//!   packed, and written to a temporary file
+//!
+//! zip archive ─▶ its entries, because their directory is at the end
 //! ```
 
-use std::collections::VecDeque;
+mod feed;
+
+use std::fs::File;
 use std::io::{self, BufReader, Read};
-use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use md5::Md5;
 use packcast_archive::{ArchiveError, Content, Entry, Limits, walk, walk_tar_gz};
-use packcast_protocol::fragment;
-use packcast_protocol::{ArchiveFormat, FragmentSize, Md5Digest, Sha256Digest};
+use packcast_protocol::{ArchiveFormat, FragmentNumber, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_store::objects::StagingArea;
 use sha2::{Digest as _, Sha256};
 
-use super::source::{Source, SourceReader};
+use self::feed::{CHUNK_BYTES, Feeder, PackedChunks, WAITING_CHUNKS};
+use super::pack::{Files, PackError, Temporary};
+use super::source::SourceReader;
 use super::staged::{SYNC_THREADS, Stager, synchronise};
-
-/// The number of bytes in one read.
-const CHUNK_BYTES: usize = 256 << 10;
-
-/// The number of chunks that wait for a consumer.
-const WAITING_CHUNKS: usize = 4;
-
-/// The number of chunks that can be in use: those that wait, and one for each consumer.
-const CHUNKS: usize = WAITING_CHUNKS + 6;
+use crate::progress::Progress;
 
 /// The digests of an archive and of its fragments.
 pub(super) struct Digests {
     pub(super) sha256: Sha256Digest,
     pub(super) md5: Md5Digest,
     pub(super) fragments: Vec<Sha256Digest>,
+    /// The length of the archive.
+    pub(super) bytes: u64,
     /// All fragments are staged.
     pub(super) is_staged: bool,
 }
 
-/// Errors from reading an archive once.
+/// Errors from reading or packing an archive once.
 pub(super) enum PassError<E> {
     Read(io::Error),
+    Pack(PackError),
     Entries(E),
+}
+
+impl<E> From<io::Error> for PassError<E> {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error)
+    }
 }
 
 /// The entries of an archive, for one reader from start to end.
@@ -117,128 +122,109 @@ fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> io::Result<T> {
     ended.map_err(|_| io::Error::other("a thread of the publisher panicked"))
 }
 
-/// Reads the archive in `source` once. `list` reads its entries meanwhile.
-///
-/// With a `staging` area, the fragments are staged as well, as far as possible. `progress` gets the
-/// number of bytes since its last call. An error from `list` ends the pass early.
-pub(super) fn read<T: Send, E: Send>(
-    source: &Source,
-    size: FragmentSize,
-    staging: Option<&StagingArea>,
-    list: impl FnOnce(Entries) -> Result<T, E> + Send,
-    progress: impl Fn(u64),
-) -> Result<(Digests, T), PassError<E>> {
-    let is_refused = AtomicBool::new(false);
-    let list = |entries| {
-        let listed = list(entries);
-        is_refused.store(listed.is_err(), Ordering::Relaxed);
-        listed
-    };
-    std::thread::scope(|scope| {
-        let (bytes, reader) = (source.bytes(), source.reader());
-        let md5 = Consumer::start(scope, md5);
-        let whole = Consumer::start(scope, sha256);
-        let fragments = Consumer::start(scope, move |chunks| stage(&chunks, bytes, size, staging));
-        let mut queues = vec![md5.queue, whole.queue, fragments.queue];
-        let listing = match source.format() {
-            ArchiveFormat::Zip => {
-                let entries = BufReader::with_capacity(CHUNK_BYTES, reader.clone());
-                scope.spawn(|| list(Entries::Zip(entries)))
-            }
-            ArchiveFormat::TarGz => {
-                let consumer = Consumer::start(scope, |chunks| {
-                    let current = Bytes::new();
-                    list(Entries::TarGz(ChunkReader { chunks, current }))
-                });
-                queues.push(consumer.queue);
-                consumer.thread
-            }
-        };
-        let fed = feed(reader, bytes, size, &queues, &is_refused, progress);
-        // Each consumer ends with its queue.
-        drop(queues);
-        let ended = (
-            joined(md5.thread),
-            joined(whole.thread),
-            joined(fragments.thread),
-        );
-        let listed = joined(listing).map_err(PassError::Read)?;
-        fed.map_err(PassError::Read)?;
-        let listed = listed.map_err(PassError::Entries)?;
-        let digests = digests(ended).map_err(PassError::Read)?;
+/// The consumers of one pass, except the reader of the entries.
+pub(super) struct Pass<'a> {
+    pub(super) size: FragmentSize,
+    /// The place of the fragments, which are staged as far as possible.
+    pub(super) staging: Option<&'a StagingArea>,
+}
+
+impl Pass<'_> {
+    /// Reads an archive of `bytes` bytes once. `list` reads its entries meanwhile.
+    ///
+    /// An error from `list` ends the pass early. `progress` advances by the bytes that are read.
+    pub(super) fn read<T: Send, E: Send>(
+        &self,
+        (format, reader, bytes): (ArchiveFormat, SourceReader, u64),
+        list: impl FnOnce(Entries) -> Result<T, E> + Send,
+        progress: &Progress,
+    ) -> Result<(Digests, T), PassError<E>> {
+        let zip = (format == ArchiveFormat::Zip).then(|| reader.clone());
+        let (digests, listed, ()) = self.run(zip, list, |feeder| {
+            let read = feeder.read(reader, bytes, progress);
+            read.map_err(PassError::Read)
+        })?;
         Ok((digests, listed))
-    })
-}
-
-/// The results of the three threads that compute digests.
-type Ended = (
-    io::Result<Md5Digest>,
-    io::Result<Sha256Digest>,
-    io::Result<StagedDigests>,
-);
-
-fn digests((md5, sha256, fragments): Ended) -> io::Result<Digests> {
-    let StagedDigests {
-        fragments,
-        is_staged,
-    } = fragments?;
-    Ok(Digests {
-        sha256: sha256?,
-        md5: md5?,
-        fragments,
-        is_staged,
-    })
-}
-
-/// Sends each chunk to all queues. A chunk is part of one fragment.
-fn feed(
-    mut reader: SourceReader,
-    bytes: u64,
-    size: FragmentSize,
-    queues: &[SyncSender<Bytes>],
-    is_refused: &AtomicBool,
-    progress: impl Fn(u64),
-) -> io::Result<()> {
-    let mut used = VecDeque::with_capacity(CHUNKS);
-    for (_, range) in fragment::ranges(bytes, size) {
-        for length in chunks(&range) {
-            if is_refused.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let mut chunk = buffer(&mut used, length);
-            reader.read_exact(&mut chunk)?;
-            let chunk = chunk.freeze();
-            for queue in queues {
-                // A consumer that ends early returns the reason.
-                let _ = queue.send(chunk.clone());
-            }
-            used.push_back(chunk);
-            progress(length as u64);
-        }
     }
-    Ok(())
-}
 
-/// Returns the length of each chunk of a fragment.
-fn chunks(range: &Range<u64>) -> impl Iterator<Item = usize> {
-    let (start, end) = (range.start, range.end);
-    (start..end).step_by(CHUNK_BYTES).map(move |start| {
-        let left = usize::try_from(end - start).unwrap_or(CHUNK_BYTES);
-        CHUNK_BYTES.min(left)
-    })
-}
+    /// Packs files as `.tar.gz` into a temporary file, and reads the archive while it is packed.
+    ///
+    /// `progress` advances by the bytes of the files.
+    pub(super) fn pack<T: Send, E: Send>(
+        &self,
+        files: &Files,
+        list: impl FnOnce(Entries) -> Result<T, E> + Send,
+        progress: &Progress,
+    ) -> Result<(Digests, T, File), PassError<E>> {
+        self.run(None, list, |feeder| {
+            let temporary = Temporary::create().map_err(PassError::Pack)?;
+            let chunks = PackedChunks::new(&temporary.file, feeder);
+            let packed = files
+                .tar_gz(chunks, &temporary, progress)
+                .map_err(PassError::Pack)?;
+            let flushed = packed.finish();
+            flushed.map_err(|error| PassError::Pack(temporary.write_error(error)))?;
+            Ok(temporary.file)
+        })
+    }
 
-/// Returns a buffer of `length` bytes: that of the oldest chunk, if no consumer uses it any more.
-///
-/// New memory for each chunk would cost as much as reading it.
-fn buffer(used: &mut VecDeque<Bytes>, length: usize) -> BytesMut {
-    let oldest = (used.len() >= CHUNKS).then(|| used.pop_front()).flatten();
-    match oldest.map(Bytes::try_into_mut) {
-        Some(Ok(mut buffer)) => {
-            buffer.resize(length, 0);
-            buffer
-        }
-        _ => BytesMut::zeroed(length),
+    /// Runs all consumers with the chunks that `feed` sends. A `zip` archive is listed from its file.
+    fn run<T: Send, E: Send, F>(
+        &self,
+        zip: Option<SourceReader>,
+        list: impl FnOnce(Entries) -> Result<T, E> + Send,
+        feed: impl FnOnce(&mut Feeder<'_>) -> Result<F, PassError<E>>,
+    ) -> Result<(Digests, T, F), PassError<E>> {
+        let is_refused = AtomicBool::new(false);
+        let list = |entries| {
+            let listed = list(entries);
+            is_refused.store(listed.is_err(), Ordering::Relaxed);
+            listed
+        };
+        let (size, staging) = (self.size, self.staging);
+        std::thread::scope(|scope| {
+            let md5 = Consumer::start(scope, md5);
+            let whole = Consumer::start(scope, sha256);
+            let fragments = Consumer::start(scope, move |chunks| stage(chunks, size, staging));
+            let mut queues = vec![md5.queue, whole.queue, fragments.queue];
+            let listing = match zip {
+                Some(reader) => {
+                    let entries = BufReader::with_capacity(CHUNK_BYTES, reader);
+                    scope.spawn(|| list(Entries::Zip(entries)))
+                }
+                None => {
+                    let consumer = Consumer::start(scope, |chunks| {
+                        let current = Bytes::new();
+                        list(Entries::TarGz(ChunkReader { chunks, current }))
+                    });
+                    queues.push(consumer.queue);
+                    consumer.thread
+                }
+            };
+            let mut feeder = Feeder::new(queues, size, &is_refused);
+            let fed = feed(&mut feeder);
+            // Each consumer ends with its queue.
+            let (bytes, has_stopped) = feeder.end();
+            let md5 = joined(md5.thread);
+            let sha256 = joined(whole.thread);
+            let fragments = joined(fragments.thread);
+            let listed = joined(listing)?;
+            let fed = match fed {
+                // An archive that ends early is damaged for the reader of its entries, too.
+                Err(error) if !has_stopped => return Err(error),
+                fed => fed,
+            };
+            let listed = listed.map_err(PassError::Entries)?;
+            let (fragments, is_staged) = fragments?;
+            let digests = Digests {
+                sha256: sha256?,
+                md5: md5?,
+                fragments,
+                bytes,
+                is_staged,
+            };
+            Ok((digests, listed, fed?))
+        })
     }
 }
 
@@ -256,23 +242,14 @@ fn sha256(chunks: Receiver<Bytes>) -> Sha256Digest {
     Sha256Digest::from_bytes(digest.finalize().into())
 }
 
-struct StagedDigests {
-    fragments: Vec<Sha256Digest>,
-    is_staged: bool,
-}
-
-/// Computes the digest of each fragment, and stages the fragments.
+/// Returns the digest of each fragment, and `true` if all fragments are staged.
 fn stage(
-    chunks: &Receiver<Bytes>,
-    bytes: u64,
+    chunks: Receiver<Bytes>,
     size: FragmentSize,
     staging: Option<&StagingArea>,
-) -> StagedDigests {
+) -> (Vec<Sha256Digest>, bool) {
     let Some(area) = staging else {
-        return StagedDigests {
-            fragments: fragments(chunks, bytes, size, None),
-            is_staged: false,
-        };
+        return (fragments(chunks, size, None), false);
     };
     let has_failed = AtomicBool::new(false);
     let (complete, files) = sync_channel(SYNC_THREADS);
@@ -282,36 +259,53 @@ fn stage(
             scope.spawn(|| synchronise(&files, &has_failed));
         }
         let stager = Stager::new(area, &has_failed, complete);
-        fragments(chunks, bytes, size, Some(&stager))
+        fragments(chunks, size, Some(&stager))
     });
-    StagedDigests {
-        fragments,
-        is_staged: !has_failed.into_inner(),
-    }
+    (fragments, !has_failed.into_inner())
 }
 
-/// Returns the digest of each fragment, up to the end of the chunks.
-fn fragments(
-    received: &Receiver<Bytes>,
+/// A fragment that is not complete yet.
+struct Fragment {
     bytes: u64,
+    digest: Sha256,
+    /// `None` if the fragment is not staged.
+    file: Option<File>,
+}
+
+/// Returns the digest of each fragment. A chunk is part of one fragment.
+fn fragments(
+    chunks: Receiver<Bytes>,
     size: FragmentSize,
     stager: Option<&Stager<'_>>,
 ) -> Vec<Sha256Digest> {
     let mut digests = Vec::new();
-    for (number, range) in fragment::ranges(bytes, size) {
-        let mut file = stager.and_then(|stager| stager.begin(number));
-        let mut digest = Sha256::new();
-        for _ in chunks(&range) {
-            let Ok(chunk) = received.recv() else {
-                return digests;
-            };
-            digest.update(&chunk);
-            file = stager.and_then(|stager| stager.write(file.take(), &chunk));
-        }
+    let mut current: Option<Fragment> = None;
+    let end = |fragment: Fragment| {
         if let Some(stager) = stager {
-            stager.end(file);
+            stager.end(fragment.file);
         }
-        digests.push(Sha256Digest::from_bytes(digest.finalize().into()));
+        Sha256Digest::from_bytes(fragment.digest.finalize().into())
+    };
+    for chunk in chunks {
+        let mut fragment = current.take().unwrap_or_else(|| Fragment {
+            bytes: 0,
+            digest: Sha256::new(),
+            file: stager.and_then(|stager| stager.begin(number(digests.len()))),
+        });
+        fragment.digest.update(&chunk);
+        fragment.file = stager.and_then(|stager| stager.write(fragment.file.take(), &chunk));
+        fragment.bytes += chunk.len() as u64;
+        if fragment.bytes < size.get() {
+            current = Some(fragment);
+        } else {
+            digests.push(end(fragment));
+        }
     }
+    digests.extend(current.map(end));
     digests
+}
+
+/// Returns the number of the fragment after others. An archive with too many is refused at its end.
+fn number(before: usize) -> FragmentNumber {
+    FragmentNumber::from_index(u32::try_from(before).unwrap_or(u32::MAX - 1))
 }

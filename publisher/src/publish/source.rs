@@ -1,4 +1,4 @@
-//! Sources of packages: an archive, or a directory or a file that is packed reproducibly.
+//! Sources of packages: an archive, or files that are packed reproducibly while they are inspected.
 
 mod reader;
 
@@ -14,20 +14,59 @@ use packcast_store::objects::StagingArea;
 
 pub use self::reader::SourceReader;
 use super::name_encoding::{NameEncoding, NameEncodingError};
-use super::pack::{PackError, pack};
+use super::pack::{Files, PackError};
 use super::staged::StagedFragments;
-use crate::progress::Progress;
+use crate::progress::{Progress, Work};
 
-/// An open archive that can be read several times from its start.
+/// An open archive that can be read several times from its start, or the files of a future archive.
 #[derive(Debug)]
 pub struct Source {
     path: PathBuf,
     format: ArchiveFormat,
-    file: Arc<File>,
-    opened: FileState,
+    content: Content,
     /// The place for fragments that are written while the archive is read.
     pub(super) staging: Option<StagingArea>,
     pub(super) staged: OnceLock<StagedFragments>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Archive(OpenArchive),
+    Files {
+        files: Files,
+        packed: OnceLock<OpenArchive>,
+    },
+}
+
+/// The file of an archive.
+#[derive(Debug)]
+pub(super) struct OpenArchive {
+    file: Arc<File>,
+    opened: FileState,
+}
+
+impl OpenArchive {
+    fn new(file: File) -> io::Result<Self> {
+        Ok(Self {
+            opened: FileState::of(&file.metadata()?),
+            file: Arc::new(file),
+        })
+    }
+
+    /// Returns a reader from the start of the archive.
+    pub(super) fn reader(&self) -> SourceReader {
+        SourceReader::new(Arc::clone(&self.file))
+    }
+
+    /// Returns the length of the archive in bytes.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.opened.bytes
+    }
+
+    /// Returns true if nobody has written to the file since it was opened.
+    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
+        Ok(FileState::of(&self.file.metadata()?) == self.opened)
+    }
 }
 
 /// The facts of a file that change when somebody writes to the file.
@@ -86,7 +125,7 @@ const OTHER_ARCHIVES: [&str; 12] = [
 ];
 
 impl Source {
-    /// Opens an archive, or packs a directory or another file.
+    /// Opens an archive, or lists the files of a directory or another file to pack them later.
     ///
     /// OCS Windows agents read only zip archives, so a package for Windows is packed as zip.
     ///
@@ -96,9 +135,8 @@ impl Source {
         path: &Path,
         platform: Platform,
         encoding: Option<NameEncoding>,
-        progress: &Progress,
     ) -> Result<Self, SourceError> {
-        let source = Self::open_as_it_is(path, platform, progress)?;
+        let source = Self::open_as_it_is(path, platform)?;
         match (encoding, source.format) {
             (None, _) => Ok(source),
             (Some(encoding), ArchiveFormat::Zip) => source.recoded(encoding),
@@ -108,28 +146,45 @@ impl Source {
         }
     }
 
+    /// Returns the source with paths in UTF-8. The publisher packs files with such paths only.
     fn recoded(self, encoding: NameEncoding) -> Result<Self, SourceError> {
-        let read = |source| SourceError::Read {
-            path: self.path.clone(),
-            source,
+        let Content::Archive(archive) = &self.content else {
+            return Ok(self);
         };
-        let file = encoding.recode(self.reader());
+        let file = encoding.recode(archive.reader());
         let file = file.map_err(|source| SourceError::Recode {
             path: self.path.clone(),
             source,
         })?;
-        Self::new(&self.path, self.format, file).map_err(read)
+        Self::of_file(&self.path, self.format, file)
     }
 
-    fn new(path: &Path, format: ArchiveFormat, file: File) -> io::Result<Self> {
-        Ok(Self {
+    fn new(path: &Path, format: ArchiveFormat, content: Content) -> Self {
+        Self {
             path: path.to_owned(),
             format,
-            opened: FileState::of(&file.metadata()?),
-            file: Arc::new(file),
+            content,
             staging: None,
             staged: OnceLock::new(),
-        })
+        }
+    }
+
+    fn of_file(path: &Path, format: ArchiveFormat, file: File) -> Result<Self, SourceError> {
+        let archive = OpenArchive::new(file).map_err(|source| SourceError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self::new(path, format, Content::Archive(archive)))
+    }
+
+    /// Returns the source of files that are packed later. `path` stands for them in messages.
+    pub(super) fn of_files(path: &Path, files: Files, platform: Platform) -> Self {
+        let format = match platform {
+            Platform::Windows => ArchiveFormat::Zip,
+            Platform::Any | Platform::Linux | Platform::Macos => ArchiveFormat::TarGz,
+        };
+        let packed = OnceLock::new();
+        Self::new(path, format, Content::Files { files, packed })
     }
 
     /// Lets [`inspect`](Self::inspect) write the fragments to `area`, which saves the publication a
@@ -138,11 +193,7 @@ impl Source {
         self.staging = Some(area);
     }
 
-    fn open_as_it_is(
-        path: &Path,
-        platform: Platform,
-        progress: &Progress,
-    ) -> Result<Self, SourceError> {
+    fn open_as_it_is(path: &Path, platform: Platform) -> Result<Self, SourceError> {
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => SourceError::Missing {
                 path: path.to_owned(),
@@ -154,7 +205,7 @@ impl Source {
         };
         let metadata = std::fs::metadata(path).map_err(read)?;
         if !metadata.is_file() {
-            return Self::pack(path, platform, progress);
+            return Ok(Self::of_files(path, Files::list(path)?, platform));
         }
         let mut file = File::open(path).map_err(read)?;
         let bytes = file.metadata().map_err(read)?.len();
@@ -173,9 +224,9 @@ impl Source {
                     path: path.to_owned(),
                 });
             }
-            _ => return Self::pack(path, platform, progress),
+            _ => return Ok(Self::of_files(path, Files::list(path)?, platform)),
         };
-        Self::new(path, format, file).map_err(read)
+        Self::of_file(path, format, file)
     }
 
     /// Opens an archive in an unnamed file. `name` stands for its path in messages.
@@ -197,24 +248,47 @@ impl Source {
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
             _ => return Err(SourceError::Format { path }),
         };
-        Self::new(&path, format, file).map_err(read)
+        Self::of_file(&path, format, file)
     }
 
-    fn pack(path: &Path, platform: Platform, progress: &Progress) -> Result<Self, SourceError> {
-        let format = match platform {
-            Platform::Windows => ArchiveFormat::Zip,
-            Platform::Any | Platform::Linux | Platform::Macos => ArchiveFormat::TarGz,
-        };
-        let file = pack(path, format, progress)?;
-        Self::new(path, format, file).map_err(|source| SourceError::Read {
-            path: path.to_owned(),
+    /// Returns the files, if they are not packed yet.
+    pub(super) fn unpacked(&self) -> Option<&Files> {
+        match &self.content {
+            Content::Files { files, packed } if packed.get().is_none() => Some(files),
+            Content::Files { .. } | Content::Archive(_) => None,
+        }
+    }
+
+    /// Returns the archive, and packs the files first if necessary. `progress` advances by the bytes of
+    /// the files.
+    pub(super) fn archive(&self, progress: &Progress) -> Result<&OpenArchive, PackError> {
+        match &self.content {
+            Content::Archive(archive) => Ok(archive),
+            Content::Files { files, packed } => match packed.get() {
+                Some(archive) => Ok(archive),
+                None => self.keep(packed, files.pack(self.format, progress)?),
+            },
+        }
+    }
+
+    /// Keeps the archive of files that were packed elsewhere.
+    pub(super) fn keep_packed(&self, file: File) -> Result<(), PackError> {
+        if let Content::Files { packed, .. } = &self.content {
+            self.keep(packed, file)?;
+        }
+        Ok(())
+    }
+
+    fn keep<'a>(
+        &self,
+        packed: &'a OnceLock<OpenArchive>,
+        file: File,
+    ) -> Result<&'a OpenArchive, PackError> {
+        let archive = OpenArchive::new(file).map_err(|source| PackError::Read {
+            path: self.path.clone(),
             source,
-        })
-    }
-
-    /// Returns true if nobody has written to the file since it was opened.
-    pub(super) fn is_unchanged(&self) -> io::Result<bool> {
-        Ok(FileState::of(&self.file.metadata()?) == self.opened)
+        })?;
+        Ok(packed.get_or_init(|| archive))
     }
 
     /// Returns the format of the archive.
@@ -222,19 +296,37 @@ impl Source {
         self.format
     }
 
-    /// Returns the length of the archive in bytes.
-    pub const fn bytes(&self) -> u64 {
-        self.opened.bytes
+    /// Returns the length of the archive in bytes. Before files are packed, this is their length.
+    pub fn bytes(&self) -> u64 {
+        match &self.content {
+            Content::Archive(archive) => archive.bytes(),
+            Content::Files { files, packed } => {
+                let archive = packed.get().map(OpenArchive::bytes);
+                archive.unwrap_or_else(|| files.bytes())
+            }
+        }
+    }
+
+    /// Returns the length that decides on the size of fragments: that of the files, which is known
+    /// before they are packed, or that of the archive.
+    pub(super) fn content_bytes(&self) -> u64 {
+        match &self.content {
+            Content::Archive(archive) => archive.bytes(),
+            Content::Files { files, .. } => files.bytes(),
+        }
+    }
+
+    /// Returns the work of an inspection, and its length in bytes.
+    pub(super) fn work(&self) -> (Work, u64) {
+        match self.unpacked() {
+            Some(files) => (Work::Packing, files.bytes()),
+            None => (Work::Checking, self.bytes()),
+        }
     }
 
     /// Returns the path of the source, which may be a directory, or a file that is not an archive.
     pub fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Returns a reader from the start of the archive.
-    pub fn reader(&self) -> SourceReader {
-        SourceReader::new(Arc::clone(&self.file))
     }
 }
 
@@ -249,7 +341,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path, platform: Platform) -> Result<Source, SourceError> {
-        Source::open(path, platform, None, &Progress::none())
+        Source::open(path, platform, None)
     }
 
     #[test]
@@ -280,7 +372,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("x"), "x").unwrap();
         let encoding = "shift_jis".parse().ok();
-        let open = |platform| Source::open(folder.path(), platform, encoding, &Progress::none());
+        let open = |platform| Source::open(folder.path(), platform, encoding);
         assert!(matches!(
             open(Platform::Any),
             Err(SourceError::EncodingOfTar { .. })

@@ -12,7 +12,7 @@ use super::*;
 use crate::rendered::messages;
 
 fn open(path: &Path) -> Source {
-    Source::open(path, Platform::Any, None, &Progress::none()).unwrap()
+    Source::open(path, Platform::Any, None).unwrap()
 }
 
 /// Ten fragments that gzip cannot make smaller.
@@ -33,7 +33,8 @@ fn archive(folder: &std::path::Path) -> std::path::PathBuf {
     .unwrap();
     let path = folder.join("archive.tar.gz");
     let packed = open(&inside);
-    io::copy(&mut packed.reader(), &mut File::create(&path).unwrap()).unwrap();
+    let mut packed = packed.archive(&Progress::none()).unwrap().reader();
+    io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
     path
 }
 
@@ -44,7 +45,7 @@ async fn a_fragment_that_changed_is_never_stored() {
     let source = open(&path);
     let size = FragmentSize::try_from(1024).unwrap();
     let inspection = source
-        .inspect(&Limits::default(), Some(size), |_| {})
+        .inspect(&Limits::default(), Some(size), &Progress::none())
         .unwrap();
     let archive = &inspection.archive.archive;
     let count = archive.fragment_count().get();
@@ -89,7 +90,7 @@ async fn a_stored_fragment_with_other_bytes_of_the_same_length_is_not_kept() {
     let source = open(&path);
     let size = FragmentSize::try_from(1024).unwrap();
     let inspection = source
-        .inspect(&Limits::default(), Some(size), |_| {})
+        .inspect(&Limits::default(), Some(size), &Progress::none())
         .unwrap();
     let archive = &inspection.archive.archive;
     let directory = Directory::new(place.path().join("objects"));
@@ -132,7 +133,7 @@ impl StagedArchive {
         let mut source = open(&archive(place.path()));
         source.stage_in(staging.area());
         let size = FragmentSize::try_from(1024).unwrap();
-        let inspection = source.inspect(&Limits::default(), Some(size), |_| {});
+        let inspection = source.inspect(&Limits::default(), Some(size), &Progress::none());
         Self {
             archive: inspection.unwrap().archive.archive,
             place,

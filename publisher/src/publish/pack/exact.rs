@@ -1,8 +1,9 @@
-//! A file of which exactly the length at the start is read.
+//! A file of which exactly the length at the start is read, and that nobody writes to meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::PackError;
 use crate::progress::Progress;
@@ -14,22 +15,26 @@ pub(super) struct ExactFile<'a> {
     path: PathBuf,
     bytes: u64,
     left: u64,
+    /// `None` on a system without this time.
+    modified: Option<SystemTime>,
     progress: &'a Progress,
     failed: Option<io::Error>,
 }
 
 impl<'a> ExactFile<'a> {
     pub(super) fn open(path: &Path, progress: &'a Progress) -> Result<Self, PackError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
-        let (bytes, file) = opened.map_err(|source| PackError::Read {
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+        let (metadata, file) = opened.map_err(|source| PackError::Read {
             path: path.to_owned(),
             source,
         })?;
+        let bytes = metadata.len();
         Ok(Self {
             file,
             path: path.to_owned(),
             bytes,
             left: bytes,
+            modified: metadata.modified().ok(),
             progress,
             failed: None,
         })
@@ -40,7 +45,8 @@ impl<'a> ExactFile<'a> {
         self.bytes
     }
 
-    /// Checks that the file still has its length. `copied` is the result of copying the file.
+    /// Checks that the file still has its length and its time. `copied` is the result of copying the
+    /// file.
     ///
     /// # Errors
     /// An error of the file comes before an error of the copy.
@@ -61,7 +67,11 @@ impl<'a> ExactFile<'a> {
                 is_longer,
             });
         }
-        Ok(())
+        match self.file.metadata() {
+            Ok(now) if now.modified().ok() == self.modified => Ok(()),
+            Ok(_) => Err(PackError::Written { path }),
+            Err(source) => Err(PackError::Read { path, source }),
+        }
     }
 }
 
@@ -96,7 +106,9 @@ mod tests {
         let progress = Progress::none();
         let mut file = ExactFile::open(place.path(), &progress)?;
         assert_eq!(file.length(), 5);
-        place.as_file().set_len(bytes).unwrap();
+        if bytes != 5 {
+            place.as_file().set_len(bytes).unwrap();
+        }
         let mut read = Vec::new();
         file.read_to_end(&mut read).unwrap();
         file.finish(Ok(()))?;
@@ -117,6 +129,24 @@ mod tests {
             };
             assert_eq!(is_longer, expected);
         }
+    }
+
+    #[test]
+    fn a_file_with_other_bytes_of_the_same_length_is_an_error() {
+        let place = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(place.path(), "12345").unwrap();
+        let progress = Progress::none();
+        let mut file = ExactFile::open(place.path(), &progress).unwrap();
+        let mut read = Vec::new();
+        file.read_to_end(&mut read).unwrap();
+        // Two changes within one tick of the clock have the same time.
+        let later = SystemTime::now() + std::time::Duration::from_secs(10);
+        place.as_file().set_modified(later).unwrap();
+        let changed = file.finish(Ok(()));
+        assert!(
+            matches!(changed, Err(PackError::Written { .. })),
+            "{changed:?}"
+        );
     }
 
     #[cfg(target_os = "linux")]

@@ -49,6 +49,28 @@ pub(super) fn list(path: &Path) -> Result<Vec<Item>, ListError> {
     Ok(items)
 }
 
+/// Lists a program, after the folders of its `name` in the archive.
+pub(super) fn program(path: &Path, name: &Path) -> Result<Vec<Item>, ListError> {
+    let metadata = fs::metadata(path).map_err(at(path))?;
+    if !metadata.is_file() {
+        return Err(ListError::Kind {
+            path: path.to_owned(),
+        });
+    }
+    let item = |name: &Path, kind| Item {
+        path: path.to_owned(),
+        name: name.to_owned(),
+        kind,
+    };
+    let folders = name.ancestors().skip(1);
+    let folders: Vec<&Path> = folders.filter(|it| !it.as_os_str().is_empty()).collect();
+    let folders = folders.into_iter().rev();
+    let folder = |name| item(name, ItemKind::Folder { mode: 0o755 });
+    let (mode, bytes) = (0o755, metadata.len());
+    let program = item(name, ItemKind::File { mode, bytes });
+    Ok(folders.map(folder).chain([program]).collect())
+}
+
 fn add_folder(folder: &Path, inside: &Path, items: &mut Vec<Item>) -> Result<(), ListError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
     let mut entries = entries.collect::<Result<Vec<_>, _>>().map_err(at(folder))?;

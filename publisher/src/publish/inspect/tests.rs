@@ -1,0 +1,261 @@
+//! Tests of inspections: of archives, and of files that are packed meanwhile.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use packcast_store::{Directory, Objects};
+
+use super::*;
+use crate::Step;
+use crate::progress::Work;
+
+fn open(path: &Path) -> Source {
+    Source::open(path, Platform::Any, None).unwrap()
+}
+
+#[test]
+fn an_archive_that_changes_its_length_is_an_error() {
+    let folder = folder();
+    let path = folder.path().join("growing.tar.gz");
+    let packed = open(folder.path());
+    let mut packed = packed.archive(&Progress::none()).unwrap().reader();
+    io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
+    let source = open(&path);
+    for change in [1_i64, -1] {
+        let length = source.bytes().checked_add_signed(change).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_len(length).unwrap();
+        let inspected = source.inspect(&Limits::default(), None, &Progress::none());
+        let Err(InspectError::Changed { path: changed }) = inspected else {
+            panic!("{length} bytes are accepted");
+        };
+        assert_eq!(changed, path);
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("run.sh"), "exit 0\n").unwrap();
+    std::fs::write(folder.path().join("data/a b"), "x").unwrap();
+    folder
+}
+
+#[test]
+fn an_inspection_lists_the_files_at_the_top() {
+    let folder = folder();
+    let source = open(folder.path());
+    let contents = source
+        .inspect(&Limits::default(), None, &Progress::none())
+        .unwrap()
+        .contents;
+    assert_eq!(
+        (contents.top_files, contents.files),
+        (vec!["run.sh".to_owned()], 2)
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_to_a_file_at_the_top_counts_as_a_file() {
+    let folder = folder();
+    for (name, target) in [
+        ("start", "run.sh"),
+        ("again", "current/a b"),
+        ("current", "data"),
+        ("broken", "none"),
+    ] {
+        std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+    }
+    let source = open(folder.path());
+    let contents = source
+        .inspect(&Limits::default(), None, &Progress::none())
+        .unwrap();
+    let contents = contents.contents;
+    assert_eq!(contents.top_files, ["run.sh", "again", "start"]);
+    let others = [("broken", "none"), ("current", "data")];
+    let others = others.map(|(name, target)| (name.to_owned(), target.to_owned()));
+    assert_eq!(contents.top_links, others);
+}
+
+#[test]
+fn an_inspection_keeps_the_first_bytes_of_files_at_the_top() {
+    let folder = folder();
+    std::fs::write(folder.path().join("big"), "x".repeat(1000)).unwrap();
+    let source = open(folder.path());
+    let inspection = source
+        .inspect(&Limits::default(), None, &Progress::none())
+        .unwrap();
+    let top = inspection.contents.top;
+    let names: Vec<&str> = top.keys().map(String::as_str).collect();
+    assert_eq!(names, ["big", "data", "run.sh"]);
+    let head = |name: &str| top[name].as_ref().map(|file| file.head.len());
+    assert_eq!(
+        [head("big"), head("data"), head("run.sh")],
+        [Some(256), None, Some(7)]
+    );
+}
+
+#[test]
+fn an_inspection_finds_names_that_other_systems_cannot_hold() {
+    let unfit = |names: &[&str]| -> Vec<(System, String)> {
+        let folder = folder();
+        for name in names {
+            std::fs::write(folder.path().join(name), "x").unwrap();
+        }
+        let source = open(folder.path());
+        let inspection = source
+            .inspect(&Limits::default(), None, &Progress::none())
+            .unwrap();
+        let unfit = inspection.contents.unfit.into_iter();
+        unfit.map(|unfit| (unfit.system, unfit.entry)).collect()
+    };
+    assert_eq!(unfit(&["x"]), []);
+    if System::here().is_none() {
+        let windows = |name: &str| (System::Windows, name.to_owned());
+        assert_eq!(unfit(&["aux.txt", "log:x"]), [windows("aux.txt")]);
+        let run = || "run.sh".to_owned();
+        let both = [(System::Windows, run()), (System::Macos, run())];
+        assert_eq!(unfit(&["Run.SH"]), both);
+    }
+}
+
+#[test]
+fn a_truncated_archive_is_refused() {
+    let folder = folder();
+    let cut = folder.path().join("cut.tar.gz");
+    std::fs::write(&cut, [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    let inspected = open(&cut).inspect(&Limits::default(), None, &Progress::none());
+    assert!(matches!(inspected, Err(InspectError::Archive { .. })));
+}
+
+/// A folder with content that fills several blocks and fragments.
+fn large_folder() -> tempfile::TempDir {
+    let folder = folder();
+    let bytes: Vec<u8> = (0..1_500_000_u32)
+        .map(|at| (at / 5).wrapping_mul(at).to_le_bytes()[1])
+        .collect();
+    std::fs::write(folder.path().join("large"), bytes).unwrap();
+    folder
+}
+
+#[test]
+fn files_are_packed_and_staged_in_the_pass_that_inspects_them() {
+    let folder = large_folder();
+    let size = FragmentSize::try_from(100_000).unwrap();
+    for platform in [Platform::Linux, Platform::Windows] {
+        let place = tempfile::tempdir().unwrap();
+        let objects = Objects::Directory(Directory::new(place.path().join("objects")));
+        let staging = objects.stage().unwrap().unwrap();
+        let mut source = Source::open(folder.path(), platform, None).unwrap();
+        source.stage_in(staging.area());
+        let silent = Progress::none();
+        let inspected = source.inspect(&Limits::default(), Some(size), &silent);
+        let inspected = inspected.unwrap();
+        assert!(source.staged.get().is_some());
+
+        // The archive is the one of packing alone, and the same again.
+        let again = Source::open(folder.path(), platform, None).unwrap();
+        let path = place.path().join("packed");
+        let mut packed = again.archive(&silent).unwrap().reader();
+        io::copy(&mut packed, &mut File::create(&path).unwrap()).unwrap();
+        for source in [again, open(&path), source] {
+            let again = source.inspect(&Limits::default(), Some(size), &silent);
+            let again = again.unwrap();
+            assert_eq!(again.archive, inspected.archive, "{platform:?}");
+            assert_eq!(again.contents.top_files, ["large", "run.sh"]);
+        }
+    }
+}
+
+#[test]
+fn the_progress_of_packing_covers_all_files() {
+    let folder = large_folder();
+    for platform in [Platform::Linux, Platform::Windows] {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&steps);
+        let progress = Progress::new(move |step| seen.lock().unwrap().push(step));
+        let source = Source::open(folder.path(), platform, None).unwrap();
+        crate::publish::inspect(&source, None, &progress).unwrap();
+        let steps = steps.lock().unwrap();
+        let (work, total) = (Work::Packing, 1_500_000 + 7 + 1);
+        assert_eq!(steps.first(), Some(&Step::Begin { work, total }));
+        assert_eq!(steps.last(), Some(&Step::End));
+        let begins = steps.iter().filter(|it| matches!(it, Step::Begin { .. }));
+        assert_eq!(begins.count(), 1);
+        let advanced = steps.iter().map(|step| match step {
+            Step::Advance(bytes) => *bytes,
+            _ => 0,
+        });
+        assert_eq!(advanced.sum::<u64>(), total);
+    }
+}
+
+/// Packs the folder, and changes its large file while the file is read.
+fn changed_meanwhile(platform: Platform, change: fn(&File)) -> InspectError {
+    let folder = large_folder();
+    let source = Source::open(folder.path(), platform, None).unwrap();
+    let large = folder.path().join("large");
+    let file = Mutex::new(File::options().write(true).open(large).ok());
+    let progress = Progress::new(move |step| {
+        // The first bytes are those of another file.
+        if let Step::Advance(2..) = step
+            && let Some(file) = file.lock().unwrap().take()
+        {
+            change(&file);
+        }
+    });
+    let inspected = source.inspect(&Limits::default(), None, &progress);
+    inspected.unwrap_err()
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_packed_is_refused() {
+    for platform in [Platform::Linux, Platform::Windows] {
+        let longer = changed_meanwhile(platform, |file| file.set_len(2_000_000).unwrap());
+        let shorter = changed_meanwhile(platform, |file| file.set_len(300_000).unwrap());
+        for (error, expected) in [(longer, true), (shorter, false)] {
+            let InspectError::Pack(PackError::Changed { is_longer, .. }) = error else {
+                panic!("{error:?}");
+            };
+            assert_eq!(is_longer, expected);
+        }
+        // Two changes within one tick of the clock have the same time.
+        let error = changed_meanwhile(platform, |file| {
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
+            file.set_modified(later).unwrap();
+        });
+        assert!(
+            matches!(error, InspectError::Pack(PackError::Written { .. })),
+            "{error:?}"
+        );
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_agents_refuse_are_refused_while_they_are_packed() {
+    let folder = large_folder();
+    std::os::unix::fs::symlink("../../outside", folder.path().join("a")).unwrap();
+    for platform in [Platform::Linux, Platform::Windows] {
+        let source = Source::open(folder.path(), platform, None).unwrap();
+        let refused = source.inspect(&Limits::default(), None, &Progress::none());
+        assert!(
+            matches!(refused, Err(InspectError::Archive { .. })),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn the_length_of_the_archive_limits_the_number_of_fragments() {
+    let folder = folder();
+    let file = File::create(folder.path().join("large")).unwrap();
+    file.set_len(52_000_000).unwrap();
+    let size = FragmentSize::try_from(1024).unwrap();
+    let source = open(folder.path());
+    let inspected = source.inspect(&Limits::default(), Some(size), &Progress::none());
+    // Zeros become shorter: the length of the archive counts.
+    assert!(inspected.unwrap().archive.archive.bytes() < 1_000_000);
+}
