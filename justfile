@@ -28,40 +28,55 @@ fleet *ARGS:
 kill-matrix *ARGS:
     cargo test --quiet -p packcast-tests --bench kill-matrix -- {{ ARGS }}
 
-# Measures check-ins of OCS agents, and compares an OCS server if `tests/bench/ocs-server install` has installed one; takes `--devices N`, `--seconds N`, `--smoke`.
-bench-check-in *ARGS:
-    cargo bench -p packcast-tests --bench check-in -- {{ ARGS }}
+# The figures of the last run, as values and as plots.
+plots := justfile_directory() / "target/bench/plots"
 
-# Runs the benchmarks of publishing, uploads and downloads; takes `--rounds N`, `--mib N`, `--smoke`.
-bench *ARGS: (bench-publish ARGS) (bench-upload ARGS) (bench-agent ARGS)
+# Prints the tables of all benchmarks that compare or count, in about half an hour; `--smoke` only shows that they work. A missing program of another side is skipped.
+bench SMOKE="": (bench-publish SMOKE) (bench-upload SMOKE) (bench-agent SMOKE) (bench-check-in SMOKE) (count-check-in SMOKE) (bench-scale SMOKE) (load (if SMOKE == "" { "--seconds=60" } else { SMOKE }))
 
-# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console if `php` is installed; takes `--mib N`, `--rounds N`, `--smoke`.
+# Draws the plots of docs/plots again, after it has copied the values of the last runs; takes another folder of values.
+bench-plots FROM=plots:
+    cargo bench --quiet -p packcast-tests --bench plots -- {{ FROM }} {{ justfile_directory() }}/docs/plots
+
+# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console; takes `--mib N`, `--rounds N`, `--smoke`.
 bench-publish *ARGS:
     mkdir -p target/bench
-    TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
-    TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- {{ ARGS }}
+    TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- --plot {{ plots }} {{ ARGS }}
+    TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- --plot {{ plots }} {{ ARGS }}
 
-# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws` if they are installed; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
+# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws`; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
 bench-upload *ARGS:
-    cargo install --quiet --locked --root target/tools --features binary --version 0.14.1 s3s-fs
-    cargo bench --quiet -p packcast-tests --bench upload -- {{ ARGS }}
-
-# Counts instructions, allocations and table calls of one check-in, with valgrind; takes `--smoke`.
-count-check-in *ARGS:
-    cargo bench --quiet -p packcast-local --bench check-in-counts -- {{ ARGS }}
-
-# Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
-bench-scale *ARGS:
-    cargo bench --quiet -p packcast-tests --bench scale -- {{ ARGS }}
-
-# Lets devices check in at a constant rate, without and with faults of the table, and prints latencies, errors and memory over time; takes `--rate N`, `--seconds N`, `--devices N`, `--connections N`, `--smoke`.
-load *ARGS:
-    cargo bench --quiet -p packcast-tests --bench load -- {{ ARGS }}
+    cargo bench --quiet -p packcast-tests --bench upload -- --plot {{ plots }} {{ ARGS }}
 
 # Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent
-    cargo bench --quiet -p packcast-tests --bench agent -- --agent "${CARGO_TARGET_DIR:-target}/dist/packcast-agent" {{ ARGS }}
+    cargo bench --quiet -p packcast-tests --bench agent -- --plot {{ plots }} --agent "${CARGO_TARGET_DIR:-target}/dist/packcast-agent" {{ ARGS }}
+
+# Measures check-ins of OCS agents, and compares an OCS server if `tests/bench/ocs-server install` has installed one; takes `--devices N`, `--seconds N`, `--rounds N`, `--smoke`.
+bench-check-in *ARGS:
+    cargo bench --quiet -p packcast-tests --bench check-in -- --plot {{ plots }} {{ ARGS }}
+
+# Counts instructions, allocations and table calls of one check-in, and instructions of TLS, with valgrind; takes `--keep FOLDER`, `--smoke`.
+count-check-in *ARGS:
+    cargo bench --quiet -p packcast-tests --bench check-in-counts -- --plot {{ plots }} {{ ARGS }}
+
+# Prints the functions in which a check-in without news spends its instructions: PROLOG and JSON with ten open tasks, and TLS.
+profile-check-in:
+    rm -rf target/bench/callgrind
+    cargo bench --quiet -p packcast-tests --bench check-in-counts -- --keep "$PWD/target/bench/callgrind"
+    for file in prolog-10-whole json-10-whole prolog-10-engine tls-handshake tls-request; do \
+        echo "== $file"; \
+        callgrind_annotate --auto=no --threshold=80 "target/bench/callgrind/$file.callgrind" | sed -n '/file:function/,$p' | head -40; \
+    done
+
+# Prints the read and write units of check-ins, with more and more finished packages, packages and devices; takes `--devices N`, `--smoke`.
+bench-scale *ARGS:
+    cargo bench --quiet -p packcast-tests --bench scale -- --plot {{ plots }} {{ ARGS }}
+
+# Lets devices check in at a constant rate, without and with faults of the table, and prints latencies, errors and memory over time; takes `--rate N`, `--seconds N`, `--devices N`, `--connections N`, `--smoke`.
+load *ARGS:
+    cargo bench --quiet -p packcast-tests --bench load -- --plot {{ plots }} {{ ARGS }}
 
 # Stores 10,000 and 60,000 small files as the agent does, and compares the time with `tar` and one `sync`; takes `--files N`, `--rounds N`, `--folder FOLDER`.
 bench-store *ARGS:

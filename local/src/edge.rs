@@ -104,7 +104,7 @@ impl Edge {
         options: EdgeOptions,
         check_ins: CheckIns,
     ) -> Result<Self, EdgeError> {
-        let acceptor = TlsAcceptor::from(Arc::new(tls(identity)?));
+        let acceptor = TlsAcceptor::from(Arc::new(tls_settings(identity)?));
         let log = AccessLog::open(&options.log).map_err(|source| EdgeError::Log {
             path: options.log,
             source,
@@ -141,7 +141,8 @@ impl Edge {
     }
 }
 
-fn tls(identity: ServerIdentity) -> Result<rustls::ServerConfig, rustls::Error> {
+/// Returns the TLS settings of an edge.
+pub fn tls_settings(identity: ServerIdentity) -> Result<rustls::ServerConfig, rustls::Error> {
     let provider = Arc::new(ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

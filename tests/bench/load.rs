@@ -1,11 +1,14 @@
 //! Lets devices check in at a constant rate, and prints latencies, errors and memory over time.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use packcast_tests::figure::{Bar, Figure, folder};
 use packcast_tests::load::{self, LoadPlan, LoadSample};
+use packcast_tests::measure;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 /// Number of rows for each run.
@@ -32,13 +35,16 @@ struct Args {
     /// Run with a few devices and seconds, to show that the program works
     #[arg(long, conflicts_with_all = ["rate", "seconds", "devices", "connections"])]
     smoke: bool,
+    /// Write the figure to this folder, as values and as a plot
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-impl From<Args> for LoadPlan {
-    fn from(args: Args) -> Self {
+impl From<&Args> for LoadPlan {
+    fn from(args: &Args) -> Self {
         if args.smoke {
             return Self::SMOKE;
         }
@@ -53,8 +59,18 @@ impl From<Args> for LoadPlan {
 }
 
 fn main() -> io::Result<ExitCode> {
-    let report = load::run(PROGRAM, &Args::parse().into());
+    let args = Args::parse();
+    let plan = LoadPlan::from(&args);
     let mut out = io::stdout();
+    writeln!(
+        out,
+        "{}, {} check-ins per second, {} devices, {} connections\n",
+        measure::load(),
+        plan.rate,
+        plan.devices,
+        plan.connections
+    )?;
+    let report = load::run(PROGRAM, &plan);
     writeln!(out, "Without faults, in packcast local:\n\n{HEAD}")?;
     let whole = print(&mut out, &report.without_faults)?;
     let rest = "With faults of the table, in the process of the load:";
@@ -68,6 +84,8 @@ fn main() -> io::Result<ExitCode> {
         injected.throttles,
         injected.lost_answers
     )?;
+    writeln!(out, "\n{}", measure::load())?;
+    figure(&plan, &report.without_faults).save(folder(args.plot, args.smoke).as_deref())?;
     Ok(if whole.is_answered() {
         ExitCode::SUCCESS
     } else {
@@ -82,4 +100,22 @@ fn print(out: &mut impl io::Write, samples: &[LoadSample]) -> io::Result<LoadSam
         writeln!(out, "{sample}")?;
     }
     Ok(whole)
+}
+
+/// Returns the latencies of each period.
+fn figure(plan: &LoadPlan, samples: &[LoadSample]) -> Figure {
+    let title = format!("Latency at {} check-ins per second", plan.rate);
+    let figure = Figure::new("load-latency", &title, "ms, less is better").note(format!(
+        "{} devices over {} open connections, packcast local without faults",
+        plan.devices, plan.connections
+    ));
+    samples.iter().fold(figure, |figure, sample| {
+        let from = sample.from.unwrap_or_default().as_secs();
+        let bar = |name, hundredths| {
+            let latency = sample.latency_ms(hundredths);
+            Bar::ours(name, std::iter::once(latency))
+        };
+        let bars = vec![bar("p50", 50), bar("p99", 99)];
+        figure.group(&format!("from {from} s"), bars)
+    })
 }

@@ -2,10 +2,16 @@
 
 use std::fmt;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use packcast_tests::figure::{Bar, Figure, folder};
 use packcast_tests::scale::{Scale, ScaleRow, measure};
+
+/// Names of two series.
+const PACKAGES: &str = "packages";
+const DEVICES: &str = "devices";
 
 /// The sizes of the other records while one of them grows.
 const USUAL: Scale = Scale {
@@ -27,6 +33,9 @@ struct Args {
     /// Run with few records, to show that the benchmark works
     #[arg(long, conflicts_with = "devices")]
     smoke: bool,
+    /// Write the figure to this folder, as values and as a plot
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,8 +72,8 @@ impl Args {
                 "finished packages of the device",
                 finished.iter().map(of_finished).collect(),
             ),
-            ("packages", packages.iter().map(of_packages).collect()),
-            ("devices", devices.map(of_devices).collect()),
+            (PACKAGES, packages.iter().map(of_packages).collect()),
+            (DEVICES, devices.map(of_devices).collect()),
         ]
     }
 }
@@ -74,13 +83,21 @@ async fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
     let mut out = io::stdout();
     let mut is_flat = true;
+    let mut figure = Figure::new(
+        "scale-units",
+        "Capacity of a check-in without news",
+        "read units, less is better",
+    )
+    .note("no such check-in writes; the units do not depend on the machine".to_owned());
     for (name, scales) in args.series() {
         writeln!(out, "\n{name}:\n\n{HEAD}")?;
         let mut first: Option<Vec<ScaleRow>> = None;
+        let mut bars = Vec::new();
         for scale in scales {
             let rows = measure(scale).await;
             for row in &rows {
                 writeln!(out, "{}", Line { scale, row })?;
+                bars.push(bar(name, scale, row));
             }
             let first = first.get_or_insert_with(|| rows.clone());
             is_flat &= rows
@@ -88,12 +105,25 @@ async fn main() -> io::Result<ExitCode> {
                 .zip(first)
                 .all(|(row, first)| row.is_at_most(first));
         }
+        figure = figure.group(name, bars);
     }
+    figure.save(folder(args.plot, args.smoke).as_deref())?;
     if is_flat {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "\nfailed: a check-in costs more with more records")?;
     Ok(ExitCode::FAILURE)
+}
+
+/// Returns the read units of a check-in without news, named by the records that the series grows.
+fn bar(series: &str, scale: Scale, row: &ScaleRow) -> Bar {
+    let count = match series {
+        PACKAGES => scale.packages,
+        DEVICES => scale.devices,
+        _ => scale.finished,
+    };
+    let name = format!("{count}, {} agent", row.agent);
+    Bar::ours(&name, std::iter::once(row.idle.read_units))
 }
 
 const HEAD: &str = "| agent | finished | packages | devices | check-in without news | with a new package | report |

@@ -5,6 +5,7 @@ pub mod attacks;
 pub mod browser;
 pub mod console;
 mod deployed;
+pub mod figure;
 pub mod fleet;
 pub mod front;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

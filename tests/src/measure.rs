@@ -1,13 +1,18 @@
 //! Measurements of programs, for benchmarks that compare them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::statfs;
 use rustix::param::clock_ticks_per_second;
 
 use crate::process::Ran;
+
+/// Type of a file system in memory, from `linux/magic.h`.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
 
 /// The measurements of one run of a program.
 #[derive(Clone, Copy, Debug)]
@@ -65,11 +70,16 @@ fn children_cpu() -> io::Result<Duration> {
 
 /// Returns the median, with the least and the most in parentheses.
 pub fn spread(figures: impl Iterator<Item = f64>) -> String {
+    spread_with(2, figures)
+}
+
+/// Returns the median and the spread with this number of decimals.
+pub fn spread_with(decimals: usize, figures: impl Iterator<Item = f64>) -> String {
     let figures: Vec<f64> = figures.collect();
     let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
     let most = figures.iter().copied().fold(0.0, f64::max);
     let median = median(figures.into_iter());
-    format!("{median:.2} ({least:.2} to {most:.2})")
+    format!("{median:.decimals$} ({least:.decimals$} to {most:.decimals$})")
 }
 
 /// Returns the median; not a number without figures.
@@ -90,4 +100,33 @@ pub fn load() -> String {
 /// Writes all changes to the disk, so that no program pays for the one before.
 pub fn settle() -> io::Result<()> {
     Command::new("sync").status().map(drop)
+}
+
+/// Returns `disk` or `memory`, by the file system of a folder.
+pub fn medium(folder: &Path) -> &'static str {
+    let found = statfs(folder).map(|it| u64::try_from(it.f_type).unwrap_or(0));
+    if found == Ok(TMPFS_MAGIC) {
+        "memory"
+    } else {
+        "disk"
+    }
+}
+
+/// Returns true if a program is in `PATH`. Otherwise it prints the command that installs the program.
+pub fn has_program(program: &str, install: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_installed = std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    if !is_installed {
+        skipped(program, install);
+    }
+    is_installed
+}
+
+/// Prints that a side is skipped, and the command that installs it.
+pub fn skipped(side: &str, install: &str) {
+    // Standard error may be closed.
+    let _ = writeln!(
+        io::stderr(),
+        "skipped {side}, which is missing: run '{install}'"
+    );
 }

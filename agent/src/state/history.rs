@@ -262,13 +262,13 @@ impl History {
     ///
     /// Returns `true` if it dropped any.
     fn drop_harmless(&mut self, max: usize, kept: usize) -> bool {
-        let harmless = self.iter().filter(|finished| finished.acted.is_none());
-        let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless
-            .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
-            .collect();
-        if harmless.len() <= max {
+        let harmless = || self.iter().filter(|finished| finished.acted.is_none());
+        if harmless().count() <= max {
             return false;
         }
+        let mut harmless: Vec<(Reverse<UnixTime>, PackageId, u32)> = harmless()
+            .map(|Finished { report, .. }| (Reverse(report.finished), report.id, report.attempt))
+            .collect();
         harmless.sort_unstable();
         let dropped: BTreeSet<RecordKey> = harmless
             .into_iter()

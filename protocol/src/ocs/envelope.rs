@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write as _};
 
 use flate2::Compression;
-use flate2::read::{GzDecoder, ZlibDecoder};
+// For a body in memory, those of `read` would allocate a second buffer of 32 KiB for each request.
+use flate2::bufread::{GzDecoder, ZlibDecoder};
 use flate2::write::{GzEncoder, ZlibEncoder};
 
 /// Largest body that is opened, in bytes.

@@ -52,17 +52,21 @@ impl Records {
 
     /// Reads a range of one partition, strongly consistent, in the order of the sort keys.
     pub(super) async fn range(&self, range: &Range) -> Result<Found, RecordsError> {
-        let mut pages = self.query(range).into_paginator().send();
-        let mut found = Found::default();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| self.failed(error))?;
-            found.items.extend(page.items.unwrap_or_default());
+        let (mut found, mut start) = (Found::default(), None);
+        loop {
+            // Nearly every range is one page, for which a paginator would cost a task of its own.
+            let query = self.query(range).set_exclusive_start_key(start);
+            let page = query.send().await.map_err(|error| self.failed(error))?;
+            found.items.append(&mut page.items.unwrap_or_default());
             found.consumed_units += page
                 .consumed_capacity
                 .and_then(|consumed| consumed.capacity_units)
                 .unwrap_or_default();
+            start = page.last_evaluated_key.filter(|key| !key.is_empty());
+            if start.is_none() {
+                return Ok(found);
+            }
         }
-        Ok(found)
     }
 
     /// Returns a strongly consistent Query for a range.

@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use packcast_protocol::Sha256Digest;
 use packcast_tests::process::{Ran, text};
 use packcast_tests::world::World;
 use packcast_tests::world::device::PARALLEL_DOWNLOADS;
+
+use crate::download::LargeDownload;
 
 /// The mode in which `curl` downloads.
 #[derive(Clone, Copy, Debug)]
@@ -18,12 +22,13 @@ pub(crate) enum Curl {
 }
 
 impl Curl {
-    /// Downloads each address into a file of its own, and returns the duration.
-    pub(crate) fn fetch(self, world: &World, urls: &[String]) -> Duration {
+    /// Downloads each fragment into a file of its own, expects the archive in these files, and returns
+    /// the duration of the download.
+    pub(crate) fn fetch(self, world: &World, download: &LargeDownload<'_>) -> Duration {
         let folder = world.directory().join("curl");
         fs::create_dir(&folder).expect("the folder of the last run was removed");
         let mut config = String::new();
-        for (number, url) in urls.iter().enumerate() {
+        for (number, url) in download.urls().into_iter().enumerate() {
             let file = folder.join(number.to_string());
             let _ = writeln!(config, "url = {url:?}\noutput = {:?}", text(&file));
         }
@@ -40,7 +45,20 @@ impl Curl {
         let started = Instant::now();
         drop(Ran::of(&mut command).expect_code(0));
         let took = started.elapsed();
+        assert_eq!(digest(&folder), *download.sha256(), "curl has other bytes");
         fs::remove_dir_all(folder).expect("the folder was just created");
         took
     }
+}
+
+/// Returns the digest of the files 0, 1 and so on, as one.
+fn digest(folder: &Path) -> Sha256Digest {
+    let mut archive = Vec::new();
+    for number in 0.. {
+        let Ok(fragment) = fs::read(folder.join(number.to_string())) else {
+            break;
+        };
+        archive.extend(fragment);
+    }
+    Sha256Digest::of(&archive)
 }

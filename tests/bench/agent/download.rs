@@ -1,10 +1,11 @@
 //! A large package, and its download by an agent.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use packcast_agent::event::Event;
-use packcast_protocol::PackageId;
+use packcast_protocol::{PackageId, Sha256Digest};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::measure::peak;
 use packcast_tests::world::World;
@@ -15,6 +16,7 @@ pub(crate) struct LargeDownload<'a> {
     world: &'a World,
     package: PackageId,
     bytes: u64,
+    sha256: Sha256Digest,
 }
 
 /// The durations and the memory of one download by the agent.
@@ -33,7 +35,7 @@ impl<'a> LargeDownload<'a> {
     pub(crate) fn publish(world: &'a World, mib: u32) -> Self {
         let noise = noise(1, (mib as usize) << 20);
         let archive = tar_gz(&[("run.sh", b"#!/bin/sh\n"), ("noise", &noise)]);
-        let bytes = archive.len() as u64;
+        let (bytes, sha256) = (archive.len() as u64, Sha256Digest::of(&archive));
         let source = world.file("large.tar.gz", &archive);
         let launch = ["--action", "launch", "--command", "run.sh"];
         let rest = ["--fragment-size", "1MiB", "--activate", &source];
@@ -43,11 +45,16 @@ impl<'a> LargeDownload<'a> {
             world,
             package,
             bytes,
+            sha256,
         }
     }
 
     pub(crate) const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) const fn sha256(&self) -> &Sha256Digest {
+        &self.sha256
     }
 
     /// Deploys the package on a new device.
@@ -76,21 +83,19 @@ impl<'a> LargeDownload<'a> {
         }
     }
 
-    /// Returns the addresses of the fragments, as the agent requested them.
+    /// Returns the addresses of the fragments in their order, as the agent requested them.
     pub(crate) fn urls(&self) -> Vec<String> {
         let edge = self.world.state().edge;
         let requests = self.world.requests().into_iter();
         let fragment = format!("/{}-", self.package);
-        let mut paths: Vec<String> = requests
-            .map(|request| request.path)
-            .filter(|path| path.contains(&fragment))
-            .collect();
-        paths.sort_unstable();
-        paths.dedup();
-        let urls = paths
-            .into_iter()
-            .map(|path| format!("https://{edge}{path}"));
-        urls.collect()
+        let numbers = requests.filter_map(|request| {
+            let (folder, number) = request.path.split_once(&fragment)?;
+            let number: u32 = number.parse().ok()?;
+            Some((number, format!("https://{edge}{folder}{fragment}{number}")))
+        });
+        // A map, because each round has requested all fragments.
+        let urls: BTreeMap<u32, String> = numbers.collect();
+        urls.into_values().collect()
     }
 }
 

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use packcast_tests::figure::folder;
 use packcast_tests::measure;
 use packcast_tests::world::World;
 
@@ -49,6 +50,9 @@ struct Args {
     /// Run once with 8 MiB and two idle seconds, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds", "idle_s"])]
     smoke: bool,
+    /// Write the figure to this folder, as values and as a plot
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -84,21 +88,22 @@ fn compare_downloads(world: &World, args: &Args) -> io::Result<()> {
     } else {
         (args.mib, args.rounds.max(1))
     };
+    let mut out = io::stdout();
+    writeln!(out, "{}, {mib} MiB, {rounds} rounds\n", measure::load())?;
+    let has_curl = measure::has_program("curl", "sudo apt-get install curl");
     let download = LargeDownload::publish(world, mib);
     let mut samples = Vec::new();
     for round in 0..rounds {
         let agent = download.run(round);
-        let (one, parallel) = (Curl::OneByOne, Curl::Parallel);
-        let urls = download.urls();
+        let curl = |mode: Curl| mode.fetch(world, &download);
         samples.push(AgentSample {
             agent,
-            curl: one.fetch(world, &urls),
-            curl_parallel: parallel.fetch(world, &urls),
+            curl: has_curl.then(|| [curl(Curl::OneByOne), curl(Curl::Parallel)]),
         });
     }
     let small = small::times(world, if args.smoke { 1 } else { 15 });
-    let mut out = io::stdout();
-    writeln!(out, "{}, {rounds} rounds\n", measure::load())?;
     writeln!(out, "{}", sample::table(&samples, download.bytes()))?;
-    writeln!(out, "{}", small::summary(&small))
+    writeln!(out, "\n{}\n{}", small::summary(&small), measure::load())?;
+    sample::figure(&samples, download.bytes())
+        .save(folder(args.plot.clone(), args.smoke).as_deref())
 }

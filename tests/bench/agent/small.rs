@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use packcast_agent::event::Event;
 use packcast_tests::archives::tar_gz;
+use packcast_tests::measure::spread_with;
 use packcast_tests::world::World;
 use packcast_tests::world::device::TestDevice;
-
-use crate::sample::median;
 
 /// Deploys this many packages on one device, one after the other.
 pub(crate) fn times(world: &World, count: usize) -> Vec<Duration> {
@@ -37,13 +36,9 @@ fn start_to_report(device: &TestDevice) -> Duration {
 }
 
 pub(crate) fn summary(times: &[Duration]) -> String {
-    let count = times.len();
-    let seconds = times.iter().map(Duration::as_secs_f64);
-    let (least, most) = (times.iter().min(), times.iter().max());
     format!(
-        "small package, from the agent's start to the accepted report: {:.3} s ({count} times, {:.3?} to {:.3?})",
-        median(seconds),
-        least.copied().unwrap_or_default(),
-        most.copied().unwrap_or_default(),
+        "small package, from the agent's start to the accepted report: {} s, {} times",
+        spread_with(3, times.iter().map(Duration::as_secs_f64)),
+        times.len(),
     )
 }

@@ -10,11 +10,13 @@ mod sample;
 mod server;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 
 use clap::Parser;
+use packcast_tests::{figure, measure};
 
 use crate::load::Load;
-use crate::sample::{ServerSample, table};
+use crate::sample::{ConnectionSamples, ServerSample, figures, table};
 use crate::server::MeasuredServer;
 
 const CONNECTIONS: [u32; 3] = [1, 8, 32];
@@ -26,79 +28,79 @@ struct Args {
     /// Number of devices
     #[arg(long, default_value_t = 10_000)]
     devices: u32,
-    /// Duration of each of three runs
-    #[arg(long, default_value_t = 12)]
+    /// Duration of each run
+    #[arg(long, default_value_t = 8)]
     seconds: u32,
+    /// Number of runs of each server with each number of connections
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
-    #[arg(long, conflicts_with_all = ["devices", "seconds"])]
+    #[arg(long, conflicts_with_all = ["devices", "seconds", "rounds"])]
     smoke: bool,
+    /// Write the figures to this folder, as values and as plots
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// The size of the measurement.
-struct MeasurePlan {
-    devices: u32,
-    seconds: u32,
-    rounds: usize,
-    is_compared: bool,
-}
-
-impl From<Args> for MeasurePlan {
-    fn from(args: Args) -> Self {
-        if args.smoke {
-            return Self {
-                devices: 100,
-                seconds: 1,
-                rounds: 1,
-                is_compared: false,
-            };
-        }
-        Self {
-            devices: args.devices,
-            seconds: args.seconds,
-            rounds: 3,
-            is_compared: true,
-        }
-    }
-}
-
 fn main() -> io::Result<()> {
-    let plan = MeasurePlan::from(Args::parse());
+    let args = Args::parse();
+    if !measure::has_program("wrk", "sudo apt-get install wrk") {
+        return Ok(());
+    }
+    let (devices, seconds, rounds) = if args.smoke {
+        (100, 1, 1)
+    } else {
+        (args.devices, args.seconds, args.rounds.max(1))
+    };
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "{}, {devices} devices, {rounds} rounds of {seconds} s\n",
+        measure::load()
+    )?;
     let folder = tempfile::tempdir()?;
-    let load = Load::of(plan.devices, folder.path());
-    let mut servers = vec![MeasuredServer::packcast(&load, plan.devices)];
-    if plan.is_compared {
-        servers.extend(MeasuredServer::ocs(&load, plan.devices, folder.path()));
+    let load = Load::of(devices, folder.path());
+    let mut servers = vec![MeasuredServer::packcast(&load, devices)];
+    if !args.smoke {
+        servers.extend(MeasuredServer::ocs(&load, devices, folder.path()));
     }
-    let mut table = table();
-    for connections in CONNECTIONS {
-        let medians = medians(&servers, &load, &plan, connections);
-        for (server, median) in servers.iter().zip(&medians) {
-            table.add_row(median.row(connections, server.name));
-        }
-        if let [packcast, other] = &medians[..] {
-            table.add_row(packcast.ratios(connections, other));
-        }
+    for server in &servers {
+        load.expect_packages(&server.address, server::PACKAGES);
     }
-    writeln!(io::stdout(), "{table}")
+    let measured: Vec<ConnectionSamples> = CONNECTIONS
+        .into_iter()
+        .map(|connections| ConnectionSamples {
+            connections,
+            servers: samples(&servers, &load, connections, seconds, rounds),
+        })
+        .collect();
+    writeln!(out, "{}\n\n{}", table(&measured), measure::load())?;
+    let folder = figure::folder(args.plot, args.smoke);
+    for figure in figures(&measured, devices, seconds) {
+        figure.save(folder.as_deref())?;
+    }
+    Ok(())
 }
 
-fn medians(
+/// Returns the samples of each server. The servers take turns.
+fn samples(
     servers: &[MeasuredServer],
     load: &Load,
-    plan: &MeasurePlan,
     connections: u32,
-) -> Vec<ServerSample> {
-    let mut samples = vec![Vec::new(); servers.len()];
-    for _ in 0..plan.rounds {
-        for (server, samples) in servers.iter().zip(&mut samples) {
-            samples.push(ServerSample::take(server, load, connections, plan.seconds));
+    seconds: u32,
+    rounds: usize,
+) -> Vec<(&'static str, Vec<ServerSample>)> {
+    let mut samples: Vec<_> = servers
+        .iter()
+        .map(|server| (server.name, Vec::new()))
+        .collect();
+    for _ in 0..rounds {
+        for (server, (_, samples)) in servers.iter().zip(&mut samples) {
+            samples.push(ServerSample::take(server, load, connections, seconds));
         }
     }
     samples
-        .iter()
-        .map(|samples| ServerSample::median(samples))
-        .collect()
 }

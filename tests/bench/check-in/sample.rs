@@ -1,6 +1,8 @@
-//! The measurements of a run, and the rows of the table.
+//! The measurements of the runs, as a table and as figures.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use packcast_tests::figure::{Bar, Figure};
+use packcast_tests::measure::{median, spread_with};
 
 use crate::cpu;
 use crate::load::Load;
@@ -16,6 +18,7 @@ const HEADS: [&str; 7] = [
     "bytes per reply",
 ];
 
+/// The measurements of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ServerSample {
     requests_per_s: f64,
@@ -26,12 +29,48 @@ pub(crate) struct ServerSample {
     bytes_per_reply: f64,
 }
 
-/// Returns an empty table in Markdown.
-pub(crate) fn table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
-    table
+/// The runs with one number of connections: the samples of each server, Packcast first.
+#[derive(Debug)]
+pub(crate) struct ConnectionSamples {
+    pub(crate) connections: u32,
+    pub(crate) servers: Vec<(&'static str, Vec<ServerSample>)>,
 }
+
+/// One of the measured figures.
+struct Measure {
+    decimals: usize,
+    is_more_better: bool,
+    of: fn(&ServerSample) -> f64,
+}
+
+/// The measured figures, in the order of the table.
+const MEASURES: [Measure; 5] = [
+    Measure {
+        decimals: 0,
+        is_more_better: true,
+        of: |sample| sample.requests_per_s,
+    },
+    Measure {
+        decimals: 2,
+        is_more_better: false,
+        of: |sample| sample.p50_ms,
+    },
+    Measure {
+        decimals: 2,
+        is_more_better: false,
+        of: |sample| sample.p99_ms,
+    },
+    Measure {
+        decimals: 3,
+        is_more_better: false,
+        of: |sample| sample.cpu_s_per_1000,
+    },
+    Measure {
+        decimals: 0,
+        is_more_better: false,
+        of: |sample| sample.bytes_per_reply,
+    },
+];
 
 impl ServerSample {
     pub(crate) fn take(
@@ -52,50 +91,88 @@ impl ServerSample {
             bytes_per_reply: f64::from(found.bytes) / requests,
         }
     }
+}
 
-    /// Returns the median of each figure separately.
-    pub(crate) fn median(samples: &[Self]) -> Self {
-        let median = |figure: fn(&Self) -> f64| {
-            let mut figures: Vec<f64> = samples.iter().map(figure).collect();
-            figures.sort_by(f64::total_cmp);
-            figures[figures.len() / 2]
+impl Measure {
+    /// Returns the median of the rounds' ratios; above 1 is in favour of the first server.
+    fn ratio(&self, ours: &[ServerSample], others: &[ServerSample]) -> f64 {
+        let ratios = ours.iter().zip(others).map(|(ours, other)| {
+            let ratio = (self.of)(ours) / (self.of)(other);
+            if self.is_more_better {
+                ratio
+            } else {
+                ratio.recip()
+            }
+        });
+        median(ratios)
+    }
+}
+
+/// Returns a table in Markdown with the medians and their spread, after the ratios.
+pub(crate) fn table(measured: &[ConnectionSamples]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
+    for it in measured {
+        let [(_, ours), (_, others)] = &it.servers[..] else {
+            continue;
         };
-        Self {
-            requests_per_s: median(|sample| sample.requests_per_s),
-            p50_ms: median(|sample| sample.p50_ms),
-            p99_ms: median(|sample| sample.p99_ms),
-            cpu_s_per_1000: median(|sample| sample.cpu_s_per_1000),
-            bytes_per_reply: median(|sample| sample.bytes_per_reply),
+        let ratios = MEASURES.map(|measure| format!("{:.1}", measure.ratio(ours, others)));
+        table.add_row(row(it.connections, "ratio", ratios));
+    }
+    for it in measured {
+        for (server, samples) in &it.servers {
+            let figures = MEASURES
+                .map(|measure| spread_with(measure.decimals, samples.iter().map(measure.of)));
+            table.add_row(row(it.connections, server, figures));
         }
     }
+    table
+}
 
-    pub(crate) fn row(&self, connections: u32, server: &str) -> Vec<Cell> {
-        let figures = [
-            format!("{:.0}", self.requests_per_s),
-            format!("{:.2}", self.p50_ms),
-            format!("{:.2}", self.p99_ms),
-            format!("{:.3}", self.cpu_s_per_1000),
-            format!("{:.0}", self.bytes_per_reply),
-        ];
-        row(connections, server, figures)
-    }
-
-    /// Returns a row of ratios: the requests per second of this server divided by those of the other,
-    /// and all other figures of the other divided by those of this server.
-    pub(crate) fn ratios(&self, connections: u32, other: &Self) -> Vec<Cell> {
-        let ratios = [
-            self.requests_per_s / other.requests_per_s,
-            other.p50_ms / self.p50_ms,
-            other.p99_ms / self.p99_ms,
-            other.cpu_s_per_1000 / self.cpu_s_per_1000,
-            other.bytes_per_reply / self.bytes_per_reply,
-        ];
-        row(
-            connections,
-            "ratio",
-            ratios.map(|ratio| format!("{ratio:.1}")),
-        )
-    }
+/// Returns the figures of requests, latency and processor time.
+pub(crate) fn figures(measured: &[ConnectionSamples], devices: u32, seconds: u32) -> [Figure; 3] {
+    let [requests, _, p99, cpu, _] = MEASURES;
+    [
+        (
+            "requests",
+            "Check-ins",
+            "requests/s, more is better",
+            requests,
+        ),
+        (
+            "latency",
+            "Latency of check-ins",
+            "p99 in ms, less is better",
+            p99,
+        ),
+        (
+            "cpu",
+            "Processor time of check-ins",
+            "CPU s per 1,000 requests, less is better",
+            cpu,
+        ),
+    ]
+    .map(|(name, title, unit, measure)| {
+        let (name, title) = (format!("check-in-{name}"), format!("{title} of OCS agents"));
+        let figure = Figure::new(&name, &title, unit).note(format!(
+            "{devices} devices with ten packages each; runs of {seconds} s in turn"
+        ));
+        measured.iter().fold(figure, |figure, it| {
+            let bars = it
+                .servers
+                .iter()
+                .zip(0..)
+                .map(|((server, samples), number)| {
+                    let values = samples.iter().map(measure.of);
+                    if number == 0 {
+                        Bar::ours(server, values)
+                    } else {
+                        Bar::of_another(server, values)
+                    }
+                });
+            figure.group(&format!("{} connections", it.connections), bars.collect())
+        })
+    })
 }
 
 fn row(connections: u32, server: &str, figures: [String; 5]) -> Vec<Cell> {

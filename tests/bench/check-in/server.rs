@@ -1,10 +1,10 @@
 //! The measured servers, with the same devices and packages.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use packcast_tests::measure;
 use packcast_tests::process::Ran;
 use packcast_tests::world::World;
 
@@ -12,7 +12,8 @@ use crate::load::Load;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 const OCS_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
-const PACKAGES: u32 = 10;
+/// Number of packages that each device is told of.
+pub(crate) const PACKAGES: usize = 10;
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
@@ -56,13 +57,11 @@ impl MeasuredServer {
         }
     }
 
-    /// Starts the OCS server with the same packages; returns `None` with a hint if it is missing.
+    /// Starts the OCS server with the same packages; returns `None`, and prints a hint, if it is missing.
     pub(crate) fn ocs(load: &Load, devices: u32, folder: &Path) -> Option<Self> {
         let missing = Ran::of(Command::new(OCS_SERVER).arg("missing")).expect_code(0);
         if !missing.stdout.is_empty() {
-            let hint = "no OCS server: run 'tests/bench/ocs-server install' to compare with it";
-            // Standard error may be closed.
-            let _ = writeln!(std::io::stderr(), "{hint}");
+            measure::skipped("the OCS server", "tests/bench/ocs-server install");
             return None;
         }
         let (server, address) = OcsServer::start(devices, folder.join("ocs-server"));

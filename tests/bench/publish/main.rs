@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use packcast_tests::measure;
 use packcast_tests::world::World;
+use packcast_tests::{figure, measure};
 
 use crate::archive::{ArchiveKind, TestArchive};
 use crate::floor::Floor;
@@ -43,6 +43,9 @@ struct Args {
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
+    /// Write each figure to this folder, as values and as a plot
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -57,34 +60,32 @@ fn main() -> io::Result<ExitCode> {
     };
     let world = World::start(PROGRAM);
     let mut out = io::stdout();
-    let place = world.directory().parent().map(PathBuf::from);
-    writeln!(
-        out,
-        "{} in {}",
-        measure::load(),
-        place.unwrap_or_default().display()
-    )?;
+    let medium = measure::medium(world.directory());
+    writeln!(out, "{}, {mib} MiB, files in {medium}", measure::load())?;
+    let folder = figure::folder(args.plot, args.smoke);
+    let sides = Side::available();
     for kind in [ArchiveKind::StoredZip, ArchiveKind::DeflatedTarGz] {
         let archive = TestArchive::write(&world, kind, mib)?;
-        let measured = measure(&world, &archive, rounds)?;
-        writeln!(
-            out,
-            "\n{kind}, {} rounds\n{}",
-            measured.len(),
-            sample::table(&measured)
-        )?;
+        let measured = measure(&world, &archive, &sides, rounds)?;
+        let table = sample::table(&measured);
+        writeln!(out, "\n{kind}, {rounds} rounds\n{table}")?;
+        sample::figure(&measured, kind, medium, mib).save(folder.as_deref())?;
         fs::remove_file(archive.path())?;
     }
     writeln!(out, "\n{}", measure::load())?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(world: &World, archive: &TestArchive, rounds: usize) -> io::Result<Vec<Round>> {
-    let sides = Side::available();
+fn measure(
+    world: &World,
+    archive: &TestArchive,
+    sides: &[Side],
+    rounds: usize,
+) -> io::Result<Vec<Round>> {
     let mut measured = Vec::new();
     for number in 0..rounds {
         let mut round = Round::default();
-        for side in &sides {
+        for side in sides {
             measure::settle()?;
             let sample = side.run(world, archive, number)?;
             round.sides.push((*side, sample));

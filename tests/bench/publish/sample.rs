@@ -1,8 +1,10 @@
 //! The measurements of the rounds, as a table.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use packcast_tests::figure::{Bar, Figure};
 use packcast_tests::measure::{ProgramSample, median, spread};
 
+use crate::archive::ArchiveKind;
 use crate::floor::Floor;
 use crate::side::Side;
 
@@ -86,6 +88,38 @@ pub(crate) fn table(rounds: &[Round]) -> Table {
         );
     }
     table
+}
+
+/// Returns the durations of all sides, and of the floor.
+pub(crate) fn figure(rounds: &[Round], kind: ArchiveKind, medium: &str, mib: u32) -> Figure {
+    let name = match kind {
+        ArchiveKind::StoredZip => "zip",
+        ArchiveKind::DeflatedTarGz => "tar-gz",
+    };
+    let sides = rounds.first().map_or(&[][..], |round| &round.sides);
+    let bars = sides.iter().map(|(side, _)| {
+        let seconds = rounds.iter().filter_map(|round| round.seconds(*side));
+        let name = side.to_string();
+        match side {
+            Side::Packcast => Bar::ours(&name, seconds),
+            Side::Md5sum | Side::OcsConsole => Bar::of_another(&name, seconds),
+        }
+    });
+    let mut bars: Vec<Bar> = bars.collect();
+    bars.push(Bar::of_another(
+        "floor of the machine",
+        rounds.iter().map(Round::floor),
+    ));
+    Figure::new(
+        &format!("publish-{name}-{medium}"),
+        &format!("Publishing a {kind} of {mib} MiB, files in {medium}"),
+        "seconds, less is better",
+    )
+    .note(format!(
+        "fragments of 1 MiB; median and spread of {} rounds",
+        rounds.len()
+    ))
+    .group("", bars)
 }
 
 fn add(table: &mut Table, name: &str, figures: [String; 5]) {

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use packcast_tests::process::{Process, eventually, text};
 use packcast_tests::world::World;
 
-/// The key id and the secret key, which mean nothing outside the benchmark.
-pub(crate) const KEY: &str = "benchmark";
+/// The key id and the secret key, with which the publisher signs its requests on loopback.
+pub(crate) const KEY: &str = "local";
 pub(crate) const REGION: &str = "us-east-1";
 pub(crate) const BUCKET: &str = "bench";
 

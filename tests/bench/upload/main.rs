@@ -15,7 +15,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use packcast_tests::archives::{noise, tar_gz};
+use packcast_tests::figure::{Bar, Figure, folder};
 use packcast_tests::measure::{self, ProgramSample, median, spread};
+use packcast_tests::process::text;
 use packcast_tests::world::World;
 
 use crate::engine::Engine;
@@ -25,6 +27,9 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
 /// Length of a fragment in bytes
 const FRAGMENT_BYTES: usize = 1 << 20;
+
+const INSTALL_ENGINE: &str =
+    "cargo install --locked --root target/tools --features binary --version 0.14.1 s3s-fs";
 
 const HEADS: [&str; 5] = [
     "",
@@ -52,6 +57,9 @@ struct Args {
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
+    /// Write the figure to this folder, as values and as a plot
+    #[arg(long, value_name = "FOLDER")]
+    plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,12 +72,20 @@ fn main() -> io::Result<ExitCode> {
     } else {
         (args.mib, args.rounds.max(1))
     };
+    if !args.engine.is_file() && !measure::has_program(text(&args.engine), INSTALL_ENGINE) {
+        return Ok(ExitCode::SUCCESS);
+    }
     let world = World::start(PROGRAM);
     let engine = Engine::start(&args.engine, &world)?;
     engine.configure(&world);
     let upload = prepare(&world, mib)?;
     let mut out = io::stdout();
-    writeln!(out, "{}, {} MiB\n", measure::load(), mib)?;
+    writeln!(
+        out,
+        "{}, {mib} MiB, files in {}, {rounds} rounds\n",
+        measure::load(),
+        measure::medium(world.directory())
+    )?;
     let sides = Side::available();
     let mut samples: Vec<(Side, Vec<ProgramSample>)> =
         sides.into_iter().map(|side| (side, Vec::new())).collect();
@@ -80,6 +96,7 @@ fn main() -> io::Result<ExitCode> {
         }
     }
     writeln!(out, "{}\n\n{}", table(&samples), measure::load())?;
+    figure(&samples, mib, rounds).save(folder(args.plot, args.smoke).as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -137,4 +154,21 @@ fn table(samples: &[(Side, Vec<ProgramSample>)]) -> Table {
         table.add_row(std::iter::once(Cell::new(side)).chain(figures));
     }
     table
+}
+
+fn figure(samples: &[(Side, Vec<ProgramSample>)], mib: u32, rounds: usize) -> Figure {
+    let bars = samples.iter().map(|(side, samples)| {
+        let seconds = samples.iter().map(|sample| sample.took.as_secs_f64());
+        let name = side.to_string();
+        match side {
+            Side::Packcast => Bar::ours(&name, seconds),
+            Side::Rclone | Side::Aws => Bar::of_another(&name, seconds),
+        }
+    });
+    let title = format!("Uploading {mib} MiB in fragments of 1 MiB to S3 (s3s-fs on loopback)");
+    Figure::new("upload", &title, "seconds, less is better")
+        .note(format!(
+            "packcast also reads, checks and splits the archive; {rounds} rounds"
+        ))
+        .group("", bars.collect())
 }

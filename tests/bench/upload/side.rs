@@ -4,10 +4,10 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use packcast_store::ObjectKey;
-use packcast_tests::measure::ProgramSample;
+use packcast_tests::measure::{self, ProgramSample};
 use packcast_tests::world::{PublishOutput, World};
 
 use crate::FRAGMENT_BYTES;
@@ -41,18 +41,14 @@ impl fmt::Display for Side {
 impl Side {
     /// Returns the sides whose programs are installed.
     pub(crate) fn available() -> Vec<Self> {
-        let has = |program: &str| {
-            let mut command = Command::new(program);
-            command.arg("--version").stdout(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        let all = [Self::Packcast, Self::Rclone, Self::Aws];
-        let is_available = |side: &Self| match side {
-            Self::Packcast => true,
-            Self::Rclone => has("rclone"),
-            Self::Aws => has("aws"),
-        };
-        all.into_iter().filter(is_available).collect()
+        let mut sides = vec![Self::Packcast];
+        if measure::has_program("rclone", "sudo apt-get install rclone") {
+            sides.push(Self::Rclone);
+        }
+        if measure::has_program("aws", "sudo apt-get install awscli") {
+            sides.push(Self::Aws);
+        }
+        sides
     }
 
     /// Uploads the fragments, compares all objects with them, and removes the objects.

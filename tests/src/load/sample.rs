@@ -33,6 +33,17 @@ impl LoadSample {
         whole
     }
 
+    /// Returns the latency in milliseconds that this many hundredths of the requests do not exceed.
+    pub fn latency_ms(&self, hundredths: usize) -> f64 {
+        let mut latencies = self.latencies_us.clone();
+        let last = latencies.len().saturating_sub(1);
+        if latencies.is_empty() {
+            return 0.0;
+        }
+        let (_, latency, _) = latencies.select_nth_unstable(last * hundredths / 100);
+        f64::from(*latency) / 1e3
+    }
+
     /// Returns true if each request was answered with success.
     pub const fn is_answered(&self) -> bool {
         !self.latencies_us.is_empty() && self.unavailable == 0 && self.failed == 0
@@ -41,23 +52,16 @@ impl LoadSample {
 
 impl fmt::Display for LoadSample {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut latencies = self.latencies_us.clone();
-        latencies.sort_unstable();
-        let last = latencies.len().saturating_sub(1);
-        let share_ms = |hundredths: usize| {
-            let latency = latencies.get(last * hundredths / 100);
-            f64::from(latency.copied().unwrap_or_default()) / 1e3
-        };
         let from = self.from.map(|from| format!("{} s", from.as_secs()));
-        let count = u32::try_from(latencies.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.latencies_us.len()).unwrap_or(u32::MAX);
         write!(
             f,
             "| {} | {:.0} | {:.2} | {:.2} | {:.1} | {} | {} | {:.1} |",
             from.as_deref().unwrap_or("whole run"),
             f64::from(count) / self.duration.as_secs_f64(),
-            share_ms(50),
-            share_ms(99),
-            share_ms(100),
+            self.latency_ms(50),
+            self.latency_ms(99),
+            self.latency_ms(100),
             self.unavailable,
             self.failed,
             f64::from(u32::try_from(self.memory_kib).unwrap_or(u32::MAX)) / 1024.0,

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::hint::black_box;
 use std::num::ParseFloatError;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,19 +17,22 @@ use packcast_testing::meter::Usage;
 use packcast_testing::table::NOW;
 use tokio::runtime;
 
+use crate::callgrind::counted_work;
 use crate::prepared::{PreparedRecords, peer, settle};
-use crate::{AgentKind, CHECK_INS, CountedPart, settings};
+use crate::{AgentKind, CheckInPart, settings};
 
-/// The first argument of the process.
-pub(crate) const MEASURE: &str = "--measure";
+/// The largest number of counted check-ins.
+pub(crate) const MAX_CHECK_INS: usize = 21;
 
 /// Arguments of the process.
 #[derive(Debug)]
 pub(crate) struct MeasureArgs {
-    records: PreparedRecords,
-    kind: AgentKind,
-    tasks: u32,
-    part: CountedPart,
+    pub(crate) records: PreparedRecords,
+    pub(crate) kind: AgentKind,
+    pub(crate) tasks: u32,
+    pub(crate) part: CheckInPart,
+    /// Number of counted check-ins, at most [`MAX_CHECK_INS`].
+    pub(crate) check_ins: usize,
 }
 
 /// Calls of the table and their consumed capacity.
@@ -40,48 +44,40 @@ pub(crate) struct TableUse {
 }
 
 impl MeasureArgs {
-    pub(crate) fn of(
-        records: &PreparedRecords,
-        kind: AgentKind,
-        tasks: u32,
-        part: CountedPart,
-    ) -> Self {
-        Self {
-            records: records.clone(),
-            kind,
-            tasks,
-            part,
-        }
-    }
-
     /// Returns the words on the command line.
-    pub(crate) fn words(&self) -> [OsString; 6] {
+    pub(crate) fn words(&self) -> [OsString; 8] {
         [
-            MEASURE.into(),
+            "--measure".into(),
             self.records.file.clone().into(),
             self.records.table.clone().into(),
-            self.kind.as_str().into(),
+            self.records.trust.to_string().into(),
+            self.kind.to_string().into(),
             self.tasks.to_string().into(),
-            self.part.as_str().into(),
+            self.part.to_string().into(),
+            self.check_ins.to_string().into(),
         ]
     }
 
-    /// Parses the words after [`MEASURE`].
+    /// Parses the words after the option; `None` for other words.
     pub(crate) fn parse(words: &[String]) -> Option<Self> {
-        let [file, table, kind, tasks, part] = words else {
+        let [file, table, trust, kind, tasks, part, check_ins] = words else {
             return None;
         };
         let records = PreparedRecords {
             file: file.into(),
             table: table.clone(),
+            trust: trust.parse().ok()?,
         };
         Some(Self {
             records,
-            kind: AgentKind::ALL.into_iter().find(|it| it.as_str() == kind)?,
-            tasks: tasks.parse().ok()?,
-            part: CountedPart::ALL
+            kind: AgentKind::ALL
                 .into_iter()
-                .find(|it| it.as_str() == part)?,
+                .find(|it| it.to_string() == *kind)?,
+            tasks: tasks.parse().ok()?,
+            part: CheckInPart::ALL
+                .into_iter()
+                .find(|it| it.to_string() == *part)?,
+            check_ins: check_ins.parse().ok()?,
         })
     }
 }
@@ -93,16 +89,6 @@ impl TableUse {
             calls: calls.into(),
             read_units: usage.read_units,
             write_units: usage.write_units,
-        }
-    }
-
-    /// Returns the mean of several check-ins.
-    pub(crate) fn of_each(self, check_ins: u32) -> Self {
-        let each = |sum: f64| sum / f64::from(check_ins);
-        Self {
-            calls: each(self.calls),
-            read_units: each(self.read_units),
-            write_units: each(self.write_units),
         }
     }
 }
@@ -127,38 +113,21 @@ impl FromStr for TableUse {
     }
 }
 
-/// Returns the name of the function while which valgrind counts.
-pub(crate) const fn function_of(part: CountedPart) -> &'static str {
-    match part {
-        CountedPart::Whole => "counted_check_ins",
-        CountedPart::Engine => "counted_engine_call",
-    }
-}
-
-/// Calls `work`. The parameter has a type without a name, because valgrind finds this function by its
-/// name, and must not find others whose names contain it.
-#[inline(never)]
-fn counted_check_ins(work: &mut dyn FnMut()) {
-    work();
-}
-
-#[inline(never)]
-fn counted_engine_call(engine: &dyn TableService, operation: &str, body: &[u8]) -> ServiceAnswer {
-    engine.perform(operation, body)
-}
+/// A call of the engine: the operation and the body.
+type Call = (String, Vec<u8>);
 
 /// The purpose of the present check-ins.
 #[derive(Debug)]
 enum Phase {
-    /// To fill the caches.
-    Warm,
-    /// Valgrind counts them.
-    Counted,
-    /// Their use of the table is noted. This is work that the function does not do.
+    /// Their calls of the engine are of no interest.
+    Unobserved,
+    /// Their calls of the engine are noted.
+    Recorded(Vec<Call>),
+    /// Their use of the table is noted.
     Metered(Usage),
 }
 
-/// The engine, whose calls valgrind can count.
+/// The engine, whose calls are noted.
 #[derive(Debug)]
 struct CountedEngine {
     engine: Arc<dyn TableService>,
@@ -178,15 +147,13 @@ impl CountedEngine {
 
 impl TableService for CountedEngine {
     fn perform(&self, operation: &str, body: &[u8]) -> ServiceAnswer {
+        let answer = self.engine.perform(operation, body);
         match &mut *self.phase() {
-            Phase::Warm => self.engine.perform(operation, body),
-            Phase::Counted => counted_engine_call(&*self.engine, operation, body),
-            Phase::Metered(usage) => {
-                let answer = self.engine.perform(operation, body);
-                usage.note(operation.to_owned(), answer.body.as_bytes());
-                answer
-            }
+            Phase::Unobserved => {}
+            Phase::Recorded(calls) => calls.push((operation.to_owned(), body.to_vec())),
+            Phase::Metered(usage) => usage.note(operation.to_owned(), answer.body.as_bytes()),
         }
+        answer
     }
 }
 
@@ -202,27 +169,43 @@ pub(crate) fn measure(args: &MeasureArgs) -> TableUse {
     let engine = engine.expect("the engine opens its file");
     let counted = Arc::new(CountedEngine {
         engine: engine.service_of_function(),
-        phase: Mutex::new(Phase::Warm),
+        phase: Mutex::new(Phase::Unobserved),
     });
     let service: Arc<dyn TableService> = Arc::clone(&counted) as _;
     let records = Records::in_process(service, &args.records.table, &engine.endpoint());
-    let function = CheckInFunction::new(records, settings());
-    let peer = peer(args.kind, args.tasks);
+    let trust = &args.records.trust;
+    let function = CheckInFunction::new(records, settings(trust.clone()));
+    let peer = peer(args.kind, args.tasks, trust.clone());
     runtime.block_on(settle(&function, &peer, args.tasks));
-    let requests = || (0..CHECK_INS).map(|_| peer.check_in(&[], NOW)).collect();
-    let [mut warm, mut counting, mut metered]: [Vec<_>; 3] = [requests(), requests(), requests()];
-    let answer = |requests: &mut Vec<Request<Bytes>>| {
-        for request in requests.drain(..) {
+    // Always as many, because their creation allocates, too.
+    let requests = || (0..MAX_CHECK_INS).map(|_| peer.check_in(&[], NOW));
+    let [mut warm, mut counting, mut metered] =
+        [requests(), requests(), requests()].map(Vec::from_iter);
+    let answer = |requests: &mut Vec<Request<Bytes>>, count: usize| {
+        for request in requests.drain(..count) {
             let response = runtime.block_on(function.handle(request, NOW));
             assert!(response.status().is_success(), "{response:?}");
         }
     };
-    answer(&mut warm);
-    counted.begin(Phase::Counted);
-    counted_check_ins(&mut || answer(&mut counting));
+    answer(&mut warm, MAX_CHECK_INS);
+    match args.part {
+        CheckInPart::Whole => counted_work(&mut || answer(&mut counting, args.check_ins)),
+        CheckInPart::Engine => {
+            counted.begin(Phase::Recorded(Vec::new()));
+            answer(&mut counting, 1);
+            let Phase::Recorded(calls) = counted.begin(Phase::Unobserved) else {
+                unreachable!("this phase records");
+            };
+            counted_work(&mut || {
+                for (operation, body) in (0..args.check_ins).flat_map(|_| &calls) {
+                    black_box(counted.engine.perform(operation, body));
+                }
+            });
+        }
+    }
     counted.begin(Phase::Metered(Usage::default()));
-    answer(&mut metered);
-    let Phase::Metered(usage) = counted.begin(Phase::Warm) else {
+    answer(&mut metered, 1);
+    let Phase::Metered(usage) = counted.begin(Phase::Unobserved) else {
         unreachable!("the last phase meters");
     };
     TableUse::of(&usage)

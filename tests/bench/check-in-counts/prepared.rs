@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use packcast_check_in::CheckInFunction;
 use packcast_local::{Engine, EngineStorage};
+use packcast_protocol::state::TrustedRoots;
 use packcast_protocol::{GroupName, UnixTime};
 use packcast_rollout::PackageRecord;
 use packcast_testing::administrator::Administrator as _;
+use packcast_testing::commits::trust;
 use packcast_testing::peer::Peer;
 use packcast_testing::service::Service;
 use packcast_testing::signing::signing;
@@ -14,11 +16,13 @@ use packcast_testing::table::{NOW, Table};
 
 use crate::{AgentKind, settings};
 
-/// The file of an engine that does not run, and its table.
+/// The file of an engine that does not run, its table, and the trust in its signed state: each process of
+/// the tests has a signing key of its own.
 #[derive(Clone, Debug)]
 pub(crate) struct PreparedRecords {
     pub(crate) file: PathBuf,
     pub(crate) table: String,
+    pub(crate) trust: TrustedRoots,
 }
 
 impl PreparedRecords {
@@ -28,15 +32,19 @@ impl PreparedRecords {
         let file = folder.join("records.db");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be created");
         let table = runtime.block_on(prepare(&file, open_tasks));
-        Self { file, table }
+        Self {
+            file,
+            table,
+            trust: trust(),
+        }
     }
 }
 
 /// Returns the device with this number of open tasks.
-pub(crate) fn peer(kind: AgentKind, tasks: u32) -> Peer {
+pub(crate) fn peer(kind: AgentKind, tasks: u32, trust: TrustedRoots) -> Peer {
     match kind {
         AgentKind::Prolog => Peer::ocs(tasks),
-        AgentKind::Json => Peer::packcast(tasks),
+        AgentKind::Json => Peer::packcast_on(tasks, &format!("pc{tasks}"), trust),
     }
 }
 
@@ -60,8 +68,8 @@ async fn prepare(file: &Path, open_tasks: &[u32]) -> String {
     for tasks in open_tasks {
         let group = group(&table, *tasks).await;
         for kind in [AgentKind::Prolog, AgentKind::Json] {
-            let peer = peer(kind, *tasks);
-            let function = CheckInFunction::new(table.records.clone(), settings());
+            let peer = peer(kind, *tasks, trust());
+            let function = CheckInFunction::new(table.records.clone(), settings(trust()));
             settle(&function, &peer, 0).await;
             if let Some(inventory) = peer.inventory() {
                 let response = function.handle(inventory, NOW).await;
@@ -69,7 +77,7 @@ async fn prepare(file: &Path, open_tasks: &[u32]) -> String {
             }
             let joined = table.records.join(&peer.device(), &group, signing()).await;
             joined.expect("a device can join a group");
-            let function = CheckInFunction::new(table.records.clone(), settings());
+            let function = CheckInFunction::new(table.records.clone(), settings(trust()));
             settle(&function, &peer, *tasks).await;
         }
     }

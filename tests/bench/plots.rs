@@ -1,0 +1,30 @@
+//! Draws the plots of the documents again, from the values beside them.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+
+use clap::Parser;
+use packcast_tests::figure::Figure;
+
+/// Draw the plots of all measured values in a folder
+#[derive(Parser)]
+#[command(bin_name = "just bench-plots")]
+struct Args {
+    /// Folder with the values as JSON
+    from: PathBuf,
+    /// Folder for values and plots
+    to: PathBuf,
+    /// Passed by Cargo to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> io::Result<()> {
+    let args = Args::parse();
+    let mut out = io::stdout();
+    for figure in Figure::read_all(&args.from)? {
+        figure.save(Some(&args.to))?;
+        writeln!(out, "{}.svg: {}", figure.name, figure.title)?;
+    }
+    Ok(())
+}
