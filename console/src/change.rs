@@ -10,6 +10,8 @@ mod answers;
 mod assign;
 mod assignees;
 pub(crate) mod computers;
+mod controls;
+mod decision;
 mod delete;
 mod device;
 mod effect;
@@ -26,20 +28,24 @@ mod pause;
 mod perform;
 mod revert;
 mod rollout;
+mod running;
 mod start_rollout;
 mod values;
 pub(crate) mod views;
+pub(crate) mod work;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use futures_util::future::LocalBoxFuture;
 use maud::Markup;
+use packcast_publisher::diff::LinesWithIds;
 use packcast_publisher::signing::Signer;
 use packcast_publisher::{Failure, Preview, Progress, Target, Warning};
 use packcast_rollout::state::StateChange;
 
 use self::address::{CHANGES, LOCK};
+use self::controls::Control;
 use self::input::Input;
 use self::ledger::Outcome;
 use crate::app::App;
@@ -62,12 +68,17 @@ pub(crate) trait Change: Sized + 'static {
     /// The command with placeholders that makes the same change, without the name of the program.
     const EXAMPLE: &'static str;
 
+    /// The boxes of the form, with the options of the command that do the same.
+    const CONTROLS: &'static [Control] = &[];
+
     /// The change only stops or withdraws something. It is also made if it concerns less by then, or
     /// another number of devices, because both change all the time while devices report.
     const STOPS: bool = false;
 
-    /// Writes the fields of the form as they were typed.
-    async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure>;
+    /// Writes the fields of the form as they were typed: by default, the package alone.
+    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
+        Ok(assign::package_field(input))
+    }
 
     /// Reads the fields.
     fn read(input: &Input) -> Result<Self, Failure>;
@@ -101,7 +112,7 @@ pub(crate) enum Signed {
     /// One commit with these changes; nothing has to be signed if there are none.
     Changes(Vec<StateChange>),
     /// Differences in words. The change itself makes sure that it starts from the same head.
-    Lines(Vec<String>),
+    Lines(LinesWithIds),
 }
 
 /// Makes a change with the key of a signer.
@@ -149,6 +160,7 @@ pub(crate) fn router() -> Router<App> {
         )
         .route(CHANGES, get(list::page))
         .route("/changes/{number}", get(list::result))
+        .route("/changes/{number}/live", get(running::live))
         .route(LOCK, post(list::lock))
         .layer(DefaultBodyLimit::max(MAX_FORM))
 }
@@ -158,8 +170,8 @@ fn of_groups() -> Router<App> {
         .merge(route::<group::Create>())
         .merge(route::<group::Rename>())
         .merge(route::<group::Delete>())
-        .merge(route::<members::Add>())
-        .merge(route::<members::Remove>())
+        .merge(route::<members::Members<true>>())
+        .merge(route::<members::Members<false>>())
         .merge(route::<group_settings::Prefer>())
         .merge(route::<group_settings::Pace>())
 }

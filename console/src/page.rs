@@ -2,6 +2,7 @@
 
 pub(crate) mod device;
 pub(crate) mod devices;
+pub(crate) mod failures;
 pub(crate) mod group;
 pub(crate) mod groups;
 pub(crate) mod history;

@@ -14,6 +14,8 @@ pub(crate) enum PageError {
     Failed(Failure),
     /// The page was not complete after this time.
     TooSlow(Duration),
+    /// The decision on a change was not complete after this time.
+    Undecided(Duration),
 }
 
 impl From<Failure> for PageError {
@@ -27,7 +29,7 @@ impl PageError {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
-            Self::TooSlow(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::TooSlow(_) | Self::Undecided(_) => StatusCode::GATEWAY_TIMEOUT,
             Self::Failed(failure) => status_of(failure),
         }
     }
@@ -49,6 +51,21 @@ impl PageError {
                     "run 'packcast status' to see the answer of the cloud",
                 ];
                 (text, vec![cause], hints.map(str::to_owned).into())
+            }
+            Self::Undecided(limit) => {
+                let seconds = limit.as_secs();
+                let text = format!("cannot show the effect: it was not known after {seconds} s");
+                let cause = "the effect depends on the records of many devices or packages, or the \
+                             cloud answers slowly";
+                let hints = [
+                    "name fewer devices or groups, and make the change in several parts",
+                    "make the change on the command line, which waits without a limit",
+                ];
+                (
+                    text,
+                    vec![cause.to_owned()],
+                    hints.map(str::to_owned).into(),
+                )
             }
         }
     }
@@ -79,4 +96,28 @@ pub(crate) fn field<T: FromStr>(text: Option<&str>, name: &str) -> Result<Option
         text.parse().map_err(|_| Failure::usage(refusal).into())
     };
     text.map(read).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_time_is_stated_with_its_cause() {
+        let limit = Duration::from_mins(2);
+        let texts = [PageError::TooSlow(limit), PageError::Undecided(limit)].map(|error| {
+            let (text, causes, hints) = error.texts();
+            [vec![text], causes, hints].concat().join("\n")
+        });
+        insta::assert_snapshot!(texts.join("\n"), @"
+        cannot show this page: it was not complete after 120 s
+        the cloud answers slowly, or not at all
+        check the network of this machine, and the state of the cloud service
+        run 'packcast status' to see the answer of the cloud
+        cannot show the effect: it was not known after 120 s
+        the effect depends on the records of many devices or packages, or the cloud answers slowly
+        name fewer devices or groups, and make the change in several parts
+        make the change on the command line, which waits without a limit
+        ");
+    }
 }

@@ -8,7 +8,7 @@ mod command_line;
 mod fields;
 mod file_name;
 mod found;
-mod gauge;
+pub(crate) mod gauge;
 mod guess;
 mod installer;
 mod job;

@@ -19,7 +19,8 @@ use crate::layout::{self, Frame};
 use crate::live;
 use crate::page::now::CHECK;
 use crate::page::{
-    device, devices, group, groups, history, now, package, packages, rollout, rollouts, sign_in,
+    device, devices, failures, group, groups, history, now, package, packages, rollout, rollouts,
+    sign_in,
 };
 use crate::page_error::PageError;
 use crate::publish;
@@ -48,7 +49,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/packages", get(packages::page))
         .route("/packages/{package}", get(package::page))
         .route("/packages/{package}/devices", get(package::devices))
-        .route("/packages/{package}/failures", get(package::failures))
+        .route("/packages/{package}/failures", get(failures::page))
         .route("/packages/{package}/versions", get(package::versions))
         .route("/packages/{package}/live", get(live::package))
         .route("/groups", get(groups::page))
@@ -61,6 +62,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/rollouts/{package}", get(rollout::page))
         .route("/rollouts/{package}/live", get(live::rollout))
         .route("/history", get(history::page))
+        .route("/history/{commit}", get(history::commit))
         .route("/end", post(sign_in::end))
         .route(SIGN_IN, get(sign_in::page).post(sign_in::enter))
         .route(assets::STYLE, get(assets::style))

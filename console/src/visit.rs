@@ -1,5 +1,6 @@
 //! One request of a person who is signed in: a handle to the target with its meter, and the answer.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use axum::extract::FromRequestParts;
@@ -32,6 +33,8 @@ pub(crate) struct Visit {
     pub(crate) form: Token,
     pub(crate) now: UnixTime,
     meter: ReadMeter,
+    /// The meter of the change that the request decides on.
+    change_meter: OnceLock<ReadMeter>,
     begun: Instant,
 }
 
@@ -52,6 +55,7 @@ impl FromRequestParts<App> for Visit {
             target,
             form,
             meter,
+            change_meter: OnceLock::new(),
             begun: Instant::now(),
         })
     }
@@ -71,8 +75,7 @@ impl Visit {
 
     /// Returns the answer with a page and this status.
     pub(crate) fn answer_with(self, status: StatusCode, view: &View) -> Response {
-        let ReadUsage { requests, units } = self.meter.usage();
-        // The reads of a change are not metered.
+        let ReadUsage { requests, units } = self.usage();
         let footer = (requests > 0).then(|| Footer {
             requests,
             units,
@@ -93,7 +96,28 @@ impl Visit {
 
     /// Returns the read units until now.
     pub(crate) fn units(&self) -> f64 {
-        self.meter.usage().units
+        self.usage().units
+    }
+
+    /// Returns the target for a change. The footer counts the reads of the decision, too.
+    pub(crate) fn target_for_change(&self) -> Target {
+        let (target, meter) = self.app.target().for_metered_change();
+        // A request decides on one change.
+        let _ = self.change_meter.set(meter);
+        target
+    }
+
+    /// Returns the meter of [`Visit::target_for_change`].
+    pub(crate) fn change_meter(&self) -> ReadMeter {
+        self.change_meter.get().cloned().unwrap_or_default()
+    }
+
+    fn usage(&self) -> ReadUsage {
+        let (display, change) = (self.meter.usage(), self.change_meter().usage());
+        ReadUsage {
+            requests: display.requests + change.requests,
+            units: display.units + change.units,
+        }
     }
 }
 

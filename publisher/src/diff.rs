@@ -1,18 +1,24 @@
 //! The difference between two states of a target.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{Commit, CommitId, TrustedRoots};
+use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::state::{
-    AdoptedEntries, StateChange, StateDifference, StatePart, apply, difference,
+    AdoptedEntries, StateChange, StateDifference, StateNames, StatePart, apply, difference,
 };
 use packcast_store::Records;
 use serde::Serialize;
 
+use crate::clock::now;
 use crate::failure::Failure;
+use crate::signing::key::public_half;
 use crate::state::{
     CommitProblem, CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError,
-    TargetState, Trees,
+    TargetState, Trees, planned_list,
 };
 use crate::target::Target;
 use crate::warning::Warning;
@@ -50,6 +56,81 @@ pub struct PlannedDifference {
     pub lines: Vec<String>,
     /// The head of the present state; `None` before the first commit.
     pub head: Option<CommitId>,
+    /// The key list that the same commit signs, in words; `None` if it signs none.
+    #[serde(skip)]
+    pub key_list: Option<String>,
+    #[serde(skip)]
+    names: RecordedNames,
+}
+
+/// Changes in words, with the ids of the packages and devices that they name.
+#[derive(Clone, Debug)]
+pub struct LinesWithIds {
+    pub lines: Vec<String>,
+    /// The packages and devices whose ids the lines have.
+    pub packages: BTreeSet<PackageId>,
+    pub devices: BTreeSet<DeviceId>,
+}
+
+/// Names with ids: nobody signs the name of a package on record, and each device chooses its host name.
+struct NamesWithIds<'a> {
+    names: &'a RecordedNames,
+    packages: RefCell<BTreeSet<PackageId>>,
+    devices: RefCell<BTreeSet<DeviceId>>,
+}
+
+impl PlannedDifference {
+    /// Returns the changes in words, with the id of each package and device that a line names.
+    pub fn lines_with_ids(&self) -> LinesWithIds {
+        LinesWithIds::of(&self.changes, &self.names)
+    }
+}
+
+impl LinesWithIds {
+    pub(crate) fn of(changes: &[StateDifference], names: &RecordedNames) -> Self {
+        let names = NamesWithIds {
+            names,
+            packages: RefCell::default(),
+            devices: RefCell::default(),
+        };
+        let lines = changes.iter().map(|change| change.line(&names)).collect();
+        Self {
+            lines,
+            packages: names.packages.into_inner(),
+            devices: names.devices.into_inner(),
+        }
+    }
+}
+
+/// Lines that name no package and no device.
+impl From<Vec<String>> for LinesWithIds {
+    fn from(lines: Vec<String>) -> Self {
+        Self {
+            lines,
+            packages: BTreeSet::new(),
+            devices: BTreeSet::new(),
+        }
+    }
+}
+
+impl StateNames for NamesWithIds<'_> {
+    fn package(&self, package: PackageId) -> String {
+        self.packages.borrow_mut().insert(package);
+        with_id(self.names.package(package), format!("package {package}"))
+    }
+
+    fn device(&self, device: &DeviceId) -> String {
+        self.devices.borrow_mut().insert(device.clone());
+        with_id(self.names.device(device), device.to_string())
+    }
+}
+
+/// Adds an id to a name. A package or device without a record has its id as its name.
+fn with_id(name: String, id: String) -> String {
+    if name == id {
+        return id;
+    }
+    format!("{name} ({id})")
 }
 
 /// A commit that was found and verified.
@@ -98,7 +179,22 @@ pub async fn planned(
         lines: changes.iter().map(|change| change.line(&names)).collect(),
         changes,
         head,
+        key_list: planned_list(&state, publisher_key(target).as_ref(), now()),
+        names,
     })
+}
+
+/// Returns the key list that the next commit of this machine signs, too, in words; `None` if it signs
+/// none.
+pub async fn planned_key_list(target: &Target) -> Result<Option<String>, Failure> {
+    let state = TargetState::read(&target.records, &target.trust()?).await?;
+    let key = publisher_key(target);
+    Ok(planned_list(&state, key.as_ref(), now()))
+}
+
+/// Returns the public key of the target's key; `None` if only the passphrase tells it.
+fn publisher_key(target: &Target) -> Option<PublicKey> {
+    public_half(&target.key_file, &*target.secrets).ok()
 }
 
 /// Returns the documents after changes. Documents that the changes need are added to those before

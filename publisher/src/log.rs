@@ -5,35 +5,38 @@
 //! nothing verifies.
 
 mod events;
+mod filter;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::{AboutDocument, CommitId, Document};
-use packcast_protocol::{
-    DeviceId, GroupName, PackageId, PackageRef, Sha256Digest, UnixTime, with_causes,
-};
+use packcast_protocol::{GroupName, PackageRef, Sha256Digest, UnixTime, with_causes};
 use packcast_rollout::EventTime;
-use packcast_rollout::state::{EntryOwner, StateDifference};
+use packcast_rollout::state::StateDifference;
 use packcast_store::Records;
 use packcast_store::records::EventRecord;
 use serde::Serialize;
 
 use self::events::PastEvents;
 pub use self::events::{EventStanding, LoggedEvent};
+use self::filter::LogFilter;
 
 use crate::device_name::DeviceName;
 use crate::failure::Failure;
 use crate::package::find;
 use crate::state::{
-    CommitStanding, ComparedStates, History, NeededNames, PastCommit, RecordedNames, StateError,
-    Trees, warn_of_state,
+    CommitStanding, ComparedStates, History, NeededNames, PastCommit, ReadLimit, RecordedNames,
+    StateError, Trees, warn_of_state,
 };
 use crate::target::Target;
 use crate::text::count;
 
 /// The default number of commits and events in a log.
 pub const NEWEST_CHANGES: usize = 20;
+
+/// Number of commits that one query reads if it is not known how many are needed.
+const COMMITS_AT_ONCE: usize = 500;
 
 /// The parameters of [`log`].
 #[derive(Clone, Debug)]
@@ -52,6 +55,9 @@ pub struct LogRequest {
     pub group: Option<GroupName>,
     /// Only changes of this device.
     pub device: Option<DeviceName>,
+    /// Maximum number of pages and documents that the differences of all commits need, of 4 KiB each.
+    /// A commit that needs more is listed without its changes. `None` for no limit.
+    pub most_reads: Option<usize>,
 }
 
 /// A place in the log of a target: the last commit and the last event before it.
@@ -98,6 +104,9 @@ pub struct LoggedCommit {
     pub changes: Vec<StateDifference>,
     /// The changes in words.
     pub lines: Vec<String>,
+    /// The changes were not read, because they need more reads than the request permits.
+    #[serde(skip)]
+    pub is_left_out: bool,
 }
 
 /// Author and purpose of a commit.
@@ -121,24 +130,25 @@ pub enum LoggedStanding {
     Unverified,
 }
 
-/// The names to which a log is limited.
-#[derive(Clone, Debug, Default)]
-struct LogFilter {
-    package: Option<PackageId>,
-    group: Option<GroupName>,
-    device: Option<DeviceId>,
-}
-
 /// A commit or an event of a log, as it was read.
 enum ReadEntry {
     Commit(Box<ReadCommit>),
     Event(EventRecord),
 }
 
-/// A commit with its changes, or the reason why they are unknown.
+/// A commit with its changes.
 struct ReadCommit {
     commit: PastCommit,
-    changes: Result<Vec<StateDifference>, String>,
+    changes: ReadChanges,
+}
+
+/// The changes of a commit.
+enum ReadChanges {
+    Known(Vec<StateDifference>),
+    /// The changes are unknown for this reason.
+    Unknown(String),
+    /// They need more reads than the request permits.
+    LeftOut,
 }
 
 /// Returns the newest commits and events of a target with their changes.
@@ -159,10 +169,36 @@ pub async fn log(target: &Target, request: &LogRequest) -> Result<TargetLog, Fai
         group: request.group.clone(),
         device,
     };
-    let mut history = History::begin(&target.records, &trust).await?;
+    // One more, which is the parent of the last one.
+    let at_once = match request.before {
+        None if filter.is_empty() => request.limit.saturating_add(1).min(COMMITS_AT_ONCE),
+        _ => COMMITS_AT_ONCE,
+    };
+    let mut history = History::begin_with(&target.records, &trust, at_once).await?;
     warn_of_state(target, &history.state);
+    if let Some(last) = request.after.and_then(|place| place.commit) {
+        // The last commit of the page before names the next one.
+        history = history.skipping_above(last.number);
+    }
     let read = read(&mut history, request, &filter).await?;
     Ok(described(&target.records, read).await?)
+}
+
+/// Returns one commit with all of its changes; `None` if the table does not have it.
+pub async fn find_commit(target: &Target, id: CommitId) -> Result<Option<LoggedCommit>, Failure> {
+    let trust = target.trust()?;
+    let history = History::begin_with(&target.records, &trust, 2).await?;
+    warn_of_state(target, &history.state);
+    let mut history = history.skipping_above(id.number);
+    while let Some(commit) = history.next().await? {
+        if commit.id == id {
+            return Ok(logged(&history, vec![commit]).await?.pop());
+        }
+        if commit.id.name() < id.name() {
+            break;
+        }
+    }
+    Ok(None)
 }
 
 /// Reads commits and events in the order of their times.
@@ -173,13 +209,14 @@ async fn read(
 ) -> Result<Vec<ReadEntry>, StateError> {
     let mut events = PastEvents::new(history.records(), request);
     let (mut found, mut loaded) = (Vec::new(), None);
+    let limit = request.most_reads.map(ReadLimit::new);
     let mut commit = next_before(history, request).await?;
     while found.len() < request.limit {
         let event = events.newest(filter).await?;
         let event_at = event.map(|event| event.at);
         match commit.take() {
             Some(next) if event_at.is_none_or(|at| at <= time_among_events(&next)) => {
-                let changes = changes(history, &next, &mut loaded).await?;
+                let changes = changes(history, &next, &mut loaded, limit.as_ref()).await?;
                 let commit_read = ReadCommit {
                     commit: next,
                     changes,
@@ -238,7 +275,7 @@ pub(crate) async fn logged(
 ) -> Result<Vec<LoggedCommit>, StateError> {
     let (mut read, mut loaded) = (Vec::new(), None);
     for commit in commits {
-        let changes = changes(history, &commit, &mut loaded).await?;
+        let changes = changes(history, &commit, &mut loaded, None).await?;
         let commit_read = ReadCommit { commit, changes };
         read.push(ReadEntry::Commit(Box::new(commit_read)));
     }
@@ -251,33 +288,36 @@ pub(crate) async fn logged(
     Ok(commits.collect())
 }
 
-/// Returns the changes of a commit since its parent, or the reason why they are unknown.
+/// Returns the changes of a commit since its parent.
 ///
 /// The parent usually comes next, so its loaded pages are kept in `loaded`.
 async fn changes(
     history: &History<'_>,
     commit: &PastCommit,
     loaded: &mut Option<(CommitId, Trees)>,
-) -> Result<Result<Vec<StateDifference>, String>, StateError> {
+    limit: Option<&ReadLimit>,
+) -> Result<ReadChanges, StateError> {
     let Some(fields) = &commit.commit else {
-        return Ok(Ok(Vec::new()));
+        return Ok(ReadChanges::Known(Vec::new()));
     };
-    let mut after = match loaded.take() {
+    let after = match loaded.take() {
         Some((id, trees)) if id == commit.id => trees,
         _ => Trees::of(Some(fields)),
     };
-    let Some(mut before) = history.trees_before(fields).await? else {
-        return Ok(Err(
-            "the table does not have the commit before it".to_owned()
-        ));
+    let Some(before) = history.trees_before(fields).await? else {
+        let reason = "the table does not have the commit before it";
+        return Ok(ReadChanges::Unknown(reason.to_owned()));
     };
+    let within = |trees: Trees| trees.within(limit.cloned());
+    let (mut before, mut after) = (within(before), within(after));
     let records = history.records();
     let compared = ComparedStates::load(records, &mut before, &mut after).await;
     let difference = compared.and_then(|compared| compared.difference());
     *loaded = fields.parent.map(|parent| (parent, before));
     match difference {
-        Ok(difference) => Ok(Ok(difference)),
-        Err(error) if error.is_of_content() => Ok(Err(with_causes(&error))),
+        Ok(difference) => Ok(ReadChanges::Known(difference)),
+        Err(StateError::OverLimit) => Ok(ReadChanges::LeftOut),
+        Err(error) if error.is_of_content() => Ok(ReadChanges::Unknown(with_causes(&error))),
         Err(error) => Err(error),
     }
 }
@@ -289,8 +329,9 @@ async fn described(records: &Records, read: Vec<ReadEntry>) -> Result<TargetLog,
     for entry in &read {
         match entry {
             ReadEntry::Commit(read) => {
-                let changes = read.changes.iter().flatten();
-                changes.for_each(|change| names.add_difference(change));
+                if let ReadChanges::Known(changes) = &read.changes {
+                    changes.iter().for_each(|it| names.add_difference(it));
+                }
                 abouts.extend(read.commit.commit.as_ref().map(|commit| commit.about));
             }
             ReadEntry::Event(read) => read.event.iter().for_each(|it| names.add_event(&it.change)),
@@ -326,7 +367,7 @@ impl ReadCommit {
             return Some(self);
         }
         // A commit with unknown changes may have changed anything.
-        if let Ok(changes) = &mut self.changes
+        if let ReadChanges::Known(changes) = &mut self.changes
             && self.commit.commit.is_some()
         {
             changes.retain(|change| filter.matches(change));
@@ -340,9 +381,11 @@ impl ReadCommit {
     fn logged(self, about: Option<CommitAbout>, names: &RecordedNames) -> LoggedCommit {
         let Self { commit, changes } = self;
         let unverified = commit.problem().map(|problem| with_causes(problem));
+        let is_left_out = matches!(changes, ReadChanges::LeftOut);
         let (changes, unknown) = match changes {
-            Ok(changes) => (changes, None),
-            Err(reason) => (Vec::new(), Some(reason)),
+            ReadChanges::Known(changes) => (changes, None),
+            ReadChanges::Unknown(reason) => (Vec::new(), Some(reason)),
+            ReadChanges::LeftOut => (Vec::new(), None),
         };
         LoggedCommit {
             number: commit.id.number,
@@ -359,6 +402,7 @@ impl ReadCommit {
             problem: unverified.or(unknown),
             lines: changes.iter().map(|change| change.line(names)).collect(),
             changes,
+            is_left_out,
         }
     }
 }
@@ -371,90 +415,6 @@ impl CommitAbout {
             command: about.command.to_string(),
             note: about.note.to_string(),
         }
-    }
-}
-
-impl LogFilter {
-    const fn is_empty(&self) -> bool {
-        self.package.is_none() && self.group.is_none() && self.device.is_none()
-    }
-
-    /// An event that cannot be read may have changed anything.
-    fn matches_event(&self, event: &EventRecord) -> bool {
-        let Ok(event) = &event.event else {
-            return true;
-        };
-        let package = event.change.package();
-        self.group.is_none()
-            && self.package.is_none_or(|it| package == Some(it))
-            && self
-                .device
-                .as_ref()
-                .is_none_or(|it| event.change.devices().contains(&it))
-    }
-
-    fn matches(&self, change: &StateDifference) -> bool {
-        self.package.is_none_or(|it| package(change) == Some(it))
-            && self.group.as_ref().is_none_or(|it| is_of_group(change, it))
-            && self
-                .device
-                .as_ref()
-                .is_none_or(|it| is_of_device(change, it))
-    }
-}
-
-fn package(change: &StateDifference) -> Option<PackageId> {
-    match change {
-        StateDifference::Assigned { entry, .. } | StateDifference::Unassigned { entry, .. } => {
-            Some(entry.package)
-        }
-        StateDifference::RolloutSet { document, .. }
-        | StateDifference::RolloutRemoved { document, .. } => Some(document.package),
-        _ => None,
-    }
-}
-
-fn is_of_group(change: &StateDifference, name: &GroupName) -> bool {
-    match change {
-        StateDifference::GroupRenamed { group, to } => name == group || name == to,
-        change => group(change) == Some(name),
-    }
-}
-
-fn group(change: &StateDifference) -> Option<&GroupName> {
-    match change {
-        StateDifference::Assigned {
-            to: EntryOwner::Group(group),
-            ..
-        }
-        | StateDifference::Unassigned {
-            from: EntryOwner::Group(group),
-            ..
-        }
-        | StateDifference::GroupCreated { group, .. }
-        | StateDifference::GroupDeleted { group }
-        | StateDifference::Preferred { group, .. }
-        | StateDifference::Paced { group, .. }
-        | StateDifference::Left { group, .. }
-        | StateDifference::Joined { group, .. } => Some(group),
-        _ => None,
-    }
-}
-
-fn is_of_device(change: &StateDifference, device: &DeviceId) -> bool {
-    match change {
-        StateDifference::Assigned {
-            to: EntryOwner::Device(owner),
-            ..
-        }
-        | StateDifference::Unassigned {
-            from: EntryOwner::Device(owner),
-            ..
-        } => owner == device,
-        StateDifference::Left { devices, .. } | StateDifference::Joined { devices, .. } => {
-            devices.contains(device)
-        }
-        _ => false,
     }
 }
 

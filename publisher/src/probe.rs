@@ -1,6 +1,7 @@
 //! Probes that a location serves a package, through the public name of the location.
 
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -33,6 +34,8 @@ pub enum ProbeError {
     NoLength { url: String },
     #[error("cannot fetch {url}: the answer has a Content-Encoding, which no agent decodes")]
     Encoded { url: String },
+    #[error("cannot probe {location}: it has not sent the objects within {seconds} seconds")]
+    TooSlow { location: Location, seconds: u64 },
     #[error("cannot parse the manifest")]
     Manifest(#[source] serde_json::Error),
     #[error("cannot write info")]
@@ -43,7 +46,7 @@ impl ProbeError {
     /// Returns true if the location may serve the package later without any change.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Fetch { .. } => true,
+            Self::Fetch { .. } | Self::TooSlow { .. } => true,
             Self::Status { status, .. } => *status == 429 || *status >= 500,
             _ => false,
         }
@@ -52,7 +55,43 @@ impl ProbeError {
 
 /// Fetches manifest, signature, `info`, first and last fragment of a package from a location, and
 /// compares them with the publication.
+///
+/// The probe as a whole has a time limit, because a location that sends a little now and then meets
+/// the limits of each request.
 pub async fn probe(
+    client: &Client,
+    package: &PackageRecord,
+    published: &Published,
+    at: &LocationRecord,
+) -> Result<(), ProbeError> {
+    let archive = package.action.archive().map_or(0, |archive| archive.bytes);
+    let limit = time_limit(archive, published.fragments.into());
+    let probing = compare(client, package, published, at);
+    within(limit, &at.location, probing).await
+}
+
+/// Returns the time limit of a probe: a minute, and a second for each 64 KiB of the first and the last
+/// fragment.
+fn time_limit(archive: u64, fragments: u64) -> Duration {
+    let ends = archive.checked_div(fragments).unwrap_or(0) * fragments.min(2);
+    Duration::from_secs(60 + (ends >> 16))
+}
+
+async fn within<T>(
+    limit: Duration,
+    location: &Location,
+    probing: impl Future<Output = Result<T, ProbeError>>,
+) -> Result<T, ProbeError> {
+    let probed = tokio::time::timeout(limit, probing).await;
+    probed.unwrap_or_else(|_| {
+        Err(ProbeError::TooSlow {
+            location: location.clone(),
+            seconds: limit.as_secs(),
+        })
+    })
+}
+
+async fn compare(
     client: &Client,
     package: &PackageRecord,
     published: &Published,
@@ -236,6 +275,26 @@ mod tests {
         );
     }
 
+    fn location() -> Location {
+        "cdn.example.net/d".parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_probe_of_a_silent_location_ends() {
+        let silent = std::future::pending::<Result<(), ProbeError>>();
+        let ended = within(Duration::from_millis(1), &location(), silent).await;
+        let error = ended.unwrap_err();
+        assert!(matches!(error, ProbeError::TooSlow { .. }) && error.is_retryable());
+    }
+
+    #[test]
+    fn the_time_limit_of_a_probe_grows_with_the_fragments() {
+        let limit = |archive, fragments| time_limit(archive, fragments).as_secs();
+        assert_eq!(limit(0, 0), 60);
+        assert_eq!(limit(1 << 20, 1), 76);
+        assert_eq!(limit(1 << 30, 1_024), 92);
+    }
+
     #[test]
     fn messages_of_probe_errors() {
         let url = || "https://cdn.example.net/d/x".to_owned();
@@ -252,6 +311,10 @@ mod tests {
             ProbeError::TooLarge { url: url() },
             ProbeError::NoLength { url: url() },
             ProbeError::Encoded { url: url() },
+            ProbeError::TooSlow {
+                location: location(),
+                seconds: 92,
+            },
             ProbeError::Manifest(serde_json::from_str::<()>("").unwrap_err()),
             ProbeError::Info(packcast_protocol::info::InfoError::TooLarge { bytes: 1 }),
         ];
@@ -262,6 +325,7 @@ mod tests {
         cannot fetch https://cdn.example.net/d/x: the object is larger than expected
         cannot fetch https://cdn.example.net/d/x: the answer has no Content-Length, which OCS agents need
         cannot fetch https://cdn.example.net/d/x: the answer has a Content-Encoding, which no agent decodes
+        cannot probe cdn.example.net/d: it has not sent the objects within 92 seconds
         cannot parse the manifest
         cannot write info
         ");

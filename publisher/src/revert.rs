@@ -19,7 +19,7 @@ use serde::Serialize;
 
 pub use packcast_rollout::state::RevertOptions;
 
-use crate::diff::{CommitRef, applied, find};
+use crate::diff::{CommitRef, LinesWithIds, applied, find};
 use crate::failure::Failure;
 use crate::package::named;
 use crate::progress::Progress;
@@ -47,6 +47,8 @@ pub struct RevertPlan {
     steps: Vec<Vec<StateChange>>,
     #[serde(skip)]
     options: RevertOptions,
+    #[serde(skip)]
+    names: RecordedNames,
 }
 
 /// The result of a revert.
@@ -98,6 +100,7 @@ pub async fn plan(
         warnings,
         steps: steps(changes, HeadChange::MAX_PACKAGES),
         options,
+        names,
     })
 }
 
@@ -261,6 +264,11 @@ fn steps(changes: Vec<StateChange>, most: usize) -> Vec<Vec<StateChange>> {
 }
 
 impl RevertPlan {
+    /// Returns the changes in words, with the id of each package and device that a line names.
+    pub fn lines_with_ids(&self) -> LinesWithIds {
+        LinesWithIds::of(&self.changes, &self.names)
+    }
+
     /// Returns true if the target has the earlier state already.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()

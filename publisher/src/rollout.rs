@@ -17,7 +17,7 @@ pub(crate) use self::control::permitted_s;
 pub use self::control::{ControlPlan, RolloutChanged, plan_pause, plan_resume};
 pub use self::end::{EndPlan, RolloutEnded, plan_end, plan_finish};
 pub(crate) use self::live::warn_of_live;
-pub use self::live::{RolloutSummary, has_live, list, list_without_sizes};
+pub use self::live::{RolloutSummary, has_live, is_rolled_out, list, list_without_sizes};
 pub use self::promote::{PromotePlan, RolloutPromoted, plan_promotion};
 pub use self::show::{
     Awaited, RolloutDetails, RolloutFailure, RolloutReader, RolloutRound, RolloutWave,

@@ -20,6 +20,7 @@ mod failed_records;
 mod history;
 mod key_list;
 mod names;
+mod read_limit;
 mod reader;
 mod record_differences;
 mod removal;
@@ -42,16 +43,17 @@ pub(crate) use self::compare::check_lists;
 pub(crate) use self::complete::RecordedUpTo;
 pub use self::complete::{Completed, Completing, Scope, complete};
 pub(crate) use self::current::{
-    current_groups, current_groups_and_rollouts, current_part, current_rollouts, warn_of_head,
-    warn_of_state,
+    current_groups, current_groups_and_rollouts, current_part, current_rollouts,
+    current_rollouts_within, warn_of_head, warn_of_state,
 };
 pub use self::error::StateError;
 pub(crate) use self::expiry::WARNED_BEFORE_S;
 pub use self::failed_records::FailedRecords;
 pub use self::history::{CommitProblem, CommitStanding, History, KeyLists, PastCommit};
-pub(crate) use self::key_list::{StateKey, names};
+pub(crate) use self::key_list::{StateKey, names, planned_list};
 pub(crate) use self::names::NeededNames;
 pub use self::names::RecordedNames;
+pub(crate) use self::read_limit::ReadLimit;
 pub use self::reader::{TargetState, VerifiedHead};
 pub use self::record_differences::{DifferenceKind, RecordDifference, record_differences};
 pub use self::trees::Trees;

@@ -152,6 +152,12 @@ impl Target {
         self.with_records(self.records.clone())
     }
 
+    /// Returns the same target for one change, with warnings of its own, and the meter of its reads.
+    pub fn for_metered_change(&self) -> (Self, ReadMeter) {
+        let (records, meter) = self.records.metered();
+        (self.with_records(records), meter)
+    }
+
     fn with_records(&self, records: Records) -> Self {
         Self {
             name: self.name.clone(),

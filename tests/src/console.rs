@@ -87,6 +87,12 @@ impl RunningConsole {
         }
     }
 
+    /// Returns the limits of the process, as Linux shows them.
+    pub fn limits(&mut self) -> String {
+        let file = format!("/proc/{}/limits", self.process.child().id());
+        fs::read_to_string(file).expect("the console is running")
+    }
+
     /// Returns the address of a page.
     pub fn at(&self, path: &str) -> String {
         let (origin, _) = self.link.split_once("/sign-in").expect("a link");

@@ -40,6 +40,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        #[cfg(unix)]
+        without_core_dumps();
         let mut target = globals.open().await?;
         // The pages ask for the passphrase, and not the terminal.
         let secrets = globals.secrets(&places::find()?)?;
@@ -90,6 +92,19 @@ impl Args {
 const COMPLETING: &str =
     "stopping after the changes under way; press Ctrl-C again to leave them incomplete";
 const LEFT: &str = "stopped: changes under way may be incomplete; 'packcast log' shows the changes";
+
+/// Keeps the unlocked key out of core dumps.
+#[cfg(unix)]
+fn without_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let limit = Rlimit {
+        current: Some(0),
+        ..getrlimit(Resource::Core)
+    };
+    // A lower limit is always permitted.
+    let _ = setrlimit(Resource::Core, limit);
+}
 
 /// Waits for Ctrl-C. Without a signal handler, Ctrl-C ends the process at once.
 async fn stop() {

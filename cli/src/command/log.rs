@@ -63,6 +63,7 @@ impl Args {
             package: self.package,
             group: self.group,
             device: self.device,
+            most_reads: None,
         };
         let log = log::log(&target, &request).await?;
         output::result(globals.format, &log, |log| all_text(&log.entries));
@@ -175,6 +176,7 @@ mod tests {
             problem: None,
             changes: Vec::new(),
             lines: vec!["group lab: assigned vlc@3.0.21".to_owned()],
+            is_left_out: false,
         }
     }
 

@@ -56,6 +56,7 @@ pub(crate) mod samples {
                 problem: None,
                 changes: Vec::new(),
                 lines: vec![line.to_owned()],
+                is_left_out: false,
             },
             owner,
         };

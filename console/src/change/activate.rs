@@ -106,10 +106,6 @@ impl Change for Deactivate {
     const EXAMPLE: &'static str = "deactivate PACKAGE";
     const STOPS: bool = true;
 
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(package_field(input))
-    }
-
     fn read(input: &Input) -> Result<Self, Failure> {
         Ok(Self(package(input)?))
     }

@@ -19,10 +19,10 @@ use crate::visit::Visit;
 
 /// The time for a decision.
 const PLAN_TIMEOUT: Duration = Duration::from_mins(2);
-/// The time for which an answer waits for the end of a change. Then its page says that it goes on.
-const END_TIMEOUT: Duration = Duration::from_secs(20);
+/// The time for which an answer waits for the end of a change. Then its page shows the progress.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits for the end of a change, but not for long.
+/// Waits for the end of a short change.
 pub(super) async fn wait_for(app: &App, number: u64) {
     let mut ends = app.ends();
     let is_over = |(): &()| {
@@ -38,7 +38,7 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, PageError> {
     match tokio::time::timeout(PLAN_TIMEOUT, deciding).await {
         Ok(decided) => Ok(decided?),
-        Err(_) => Err(PageError::TooSlow(PLAN_TIMEOUT)),
+        Err(_) => Err(PageError::Undecided(PLAN_TIMEOUT)),
     }
 }
 
@@ -86,5 +86,18 @@ fn key_need(target: &Target, is_needed: bool) -> KeyNeed {
         Ok(Some(_)) => KeyNeed::None,
         Ok(None) => KeyNeed::Passphrase,
         Err(failure) => KeyNeed::Unreadable(failure),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_decision_that_takes_too_long_is_refused_for_this_reason() {
+        let never = std::future::pending::<Result<(), Failure>>();
+        let refused = in_time(never).await.unwrap_err();
+        assert!(matches!(refused, PageError::Undecided(limit) if limit == PLAN_TIMEOUT));
+        assert_eq!(refused.status(), StatusCode::GATEWAY_TIMEOUT);
     }
 }

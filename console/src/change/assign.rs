@@ -10,6 +10,7 @@ use packcast_publisher::unassign::{self, UnassignedFrom};
 use packcast_publisher::{Failure, Target};
 
 use super::address::{ACTIVATE, ASSIGN, UNASSIGN};
+use super::controls::Control;
 use super::fields::{check, line};
 use super::input::Input;
 use super::ledger::Outcome;
@@ -19,6 +20,8 @@ use crate::visit::Visit;
 use crate::words::{count, device_with_id, group_link, package_path, text};
 
 const PACKAGE: &str = "Package";
+const FORCE: &str = "Deploy again";
+const DOWNGRADE: &str = "Allow a downgrade";
 pub(super) const PACKAGE_HINT: &str = "name@version, or the id of the package";
 
 /// Assigns a package.
@@ -59,14 +62,15 @@ impl Change for Assign {
     const ABOUT: &'static str = "Devices get an active package at their next check-in. After a failure, \
         another assignment begins the next attempt.";
     const EXAMPLE: &'static str = "assign PACKAGE --group GROUP";
+    const CONTROLS: &'static [Control] = &[("--force", FORCE), ("--allow-downgrade", DOWNGRADE)];
 
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         let to = assignees::fields(visit, input, "Assign it to").await?;
         Ok(html! {
             (package_field(input))
             (to)
-            (check(input, "force", "Deploy again", "Also on devices that have the package already."))
-            (check(input, "downgrade", "Allow a downgrade",
+            (check(input, "force", FORCE, "Also on devices that have the package already."))
+            (check(input, "downgrade", DOWNGRADE,
                 "Also on devices that have a later package of the same name."))
         })
     }

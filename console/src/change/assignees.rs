@@ -6,12 +6,15 @@ use packcast_publisher::assignees::AssigneeNames;
 use packcast_publisher::{Failure, page};
 
 use super::device::{DEVICES, device_names};
-use super::fields::{area, one_of, some_of};
+use super::fields::{area, described, invalid, one_of, some_of};
 use super::input::Input;
 use crate::visit::Visit;
 
-/// The number of groups that a form offers.
+/// The number of groups that a form offers by boxes, and by suggestions.
 const GROUPS: usize = 50;
+const SUGGESTED: usize = 1_000;
+
+const LABEL: &str = "Groups";
 
 /// Writes the fields for devices and groups.
 pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<Markup, Failure> {
@@ -28,34 +31,56 @@ pub(super) async fn fields(visit: &Visit, input: &Input, label: &str) -> Result<
     })
 }
 
-/// Writes the fields for groups.
+/// Writes the fields for groups: boxes for the first ones, and a field with suggestions for the others.
 pub(super) async fn groups(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
     let known = page::groups(&visit.target, None, GROUPS).await?;
-    let is_named = |group: &&GroupName| !group.is_all();
-    let groups: Vec<String> = known
-        .items
-        .iter()
-        .filter(is_named)
-        .map(ToString::to_string)
-        .collect();
-    let others: Vec<&str> = input.lines("group").collect();
-    let is_offered = |group: &&str| groups.iter().any(|it| it == group);
-    let others: Vec<&str> = others.into_iter().filter(|it| !is_offered(it)).collect();
-    Ok(html! {
-        @if !groups.is_empty() { (some_of(input, "group", "Groups", &groups, "")) }
-        @if known.next.is_some() || !others.is_empty() {
-            (other_groups(&others))
+    let more = match &known.next {
+        Some(next) => {
+            let more = page::groups(&visit.target, Some(next), SUGGESTED).await?;
+            names(&more.items)
         }
+        None => Vec::new(),
+    };
+    let groups = names(&known.items);
+    let is_offered = |group: &&str| groups.iter().any(|it| it == group);
+    let others: Vec<&str> = input.lines("group").filter(|it| !is_offered(it)).collect();
+    Ok(html! {
+        @if !groups.is_empty() { (some_of(input, "group", LABEL, &groups, "")) }
+        @if !more.is_empty() { (another_group(&more)) }
+        @if known.next.is_some() || !others.is_empty() { (other_groups(input, &others)) }
     })
 }
 
-fn other_groups(groups: &[&str]) -> Markup {
+fn names(groups: &[GroupName]) -> Vec<String> {
+    let named = groups.iter().filter(|group| !group.is_all());
+    named.map(ToString::to_string).collect()
+}
+
+/// Writes a field that suggests the names of groups while a person types.
+fn another_group(groups: &[String]) -> Markup {
+    html! {
+        div.field {
+            label for="another-group" { "Another group" }
+            input #another-group name="group" list="group-names" autocomplete="off" spellcheck="false"
+                aria-describedby="another-group-hint";
+            datalist #group-names { @for group in groups { option value=(group) {} } }
+            p.soft #another-group-hint {
+                "The target has more groups: type a part of a name, and choose one."
+            }
+        }
+    }
+}
+
+fn other_groups(input: &Input, groups: &[&str]) -> Markup {
     html! {
         div.field {
             label for="other-groups" { "Other groups" }
-            textarea #other-groups name="group" rows="3" spellcheck="false" {
+            textarea #other-groups name="group" rows="3" spellcheck="false"
+                aria-invalid=[invalid(input, LABEL)]
+                aria-describedby=[described(input, "other-groups", LABEL, "hint")] {
                 "\n" (groups.join("\n"))
             }
+            p.soft #other-groups-hint { "One name on each line." }
         }
     }
 }
@@ -65,7 +90,7 @@ pub(super) fn read(input: &Input) -> Result<AssigneeNames, Failure> {
     let names = match input.text("to") {
         "all" => return Ok(AssigneeNames::All),
         "groups" => {
-            let groups: Vec<GroupName> = input.list("group", "Groups")?;
+            let groups: Vec<GroupName> = input.list("group", LABEL)?;
             (!groups.is_empty()).then_some(AssigneeNames::Groups(groups))
         }
         _ => {

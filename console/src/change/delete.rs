@@ -7,6 +7,7 @@ use packcast_publisher::{Failure, Target, Warning, delete};
 
 use super::address::DELETE;
 use super::assign::{package, package_field};
+use super::controls::Control;
 use super::effect::package_fact;
 use super::fields::check;
 use super::input::Input;
@@ -15,6 +16,8 @@ use super::{Change, Planned, Signed};
 use crate::layout::Section;
 use crate::visit::Visit;
 use crate::words::{bytes, count, package_path, text};
+
+const UNASSIGN: &str = "Unassign it first";
 
 /// Deletes a package.
 pub(super) struct Delete {
@@ -30,12 +33,13 @@ impl Change for Delete {
     const ABOUT: &'static str = "The objects of the package are removed for good. Its name and version \
         cannot be used again, and the results of devices stay on record.";
     const EXAMPLE: &'static str = "delete PACKAGE";
+    const CONTROLS: &'static [Control] = &[("--unassign", UNASSIGN)];
     const STOPS: bool = true;
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
             (package_field(input))
-            (check(input, "unassign", "Unassign it first",
+            (check(input, "unassign", UNASSIGN,
                 "From all groups, and from all devices that have not finished it. An assigned package \
                  cannot be deleted."))
         })

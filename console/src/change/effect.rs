@@ -5,14 +5,17 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use packcast_protocol::state::CommitId;
 use packcast_protocol::{DeviceId, GroupName, PackageId};
-use packcast_publisher::{Failure, Preview, Target, Warning, diff};
+use packcast_publisher::diff::{self, LinesWithIds};
+use packcast_publisher::{Failure, Preview, Target, Warning};
 use packcast_rollout::state::{EntryOwner, StateChange};
 
+use super::controls::{Control, failure_in_form, warning_in_form};
+use super::decision::Decision;
 use super::input::Input;
-use super::ledger::{ChangeRequest, Decision};
+use super::ledger::ChangeRequest;
 use super::{Change, Planned, Signed};
 use crate::command::Commands;
-use crate::layout::{failure_notice, notice};
+use crate::layout::notice;
 use crate::words::{count, device_with_id, group_link, grouped, lines, text};
 
 /// The number of ids that a page lists, and up to which the list is open.
@@ -55,25 +58,33 @@ impl Effect {
         planned: &mut Planned<'_>,
     ) -> Result<Self, Failure> {
         let mut head = ShownHead::ByChange;
+        let mut named = NamedFacts::default();
         let (needs_key, signed) = match &planned.signed {
             Signed::No => (false, SignedEffect::Unsigned),
             Signed::Changes(changes) if changes.is_empty() => (false, SignedEffect::Nothing),
             Signed::Changes(changes) => {
                 let difference = diff::planned(target, changes).await?;
                 head = ShownHead::Is(difference.head);
-                (true, SignedEffect::of(difference.lines))
+                let lines = named.take(difference.lines_with_ids());
+                (true, SignedEffect::of(lines, difference.key_list))
             }
-            Signed::Lines(lines) => (!lines.is_empty(), SignedEffect::of(lines.clone())),
+            Signed::Lines(all) if all.lines.is_empty() => (false, SignedEffect::Nothing),
+            Signed::Lines(all) => {
+                let key_list = diff::planned_key_list(target).await?;
+                (true, SignedEffect::of(named.take(all.clone()), key_list))
+            }
         };
         planned.warnings.extend(target.warnings.take());
         let mut facts = std::mem::take(&mut planned.facts);
         facts.extend(facts_of(&planned.signed));
+        let others = facts.iter().filter(|it| !named.0.contains(*it));
+        let others: Vec<&String> = others.collect();
         let shown = html! {
             (reach(&planned.preview))
-            (exactly(&facts))
-            @for warning in &planned.warnings { (notice(warning, commands)) }
-            @if let Some(failure) = &planned.partly { (partly(failure, commands)) }
-            (difference(&signed))
+            @for warning in &planned.warnings { (warning_in_form(warning, C::CONTROLS, commands)) }
+            @if let Some(failure) = &planned.partly { (partly(failure, C::CONTROLS, commands)) }
+            (difference(&signed, needs_key))
+            (exactly(&others, &named))
         };
         let words = change.command();
         let request = ChangeRequest {
@@ -81,6 +92,7 @@ impl Effect {
             effect: planned.preview.effect.clone(),
             section: C::SECTION,
             path: C::PATH,
+            controls: C::CONTROLS,
             input: input.clone(),
             command: commands.line(words.iter().map(String::as_str)),
         };
@@ -95,13 +107,26 @@ impl Effect {
     }
 }
 
+/// The facts whose ids are in the lines of a difference.
+#[derive(Default)]
+struct NamedFacts(BTreeSet<String>);
+
+impl NamedFacts {
+    /// Notes the ids in lines, and returns the lines.
+    fn take(&mut self, all: LinesWithIds) -> Vec<String> {
+        self.0.extend(all.packages.into_iter().map(package_fact));
+        self.0.extend(all.devices.iter().map(device_fact));
+        all.lines
+    }
+}
+
 impl SignedEffect {
-    fn of(lines: Vec<String>) -> Self {
+    fn of(mut lines: Vec<String>, key_list: Option<String>) -> Self {
         if lines.is_empty() {
-            Self::Nothing
-        } else {
-            Self::Lines(lines)
+            return Self::Nothing;
         }
+        lines.extend(key_list);
+        Self::Lines(lines)
     }
 }
 
@@ -172,12 +197,13 @@ pub(super) fn device_fact(device: &DeviceId) -> String {
     format!("device {device}")
 }
 
-/// Lists everything that a change concerns by its id.
-fn exactly(facts: &[String]) -> Markup {
+/// Lists by their ids the things that a change concerns, and that the difference does not name.
+fn exactly(facts: &[&String], named: &NamedFacts) -> Markup {
+    let is_all = named.0.is_empty();
     html! {
         @if !facts.is_empty() {
             details open[facts.len() <= OPEN_FACTS] {
-                summary { "Exactly, by their ids" }
+                summary { @if is_all { "Exactly, by their ids" } @else { "Others, by their ids" } }
                 ul.lines {
                     @for fact in facts.iter().take(MOST_FACTS) { li { (text(fact)) } }
                     @if facts.len() > MOST_FACTS {
@@ -215,12 +241,17 @@ fn reach(preview: &Preview) -> Markup {
     }
 }
 
-fn partly(failure: &Failure, commands: &Commands) -> Markup {
-    let (causes, hints) = (failure.causes(), failure.hints());
-    failure_notice("warn", &failure.message(), &causes, hints, commands)
+fn partly(failure: &Failure, controls: &[Control], commands: &Commands) -> Markup {
+    let (message, causes) = (failure.message(), failure.causes());
+    failure_in_form(
+        "warn",
+        (&message, &causes, failure.hints()),
+        controls,
+        commands,
+    )
 }
 
-fn difference(signed: &SignedEffect) -> Markup {
+fn difference(signed: &SignedEffect, needs_key: bool) -> Markup {
     html! {
         section aria-labelledby="difference" {
             h2 #difference { "Difference of the signed state" }
@@ -229,12 +260,13 @@ fn difference(signed: &SignedEffect) -> Markup {
                     "Nobody signs this change. The history shows it as unsigned."
                 },
                 SignedEffect::Nothing => p {
-                    "Nothing changes in the signed state: it is so already. The records are completed."
+                    "Nothing changes in the signed state: it is so already, and nothing is signed. The \
+                     records are completed."
+                    @if needs_key { " This needs the unlocked key." }
                 },
                 SignedEffect::Lines(all) => {
                     p { "Your key signs these differences:" }
                     (lines(all))
-                    p.soft { "A root key also renews the key list, if that is due." }
                 },
             }
         }

@@ -5,13 +5,17 @@ use maud::{Markup, html};
 use super::input::Input;
 use crate::words::text;
 
+/// The id of the message that refuses a field.
+pub(crate) const REFUSAL: &str = "refusal";
+
 /// Writes a field of one line.
 pub(crate) fn line(input: &Input, name: &str, label: &str, hint: &str) -> Markup {
     html! {
         div.field {
             label for=(name) { (label) }
             input id=(name) name=(name) value=(input.text(name)) autocomplete="off"
-                spellcheck="false" aria-describedby=[described(name, hint)];
+                spellcheck="false" aria-invalid=[invalid(input, label)]
+                aria-describedby=[described(input, name, label, hint)];
             (hint_of(name, hint))
         }
     }
@@ -25,7 +29,8 @@ pub(crate) fn area(input: &Input, name: &str, label: &str, hint: &str) -> Markup
             label for=(name) { (label) }
             // The first line break after the tag does not count.
             textarea id=(name) name=(name) rows="4" spellcheck="false"
-                aria-describedby=[described(name, hint)] { "\n" (lines.join("\n")) }
+                aria-invalid=[invalid(input, label)]
+                aria-describedby=[described(input, name, label, hint)] { "\n" (lines.join("\n")) }
             (hint_of(name, hint))
         }
     }
@@ -36,7 +41,7 @@ pub(crate) fn check(input: &Input, name: &str, label: &str, hint: &str) -> Marku
     html! {
         div.field.check {
             input id=(name) name=(name) type="checkbox" value="on" checked[input.has(name)]
-                aria-describedby=[described(name, hint)];
+                aria-describedby=[described(input, name, label, hint)];
             label for=(name) { (label) }
             (hint_of(name, hint))
         }
@@ -47,7 +52,7 @@ pub(crate) fn check(input: &Input, name: &str, label: &str, hint: &str) -> Marku
 pub(crate) fn one_of(input: &Input, name: &str, label: &str, values: &[(&str, &str)]) -> Markup {
     let chosen = values.iter().position(|(value, _)| input.is(name, value));
     html! {
-        fieldset {
+        fieldset aria-describedby=[described(input, name, label, "")] {
             legend { (label) }
             @for (place, (value, words)) in values.iter().enumerate() {
                 div.check {
@@ -69,7 +74,7 @@ pub(crate) fn some_of(
     hint: &str,
 ) -> Markup {
     html! {
-        fieldset aria-describedby=[described(name, hint)] {
+        fieldset aria-describedby=[described(input, name, label, hint)] {
             legend { (label) }
             div.choices {
                 @for (place, value) in values.iter().enumerate() {
@@ -95,8 +100,17 @@ pub(crate) fn hidden(input: &Input) -> Markup {
     }
 }
 
-fn described(name: &str, hint: &str) -> Option<String> {
-    (!hint.is_empty()).then(|| format!("{name}-hint"))
+/// Returns the mark of a field that the last attempt has refused.
+pub(crate) fn invalid(input: &Input, label: &str) -> Option<&'static str> {
+    input.is_refused(label).then_some("true")
+}
+
+/// Returns the ids of the texts about a field: the refusal, and the hint.
+pub(crate) fn described(input: &Input, name: &str, label: &str, hint: &str) -> Option<String> {
+    let refusal = input.is_refused(label).then(|| REFUSAL.to_owned());
+    let hint = (!hint.is_empty()).then(|| format!("{name}-hint"));
+    let ids: Vec<String> = refusal.into_iter().chain(hint).collect();
+    (!ids.is_empty()).then(|| ids.join(" "))
 }
 
 fn hint_of(name: &str, hint: &str) -> Markup {

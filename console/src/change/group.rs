@@ -5,7 +5,8 @@ use maud::{Markup, html};
 use packcast_protocol::GroupName;
 use packcast_publisher::{Failure, Target, group};
 
-use super::address::{CREATE_GROUP, DELETE_GROUP, RENAME_GROUP};
+use super::address::{ADD_DEVICES, CREATE_GROUP, DELETE_GROUP, RENAME_GROUP};
+use super::controls::Control;
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
@@ -15,6 +16,9 @@ use crate::words::{count, group_path, text};
 
 /// The rule for the names of groups.
 const NAME_HINT: &str = "Up to 48 lower-case letters, digits, '.', '_' and '-'.";
+
+const RENAME_ANYWAY: &str = "Also if assigned packages are only for one of both names";
+const DELETE_ANYWAY: &str = "Also if the group has devices or packages";
 
 /// Creates a group.
 pub(super) struct Create {
@@ -67,7 +71,7 @@ impl Change for Create {
                 async move {
                     group::create(target, &self.group, signer, &progress).await?;
                     let done = html! { p { "Group " (text(self.group.as_str())) " exists." } };
-                    let add = form_path(super::members::Add::PATH, &self.group);
+                    let add = form_path(ADD_DEVICES, &self.group);
                     Ok(Outcome::new(done)
                         .link(add, "Add devices")
                         .link(group_path(&self.group), format!("Group {}", self.group)))
@@ -90,6 +94,7 @@ impl Change for Rename {
     const ABOUT: &'static str = "Devices stay in the group, and packages, pacing and preferred location \
         stay as they are. No device deploys a package again because of the new name.";
     const EXAMPLE: &'static str = "group rename GROUP NEW-NAME";
+    const CONTROLS: &'static [Control] = &[("--force", RENAME_ANYWAY)];
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
@@ -98,7 +103,7 @@ impl Change for Rename {
             (fields::check(
                 input,
                 "force",
-                "Also if assigned packages are only for one of both names",
+                RENAME_ANYWAY,
                 "Devices then wait with packages that name the present name, and begin with those \
                  that name the new one.",
             ))
@@ -151,6 +156,7 @@ impl Change for Delete {
     const ABOUT: &'static str = "The devices of the group stay in the target. They lose the \
         assignments that they have only through this group.";
     const EXAMPLE: &'static str = "group delete GROUP";
+    const CONTROLS: &'static [Control] = &[("--force", DELETE_ANYWAY)];
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
@@ -158,7 +164,7 @@ impl Change for Delete {
             (fields::check(
                 input,
                 "force",
-                "Also if the group has devices or packages",
+                DELETE_ANYWAY,
                 "Its packages are unassigned, and its devices leave the group.",
             ))
         })

@@ -92,7 +92,7 @@ async fn result(app: &App, number: u64) -> Response {
 }
 
 async fn plan<C: Change>(visit: Visit, input: &Input) -> Response {
-    let target = visit.app.target().for_change();
+    let target = visit.target_for_change();
     let commands = visit.app.commands().clone();
     let deciding = async {
         let change = C::read(input)?;

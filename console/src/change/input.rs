@@ -4,12 +4,16 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use packcast_publisher::Failure;
+use zeroize::Zeroizing;
 
 /// The names of the fields that belong to the console and not to a change.
 const FORM: &str = "form";
 const STEP: &str = "step";
 const TICKET: &str = "ticket";
 const PASSPHRASE: &str = "passphrase";
+
+/// The beginning of the messages that refuse a field.
+const REFUSED: &str = "cannot read the field ";
 
 /// The step that a person has chosen by a button.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +26,8 @@ pub(crate) enum Step {
     Perform,
 }
 
-/// A passphrase. Nothing shows it.
-pub(crate) struct Passphrase(String);
+/// A passphrase. Nothing shows it, and its memory is wiped at the end.
+pub(crate) struct Passphrase(Zeroizing<String>);
 
 /// A form as it was sent.
 #[derive(Debug)]
@@ -40,12 +44,16 @@ pub(crate) struct Received {
 
 /// The fields of a change. A name may occur several times.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Input(Vec<(String, String)>);
+pub(crate) struct Input {
+    fields: Vec<(String, String)>,
+    /// The message that refuses the fields.
+    refusal: Option<String>,
+}
 
 impl Passphrase {
     /// Returns a passphrase; `None` if the field is empty.
     pub(crate) fn typed(text: &str) -> Option<Self> {
-        (!text.is_empty()).then(|| Self(text.to_owned()))
+        (!text.is_empty()).then(|| Self(text.to_owned().into()))
     }
 
     pub(crate) fn reveal(&self) -> &str {
@@ -70,14 +78,16 @@ impl Received {
             input: Input::default(),
         };
         for (name, value) in fields {
+            if name == PASSPHRASE {
+                let typed = Zeroizing::new(value);
+                received.passphrase = Passphrase::typed(&typed);
+                continue;
+            }
             // Browsers send and keep line breaks in two forms.
             let value = value.replace("\r\n", "\n");
             match name.as_str() {
                 FORM => received.form = value,
                 TICKET => received.ticket = value,
-                PASSPHRASE => {
-                    received.passphrase = (!value.is_empty()).then_some(Passphrase(value));
-                }
                 STEP => {
                     received.step = match value.as_str() {
                         "edit" => Step::Edit,
@@ -85,7 +95,7 @@ impl Received {
                         _ => Step::Plan,
                     }
                 }
-                _ => received.input.0.push((name, value)),
+                _ => received.input.fields.push((name, value)),
             }
         }
         received
@@ -100,9 +110,32 @@ impl Input {
 
     /// Returns all fields.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        let fields = self.fields.iter();
+        fields.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Returns other fields, refused by the same message.
+    pub(crate) fn with_fields(&self, fields: Vec<(String, String)>) -> Self {
+        Self {
+            fields,
+            refusal: self.refusal.clone(),
+        }
+    }
+
+    /// Returns the same fields with the message that refuses them.
+    pub(crate) fn refused(&self, message: String) -> Self {
+        Self {
+            fields: self.fields.clone(),
+            refusal: Some(message),
+        }
+    }
+
+    /// Returns true if the message refuses the field with this label.
+    pub(crate) fn is_refused(&self, label: &str) -> bool {
+        let message = self.refusal.as_deref().unwrap_or_default();
+        let rest = message.strip_prefix(REFUSED);
+        rest.and_then(|rest| rest.strip_prefix(label))
+            .is_some_and(|rest| rest.starts_with(':'))
     }
 
     /// Returns the text of a field without spaces around it; empty if there is none.
@@ -137,7 +170,7 @@ impl Input {
         label: &str,
     ) -> Result<T, Failure> {
         self.optional(name, label)?
-            .ok_or_else(|| Failure::usage(format!("cannot read the field {label}: it is empty")))
+            .ok_or_else(|| refused(label, "it is empty"))
     }
 
     /// Reads a field. An empty field counts as absent.
@@ -166,9 +199,13 @@ impl Input {
 
 /// Reads a text. `label` is the name of its field on the page.
 pub(crate) fn read<T: FromStr<Err: Display>>(text: &str, label: &str) -> Result<T, Failure> {
-    text.parse().map_err(|error| {
-        Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
-    })
+    text.parse()
+        .map_err(|error| refused(label, format_args!("{text:?}: {error}")))
+}
+
+/// Refuses a field. Its form marks the field by this message.
+pub(crate) fn refused(label: &str, reason: impl Display) -> Failure {
+    Failure::usage(format!("{REFUSED}{label}: {reason}"))
 }
 
 #[cfg(test)]
@@ -226,10 +263,14 @@ mod tests {
             input.required::<u64>("number", "Commit").unwrap_err(),
             input.required::<u64>("other", "Commit").unwrap_err(),
         ];
-        insta::assert_snapshot!(errors.map(|it| it.to_string()).join("\n"), @r#"
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(texts.join("\n"), @r#"
         cannot read the field Commit: "x": invalid digit found in string
         cannot read the field Commit: it is empty
         "#);
         assert_eq!(input.optional::<u64>("other", "Commit").unwrap(), None);
+        let refused = input.refused(errors[0].message());
+        assert!(refused.is_refused("Commit") && !refused.is_refused("Comm"));
+        assert!(!input.is_refused("Commit"));
     }
 }

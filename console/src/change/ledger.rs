@@ -4,14 +4,17 @@
 //! shown: so a form that is sent twice changes nothing twice. Numbers of devices change while devices
 //! report, so a number that has grown a little, or a stop that concerns less, is no other change.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use maud::Markup;
-use packcast_protocol::{Sha256Digest, UnixTime};
-use packcast_publisher::{Failure, Progress, Warning};
+use packcast_protocol::UnixTime;
+use packcast_publisher::{Failure, Warning};
 
+use super::controls::Control;
+use super::decision::Decision;
 use super::input::Input;
+use super::work::ChangeWork;
 use crate::command::CommandLine;
 use crate::layout::Section;
 use crate::token::Token;
@@ -36,16 +39,6 @@ pub(crate) struct Ledger {
     is_closed: bool,
 }
 
-/// The decision on a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Decision {
-    digest: Sha256Digest,
-    /// The parts of a change that stops something.
-    parts: BTreeSet<Sha256Digest>,
-    /// The number of devices; `None` if it does not matter.
-    devices: Option<u64>,
-}
-
 /// An effect that a page has shown.
 #[derive(Debug)]
 struct Shown {
@@ -65,7 +58,7 @@ pub(crate) struct BegunChange {
     pub(crate) end: Arc<ChangeEnd>,
     /// The change has ended while the console was ending, so no page has shown its result.
     is_late: bool,
-    progress: Progress,
+    pub(super) work: ChangeWork,
 }
 
 /// A change as a person has requested it.
@@ -77,6 +70,8 @@ pub(crate) struct ChangeRequest {
     pub(crate) effect: String,
     /// The address of its form.
     pub(crate) path: &'static str,
+    /// The boxes of its form.
+    pub(crate) controls: &'static [Control],
     pub(crate) input: Input,
     pub(crate) command: CommandLine,
 }
@@ -132,36 +127,6 @@ pub(crate) enum Begin {
     Busy,
     /// The console is ending.
     Closed,
-}
-
-impl Decision {
-    /// Creates the decision on a change that starts something on this number of devices.
-    pub(crate) fn starting(all: &str, devices: u64) -> Self {
-        Self {
-            digest: Sha256Digest::of(all.as_bytes()),
-            parts: BTreeSet::new(),
-            devices: Some(devices),
-        }
-    }
-
-    /// Creates the decision on a change that only stops something.
-    pub(crate) fn stopping(always: &str, parts: &[String]) -> Self {
-        let parts = parts.iter().map(|part| Sha256Digest::of(part.as_bytes()));
-        Self {
-            digest: Sha256Digest::of(always.as_bytes()),
-            parts: parts.collect(),
-            devices: None,
-        }
-    }
-
-    /// Returns true if this decision does nothing that was not shown.
-    fn is_as_shown(&self, shown: &Self) -> bool {
-        let has_few_more = match (self.devices, shown.devices) {
-            (Some(now), Some(shown)) => now <= shown + shown / 10,
-            _ => true,
-        };
-        self.digest == shown.digest && self.parts.is_subset(&shown.parts) && has_few_more
-    }
 }
 
 impl Outcome {
@@ -241,7 +206,7 @@ impl Ledger {
         ticket: &str,
         decision: &Decision,
         request: ChangeRequest,
-        progress: Progress,
+        work: ChangeWork,
         now: UnixTime,
     ) -> Begin {
         match self.look_up(ticket, decision) {
@@ -267,7 +232,7 @@ impl Ledger {
             at: now,
             end: Arc::new(ChangeEnd::Running),
             is_late: false,
-            progress,
+            work,
         });
         Begin::New(number)
     }
@@ -306,7 +271,8 @@ impl Ledger {
     /// their records.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
-        self.running().for_each(|change| change.progress.stop());
+        self.running()
+            .for_each(|change| change.work.progress.stop());
     }
 
     /// Returns warnings of the changes whose result no page has shown.
@@ -349,6 +315,7 @@ impl BegunChange {
 #[cfg(test)]
 mod tests {
     use maud::html;
+    use packcast_publisher::page::ReadMeter;
 
     use super::*;
 
@@ -360,10 +327,12 @@ mod tests {
             section: Section::Now,
             effect: "Pauses target local".to_owned(),
             path: "/change/pause",
+            controls: &[],
             input: Input::default(),
             command: CommandLine::Unsafe,
         };
-        ledger.begin(ticket, decision, request, Progress::none(), NOW)
+        let work = ChangeWork::new(ReadMeter::default());
+        ledger.begin(ticket, decision, request, work, NOW)
     }
 
     fn shown(ledger: &mut Ledger, decision: &Decision) -> Token {
@@ -374,11 +343,6 @@ mod tests {
 
     fn starting(devices: u64) -> Decision {
         Decision::starting("assigns", devices)
-    }
-
-    fn stopping(parts: &[&str]) -> Decision {
-        let parts: Vec<String> = parts.iter().map(|&part| part.to_owned()).collect();
-        Decision::stopping("deactivates", &parts)
     }
 
     #[test]
@@ -412,17 +376,6 @@ mod tests {
             assert_eq!(refused, Begin::Refused(Ticket::Unknown));
         }
         assert_eq!(ledger.running().count(), 0);
-    }
-
-    #[test]
-    fn a_start_may_reach_a_few_more_devices_and_a_stop_may_concern_less() {
-        let is_as_shown = |now: Decision, shown: Decision| now.is_as_shown(&shown);
-        assert!(is_as_shown(starting(1_100), starting(1_000)));
-        assert!(is_as_shown(starting(7), starting(1_000)));
-        assert!(!is_as_shown(starting(1_101), starting(1_000)));
-        assert!(!is_as_shown(starting(3), starting(2)));
-        assert!(is_as_shown(stopping(&["a"]), stopping(&["a", "b"])));
-        assert!(!is_as_shown(stopping(&["a", "c"]), stopping(&["a", "b"])));
     }
 
     #[test]

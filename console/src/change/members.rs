@@ -5,11 +5,12 @@ use maud::{Markup, html};
 use packcast_protocol::GroupName;
 use packcast_publisher::device_list::{self, PastedNames, UnreadableName};
 use packcast_publisher::device_name::DeviceName;
-use packcast_publisher::group::{self, MembersChanged, MembersPlan};
+use packcast_publisher::group::{self, MembersChanged};
 use packcast_publisher::{Failure, Progress, Target};
 
 use super::address::{ADD_DEVICES, REMOVE_DEVICES};
-use super::input::Input;
+use super::device::DEVICES;
+use super::input::{Input, refused as refused_field};
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
 use crate::layout::Section;
@@ -25,108 +26,70 @@ const IN_COMMAND: usize = 5;
 /// The most refused names that a page lists for each reason.
 const LISTED: usize = 500;
 
-/// Adds devices to a group.
-pub(super) struct Add(Members);
-
-/// Removes devices from a group.
-pub(super) struct Remove(Members);
-
-/// A group with the names of devices.
-struct Members {
+/// Adds devices to a group, or removes devices from it.
+pub(super) struct Members<const ADD: bool> {
     group: GroupName,
     names: PastedNames,
 }
 
-impl Change for Add {
-    const PATH: &'static str = ADD_DEVICES;
-    const TITLE: &'static str = "Add devices to a group";
-    const SECTION: Section = Section::Groups;
-    const BUTTON: &'static str = "Add the devices";
-    const ABOUT: &'static str = "All devices join together. A device gets the packages of the group at \
-        its next check-in.";
-    const EXAMPLE: &'static str = "group add GROUP --from FILE";
-
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(Members::fields(input))
-    }
-
-    fn read(input: &Input) -> Result<Self, Failure> {
-        Members::read(input).map(Self)
-    }
-
-    async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
-        let Members { group, names } = &self.0;
-        let progress = Progress::none();
-        let plan = group::plan_addition(target, group, &names.names, &progress).await?;
-        Ok(self.0.planned(plan, "added", "members already"))
-    }
-
-    fn command(&self) -> Vec<String> {
-        self.0.command("add")
-    }
+/// Returns the first text for an addition, and the second one for a removal.
+const fn by(add: bool, added: &'static str, removed: &'static str) -> &'static str {
+    if add { added } else { removed }
 }
 
-impl Change for Remove {
-    const PATH: &'static str = REMOVE_DEVICES;
-    const TITLE: &'static str = "Remove devices from a group";
+impl<const ADD: bool> Change for Members<ADD> {
+    const PATH: &'static str = by(ADD, ADD_DEVICES, REMOVE_DEVICES);
+    const TITLE: &'static str = by(ADD, "Add devices to a group", "Remove devices from a group");
     const SECTION: Section = Section::Groups;
-    const BUTTON: &'static str = "Remove the devices";
-    const ABOUT: &'static str = "All devices leave together. A device loses the assignments that it has \
-        only through this group.";
-    const EXAMPLE: &'static str = "group remove GROUP --from FILE";
+    const BUTTON: &'static str = by(ADD, "Add the devices", "Remove the devices");
+    const ABOUT: &'static str = by(
+        ADD,
+        "All devices join together. A device gets the packages of the group at its next check-in.",
+        "All devices leave together. A device loses the assignments that it has only through this group.",
+    );
+    const EXAMPLE: &'static str = by(
+        ADD,
+        "group add GROUP --from FILE",
+        "group remove GROUP --from FILE",
+    );
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(Members::fields(input))
-    }
-
-    fn read(input: &Input) -> Result<Self, Failure> {
-        Members::read(input).map(Self)
-    }
-
-    async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
-        let Members { group, names } = &self.0;
-        let progress = Progress::none();
-        let plan = group::plan_removal(target, group, &names.names, &progress).await?;
-        Ok(self.0.planned(plan, "removed", "not members"))
-    }
-
-    fn command(&self) -> Vec<String> {
-        self.0.command("remove")
-    }
-}
-
-impl Members {
-    fn fields(input: &Input) -> Markup {
-        html! {
+        Ok(html! {
             (fields::line(input, "group", "Group", ""))
             (name_list(input))
-        }
+        })
     }
 
     fn read(input: &Input) -> Result<Self, Failure> {
         let group: GroupName = input.required("group", "Group")?;
         let names = device_list::pasted(input.text("names"));
         if names == PastedNames::default() {
-            return Err(Failure::usage("cannot read the field Devices: it is empty")
-                .hint("type or paste the names of devices"));
+            return Err(
+                refused_field(DEVICES, "it is empty").hint("type or paste the names of devices")
+            );
         }
         if names.names.len() > MOST {
             let most = count(MOST as u64, "name");
-            return Err(Failure::usage(format!(
-                "cannot read the field Devices: it has more than {most}"
-            ))
-            .hint("send the list in several parts, or use the command"));
+            return Err(
+                refused_field(DEVICES, format_args!("it has more than {most}"))
+                    .hint("send the list in several parts, or use the command"),
+            );
         }
         Ok(Self { group, names })
     }
 
-    /// Returns a decided change of the members. `changed` and `unchanged` name its effect on a device.
-    fn planned<'a>(
-        &'a self,
-        plan: MembersPlan<'a>,
-        changed: &'static str,
-        unchanged: &'static str,
-    ) -> Planned<'a> {
+    async fn plan<'a>(&'a self, target: &'a Target) -> Result<Planned<'a>, Failure> {
+        let (group, names, progress) = (&self.group, &self.names.names, Progress::none());
+        let plan = if ADD {
+            group::plan_addition(target, group, names, &progress).await?
+        } else {
+            group::plan_removal(target, group, names, &progress).await?
+        };
+        let (changed, unchanged) = if ADD {
+            ("added", "members already")
+        } else {
+            ("removed", "not members")
+        };
         let signed = Signed::Changes(plan.state_changes());
         let (unreadable, members) = (&self.names.unreadable, plan.members());
         let details = html! {
@@ -157,15 +120,20 @@ impl Members {
             }
             .boxed_local()
         });
-        Planned {
+        Ok(Planned {
             partly,
             details,
             ..planned
-        }
+        })
     }
 
-    fn command(&self, verb: &str) -> Vec<String> {
-        let mut words = vec!["group".to_owned(), verb.to_owned(), self.group.to_string()];
+    fn command(&self) -> Vec<String> {
+        let group = self.group.to_string();
+        let mut words = vec![
+            "group".to_owned(),
+            by(ADD, "add", "remove").to_owned(),
+            group,
+        ];
         let names: &[DeviceName] = &self.names.names;
         if names.len() > IN_COMMAND {
             words.extend(["--from".to_owned(), "devices.txt".to_owned()]);
@@ -180,10 +148,13 @@ impl Members {
 pub(super) fn name_list(input: &Input) -> Markup {
     html! {
         div.field {
-            label for="names" { "Devices" }
+            label for="names" { (DEVICES) }
             // The first line break after the tag does not count.
             textarea #names name="names" rows="10" spellcheck="false" autocomplete="off" data-drop="text"
-                aria-describedby="names-hint" { "\n" (input.text("names")) }
+                aria-invalid=[fields::invalid(input, DEVICES)]
+                aria-describedby=[fields::described(input, "names", DEVICES, "hint")] {
+                "\n" (input.text("names"))
+            }
             p.soft #names-hint {
                 "Host names or ids, one in each line or separated by commas. Paste a list"
                 span.drop hidden { ", or drop a text file here" }
@@ -243,11 +214,11 @@ mod tests {
     #[test]
     fn long_lists_stand_in_a_file() {
         let words = |text: &str| {
-            let members = Members {
+            let members: Members<true> = Members {
                 group: "lab".parse().unwrap(),
                 names: device_list::pasted(text),
             };
-            members.command("add").join(" ")
+            members.command().join(" ")
         };
         insta::assert_snapshot!(words("pc1, pc2"), @"group add lab --device=pc1 --device=pc2");
         insta::assert_snapshot!(words("1,2,3,4,5,6"), @"group add lab --from devices.txt");

@@ -12,6 +12,7 @@ use super::effect::{Effect, ShownHead};
 use super::input::Received;
 use super::ledger::{Begin, ChangeEnd, FailedChange, Ticket};
 use super::views::Note;
+use super::work::ChangeWork;
 use super::{Change, Planned};
 use crate::app::App;
 use crate::key::SessionKey;
@@ -39,7 +40,7 @@ pub(super) async fn make<C: Change>(
     received: Received,
     decided: oneshot::Sender<Decided>,
 ) {
-    let (app, target) = (visit.app.clone(), visit.app.target().for_change());
+    let (app, target) = (visit.app.clone(), visit.target_for_change());
     let change = match C::read(&received.input) {
         Ok(change) => change,
         Err(failure) => return refuse::<C>(visit, &received, decided, failure.into()).await,
@@ -53,13 +54,13 @@ pub(super) async fn make<C: Change>(
     let note = match ticket {
         Ticket::Valid => match signer(&visit, &target, &received, &effect) {
             Ok(signer) => {
-                let (progress, decided) = (Progress::none(), decided);
-                match begin(&visit, &received, &effect, &progress) {
+                let work = ChangeWork::new(visit.change_meter());
+                match begin(&visit, &received, &effect, &work) {
                     Begin::New(number) => {
                         let running = Running::new(app, number);
                         // The change goes on if nobody waits for the answer any more.
                         let _ = decided.send(Decided::Begun(number));
-                        return perform(running, &target, planned, signer, progress).await;
+                        return perform(running, &target, planned, signer, work.progress).await;
                     }
                     begin => {
                         return show_again::<C>(visit, &target, &effect, begin.into(), decided);
@@ -128,12 +129,12 @@ fn signer(
     }
 }
 
-fn begin(visit: &Visit, received: &Received, effect: &Effect, progress: &Progress) -> Begin {
+fn begin(visit: &Visit, received: &Received, effect: &Effect, work: &ChangeWork) -> Begin {
     visit.app.ledger().begin(
         &received.ticket,
         &effect.decision,
         effect.request.clone(),
-        progress.clone(),
+        work.clone(),
         visit.now,
     )
 }

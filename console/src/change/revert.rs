@@ -1,12 +1,17 @@
 //! Reverts the target to the state of an earlier commit.
 
+use std::collections::BTreeSet;
+
 use futures_util::FutureExt as _;
 use maud::{Markup, html};
 use packcast_publisher::revert::{self, RevertOptions, RevertedTo};
 use packcast_publisher::signing::verify_record::AlsoAccept;
 use packcast_publisher::{Failure, Preview, Target};
+use packcast_rollout::state::{EntryOwner, StateDifference};
 
 use super::address::REVERT;
+use super::controls::Control;
+use super::effect::{device_fact, package_fact};
 use super::fields::{check, line};
 use super::input::Input;
 use super::ledger::Outcome;
@@ -14,6 +19,9 @@ use super::{Change, Planned, Signed};
 use crate::layout::Section;
 use crate::visit::Visit;
 use crate::words::lines;
+
+const FORCE: &str = "Deploy again";
+const MEMBERS: &str = "Restore the devices of deleted groups";
 
 /// Reverts the target.
 pub(super) struct Revert {
@@ -29,13 +37,14 @@ impl Change for Revert {
     const ABOUT: &'static str = "Groups, memberships, assignments and locations become as they were \
         after the commit, by new commits. Devices that have deployed a package keep it.";
     const EXAMPLE: &'static str = "revert NUMBER";
+    const CONTROLS: &'static [Control] = &[("--force", FORCE), ("--members", MEMBERS)];
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
             (line(input, "commit", "Commit", "The number of the commit, as the history shows it."))
-            (check(input, "force", "Deploy again",
+            (check(input, "force", FORCE,
                 "Assigns packages with force again, if they were assigned with force."))
-            (check(input, "members", "Restore the devices of deleted groups",
+            (check(input, "members", MEMBERS,
                 "Adds the earlier devices to groups that were deleted since."))
         })
     }
@@ -64,8 +73,9 @@ impl Change for Revert {
         } else {
             Preview::of_any_device(target, effect).await?
         };
-        let facts = vec![format!("commit {}", plan.to), format!("head {}", plan.head)];
-        let (signed, warnings) = (Signed::Lines(plan.lines.clone()), plan.warnings.clone());
+        let mut facts = vec![format!("commit {}", plan.to), format!("head {}", plan.head)];
+        facts.extend(facts_of(&plan.changes));
+        let (signed, warnings) = (Signed::Lines(plan.lines_with_ids()), plan.warnings.clone());
         let perform = move |mut signer, progress| {
             async move {
                 let accept = AlsoAccept::default();
@@ -88,6 +98,31 @@ impl Change for Revert {
         words.extend(self.options.members.then(|| "--members".to_owned()));
         words
     }
+}
+
+/// Returns the ids of the packages and devices in differences.
+fn facts_of(changes: &[StateDifference]) -> BTreeSet<String> {
+    let mut facts = BTreeSet::new();
+    for change in changes {
+        match change {
+            StateDifference::Assigned { to, entry, .. }
+            | StateDifference::Unassigned { from: to, entry } => {
+                facts.insert(package_fact(entry.package));
+                if let EntryOwner::Device(device) = to {
+                    facts.insert(device_fact(device));
+                }
+            }
+            StateDifference::Joined { devices, .. } | StateDifference::Left { devices, .. } => {
+                facts.extend(devices.iter().map(device_fact));
+            }
+            StateDifference::RolloutSet { document, .. }
+            | StateDifference::RolloutRemoved { document, .. } => {
+                facts.insert(package_fact(document.package));
+            }
+            _ => {}
+        }
+    }
+    facts
 }
 
 fn outcome(reverted: &RevertedTo) -> Outcome {

@@ -13,6 +13,7 @@ use packcast_publisher::{Failure, Target};
 
 use super::address::{END_ROLLOUT, FINISH_ROLLOUT, PAUSE_ROLLOUT, PROMOTE_ROLLOUT, RESUME_ROLLOUT};
 use super::assign::{package, package_field};
+use super::controls::Control;
 use super::input::Input;
 use super::ledger::Outcome;
 use super::{Change, Planned, Signed, fields};
@@ -38,6 +39,8 @@ pub(super) struct End(PackageRef);
 /// Makes a rollout a plain assignment.
 pub(super) struct Finish(PackageRef);
 
+const AFTER_HALT: &str = "Also if failures have halted the rollout";
+
 /// Returns the words of a command for the rollout of a package.
 fn words(verb: &str, package: &PackageRef) -> Vec<String> {
     vec!["rollout".into(), verb.to_owned(), package.to_string()]
@@ -52,10 +55,6 @@ impl Change for PauseRollout {
         OCS agent that was told of the package before deploys it in any case.";
     const EXAMPLE: &'static str = "rollout pause PACKAGE";
     const STOPS: bool = true;
-
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(package_field(input))
-    }
 
     fn read(input: &Input) -> Result<Self, Failure> {
         package(input).map(Self)
@@ -78,6 +77,7 @@ impl Change for ResumeRollout {
     const ABOUT: &'static str = "A rollout that is paused, halted or full continues. After a halt, or if \
         each place is taken, a new round begins: as many devices as the limit of failures may fail again.";
     const EXAMPLE: &'static str = "rollout resume PACKAGE --after-halt";
+    const CONTROLS: &'static [Control] = &[("--after-halt", AFTER_HALT)];
 
     async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         Ok(html! {
@@ -85,7 +85,7 @@ impl Change for ResumeRollout {
             (fields::check(
                 input,
                 "after-halt",
-                "Also if failures have halted the rollout",
+                AFTER_HALT,
                 "Look at the failures first.",
             ))
         })
@@ -161,10 +161,6 @@ impl Change for Promote {
     const ABOUT: &'static str = "The next wave opens now. The wave before it need not be healthy.";
     const EXAMPLE: &'static str = "rollout promote PACKAGE";
 
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(package_field(input))
-    }
-
     fn read(input: &Input) -> Result<Self, Failure> {
         package(input).map(Self)
     }
@@ -180,10 +176,10 @@ impl Change for Promote {
                 plan.wave()
             )
         };
-        let lines = differs.then(line).into_iter().collect();
+        let lines: Vec<String> = differs.then(line).into_iter().collect();
         Ok(Planned::new(
             preview,
-            Signed::Lines(lines),
+            Signed::Lines(lines.into()),
             move |signer, progress| {
                 async move {
                     let promoted = plan.perform(signer, &progress).await?;
@@ -219,10 +215,6 @@ impl Change for End {
     const EXAMPLE: &'static str = "rollout end PACKAGE";
     const STOPS: bool = true;
 
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(package_field(input))
-    }
-
     fn read(input: &Input) -> Result<Self, Failure> {
         package(input).map(Self)
     }
@@ -247,10 +239,6 @@ impl Change for Finish {
         get the package at their next check-in, without waves and without a limit of failures. Devices \
         that have finished it do not act again.";
     const EXAMPLE: &'static str = "rollout finish PACKAGE";
-
-    async fn fields(_visit: &Visit, input: &Input) -> Result<Markup, Failure> {
-        Ok(package_field(input))
-    }
 
     fn read(input: &Input) -> Result<Self, Failure> {
         package(input).map(Self)

@@ -14,6 +14,7 @@ use packcast_rollout::rollout::{WaveShares, Weekdays, default_limits, default_sh
 
 use super::address::START_ROLLOUT;
 use super::assign::{package, package_field};
+use super::controls::Control;
 use super::input::Input;
 use super::ledger::Outcome;
 use super::values::{groups, optional, or_defaults};
@@ -44,6 +45,7 @@ const HALT: &str = "Failures that halt the rollout";
 const TOLERATE: &str = "Further failures tolerated, in percent of the healthy devices";
 const AT_ONCE: &str = "Devices at once";
 const SETTLE: &str = "Time to settle";
+const DOWNGRADE: &str = "Also on devices that have a later package of the same name";
 
 impl Change for StartRollout {
     const PATH: &'static str = START_ROLLOUT;
@@ -53,6 +55,7 @@ impl Change for StartRollout {
     const ABOUT: &'static str = "The package reaches a few devices first, and more of them as long as it \
         goes well. The times of the waves are signed. The rollout halts by itself after a few failures.";
     const EXAMPLE: &'static str = "rollout start PACKAGE --group GROUP --pilot GROUP";
+    const CONTROLS: &'static [Control] = &[("--allow-downgrade", DOWNGRADE)];
 
     async fn fields(visit: &Visit, input: &Input) -> Result<Markup, Failure> {
         let of_groups = assignees::groups(visit, input).await?;
@@ -78,7 +81,7 @@ impl Change for StartRollout {
             (fields::check(
                 input,
                 "allow-downgrade",
-                "Also on devices that have a later package of the same name",
+                DOWNGRADE,
                 "",
             ))
         })
@@ -250,7 +253,8 @@ fn begin(input: &Input) -> Markup {
         div.field {
             label for="begin" { (BEGIN) }
             input #begin name="begin" type="datetime-local" value=(input.text("begin"))
-                aria-describedby="begin-hint";
+                aria-invalid=[fields::invalid(input, BEGIN)]
+                aria-describedby=[fields::described(input, "begin", BEGIN, "hint")];
             p.soft #begin-hint {
                 "In the time zone of this machine, such as 2026-12-01 22:00. Empty: now. The other waves \
                  open at the same hour."

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use packcast_protocol::GroupName;
 use packcast_publisher::Failure;
 
-use super::input::Input;
+use super::input::{Input, read, refused};
 
 /// Reads a field. An empty field counts as absent. `label` is its name on the page.
 pub(super) fn optional<T, E: Display>(
@@ -15,9 +15,9 @@ pub(super) fn optional<T, E: Display>(
 ) -> Result<Option<T>, Failure> {
     match input.text(name) {
         "" => Ok(None),
-        text => parse(text).map(Some).map_err(|error| {
-            Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
-        }),
+        text => parse(text)
+            .map(Some)
+            .map_err(|error| refused(label, format_args!("{text:?}: {error}"))),
     }
 }
 
@@ -28,12 +28,7 @@ pub(super) fn groups(
 ) -> Result<Vec<GroupName>, Failure> {
     let names = input.text(name).split([',', '\n']).map(str::trim);
     let names = names.filter(|name| !name.is_empty());
-    let read = |text: &str| {
-        text.parse().map_err(|error| {
-            Failure::usage(format!("cannot read the field {label}: {text:?}: {error}"))
-        })
-    };
-    names.map(read).collect()
+    names.map(|text| read(text, label)).collect()
 }
 
 /// Returns the fields, with defaults for those that are absent. A field that is there and empty stays
@@ -47,7 +42,7 @@ pub(super) fn or_defaults<'a>(
     let missing = missing.map(|(name, value)| (name.to_owned(), value));
     let typed = input.fields();
     let typed = typed.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    Input::of_query(typed.chain(missing).collect())
+    input.with_fields(typed.chain(missing).collect())
 }
 
 #[cfg(test)]
@@ -72,12 +67,12 @@ mod tests {
 
     #[test]
     fn a_value_that_cannot_be_read_is_named() {
-        let read = |text: &str| {
+        let number_of = |text: &str| {
             let number = |text: &str| text.parse::<u32>();
             optional(&input(&[("halt", text)]), ("halt", "Halts after"), number)
         };
-        assert_eq!(read(" ").unwrap(), None);
-        assert_eq!(read(" 3 ").unwrap(), Some(3));
-        insta::assert_snapshot!(read("x").unwrap_err(), @r#"cannot read the field Halts after: "x": invalid digit found in string"#);
+        assert_eq!(number_of(" ").unwrap(), None);
+        assert_eq!(number_of(" 3 ").unwrap(), Some(3));
+        insta::assert_snapshot!(number_of("x").unwrap_err(), @r#"cannot read the field Halts after: "x": invalid digit found in string"#);
     }
 }

@@ -5,16 +5,18 @@ use packcast_publisher::Failure;
 
 use super::Change;
 use super::address::{LOCK, result_path};
+use super::controls::{Control, failure_in_form};
 use super::effect::{Effect, warnings};
-use super::fields::hidden;
+use super::fields::{REFUSAL, hidden};
 use super::input::Input;
 use super::ledger::{BegunChange, ChangeEnd, FailedChange, Outcome};
+use super::running::running;
 use crate::command::Commands;
-use crate::layout::{Section, View, failure_notice};
+use crate::layout::{Section, View, failure_notice, units};
 use crate::page_error::PageError;
 use crate::token::Token;
 use crate::visit::Visit;
-use crate::words::{state, text, when};
+use crate::words::{grouped, state, text, when};
 
 /// A note above an effect that is shown again.
 pub(super) enum Note {
@@ -50,6 +52,8 @@ pub(super) async fn form<C: Change>(
     error: Option<&PageError>,
 ) -> View {
     let commands = visit.app.commands();
+    let refused = error.map(|error| input.refused(error.texts().0));
+    let input = refused.as_ref().unwrap_or(input);
     let fields = C::fields(visit, input).await;
     let (fields, failure) = match fields {
         Ok(fields) => (Some(fields), None),
@@ -57,7 +61,7 @@ pub(super) async fn form<C: Change>(
     };
     let body = html! {
         p { (C::ABOUT) }
-        @if let Some(error) = error.or(failure.as_ref()) { (notice_of(error, commands)) }
+        @if let Some(error) = error.or(failure.as_ref()) { (notice_of(error, C::CONTROLS, commands)) }
         form.change method="post" action=(C::PATH) {
             (session(visit))
             @match &fields {
@@ -184,10 +188,11 @@ pub(super) fn result(visit: &Visit, change: &BegunChange) -> View {
         p.soft { "Begun " (when(change.at, visit.now)) "." }
         p { (text(&change.request.effect)) "." }
         @match &*change.end {
-            ChangeEnd::Running => (running(change.number)),
+            ChangeEnd::Running => (running(change)),
             ChangeEnd::Done(outcome) => (done(outcome, commands)),
             ChangeEnd::Failed(failed) => (failed_form(visit, change, failed)),
         }
+        (reads(change))
     };
     View {
         title: format!("{}: {}", change.request.title, word(&change.end)),
@@ -197,12 +202,16 @@ pub(super) fn result(visit: &Visit, change: &BegunChange) -> View {
     }
 }
 
-fn running(number: u64) -> Markup {
+/// Writes the reads of a change. The footer counts those of the page.
+fn reads(change: &BegunChange) -> Markup {
+    let usage = change.work.meter.usage();
     html! {
-        p.notice role="status" {
-            "The change is being made. It goes on if you leave this page."
+        @if usage.requests > 0 {
+            p.soft {
+                "The change has read " (units(usage.units)) " read units in "
+                (grouped(usage.requests)) " requests. Its writes are not counted."
+            }
         }
-        p { a.button href=(result_path(number)) { "Look again" } }
     }
 }
 
@@ -231,8 +240,9 @@ fn done(outcome: &Outcome, commands: &Commands) -> Markup {
 
 fn failed_form(visit: &Visit, change: &BegunChange, failed: &FailedChange) -> Markup {
     let commands = visit.app.commands();
+    let texts = (&*failed.message, &*failed.causes, &*failed.hints);
     html! {
-        (failure_notice("bad", &failed.message, &failed.causes, &failed.hints, commands))
+        (failure_in_form("bad", texts, change.request.controls, commands))
         form.change method="post" action=(change.request.path) {
             (session(visit))
             (hidden(&change.request.input))
@@ -302,10 +312,12 @@ pub(super) fn session(visit: &Visit) -> Markup {
     html! { input type="hidden" name="form" value=(visit.form.reveal()); }
 }
 
-pub(super) fn notice_of(error: &PageError, commands: &Commands) -> Markup {
+pub(super) fn notice_of(error: &PageError, controls: &[Control], commands: &Commands) -> Markup {
     let (message, causes, hints) = error.texts();
     html! {
-        (failure_notice("bad", &message, &causes, &hints, commands))
+        div id=(REFUSAL) {
+            (failure_in_form("bad", (&message, &causes, &hints), controls, commands))
+        }
         p { "Nothing was changed. The form keeps what you have typed." }
     }
 }

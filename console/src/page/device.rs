@@ -335,6 +335,7 @@ async fn why_view(visit: &Visit, device: &str, package: &str) -> Result<View, Pa
                 p { strong { "Next step: " } (text(&commands.in_text(&explained.next))) }
             }
         }
+        (next_changes(&id, explained.package, visit))
         @if let Some(paused) = &explained.pause {
             p.notice.bad { "The target is paused " (text(&pause::words(paused))) "." }
         }
@@ -348,6 +349,24 @@ async fn why_view(visit: &Visit, device: &str, package: &str) -> Result<View, Pa
         commands: vec![visit.app.commands().line(["explain", &id, &package])],
         body,
     })
+}
+
+/// Writes links to the forms for the commands that a next step may name.
+fn next_changes(device: &str, package: PackageId, visit: &Visit) -> Markup {
+    let package = package.to_string();
+    let fields = [
+        ("package", &*package),
+        ("to", "devices"),
+        ("device", device),
+    ];
+    let links = [
+        (ASSIGN, "Assign the package"),
+        (UNASSIGN, "Unassign the package"),
+    ];
+    actions(
+        visit,
+        &links.map(|(path, name)| ChangeLink::new(path, name, &fields)),
+    )
 }
 
 fn particulars(explained: &Explained, visit: &Visit) -> Markup {

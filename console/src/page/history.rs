@@ -1,11 +1,12 @@
 //! The history: commits with their differences, verified, and the changes that nobody signs.
 
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::response::Response;
 use maud::{Markup, html};
 use packcast_protocol::state::CommitId;
 use packcast_publisher::log::{
-    LogEntry, LogPlace, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, TargetLog, log,
+    LogEntry, LogPlace, LogRequest, LoggedCommit, LoggedEvent, LoggedStanding, TargetLog,
+    find_commit, log,
 };
 use packcast_rollout::EventTime;
 use serde::Deserialize;
@@ -13,12 +14,18 @@ use serde::Deserialize;
 use crate::change::address::REVERT;
 use crate::change::links::{ChangeLink, action};
 use crate::layout::{Section, View};
-use crate::page_error::{PageError, field};
-use crate::visit::Visit;
-use crate::words::{lines, next_page, state, text, when};
+use crate::page_error::{PageError, field, named};
+use crate::visit::{Visit, on_one_thread};
+use crate::words::{grouped, lines, next_page, state, text, when};
 
 /// The number of commits and events on a page.
 const MOST: usize = 6;
+
+/// The number of pages and documents that a page reads for all differences, half a read unit each.
+const READS: usize = 48;
+
+/// The number of lines on the page of one commit.
+const LINES: usize = 500;
 
 #[derive(Deserialize)]
 pub(crate) struct Choice {
@@ -47,6 +54,7 @@ async fn view(visit: &Visit, choice: &Choice) -> Result<View, PageError> {
         package: None,
         group: None,
         device: None,
+        most_reads: Some(READS),
     };
     let found = log(&visit.target, &request).await?;
     let next = next_address(&found, begin, is_signed_only);
@@ -121,40 +129,123 @@ fn next_address(
 }
 
 fn commit_of(commit: &LoggedCommit, visit: &Visit) -> Markup {
-    let standing = match commit.standing {
-        LoggedStanding::Verified => "verified",
-        LoggedStanding::Replaced => "replaced",
-        LoggedStanding::Unverified => "unverified",
-    };
     html! {
         article {
             h2 {
-                "Commit " (commit.number) " " (state(standing))
+                a href=(path(commit.commit)) { "Commit " (commit.number) } " " (standing_of(commit))
             }
-            p.soft {
-                @if let Some(issued) = commit.issued { (when(issued, visit.now)) }
-                @if let Some(about) = &commit.about {
-                    @if !about.author.is_empty() {
-                        " by " (text(&about.author)) " on " (text(&about.host))
+            (about(commit, visit))
+            (lines(&commit.lines))
+            @if commit.is_left_out {
+                p {
+                    a href=(path(commit.commit)) { "Show the difference of commit " (commit.number) }
+                    span.soft {
+                        " (it concerns many packages or devices: a read unit for each of them)"
                     }
                 }
             }
+            (revert_and_signature(commit, visit))
+        }
+    }
+}
+
+fn standing_of(commit: &LoggedCommit) -> Markup {
+    state(match commit.standing {
+        LoggedStanding::Verified => "verified",
+        LoggedStanding::Replaced => "replaced",
+        LoggedStanding::Unverified => "unverified",
+    })
+}
+
+/// Writes the time, author and purpose of a commit, and its problem.
+fn about(commit: &LoggedCommit, visit: &Visit) -> Markup {
+    html! {
+        p.soft {
+            @if let Some(issued) = commit.issued { (when(issued, visit.now)) }
             @if let Some(about) = &commit.about {
-                @if !about.command.is_empty() { p { code.recorded { (text(&about.command)) } } }
-                @if !about.note.is_empty() { p { (text(&about.note)) } }
-            }
-            @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }
-            (lines(&commit.lines))
-            @if commit.standing == LoggedStanding::Verified { (revert(commit.number, visit)) }
-            @if let Some(key) = &commit.key {
-                details {
-                    summary { "Signature" }
-                    p { "Signed by " code.digest { (key) } }
-                    p { "Commit " code.digest { (commit.commit) } }
+                @if !about.author.is_empty() {
+                    " by " (text(&about.author)) " on " (text(&about.host))
                 }
             }
         }
+        @if let Some(about) = &commit.about {
+            @if !about.command.is_empty() { p { code.recorded { (text(&about.command)) } } }
+            @if !about.note.is_empty() { p { (text(&about.note)) } }
+        }
+        @if let Some(problem) = &commit.problem { p.notice.bad { (text(problem)) } }
     }
+}
+
+fn revert_and_signature(commit: &LoggedCommit, visit: &Visit) -> Markup {
+    html! {
+        @if commit.standing == LoggedStanding::Verified { (revert(commit.number, visit)) }
+        @if let Some(key) = &commit.key {
+            details {
+                summary { "Signature" }
+                p { "Signed by " code.digest { (key) } }
+                p { "Commit " code.digest { (commit.commit) } }
+            }
+        }
+    }
+}
+
+fn path(commit: CommitId) -> String {
+    format!("/history/{commit}")
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Part {
+    after: Option<String>,
+}
+
+/// Shows one commit with its whole difference, however large.
+pub(crate) async fn commit(
+    visit: Visit,
+    Path(commit): Path<String>,
+    Query(part): Query<Part>,
+) -> Response {
+    on_one_thread(|| async move {
+        let view = commit_view(&visit, &commit, &part).await;
+        visit.answer(view)
+    })
+    .await
+}
+
+async fn commit_view(visit: &Visit, commit: &str, part: &Part) -> Result<View, PageError> {
+    let id: CommitId = named(commit, "commit")?;
+    let after: usize = field(part.after.as_deref(), "after")?.unwrap_or(0);
+    let Some(commit) = find_commit(&visit.target, id).await? else {
+        let text = format!("cannot find commit {id}: the table does not have it");
+        return Err(PageError::NotFound(text));
+    };
+    let all = commit.lines.len();
+    let end = after.saturating_add(LINES).min(all);
+    let shown = commit.lines.get(after..end).unwrap_or_default();
+    let next = (end < all).then(|| format!("{}?after={end}", path(id)));
+    let body = html! {
+        p { (standing_of(&commit)) }
+        (about(&commit, visit))
+        h2 { "Difference" }
+        @if all == 0 && commit.problem.is_none() { p.empty { "The commit changes nothing. It signs the state again." } }
+        ul.lines { @for line in shown { li { (text(line)) } } }
+        @if all > shown.len() {
+            p.soft {
+                "Lines " (grouped(after as u64 + 1)) " to " (grouped(end as u64)) " of "
+                (grouped(all as u64)) ". Each page reads the difference again."
+            }
+        }
+        (next_page(next))
+        (revert_and_signature(&commit, visit))
+        p { a href="/history" { "Show the history" } }
+    };
+    let before = (commit.number + 1).to_string();
+    let words = ["log", "--signed", "--limit", "1", "--before", &before];
+    Ok(View {
+        title: format!("Commit {}", commit.number),
+        section: Some(Section::History),
+        commands: vec![visit.app.commands().line(words)],
+        body,
+    })
 }
 
 fn revert(number: u64, visit: &Visit) -> Markup {

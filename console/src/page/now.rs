@@ -16,7 +16,7 @@ use packcast_publisher::rollout::{self, RolloutSummary};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::rollout::GateStatus;
 
-use super::package::causes;
+use super::failures::causes;
 use super::packages::PUBLISH;
 use super::rollouts::sentence;
 use super::sign_in::Protected;

@@ -1,4 +1,4 @@
-//! One package: its terms, its devices by state, its failures by cause, and its versions.
+//! One package: its terms, its devices by state, and its versions.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use packcast_protocol::manifest::Audience;
 use packcast_protocol::{Action, DeviceId, PackageId, PackageRef};
 use packcast_publisher::package::{self, named as name_of, state as state_of};
 use packcast_publisher::page::{self, PackageCounts};
-use packcast_publisher::status::{self, FailureCauses, MOST_READ};
+use packcast_publisher::rollout::is_rolled_out;
 use packcast_publisher::text::platform;
 use packcast_rollout::PackageRecord;
 use serde::Deserialize;
@@ -24,18 +24,20 @@ use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, field, named};
 use crate::visit::Visit;
 use crate::words::{
-    bytes, count, device_link, encoded, exact, group_link, grouped, next_page, package_link,
-    package_path, state, text, when,
+    bytes, count, device_link, encoded, exact, group_link, next_page, package_link, package_path,
+    state, text, when,
 };
 
-/// The number of devices on a page, of failures in a sample, and of versions side by side.
+/// The number of devices on a page, and of versions side by side.
 const DEVICES: usize = 20;
-const SAMPLE: usize = 12;
 const VERSIONS: usize = 8;
+
+/// The number of pages and documents that the page reads to find the rollout of a package.
+const ROLLOUT_READS: usize = 4;
 
 /// The parts of a package, one page each.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Tab {
+pub(super) enum Tab {
     Overview,
     Devices,
     Failures,
@@ -46,11 +48,6 @@ enum Tab {
 pub(crate) struct DeviceChoice {
     state: Option<String>,
     from: Option<String>,
-}
-
-#[derive(Deserialize)]
-pub(crate) struct FailureChoice {
-    all: Option<String>,
 }
 
 pub(crate) async fn page(visit: Visit, Path(package): Path<String>) -> Response {
@@ -67,21 +64,12 @@ pub(crate) async fn devices(
     visit.answer(view)
 }
 
-pub(crate) async fn failures(
-    visit: Visit,
-    Path(package): Path<String>,
-    Query(choice): Query<FailureChoice>,
-) -> Response {
-    let view = failure_view(&visit, &package, choice.all.is_some()).await;
-    visit.answer(view)
-}
-
 pub(crate) async fn versions(visit: Visit, Path(package): Path<String>) -> Response {
     let view = version_view(&visit, &package).await;
     visit.answer(view)
 }
 
-async fn find(visit: &Visit, package: &str) -> Result<PackageRecord, PageError> {
+pub(super) async fn find(visit: &Visit, package: &str) -> Result<PackageRecord, PageError> {
     let reference: PackageRef = named(package, "package")?;
     Ok(package::show(&visit.target, &reference).await?)
 }
@@ -89,6 +77,12 @@ async fn find(visit: &Visit, package: &str) -> Result<PackageRecord, PageError> 
 async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
     let package = find(visit, package).await?;
     let counts = page::counts(&visit.target, package.id).await?;
+    // Only groups have rollouts.
+    let is_rolled_out = if counts.groups.is_empty() {
+        Some(false)
+    } else {
+        is_rolled_out(&visit.target, package.id, ROLLOUT_READS).await?
+    };
     let events = format!("{}/live", package_path(package.id));
     let body = html! {
         (tabs(package.id, Tab::Overview))
@@ -98,6 +92,7 @@ async fn overview(visit: &Visit, package: &str) -> Result<View, PageError> {
             h2 #progress { "Progress" }
             (live_numbers(&events, visit.now, &bar(package.id, &counts)))
             (assigned(&counts))
+            (rollout(package.id, is_rolled_out))
         }
         (terms(&package, visit))
     };
@@ -139,7 +134,7 @@ fn changes(package: &PackageRecord, visit: &Visit) -> Markup {
     actions(visit, &links)
 }
 
-fn tabs(package: PackageId, present: Tab) -> Markup {
+pub(super) fn tabs(package: PackageId, present: Tab) -> Markup {
     let path = package_path(package);
     html! {
         nav.tabs aria-label="Parts of the package" {
@@ -181,6 +176,17 @@ fn assigned(counts: &PackageCounts) -> Markup {
                      package. The command of the status, below, counts them."
                 }
             }
+        }
+    }
+}
+
+/// Writes a link to the live rollout of a package, or to all rollouts if it is not known.
+fn rollout(package: PackageId, is_rolled_out: Option<bool>) -> Markup {
+    html! {
+        @match is_rolled_out {
+            Some(true) => p { a href={ "/rollouts/" (package) } { "Show its live rollout" } },
+            Some(false) => {},
+            None => p { a href="/rollouts" { "Show the live rollouts" } },
         }
     }
 }
@@ -349,71 +355,6 @@ async fn device_view(
         commands: vec![line],
         body,
     })
-}
-
-async fn failure_view(visit: &Visit, package: &str, all: bool) -> Result<View, PageError> {
-    let package = find(visit, package).await?;
-    let found = if all {
-        status::causes(&visit.target, package.id).await?
-    } else {
-        status::sampled_causes(&visit.target, package.id, SAMPLE).await?
-    };
-    let path = package_path(package.id);
-    let body = html! {
-        (tabs(package.id, Tab::Failures))
-        @if found.by_cause.is_empty() {
-            p.empty { "No device has failed with this package." }
-        } @else {
-            (causes(&found))
-            @if all {
-                p.soft { "At most " (grouped(MOST_READ as u64)) " failures are read." }
-            } @else if found.read >= SAMPLE as u64 {
-                p {
-                    "This is a sample of " (SAMPLE) " failures. "
-                    a href={ (path) "/failures?all=1" } {
-                        "Group up to " (grouped(MOST_READ as u64)) " failures"
-                    }
-                    span.soft { " (up to about " (grouped(MOST_READ as u64 / 2 + 40)) " read units)" }
-                }
-            }
-            p { a href={ (path) "/devices?state=failed" } { "List the failed devices" } }
-        }
-    };
-    let (name, commands) = (name_of(&package), visit.app.commands());
-    Ok(View {
-        title: format!("Failures of {name}"),
-        section: Some(Section::Packages),
-        commands: vec![
-            commands.line(["status", &name]),
-            commands.line(["status", &name, "--devices", "--state", "failed"]),
-        ],
-        body,
-    })
-}
-
-/// Writes failures by their causes.
-pub(crate) fn causes(found: &FailureCauses) -> Markup {
-    html! {
-        ul.causes {
-            @for cause in &found.by_cause {
-                li {
-                    p {
-                        strong { (count(cause.devices, "device")) } " of " (grouped(found.read))
-                        " read: " code { (text(&cause.code.to_string())) }
-                        @if let Some(meaning) = cause.code.meaning() { " (" (meaning) ")" }
-                    }
-                    @if let Some(line) = &cause.line { pre { (text(line)) } }
-                    p.soft {
-                        "Such as "
-                        @for (place, example) in cause.examples.iter().enumerate() {
-                            @if place > 0 { ", " }
-                            (device_link(&example.device, &example.host_name))
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 async fn version_view(visit: &Visit, package: &str) -> Result<View, PageError> {

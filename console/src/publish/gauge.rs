@@ -6,7 +6,7 @@ use maud::{Markup, html};
 use packcast_publisher::Progress;
 use packcast_publisher::progress::{Step, Work};
 
-use crate::words::bytes;
+use crate::words::{bytes, grouped};
 
 /// The progress of work, written by a thread and read by pages.
 #[derive(Debug, Default)]
@@ -53,15 +53,20 @@ impl Level {
 
     /// Writes the progress in words.
     pub(crate) fn text(self) -> String {
-        let work = match self.work {
+        let (work, number): (&str, fn(u64) -> String) = match self.work {
             None => return "Starting".to_owned(),
-            Some(Work::Packing) => "Packing",
-            Some(Work::Checking) => "Checking",
-            Some(Work::Publishing) => "Uploading",
-            Some(_) => "Working",
+            Some(Work::Packing) => ("Packing", bytes),
+            Some(Work::Checking) => ("Checking", bytes),
+            Some(Work::Publishing) => ("Uploading", bytes),
+            Some(Work::Verifying) => ("Fetching", bytes),
+            Some(Work::Assigning) => ("Looking at devices", grouped),
+            Some(Work::Unassigning) => ("Withdrawing the package from devices", grouped),
+            Some(Work::Adding | Work::Removing) => ("Looking for devices", grouped),
+            Some(Work::Recording) => ("Writing the records of devices", grouped),
+            Some(Work::Auditing | Work::Importing) => ("Working", grouped),
         };
         let done = self.done.min(self.total);
-        format!("{work}: {} of {}", bytes(done), bytes(self.total))
+        format!("{work}: {} of {}", number(done), number(self.total))
     }
 
     /// Writes the progress as a bar with its words.
@@ -101,17 +106,25 @@ mod tests {
                 total: 0,
             },
             Step::End,
+            Step::Begin {
+                work: Work::Recording,
+                total: 100_000,
+            },
+            Step::Advance(25_000),
         ] {
             level.apply(step);
             lines.push(format!("{} {}", level.text(), level.thousandths()));
         }
-        insta::assert_snapshot!(lines.join("\n"), @"
+        let lines = lines.join("\n").replace('\u{202F}', " ");
+        insta::assert_snapshot!(lines, @"
         Starting
         Checking: 0 bytes of 10.0 MiB 0
         Checking: 5.0 MiB of 10.0 MiB 500
         Checking: 10.0 MiB of 10.0 MiB 1000
         Uploading: 0 bytes of 0 bytes 0
         Uploading: 0 bytes of 0 bytes 0
+        Writing the records of devices: 0 of 100 000 0
+        Writing the records of devices: 25 000 of 100 000 250
         ");
     }
 }

@@ -166,8 +166,19 @@ impl Browser {
         assert_eq!(effect.status, 200, "{change} {fields}: {effect:?}");
         let made = self.confirm(change, fields, &effect).await;
         assert_eq!(made.status, 303, "{change} {fields}: {made:?}");
-        let result = self.get(made.header("location").expect("a result")).await;
-        (effect, result)
+        let place = made.header("location").expect("a result");
+        (effect, self.result(place).await)
+    }
+
+    /// Returns the page of a change after its end.
+    pub(crate) async fn result(&self, path: &str) -> Answer {
+        let page = self.get(path).await;
+        if !page.body.contains("The change is being made") {
+            return page;
+        }
+        let events = format!("{path}/live");
+        self.read_until(&events, "event: reload").await;
+        self.get(path).await
     }
 
     /// Opens the session with a token.

@@ -71,7 +71,7 @@ async fn a_package_is_assigned_to_a_group_and_to_devices_and_unassigned() {
             "Assigns tool@1.0 to group lab",
             "2 devices",
             "Your key signs these differences",
-            "lab: assigned tool@1.0",
+            "lab: assigned tool@1.0 (package ",
             "packcast assign tool@1.0 --group lab",
         ],
     );
@@ -82,14 +82,27 @@ async fn a_package_is_assigned_to_a_group_and_to_devices_and_unassigned() {
     has(&effect, &["1 device", "pc2", "--device pc2"]);
     has(&result, &["assigned"]);
     let (effect, result) = browser.make("assign", device).await;
-    has(&effect, &["Nothing changes in the signed state"]);
+    has(
+        &effect,
+        &[
+            "Nothing changes in the signed state",
+            "needs the unlocked key",
+        ],
+    );
     has(&result, &["already open"]);
     assert_eq!(system.commits().await, 4);
     let id = packcast_testing::table::device(2).device;
     let page = browser.get(&format!("/devices/{id}")).await;
     has(&page, &["Cancel", "/change/unassign?package="]);
     let (effect, result) = browser.make("unassign", device).await;
-    has(&effect, &["Unassigns tool@1.0", "pc2: unassigned tool@1.0"]);
+    has(
+        &effect,
+        &[
+            "Unassigns tool@1.0",
+            "device pc2 (ocs:pc2-",
+            "): unassigned tool@1.0",
+        ],
+    );
     has(&result, &["dropped"]);
     let (effect, _) = browser.make("unassign", group).await;
     has(&effect, &["Unassigns tool@1.0 from group lab"]);
@@ -169,7 +182,8 @@ async fn devices_are_blocked_unblocked_and_removed() {
         &effect,
         &[
             "Removes devices",
-            "group lab: pc0 left",
+            "group lab: pc0 (ocs:pc0-",
+            ") left",
             "packcast device remove pc0",
         ],
     );
@@ -279,7 +293,7 @@ async fn a_form_that_is_sent_twice_changes_nothing_twice() {
     assert_eq!(system.commits().await, commits + 1);
     // The result can be reloaded.
     for _ in 0..2 {
-        has(&browser.get("/changes/1").await, &["The change is made"]);
+        has(&browser.result("/changes/1").await, &["The change is made"]);
     }
     assert_eq!(browser.get("/changes/2").await.status, 404);
 }
@@ -503,7 +517,7 @@ async fn a_form_that_is_sent_twice_says_nothing_wrong() {
     for answer in <[Answer; 2]>::from(tokio::join!(confirm(), confirm())) {
         assert_eq!(answer.header("location"), Some("/changes/1"), "{answer:?}");
     }
-    has(&browser.get("/changes/1").await, &["The change is made"]);
+    has(&browser.result("/changes/1").await, &["The change is made"]);
 }
 
 #[tokio::test]

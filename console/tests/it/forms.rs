@@ -91,7 +91,7 @@ pub(crate) async fn make(browser: &Browser, path: &str, fields: &[(&str, &str)])
     let location = confirmed
         .header("location")
         .expect("a redirect has a place");
-    let result = browser.get(location).await;
+    let result = browser.result(location).await;
     assert_eq!(result.status, 200, "{path}: {result:?}");
     Made { effect, result }
 }

@@ -46,7 +46,7 @@ async fn a_locked_key_needs_its_passphrase_once_in_ten_minutes_of_use() {
     let right = format!("{FIELDS}&passphrase={}", PASSPHRASE.replace(' ', "+"));
     let made = browser.confirm("assign", &right, &refused).await;
     assert_eq!(made.status, 303, "{made:?}");
-    let result = browser.get(made.header("location").unwrap()).await;
+    let result = browser.result(made.header("location").unwrap()).await;
     assert!(
         result.body.contains("The change is made"),
         "{}",

@@ -286,6 +286,7 @@ async fn the_pages_of_the_history_have_every_change_once() {
         package: None,
         group: None,
         device: None,
+        most_reads: None,
     };
     let all = log(&system.target, &request).await.unwrap().entries.len();
     let served = system.signed_in().await;

@@ -106,7 +106,12 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
     let begun = confirm(browser, START, &effect).await;
     assert_eq!(begun.status, 303, "{begun:?}");
     let place = begun.header("location").expect("a place").to_owned();
-    has(&browser.get(&place).await, &["has started", "Wave 1 opens"]);
+    has(
+        &browser.result(&place).await,
+        &["has started", "Wave 1 opens"],
+    );
+    let page = browser.get(&format!("/packages/{id}")).await;
+    has(&page, &["Show its live rollout"]);
     // The same form again starts no second rollout.
     let replayed = confirm(browser, START, &effect).await;
     assert_eq!(replayed.header("location"), Some(&*place));
@@ -128,6 +133,45 @@ async fn a_package_reaches_its_computers_in_waves_from_its_page() {
     let second = plan(browser, START, &fields).await;
     assert_eq!(second.status, 409);
     has(&second, &["has a live rollout", "value=\"10,50,100\""]);
+}
+
+#[tokio::test]
+async fn a_form_suggests_the_groups_that_have_no_box() {
+    let system = System::start(1028).await;
+    let groups = (0..60).map(|number| StateChange::CreateGroup {
+        group: System::group(&format!("group-{number:02}")),
+    });
+    system.change(&groups.collect::<Vec<_>>()).await;
+    let package = system.publish("vlc", "3.0.21").await;
+    let served = system.signed_in().await;
+    let browser = &served.browser;
+    let form = browser.get(START).await;
+    has(
+        &form,
+        &[
+            "type=\"checkbox\" value=\"group-00\"",
+            "<option value=\"group-59\">",
+        ],
+    );
+    let id = package.id.to_string();
+    let fields = [
+        ("package", &*id),
+        ("to", "groups"),
+        ("group", "group-00"),
+        ("group", "group-59"),
+        ("wait", "soon"),
+    ];
+    let refused = plan(browser, START, &fields).await;
+    has(
+        &refused,
+        &[
+            "value=\"group-00\" checked",
+            "\ngroup-59</textarea>",
+            "name=\"wait\" value=\"soon\" autocomplete=\"off\" spellcheck=\"false\" \
+             aria-invalid=\"true\" aria-describedby=\"refusal wait-hint\"",
+            "id=\"refusal\"",
+        ],
+    );
 }
 
 #[tokio::test]

@@ -66,6 +66,43 @@ async fn the_first_page_of_everything_reads_at_most_50_units() {
 }
 
 #[tokio::test]
+async fn a_commit_of_many_devices_has_its_difference_on_a_page_of_its_own() {
+    let system = System::start(933).await;
+    let lab = System::group("lab");
+    let create = StateChange::CreateGroup { group: lab.clone() };
+    system.change(&[create]).await;
+    let devices = (0..1_200).map(|number| device(number).device).collect();
+    let join = StateChange::Join {
+        group: lab.clone(),
+        devices,
+    };
+    system.change(&[join]).await;
+    let package = system.table.package("tool", 5).await;
+    system.assign(EntryOwner::Group(lab), &package).await;
+    let served = system.signed_in().await;
+    let history = served.browser.get("/history").await;
+    assert!(history.units() <= MOST, "{}", history.units());
+    // The small differences beside the large one are there.
+    for text in ["lab: assigned tool@1.0", "lab: created"] {
+        assert!(history.body.contains(text), "{text}: {}", history.body);
+    }
+    assert!(!history.body.contains("joined"), "{}", history.body);
+    let (link, _) = history.body.split_once("\">Show the difference").unwrap();
+    let (_, path) = link.rsplit_once("href=\"").unwrap();
+    let page = served.browser.get(path).await;
+    assert_eq!(page.status, 200, "{page:?}");
+    assert!(
+        page.body.contains("and 1195 other devices joined"),
+        "{}",
+        page.body
+    );
+    assert!(page.units() > 2.0 * MOST, "{}", page.units());
+    let number = path.rsplit_once('-').unwrap().0;
+    let other = format!("{number}-{}", "f".repeat(64));
+    assert_eq!(served.browser.get(&other).await.status, 404);
+}
+
+#[tokio::test]
 async fn the_records_of_all_devices_are_read_once_in_a_process() {
     let system = System::start(932).await;
     for number in 0..40 {

@@ -202,6 +202,7 @@ impl System {
             package: None,
             group: None,
             device: None,
+            most_reads: None,
         };
         let log = log(&self.target, &request).await;
         log.expect("the history can be read").entries.len()

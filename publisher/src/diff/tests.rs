@@ -1,5 +1,6 @@
 //! Differences between the states of a target on an embedded engine.
 
+use packcast_protocol::UnixTime;
 use packcast_rollout::state::StateChange;
 
 use super::*;
@@ -69,6 +70,40 @@ async fn a_planned_difference_is_signed_only_on_its_head() {
     assert_eq!(made.unwrap().changes.len(), again.changes.len());
     let nothing = planned(target, &[create_lab()]).await.unwrap();
     assert!(nothing.lines.is_empty());
+}
+
+#[tokio::test]
+async fn a_planned_difference_names_ids_and_the_key_list_that_is_due() {
+    let test = TestTarget::start(334).await;
+    let package = test.table.package("vlc", 5).await.id;
+    test.table.device(1).await;
+    test.change(&[create_lab()], "packcast").await;
+    let changes = [join(devices(2)), assign_lab(package)];
+    let shown = planned(&test.target, &changes).await.unwrap();
+    let with_ids = shown.lines_with_ids();
+    assert_eq!((with_ids.packages.len(), with_ids.devices.len()), (1, 2));
+    let lines = with_ids.lines.join("\n");
+    insta::assert_snapshot!(lines.replace(&package.to_string(), "ID"), @"
+    group lab: assigned vlc@1.0 (package ID)
+    group lab: ocs:pc0-2026-03-04-05-06-07, pc1 (ocs:pc1-2026-03-04-05-06-07) joined
+    ");
+    assert_eq!(shown.key_list, None);
+
+    let trust = test.target.trust().unwrap();
+    let state = TargetState::read(&test.target.records, &trust).await;
+    let (state, root) = (state.unwrap(), trust.roots()[0].clone());
+    let expires = state.chain.newest().unwrap().expires();
+    let due = UnixTime(expires.0 - 86_400);
+    let list = |key: Option<&PublicKey>, now| planned_list(&state, key, now);
+    let lists = [list(Some(&root), due), list(None, due)].map(Option::unwrap);
+    let time = crate::text::time(expires);
+    insta::assert_snapshot!(lists.join("\n").replace(&time, "TIME"), @"
+    key list 1: expires TIME, and is renewed for 100 days
+    key list 1: expires TIME, and is renewed for 100 days, if your key is a root key
+    ");
+    let other = "RWSUCKmIjUwPb9UY3BqcV8UFmD9ANGYqc5cRzYHZ8bWVumBYC8iAfd+8";
+    assert_eq!(list(Some(&other.parse().unwrap()), due), None);
+    assert_eq!(list(Some(&root), crate::clock::now()), None);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Logs of a target on an embedded engine.
 
 use packcast_protocol::state::CommitId;
-use packcast_rollout::state::StateChange;
+use packcast_rollout::state::{EntryOwner, StateChange};
 use packcast_testing::table::device;
 use serde_json::json;
 
@@ -24,6 +24,7 @@ fn request() -> LogRequest {
         package: None,
         group: None,
         device: None,
+        most_reads: None,
     }
 }
 
@@ -154,6 +155,33 @@ async fn the_newest_commit_comes_first_with_its_changes() {
     };
     let some = log(&target.target, &some).await.unwrap();
     assert_eq!(ids(&some), newest_first[1..3]);
+}
+
+#[tokio::test]
+async fn a_log_with_few_reads_leaves_out_a_large_difference() {
+    let (target, commits) = target(328).await;
+    let few = LogRequest {
+        most_reads: Some(40),
+        ..request()
+    };
+    let few = log(&target.target, &few).await.unwrap();
+    let left_out = |it: &&LoggedCommit| it.is_left_out;
+    let left_out: Vec<CommitId> = commits_of(&few)
+        .into_iter()
+        .filter(left_out)
+        .map(|it| it.commit)
+        .collect();
+    assert_eq!(left_out, [commits[1]]);
+    few.conclude().unwrap();
+    let found = find_commit(&target.target, commits[1]).await.unwrap();
+    let found = found.unwrap();
+    assert_eq!(found.standing, LoggedStanding::Verified);
+    assert!(!found.is_left_out && found.lines.len() == 1, "{found:?}");
+    let other = CommitId {
+        digest: Sha256Digest::of(b"other"),
+        ..commits[1]
+    };
+    assert!(find_commit(&target.target, other).await.unwrap().is_none());
 }
 
 #[tokio::test]

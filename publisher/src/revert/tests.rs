@@ -230,6 +230,7 @@ fn commands_name_the_options_and_the_step() {
         warnings: Vec::new(),
         steps: vec![Vec::new(); steps],
         options,
+        names: RecordedNames::default(),
     };
     assert_eq!(plan(1, MEMBERS).command(0), "packcast revert 7 --members");
     let force = RevertOptions {

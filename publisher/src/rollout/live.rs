@@ -12,7 +12,7 @@ use super::members::RolloutMembers;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::package::{find, named};
-use crate::state::current_rollouts;
+use crate::state::{current_rollouts, current_rollouts_within};
 use crate::target::Target;
 use crate::warning::Warning;
 
@@ -193,6 +193,20 @@ pub(super) async fn live_of(
     Ok(live.find_map(|(id, document)| {
         let document = document.filter(|document| document.package == package)?;
         Some((id, document.clone()))
+    }))
+}
+
+/// Returns true if a package has a live rollout. `None` if the target has so many groups and rollouts
+/// that the answer needs more than `most_reads` pages and documents.
+pub async fn is_rolled_out(
+    target: &Target,
+    package: PackageId,
+    most_reads: usize,
+) -> Result<Option<bool>, Failure> {
+    let state = current_rollouts_within(target, most_reads).await?;
+    Ok(state.map(|state| {
+        let mut live = state.rollouts().filter_map(|(_, document)| document);
+        live.any(|document| document.package == package)
     }))
 }
 

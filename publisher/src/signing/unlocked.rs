@@ -1,6 +1,7 @@
 //! A decrypted signing key that is kept for a while, so that commands need no passphrase.
 
 use packcast_protocol::{Sha256Digest, UnixTime};
+use zeroize::Zeroizing;
 
 /// Length of the time in the stored form.
 const TIME: usize = 8;
@@ -10,12 +11,13 @@ const DIGEST: usize = 32;
 
 /// A decrypted key, with the digest of its encrypted file and the time at which it is locked again.
 ///
-/// The decrypted key is kept, and not the passphrase: other keys may have the same passphrase.
+/// The decrypted key is kept, and not the passphrase: other keys may have the same passphrase. Its
+/// memory is wiped at the end.
 #[derive(Clone)]
 pub struct UnlockedKey {
     until: UnixTime,
     file: Sha256Digest,
-    key: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
 }
 
 impl UnlockedKey {
@@ -24,7 +26,7 @@ impl UnlockedKey {
         Self {
             until,
             file: Sha256Digest::of(text.as_bytes()),
-            key,
+            key: key.into(),
         }
     }
 
@@ -52,7 +54,7 @@ impl UnlockedKey {
         Some(Self {
             until: UnixTime(u64::from_be_bytes(*until)),
             file: Sha256Digest::from_bytes(*file),
-            key: key.to_vec(),
+            key: key.to_vec().into(),
         })
     }
 }

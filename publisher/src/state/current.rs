@@ -8,7 +8,9 @@ use packcast_store::records::RecordedHead;
 
 use super::commit::Validity;
 use super::complete::RecordedUpTo;
+use super::error::StateError;
 use super::expiry;
+use super::read_limit::ReadLimit;
 use super::reader::TargetState;
 use crate::clock::now;
 use crate::failure::Failure;
@@ -38,6 +40,20 @@ pub(crate) async fn current_groups(target: &Target) -> Result<StatePart, Failure
 pub(crate) async fn current_rollouts(target: &Target) -> Result<StatePart, Failure> {
     let mut state = TargetState::read(&target.records, &target.trust()?).await?;
     Ok(state.trees.all_rollouts(&target.records).await?)
+}
+
+/// Returns the documents of all rollouts in the verified head; `None` if this needs more reads.
+pub(crate) async fn current_rollouts_within(
+    target: &Target,
+    most_reads: usize,
+) -> Result<Option<StatePart>, Failure> {
+    let state = TargetState::read(&target.records, &target.trust()?).await?;
+    let mut trees = state.trees.within(Some(ReadLimit::new(most_reads)));
+    match trees.all_rollouts(&target.records).await {
+        Ok(rollouts) => Ok(Some(rollouts)),
+        Err(StateError::OverLimit) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Returns the documents of all groups and rollouts in the verified head.

@@ -85,6 +85,8 @@ pub enum StateError {
         "cannot sign the difference that was shown: this machine has first to complete its earlier commit {commit}"
     )]
     OthersFirst { commit: CommitId },
+    #[error("cannot compare the states: more differs than may be read")]
+    OverLimit,
     #[error("cannot complete the records of the target: other commits came first each time")]
     Overtaken,
     #[error(transparent)]
@@ -285,6 +287,7 @@ mod tests {
             StateError::Conflict { commit: commit(1) },
             StateError::ChangedSince,
             StateError::OthersFirst { commit: commit(1) },
+            StateError::OverLimit,
             StateError::Overtaken,
         ];
         insta::assert_snapshot!(failures(errors.map(Failure::from)), @"
@@ -331,6 +334,7 @@ mod tests {
         hint: look at the present difference
         Conflict: cannot sign the difference that was shown: this machine has first to complete its earlier commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast sign' to complete the earlier commit, whose command was interrupted or came too late
+        Failed: cannot compare the states: more differs than may be read
         TryLater: cannot complete the records of the target: other commits came first each time
         hint: run any command that changes the target: it completes the records
         ");

@@ -108,7 +108,8 @@ impl<'a> History<'a> {
         Self::begin_with(records, trust, COMMITS_AT_ONCE).await
     }
 
-    async fn begin_with(
+    /// Begins at the head, and reads this number of commits with each query.
+    pub(crate) async fn begin_with(
         records: &'a Records,
         trust: &TrustedRoots,
         at_once: usize,
@@ -126,6 +127,23 @@ impl<'a> History<'a> {
             last_read: None,
             state,
         })
+    }
+
+    /// Skips the commits with numbers above this one without reading them. The ancestors of the head
+    /// tell which of the others belong to its history.
+    ///
+    /// The table may hide the commits just below the number: [`History::next`] does not miss a commit
+    /// before the first one that it finds.
+    #[must_use]
+    pub(crate) fn skipping_above(self, number: u64) -> Self {
+        match self.next {
+            NextCommit::This(head) if head.number > number => Self {
+                next: NextCommit::AfterGap,
+                below: Some(number.saturating_add(1)),
+                ..self
+            },
+            _ => self,
+        }
     }
 
     /// Returns the records of the target.

@@ -11,6 +11,8 @@ use packcast_rollout::memory::{MAX_ANCESTOR_AGE_S, SignedList};
 use packcast_store::records::Sign;
 
 use super::error::StateError;
+use super::reader::TargetState;
+use crate::text::time;
 
 /// Remaining validity below which a commit renews the key list, in seconds: 60 days.
 const RENEWED_BEFORE_S: u64 = 60 * 86_400;
@@ -97,6 +99,37 @@ pub(crate) fn names(list: &KeyList, key: &PublicKey) -> bool {
 /// Returns true if a key list must be renewed with the next commit.
 pub(super) fn is_due(list: &KeyList, now: UnixTime) -> bool {
     list.expires().since(now) < RENEWED_BEFORE_S
+}
+
+/// Returns the key list that the next commit signs, too, in words; `None` if no list is due.
+///
+/// `key` is the key of the publisher, `None` if it cannot be read. Only a root key renews the list.
+pub(crate) fn planned_list(
+    state: &TargetState,
+    key: Option<&PublicKey>,
+    now: UnixTime,
+) -> Option<String> {
+    if key.is_some_and(|key| !state.chain.roots().contains(key)) {
+        return None;
+    }
+    let list = match state.chain.newest() {
+        None => return Some("key list: the first one, with your key as the only publisher".into()),
+        Some(newest) => is_due(newest, now).then_some(newest)?,
+    };
+    let (serial, expires) = (list.serial(), time(list.expires()));
+    let condition = if key.is_some() {
+        ""
+    } else {
+        ", if your key is a root key"
+    };
+    let outdated = match outdated(list, &state.key_lists(), now).len() {
+        0 => String::new(),
+        1 => ", without an outdated retired key".to_owned(),
+        many => format!(", without {many} outdated retired keys"),
+    };
+    Some(format!(
+        "key list {serial}: expires {expires}, and is renewed for 100 days{outdated}{condition}"
+    ))
 }
 
 /// Returns the list after a change of its keys, for another 100 days.

@@ -10,6 +10,7 @@ use packcast_rollout::state::{StateChange, StatePart, needed, needed_members, ne
 use packcast_store::Records;
 
 use super::error::StateError;
+use super::read_limit::ReadLimit;
 
 /// Number of devices whose documents are read at once.
 const DEVICES_AT_ONCE: usize = 10_000;
@@ -23,6 +24,8 @@ pub struct Trees {
     pub groups: PagedTree,
     pub devices: PagedTree,
     pub ancestors: PagedTree,
+    /// The limit of all pages and documents that are loaded; `None` if there is none.
+    limit: Option<ReadLimit>,
 }
 
 impl Trees {
@@ -35,7 +38,14 @@ impl Trees {
             groups: tree(|commit| commit.groups),
             devices: tree(|commit| commit.devices),
             ancestors: tree(|commit| commit.ancestors),
+            limit: None,
         }
+    }
+
+    /// Loads pages and documents within a limit.
+    #[must_use]
+    pub(crate) fn within(self, limit: Option<ReadLimit>) -> Self {
+        Self { limit, ..self }
     }
 
     /// Loads the paths to these names, one batch of pages for each level.
@@ -79,7 +89,12 @@ impl Trees {
         let leaves = self.digests(records, names).await?;
         let digests: BTreeSet<Sha256Digest> = leaves.values().copied().flatten().collect();
         let digests: Vec<Sha256Digest> = digests.into_iter().collect();
+        ReadLimit::take(self.limit.as_ref(), digests.len())?;
         let texts = records.documents(&digests).await?;
+        ReadLimit::spend(
+            self.limit.as_ref(),
+            texts.iter().map(|text| text.as_str().len()),
+        );
         let texts = texts.into_iter().map(|text| (text.digest(), text));
         Ok(StatePart::read(leaves, &texts.collect())?)
     }
@@ -147,7 +162,8 @@ impl Trees {
                     }
                     Err(hidden) => hidden,
                 };
-                let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+                let pages = self.read(records, hidden.hashes().iter().copied().collect());
+                let pages = pages.await?;
                 insert(tree(self), &pages)?;
                 insert(tree(after), &pages)?;
             }
@@ -168,7 +184,8 @@ impl Trees {
     ) -> Result<(), StateError> {
         let nothing = PartialTree::hidden(NodeHash::EMPTY);
         while let Err(hidden) = nothing.diff(tree(self).tree()) {
-            let pages = load(records, hidden.hashes().iter().copied().collect()).await?;
+            let pages = self.read(records, hidden.hashes().iter().copied().collect());
+            let pages = pages.await?;
             insert(tree(self), &pages)?;
         }
         Ok(())
@@ -225,11 +242,26 @@ impl Trees {
         records: &Records,
         hashes: BTreeSet<NodeHash>,
     ) -> Result<(), StateError> {
-        let pages = load(records, hashes).await?;
+        let pages = self.read(records, hashes).await?;
         for tree in [&mut self.groups, &mut self.devices, &mut self.ancestors] {
             insert(tree, &pages)?;
         }
         Ok(())
+    }
+
+    /// Reads pages within the limit. All of them must exist.
+    async fn read(
+        &self,
+        records: &Records,
+        hashes: BTreeSet<NodeHash>,
+    ) -> Result<Vec<(NodeHash, Vec<u8>)>, StateError> {
+        ReadLimit::take(self.limit.as_ref(), hashes.len())?;
+        let pages = load(records, hashes).await?;
+        ReadLimit::spend(
+            self.limit.as_ref(),
+            pages.iter().map(|(_, bytes)| bytes.len()),
+        );
+        Ok(pages)
     }
 
     /// Returns each tree with the kinds of names that belong into it.

@@ -43,6 +43,9 @@ pub struct FailureCause {
     pub devices: u64,
     /// Some of the devices.
     pub examples: Vec<ExampleDevice>,
+    /// The end of the output of the first example; `None` if it has none.
+    #[serde(skip)]
+    pub output_tail: Option<String>,
 }
 
 /// A device that stands for others.
@@ -110,6 +113,8 @@ pub(super) async fn causes_on(
 struct CauseGroup {
     code: ResultCode,
     line: Option<String>,
+    /// The end of the output of the first device.
+    output_tail: Option<String>,
     devices: Vec<DeviceId>,
 }
 
@@ -128,6 +133,7 @@ impl CauseGroup {
             devices: self.devices.len() as u64,
             code: self.code,
             line: self.line,
+            output_tail: self.output_tail,
         }
     }
 }
@@ -142,6 +148,7 @@ fn grouped(results: &BTreeMap<DeviceId, FinishedTask>) -> Vec<CauseGroup> {
             .or_insert_with(|| CauseGroup {
                 code: result.code.clone(),
                 line,
+                output_tail: result.output_tail.clone(),
                 devices: Vec::new(),
             });
         group.devices.push(device.clone());

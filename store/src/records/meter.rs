@@ -1,11 +1,11 @@
-//! A handle for display: it counts the read units that it consumes.
+//! Handles for one display or one change: they count the read units that they consume.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::config::ConfigBag;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Builder, ConfigBag};
 use aws_sdk_dynamodb::operation::batch_get_item::BatchGetItemOutput;
 use aws_sdk_dynamodb::operation::get_item::GetItemOutput;
 use aws_sdk_dynamodb::operation::query::QueryOutput;
@@ -19,7 +19,7 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 use super::Records;
 
-/// Reads that a handle for display has made. Clones share one count.
+/// Reads that a handle has made. Clones share one count.
 #[derive(Clone, Debug, Default)]
 pub struct ReadMeter(Arc<Mutex<ReadUsage>>);
 
@@ -49,14 +49,23 @@ impl Records {
     /// consistent. A read fails after 12 seconds. Decisions need [`Records`] without this mode.
     #[must_use]
     pub fn for_display(&self) -> (Self, ReadMeter) {
-        let meter = ReadMeter::default();
         let config = self.client.config().to_builder();
-        let config = config.interceptor(meter.clone()).timeout_config(timeouts());
+        self.with_meter(config.timeout_config(timeouts()), true)
+    }
+
+    /// Returns a handle to the same table for a change, with the meter of its reads.
+    #[must_use]
+    pub fn metered(&self) -> (Self, ReadMeter) {
+        self.with_meter(self.client.config().to_builder(), self.is_for_display)
+    }
+
+    fn with_meter(&self, config: Builder, is_for_display: bool) -> (Self, ReadMeter) {
+        let meter = ReadMeter::default();
         let records = Self {
-            client: Client::from_conf(config.build()),
+            client: Client::from_conf(config.interceptor(meter.clone()).build()),
             table: Arc::clone(&self.table),
             endpoint: Arc::clone(&self.endpoint),
-            is_for_display: true,
+            is_for_display,
         };
         (records, meter)
     }

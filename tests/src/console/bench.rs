@@ -118,7 +118,10 @@ pub fn run(
         (console, client)
     });
     let [(_direct, direct), (_metered, metered)] = &consoles;
-    let answers = pages(&package).into_iter().map(|(page, limit)| {
+    let commit = large_commit(&direct.get("/history").body);
+    let mut pages = pages(&package);
+    pages.extend(commit.iter().map(|page| (page.clone(), Limit::Named)));
+    let answers = pages.into_iter().map(|(page, limit)| {
         let begun = Instant::now();
         direct.get(&page);
         let seconds = begun.elapsed().as_secs_f64();
@@ -135,7 +138,11 @@ pub fn run(
             write_units: usage.write_units,
             scans: usage.count("Scan"),
             stated_units: shown.stated_units(),
-            page: page.replace(&package.id.to_string(), "ID"),
+            page: if Some(&page) == commit.as_ref() {
+                "/history/COMMIT".to_owned()
+            } else {
+                page.replace(&package.id.to_string(), "ID")
+            },
         };
         watch(&answer);
         answer
@@ -144,6 +151,13 @@ pub fn run(
         loading_s,
         answers: answers.collect(),
     }
+}
+
+/// Returns the page of the newest commit whose difference the history leaves out.
+fn large_commit(history: &str) -> Option<String> {
+    let (link, _) = history.split_once("\">Show the difference")?;
+    let (_, page) = link.rsplit_once("href=\"")?;
+    Some(page.to_owned())
 }
 
 /// Returns the pages. The search comes first among those that read all devices, and its second page
@@ -167,10 +181,9 @@ fn pages(package: &PackageRecord) -> Vec<(String, Limit)> {
         format!("/devices/{first}"),
         format!("/devices/{first}/why/{id}"),
         "/rollouts".to_owned(),
+        "/history".to_owned(),
     ];
     let named = [
-        // The documents except the history: a commit of many devices has a large difference.
-        "/history".to_owned(),
         format!("/packages/{id}/failures?all=1"),
         "/devices?name=pc1".to_owned(),
         "/devices?name=pc2".to_owned(),

@@ -7,8 +7,8 @@ use serde_json::json;
 use super::RunningConsole;
 use crate::browser::Browser;
 
-/// The sections whose second part names a package, a group or a device.
-const NAMED: [&str; 4] = ["packages", "groups", "devices", "rollouts"];
+/// The sections whose second part names a package, a group, a device or a commit.
+const NAMED: [&str; 5] = ["packages", "groups", "devices", "rollouts", "history"];
 
 /// Words in the place of a name that are pages.
 const WORDS: [&str; 3] = ["all", "new", "publish"];

@@ -73,6 +73,7 @@ mod tests {
             }),
             devices: 4,
             examples: vec![example("web01"), example("web02"), example("")],
+            output_tail: None,
         };
         FailureCauses {
             read: 8,

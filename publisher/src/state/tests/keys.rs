@@ -347,6 +347,7 @@ async fn commands_that_read_warn_of_a_state_that_expires_soon() {
         package: None,
         group: None,
         device: None,
+        most_reads: None,
     };
     log(&target, &request).await.unwrap();
     assert_eq!(warned(), 1);
