@@ -113,7 +113,7 @@ bench-console *ARGS:
 
 # Tests the console in Chromium, and writes the pictures of the documents; look at each before you commit it.
 console-shots:
-    command -v pngquant >/dev/null || { echo "pngquant is missing: install it" >&2; exit 1; }
+    command -v pngquant >/dev/null || { echo "pngquant is missing: run './tests/run setup', which installs it" >&2; exit 1; }
     tests/axe-core
     PACKCAST_CONSOLE_SHOTS={{ justfile_directory() }}/docs/console CI=true \
         cargo nextest run -p packcast-tests console_browser::pictures::a_picture \

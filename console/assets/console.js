@@ -122,8 +122,7 @@ if (live) {
 // Uploads in parts: a cut upload continues, also after a reload, when the same file is chosen again.
 const upload = document.getElementById("upload");
 if (upload && window.crypto?.subtle) {
-  const PART = 8 * 1024 * 1024;
-  const END = 1024 * 1024;
+  const BLOCK = 8 * 1024 * 1024;
   const TRIES = 5;
   const { file: input, form: token } = upload.elements;
   const button = upload.querySelector("button");
@@ -132,63 +131,127 @@ if (upload && window.crypto?.subtle) {
   const hint = document.getElementById("upload-drop");
   const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
   const size = (bytes) => `${(bytes / 1048576).toFixed(1)} MiB`;
+  const digest = (bytes) => crypto.subtle.digest("SHA-256", bytes);
+  const final = (text) => Object.assign(new Error(text), { isFinal: true });
 
-  // The file is known by its name, size, time and the digest of both ends.
-  const identity = async (file) => {
-    const ends = new Blob([file.slice(0, END), file.slice(Math.max(0, file.size - END))]);
-    const digest = await crypto.subtle.digest("SHA-256", await ends.arrayBuffer());
-    const hex = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0"));
-    return new URLSearchParams({
-      form: token.value,
-      name: file.name,
-      size: file.size,
-      modified: Math.max(0, Math.trunc(file.lastModified)),
-      ends: hex.join(""),
-    });
+  const show = (text, share) => {
+    note.textContent = text;
+    bar.value = 1000 * share;
+  };
+  const refuse = (text) => {
+    note.textContent = text;
+    note.classList.add("fault");
+    input.setAttribute("aria-invalid", "true");
+    input.setAttribute("aria-describedby", note.id);
+  };
+  const accept = () => {
+    note.classList.remove("fault");
+    input.removeAttribute("aria-invalid");
+  };
+
+  const read = async (file, from, to) => {
+    try {
+      return await file.slice(from, to).arrayBuffer();
+    } catch {
+      throw final("The browser cannot read the file: it has changed since it was chosen. Choose it again.");
+    }
+  };
+
+  // Browsers compute the digest of bytes in memory only. So the start of a file has the digest of the
+  // digests of its blocks. `blocks` has those that are known.
+  const start = async (file, bytes, blocks) => {
+    const whole = Math.floor(bytes / BLOCK);
+    while (blocks.length < whole) {
+      const from = blocks.length * BLOCK;
+      show(`Comparing the file with the stored part: ${size(from)} of ${size(bytes)}.`, from / file.size);
+      blocks.push(await digest(await read(file, from, from + BLOCK)));
+    }
+    const digests = blocks.slice(0, whole);
+    if (bytes > whole * BLOCK) digests.push(await digest(await read(file, whole * BLOCK, bytes)));
+    const all = await digest(await new Blob(digests).arrayBuffer());
+    return Array.from(new Uint8Array(all), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  };
+
+  // Returns the sentence of an answer that is no page, or of the failure on a page.
+  const sentence = async (answer) => {
+    const text = await answer.text();
+    if (answer.status === 403) return "The session has ended: open the console again.";
+    if (!answer.headers.get("content-type")?.startsWith("text/html")) return text.trim();
+    const page = new DOMParser().parseFromString(text, "text/html");
+    return page.querySelector("[role=alert] strong")?.textContent ?? "The console refuses the file.";
   };
 
   // Returns the number of stored bytes. A refusal with that number only moves the place.
   const ask = async (method, url, body, headers) => {
-    const answer = await fetch(url, { method, body, headers });
+    let answer;
+    try {
+      answer = await fetch(url, { method, body, headers });
+    } catch {
+      throw new Error("The console does not answer.");
+    }
     const received = answer.headers.get("x-packcast-received");
     if (answer.ok || (answer.status === 409 && received !== null)) return Number(received);
-    const refusal = new Error((await answer.text()).trim());
+    const refusal = new Error(await sentence(answer));
     refusal.isFinal = answer.status < 500 || answer.status === 507;
     throw refusal;
   };
 
   const send = async (file) => {
     const url = upload.dataset.upload;
-    const known = await identity(file);
-    let place = await ask("POST", url, known);
+    const blocks = [];
+    let place = 0;
     let tries = 0;
-    while (place < file.size) {
-      bar.value = (1000 * place) / file.size;
-      note.textContent = `${size(place)} of ${size(file.size)} are uploaded.`;
-      const before = place;
+    for (;;) {
       try {
-        const part = file.slice(place, place + PART);
-        place = await ask("PUT", `${url}?offset=${place}`, part, { "x-packcast-form": token.value });
+        // The console compares as many bytes as it has. Then it has the place, and after all bytes the file.
+        const known = new URLSearchParams({
+          form: token.value,
+          name: file.name,
+          size: file.size,
+          modified: Math.max(0, Math.trunc(file.lastModified)),
+          start: place,
+          digest: await start(file, place, blocks),
+        });
+        const stored = await ask("POST", url, known);
+        if (stored !== place) {
+          if (++tries > TRIES) throw final("The upload does not continue. Choose the file again.");
+          place = stored;
+          continue;
+        }
+        if (place === file.size) return;
+        while (place < file.size) {
+          show(`${size(place)} of ${size(file.size)} are uploaded.`, place / file.size);
+          const bytes = await read(file, place, place - (place % BLOCK) + BLOCK);
+          if (place === blocks.length * BLOCK && bytes.byteLength === BLOCK) blocks.push(await digest(bytes));
+          const part = new Blob([bytes]);
+          const before = place;
+          place = await ask("PUT", `${url}?offset=${place}`, part, { "x-packcast-form": token.value });
+          if (place > before) {
+            tries = 0;
+          } else {
+            if (++tries > TRIES) throw final("The upload does not continue. Choose the file again.");
+            break;
+          }
+        }
       } catch (error) {
         if (error.isFinal || ++tries > TRIES) throw error;
+        note.textContent = `${error.message} Trying again.`;
         await pause(1000 * tries);
-        place = await ask("POST", url, known);
       }
-      if (place > before) tries = 0;
-      else if (++tries > TRIES) throw new Error("The upload does not get on.");
     }
   };
 
   const begin = async (file) => {
     button.disabled = true;
     bar.hidden = false;
+    accept();
     try {
       await send(file);
       location.assign(upload.dataset.next);
     } catch (error) {
-      note.textContent = error.isFinal
+      refuse(error.isFinal
         ? error.message
-        : `The upload was cut: ${error.message} Choose the same file again to continue.`;
+        : `The upload was cut: ${error.message} Choose the same file again to continue.`);
       button.disabled = false;
     }
   };
@@ -201,7 +264,14 @@ if (upload && window.crypto?.subtle) {
   upload.addEventListener("dragover", (event) => event.preventDefault());
   upload.addEventListener("drop", (event) => {
     event.preventDefault();
-    const file = event.dataTransfer.files[0];
-    if (file && !button.disabled) begin(file);
+    if (button.disabled) return;
+    const { items, files } = event.dataTransfer;
+    if (files.length > 1) {
+      refuse("Drop one file at a time, or enter the path of a folder with the files.");
+    } else if (items[0]?.webkitGetAsEntry?.()?.isDirectory) {
+      refuse("This is a folder: enter its path, or pack it into an archive.");
+    } else if (files.length === 1) {
+      begin(files[0]);
+    }
   });
 }

@@ -20,6 +20,7 @@ mod progress;
 mod receive;
 mod room;
 mod save;
+mod start_digest;
 mod step;
 mod steps;
 mod task;

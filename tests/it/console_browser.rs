@@ -6,9 +6,12 @@ mod keyboard;
 mod pictures;
 mod publishing;
 mod reading;
+mod results;
 mod rolling_out;
 mod signing_in;
+mod uploading;
 mod without_scripts;
+mod wizard_steps;
 
 use packcast_tests::browser::{Browser, is_installed};
 use packcast_tests::console::RunningConsole;

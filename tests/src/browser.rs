@@ -114,13 +114,38 @@ impl Browser {
 
     /// Limits uploads to this number of bytes a second; `None` ends the limit.
     pub fn slow_uploads(&self, bytes_per_second: Option<u64>) {
+        self.network(false, bytes_per_second);
+    }
+
+    /// Lets all requests fail, until [`Self::slow_uploads`].
+    pub fn go_offline(&self) {
+        self.network(true, None);
+    }
+
+    fn network(&self, offline: bool, bytes_per_second: Option<u64>) {
         self.driver.tools("Network.enable", &json!({}));
         let speed = bytes_per_second.map_or(json!(-1), |bytes| json!(bytes));
         let conditions = json!({
-            "offline": false, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed,
+            "offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": speed,
         });
         self.driver
             .tools("Network.emulateNetworkConditions", &conditions);
+    }
+
+    /// Drops files on an element, as a person drags them from a file manager.
+    pub fn drop_files(&self, css: &str, files: &[&Path]) {
+        self.clicks.fetch_add(1, Ordering::SeqCst);
+        let element = eventually(css, || self.find(css));
+        let middle = "arguments[0].scrollIntoView({ block: 'center' });
+            const it = arguments[0].getBoundingClientRect();
+            return [it.x + it.width / 2, it.y + it.height / 2];";
+        let middle = self.run(middle, &json!([{ ELEMENT: element }]));
+        let files: Vec<&str> = files.iter().map(|file| text(file)).collect();
+        let data = json!({ "items": [], "files": files, "dragOperationsMask": 1 });
+        for kind in ["dragEnter", "dragOver", "drop"] {
+            let event = json!({ "type": kind, "x": middle[0], "y": middle[1], "data": data });
+            self.driver.tools("Input.dispatchDragEvent", &event);
+        }
     }
 
     /// Opens an address, and waits until its page is loaded.

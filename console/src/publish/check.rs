@@ -12,6 +12,7 @@ use packcast_publisher::publish::inspect;
 use packcast_publisher::publish::source::Source;
 use packcast_publisher::{Failure, Progress};
 
+use super::fields::Refusal;
 use super::gauge::Gauge;
 use super::installer::{Installer, SEARCHED};
 use super::wizard::{Check, Checked, Wanted, Wizard};
@@ -29,7 +30,7 @@ pub(crate) enum Files {
 }
 
 /// Returns the state of the files, and reads them if they were not read as they are wanted now.
-pub(crate) fn files(app: &App, id: WizardId, wizard: &Wizard) -> Result<Files, Failure> {
+pub(crate) fn files(app: &App, id: WizardId, wizard: &Wizard) -> Result<Files, Refusal> {
     let Some(wanted) = wizard.wanted()? else {
         return Ok(Files::None);
     };

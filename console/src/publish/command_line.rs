@@ -2,7 +2,7 @@
 
 use packcast_protocol::manifest::Platform;
 
-use super::options::{COUNTDOWN, Options, SUCCESS, TIMEOUT, codes};
+use super::options::{COUNTDOWN, Options, SUCCESS, TIMEOUT, codes, field};
 use super::plan::has_windows;
 use super::task::{Task, system_value};
 use super::wizard::{ChosenFile, Wizard};
@@ -97,14 +97,19 @@ fn of_options(options: &Options) -> Vec<String> {
     .into_iter()
     .flatten()
     .collect();
-    for (name, text, default) in [
-        ("success-code", &options.success_codes, SUCCESS),
-        ("reboot-code", &options.reboot_codes, ""),
+    for (name, field, text, default) in [
+        (
+            "success-code",
+            field::SUCCESS,
+            &options.success_codes,
+            SUCCESS,
+        ),
+        ("reboot-code", field::REBOOT, &options.reboot_codes, ""),
     ] {
         if text == default {
             continue;
         }
-        let codes = codes(name, text).unwrap_or_default();
+        let codes = codes(field, text).unwrap_or_default();
         words.extend(codes.into_iter().map(|code| format!("--{name}={code}")));
     }
     words

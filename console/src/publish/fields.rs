@@ -8,6 +8,7 @@ use packcast_protocol::with_causes;
 use packcast_publisher::Failure;
 use serde::Deserialize;
 
+use super::upload_error::UploadError;
 use crate::token::Token;
 
 /// The fields of a form. A field that is missing counts as empty. One of them may be a passphrase, so
@@ -42,16 +43,57 @@ impl Fields {
     }
 }
 
+/// A field of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    /// The name in the form.
+    pub(crate) name: &'static str,
+    pub(crate) label: &'static str,
+}
+
+/// The failure of a form, with the field that caused it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) failure: Failure,
+    /// `None` if no field of the page is the cause.
+    pub(crate) field: Option<Field>,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            field: None,
+        }
+    }
+}
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        Failure::from(error).into()
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        refusal.failure
+    }
+}
+
 /// Returns the error for a field that cannot be read.
-pub(crate) fn refused(label: &str, reason: impl Display) -> Failure {
-    Failure::usage(format!("cannot use the field {label}: {reason}"))
+pub(crate) fn refused(field: Field, reason: impl Display) -> Refusal {
+    let text = format!("cannot use the field {}: {reason}", field.label);
+    Refusal {
+        failure: Failure::usage(text),
+        field: Some(field),
+    }
 }
 
 /// Reads a field with the parser of its value.
-pub(crate) fn read<T>(label: &str, text: &str) -> Result<T, Failure>
+pub(crate) fn read<T>(field: Field, text: &str) -> Result<T, Refusal>
 where
     T: FromStr<Err: std::error::Error>,
 {
     text.parse()
-        .map_err(|error| refused(label, with_causes(&error)))
+        .map_err(|error| refused(field, with_causes(&error)))
 }

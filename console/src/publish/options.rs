@@ -7,12 +7,11 @@ use packcast_protocol::windows::{Afterwards, Dialogue, Notice, Schedule};
 use packcast_protocol::{
     FragmentSize, PackageName, PackageVersion, Priority, WindowsTerms, with_causes,
 };
-use packcast_publisher::Failure;
 use packcast_publisher::publish::name_encoding::NameEncoding;
 use packcast_publisher::publish::plan::PackageTerms;
 use packcast_publisher::values::{duration, local_time, size};
 
-use super::fields::{Fields, read, refused};
+use super::fields::{Field, Fields, Refusal, read, refused};
 
 /// The options as they were typed. Texts stay, also those that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,22 +69,29 @@ pub(crate) const TIMEOUT: &str = "2h";
 pub(crate) const SUCCESS: &str = "0";
 pub(crate) const COUNTDOWN: &str = "2min";
 
-/// The labels of the fields, for the page and for errors.
-pub(crate) mod label {
-    pub(crate) const NAME: &str = "Name";
-    pub(crate) const VERSION: &str = "Version";
-    pub(crate) const PRIORITY: &str = "Priority";
-    pub(crate) const FRAGMENT_SIZE: &str = "Fragment size";
-    pub(crate) const ENCODING: &str = "Encoding of names in the archive";
-    pub(crate) const TIMEOUT: &str = "Time limit";
-    pub(crate) const SUCCESS: &str = "Exit codes of a success";
-    pub(crate) const REBOOT: &str = "Exit codes of a success after a restart";
-    pub(crate) const EXPIRES: &str = "Expires in";
-    pub(crate) const NOTIFY: &str = "Text before the action";
-    pub(crate) const COUNTDOWN: &str = "Countdown";
-    pub(crate) const DONE: &str = "Text after the action";
-    pub(crate) const NOT_BEFORE: &str = "Not before";
-    pub(crate) const AFTERWARDS: &str = "Afterwards";
+/// The fields of the page.
+pub(crate) mod field {
+    use super::Field;
+
+    const fn named(name: &'static str, label: &'static str) -> Field {
+        Field { name, label }
+    }
+
+    pub(crate) const NAME: Field = named("name", "Name");
+    pub(crate) const VERSION: Field = named("version", "Version");
+    pub(crate) const PRIORITY: Field = named("priority", "Priority");
+    pub(crate) const FRAGMENT_SIZE: Field = named("fragment_size", "Fragment size");
+    pub(crate) const ENCODING: Field = named("encoding", "Encoding of names in the archive");
+    pub(crate) const TIMEOUT: Field = named("timeout", "Time limit");
+    pub(crate) const SUCCESS: Field = named("success_codes", "Exit codes of a success");
+    pub(crate) const REBOOT: Field =
+        named("reboot_codes", "Exit codes of a success after a restart");
+    pub(crate) const EXPIRES: Field = named("expires_in", "Expires in");
+    pub(crate) const NOTIFY: Field = named("notify", "Text before the action");
+    pub(crate) const COUNTDOWN: Field = named("countdown", "Countdown");
+    pub(crate) const DONE: Field = named("notify_done", "Text after the action");
+    pub(crate) const NOT_BEFORE: Field = named("not_before", "Not before");
+    pub(crate) const AFTERWARDS: Field = named("afterwards", "Afterwards");
 }
 
 impl Options {
@@ -121,50 +127,50 @@ impl Options {
         }
     }
 
-    pub(crate) fn name(&self) -> Result<PackageName, Failure> {
-        read(label::NAME, &self.name)
+    pub(crate) fn name(&self) -> Result<PackageName, Refusal> {
+        read(field::NAME, &self.name)
     }
 
-    pub(crate) fn version(&self) -> Result<PackageVersion, Failure> {
-        read(label::VERSION, &self.version)
+    pub(crate) fn version(&self) -> Result<PackageVersion, Refusal> {
+        read(field::VERSION, &self.version)
     }
 
-    pub(crate) fn priority(&self) -> Result<Priority, Failure> {
-        read(label::PRIORITY, &self.priority)
+    pub(crate) fn priority(&self) -> Result<Priority, Refusal> {
+        read(field::PRIORITY, &self.priority)
     }
 
     /// Returns the size of the fragments; `None` for the automatic size.
-    pub(crate) fn fragment_size(&self) -> Result<Option<FragmentSize>, Failure> {
-        let label = label::FRAGMENT_SIZE;
+    pub(crate) fn fragment_size(&self) -> Result<Option<FragmentSize>, Refusal> {
+        let field = field::FRAGMENT_SIZE;
         filled(&self.fragment_size)
             .map(|text| {
-                let bytes = size::parse(text).map_err(|error| refused(label, error))?;
-                FragmentSize::try_from(bytes).map_err(|error| refused(label, error))
+                let bytes = size::parse(text).map_err(|error| refused(field, error))?;
+                FragmentSize::try_from(bytes).map_err(|error| refused(field, error))
             })
             .transpose()
     }
 
-    pub(crate) fn encoding(&self) -> Result<Option<NameEncoding>, Failure> {
+    pub(crate) fn encoding(&self) -> Result<Option<NameEncoding>, Refusal> {
         filled(&self.encoding)
-            .map(|text| read(label::ENCODING, text))
+            .map(|text| read(field::ENCODING, text))
             .transpose()
     }
 
     /// Returns the terms of the package.
-    pub(crate) fn terms(&self, platform: Platform) -> Result<PackageTerms, Failure> {
+    pub(crate) fn terms(&self, platform: Platform) -> Result<PackageTerms, Refusal> {
         let timeout = duration::seconds(1, 7 * duration::DAY_S)(&self.timeout);
-        let timeout = timeout.map_err(|error| refused(label::TIMEOUT, error))?;
-        let success_codes = codes(label::SUCCESS, &self.success_codes)?;
+        let timeout = timeout.map_err(|error| refused(field::TIMEOUT, error))?;
+        let success_codes = codes(field::SUCCESS, &self.success_codes)?;
         if success_codes.is_empty() {
             return Err(refused(
-                label::SUCCESS,
+                field::SUCCESS,
                 "expected at least one code, such as 0",
             ));
         }
         Ok(PackageTerms {
             platform,
             success_codes,
-            reboot_codes: codes(label::REBOOT, &self.reboot_codes)?,
+            reboot_codes: codes(field::REBOOT, &self.reboot_codes)?,
             timeout_s: u32::try_from(timeout).unwrap_or(u32::MAX),
             validity_s: self.validity()?,
             rerun_after_interruption: self.rerun,
@@ -173,19 +179,19 @@ impl Options {
         })
     }
 
-    fn validity(&self) -> Result<Option<u64>, Failure> {
+    fn validity(&self) -> Result<Option<u64>, Refusal> {
         let parse = duration::days(1, 3_650);
         filled(&self.expires_in)
-            .map(|text| parse(text).map_err(|error| refused(label::EXPIRES, error)))
+            .map(|text| parse(text).map_err(|error| refused(field::EXPIRES, error)))
             .transpose()
     }
 
-    fn windows(&self) -> Result<WindowsTerms, Failure> {
-        let text = |label, text| filled(text).map(|text| read(label, text)).transpose();
-        let notice = text(label::NOTIFY, &self.notify)?;
-        let notice = notice.map(|message| -> Result<Notice, Failure> {
+    fn windows(&self) -> Result<WindowsTerms, Refusal> {
+        let text = |field, text| filled(text).map(|text| read(field, text)).transpose();
+        let notice = text(field::NOTIFY, &self.notify)?;
+        let notice = notice.map(|message| -> Result<Notice, Refusal> {
             let seconds = duration::seconds(0, u64::from(u16::MAX))(&self.countdown);
-            let seconds = seconds.map_err(|error| refused(label::COUNTDOWN, error))?;
+            let seconds = seconds.map_err(|error| refused(field::COUNTDOWN, error))?;
             Ok(Notice {
                 message,
                 countdown_s: u16::try_from(seconds).unwrap_or(u16::MAX),
@@ -196,28 +202,28 @@ impl Options {
         Ok(WindowsTerms {
             dialogue: Dialogue {
                 notice: notice.transpose()?,
-                closing: text(label::DONE, &self.notify_done)?,
+                closing: text(field::DONE, &self.notify_done)?,
             },
             schedule: self.schedule()?,
             afterwards: self.afterwards()?,
         })
     }
 
-    fn schedule(&self) -> Result<Option<Schedule>, Failure> {
+    fn schedule(&self) -> Result<Option<Schedule>, Refusal> {
         filled(&self.not_before)
             .map(|text| {
                 local_time::parse(text)
-                    .map_err(|error| refused(label::NOT_BEFORE, with_causes(&error)))
+                    .map_err(|error| refused(field::NOT_BEFORE, with_causes(&error)))
             })
             .transpose()
     }
 
-    fn afterwards(&self) -> Result<Option<Afterwards>, Failure> {
+    fn afterwards(&self) -> Result<Option<Afterwards>, Refusal> {
         match self.afterwards.as_str() {
             "" => Ok(None),
             "reboot" => Ok(Some(Afterwards::Reboot)),
             "shutdown" => Ok(Some(Afterwards::Shutdown)),
-            _ => Err(refused(label::AFTERWARDS, "expected reboot or shutdown")),
+            _ => Err(refused(field::AFTERWARDS, "expected reboot or shutdown")),
         }
     }
 }
@@ -228,12 +234,12 @@ fn filled(text: &str) -> Option<&str> {
 }
 
 /// Reads exit codes that are separated by commas or spaces.
-pub(crate) fn codes(label: &str, text: &str) -> Result<BTreeSet<i32>, Failure> {
+pub(crate) fn codes(field: Field, text: &str) -> Result<BTreeSet<i32>, Refusal> {
     let words = text.split([',', ' ']).filter(|word| !word.is_empty());
     let read = |word: &str| {
         word.parse().map_err(|_| {
             refused(
-                label,
+                field,
                 format!("expected numbers such as 0, 3010, found {word:?}"),
             )
         })
@@ -270,20 +276,20 @@ mod tests {
     fn a_field_that_cannot_be_read_is_named() {
         let terms = |change: fn(&mut Options)| {
             let failure = typed(change).terms(Platform::Any).unwrap_err();
-            failure.message()
+            failure.failure.message()
         };
         let name = typed(|it| it.name = "-x".to_owned()).name().unwrap_err();
         let size = |text: &str| {
             let options = typed(|it| it.fragment_size = text.to_owned());
-            options.fragment_size().unwrap_err().message()
+            options.fragment_size().unwrap_err().failure.message()
         };
         let encoding = typed(|it| it.encoding = "klingon".to_owned());
         let lines = [
-            name.message(),
-            Options::default().version().unwrap_err().message(),
+            name.failure.message(),
+            Options::default().version().unwrap_err().failure.message(),
             size("much"),
             size("1"),
-            encoding.encoding().unwrap_err().message(),
+            encoding.encoding().unwrap_err().failure.message(),
             terms(|it| it.timeout = "2 weeks".to_owned()),
             terms(|it| it.success_codes = "0, ok".to_owned()),
             terms(|it| it.success_codes = " , ".to_owned()),

@@ -13,6 +13,7 @@ use maud::{Markup, html};
 use packcast_publisher::Failure;
 
 use super::command_line::lines;
+use super::fields::Field;
 use super::step::{START, Step, steps};
 use super::wizard::{Checked, Wizard};
 use super::wizards::WizardId;
@@ -27,6 +28,35 @@ pub(crate) struct Context<'a> {
     pub(crate) wizard: &'a Wizard,
     /// `None` if the task has no files, or if the page does not need them.
     pub(crate) checked: Option<&'a Arc<Checked>>,
+    /// The field that was refused.
+    pub(crate) refused: Option<Field>,
+}
+
+impl Context<'_> {
+    fn is_refused(&self, field: Field) -> bool {
+        self.refused == Some(field)
+    }
+
+    /// Returns the value of `aria-invalid` for a field.
+    fn invalid(&self, field: Field) -> Option<&'static str> {
+        self.is_refused(field).then_some("true")
+    }
+
+    /// Returns the value of `aria-describedby`: the refusal, and the hint.
+    fn described_by(&self, field: Field, has_hint: bool) -> Option<String> {
+        let refusal = self.is_refused(field).then(|| REFUSAL.to_owned());
+        let hint = has_hint.then(|| hint_of(field));
+        let ids: Vec<String> = refusal.into_iter().chain(hint).collect();
+        (!ids.is_empty()).then(|| ids.join(" "))
+    }
+}
+
+/// The id of the notice with the failure of a form.
+const REFUSAL: &str = "refusal";
+
+/// Returns the id of the hint of a field.
+fn hint_of(field: Field) -> String {
+    format!("{}-hint", field.name)
 }
 
 /// Writes a step. A failure comes first.
@@ -34,7 +64,7 @@ pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>)
     let body = match step {
         Step::System => start::system(context),
         Step::Task => task::content(context),
-        Step::File => file::content(context),
+        Step::File => file::content(context, failure.is_some()),
         Step::Command => command::content(context),
         Step::Options => options::content(context),
         Step::Summary => summary::content(context),
@@ -46,7 +76,9 @@ pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>)
         commands: lines(context.wizard, commands),
         body: html! {
             (navigation(context, step))
-            @if let Some(failure) = failure { (notice(failure, context.visit)) }
+            @if let Some(failure) = failure {
+                div id=(REFUSAL) { (notice(failure, context.visit)) }
+            }
             (body)
             (discard(context))
         },
@@ -55,13 +87,52 @@ pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>)
 
 /// Writes a failure.
 fn notice(failure: &Failure, visit: &Visit) -> Markup {
+    let causes: Vec<String> = failure.causes().iter().map(|it| of_page(it)).collect();
+    let hints: Vec<String> = failure.hints().iter().map(|it| of_page(it)).collect();
+    let commands = visit.app.commands();
     failure_notice(
         "bad",
-        &failure.message(),
-        &failure.causes(),
-        failure.hints(),
-        visit.app.commands(),
+        &of_page(&failure.message()),
+        &causes,
+        &hints,
+        commands,
     )
+}
+
+/// Words of the publisher for the command line, and those for the controls of the wizard.
+const CONTROLS: [(&str, &str); 8] = [
+    (
+        "run the same command again to continue",
+        "choose 'Sign and publish' again to continue",
+    ),
+    ("run the command again in a minute", "try again in a minute"),
+    (
+        "choose another --version",
+        "choose another version in the options",
+    ),
+    (
+        "choose another --name, or use 'packcast publish-agent'",
+        "choose another name in the options, or the action that updates the agent",
+    ),
+    (
+        "the package needs another --name",
+        "the package needs another name",
+    ),
+    ("or choose another --platform", "or choose another system"),
+    ("--name-encoding is only", "the encoding of names is only"),
+    (
+        "use --key to pass",
+        "on the command line, use --key to pass",
+    ),
+];
+
+/// Returns a text of the publisher with the controls of the wizard in place of options.
+fn of_page(text: &str) -> String {
+    CONTROLS
+        .iter()
+        .fold(text.to_owned(), |text, (option, control)| {
+            text.replace(option, control)
+        })
 }
 
 fn navigation(context: &Context<'_>, present: Step) -> Markup {
@@ -109,14 +180,15 @@ fn radio(name: &str, value: &str, label: &str, about: &str, is_chosen: bool) -> 
 }
 
 /// Writes a field with its label and a hint.
-fn field(name: &str, label: &str, value: &str, hint: &str) -> Markup {
-    let about = format!("{name}-hint");
+fn field(context: &Context<'_>, field: Field, value: &str, hint: &str) -> Markup {
+    let Field { name, label } = field;
     html! {
         div {
             label for=(name) { (label) }
             input id=(name) name=(name) value=(value) autocomplete="off" spellcheck="false"
-                aria-describedby=[(!hint.is_empty()).then_some(&about)];
-            @if !hint.is_empty() { p.soft id=(about) { (hint) } }
+                aria-describedby=[context.described_by(field, !hint.is_empty())]
+                aria-invalid=[context.invalid(field)] autofocus[context.is_refused(field)];
+            @if !hint.is_empty() { p.soft id=(hint_of(field)) { (hint) } }
         }
     }
 }
@@ -128,5 +200,32 @@ fn checkbox(name: &str, label: &str, is_checked: bool) -> Markup {
             input type="checkbox" name=(name) id=(name) checked[is_checked];
             label for=(name) { (label) }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_page;
+
+    #[test]
+    fn texts_name_the_controls_of_the_page() {
+        let texts = [
+            "run the same command again to continue: complete objects are kept",
+            "run the command again in a minute; nothing is lost",
+            "choose another --version for other content: a published version never changes",
+            "choose another --name, or use 'packcast publish-agent'",
+            "rename the entry, or choose another --platform",
+            "cannot publish /x: --name-encoding is only for zip archives",
+        ];
+        let texts = texts.map(of_page);
+        assert!(texts.iter().all(|text| !text.contains("--")), "{texts:#?}");
+        insta::assert_snapshot!(texts.join("\n"), @"
+        choose 'Sign and publish' again to continue: complete objects are kept
+        try again in a minute; nothing is lost
+        choose another version in the options for other content: a published version never changes
+        choose another name in the options, or the action that updates the agent
+        rename the entry, or choose another system
+        cannot publish /x: the encoding of names is only for zip archives
+        ");
     }
 }

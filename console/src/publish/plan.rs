@@ -12,7 +12,7 @@ use packcast_publisher::publish::plan::{PackageTerms, Plan, PublishRequest};
 use packcast_publisher::warning::Warning;
 
 use super::fields::read;
-use super::options::{Options, label};
+use super::options::{Options, field};
 use super::task::Task;
 use super::wizard::{Checked, Wizard};
 
@@ -53,11 +53,11 @@ impl Wizard {
 
     /// Returns the same request as `packcast publish-agent`.
     fn update(&self, system: Platform) -> Result<PublishRequest, Failure> {
-        let version: AgentVersion = read(label::VERSION, &self.options.version)?;
+        let version: AgentVersion = read(field::VERSION, &self.options.version)?;
         let defaults = Options::default().terms(system)?;
         Ok(PublishRequest {
             name: AGENT_PACKAGE.parse().map_err(Failure::usage)?,
-            version: read(label::VERSION, &version.to_string())?,
+            version: read(field::VERSION, &version.to_string())?,
             priority: self.options.priority()?,
             action: Task::Update.action(),
             command: None,

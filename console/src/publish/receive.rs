@@ -2,6 +2,8 @@
 //!
 //! The token of the form comes before the file, so that a request without it sends nothing.
 
+use std::error::Error;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Form;
@@ -14,15 +16,14 @@ use multer::{Constraints, Multipart, SizeLimit, parse_boundary};
 use packcast_publisher::Failure;
 use serde::Deserialize;
 
-use super::fields::{Fields, read};
+use super::fields::{self, Field, Fields};
 use super::found::{found, redirect};
 use super::step::{Step, next};
 use super::steps::show;
 use super::task::Task;
-use super::upload::{Identity, Upload};
+use super::upload::{Identity, Start, Upload};
 use super::upload_error::UploadError;
 use super::wizard::{ChosenFile, Wizard};
-use super::wizards::WizardId;
 use crate::answer;
 use crate::app::App;
 use crate::page_error::status_of;
@@ -37,14 +38,24 @@ const RECEIVED: HeaderName = HeaderName::from_static("x-packcast-received");
 /// The maximum length of the token in a form with a file.
 const MAX_TOKEN: u64 = 128;
 
+/// The field with the file.
+pub(crate) const FILE: Field = Field {
+    name: "file",
+    label: "File of your browser",
+};
+
 /// The place of a part in its file.
 #[derive(Deserialize)]
 pub(crate) struct Place {
     offset: u64,
 }
 
-/// Begins an upload, or finds the unfinished one of the same file. Answers with the number of bytes that
-/// are stored.
+/// Begins an upload, continues the unfinished one of the same file, or completes it. Answers with the
+/// number of bytes that are stored.
+///
+/// The script sends the start of its file with that length, and its digest. If the console has as many
+/// bytes, they are compared. The script goes on only then, so two files with the same name, length and
+/// time are never mixed.
 pub(crate) async fn begin(
     visit: Visit,
     Path(id): Path<String>,
@@ -57,49 +68,79 @@ pub(crate) async fn begin(
         Ok((id, _)) => id,
         Err(error) => return visit.answer(Err(error)),
     };
-    let identity = match identity(&fields) {
+    let (identity, start) = match identity(&fields) {
         Ok(identity) => identity,
         Err(failure) => return refusal(status_of(&failure), &failure),
     };
     let app = &visit.app;
-    let begun = app.wizards().update(id, |it| begun(app, it, identity));
+    let begun = app
+        .wizards()
+        .update(id, |it| begun(app, it, identity, start));
     match begun.unwrap_or(Err(UploadError::None)) {
         Ok(received) => received_text(received),
         Err(error) => refused(error),
     }
 }
 
-fn identity(fields: &Fields) -> Result<Identity, Failure> {
+fn identity(fields: &Fields) -> Result<(Identity, Start), Failure> {
+    fn read<T: FromStr<Err: Error>>(fields: &Fields, name: &'static str) -> Result<T, Failure> {
+        let read = fields::read(Field { name, label: name }, fields.get(name));
+        Ok(read?)
+    }
     let name = fields.get("name").parse();
-    Ok(Identity {
+    let identity = Identity {
         name: name.map_err(|error| Failure::from(UploadError::Name(error)))?,
-        bytes: read("size", fields.get("size"))?,
-        modified_ms: read("modified", fields.get("modified"))?,
-        ends: read("ends", fields.get("ends"))?,
-    })
+        bytes: read(fields, "size")?,
+        modified_ms: read(fields, "modified")?,
+    };
+    let start = Start {
+        bytes: read(fields, "start")?,
+        digest: read(fields, "digest")?,
+    };
+    Ok((identity, start))
 }
 
 /// Returns the number of bytes of a file that are stored.
-fn begun(app: &App, wizard: &mut Wizard, identity: Identity) -> Result<u64, UploadError> {
+fn begun(
+    app: &App,
+    wizard: &mut Wizard,
+    identity: Identity,
+    start: Start,
+) -> Result<u64, UploadError> {
     let is_it = |upload: &Upload| upload.identity() == Some(&identity);
+    let other = |upload: &Upload| UploadError::OtherFile {
+        name: upload.name().clone(),
+    };
+    match &wizard.upload {
+        Some(upload) if is_it(upload) => {
+            let is_start = upload.is_start(start);
+            if is_start == Some(false) {
+                return Err(other(upload));
+            }
+            let received = upload.received();
+            if is_start == Some(true) && start.bytes == identity.bytes {
+                let upload = Arc::clone(upload);
+                wizard.add_file(ChosenFile::Uploaded(upload))?;
+                wizard.upload = None;
+                wizard.upload_failure = None;
+            }
+            return Ok(received);
+        }
+        Some(upload) if upload.received() > 0 => return Err(other(upload)),
+        _ => {}
+    }
     let mut complete = wizard.files.iter().filter_map(|file| match file {
         ChosenFile::Uploaded(upload) => Some(upload),
         ChosenFile::Path(..) => None,
     });
-    if complete.any(|upload| is_it(upload)) {
+    // Another file with the same identity begins an upload of its own.
+    if complete.any(|upload| is_it(upload) && upload.is_start(start) != Some(false)) {
         return Ok(identity.bytes);
     }
-    match &wizard.upload {
-        Some(upload) if is_it(upload) => Ok(upload.received()),
-        Some(upload) if upload.received() > 0 => Err(UploadError::OtherFile {
-            name: upload.name().clone(),
-        }),
-        _ => {
-            let upload = Upload::begin(identity, app.wizards().folder())?;
-            wizard.upload = Some(Arc::new(upload));
-            Ok(0)
-        }
-    }
+    wizard.check_room()?;
+    let upload = Upload::begin(identity, app.wizards().folder())?;
+    wizard.upload = Some(Arc::new(upload));
+    Ok(0)
 }
 
 /// Stores the next part of the unfinished upload.
@@ -114,46 +155,25 @@ pub(crate) async fn part(
     if !token.is_some_and(|token| visit.form.is(token)) {
         return answer::last(answer::status(StatusCode::FORBIDDEN));
     }
-    let (id, wizard) = match found(&visit, &id) {
-        Ok(found) => found,
+    let wizard = match found(&visit, &id) {
+        Ok((_, wizard)) => wizard,
         Err(error) => return visit.answer(Err(error)),
     };
     let Some(upload) = wizard.upload else {
         return refused(UploadError::None);
     };
-    let app = visit.app.clone();
     // If the browser goes away, its bytes until then are stored.
     let stored = tokio::spawn(async move {
         let body = body.into_data_stream();
         let stored = upload.continue_at(place.offset, body).await;
-        let received = upload.received();
-        if stored.is_ok() && upload.is_complete() {
-            complete(&app, id, &upload)?;
-        }
-        Ok::<_, Failure>((stored, received))
+        (stored, upload.received())
     });
     match stored.await {
-        Ok(Ok((Ok(()), received))) => received_text(received),
-        // The script goes on at the place in the answer, but not with a file that has changed.
-        Ok(Ok((Err(error @ UploadError::Changed { .. }), _))) => refused(error),
-        Ok(Ok((Err(error), received))) => with_received(refused(error), received),
-        Ok(Err(failure)) => refusal(status_of(&failure), &failure),
+        Ok((Ok(()), received)) => received_text(received),
+        // The script goes on at the place in the answer.
+        Ok((Err(error), received)) => with_received(refused(error), received),
         Err(_) => answer::status(StatusCode::INTERNAL_SERVER_ERROR),
     }
-}
-
-/// Makes a complete upload a file of the package.
-fn complete(app: &App, id: WizardId, upload: &Arc<Upload>) -> Result<(), Failure> {
-    let added = app.wizards().update(id, |wizard| {
-        let current = wizard.upload.as_ref();
-        if current.is_some_and(|current| Arc::ptr_eq(current, upload)) {
-            wizard.upload = None;
-            wizard.upload_failure = None;
-            wizard.add_file(ChosenFile::Uploaded(Arc::clone(upload)))?;
-        }
-        Ok(())
-    });
-    added.unwrap_or(Ok(()))
 }
 
 /// Receives a whole file from a form.
@@ -195,7 +215,8 @@ pub(crate) async fn whole(
                 return Some(Err(failure));
             }
         };
-        Some(added.unwrap_or(Ok(())).map_err(Arc::new))
+        let added = added.unwrap_or(Ok(()));
+        Some(added.map_err(|error| Arc::new(error.into())))
     });
     let after = match wizard.task {
         Some(Task::Update) => Step::File,
@@ -203,7 +224,7 @@ pub(crate) async fn whole(
     };
     match received.await {
         Ok(Some(Ok(()))) => redirect(&after.path(id)),
-        Ok(Some(Err(failure))) => show(visit, id, Step::File, Some(&failure)),
+        Ok(Some(Err(failure))) => show(visit, id, Step::File, Some((&failure, Some(FILE)))),
         Ok(None) => answer::last(answer::status(StatusCode::FORBIDDEN)),
         Err(_) => answer::status(StatusCode::INTERNAL_SERVER_ERROR),
     }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use packcast_publisher::Failure;
 
 use super::check::{self, Files};
-use super::fields::Fields;
+use super::fields::{Field, Fields, Refusal};
 use super::found::{found, redirect};
 use super::page::{self, Context};
 use super::progress;
@@ -30,11 +30,10 @@ pub(crate) async fn create(visit: Visit, Form(fields): Form<Fields>) -> Response
     if !fields.is_from(&visit.form) {
         return answer::status(StatusCode::FORBIDDEN);
     }
-    match save::system(&fields) {
-        Ok(system) => {
-            let id = visit.app.wizards().add(Wizard::new(system));
-            redirect(&Step::Task.path(id))
-        }
+    let created = save::system(&fields).map_err(Failure::from);
+    let created = created.and_then(|it| visit.app.wizards().add(Wizard::new(it)));
+    match created {
+        Ok(id) => redirect(&Step::Task.path(id)),
         Err(failure) => {
             let view = page::start::view(&visit, Some(&failure));
             visit.answer_with(status_of(&failure), &view)
@@ -92,7 +91,9 @@ pub(crate) async fn save(
     });
     match saved.await {
         Ok((_, Ok(next))) => redirect(&next),
-        Ok((visit, Err(failure))) => show(visit, id, step, Some(&failure)),
+        Ok((visit, Err(Refusal { failure, field }))) => {
+            show(visit, id, step, Some((&failure, field)))
+        }
         Err(_) => answer::status(StatusCode::INTERNAL_SERVER_ERROR),
     }
 }
@@ -108,7 +109,12 @@ fn located(visit: &Visit, id: &str, step: &str) -> Result<(WizardId, Wizard, Ste
 }
 
 /// Shows a step with the failure of its form, or goes to the step that comes first.
-pub(crate) fn show(visit: Visit, id: WizardId, step: Step, failure: Option<&Failure>) -> Response {
+pub(crate) fn show(
+    visit: Visit,
+    id: WizardId,
+    step: Step,
+    refused: Option<(&Failure, Option<Field>)>,
+) -> Response {
     let app = visit.app.clone();
     let Some(wizard) = app.wizards().get(id) else {
         return redirect(START);
@@ -133,16 +139,18 @@ pub(crate) fn show(visit: Visit, id: WizardId, step: Step, failure: Option<&Fail
     // The files have filled empty fields.
     let wizard = app.wizards().get(id).unwrap_or(wizard);
     let of_files = match &files {
-        Ok(Files::Failed(failure)) => Some(failure.as_ref()),
-        Err(failure) => Some(failure),
+        Ok(Files::Failed(failure)) => Some((failure.as_ref(), None)),
+        Err(Refusal { failure, field }) => Some((failure, *field)),
         Ok(_) => None,
     };
-    let failure = failure.or(of_files);
+    let refused = refused.or(of_files);
+    let failure = refused.map(|(failure, _)| failure);
     let context = Context {
         visit: &visit,
         id,
         wizard: &wizard,
         checked,
+        refused: refused.and_then(|(_, field)| field),
     };
     let view = page::view(&context, step, failure);
     let status = failure.map_or(StatusCode::OK, status_of);

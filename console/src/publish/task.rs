@@ -3,6 +3,9 @@
 use packcast_protocol::manifest::Platform;
 use packcast_publisher::publish::plan::ActionName;
 
+/// The maximum number of programs of an update of the agent.
+pub(crate) const MAX_FILES: usize = 16;
+
 /// The task of a package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {

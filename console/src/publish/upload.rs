@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -10,16 +10,14 @@ use futures_util::{Stream, StreamExt as _};
 use packcast_protocol::Sha256Digest;
 use tempfile::TempDir;
 use tokio::fs::{File, OpenOptions};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, BufWriter, SeekFrom};
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _, BufWriter, SeekFrom};
 use tokio::sync::Mutex;
 
 use super::file_name::FileName;
 use super::room::Room;
+use super::start_digest::StartDigest;
 use super::upload_error::{MAX_BYTES, UploadError};
 use super::upload_folder::UploadFolder;
-
-/// The length of each end of a file that identifies it.
-const END: u64 = 1 << 20;
 
 /// The time in which the next part of a body must arrive.
 const PART_TIMEOUT: Duration = Duration::from_secs(30);
@@ -27,15 +25,21 @@ const PART_TIMEOUT: Duration = Duration::from_secs(30);
 const BUFFER: usize = 256 << 10;
 
 /// The identity of a file, as the browser sees it before the upload. A file with the same identity
-/// continues an upload.
+/// continues an upload if it also begins with the stored bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) name: FileName,
     pub(crate) bytes: u64,
     /// The time of the last change, in milliseconds.
     pub(crate) modified_ms: u64,
-    /// The digest of the first and the last MiB of the file, one after the other.
-    pub(crate) ends: Sha256Digest,
+}
+
+/// The first bytes of a file in the browser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) bytes: u64,
+    /// As [`StartDigest`] computes it.
+    pub(crate) digest: Sha256Digest,
 }
 
 /// A file in the private folder of the console. It is removed when the value is dropped.
@@ -46,9 +50,16 @@ pub(crate) struct Upload {
     identity: Option<Identity>,
     folder: TempDir,
     room: Room,
-    received: AtomicU64,
+    stored: std::sync::Mutex<Stored>,
     /// Only one request at a time writes.
     writing: Mutex<()>,
+}
+
+/// The bytes that are stored.
+#[derive(Clone, Debug, Default)]
+struct Stored {
+    bytes: u64,
+    start: StartDigest,
 }
 
 impl Upload {
@@ -83,7 +94,7 @@ impl Upload {
             identity,
             folder,
             room,
-            received: AtomicU64::new(0),
+            stored: std::sync::Mutex::default(),
             writing: Mutex::new(()),
         };
         create_private(&upload.path()).map_err(|source| upload.room.error(source))?;
@@ -104,17 +115,21 @@ impl Upload {
 
     /// Returns the number of bytes that are stored.
     pub(crate) fn received(&self) -> u64 {
-        self.received.load(Ordering::SeqCst)
+        self.stored().bytes
     }
 
-    /// Returns true if all bytes are stored.
-    pub(crate) fn is_complete(&self) -> bool {
-        let identity = self.identity.as_ref();
-        identity.is_none_or(|identity| identity.bytes == self.received())
+    fn stored(&self) -> std::sync::MutexGuard<'_, Stored> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores the next part of the file, which begins at `offset`, and checks the file after the last
-    /// part. A part that is cut off is kept until there.
+    /// Compares the stored bytes with the start of a file; `None` if their lengths differ.
+    pub(crate) fn is_start(&self, start: Start) -> Option<bool> {
+        let stored = self.stored();
+        (stored.bytes == start.bytes).then(|| stored.start.digest() == start.digest)
+    }
+
+    /// Stores the next part of the file, which begins at `offset`. A part that is cut off is kept until
+    /// there.
     pub(crate) async fn continue_at<E>(
         &self,
         offset: u64,
@@ -129,11 +144,7 @@ impl Upload {
             });
         }
         let bytes = self.identity.as_ref().map_or(0, |identity| identity.bytes);
-        self.append(bytes, body).await?;
-        if self.is_complete() {
-            self.check_ends().await?;
-        }
-        Ok(())
+        self.append(bytes, body).await
     }
 
     /// Stores a whole file.
@@ -157,12 +168,13 @@ impl Upload {
         most: u64,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(), UploadError> {
-        let start = self.received();
-        let mut file = self.open(start).await.map_err(|it| self.room.error(it))?;
-        let (end, copied) = self.copy(start, most, body, &mut file).await;
+        let before = self.stored().clone();
+        let opened = self.open(before.bytes).await;
+        let mut file = opened.map_err(|it| self.room.error(it))?;
+        let (stored, copied) = self.copy(before, most, body, &mut file).await;
         // Without this, the bytes in the buffer would be lost, and counted.
         file.flush().await.map_err(|it| self.room.error(it))?;
-        self.received.store(end, Ordering::SeqCst);
+        *self.stored() = stored;
         copied
     }
 
@@ -174,72 +186,47 @@ impl Upload {
         Ok(BufWriter::with_capacity(BUFFER, file))
     }
 
-    /// Copies a body, and returns the end of the stored bytes with the result.
+    /// Copies a body, and returns the bytes that are stored then, with the result.
     async fn copy<E>(
         &self,
-        start: u64,
+        before: Stored,
         most: u64,
         mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
         file: &mut BufWriter<File>,
-    ) -> (u64, Result<(), UploadError>) {
-        let mut end = start;
+    ) -> (Stored, Result<(), UploadError>) {
+        let mut stored = before.clone();
         let mut checked = None;
         loop {
             let part = match tokio::time::timeout(PART_TIMEOUT, body.next()).await {
-                Ok(None) => return (end, Ok(())),
+                Ok(None) => return (stored, Ok(())),
                 Ok(Some(Ok(part))) => part,
                 Ok(Some(Err(_))) | Err(_) => {
-                    return (end, Err(UploadError::Cut { received: end }));
+                    let received = stored.bytes;
+                    return (stored, Err(UploadError::Cut { received }));
                 }
             };
             let length = part.len() as u64;
-            if end + length > most {
+            if stored.bytes + length > most {
                 let error = if most == MAX_BYTES {
                     UploadError::TooLarge
                 } else {
                     UploadError::Longer { bytes: most }
                 };
-                return (end, Err(error));
+                return (stored, Err(error));
             }
-            if checked.is_none_or(|at| end - at >= Room::STEP) {
+            if checked.is_none_or(|at| stored.bytes - at >= Room::STEP) {
                 if let Err(error) = self.room.check(0) {
-                    return (end, Err(error));
+                    return (stored, Err(error));
                 }
-                checked = Some(end);
+                checked = Some(stored.bytes);
             }
             if let Err(error) = file.write_all(&part).await {
-                return (start, Err(self.room.error(error)));
+                return (before, Err(self.room.error(error)));
             }
-            end += length;
+            stored.start.add(&part);
+            stored.bytes += length;
         }
     }
-
-    /// Compares the stored file with its identity.
-    async fn check_ends(&self) -> Result<(), UploadError> {
-        let Some(identity) = &self.identity else {
-            return Ok(());
-        };
-        let found = ends(&self.path(), identity.bytes).await;
-        if found.map_err(|it| self.room.error(it))? == identity.ends {
-            return Ok(());
-        }
-        // The file is worth nothing: the next request starts again.
-        self.received.store(0, Ordering::SeqCst);
-        Err(UploadError::Changed {
-            name: self.name.clone(),
-        })
-    }
-}
-
-/// Computes the digest of the first and the last MiB of a file.
-async fn ends(path: &Path, bytes: u64) -> io::Result<Sha256Digest> {
-    let mut file = File::open(path).await?;
-    let mut read = Vec::new();
-    (&mut file).take(END).read_to_end(&mut read).await?;
-    file.seek(SeekFrom::Start(bytes.saturating_sub(END)))
-        .await?;
-    file.take(END).read_to_end(&mut read).await?;
-    Ok(Sha256Digest::of(&read))
 }
 
 /// Creates an empty file that only its owner can read.
@@ -262,7 +249,15 @@ mod tests {
             name: name.parse().unwrap(),
             bytes: content.len() as u64,
             modified_ms: 1,
-            ends: Sha256Digest::of(&[content, content].concat()),
+        }
+    }
+
+    fn start(bytes: &[u8]) -> Start {
+        let mut start = StartDigest::default();
+        start.add(bytes);
+        Start {
+            bytes: bytes.len() as u64,
+            digest: start.digest(),
         }
     }
 
@@ -291,14 +286,14 @@ mod tests {
             );
         }
         upload.continue_at(4, parts(&[b"45", b"67"])).await.unwrap();
-        assert!(!upload.is_complete());
+        assert_eq!(upload.received(), 8);
         let error = upload.continue_at(8, parts(&[b"89", b"x"])).await;
         let error = error.unwrap_err();
         assert!(
             matches!(error, UploadError::Longer { bytes: 10 }),
             "{error}"
         );
-        assert!(upload.is_complete());
+        assert_eq!(upload.received(), 10);
         assert_eq!(std::fs::read(upload.path()).unwrap(), b"0123456789");
         #[cfg(unix)]
         {
@@ -315,14 +310,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_changed_meanwhile_is_uploaded_again() {
+    async fn the_stored_bytes_are_compared_with_the_start_of_a_file() {
         let parent = tempfile::tempdir().unwrap();
         let folder = UploadFolder::new(parent.path().to_owned());
         let upload = Upload::begin(identity("a.zip", b"0123"), &folder).unwrap();
-        let error = upload.continue_at(0, parts(&[b"0124"])).await.unwrap_err();
-        assert!(matches!(error, UploadError::Changed { .. }), "{error}");
-        upload.continue_at(0, parts(&[b"0123"])).await.unwrap();
-        assert!(upload.is_complete());
+        assert_eq!(upload.is_start(start(b"")), Some(true));
+        upload.continue_at(0, cut(b"01")).await.unwrap_err();
+        assert_eq!(upload.is_start(start(b"01")), Some(true));
+        assert_eq!(upload.is_start(start(b"0x")), Some(false));
+        assert_eq!(upload.is_start(start(b"")), None);
+        assert_eq!(upload.is_start(start(b"012")), None);
+        upload.continue_at(2, parts(&[b"23"])).await.unwrap();
+        assert_eq!(upload.is_start(start(b"0123")), Some(true));
+        assert_eq!(upload.is_start(start(b"0124")), Some(false));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use http::StatusCode;
 use packcast_publisher::Failure;
 
 use super::file_name::{FileName, FileNameError};
+use super::task::MAX_FILES;
 use crate::words::bytes as size;
 
 /// The largest file.
@@ -46,8 +47,8 @@ pub(crate) enum UploadError {
     Longer { bytes: u64 },
     #[error("cannot complete the upload: the connection was cut after {}", size(*received))]
     Cut { received: u64 },
-    #[error("cannot use the upload of {name}: the file changed meanwhile")]
-    Changed { name: FileName },
+    #[error("cannot add a file: an update has at most {MAX_FILES} programs")]
+    TooMany,
 }
 
 impl UploadError {
@@ -58,12 +59,11 @@ impl UploadError {
             | Self::Empty { .. }
             | Self::Form
             | Self::Cut { .. }
-            | Self::Longer { .. } => StatusCode::BAD_REQUEST,
+            | Self::Longer { .. }
+            | Self::TooMany => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Full { .. } | Self::Write { .. } => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Offset { .. } | Self::OtherFile { .. } | Self::None | Self::Changed { .. } => {
-                StatusCode::CONFLICT
-            }
+            Self::Offset { .. } | Self::OtherFile { .. } | Self::None => StatusCode::CONFLICT,
         }
     }
 
@@ -82,7 +82,8 @@ impl UploadError {
             Self::Offset { .. } | Self::None | Self::Cut { .. } | Self::Longer { .. } => {
                 Some("choose the same file again to continue")
             }
-            Self::Form | Self::Changed { .. } => Some("choose the file again"),
+            Self::Form => Some("choose the file again"),
+            Self::TooMany => Some("remove a program, then choose the file again"),
         }
     }
 }
@@ -131,7 +132,7 @@ mod tests {
             UploadError::None,
             UploadError::Longer { bytes: 10 },
             UploadError::Cut { received: 1 << 20 },
-            UploadError::Changed { name: name() },
+            UploadError::TooMany,
         ];
         let lines = errors.map(|error| {
             let (status, hint) = (error.status().as_u16(), error.hint());
@@ -158,8 +159,8 @@ mod tests {
           400: choose the same file again to continue
         cannot complete the upload: the connection was cut after 1.0 MiB
           400: choose the same file again to continue
-        cannot use the upload of vlc.zip: the file changed meanwhile
-          409: choose the file again
+        cannot add a file: an update has at most 16 programs
+          400: remove a program, then choose the file again
         ");
     }
 }

@@ -69,8 +69,12 @@ impl UploadFolder {
 impl Created {
     fn below(parent: &Path) -> io::Result<Self> {
         let folder = private(tempfile::Builder::new().prefix(PREFIX)).tempdir_in(parent)?;
-        let lock = File::create_new(folder.path().join(LOCK))?;
+        // Another console that starts removes a folder whose lock is free. So the lock gets its name
+        // when it is taken.
+        let unnamed = folder.path().join("lock.new");
+        let lock = File::create_new(&unnamed)?;
         lock.lock()?;
+        fs::rename(&unnamed, folder.path().join(LOCK))?;
         Ok(Self {
             _lock: lock,
             folder,
@@ -130,5 +134,20 @@ mod tests {
         other.remove();
         assert!(!upload.path().exists());
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn consoles_that_start_at_once_keep_their_folders() {
+        let parent = tempfile::tempdir().unwrap();
+        for _ in 0..50 {
+            let all = [(); 8].map(|()| UploadFolder::new(parent.path().to_owned()));
+            std::thread::scope(|scope| {
+                let begin = |folder| move || UploadFolder::folder(folder).unwrap();
+                let begun = all.each_ref().map(|folder| scope.spawn(begin(folder)));
+                for upload in begun.map(|it| it.join().unwrap().0) {
+                    assert!(upload.path().exists());
+                }
+            });
+        }
     }
 }

@@ -11,18 +11,22 @@ use packcast_publisher::publish::agent_builds::AgentBuild;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::source::Source;
 
-use super::fields::refused;
+use super::fields::{Field, Refusal, refused};
 use super::gauge::Gauge;
 use super::guess;
 use super::installer::Installer;
 use super::options::Options;
 use super::programs::programs;
-use super::task::{FileNeed, Task};
+use super::task::{FileNeed, MAX_FILES, Task};
 use super::uninstall::Installed;
 use super::upload::Upload;
+use super::upload_error::UploadError;
 
-/// The maximum number of programs of an update of the agent.
-pub(crate) const MAX_FILES: usize = 16;
+/// The field with the path of a file.
+pub(crate) const PATH: Field = Field {
+    name: "path",
+    label: "Path on this machine",
+};
 
 /// One pass through the wizard. Nothing of it is on record before the publication.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub(crate) struct Wizard {
     /// `None` before the second step.
     pub(crate) task: Option<Task>,
     pub(crate) files: Vec<ChosenFile>,
+    /// The text of the field with the path, if it could not be used.
+    pub(crate) typed_path: String,
     pub(crate) command: CommandTexts,
     pub(crate) options: Options,
     /// The unfinished upload.
@@ -111,6 +117,7 @@ impl Wizard {
             system,
             task: None,
             files: Vec::new(),
+            typed_path: String::new(),
             command: CommandTexts::default(),
             options: Options::default(),
             upload: None,
@@ -129,15 +136,21 @@ impl Wizard {
         }
     }
 
+    /// Refuses a file more than the task can have.
+    pub(crate) fn check_room(&self) -> Result<(), UploadError> {
+        let is_several = self.task.map(Task::needs) == Some(FileNeed::Several);
+        if is_several && self.files.len() >= MAX_FILES {
+            return Err(UploadError::TooMany);
+        }
+        Ok(())
+    }
+
     /// Adds a file. A task with one file replaces the file before.
-    pub(crate) fn add_file(&mut self, file: ChosenFile) -> Result<(), Failure> {
+    pub(crate) fn add_file(&mut self, file: ChosenFile) -> Result<(), UploadError> {
+        self.check_room()?;
         if self.task.map(Task::needs) != Some(FileNeed::Several) {
             self.files.clear();
             self.command.forget_guesses();
-        }
-        if self.files.len() >= MAX_FILES {
-            let text = format!("cannot add a file: an update has at most {MAX_FILES} programs");
-            return Err(Failure::usage(text));
         }
         self.files.push(file);
         // The same path may have other bytes now.
@@ -146,7 +159,7 @@ impl Wizard {
     }
 
     /// Returns the values that the reading of the files depends on; `None` without files.
-    pub(crate) fn wanted(&self) -> Result<Option<Wanted>, Failure> {
+    pub(crate) fn wanted(&self) -> Result<Option<Wanted>, Refusal> {
         let files = self.used_files();
         if files.is_empty() {
             return Ok(None);
@@ -272,12 +285,11 @@ impl Options {
 
 impl ChosenFile {
     /// Reads the path of a file on this machine. For an update of the agent, `PLATFORM=` may precede.
-    pub(crate) fn of_text(text: &str, is_update: bool) -> Result<Self, Failure> {
-        let label = "Path on this machine";
+    pub(crate) fn of_text(text: &str, is_update: bool) -> Result<Self, Refusal> {
         let (platform, path) = match text.split_once('=') {
             Some((platform, path)) if is_update && !platform.contains(['/', '\\']) => {
                 let platform = platform.parse::<BuildPlatform>();
-                let platform = platform.map_err(|error| refused(label, with_causes(&error)))?;
+                let platform = platform.map_err(|error| refused(PATH, with_causes(&error)))?;
                 (Some(platform), Path::new(path))
             }
             _ => (None, Path::new(text)),
@@ -289,7 +301,7 @@ impl ChosenFile {
                 "/srv/packages/vlc.zip"
             };
             return Err(refused(
-                label,
+                PATH,
                 format!("expected an absolute path such as {example}"),
             ));
         }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use packcast_publisher::Failure;
+
 use super::upload_folder::UploadFolder;
 use super::wizard::{Job, Wizard};
 
-/// The number of passes that a console keeps. A further one replaces the oldest.
+/// The number of passes that a console keeps.
 const MOST: usize = 16;
 
 /// The number of a pass, in addresses.
@@ -42,20 +44,27 @@ impl Wizards {
         &self.folder
     }
 
-    /// Adds a pass. The oldest one that is not being published makes room for it.
-    pub(crate) fn add(&self, wizard: Wizard) -> WizardId {
+    /// Adds a pass. A pass that is published, or for which nothing was chosen yet, makes room for it. Other
+    /// passes contain the work of a person.
+    pub(crate) fn add(&self, wizard: Wizard) -> Result<WizardId, Failure> {
         let mut all = self.lock();
+        if all.wizards.len() >= MOST {
+            let has = |is_unused: fn(&Wizard) -> bool| {
+                let mut wizards = all.wizards.iter();
+                wizards.find(|(_, it)| is_unused(it)).map(|(id, _)| *id)
+            };
+            let is_published = |it: &Wizard| matches!(it.job, Job::Done(_));
+            let unused = has(is_published).or_else(|| has(|it| it.task.is_none()));
+            let Some(unused) = unused else {
+                let text = format!("cannot prepare another package: {MOST} are in preparation");
+                return Err(Failure::conflict(text).hint("publish or discard one of them"));
+            };
+            all.wizards.remove(&unused);
+        }
         all.last += 1;
         let id = WizardId(all.last);
-        if all.wizards.len() >= MOST {
-            let mut wizards = all.wizards.iter();
-            let oldest = wizards.find(|(_, it)| !matches!(it.job, Job::Running(_)));
-            if let Some(oldest) = oldest.map(|(id, _)| *id) {
-                all.wizards.remove(&oldest);
-            }
-        }
         all.wizards.insert(id, wizard);
-        id
+        Ok(id)
     }
 
     /// Returns a pass as it is now.
@@ -113,25 +122,33 @@ impl FromStr for WizardId {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use packcast_protocol::manifest::Platform;
 
     use super::*;
-    use crate::publish::gauge::Gauge;
+    use crate::publish::task::Task;
 
     #[test]
-    fn the_oldest_pass_that_is_not_being_published_makes_room() {
+    fn only_a_pass_without_work_makes_room_for_another() {
         let wizards = Wizards::new(PathBuf::from("/nonexistent"));
-        let first = wizards.add(Wizard::new(Platform::Any));
-        let second = wizards.add(Wizard::new(Platform::Any));
-        let running = Job::Running(Arc::new(Gauge::default()));
-        assert!(wizards.update(first, |it| it.job = running).is_some());
-        for _ in 0..MOST - 1 {
-            wizards.add(Wizard::new(Platform::Any));
+        let begun = || Wizard {
+            task: Some(Task::Execute),
+            ..Wizard::new(Platform::Any)
+        };
+        let first = wizards.add(begun()).unwrap();
+        let unused = wizards.add(Wizard::new(Platform::Any)).unwrap();
+        let published = wizards.add(begun()).unwrap();
+        let id = "1795327754".parse().unwrap();
+        wizards.update(published, |it| it.job = Job::Done(id));
+        for _ in 0..MOST - 3 {
+            wizards.add(begun()).unwrap();
         }
+        wizards.add(begun()).unwrap();
+        assert!(wizards.get(published).is_none() && wizards.get(unused).is_some());
+        wizards.add(begun()).unwrap();
+        assert!(wizards.get(unused).is_none());
+        let refused = wizards.add(begun()).unwrap_err();
+        insta::assert_snapshot!(refused.message(), @"cannot prepare another package: 16 are in preparation");
         assert!(wizards.get(first).is_some());
-        assert!(wizards.get(second).is_none());
         assert_eq!(wizards.open().len(), MOST);
         wizards.clear();
         assert!(wizards.get(first).is_none());

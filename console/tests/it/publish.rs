@@ -5,9 +5,9 @@ use std::fs;
 use packcast_protocol::terminal;
 
 use crate::system::System;
-use crate::visitor::{Visitor, files_below, shown_content};
+use crate::visitor::{Visitor, files_below};
 
-fn has(page: &str, texts: &[&str]) {
+pub(crate) fn has(page: &str, texts: &[&str]) {
     for text in texts {
         assert!(page.contains(text), "{text} is missing: {page}");
     }
@@ -287,7 +287,7 @@ async fn the_agent_is_updated_with_several_programs() {
 }
 
 /// Prepares a package that runs a command, until its summary.
-async fn command_package(visitor: &Visitor, name: &str, command: &str) -> String {
+pub(crate) async fn command_package(visitor: &Visitor, name: &str, command: &str) -> String {
     let wizard = visitor.until_file("any", "execute").await;
     let next = visitor
         .submit(&format!("{wizard}/file"), &[("none", "1")])
@@ -298,81 +298,6 @@ async fn command_package(visitor: &Visitor, name: &str, command: &str) -> String
         .await;
     assert_eq!(next, format!("{wizard}/summary"));
     wizard
-}
-
-#[tokio::test]
-async fn a_package_that_another_tab_has_changed_is_shown_again_before_it_is_signed() {
-    let system = System::start(1056).await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = command_package(&visitor, "tool", "the shown command").await;
-    let summary = format!("{wizard}/summary");
-    let (page, _) = visitor.open(&summary).await;
-    let shown = shown_content(&page).unwrap();
-    let command = format!("{wizard}/command");
-    visitor.submit(&command, &[("command", "another")]).await;
-    let refused = visitor.post(&summary, &[("content", shown)]).await;
-    assert_eq!(refused.status, 409);
-    has(
-        &refused.body,
-        &["it has changed since its summary was shown", "another"],
-    );
-}
-
-#[tokio::test]
-async fn a_version_that_exists_is_a_conflict_and_the_form_stays_filled() {
-    let system = System::start(1055).await;
-    system.publish("tool", "1").await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = command_package(&visitor, "tool", "other content").await;
-    let next = visitor.submit(&format!("{wizard}/summary"), &[]).await;
-    let (page, at) = visitor.open(&next).await;
-    assert_eq!(at, format!("{wizard}/summary"));
-    has(
-        &page.body,
-        &[
-            "role=\"alert\"",
-            "a published version never changes",
-            "still here",
-            "other content",
-        ],
-    );
-    let (start, _) = visitor.open("/publish").await;
-    has(&start.body, &["In preparation", "tool@1", "failed"]);
-    let (page, at) = visitor.open(&format!("{wizard}/options")).await;
-    has(&page.body, &["value=\"tool\""]);
-    let next = visitor
-        .submit(&at, &[("name", "tool"), ("version", "2")])
-        .await;
-    let (page, at) = visitor.open(&next).await;
-    assert!(!page.body.contains("role=\"alert\""), "{}", page.body);
-    let next = visitor.submit(&at, &[]).await;
-    assert!(visitor.open(&next).await.1.starts_with("/packages/"));
-}
-
-#[tokio::test]
-async fn an_unreachable_table_is_reported_and_the_form_stays_filled() {
-    let mut system = System::start(1056).await;
-    // Nobody listens at this address any more.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
-    system.target = crate::system::target_at(&endpoint, "none", system.folder.path()).await;
-    let (target, _) = system.target.for_display();
-    let served = crate::system::Served::start(target, "")
-        .await
-        .signed_in()
-        .await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = command_package(&visitor, "tool", "true").await;
-    let next = visitor.submit(&format!("{wizard}/summary"), &[]).await;
-    let (page, at) = visitor.open(&next).await;
-    assert_eq!(at, format!("{wizard}/summary"));
-    has(
-        &page.body,
-        &["role=\"alert\"", "Next steps", "Sign and publish", "tool@1"],
-    );
 }
 
 #[tokio::test]

@@ -1,20 +1,34 @@
-//! Uploads: in parts as the script sends them, and attacks on them.
+//! Uploads in parts, as the script sends them, and in one request.
 
-use std::process::Command;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use packcast_testing::skip::{Missing, skip};
-
-use crate::browser::{Answer, Browser};
-use crate::system::{Served, System};
-use crate::visitor::{Visitor, files_below, multipart};
+use crate::browser::Answer;
+use crate::system::System;
+use crate::visitor::{Visitor, files_below};
 
 /// Returns content that is not the same anywhere.
-fn content(bytes: usize) -> Vec<u8> {
+pub(crate) fn content(bytes: usize) -> Vec<u8> {
     let byte = |place: usize| (place / 251 + place).to_le_bytes()[0];
     (0..bytes).map(byte).collect()
 }
 
-fn received(answer: &Answer) -> usize {
+/// Returns the path of the file with this name below a folder of uploads.
+fn walk(folder: &Path, name: &str) -> PathBuf {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() == name {
+                return entry.path();
+            }
+        }
+    }
+    panic!("{name} is not stored");
+}
+
+pub(crate) fn received(answer: &Answer) -> usize {
     let header = answer.header("x-packcast-received");
     let received = header.and_then(|header| header.parse().ok());
     received.unwrap_or_else(|| panic!("{answer:?}"))
@@ -62,23 +76,43 @@ async fn an_upload_continues_after_a_cut_with_the_same_file() {
         let wrong = visitor.part(&wizard, offset, &file[offset..]).await;
         assert_eq!((wrong.status, received(&wrong)), (409, cut), "{wrong:?}");
     }
-    // Another file does not.
+    // The bytes of the same file are compared first.
+    let same = visitor.compare(&wizard, "tool.deb", &file, cut).await;
+    assert_eq!((same.status, received(&same)), (200, cut), "{same:?}");
+    let longer = visitor.compare(&wizard, "tool.deb", &file, cut + 1).await;
+    assert_eq!((longer.status, received(&longer)), (200, cut), "{longer:?}");
+    // Another file does not continue.
     let mut other = file.clone();
-    other[7] ^= 1;
-    for (name, content) in [
-        ("tool.deb", &other[..]),
-        ("tool2.deb", &file),
-        ("tool.deb", &file[..file.len() - 1]),
+    other[half] ^= 1;
+    for (name, content, compared) in [
+        ("tool.deb", &other[..], cut),
+        ("tool2.deb", &file, 0),
+        ("tool.deb", &file[..file.len() - 1], 0),
     ] {
-        let refused = visitor.begin(&wizard, name, content).await;
+        let refused = visitor.compare(&wizard, name, content, compared).await;
         assert_eq!(refused.status, 409, "{refused:?}");
         assert!(refused.body.contains("with another file"), "{refused:?}");
         assert_eq!(refused.header("x-packcast-received"), None);
     }
     let rest = visitor.part(&wizard, cut, &file[cut..]).await;
     assert_eq!((rest.status, received(&rest)), (200, file.len()));
+    // Before the last comparison, the file is none of the package.
+    let (page, _) = visitor.open(&format!("{wizard}/file")).await;
+    assert!(page.body.contains("is not complete"), "{}", page.body);
+    let refused = visitor
+        .compare(&wizard, "tool.deb", &other, file.len())
+        .await;
+    assert_eq!(refused.status, 409, "{refused:?}");
+    let whole = visitor
+        .compare(&wizard, "tool.deb", &file, file.len())
+        .await;
+    assert_eq!((whole.status, received(&whole)), (200, file.len()));
     // The same file again is there already.
     let again = visitor.begin(&wizard, "tool.deb", &file).await;
+    assert_eq!(received(&again), file.len());
+    let again = visitor
+        .compare(&wizard, "tool.deb", &file, file.len())
+        .await;
     assert_eq!(received(&again), file.len());
     let (page, at) = visitor.open(&format!("{wizard}/command")).await;
     assert_eq!(at, format!("{wizard}/command"));
@@ -86,6 +120,66 @@ async fn an_upload_continues_after_a_cut_with_the_same_file() {
         page.body.contains("apt-get install -y ./tool.deb"),
         "{}",
         page.body
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_differs_in_its_middle_only_is_another_file() {
+    let system = System::start(1069).await;
+    let served = system.signed_in().await;
+    let visitor = Visitor::new(&served.browser).await;
+    let wizard = visitor.until_file("linux", "store").await;
+    let file = content(100_000);
+    visitor.begin(&wizard, "a.bin", &file).await;
+    visitor.part(&wizard, 0, &file).await;
+    visitor.compare(&wizard, "a.bin", &file, file.len()).await;
+    let mut other = file.clone();
+    other[50_000] ^= 1;
+    // The complete upload has this name, length and time, and other bytes.
+    let begun = visitor.begin(&wizard, "a.bin", &other).await;
+    assert_eq!(received(&begun), file.len());
+    let begun = visitor.compare(&wizard, "a.bin", &other, file.len()).await;
+    assert_eq!((begun.status, received(&begun)), (200, 0), "{begun:?}");
+    let begun = visitor.begin(&wizard, "a.bin", &other).await;
+    assert_eq!((begun.status, received(&begun)), (200, 0), "{begun:?}");
+    visitor.part(&wizard, 0, &other).await;
+    let whole = visitor.compare(&wizard, "a.bin", &other, file.len()).await;
+    assert_eq!((whole.status, received(&whole)), (200, file.len()));
+    let uploads = system.folder.path().join("uploads");
+    assert_eq!(files_below(&uploads), ["a.bin", "lock"]);
+    let stored = walk(&uploads, "a.bin");
+    assert!(fs::read(stored).unwrap() == other);
+}
+
+#[tokio::test]
+async fn an_update_with_all_its_programs_takes_no_other_and_loses_none() {
+    let system = System::start(1070).await;
+    let served = system.signed_in().await;
+    let visitor = Visitor::new(&served.browser).await;
+    let wizard = visitor.until_file("any", "update").await;
+    let paths: Vec<String> = (0..15).map(|number| format!("/srv/{number}")).collect();
+    let step = format!("{wizard}/file");
+    visitor.submit(&step, &[("path", &paths.join("\n"))]).await;
+    let file = content(1_000);
+    visitor.begin(&wizard, "agent", &file).await;
+    visitor.part(&wizard, 0, &file).await;
+    // Another tab adds the last program meanwhile.
+    visitor.submit(&step, &[("path", "/srv/15")]).await;
+    let refused = visitor.compare(&wizard, "agent", &file, file.len()).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    assert!(refused.body.contains("at most 16 programs"), "{refused:?}");
+    visitor.submit(&step, &[("remove", "15")]).await;
+    let whole = visitor.compare(&wizard, "agent", &file, file.len()).await;
+    assert_eq!((whole.status, received(&whole)), (200, file.len()));
+    let second = visitor.begin(&wizard, "agent2", &file).await;
+    assert_eq!(second.status, 400, "{second:?}");
+    // A list with too many programs stays in the field.
+    let refused = visitor.post(&step, &[("path", "/srv/17\n/srv/18")]).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.body.contains("/srv/17\n/srv/18</textarea>"),
+        "{}",
+        refused.body
     );
 }
 
@@ -107,17 +201,14 @@ async fn another_file_can_replace_an_unfinished_upload() {
         files_below(&system.folder.path().join("uploads")),
         ["b.bin", "lock"]
     );
-    // More bytes than announced, and other bytes than announced.
+    // More bytes than announced.
     let longer = visitor.part(&wizard, 0, &content(10_001)).await;
     assert_eq!(longer.status, 400, "{longer:?}");
     let stored = received(&visitor.begin(&wizard, "b.bin", &file).await);
-    let rest = visitor
-        .part(&wizard, stored, &vec![0; 10_000 - stored])
-        .await;
-    assert_eq!(rest.status, 409, "{rest:?}");
-    assert!(rest.body.contains("changed meanwhile"), "{rest:?}");
-    assert_eq!(received(&visitor.begin(&wizard, "b.bin", &file).await), 0);
-    assert_eq!(visitor.part(&wizard, 0, &file).await.status, 200);
+    let rest = visitor.part(&wizard, stored, &file[stored..]).await;
+    assert_eq!(received(&rest), 10_000, "{rest:?}");
+    let whole = visitor.compare(&wizard, "b.bin", &file, 10_000).await;
+    assert_eq!((whole.status, received(&whole)), (200, 10_000));
 }
 
 #[tokio::test]
@@ -165,222 +256,4 @@ async fn a_plain_upload_that_is_cut_is_reported() {
     assert_eq!(answer.status, 303, "{answer:?}");
     let page = visitor.open(&format!("{wizard}/file")).await.0;
     assert!(!page.body.contains("was cut"), "{}", page.body);
-}
-
-#[tokio::test]
-async fn hostile_file_names_are_refused() {
-    let system = System::start(1064).await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = visitor.until_file("linux", "store").await;
-    let long = "x".repeat(300);
-    for name in [
-        "../x",
-        "/etc/passwd",
-        "..",
-        "a\u{7}b",
-        "gpj\u{202E}exe",
-        &long,
-        "",
-    ] {
-        let refused = visitor.begin(&wizard, name, b"content").await;
-        assert_eq!(refused.status, 400, "{name:?}: {refused:?}");
-        let plain = visitor.send(&wizard, name, b"content").await;
-        assert_eq!(plain.status, 400, "{name:?}: {plain:?}");
-        assert!(plain.body.contains("cannot upload"), "{name:?}: {plain:?}");
-        assert!(!plain.body.contains('\u{202E}'), "{plain:?}");
-    }
-    let folder = system.folder.path();
-    let uploads = files_below(&folder.join("uploads"));
-    assert!(uploads.iter().all(|name| name == "lock"), "{uploads:?}");
-    assert!(!folder.join("x").exists());
-}
-
-#[tokio::test]
-async fn too_large_and_empty_files_are_refused() {
-    let system = System::start(1065).await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = visitor.until_file("linux", "store").await;
-    let empty = visitor.begin(&wizard, "a.bin", b"").await;
-    assert_eq!(empty.status, 400, "{empty:?}");
-    assert!(
-        visitor
-            .send(&wizard, "a.bin", b"")
-            .await
-            .body
-            .contains("is empty")
-    );
-    for (size, status) in [
-        ("999999999999999", 413),
-        ("99999999999999999999999", 400),
-        ("-1", 400),
-    ] {
-        let fields = [
-            ("name", "a.bin"),
-            ("size", size),
-            ("modified", "1"),
-            ("ends", &"0".repeat(64)),
-        ];
-        let refused = visitor.post(&format!("{wizard}/upload"), &fields).await;
-        assert_eq!(refused.status, status, "{size}: {refused:?}");
-    }
-    // A form of another step is short.
-    let long = "x".repeat(20_000);
-    let refused = visitor
-        .post(&format!("{wizard}/command"), &[("command", &long)])
-        .await;
-    assert_eq!(refused.status, 413);
-    let refused = visitor
-        .post(&format!("{wizard}/upload"), &[("name", &long)])
-        .await;
-    assert_eq!(refused.status, 413);
-}
-
-/// A small disk in memory, which is removed at the end.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// Mounts a disk; `None` if this user may not.
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
-        std::fs::create_dir(&at).ok()?;
-        let mut command = Command::new("mount");
-        command
-            .args(["-t", "tmpfs", "-o", "size=66m", "none"])
-            .arg(&at);
-        let is_mounted = command.output().ok()?.status.success();
-        is_mounted.then_some(Self(at))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_is_reported_and_nothing_is_lost() {
-    let system = System::start(1066).await;
-    let Some(disk) = SmallDisk::mount(system.folder.path().join("disk")) else {
-        return skip(Missing::Optional("a mount of a small tmpfs"));
-    };
-    let (target, _) = system.target.for_display();
-    let served = Served::start_in(target, "", false, disk.0.clone()).await;
-    let served = served.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = visitor.until_file("linux", "store").await;
-    // There is room for one MiB beside the reserve, and not for eight.
-    let file = content(8 << 20);
-    let refused = visitor.begin(&wizard, "a.bin", &file).await;
-    assert_eq!(refused.status, 507, "{refused:?}");
-    assert!(refused.body.contains("the disk has"), "{refused:?}");
-    assert!(
-        refused.body.contains("path of the file on this machine"),
-        "{refused:?}"
-    );
-    let small = content(1 << 20);
-    assert_eq!(visitor.begin(&wizard, "b.bin", &small).await.status, 200);
-    assert_eq!(
-        visitor.part(&wizard, 0, &small[..500_000]).await.status,
-        200
-    );
-    // Another program fills the disk.
-    std::fs::write(disk.0.join("other"), content(2 << 20)).unwrap();
-    let full = visitor.part(&wizard, 500_000, &small[500_000..]).await;
-    assert_eq!((full.status, received(&full)), (507, 500_000), "{full:?}");
-    let other = visitor.until_file("linux", "store").await;
-    let plain = visitor.send(&other, "c.bin", &small).await;
-    assert!(plain.body.contains("the disk has"), "{plain:?}");
-    std::fs::remove_file(disk.0.join("other")).unwrap();
-    let rest = visitor.part(&wizard, 500_000, &small[500_000..]).await;
-    assert_eq!(
-        (rest.status, received(&rest)),
-        (200, small.len()),
-        "{rest:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_file_without_the_session_is_not_read() {
-    let system = System::start(1067).await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = visitor.until_file("linux", "store").await;
-    visitor.begin(&wizard, "a.bin", &content(1 << 20)).await;
-    let stranger = Visitor {
-        browser: Browser {
-            cookie: None,
-            ..served.browser.clone()
-        },
-        form: visitor.form.clone(),
-    };
-    // The head alone is answered: the body never comes, and the console does not wait for it.
-    let huge = 1 << 40;
-    let part = stranger.part_of(&wizard, 0, b"", huge).await;
-    assert_eq!(part.status, 403, "{part:?}");
-    assert_eq!(part.header("connection"), Some("close"));
-    let plain = stranger.send_form(&wizard, b"", huge).await;
-    assert_eq!(plain.status, 403, "{plain:?}");
-    let began = stranger.begin(&wizard, "a.bin", b"x").await;
-    assert_eq!(began.status, 403);
-}
-
-#[tokio::test]
-async fn a_file_without_the_token_of_the_form_is_not_stored() {
-    let system = System::start(1068).await;
-    let served = system.signed_in().await;
-    let visitor = Visitor::new(&served.browser).await;
-    let wizard = visitor.until_file("linux", "store").await;
-    visitor.begin(&wizard, "a.bin", &content(1_000)).await;
-    let forged = Visitor {
-        browser: served.browser.clone(),
-        form: "guess".to_owned(),
-    };
-    assert_eq!(forged.part(&wizard, 0, &content(1_000)).await.status, 403);
-    assert_eq!(forged.send(&wizard, "b.bin", b"x").await.status, 403);
-    assert_eq!(forged.begin(&wizard, "b.bin", b"x").await.status, 403);
-    for path in [
-        "/publish",
-        &format!("{wizard}/task"),
-        &format!("{wizard}/discard"),
-    ] {
-        assert_eq!(
-            forged.post(path, &[("system", "any")]).await.status,
-            403,
-            "{path}"
-        );
-    }
-    // The token after the file is too late, and so is none.
-    let late = multipart(&[
-        ("file", Some("b.bin"), b"x"),
-        ("form", None, visitor.form.as_bytes()),
-    ]);
-    assert_eq!(
-        visitor.send_form(&wizard, &late, late.len()).await.status,
-        403
-    );
-    let none = multipart(&[("file", Some("b.bin"), b"x")]);
-    assert_eq!(
-        visitor.send_form(&wizard, &none, none.len()).await.status,
-        403
-    );
-    let origin = [
-        ("origin", "http://evil.example"),
-        ("x-packcast-form", &visitor.form),
-    ];
-    let path = format!("{wizard}/upload?offset=0");
-    let other = served
-        .browser
-        .ask_with_body("PUT", &path, &origin, b"x", 1)
-        .await;
-    assert_eq!(other.status, 403);
-    assert_eq!(
-        files_below(&system.folder.path().join("uploads")),
-        ["a.bin", "lock"]
-    );
-    assert_eq!(
-        received(&visitor.begin(&wizard, "a.bin", &content(1_000)).await),
-        0
-    );
 }

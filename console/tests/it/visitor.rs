@@ -121,13 +121,25 @@ impl Visitor {
 
     /// Begins an upload in parts, as the script does.
     pub(crate) async fn begin(&self, wizard: &str, name: &str, content: &[u8]) -> Answer {
-        let size = content.len().to_string();
-        let ends = ends(content);
+        self.compare(wizard, name, content, 0).await
+    }
+
+    /// Asks the console to compare its bytes with the first `bytes` of a file.
+    pub(crate) async fn compare(
+        &self,
+        wizard: &str,
+        name: &str,
+        content: &[u8],
+        bytes: usize,
+    ) -> Answer {
+        let [size, start] = [content.len(), bytes].map(|it| it.to_string());
+        let digest = start_digest(&content[..bytes]);
         let fields = [
             ("name", name),
             ("size", &size),
             ("modified", "1795000000000"),
-            ("ends", &ends),
+            ("start", &start),
+            ("digest", &digest),
         ];
         self.post(&format!("{wizard}/upload"), &fields).await
     }
@@ -153,12 +165,12 @@ impl Visitor {
     }
 }
 
-/// Returns the digest of the first and the last MiB of a file.
-fn ends(content: &[u8]) -> String {
-    const END: usize = 1 << 20;
-    let first = &content[..content.len().min(END)];
-    let last = &content[content.len().saturating_sub(END)..];
-    Sha256Digest::of(&[first, last].concat()).to_string()
+/// Returns the digest of the start of a file: that of the digests of its blocks.
+pub(crate) fn start_digest(start: &[u8]) -> String {
+    const BLOCK: usize = 8 << 20;
+    let blocks = start.chunks(BLOCK).map(Sha256Digest::of);
+    let digests: Vec<u8> = blocks.flat_map(|digest| *digest.as_bytes()).collect();
+    Sha256Digest::of(&digests).to_string()
 }
 
 /// Writes a form with files.

@@ -23,6 +23,9 @@ const SPACING: &str = "for (const it of document.querySelectorAll('body *')) {
 const TAB: &str = "\u{e004}";
 const ENTER: &str = "\u{e007}";
 
+/// The key that chooses the next of several radio buttons.
+const DOWN: &str = "\u{e015}";
+
 /// Controls that the keyboard cannot reach in their order on the page.
 const OUT_OF_ORDER: &str = "return [...document.querySelectorAll('[tabindex]')]
     .filter((it) => it.tabIndex > 0).map((it) => it.outerHTML.slice(0, 200));";
@@ -89,6 +92,50 @@ fn the_keyboard_alone_leads_to_the_content_and_to_each_section() {
         let title = format!("{section} · Packcast");
         eventually(section, || (browser.title() == title).then_some(()));
     }
+}
+
+/// Moves the focus to the control with this text or id, and checks that it is visible.
+fn focus(browser: &Browser, wanted: &str) {
+    let script = "const it = document.activeElement;
+        return [it.id, it.textContent.trim(), getComputedStyle(it).outlineStyle];";
+    for _ in 0..60 {
+        browser.type_keys(TAB);
+        let focused = browser.run(script, &json!([]));
+        if focused[0] == wanted || focused[1] == wanted {
+            assert_eq!(focused[2], "solid", "{wanted}");
+            return;
+        }
+    }
+    panic!("the focus never comes to {wanted}");
+}
+
+#[test]
+fn the_keyboard_alone_publishes_a_package() {
+    let Some(desk) = Desk::open() else {
+        return;
+    };
+    let browser = &desk.browser;
+    desk.go("/publish");
+    let press = |button: &str, next: &str| {
+        focus(browser, button);
+        browser.type_keys(ENTER);
+        browser.wait_for(next);
+    };
+    let enter = |field: &str, text: &str| {
+        focus(browser, field);
+        browser.type_keys(text);
+    };
+    press("Next", "Action on the device");
+    focus(browser, "task-launch");
+    browser.type_keys(DOWN);
+    press("Next", "Continue without a file");
+    press("Continue without a file", "Command for the shell");
+    enter("command", "true");
+    press("Next", "Priority");
+    enter("name", "tool");
+    enter("version", "1");
+    press("Next", "Sign and publish");
+    press("Sign and publish", "Next: activate");
 }
 
 #[test]

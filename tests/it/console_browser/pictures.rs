@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use packcast_tests::browser::{Appearance, Browser};
 use packcast_tests::console::sample::{self, LONG_NAMED};
+use serde_json::json;
 
 use super::Desk;
 
@@ -74,6 +75,20 @@ fn pictures_of_a_target_with_many_devices() {
     ];
     for (name, path, appearance) in pages {
         desk.go(path);
+        camera.take(browser, name, appearance);
+    }
+    // The calendar of a rollout, before it is signed.
+    desk.go("/change/start-rollout?package=vlc@3.0.20&to=groups&group=floor-1&group=floor-2&pilots=laptops&allow-downgrade=on");
+    browser.press("Show the effect");
+    browser.wait_for("Change the input");
+    let calendar = "document.getElementById('calendar').scrollIntoView();";
+    for (name, appearance) in [
+        ("calendar", WIDE),
+        ("calendar-dark", DARK),
+        ("calendar-narrow", NARROW),
+    ] {
+        browser.appear(appearance);
+        browser.run(calendar, &json!([]));
         camera.take(browser, name, appearance);
     }
     desk.go("/packages/vlc@3.0.21/devices?state=failed");

@@ -1,4 +1,4 @@
-//! The way of a newcomer, from an empty target to a package on a device, and uploads that are cut.
+//! The way of a newcomer, from an empty target to a package on a device.
 
 use std::fs;
 use std::path::Path;
@@ -104,34 +104,4 @@ fn a_package_is_published_and_assigned_without_scripts() {
     device.run();
     browser.follow("Show the package");
     browser.wait_for("1 succeeded");
-}
-
-/// Bytes of a file that is uploaded in four parts, and of a second at the speed at which it is cut.
-const LARGE: usize = 30 << 20;
-const SLOW: u64 = 6 << 20;
-
-#[test]
-fn an_upload_continues_after_the_page_was_loaded_again() {
-    let Some(desk) = Desk::open() else {
-        return;
-    };
-    let (world, browser) = (&desk.world, &desk.browser);
-    let entries: [(&str, &[u8]); 2] = [("setup.sh", b"true"), ("data", &noise(8, LARGE))];
-    let file = world.file("large.tar.gz", &tar_gz(&entries));
-    desk.go("/publish");
-    browser.press("Next");
-    browser.press("Next");
-    browser.slow_uploads(Some(SLOW));
-    browser.choose_file("#file", Path::new(&file));
-    browser.press("Upload");
-    browser.wait_for("8.0 MiB of 30.0 MiB are uploaded");
-    assert_eq!(browser.faults_everywhere(), [""; 0]);
-    browser.reload();
-    browser.wait_for("The upload of large.tar.gz is not complete");
-    assert_eq!(browser.faults_everywhere(), [""; 0]);
-    browser.slow_uploads(None);
-    browser.choose_file("#file", Path::new(&file));
-    browser.press("Upload");
-    browser.wait_for("Program at the top of the archive");
-    assert_eq!(browser.value("#program"), "setup.sh");
 }

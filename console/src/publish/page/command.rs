@@ -4,14 +4,21 @@ use maud::{Markup, html};
 use packcast_protocol::manifest::Platform;
 use packcast_publisher::text::platform;
 
+use super::super::fields::Field;
 use super::super::guess;
 use super::super::programs::programs;
+use super::super::save::{COMMAND, FOLDER, PROGRAM, TO_UNINSTALL};
 use super::super::step::Step;
 use super::super::task::Task;
 use super::super::uninstall::Installed;
 use super::super::wizard::ChosenFile;
 use super::{Context, field, radio, token};
 use crate::words::text;
+
+const ARGUMENTS: Field = Field {
+    name: "arguments",
+    label: "Arguments",
+};
 
 pub(super) fn content(context: &Context<'_>) -> Markup {
     let path = Step::Command.path(context.id);
@@ -46,7 +53,7 @@ fn form(context: &Context<'_>, path: &str) -> Markup {
         Some(Task::Store) => html! {
             form.steps method="post" action=(path) {
                 (token(&context.visit.form))
-                (field("folder", "Folder on the device", &command.folder,
+                (field(context, FOLDER, &command.folder,
                     r"An absolute path, such as C:\Tools or /opt/tools."))
                 button { "Next" }
             }
@@ -73,7 +80,9 @@ fn launch(context: &Context<'_>, path: &str) -> Markup {
             div {
                 label for="program" { "Program at the top of the archive" }
                 input #program name="program" value=(command.program) list="programs"
-                    autocomplete="off" spellcheck="false" aria-describedby="program-hint";
+                    autocomplete="off" spellcheck="false"
+                    aria-describedby=[context.described_by(PROGRAM, true)]
+                    aria-invalid=[context.invalid(PROGRAM)] autofocus[context.is_refused(PROGRAM)];
                 p.soft #program-hint {
                     @if found.is_empty() { "The name of a file without its folder." }
                     @else {
@@ -88,7 +97,7 @@ fn launch(context: &Context<'_>, path: &str) -> Markup {
                     @for program in &found { option value=(program) {} }
                 }
             }
-            (field("arguments", "Arguments", &command.arguments,
+            (field(context, ARGUMENTS, &command.arguments,
                 "The silent switch of an installer is a guess: check the documents of the program."))
             button { "Next" }
         }
@@ -122,7 +131,10 @@ fn line(context: &Context<'_>, path: &str) -> Markup {
             div {
                 label for="command" { "Command for the shell of the device" }
                 textarea #command name="command" rows="3" spellcheck="false"
-                    aria-describedby="command-hint" { (command.line) }
+                    aria-describedby=[context.described_by(COMMAND, true)]
+                    aria-invalid=[context.invalid(COMMAND)] autofocus[context.is_refused(COMMAND)] {
+                    (command.line)
+                }
                 p.soft #command-hint {
                     @if let Some(about) = command.guess {
                         strong { "A guess: " } (about) ". Check the command before you continue. "
@@ -154,7 +166,7 @@ fn template(context: &Context<'_>, path: &str) -> Markup {
                             installed == chosen))
                     }
                 }
-                (field("to_uninstall", "Name, product code or path", &command.to_uninstall,
+                (field(context, TO_UNINSTALL, &command.to_uninstall,
                     r"Such as vlc, {23170F69-40C1-2702-2408-000001000000} or C:\Program Files\VideoLAN\VLC\uninstall.exe."))
                 button name="template" value="1" { "Fill in the command" }
             }

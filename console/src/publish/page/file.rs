@@ -2,21 +2,25 @@
 
 use maud::{Markup, html};
 
+use super::super::receive::FILE;
 use super::super::step::{START, Step, next};
 use super::super::task::{FileNeed, Task};
 use super::super::upload::Upload;
-use super::super::wizard::{ChosenFile, Wizard};
+use super::super::wizard::{ChosenFile, PATH, Wizard};
 use super::{Context, notice, token};
 use crate::words::{bytes, text};
 
-pub(super) fn content(context: &Context<'_>) -> Markup {
+/// Writes the step. `has_failure` is true if the failure of the form is shown above.
+pub(super) fn content(context: &Context<'_>, has_failure: bool) -> Markup {
     let wizard = context.wizard;
     let need = wizard.task.map_or(FileNeed::One, Task::needs);
     let check = wizard.check.as_ref();
     let failed = check.and_then(|check| check.outcome.as_ref()?.as_ref().err());
     html! {
         @if let Some(failure) = failed { (notice(failure, context.visit)) }
-        @if let Some(failure) = &wizard.upload_failure { (notice(failure, context.visit)) }
+        @if let (false, Some(failure)) = (has_failure, &wizard.upload_failure) {
+            (notice(failure, context.visit))
+        }
         p { (about(need)) }
         @if !wizard.files.is_empty() { (chosen(context, need, failed.is_some())) }
         @if let Some(upload) = &wizard.upload { (unfinished(context, upload)) }
@@ -109,8 +113,10 @@ fn upload(context: &Context<'_>) -> Markup {
             data-upload={ (base) "/upload" } data-next=(after(context.wizard).path(context.id)) {
             // The token comes first: nothing is stored without it.
             (token(&context.visit.form))
-            label for="file" { "File of your browser" }
-            input #file type="file" name="file" required;
+            label for="file" { (FILE.label) }
+            input #file type="file" name="file" required
+                aria-describedby=[context.described_by(FILE, false)]
+                aria-invalid=[context.invalid(FILE)] autofocus[context.is_refused(FILE)];
             p.soft #upload-drop hidden { "Or drop a file here." }
             button { "Upload" }
             progress.wide #upload-progress max="1000" value="0" hidden aria-label="Upload" {}
@@ -128,25 +134,31 @@ fn after(wizard: &Wizard) -> Step {
 }
 
 fn path(context: &Context<'_>, need: FileNeed) -> Markup {
-    let typed = match context.wizard.files.first() {
-        Some(ChosenFile::Path(path, None)) if need != FileNeed::Several => {
+    let wizard = context.wizard;
+    let typed = match wizard.files.first() {
+        Some(ChosenFile::Path(path, None)) if wizard.typed_path.is_empty() => {
             path.display().to_string()
         }
-        _ => String::new(),
+        _ => wizard.typed_path.clone(),
     };
     html! {
         form.steps method="post" action=(Step::File.path(context.id)) {
             (token(&context.visit.form))
-            label for="path" { "Path on this machine" }
+            label for="path" { (PATH.label) }
             @if need == FileNeed::Several {
-                textarea #path name="path" rows="3" spellcheck="false" aria-describedby="path-hint" {}
+                textarea #path name="path" rows="3" spellcheck="false"
+                    aria-describedby=[context.described_by(PATH, true)]
+                    aria-invalid=[context.invalid(PATH)] autofocus[context.is_refused(PATH)] {
+                    (context.wizard.typed_path)
+                }
                 p.soft #path-hint {
                     "One path in each line. " code { "PLATFORM=PATH" } ", such as "
                     code { "linux-x86_64=/srv/agent" } ", names the platform of a script."
                 }
             } @else {
                 input #path name="path" value=(typed) autocomplete="off" spellcheck="false"
-                    aria-describedby="path-hint";
+                    aria-describedby=[context.described_by(PATH, true)]
+                    aria-invalid=[context.invalid(PATH)] autofocus[context.is_refused(PATH)];
                 p.soft #path-hint { "A file or a folder, which is read where it is." }
             }
             button { @if need == FileNeed::Several { "Add" } @else { "Use this path" } }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::super::options::{Options, label};
+use super::super::options::{Options, field as of};
 use super::super::plan::has_windows;
 use super::super::step::Step;
 use super::super::task::Task;
@@ -14,34 +14,34 @@ pub(super) fn content(context: &Context<'_>) -> Markup {
     html! {
         form.steps method="post" action=(Step::Options.path(context.id)) {
             (token(&context.visit.form))
-            @if is_update { (update(options)) } @else {
-                (package(options))
-                (terms(options))
-                @if has_windows(context.wizard.system) { (windows(options)) }
+            @if is_update { (update(context, options)) } @else {
+                (package(context, options))
+                (terms(context, options))
+                @if has_windows(context.wizard.system) { (windows(context, options)) }
             }
             button { "Next" }
         }
     }
 }
 
-fn update(options: &Options) -> Markup {
+fn update(context: &Context<'_>, options: &Options) -> Markup {
     html! {
         div.fields {
-            (field("version", label::VERSION, &options.version,
+            (field(context, of::VERSION, &options.version,
                 "As 'packcast-agent --version' prints it, such as 1.4.2."))
-            (priority(options))
+            (priority(context, options))
         }
     }
 }
 
-fn package(options: &Options) -> Markup {
+fn package(context: &Context<'_>, options: &Options) -> Markup {
     html! {
         div.fields {
-            (field("name", label::NAME, &options.name, "Letters, digits, '.', '_', '+' and '-'."))
-            (field("version", label::VERSION, &options.version,
+            (field(context, of::NAME, &options.name, "Letters, digits, '.', '_', '+' and '-'."))
+            (field(context, of::VERSION, &options.version,
                 "A published version never changes."))
-            (priority(options))
-            (field("fragment_size", label::FRAGMENT_SIZE, &options.fragment_size,
+            (priority(context, options))
+            (field(context, of::FRAGMENT_SIZE, &options.fragment_size,
                 "Such as 1MiB. Empty for the automatic size. An interrupted download loses at most \
                  one fragment."))
         }
@@ -49,11 +49,13 @@ fn package(options: &Options) -> Markup {
 }
 
 /// Writes the eleven levels of OCS Inventory.
-fn priority(options: &Options) -> Markup {
+fn priority(context: &Context<'_>, options: &Options) -> Markup {
     html! {
         div {
-            label for="priority" { (label::PRIORITY) }
-            select #priority name="priority" aria-describedby="priority-hint" {
+            label for="priority" { (of::PRIORITY.label) }
+            select #priority name="priority"
+                aria-describedby=[context.described_by(of::PRIORITY, true)]
+                aria-invalid=[context.invalid(of::PRIORITY)] {
                 @for level in 0..=10 {
                     @let level = level.to_string();
                     option value=(level) selected[level == options.priority] { (level) }
@@ -64,7 +66,7 @@ fn priority(options: &Options) -> Markup {
     }
 }
 
-fn terms(options: &Options) -> Markup {
+fn terms(context: &Context<'_>, options: &Options) -> Markup {
     let usual = Options::default();
     let is_usual = options.timeout == usual.timeout
         && options.success_codes == usual.success_codes
@@ -77,13 +79,13 @@ fn terms(options: &Options) -> Markup {
         details open[!is_usual] {
             summary { "Time limit, exit codes and expiry" }
             div.fields {
-                (field("timeout", label::TIMEOUT, &options.timeout,
+                (field(context, of::TIMEOUT, &options.timeout,
                     "The program is stopped after this time, such as 30min or 4h."))
-                (field("success_codes", label::SUCCESS, &options.success_codes, "Such as 0, 2."))
-                (field("reboot_codes", label::REBOOT, &options.reboot_codes, "Such as 1641, 3010."))
-                (field("expires_in", label::EXPIRES, &options.expires_in,
+                (field(context, of::SUCCESS, &options.success_codes, "Such as 0, 2."))
+                (field(context, of::REBOOT, &options.reboot_codes, "Such as 1641, 3010."))
+                (field(context, of::EXPIRES, &options.expires_in,
                     "Such as 90d. Empty: never. An expiry cannot be changed later."))
-                (field("encoding", label::ENCODING, &options.encoding,
+                (field(context, of::ENCODING, &options.encoding,
                     "Such as shift_jis, for a zip archive that does not name it."))
             }
             (checkbox("rerun", "Run the program again if the agent was stopped while it ran",
@@ -93,7 +95,7 @@ fn terms(options: &Options) -> Markup {
 }
 
 /// Writes the options that only OCS Windows agents heed.
-fn windows(options: &Options) -> Markup {
+fn windows(context: &Context<'_>, options: &Options) -> Markup {
     let has_texts = !options.notify.is_empty()
         || !options.notify_done.is_empty()
         || !options.not_before.is_empty()
@@ -102,17 +104,19 @@ fn windows(options: &Options) -> Markup {
         details open[has_texts] {
             summary { "Texts and restart, for OCS Windows agents (other agents ignore them)" }
             div.fields {
-                (field("notify", label::NOTIFY, &options.notify,
+                (field(context, of::NOTIFY, &options.notify,
                     "Warn the user with this text, which may be HTML."))
-                (field("countdown", label::COUNTDOWN, &options.countdown,
+                (field(context, of::COUNTDOWN, &options.countdown,
                     "Continue without the user after this time, such as 30s; 0 waits forever."))
-                (field("notify_done", label::DONE, &options.notify_done,
+                (field(context, of::DONE, &options.notify_done,
                     "Shown until the user closes it."))
-                (field("not_before", label::NOT_BEFORE, &options.not_before,
+                (field(context, of::NOT_BEFORE, &options.not_before,
                     "By the clock of the device, such as 2026-12-01 22:00."))
                 div {
-                    label for="afterwards" { (label::AFTERWARDS) }
-                    select #afterwards name="afterwards" {
+                    label for="afterwards" { (of::AFTERWARDS.label) }
+                    select #afterwards name="afterwards"
+                        aria-describedby=[context.described_by(of::AFTERWARDS, false)]
+                        aria-invalid=[context.invalid(of::AFTERWARDS)] {
                         @for (value, label) in [
                             ("", "Nothing"),
                             ("reboot", "Restart the computer"),

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use packcast_protocol::manifest::Platform;
+use packcast_protocol::terminal;
 use packcast_publisher::Failure;
 
 use super::super::progress;
@@ -27,13 +28,27 @@ pub(crate) fn view(visit: &Visit, failure: Option<&Failure>) -> View {
             @if !open.is_empty() {
                 section aria-labelledby="open" {
                     h2 #open { "In preparation" }
-                    ul.lines {
-                        @for (id, wizard) in &open { li { (link(*id, wizard)) } }
+                    ul.lines.prepared {
+                        @for (id, wizard) in &open {
+                            li { (link(*id, wizard)) (discard(*id, wizard, &visit.form)) }
+                        }
                     }
                 }
             }
             (form(START, Platform::Any, &visit.form))
         },
+    }
+}
+
+/// Writes the button that makes room for another package.
+fn discard(id: WizardId, wizard: &Wizard, form: &Token) -> Markup {
+    html! {
+        @if !matches!(wizard.job, Job::Running(_)) {
+            form method="post" action={ (START) "/" (id) "/discard" } {
+                (token(form))
+                button.quiet aria-label={ "Discard " (terminal::line(&name(wizard))) } { "Discard" }
+            }
+        }
     }
 }
 
@@ -66,6 +81,15 @@ const fn about(platform: Platform) -> &'static str {
     }
 }
 
+fn name(wizard: &Wizard) -> String {
+    let options = &wizard.options;
+    match (options.name.is_empty(), wizard.task) {
+        (false, _) => format!("{}@{}", options.name, options.version),
+        (true, Some(task)) => task.label().to_owned(),
+        (true, None) => format!("for {}", system_value(wizard.system)),
+    }
+}
+
 /// Writes a link to a package in preparation, at the step where it stands.
 fn link(id: WizardId, wizard: &Wizard) -> Markup {
     let path = match wizard.job {
@@ -74,15 +98,9 @@ fn link(id: WizardId, wizard: &Wizard) -> Markup {
             .unwrap_or(Step::Summary)
             .path(id),
     };
-    let options = &wizard.options;
-    let name = match (options.name.is_empty(), wizard.task) {
-        (false, _) => format!("{}@{}", options.name, options.version),
-        (true, Some(task)) => task.label().to_owned(),
-        (true, None) => format!("for {}", system_value(wizard.system)),
-    };
     let uploaded = wizard.upload.as_ref().map(|upload| upload.name());
     html! {
-        a href=(path) { (text(&name)) }
+        a href=(path) { (text(&name(wizard))) }
         @if let Some(file) = uploaded {
             " " span.soft { "with the unfinished upload of " (text(file.as_str())) }
         }
