@@ -7,6 +7,8 @@ pub mod compare;
 pub mod downloads;
 mod existing;
 pub mod info;
+mod markup;
+mod memory;
 pub mod move_script;
 pub mod names;
 mod perform;
@@ -22,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use packcast_protocol::{PackageId, with_causes};
 use packcast_rollout::PackageRecord;
 
-pub use self::existing::{Existing, existing_packages};
+pub use self::existing::{Repeat, existing_packages, keep_new};
 pub use self::perform::{Imported, perform};
 
 use self::downloads::Downloads;

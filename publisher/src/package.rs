@@ -5,6 +5,7 @@ mod warnings;
 
 use packcast_protocol::{PackageId, PackageRef, UnixTime};
 use packcast_rollout::{PackageRecord, Published};
+use packcast_store::records::ImportedPackage;
 
 pub(crate) use self::warnings::{refuse_expired, warn_of_expiry, warn_of_packages};
 use crate::failure::Failure;
@@ -28,6 +29,13 @@ pub async fn show(target: &Target, reference: &PackageRef) -> Result<PackageReco
     let package = find(target, reference).await?;
     warn_of_packages(target, std::slice::from_ref(&package)).await?;
     Ok(package)
+}
+
+/// Returns the package of an OCS server from which a package was imported. `None` for other packages,
+/// and if the policy of an older stack does not allow the read.
+pub async fn imported(target: &Target, package: &PackageRecord) -> Option<ImportedPackage> {
+    let imported = target.records.imported_package(package.id).await;
+    imported.unwrap_or_default()
 }
 
 /// Finds the package with this id, `name@version`, or name with one version. Deleted packages are

@@ -111,6 +111,11 @@ pub fn used_mandates(open: &OpenTask, outcome: Outcome, reported: &[Mandate]) ->
         used.extend(open.group_mandate.clone());
         used.extend(reported.iter().filter(of_group).cloned());
     }
+    latest(used)
+}
+
+/// Returns the latest of these mandates, at most [`MAX_MANDATES`].
+pub fn latest(mut used: BTreeSet<Mandate>) -> BTreeSet<Mandate> {
     while used.len() > MAX_MANDATES {
         let oldest = used.iter().min_by_key(|mandate| mandate.seq).cloned();
         used.retain(|mandate| Some(mandate) != oldest.as_ref());

@@ -255,7 +255,9 @@ fn partitions(policy: &str) -> BTreeSet<String> {
 fn readers_and_publishers_read_the_same_partitions() {
     let partitions = ["ReaderPolicy", "PublisherPolicy"].map(partitions);
     assert_eq!(partitions[0], partitions[1]);
-    assert!(partitions[0].contains("EVENT"), "{partitions:?}");
+    for partition in ["EVENT", "IMPORT"] {
+        assert!(partitions[0].contains(partition), "{partitions:?}");
+    }
 }
 
 #[test]

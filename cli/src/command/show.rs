@@ -10,6 +10,7 @@ use packcast_publisher::clock::now;
 use packcast_publisher::package::{self, named, state};
 use packcast_publisher::text as words;
 use packcast_rollout::{LocationRecord, PackageRecord, PackageState};
+use packcast_store::records::ImportedPackage;
 
 use crate::Globals;
 use crate::output::{self, Format};
@@ -29,9 +30,22 @@ impl Args {
     pub(crate) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let target = globals.open().await?;
         let package = package::show(&target, &self.package).await?;
-        print(globals.format, &package);
+        let imported = package::imported(&target, &package).await;
+        let shown = Shown { package, imported };
+        output::result(globals.format, &shown, |shown| {
+            text_of(&shown.package, shown.imported.as_ref(), now())
+        });
         Ok(())
     }
+}
+
+/// A package with the package of an OCS server from which it was imported.
+#[derive(serde::Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    package: PackageRecord,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    imported: Option<ImportedPackage>,
 }
 
 /// Prints a package as the result of a command.
@@ -121,6 +135,14 @@ pub(super) fn location(at: &LocationRecord) -> String {
 
 /// Describes a package for a person.
 pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
+    text_of(package, None, now)
+}
+
+fn text_of(package: &PackageRecord, imported: Option<&ImportedPackage>, now: UnixTime) -> String {
+    let of_import = |text: fn(&ImportedPackage) -> &str| {
+        let text = imported.map(text);
+        text.unwrap_or_default().to_owned()
+    };
     let archive = package.action.archive().map_or_else(
         || "none".to_owned(),
         |archive| {
@@ -170,6 +192,8 @@ pub(crate) fn text(package: &PackageRecord, now: UnixTime) -> String {
         ),
         ("locations", locations.join(", ")),
         ("created", output::time(package.created_at)),
+        ("OCS name", of_import(|it| &it.ocs_name)),
+        ("comment", of_import(|it| &it.comment)),
     ])
 }
 
@@ -182,6 +206,22 @@ mod tests {
     use crate::fixtures::{self, NOON};
 
     const NOW: UnixTime = UnixTime(NOON);
+
+    #[test]
+    fn an_imported_package_is_shown_with_its_comment() {
+        let package = fixtures::active();
+        let imported = ImportedPackage {
+            package: package.id,
+            ocs_name: "VLC 3.0.21".to_owned(),
+            comment: "For the media lab".to_owned(),
+        };
+        let shown = text_of(&package, Some(&imported), NOW);
+        let lines: Vec<&str> = shown.lines().rev().take(2).collect();
+        assert_snapshot!(lines.join("\n"), @"
+        comment        For the media lab
+        OCS name       VLC 3.0.21
+        ");
+    }
 
     #[test]
     fn every_state_of_a_package_is_shown() {

@@ -3541,7 +3541,16 @@ fn import_ocs() {
 
               Each line is '<package id> <name>@<version>' or 'group <id> <name>'.
               The dry run shows the ids and the names that a rule makes of the names
-              on the OCS server.
+              on the OCS server. A group that exists here and that this file names is
+              joined.
+
+          --again
+              Also import rows of an earlier import that somebody has changed here
+              since
+
+              Without the option, a repeated import carries over what is new on the
+              OCS server: it does not assign again what was unassigned here, and
+              creates no group again that was deleted here.
 
           --compare
               Compare the results of the OCS server with those here, and import

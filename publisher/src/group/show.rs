@@ -7,6 +7,7 @@ use packcast_protocol::state::{GroupDocument, GroupOrigin, LeafName};
 use packcast_protocol::{DeviceId, GroupName, LocationName, PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::PacingOverride;
 use packcast_rollout::group::GroupAssignment;
+use packcast_store::records::ImportedGroup;
 use serde::Serialize;
 
 use crate::clock::now;
@@ -36,6 +37,9 @@ pub struct GroupDetails {
     pub assignments: Vec<GroupPackage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub devices: Option<Vec<GroupMember>>,
+    /// The group of an OCS server from which the group was imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedGroup>,
     pub created_at: UnixTime,
     /// Number of the commit that created the group, or gave it its present name.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,6 +93,15 @@ pub async fn show(
         Some(state) => document(target, state, group).await,
         None => None,
     };
+    let imported = match found.origin() {
+        // The policy of an older stack does not allow the read.
+        Some(origin) => target
+            .records
+            .imported_group(&origin)
+            .await
+            .unwrap_or_default(),
+        None => None,
+    };
     let now = now();
     let assignments = found.assignments.into_iter().map(|assignment| {
         let package = packages.iter().find(|it| it.id == assignment.package);
@@ -109,6 +122,7 @@ pub async fn show(
         preferred: found.preferred,
         pacing: found.pace,
         devices,
+        imported,
         created_at: found.created_at,
         created: found.created,
         origin: found.origin,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use md5::{Digest as _, Md5};
 use packcast_protocol::{Md5Digest, PackageId};
 
-use super::info::{MAX_INFO_BYTES, OcsInfo, OcsInfoError, read_info};
+use super::info::{MAX_INFO_BYTES, OcsInfo, OcsInfoError, read_info_bytes};
 use super::plan::PackageFiles;
 use crate::progress::Progress;
 use crate::publish::inspect::InspectError;
@@ -73,7 +73,7 @@ impl Downloads {
         if bytes.len() as u64 > MAX_INFO_BYTES {
             return Err(DownloadError::LargeInfo { path });
         }
-        let info = read_info(&String::from_utf8_lossy(&bytes))?;
+        let info = read_info_bytes(&bytes)?;
         if info.id == id {
             Ok(info)
         } else {

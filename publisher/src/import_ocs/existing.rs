@@ -1,18 +1,27 @@
 //! The rows of an import that exist here already: a repeated import carries over only new rows.
 
+mod limits;
+mod new_rows;
+mod origins;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::LeafName;
-use packcast_protocol::{DeviceId, PackageId, PackageRef};
-use packcast_rollout::PackageRecord;
-use packcast_rollout::state::{NotLoaded, StatePart};
+use packcast_protocol::state::document::MAX_DEVICE_GROUPS;
+use packcast_protocol::{DeviceId, GroupName, PackageId, PackageRef};
+use packcast_rollout::state::StatePart;
+use packcast_rollout::{FinishedTask, PackageRecord, TaskState};
+use packcast_store::records::ImportedRows;
 
+use super::memory::ImportedRow;
 use super::names::{ChosenNames, NamedVersion};
-use super::plan::{GroupImport, ImportPlan, ImportedOwner, named_packages};
+use super::plan::{ImportPlan, LeftOut, LeftOutKind, named_packages};
 use super::rows::OcsDatabase;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
+use crate::signing::Signer;
+use crate::signing::verify_record::AlsoAccept;
 use crate::state::current_part;
 use crate::target::Target;
 
@@ -46,28 +55,140 @@ pub async fn existing_packages(
     Ok(existing.into_values().collect())
 }
 
+/// The rows that a repeated import carries over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Only rows that are new on the OCS server.
+    New,
+    /// Also rows of an earlier import that somebody has changed here since.
+    All,
+}
+
+/// Leaves out of a plan the rows that exist here, that an earlier import has carried over, or that
+/// cannot be imported.
+pub async fn keep_new(
+    target: &Target,
+    plan: &mut ImportPlan,
+    repeat: Repeat,
+) -> Result<(), Failure> {
+    let existing = Existing::read(target, plan, repeat).await?;
+    plan.keep_new(&existing).map_err(Failure::failed)?;
+    leave_out_unverified(target, plan).await?;
+    plan.conclude(&existing);
+    Ok(())
+}
+
 /// The records and documents of a target that an import would add.
-#[derive(Debug)]
-pub struct Existing {
+#[derive(Debug, Default)]
+struct Existing {
     state: StatePart,
     devices: BTreeSet<DeviceId>,
-    results: BTreeSet<(DeviceId, PackageId)>,
+    /// Devices that are blocked or removed here.
+    excluded: BTreeSet<DeviceId>,
+    results: BTreeMap<(DeviceId, PackageId), FinishedTask>,
+    /// Packages that were announced here, and have no result yet.
+    begun: BTreeSet<(DeviceId, PackageId)>,
+    /// Groups here that belong to no group of the OCS server, each with the reason.
+    foreign: BTreeMap<GroupName, String>,
+    /// The rows that earlier imports have carried over.
+    memory: ImportedRows,
+    has_location: bool,
 }
 
 impl Existing {
     /// Reads the documents, devices and results that a plan names.
-    pub async fn read(target: &Target, plan: &ImportPlan) -> Result<Self, Failure> {
+    async fn read(target: &Target, plan: &ImportPlan, repeat: Repeat) -> Result<Self, Failure> {
+        let memory = match repeat {
+            Repeat::New => target.records.imported_rows().await?,
+            Repeat::All => ImportedRows::new(),
+        };
         let groups = plan.groups.iter();
         let groups = groups.map(|it| LeafName::Group(it.group.clone()));
         let devices = plan.devices.iter();
         let devices = devices.map(|it| LeafName::Device(it.device.clone()));
         let state = current_part(target, groups.chain(devices).collect()).await?;
         let ids: Vec<DeviceId> = plan.devices.iter().map(|it| it.device.clone()).collect();
-        Ok(Self {
-            state,
+        let excluded = target.records.excluded_devices().await?;
+        let mut existing = Self {
             devices: known_devices(target, &ids).await?,
-            results: known_results(target, plan).await?,
-        })
+            excluded: excluded.into_keys().collect(),
+            foreign: origins::foreign(target, plan, &state).await?,
+            has_location: !target.records.locations().await?.is_empty(),
+            state,
+            memory,
+            ..Self::default()
+        };
+        existing.read_results(target, plan).await?;
+        existing.read_full_devices(target, plan).await?;
+        Ok(existing)
+    }
+
+    /// Reads the results of packages that are published here, and the open tasks of devices with
+    /// another result here than on the OCS server.
+    async fn read_results(&mut self, target: &Target, plan: &ImportPlan) -> Result<(), Failure> {
+        let published = plan.packages.iter().filter(|it| it.exists);
+        let published: BTreeSet<PackageId> = published.map(|it| it.id).collect();
+        let mut packages: BTreeMap<&DeviceId, BTreeMap<PackageId, String>> = BTreeMap::new();
+        for result in &plan.results {
+            let (device, code) = (&result.device, result.code.to_string());
+            let is_known = ImportedRow::result(device, result.package, &code).is_in(&self.memory);
+            if !is_known && published.contains(&result.package) {
+                let of_device = packages.entry(device).or_default();
+                of_device.insert(result.package, code);
+            }
+        }
+        let mut found = stream::iter(packages)
+            .map(|(device, packages)| async move {
+                let ids = packages.keys().copied().collect();
+                let finished = target.records.finished_of(device, &ids).await?;
+                let is_same = |(package, code): (&PackageId, &String)| {
+                    let finished = finished.get(package);
+                    finished.is_some_and(|it| it.code.to_string() == *code)
+                };
+                let tasks = if packages.iter().all(is_same) {
+                    Vec::new()
+                } else {
+                    target.records.device_state(device).await?.tasks
+                };
+                Ok::<_, Failure>((device, finished, tasks))
+            })
+            .buffer_unordered(AT_ONCE);
+        let (mut results, mut begun) = (BTreeMap::new(), BTreeSet::new());
+        while let Some((device, finished, tasks)) = found.try_next().await? {
+            let finished = finished.into_iter();
+            results.extend(finished.map(|(package, it)| ((device.clone(), package), it)));
+            let tasks = tasks.iter().filter(|it| it.state != TaskState::Pending);
+            begun.extend(tasks.map(|it| (device.clone(), it.package)));
+        }
+        drop(found);
+        (self.results, self.begun) = (results, begun);
+        Ok(())
+    }
+
+    /// Reads the groups of devices that may come to the limit of their groups: deleted groups do not
+    /// count.
+    async fn read_full_devices(
+        &mut self,
+        target: &Target,
+        plan: &ImportPlan,
+    ) -> Result<(), Failure> {
+        let mut joins: BTreeMap<&DeviceId, usize> = BTreeMap::new();
+        for device in plan.groups.iter().flat_map(|group| &group.members) {
+            *joins.entry(device).or_default() += 1;
+        }
+        let mut names = BTreeSet::new();
+        for (device, document) in self.state.devices() {
+            let groups = document.map(|document| document.groups.as_map());
+            let joins = joins.get(device).copied().unwrap_or(0);
+            if let Some(groups) = groups.filter(|it| it.len() + joins > MAX_DEVICE_GROUPS) {
+                names.extend(groups.keys().cloned().map(LeafName::Group));
+            }
+        }
+        names.retain(|name| !self.state.is_loaded(name));
+        if !names.is_empty() {
+            self.state.extend(current_part(target, names).await?);
+        }
+        Ok(())
     }
 }
 
@@ -83,67 +204,33 @@ async fn known_devices(target: &Target, ids: &[DeviceId]) -> Result<BTreeSet<Dev
     Ok(devices)
 }
 
-async fn known_results(
-    target: &Target,
-    plan: &ImportPlan,
-) -> Result<BTreeSet<(DeviceId, PackageId)>, Failure> {
-    let mut packages: BTreeMap<&DeviceId, BTreeSet<PackageId>> = BTreeMap::new();
-    let existing = plan.packages.iter().filter(|it| it.exists);
-    let existing: BTreeSet<PackageId> = existing.map(|it| it.id).collect();
-    // A package that is not published here has no results.
-    let results = plan.results.iter();
-    for result in results.filter(|it| existing.contains(&it.package)) {
-        let of_device = packages.entry(&result.device).or_default();
-        of_device.insert(result.package);
+/// Leaves out the assignments of packages here whose manifest nobody has signed.
+async fn leave_out_unverified(target: &Target, plan: &mut ImportPlan) -> Result<(), Failure> {
+    let published = plan.packages.iter().filter(|it| it.exists);
+    let published: BTreeSet<PackageId> = published.map(|it| it.id).collect();
+    let assigned = plan.assignments.iter().map(|it| it.package);
+    let assigned: BTreeSet<PackageId> = assigned.filter(|it| published.contains(it)).collect();
+    let ids: Vec<PackageId> = assigned.into_iter().collect();
+    let signer = Signer::new(target, None);
+    for record in target.records.packages_of(&ids).await? {
+        let verified = AlsoAccept::default().verify(target, &record, &signer).await;
+        match verified {
+            Ok(()) => {}
+            Err(failure) if failure.is_unreachable() => return Err(failure),
+            Err(failure) => {
+                let before = plan.assignments.len();
+                plan.assignments.retain(|it| it.package != record.id);
+                let rows = before - plan.assignments.len();
+                let name = format!("{}@{}", record.name, record.version);
+                let left_out = LeftOut::failed(LeftOutKind::Package, &name, &failure);
+                plan.left_out.push(left_out.with_rows(rows));
+            }
+        }
     }
-    let mut found = stream::iter(packages)
-        .map(|(device, packages)| async move {
-            let finished = target.records.finished_of(device, &packages).await?;
-            Ok::<_, Failure>((device.clone(), finished))
-        })
-        .buffer_unordered(AT_ONCE);
-    let mut results = BTreeSet::new();
-    while let Some((device, finished)) = found.try_next().await? {
-        results.extend(
-            finished
-                .into_keys()
-                .map(|package| (device.clone(), package)),
-        );
-    }
-    drop(found);
-    Ok(results)
+    Ok(())
 }
 
 impl ImportPlan {
-    /// Removes the rows that exist here already. Packages stay, because assignments refer to them.
-    pub fn keep_new(&mut self, existing: &Existing) -> Result<(), NotLoaded> {
-        let Existing {
-            state,
-            devices,
-            results,
-        } = existing;
-        for group in &mut self.groups {
-            group.keep_new(state)?;
-        }
-        self.groups
-            .retain(|group| !group.exists || !group.members.is_empty());
-        self.devices.retain(|it| !devices.contains(&it.device));
-        self.results
-            .retain(|it| !results.contains(&(it.device.clone(), it.package)));
-        let mut kept = Vec::new();
-        for assignment in std::mem::take(&mut self.assignments) {
-            let entries = match &assignment.to {
-                ImportedOwner::Group(group) => state.group(group)?.map(|it| &it.packages),
-                ImportedOwner::Device(device) => state.device(device)?.map(|it| &it.packages),
-            };
-            if entries.is_none_or(|entries| entries.of(assignment.package).is_none()) {
-                kept.push(assignment);
-            }
-        }
-        self.assignments = kept;
-        Ok(())
-    }
-
     /// Returns true if there is nothing to import.
     pub fn is_empty(&self) -> bool {
         self.packages.iter().all(|package| package.exists)
@@ -151,25 +238,5 @@ impl ImportPlan {
             && self.devices.is_empty()
             && self.assignments.is_empty()
             && self.results.is_empty()
-    }
-}
-
-impl GroupImport {
-    fn keep_new(&mut self, state: &StatePart) -> Result<(), NotLoaded> {
-        let Some(created) = state.group(&self.group)?.map(|document| document.created) else {
-            return Ok(());
-        };
-        self.exists = true;
-        let mut new = BTreeSet::new();
-        for device in std::mem::take(&mut self.members) {
-            let document = state.device(&device)?;
-            let groups = document.map(|document| document.groups.as_map());
-            let number = groups.and_then(|groups| groups.get(&self.group));
-            if number != Some(&created) {
-                new.insert(device);
-            }
-        }
-        self.members = new;
-        Ok(())
     }
 }

@@ -6,6 +6,7 @@
 use packcast_protocol::windows::{Dialogue, DialogueText, DialogueTextError, Notice};
 use packcast_protocol::{Md5Digest, PackageId, Priority};
 
+use super::markup::{Attributes, AttributesError, text_of};
 use crate::publish::plan::ActionName;
 
 /// The largest `info` that is read, in bytes.
@@ -32,10 +33,8 @@ pub struct OcsInfo {
 /// Errors from reading an `info`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OcsInfoError {
-    #[error("cannot read info: expected an element with attributes")]
-    NoElement,
-    #[error("cannot read info: expected NAME=\"value\" after attribute {after}")]
-    Malformed { after: String },
+    #[error(transparent)]
+    Attributes(#[from] AttributesError),
     #[error("cannot read info: attribute {attribute} is missing")]
     Missing { attribute: &'static str },
     #[error("cannot read info: attribute {attribute} has the unknown value {value:?}")]
@@ -50,13 +49,24 @@ pub enum OcsInfoError {
     },
 }
 
+/// Reads the bytes of an `info`, also those of one that is not well-formed.
+pub fn read_info_bytes(bytes: &[u8]) -> Result<OcsInfo, OcsInfoError> {
+    let (text, is_repaired) = text_of(bytes);
+    let mut info = read_info(&text)?;
+    if is_repaired {
+        let repair = "the text was not UTF-8: it is read as Windows-1252";
+        info.repairs.push(repair.to_owned());
+    }
+    Ok(info)
+}
+
 /// Reads an `info`, also one that is not well-formed.
 pub fn read_info(text: &str) -> Result<OcsInfo, OcsInfoError> {
-    let attributes = Attributes::read(text)?;
-    let id = attributes.parsed("ID")?;
-    let priority = attributes.parsed("PRI")?;
+    let mut attributes = Attributes::read(text)?;
+    let id = parsed(&attributes, "ID")?;
+    let priority = parsed(&attributes, "PRI")?;
     let action = action(&attributes)?;
-    let fragments = attributes.parsed("FRAGS")?;
+    let fragments = parsed(&attributes, "FRAGS")?;
     let (command, folder) = match action {
         ActionName::Store => (None, attributes.text("PATH")),
         ActionName::Launch => (attributes.text("NAME"), None),
@@ -72,7 +82,7 @@ pub fn read_info(text: &str) -> Result<OcsInfo, OcsInfoError> {
         md5: if fragments == 0 {
             None
         } else {
-            Some(md5(&attributes)?)
+            Some(md5(&mut attributes)?)
         },
         dialogue: dialogue(&attributes)?,
         repairs: attributes.repairs,
@@ -80,7 +90,7 @@ pub fn read_info(text: &str) -> Result<OcsInfo, OcsInfoError> {
 }
 
 fn action(attributes: &Attributes) -> Result<ActionName, OcsInfoError> {
-    match attributes.required("ACT")? {
+    match required(attributes, "ACT")? {
         "LAUNCH" => Ok(ActionName::Launch),
         "EXECUTE" => Ok(ActionName::Execute),
         "STORE" => Ok(ActionName::Store),
@@ -88,26 +98,40 @@ fn action(attributes: &Attributes) -> Result<ActionName, OcsInfoError> {
     }
 }
 
-/// Returns the MD5 of the archive. The console of today always writes MD5 in hexadecimal digits.
-fn md5(attributes: &Attributes) -> Result<Md5Digest, OcsInfoError> {
-    let algorithm = attributes.required("DIGEST_ALGO")?;
+/// Returns the MD5 of the archive.
+///
+/// The console of today always writes MD5 in hexadecimal digits. An older one wrote the Base64 form of
+/// these digits, which agents refuse.
+fn md5(attributes: &mut Attributes) -> Result<Md5Digest, OcsInfoError> {
+    let algorithm = required(attributes, "DIGEST_ALGO")?;
     if !algorithm.eq_ignore_ascii_case("MD5") {
         return Err(unknown("DIGEST_ALGO", algorithm));
     }
-    let digest = attributes.required("DIGEST")?;
-    let encoding = attributes.required("DIGEST_ENCODE")?;
-    let parsed = if encoding.eq_ignore_ascii_case("Hexa") {
-        digest.to_ascii_lowercase().parse().ok()
+    let digest = required(attributes, "DIGEST")?;
+    let encoding = required(attributes, "DIGEST_ENCODE")?;
+    let hexadecimal = |text: &str| text.to_ascii_lowercase().parse().ok();
+    let (parsed, is_repaired) = if encoding.eq_ignore_ascii_case("Hexa") {
+        (hexadecimal(digest), false)
     } else if encoding.eq_ignore_ascii_case("Base64") {
         let unpadded = digest.trim_end_matches('=').as_bytes();
-        let bytes = data_encoding::BASE64_NOPAD.decode(unpadded).ok();
-        bytes
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Md5Digest::from_bytes)
+        let bytes = data_encoding::BASE64_NOPAD.decode(unpadded);
+        let bytes = bytes.unwrap_or_default();
+        match <[u8; 16]>::try_from(bytes.as_slice()) {
+            Ok(bytes) => (Some(Md5Digest::from_bytes(bytes)), false),
+            Err(_) => {
+                let digits = std::str::from_utf8(&bytes).ok();
+                (digits.and_then(hexadecimal), true)
+            }
+        }
     } else {
         return Err(unknown("DIGEST_ENCODE", encoding));
     };
-    parsed.ok_or_else(|| unknown("DIGEST", digest))
+    let parsed = parsed.ok_or_else(|| unknown("DIGEST", digest))?;
+    if is_repaired {
+        let repair = "DIGEST: it was the Base64 form of hexadecimal digits";
+        attributes.repairs.push(repair.to_owned());
+    }
+    Ok(parsed)
 }
 
 fn dialogue(attributes: &Attributes) -> Result<Dialogue, OcsInfoError> {
@@ -121,7 +145,7 @@ fn dialogue(attributes: &Attributes) -> Result<Dialogue, OcsInfoError> {
         Some(Notice {
             message: text("NOTIFY_TEXT")?,
             countdown_s: match attributes.text("NOTIFY_COUNTDOWN") {
-                Some(_) => attributes.parsed("NOTIFY_COUNTDOWN")?,
+                Some(_) => parsed(attributes, "NOTIFY_COUNTDOWN")?,
                 None => Notice::DEFAULT_COUNTDOWN_S,
             },
             may_abort: is_set("NOTIFY_CAN_ABORT"),
@@ -138,144 +162,27 @@ fn dialogue(attributes: &Attributes) -> Result<Dialogue, OcsInfoError> {
     Ok(Dialogue { notice, closing })
 }
 
+fn required<'a>(
+    attributes: &'a Attributes,
+    attribute: &'static str,
+) -> Result<&'a str, OcsInfoError> {
+    let value = attributes.get(attribute);
+    value.ok_or(OcsInfoError::Missing { attribute })
+}
+
+fn parsed<T: std::str::FromStr>(
+    attributes: &Attributes,
+    attribute: &'static str,
+) -> Result<T, OcsInfoError> {
+    let value = required(attributes, attribute)?;
+    value.parse().map_err(|_| unknown(attribute, value))
+}
+
 fn unknown(attribute: &'static str, value: &str) -> OcsInfoError {
     OcsInfoError::Value {
         attribute,
         value: value.chars().take(80).collect(),
     }
-}
-
-/// The attributes of the first element of a document.
-struct Attributes {
-    values: Vec<(String, String)>,
-    repairs: Vec<String>,
-}
-
-impl Attributes {
-    fn read(text: &str) -> Result<Self, OcsInfoError> {
-        let mut rest = element(text).ok_or(OcsInfoError::NoElement)?;
-        let (mut values, mut repairs) = (Vec::new(), Vec::new());
-        let mut after = String::from("(none)");
-        loop {
-            rest = rest.trim_start();
-            if rest.starts_with('>') || rest.starts_with("/>") {
-                return Ok(Self { values, repairs });
-            }
-            let (name, value, remaining) = attribute(rest).ok_or(OcsInfoError::Malformed {
-                after: after.clone(),
-            })?;
-            let (value, repaired) = decoded(value);
-            if let Some(repaired) = repaired {
-                repairs.push(format!("{name}: {repaired}"));
-            }
-            name.clone_into(&mut after);
-            values.push((name.to_owned(), value));
-            rest = remaining;
-        }
-    }
-
-    /// Returns the value of an attribute. `None` if the attribute is absent or empty.
-    fn text(&self, name: &str) -> Option<String> {
-        let mut values = self.values.iter();
-        let (_, value) = values.find(|(key, _)| key == name)?;
-        (!value.trim().is_empty()).then(|| value.clone())
-    }
-
-    fn required(&self, attribute: &'static str) -> Result<&str, OcsInfoError> {
-        let mut values = self.values.iter();
-        let found = values.find(|(key, value)| key == attribute && !value.is_empty());
-        found
-            .map(|(_, value)| value.as_str())
-            .ok_or(OcsInfoError::Missing { attribute })
-    }
-
-    fn parsed<T: std::str::FromStr>(&self, attribute: &'static str) -> Result<T, OcsInfoError> {
-        let value = self.required(attribute)?;
-        value.parse().map_err(|_| unknown(attribute, value))
-    }
-}
-
-/// Returns the text after the name of the first element.
-fn element(text: &str) -> Option<&str> {
-    let mut rest = text.trim_start_matches('\u{FEFF}').trim_start();
-    if rest.starts_with("<?") {
-        rest = rest.split_once("?>")?.1.trim_start();
-    }
-    let rest = rest.strip_prefix('<')?;
-    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')?;
-    (end > 0).then(|| &rest[end..])
-}
-
-/// Splits an attribute off: its name, its raw value, and the text after it.
-fn attribute(text: &str) -> Option<(&str, &str, &str)> {
-    let (name, rest) = text.split_once('=')?;
-    let name = name.trim_end();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    if name.is_empty() || !name.chars().all(is_name) {
-        return None;
-    }
-    let rest = rest.trim_start();
-    let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-    let (value, rest) = rest[1..].split_once(quote)?;
-    let is_end = |c: char| c.is_whitespace() || c == '/' || c == '>';
-    rest.starts_with(is_end).then_some((name, value, rest))
-}
-
-/// Decodes a value as an XML parser does, and keeps characters that must be escaped but are not.
-/// Returns the repair in words.
-fn decoded(raw: &str) -> (String, Option<&'static str>) {
-    let (mut value, mut rest) = (String::with_capacity(raw.len()), raw);
-    let (mut ampersand, mut bracket) = (false, false);
-    while let Some(c) = rest.chars().next() {
-        let mut length = c.len_utf8();
-        match c {
-            '&' => {
-                if let Some((decoded, used)) = reference(rest) {
-                    value.push(decoded);
-                    length = used;
-                } else {
-                    ampersand = true;
-                    value.push('&');
-                }
-            }
-            // An XML parser reads line breaks in attributes as spaces.
-            '\n' | '\r' | '\t' => value.push(' '),
-            c => {
-                bracket |= c == '<';
-                value.push(c);
-            }
-        }
-        rest = &rest[length..];
-    }
-    let repair = match (ampersand, bracket) {
-        (false, false) => None,
-        (true, false) => Some("'&' was not escaped"),
-        (false, true) => Some("'<' was not escaped"),
-        (true, true) => Some("'&' and '<' were not escaped"),
-    };
-    (value, repair)
-}
-
-/// Returns the character of a reference such as `&amp;` at the start of a text, and its length.
-fn reference(text: &str) -> Option<(char, usize)> {
-    let end = text.bytes().take(12).position(|byte| byte == b';')?;
-    let name = &text[1..end];
-    let character = match name {
-        "amp" => '&',
-        "lt" => '<',
-        "gt" => '>',
-        "quot" => '"',
-        "apos" => '\'',
-        _ => {
-            let number = name.strip_prefix('#')?;
-            let code = match number.strip_prefix('x') {
-                Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-                None => number.parse().ok()?,
-            };
-            char::from_u32(code)?
-        }
-    };
-    Some((character, end + 1))
 }
 
 #[cfg(test)]
@@ -363,12 +270,35 @@ mod tests {
 
     #[test]
     fn a_digest_in_base64_is_read() {
-        let base64 = "DIGEST=\"ASNFZ4mrze8BI0VniavN7w==\"";
-        let text = LAUNCH.replace("DIGEST=\"0123456789abcdef0123456789ABCDEF\"", base64);
-        let info = read_info(&text.replace("Hexa", "Base64")).unwrap();
+        let hexadecimal = "0123456789abcdef0123456789abcdef";
+        let of_bytes = "ASNFZ4mrze8BI0VniavN7w==".to_owned();
+        let of_digits = data_encoding::BASE64.encode(hexadecimal.as_bytes());
+        let read = |digest: &str| {
+            let digest = format!("DIGEST=\"{digest}\"");
+            let text = LAUNCH.replace("DIGEST=\"0123456789abcdef0123456789ABCDEF\"", &digest);
+            let info = read_info(&text.replace("Hexa", "Base64")).unwrap();
+            (info.md5.unwrap().to_string(), info.repairs)
+        };
+        assert_eq!(read(&of_bytes), (hexadecimal.to_owned(), Vec::new()));
+        let (md5, repairs) = read(&of_digits);
+        assert_eq!(md5, hexadecimal);
         assert_eq!(
-            info.md5.unwrap().to_string(),
-            "0123456789abcdef0123456789abcdef"
+            repairs,
+            ["DIGEST: it was the Base64 form of hexadecimal digits"]
         );
+    }
+
+    #[test]
+    fn an_info_in_latin_1_is_read_and_the_repair_is_named() {
+        let text = LAUNCH.replace("setup.exe /S", "g\u{e9}rer.exe");
+        let latin_1: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+        let info = read_info_bytes(&latin_1).unwrap();
+        assert_eq!(info.command.as_deref(), Some("g\u{e9}rer.exe"));
+        assert_eq!(
+            info.repairs,
+            ["the text was not UTF-8: it is read as Windows-1252"]
+        );
+        let utf_8 = read_info_bytes(text.as_bytes()).unwrap();
+        assert_eq!((utf_8.command, utf_8.repairs.len()), (info.command, 0));
     }
 }

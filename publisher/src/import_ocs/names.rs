@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use packcast_protocol::{GroupName, PackageId, PackageName, PackageVersion};
 
+use super::markup::decoded;
+
 /// The version of a package whose OCS name contains none.
 const NO_VERSION: &str = "1";
 
@@ -73,6 +75,11 @@ impl FromStr for ChosenNames {
         }
         Ok(names)
     }
+}
+
+/// Returns a text of the OCS console, which stores `R&D` as `R&amp;D`.
+pub(crate) fn unescaped(text: &str) -> String {
+    decoded(text).0
 }
 
 /// Returns the name and version of a package.
@@ -187,6 +194,13 @@ mod tests {
         "notepad++ 8.6" notepad++@8.6
         "office 2019 update 3" office-2019-update@3
         "#);
+    }
+
+    #[test]
+    fn texts_of_the_console_are_unescaped() {
+        let cases = ["R&amp;D 2.0", "a &lt; b &#039;c&#039;", "R&D", "&amp;amp;"];
+        let texts = cases.map(unescaped);
+        assert_eq!(texts, ["R&D 2.0", "a < b 'c'", "R&D", "&amp;"]);
     }
 
     #[test]

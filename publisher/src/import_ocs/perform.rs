@@ -1,23 +1,32 @@
 //! The import of a plan.
 //!
 //! The order keeps devices from running a package twice: packages are published inactive, then the
-//! devices get their records, then commits create the groups, their members and the assignments,
-//! then the results are recorded, and at last the packages are activated. Each step may be repeated
-//! after an interruption.
+//! devices get their records, then the results of packages that were here before are recorded. Then
+//! commits create the groups, their members and the assignments; before the function follows such a
+//! commit, the results use up its mandates. Then the results of the new packages are recorded, and at
+//! last the packages are activated. Each step may be repeated after an interruption: the rows are
+//! remembered at the end.
+
+mod batches;
+mod device_record;
+mod remember;
+mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::state::{LeafName, Mandate, Terms};
-use packcast_protocol::{DeviceId, PackageId, UnixTime};
-use packcast_rollout::check_in::MAX_OS_BYTES;
-use packcast_rollout::state::{EntryOwner, NewAssignment, NotLoaded, StateChange, StatePart};
-use packcast_rollout::{DeviceRecord, FinishedTask, PackageRecord, TaskState, WriteBudget};
-use packcast_store::records::{CheckInWritten, HeadChange, Recorded};
+use packcast_protocol::state::{LeafName, Terms};
+use packcast_protocol::{DeviceId, PackageId};
+use packcast_rollout::PackageRecord;
+use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
+use packcast_store::records::{CheckInWritten, HeadChange};
 use serde::Serialize;
 
+use self::batches::{batches, joining, packages_of_groups};
+use self::device_record::record_of;
 use super::downloads::Downloads;
+use super::memory::{COMMAND, ImportedRow};
 use super::plan::{
     DeviceImport, ImportPlan, ImportedOwner, LeftOut, LeftOutKind, PackageImport, ResultImport,
 };
@@ -27,19 +36,12 @@ use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
 use crate::package::published;
 use crate::progress::{Progress, Work};
+use crate::publish::publication::{Earlier, Publication};
 use crate::publish::publish;
 use crate::signing::verify_record::AlsoAccept;
 use crate::signing::{Signer, SigningKey};
 use crate::state::current_part;
 use crate::target::Target;
-
-/// The detail of an imported result.
-pub(crate) const DETAIL: &str = "reported to the OCS server";
-
-/// The length of the longest name of an agent on record, in bytes.
-const MAX_AGENT_BYTES: usize = 64;
-/// The length of the longest host name on record, in bytes.
-const MAX_HOST_BYTES: usize = 255;
 
 /// The result of an import.
 #[derive(Debug, Default, Serialize)]
@@ -53,12 +55,15 @@ pub struct Imported {
     /// The number of devices that joined a group, once for each group.
     pub memberships: usize,
     pub assignments: usize,
+    /// The number of results that are new here, or have changed on the OCS server.
     pub results: usize,
     /// The packages that were activated, as `name@version`.
     pub activated: Vec<String>,
-    /// Number of the commit; `None` if the signed state has not changed.
+    /// Number of the last commit; `None` if the signed state has not changed.
     pub commit: Option<u64>,
     pub left_out: Vec<LeftOut>,
+    /// Rows that needed no import.
+    pub skipped: Vec<LeftOut>,
 }
 
 /// Performs a plan, without the rows that exist here already.
@@ -69,32 +74,46 @@ pub async fn perform(
     key: Arc<SigningKey>,
     progress: &Progress,
 ) -> Result<Imported, Failure> {
+    let mut signer = Signer::with(target, Arc::clone(&key));
     let mut import = Import {
         target,
-        signer: Signer::with(target, Arc::clone(&key)),
+        plan: &plan,
         key,
         progress,
         packages: BTreeMap::new(),
         fresh: BTreeSet::new(),
         excluded: BTreeSet::new(),
+        not_done: BTreeSet::new(),
         imported: Imported::default(),
     };
-    import.publish_all(&plan.packages, downloads).await?;
+    import.publish_all(downloads).await?;
     import.add_devices(&plan.devices).await?;
-    import.commit(&plan).await?;
-    import.add_results(&plan).await?;
-    import.activate(&plan).await?;
+    let (new, earlier) = import.results();
+    import.add_results(&earlier).await?;
+    let unremembered: Vec<&ResultImport> = plan.unremembered.iter().collect();
+    import.use_mandates(&unremembered).await?;
+    import.commit(&mut signer, &earlier).await?;
+    import.add_results(&new).await?;
+    import.activate().await?;
+    import.remember().await?;
     let mut imported = import.imported;
-    let mut left_out = plan.left_out;
+    let ImportPlan {
+        mut left_out,
+        skipped,
+        ..
+    } = plan;
     left_out.append(&mut imported.left_out);
-    imported.left_out = left_out;
-    Ok(imported)
+    Ok(Imported {
+        left_out,
+        skipped,
+        ..imported
+    })
 }
 
 struct Import<'a> {
     target: &'a Target,
+    plan: &'a ImportPlan,
     key: Arc<SigningKey>,
-    signer: Signer,
     progress: &'a Progress,
     /// The published packages of the import.
     packages: BTreeMap<PackageId, PackageRecord>,
@@ -102,29 +121,25 @@ struct Import<'a> {
     fresh: BTreeSet<PackageId>,
     /// Devices that are blocked or removed here.
     excluded: BTreeSet<DeviceId>,
+    /// Rows of the plan that were left out.
+    not_done: BTreeSet<ImportedRow>,
     imported: Imported,
 }
 
-impl Import<'_> {
-    async fn publish_all(
-        &mut self,
-        packages: &[PackageImport],
-        downloads: &Downloads,
-    ) -> Result<(), Failure> {
-        let existing: Vec<PackageId> = packages
-            .iter()
-            .filter(|package| package.exists)
-            .map(|package| package.id)
-            .collect();
+impl<'a> Import<'a> {
+    async fn publish_all(&mut self, downloads: &Downloads) -> Result<(), Failure> {
+        let packages = self.plan.packages.iter();
+        let existing = packages.filter(|package| package.exists);
+        let existing: Vec<PackageId> = existing.map(|package| package.id).collect();
         for record in self.target.records.packages_of(&existing).await? {
             self.packages.insert(record.id, record);
         }
-        for package in packages {
+        for package in &self.plan.packages {
             match self.publish_one(package, downloads).await {
                 Ok(()) => {}
                 // The next package would fail, too.
                 Err(failure) if failure.is_unreachable() => return Err(failure),
-                Err(failure) => self.leave_out(LeftOutKind::Package, &package.ocs_name, &failure),
+                Err(failure) => self.leave_out_package(package.id, &package.ocs_name, &failure),
             }
         }
         Ok(())
@@ -143,21 +158,32 @@ impl Import<'_> {
         let source = tokio::task::spawn_blocking(assemble).await;
         let source = source.map_err(Failure::failed)?.map_err(Failure::failed)?;
         let publication = publish(self.target, plan, source.as_ref(), &self.key, self.progress);
-        let record = publication.await?.package;
+        let Publication {
+            package: record,
+            earlier,
+            ..
+        } = publication.await?;
         let name = format!("{}@{}", record.name, record.version);
         self.imported.packages.push(name);
-        self.fresh.insert(record.id);
+        // Another administrator may have published the package meanwhile, and activated it.
+        if earlier != Earlier::Published {
+            self.fresh.insert(record.id);
+        }
         self.packages.insert(record.id, record);
         Ok(())
     }
 
-    fn leave_out(&mut self, kind: LeftOutKind, name: &str, failure: &Failure) {
-        let causes = failure.causes();
-        let reason = std::iter::once(failure.message()).chain(causes);
-        let reason: Vec<String> = reason.collect();
-        let reason = reason.join(": ");
-        let left_out = LeftOut::new(kind, name, reason);
-        self.imported.left_out.push(left_out);
+    /// Leaves out a package, with its assignments and results.
+    fn leave_out_package(&mut self, package: PackageId, name: &str, failure: &Failure) {
+        self.packages.remove(&package);
+        let assigned = self.plan.assignments.iter();
+        let assigned = assigned.filter(|it| it.package == package);
+        let results = self.plan.results.iter().filter(|it| it.package == package);
+        let rows = assigned.map(|it| self.plan.row_of(it));
+        let rows: Vec<ImportedRow> = rows.chain(results.map(ResultImport::row)).collect();
+        let left_out = LeftOut::failed(LeftOutKind::Package, name, failure);
+        self.imported.left_out.push(left_out.with_rows(rows.len()));
+        self.not_done.extend(rows);
     }
 
     /// Creates the records of devices that have never checked in here.
@@ -174,9 +200,6 @@ impl Import<'_> {
         while let Some((device, written)) = written.try_next().await? {
             if written == CheckInWritten::Excluded {
                 self.excluded.insert(device.clone());
-                let reason = "the device is blocked or removed here";
-                let left_out = LeftOut::new(LeftOutKind::Device, device.to_string(), reason);
-                self.imported.left_out.push(left_out);
             } else {
                 self.imported.devices += 1;
             }
@@ -184,16 +207,55 @@ impl Import<'_> {
         }
         drop(written);
         self.progress.end();
+        self.leave_out_excluded();
         Ok(())
     }
 
-    /// Creates groups, members and assignments: with one commit, unless too many packages are assigned.
-    async fn commit(&mut self, plan: &ImportPlan) -> Result<(), Failure> {
-        let command = "packcast import ocs";
-        for changes in batches(self.changes(plan).await?, HeadChange::MAX_PACKAGES) {
-            let (target, progress) = (self.target, self.progress);
-            let change = self.signer.change(target, &changes, command, progress);
-            self.imported.commit = Box::pin(change).await?.committed.number();
+    /// Leaves out the rows of devices that were blocked or removed since the plan.
+    fn leave_out_excluded(&mut self) {
+        for device in self.excluded.clone() {
+            let groups = self.plan.groups.iter();
+            let groups = groups.filter(|group| group.members.contains(&device));
+            let members = groups.map(|group| ImportedRow::member(group.ocs_group(), &device));
+            let owner = ImportedOwner::Device(device.clone());
+            let assigned = self.plan.assignments.iter().filter(|it| it.to == owner);
+            let assigned = assigned.map(|it| self.plan.row_of(it));
+            let results = self.plan.results.iter().filter(|it| it.device == device);
+            let rows = members
+                .chain(assigned)
+                .chain(results.map(ResultImport::row));
+            let rows: Vec<ImportedRow> = rows.collect();
+            let reason = "the device was blocked or removed here during the import";
+            let left_out = LeftOut::new(LeftOutKind::Device, device.to_string(), reason);
+            self.imported.left_out.push(left_out.with_rows(rows.len()));
+            self.not_done.extend(rows);
+        }
+    }
+
+    /// Creates groups, members and assignments: with one commit, unless too many packages are
+    /// assigned.
+    ///
+    /// The function follows a commit when its records are complete. Before that, the results of
+    /// packages that were here use up the mandates of the commit.
+    async fn commit(
+        &mut self,
+        signer: &mut Signer,
+        earlier: &[&ResultImport],
+    ) -> Result<(), Failure> {
+        for changes in batches(self.changes(signer).await?, HeadChange::MAX_PACKAGES) {
+            let mut state = signer.changer(self.target).await?;
+            let changed = Box::pin(state.change(&changes, COMMAND)).await?;
+            if let Some(number) = changed.committed.number() {
+                self.imported.commit = Some(number);
+                let (packages, devices) = (packages_of_groups(&changes), joining(&changes));
+                let known = self.plan.known_results.iter();
+                let results = earlier.iter().copied().chain(known).filter(|result| {
+                    packages.contains(&result.package) || devices.contains(&result.device)
+                });
+                let results: Vec<&ResultImport> = results.collect();
+                self.use_mandates(&results).await?;
+            }
+            Box::pin(changed.complete(self.progress)).await?;
             self.count(&changes);
         }
         Ok(())
@@ -210,9 +272,10 @@ impl Import<'_> {
         }
     }
 
-    async fn changes(&mut self, plan: &ImportPlan) -> Result<Vec<StateChange>, Failure> {
+    async fn changes(&mut self, signer: &Signer) -> Result<Vec<StateChange>, Failure> {
+        self.leave_out_unverified(signer).await?;
         let mut changes = Vec::new();
-        for group in &plan.groups {
+        for group in &self.plan.groups {
             let name = group.group.clone();
             if !group.exists {
                 changes.push(StateChange::CreateGroup {
@@ -226,8 +289,12 @@ impl Import<'_> {
                 changes.push(StateChange::Join { group, devices });
             }
         }
-        let mut verified = self.fresh.clone();
-        for assignment in &plan.assignments {
+        let assigned = self.assigned_meanwhile().await?;
+        for assignment in &self.plan.assignments {
+            if assigned.contains(&(assignment.to.clone(), assignment.package)) {
+                continue;
+            }
+            // A package without a record is left out, with its assignments.
             let Some(package) = self.packages.get(&assignment.package) else {
                 continue;
             };
@@ -236,10 +303,6 @@ impl Import<'_> {
                 ImportedOwner::Device(device) if self.excluded.contains(device) => continue,
                 ImportedOwner::Device(device) => EntryOwner::Device(device.clone()),
             };
-            if verified.insert(package.id) {
-                let accept = AlsoAccept::default();
-                accept.verify(self.target, package, &self.signer).await?;
-            }
             changes.push(StateChange::Assign {
                 to,
                 assignment: NewAssignment {
@@ -253,192 +316,69 @@ impl Import<'_> {
         Ok(changes)
     }
 
-    /// Records the results, with the mandates of the groups that the results use up: no group of the
-    /// device starts another attempt.
-    async fn add_results(&mut self, plan: &ImportPlan) -> Result<(), Failure> {
-        let is_imported = |it: &&ResultImport| {
-            self.packages.contains_key(&it.package) && !self.excluded.contains(&it.device)
+    /// Returns the assignments of the plan that another administrator has made since the plan.
+    async fn assigned_meanwhile(&self) -> Result<BTreeSet<(ImportedOwner, PackageId)>, Failure> {
+        let new = self.plan.assignments.iter().filter(|it| !it.is_again);
+        let leaf = |owner: &ImportedOwner| match owner {
+            ImportedOwner::Group(group) => LeafName::Group(group.clone()),
+            ImportedOwner::Device(device) => LeafName::Device(device.clone()),
         };
-        let results: Vec<&ResultImport> = plan.results.iter().filter(is_imported).collect();
-        let state = self.groups_of(&results).await?;
-        self.progress.begin(Work::Importing, results.len() as u64);
-        let this = &*self;
-        let mut written = stream::iter(results)
-            .map(|result| this.add_result(result, &state))
-            .buffer_unordered(AT_ONCE);
-        let mut number = 0;
-        while let Some(is_written) = written.try_next().await? {
-            number += usize::from(is_written);
-            this.progress.advance(1);
+        let names = new.clone().map(|it| leaf(&it.to)).collect();
+        let state = current_part(self.target, names).await?;
+        let mut assigned = BTreeSet::new();
+        for assignment in new {
+            let entries = match &assignment.to {
+                ImportedOwner::Group(group) => {
+                    state.group(group).map(|it| it.map(|it| &it.packages))
+                }
+                ImportedOwner::Device(device) => {
+                    state.device(device).map(|it| it.map(|it| &it.packages))
+                }
+            };
+            let entries = entries.map_err(Failure::failed)?;
+            if entries.is_some_and(|it| it.of(assignment.package).is_some()) {
+                assigned.insert((assignment.to.clone(), assignment.package));
+            }
         }
-        drop(written);
-        self.progress.end();
-        self.imported.results = number;
+        Ok(assigned)
+    }
+
+    /// Leaves out the packages here whose manifest nobody has signed: a record alone is no reason to
+    /// sign an assignment.
+    async fn leave_out_unverified(&mut self, signer: &Signer) -> Result<(), Failure> {
+        let assigned = self.plan.assignments.iter().map(|it| it.package);
+        let assigned: BTreeSet<PackageId> = assigned.collect();
+        for id in assigned.difference(&self.fresh.clone()) {
+            let Some(package) = self.packages.get(id) else {
+                continue;
+            };
+            let name = format!("{}@{}", package.name, package.version);
+            let accept = AlsoAccept::default();
+            match accept.verify(self.target, package, signer).await {
+                Ok(()) => {}
+                Err(failure) if failure.is_unreachable() => return Err(failure),
+                Err(failure) => self.leave_out_package(*id, &name, &failure),
+            }
+        }
         Ok(())
     }
 
-    /// Returns the documents of devices with results, and of their groups.
-    async fn groups_of(&self, results: &[&ResultImport]) -> Result<StatePart, Failure> {
-        let devices = results.iter();
-        let devices = devices
-            .map(|it| LeafName::Device(it.device.clone()))
-            .collect();
-        let mut state = current_part(self.target, devices).await?;
-        let groups: BTreeSet<LeafName> = state
-            .devices()
-            .filter_map(|(_, document)| document)
-            .flat_map(|document| document.groups.as_map().keys().cloned())
-            .map(LeafName::Group)
-            .collect();
-        state.extend(current_part(self.target, groups).await?);
-        Ok(state)
-    }
-
-    /// Returns true if the result was new here.
-    async fn add_result(&self, result: &ResultImport, state: &StatePart) -> Result<bool, Failure> {
-        let (records, device) = (&self.target.records, &result.device);
-        let used = used_mandates(result, state).map_err(Failure::failed)?;
-        let package = &self.packages[&result.package];
-        let finished = FinishedTask {
-            package: result.package,
-            attempt: 1,
-            outcome: result.code.outcome(&package.success_codes),
-            code: result.code.clone(),
-            detail: Some(DETAIL.to_owned()),
-            output_tail: None,
-            mandate: None,
-            used,
-            finished_at: now(),
-        };
-        let written = records.import_result(device, package.priority, &finished);
-        if written.await? == Recorded::Written {
-            return Ok(true);
-        }
-        // An earlier import has assigned the package, and the OCS server has deployed it meanwhile.
-        let tasks = records.device_state(device).await?.tasks;
-        let pending = |task: &&packcast_rollout::OpenTask| {
-            task.package == result.package && task.state == TaskState::Pending
-        };
-        let Some(task) = tasks.iter().find(pending) else {
-            return Ok(false);
-        };
-        let mut used = finished.used.clone();
-        used.extend(task.used.clone());
-        let finished = FinishedTask {
-            attempt: task.attempt,
-            mandate: task.mandate,
-            used,
-            ..finished
-        };
-        let written = records.record_result(device, task, &finished);
-        Ok(written.await? == Recorded::Written)
-    }
-
     /// Activates the packages that are active on the OCS server.
-    async fn activate(&mut self, plan: &ImportPlan) -> Result<(), Failure> {
-        for package in plan.packages.iter().filter(|package| package.active) {
+    async fn activate(&mut self) -> Result<(), Failure> {
+        for package in self.plan.packages.iter().filter(|it| it.activates) {
             let record = self.packages.get(&package.id);
             let Some(record) = record.filter(|record| !record.active) else {
                 continue;
             };
-            // A package that somebody has deactivated here stays inactive.
-            if package.exists && !record.locations.is_empty() {
-                continue;
-            }
             let name = format!("{}@{}", record.name, record.version);
             match activate_package(self.target, record, &[]).await {
                 Ok(_) => self.imported.activated.push(name),
-                Err(failure) => self.leave_out(LeftOutKind::Activation, &name, &failure),
+                Err(failure) => {
+                    let left_out = LeftOut::failed(LeftOutKind::Activation, &name, &failure);
+                    self.imported.left_out.push(left_out);
+                }
             }
         }
         Ok(())
-    }
-}
-
-/// Splits changes into those of single commits, each with at most this number of packages. Groups and
-/// their members come first.
-fn batches(changes: Vec<StateChange>, most: usize) -> Vec<Vec<StateChange>> {
-    let mut first = Vec::new();
-    let mut of_packages: BTreeMap<PackageId, Vec<StateChange>> = BTreeMap::new();
-    for change in changes {
-        match &change {
-            StateChange::Assign { assignment, .. } => {
-                let of_package = of_packages.entry(assignment.package).or_default();
-                of_package.push(change);
-            }
-            _ => first.push(change),
-        }
-    }
-    let mut of_packages: Vec<Vec<StateChange>> = of_packages.into_values().collect();
-    let mut batches = Vec::new();
-    while !first.is_empty() || !of_packages.is_empty() {
-        let rest = of_packages.split_off(most.min(of_packages.len()));
-        let assigned = std::mem::replace(&mut of_packages, rest);
-        let groups = std::mem::take(&mut first).into_iter();
-        batches.push(groups.chain(assigned.into_iter().flatten()).collect());
-    }
-    batches
-}
-
-/// Returns the mandates of groups that the result of a device uses up.
-fn used_mandates(result: &ResultImport, state: &StatePart) -> Result<BTreeSet<Mandate>, NotLoaded> {
-    let mut used = BTreeSet::new();
-    let groups = state.groups_of(&result.device)?;
-    for group in groups.into_keys() {
-        let document = state.group(group)?;
-        let entry = document.and_then(|document| document.packages.of(result.package));
-        used.extend(entry.map(|entry| entry.group_mandate(group)));
-    }
-    Ok(used)
-}
-
-/// Returns the record of a device that has not checked in here.
-fn record_of(device: &DeviceImport, now: UnixTime) -> DeviceRecord {
-    let seen = device.last_seen.filter(|seen| *seen <= now).unwrap_or(now);
-    let is_name = |name: &&str| !name.is_empty() && !name.chars().any(char::is_control);
-    let host_name = Some(device.host_name.as_str()).filter(is_name);
-    let host_name = host_name.unwrap_or_else(|| match &device.device {
-        DeviceId::Ocs(id) => id.host_name(),
-        DeviceId::Agent(_) => "",
-    });
-    DeviceRecord {
-        device: device.device.clone(),
-        host_name: cut(host_name, MAX_HOST_BYTES),
-        agent: cut(&device.agent, MAX_AGENT_BYTES),
-        os: cut(&device.os, MAX_OS_BYTES),
-        first_seen: seen,
-        last_seen: seen,
-        inventory_asked: None,
-        inventory_received: None,
-        machine: None,
-        facts: None,
-        batch: None,
-        budget: WriteBudget::default(),
-    }
-}
-
-fn cut(text: &str, bytes: usize) -> String {
-    text[..text.floor_char_boundary(bytes)].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::test_target::{assign_lab, create_lab};
-
-    #[test]
-    fn many_packages_need_several_commits() {
-        let id = |number: u32| PackageId::try_from(1_700_000_000 + number).unwrap();
-        let sizes = |packages: u32, most| {
-            let assigned =
-                (0..packages).flat_map(|number| [assign_lab(id(number)), assign_lab(id(number))]);
-            let changes = std::iter::once(create_lab()).chain(assigned).collect();
-            let batches = batches(changes, most);
-            batches.iter().map(Vec::len).collect::<Vec<_>>()
-        };
-        assert_eq!(sizes(0, 90), [1]);
-        assert_eq!(sizes(90, 90), [181]);
-        assert_eq!(sizes(91, 90), [181, 2]);
-        assert_eq!(batches(Vec::new(), 90).len(), 0);
     }
 }

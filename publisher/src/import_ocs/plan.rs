@@ -1,8 +1,11 @@
 //! The plan of an import: a pure function of the rows of the OCS server and of the packages here.
 
+mod assigned_rows;
 mod assignments;
+mod extras;
 mod groups;
 mod packages;
+mod unused_rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +15,17 @@ use packcast_protocol::{
     UnixTime,
 };
 use packcast_rollout::PackageRecord;
+use packcast_store::records::ImportedRows;
 use serde::Serialize;
 
+use self::assigned_rows::AssignedRows;
+use self::groups::Devices;
+
 use super::info::OcsInfo;
+use super::memory::{ImportedRow, OcsGroup};
 use super::names::ChosenNames;
 use super::rows::OcsDatabase;
+use crate::failure::Failure;
 use crate::publish::inspect::Inspection;
 use crate::publish::plan::{ActionName, Plan};
 
@@ -31,6 +40,7 @@ pub struct ImportSource<'a> {
     pub names: &'a ChosenNames,
     /// The packages here that have an id or a name of the import.
     pub existing: &'a [PackageRecord],
+    pub now: UnixTime,
 }
 
 /// The files of a package in the download directory.
@@ -52,6 +62,42 @@ pub struct ImportPlan {
     pub results: Vec<ResultImport>,
     /// Rows that the import cannot carry over.
     pub left_out: Vec<LeftOut>,
+    /// Rows that need no import: unused rows of the OCS server, and rows of an earlier import that
+    /// somebody has changed here since.
+    pub skipped: Vec<LeftOut>,
+    /// Open rows of devices that the assignments to their groups include.
+    #[serde(skip)]
+    pub(super) included: Vec<IncludedRow>,
+    /// Results that are here already. They use up the mandates of new assignments.
+    #[serde(skip)]
+    pub(super) known_results: Vec<ResultImport>,
+    /// Those of them that no import remembers: an import was interrupted.
+    #[serde(skip)]
+    pub(super) unremembered: Vec<ResultImport>,
+    /// The rows that are here after the import.
+    #[serde(skip)]
+    pub(super) rows: ImportedRows,
+    /// All groups that belong to the import, also those without new members.
+    #[serde(skip)]
+    pub(super) own_groups: BTreeMap<GroupName, OwnGroup>,
+}
+
+/// An open row of a device that the assignments to its groups include.
+#[derive(Clone, Debug)]
+pub(super) struct IncludedRow {
+    pub(super) device: DeviceId,
+    pub(super) package: PackageId,
+    pub(super) force: bool,
+    pub(super) groups: Vec<GroupName>,
+}
+
+/// A group here that belongs to a group of the OCS server.
+#[derive(Clone, Debug)]
+pub(super) struct OwnGroup {
+    pub(super) ocs_id: i64,
+    pub(super) ocs_name: String,
+    pub(super) query: Option<String>,
+    origin: GroupName,
 }
 
 /// A package of the OCS server.
@@ -68,7 +114,7 @@ pub struct PackageImport {
     pub folder: Option<String>,
     pub priority: Priority,
     pub platform: Platform,
-    /// The comment on the OCS server, which Packcast does not keep.
+    /// The comment on the OCS server, which `packcast show` shows.
     pub comment: String,
     /// Repairs of a malformed `info`.
     pub repairs: Vec<String>,
@@ -76,6 +122,10 @@ pub struct PackageImport {
     pub active: bool,
     /// The package is published here already.
     pub exists: bool,
+    /// The import activates the package. A package that somebody has deactivated here stays
+    /// inactive.
+    #[serde(skip)]
+    pub activates: bool,
     /// `None` if the package is published here already.
     #[serde(skip)]
     pub plan: Option<Plan>,
@@ -91,6 +141,12 @@ pub struct GroupImport {
     pub query: Option<String>,
     /// The group exists here already.
     pub exists: bool,
+    /// First name of the group here.
+    #[serde(skip)]
+    pub(super) origin: GroupName,
+    /// The file of names has a line for the group.
+    #[serde(skip)]
+    pub is_chosen: bool,
     pub members: BTreeSet<DeviceId>,
 }
 
@@ -124,6 +180,9 @@ pub struct AssignmentImport {
     #[serde(flatten)]
     pub to: ImportedOwner,
     pub force: bool,
+    /// The OCS server has assigned the package again after a result.
+    #[serde(skip)]
+    pub(super) is_again: bool,
 }
 
 /// The owner of an imported assignment.
@@ -150,7 +209,7 @@ pub struct LeftOut {
     /// The name on the OCS server.
     pub name: String,
     pub reason: String,
-    /// The number of assignments and results that are left out with a package.
+    /// The number of memberships, assignments and results that are left out with it.
     #[serde(skip_serializing_if = "is_zero")]
     pub rows: usize,
 }
@@ -175,6 +234,66 @@ pub enum LeftOutKind {
     Activation,
 }
 
+impl GroupImport {
+    pub(super) fn ocs_group(&self) -> OcsGroup<'_> {
+        OcsGroup {
+            id: self.ocs_id,
+            name: self.origin.as_str(),
+        }
+    }
+
+    /// Returns the name with the number on the OCS server.
+    pub(super) fn label(&self) -> String {
+        format!("{} ({})", self.ocs_name, self.ocs_id)
+    }
+}
+
+impl OwnGroup {
+    pub(super) fn of(group: &GroupImport) -> Self {
+        Self {
+            ocs_id: group.ocs_id,
+            ocs_name: group.ocs_name.clone(),
+            query: group.query.clone(),
+            origin: group.origin.clone(),
+        }
+    }
+
+    pub(super) fn ocs_group(&self) -> OcsGroup<'_> {
+        OcsGroup {
+            id: self.ocs_id,
+            name: self.origin.as_str(),
+        }
+    }
+}
+
+impl ImportPlan {
+    /// Adds rows that need no import.
+    pub(super) fn skip(&mut self, kind: LeftOutKind, name: String, reason: &str, rows: usize) {
+        let skipped = LeftOut::new(kind, name, reason).with_rows(rows);
+        self.skipped.push(skipped);
+    }
+
+    /// Returns the row of an assignment. A group of it belongs to the import.
+    pub(super) fn row_of(&self, assignment: &AssignmentImport) -> ImportedRow {
+        let AssignmentImport {
+            package, to, force, ..
+        } = assignment;
+        match to {
+            ImportedOwner::Device(device) => ImportedRow::open(device, *package, *force),
+            ImportedOwner::Group(group) => {
+                let group = self.own_groups.get(group).map(OwnGroup::ocs_group);
+                ImportedRow::open_in_group(group.unwrap_or_default(), *package, *force)
+            }
+        }
+    }
+}
+
+impl ResultImport {
+    pub(super) fn row(&self) -> ImportedRow {
+        ImportedRow::result(&self.device, self.package, &self.code.to_string())
+    }
+}
+
 impl LeftOut {
     pub(super) fn new(
         kind: LeftOutKind,
@@ -188,6 +307,17 @@ impl LeftOut {
             rows: 0,
         }
     }
+
+    /// Creates a row with the message and the causes of a failure as its reason.
+    pub(super) fn failed(kind: LeftOutKind, name: &str, failure: &Failure) -> Self {
+        let causes = failure.causes();
+        let reason: Vec<String> = std::iter::once(failure.message()).chain(causes).collect();
+        Self::new(kind, name, reason.join(": "))
+    }
+
+    pub(super) fn with_rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
 }
 
 /// Plans an import.
@@ -196,12 +326,15 @@ pub fn plan(source: ImportSource<'_>) -> ImportPlan {
     let unread = source.database.unread.iter();
     plan.left_out
         .extend(unread.map(|it| LeftOut::new(LeftOutKind::Table, it.table, it.reason.clone())));
-    let rows = assignments::Rows::of(source.database);
-    plan.add_packages(source, &rows);
-    let devices = groups::Devices::of(source.database, &mut plan.left_out);
-    let groups = plan.add_groups(source, &devices);
+    let mut rows = AssignedRows::of(source.database);
+    let mut devices = Devices::of(source.database);
+    let mut groups = plan.add_groups(source, &devices);
+    plan.add_packages(source, &mut rows, &devices, &groups);
     plan.add_assignments(&rows, &devices, &groups);
     plan.add_devices(&devices);
+    plan.add_unused(source.database, &rows, &mut devices, &mut groups);
+    plan.left_out.sort_by_key(|it| it.kind);
+    plan.skipped.sort_by_key(|it| it.kind);
     plan
 }
 

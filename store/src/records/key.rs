@@ -6,7 +6,7 @@ use std::fmt;
 use aws_sdk_dynamodb::types::AttributeValue;
 use data_encoding::HEXLOWER;
 use packcast_protocol::enrolment::BatchId;
-use packcast_protocol::state::{CommitName, KeyListId, NodeHash, RolloutId};
+use packcast_protocol::state::{CommitName, GroupOrigin, KeyListId, NodeHash, RolloutId};
 use packcast_protocol::{
     DeviceId, GroupName, LocationName, PackageId, PackageName, PackageVersion, Priority,
     Sha256Digest,
@@ -32,6 +32,8 @@ pub(super) const DEVICE_SHARDS: u16 = 16;
 
 /// Number of partitions over which the members of a group are spread.
 pub(super) const MEMBER_SHARDS: u16 = 16;
+/// Number of items over which the rows of imports are spread.
+pub(super) const IMPORT_SHARDS: u16 = 64;
 
 pub(super) const DEVICE: &str = "0#DEVICE";
 pub(super) const ORDER: &str = "0#ORDER#";
@@ -49,6 +51,7 @@ pub(super) const PAUSE: &str = "PAUSE";
 const COMMIT: &str = "COMMIT";
 const EVENT: &str = "EVENT";
 const BATCH: &str = "BATCH";
+const IMPORT: &str = "IMPORT";
 
 /// The key of one item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -220,6 +223,22 @@ impl Key {
         Self::new(format!("BATCH#{batch}"), format!("DEVICE#{device}"))
     }
 
+    /// Key of a part of the rows that imports from OCS servers have carried over.
+    pub(super) fn imported_rows(shard: u16) -> Self {
+        Self::new(IMPORT.to_owned(), format!("ROWS#{shard:02}"))
+    }
+
+    /// Key of the group of an OCS server from which a group was imported.
+    pub(super) fn imported_group(origin: &GroupOrigin) -> Self {
+        let GroupOrigin { name, created } = origin;
+        Self::new(IMPORT.to_owned(), format!("GROUP#{name}#{created}"))
+    }
+
+    /// Key of the package of an OCS server from which a package was imported.
+    pub(super) fn imported_package(package: PackageId) -> Self {
+        Self::new(IMPORT.to_owned(), format!("PACKAGE#{package}"))
+    }
+
     pub(super) fn group_state(group: &GroupName) -> Self {
         Self::new(format!("GROUP#{group}"), "STATE")
     }
@@ -314,6 +333,18 @@ impl Range {
 
     pub(super) fn catalogued_names() -> Self {
         Self::prefix(CATALOG.to_owned(), "NAME")
+    }
+
+    pub(super) fn imported_rows() -> Self {
+        Self::prefix(IMPORT.to_owned(), "ROWS")
+    }
+
+    pub(super) fn imported_packages() -> Self {
+        Self::prefix(IMPORT.to_owned(), "PACKAGE")
+    }
+
+    pub(super) fn imported_groups() -> Self {
+        Self::prefix(IMPORT.to_owned(), "GROUP")
     }
 
     /// Range of the finished packages of a device with ids up to `last`; all of them if it is `None`.

@@ -2,6 +2,7 @@
 
 pub(super) const STATE: &str = "state";
 pub(super) const ATTEMPT: &str = "attempt";
+pub(super) const CODE: &str = "code";
 pub(super) const DIRECT: &str = "direct";
 /// The place of a device in a rollout.
 pub(super) const PLACE: &str = "place";
@@ -56,6 +57,9 @@ pub(super) const REVOKED: &str = "revoked";
 /// The attributes of a device command.
 pub(super) const ASKED_AT: &str = "asked_at";
 pub(super) const TOLD_AT: &str = "told_at";
+
+/// The rows of an OCS server that imports have carried over.
+pub(super) const ROWS: &str = "rows";
 
 /// The attributes of a package history.
 pub(super) const IDS: &str = "ids";

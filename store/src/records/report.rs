@@ -11,7 +11,7 @@ use super::backoff::Backoff;
 use super::commit::Commit;
 use super::item;
 use super::key::{Key, Range};
-use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, WITHDRAWN};
+use super::names::{ANNOUNCED, ASSIGNED, ATTEMPT, CODE, WITHDRAWN};
 use super::stored;
 use super::task::in_same_state;
 use super::write::{self, ABSENT, Terms};
@@ -114,6 +114,45 @@ impl Records {
             write::check(self.table(), &task, ABSENT, &Terms::default()),
             self.counting(device, result.package, &counts),
         ];
+        Ok(match self.commit(writes).await? {
+            Commit::Done => Recorded::Written,
+            Commit::Refused(_) => Recorded::Superseded,
+        })
+    }
+
+    /// Replaces the result of an attempt that a device has made for another server.
+    ///
+    /// Nothing is written if the result on record has another attempt or code than `before`, or if
+    /// the device has the open task with this priority.
+    pub async fn correct_result(
+        &self,
+        device: &DeviceId,
+        priority: Priority,
+        before: &FinishedTask,
+        after: &FinishedTask,
+    ) -> Result<Recorded, RecordsError> {
+        let same = Terms::default()
+            .name(ATTEMPT)
+            .name(CODE)
+            .value("attempt", item::number(&before.attempt))
+            .value("code", item::attribute(&before.code));
+        let task = Key::task(device, priority, after.package);
+        let mut writes = vec![
+            write::put(
+                self.table(),
+                stored::finished(device, after),
+                "#attempt = :attempt AND #code = :code",
+                &same,
+            ),
+            write::check(self.table(), &task, ABSENT, &Terms::default()),
+        ];
+        if before.outcome != after.outcome {
+            let counts = [
+                (stored::outcome(before.outcome), -1),
+                (stored::outcome(after.outcome), 1),
+            ];
+            writes.push(self.counting(device, after.package, &counts));
+        }
         Ok(match self.commit(writes).await? {
             Commit::Done => Recorded::Written,
             Commit::Refused(_) => Recorded::Superseded,

@@ -10,6 +10,7 @@ mod exclusion;
 mod faults;
 mod groups;
 mod host_names;
+mod import;
 mod pacing;
 mod projections;
 mod report;

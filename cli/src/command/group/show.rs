@@ -3,6 +3,7 @@
 use packcast_protocol::GroupName;
 use packcast_publisher::group::{self, GroupDetails, GroupPackage};
 use packcast_publisher::{Failure, Target};
+use packcast_store::records::ImportedGroup;
 
 use crate::command::pacing;
 use crate::output::{self, Format};
@@ -35,6 +36,10 @@ fn text(details: &GroupDetails) -> String {
             preferred.map_or_else(String::new, ToString::to_string),
         ),
         ("pacing", pacing::words(&details.pacing)),
+        (
+            "imported",
+            details.imported.as_ref().map_or_else(String::new, imported),
+        ),
     ]);
     if !details.assignments.is_empty() {
         let rows = details.assignments.iter().map(|package| {
@@ -60,6 +65,15 @@ fn text(details: &GroupDetails) -> String {
     text
 }
 
+/// Writes the group of an OCS server from which a group was imported.
+fn imported(group: &ImportedGroup) -> String {
+    let from = format!("OCS group {} ({})", group.ocs_name, group.ocs_id);
+    match &group.query {
+        Some(query) => format!("{from}, a snapshot of the query {query}"),
+        None => from,
+    }
+}
+
 /// Writes the options that an assignment was made with, as `packcast log` does.
 fn terms(package: &GroupPackage) -> String {
     let force = package.assignment.force.then_some("force");
@@ -71,6 +85,7 @@ fn terms(package: &GroupPackage) -> String {
 #[cfg(test)]
 mod tests {
     use insta::assert_snapshot;
+    use packcast_protocol::state::GroupOrigin;
     use packcast_publisher::group::GroupMember;
 
     use super::*;
@@ -82,6 +97,24 @@ mod tests {
             device: id.parse().unwrap(),
             host_name: host_name.to_owned(),
         }
+    }
+
+    #[test]
+    fn an_imported_group_is_shown_with_its_query() {
+        let group = |query: Option<&str>| ImportedGroup {
+            origin: GroupOrigin {
+                name: "debian".parse().unwrap(),
+                created: 7,
+            },
+            ocs_id: 1017,
+            ocs_name: "Debian".to_owned(),
+            query: query.map(ToOwned::to_owned),
+        };
+        let shown = [None, Some("SELECT 1")].map(|query| imported(&group(query)));
+        assert_snapshot!(shown.join("\n"), @"
+        OCS group Debian (1017)
+        OCS group Debian (1017), a snapshot of the query SELECT 1
+        ");
     }
 
     #[test]
@@ -104,6 +137,7 @@ mod tests {
             pacing: group.pace,
             assignments: assignments.collect(),
             devices: Some([(AGENT, "web01"), (OCS, "")].map(member).into()),
+            imported: None,
             created_at: group.created_at,
             created: group.created,
             origin: group.origin,

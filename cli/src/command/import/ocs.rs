@@ -9,12 +9,13 @@ use std::sync::Arc;
 use packcast_ocs_database::{
     AddressError, DatabaseAddress, Password, ReadError, TRIED_VERSIONS, Tls,
 };
+use packcast_publisher::clock::now;
 use packcast_publisher::import_ocs::compare::compare;
 use packcast_publisher::import_ocs::downloads::Downloads;
 use packcast_publisher::import_ocs::names::ChosenNames;
 use packcast_publisher::import_ocs::plan::{self, ImportPlan, ImportSource};
 use packcast_publisher::import_ocs::rows::OcsDatabase;
-use packcast_publisher::import_ocs::{Existing, existing_packages, perform, read_files};
+use packcast_publisher::import_ocs::{Repeat, existing_packages, keep_new, perform, read_files};
 use packcast_publisher::{Failure, Target, Warning};
 
 use self::script::ScriptArgs;
@@ -66,9 +67,16 @@ pub(crate) struct Args {
     /// Read names of packages and groups from this file
     ///
     /// Each line is '<package id> <name>@<version>' or 'group <id> <name>'. The dry run shows the ids
-    /// and the names that a rule makes of the names on the OCS server.
+    /// and the names that a rule makes of the names on the OCS server. A group that exists here and
+    /// that this file names is joined.
     #[arg(long, value_name = "FILE")]
     names: Option<PathBuf>,
+    /// Also import rows of an earlier import that somebody has changed here since
+    ///
+    /// Without the option, a repeated import carries over what is new on the OCS server: it does not
+    /// assign again what was unassigned here, and creates no group again that was deleted here.
+    #[arg(long, conflicts_with = "compare")]
+    again: bool,
     /// Compare the results of the OCS server with those here, and import nothing
     ///
     /// The text shows the packages with different outcomes, JSON shows all.
@@ -107,9 +115,9 @@ impl Args {
             output::result(globals.format, &compared, |rows| text::compared(rows));
             return Ok(());
         }
-        let existing = Box::pin(Existing::read(&target, &plan));
-        let existing = until_interrupted("devices", existing, &bar).await?;
-        plan.keep_new(&existing).map_err(Failure::failed)?;
+        let repeat = if self.again { Repeat::All } else { Repeat::New };
+        let keeping = Box::pin(keep_new(&target, &mut plan, repeat));
+        until_interrupted("devices", keeping, &bar).await?;
         if self.confirm.shows_dry_run(globals, &plan, text::plan) {
             return text::conclude(&plan.left_out);
         }
@@ -158,6 +166,7 @@ impl Args {
             files: &files,
             names: &names,
             existing: &existing,
+            now: now(),
         };
         Ok(plan::plan(source))
     }

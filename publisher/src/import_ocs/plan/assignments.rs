@@ -3,232 +3,191 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use packcast_protocol::result::NamedCode;
-use packcast_protocol::state::document::MAX_ENTRIES;
-use packcast_protocol::windows::{Afterwards, Schedule};
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, ResultCode};
 
-use super::super::rows::{AssignmentKind, OcsDatabase};
+use super::assigned_rows::{AssignedRow, AssignedRows, PackageRows};
 use super::groups::{Devices, Groups};
-use super::{AssignmentImport, ImportPlan, ImportedOwner, LeftOut, LeftOutKind, ResultImport};
+use super::{
+    AssignmentImport, ImportPlan, ImportedOwner, IncludedRow, LeftOut, LeftOutKind, ResultImport,
+};
 
-/// A package with the row of a computer or group that it is assigned to.
-type Key = (i64, PackageId);
-
-/// The rows about the assignments of packages.
+/// The assignments and results of one package.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    assigned: BTreeMap<Key, AssignedRow>,
-    history: BTreeSet<Key>,
+struct OfPackage {
+    /// The groups that have the package. True if it is forced.
+    groups: BTreeMap<GroupName, bool>,
+    /// The devices with an open assignment of their own. True if it is forced.
+    open: BTreeMap<DeviceId, bool>,
+    results: BTreeMap<DeviceId, ResultCode>,
+    /// Open rows that the assignments to groups include.
+    included: Vec<IncludedRow>,
+    left_out: Vec<LeftOut>,
 }
 
-/// The rows about one package and one computer or group.
-#[derive(Debug, Default)]
-struct AssignedRow {
-    is_assigned: bool,
-    /// An activation of the package has no result yet.
-    is_open: bool,
-    result: Option<String>,
-    is_forced: bool,
-    schedule: Option<String>,
-    afterwards: Option<String>,
-}
-
-/// Schedule and restart of a package.
-pub(super) type Extras = (Option<Schedule>, Option<Afterwards>);
-
-impl Rows {
-    pub(super) fn of(database: &OcsDatabase) -> Self {
-        let activations: BTreeMap<i64, PackageId> = database
-            .activations
-            .iter()
-            .filter_map(|row| Some((row.id, row.file_id.parse().ok()?)))
-            .collect();
-        let mut rows = Self::default();
-        for row in &database.assignments {
-            let Some(package) = activations.get(&row.activation) else {
-                continue;
-            };
-            let assigned = rows.assigned.entry((row.owner, *package)).or_default();
-            let value = row.value.clone().filter(|value| !value.is_empty());
-            match row.kind {
-                AssignmentKind::Package => assigned.add(value),
-                AssignmentKind::Force => assigned.is_forced |= value.as_deref() == Some("1"),
-                AssignmentKind::Schedule => assigned.schedule = value,
-                AssignmentKind::Afterwards => assigned.afterwards = value,
-            }
-        }
-        rows.assigned.retain(|_, assigned| assigned.is_assigned);
-        for row in &database.history {
-            if let Ok(package) = PackageId::try_from(u32::try_from(row.package).unwrap_or(0)) {
-                rows.history.insert((row.computer, package));
-            }
-        }
-        rows
-    }
-
-    /// Returns the number of assignments and results of a package.
-    pub(super) fn number_of(&self, file_id: &str) -> usize {
-        let Ok(package) = file_id.parse::<PackageId>() else {
-            return 0;
-        };
-        let keys = self.assigned.keys().chain(&self.history);
-        let keys: BTreeSet<&Key> = keys.filter(|(_, id)| *id == package).collect();
-        keys.len()
-    }
-
-    /// Returns the schedule and the restart of a package, if all open assignments agree on them.
-    pub(super) fn extras(&self, file_id: &str) -> Result<Extras, String> {
-        let package = file_id.parse::<PackageId>().ok();
-        let rows = self.assigned.iter();
-        let open = rows.filter(|((_, id), row)| Some(*id) == package && row.is_open);
-        let extras: BTreeSet<(Option<&str>, Option<&str>)> = open
-            .map(|(_, row)| (row.schedule.as_deref(), row.afterwards.as_deref()))
-            .collect();
-        let mut extras = extras.into_iter();
-        let (schedule, afterwards) = match (extras.next(), extras.next()) {
-            (None, _) => (None, None),
-            (Some(all), None) => all,
-            (Some(_), Some(_)) => {
-                return Err(
-                    "its assignments have different schedules or restarts: Packcast has them for the whole package"
-                        .to_owned(),
-                );
-            }
-        };
-        let schedule = schedule
-            .map(|text| text.parse().map_err(|error| format!("{error}")))
-            .transpose()?;
-        let afterwards = match afterwards {
-            None => None,
-            Some("REBOOT") => Some(Afterwards::Reboot),
-            Some("SHUTDOWN") => Some(Afterwards::Shutdown),
-            Some(other) => {
-                let other: String = other.chars().take(80).collect();
-                return Err(format!(
-                    "the command {other:?} after the package is neither REBOOT nor SHUTDOWN"
-                ));
-            }
-        };
-        Ok((schedule, afterwards))
-    }
-}
-
-impl AssignedRow {
-    fn add(&mut self, value: Option<String>) {
-        self.is_assigned = true;
-        match value {
-            None => self.is_open = true,
-            Some(value) if value == "NOTIFIED" => self.is_open = true,
-            Some(value) => self.result = Some(value),
-        }
-    }
+/// The part that one group or device has of a package.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ByGroups {
+    /// No group of the device has the package.
+    None,
+    Plain,
+    Forced,
 }
 
 impl ImportPlan {
-    pub(super) fn add_assignments(&mut self, rows: &Rows, devices: &Devices, groups: &Groups) {
-        let packages: BTreeSet<PackageId> = self.packages.iter().map(|it| it.id).collect();
-        let by_group = self.add_to_groups(rows, groups, &packages);
-        let mut results: BTreeMap<(DeviceId, PackageId), ResultCode> = BTreeMap::new();
-        let mut open: BTreeMap<(DeviceId, PackageId), bool> = BTreeMap::new();
-        for ((owner, package), row) in &rows.assigned {
-            let Some(device) = devices.id(*owner).filter(|_| packages.contains(package)) else {
-                continue;
-            };
-            let key = (device.clone(), *package);
-            let is_done = rows.history.contains(&(*owner, *package)) && !row.is_forced;
-            match &row.result {
-                _ if row.is_open && is_done => {
-                    results.insert(key, NamedCode::AlreadyInHistory.into());
-                }
-                _ if row.is_open => {
-                    let of_group = groups.of(device);
-                    let mut of_group = of_group.filter_map(|it| by_group.get(&(it, *package)));
-                    if !of_group.any(|forced| *forced || !row.is_forced) {
-                        open.insert(key, row.is_forced);
-                    }
-                }
-                Some(code) => match code.parse() {
-                    Ok(code) => {
-                        results.insert(key, code);
-                    }
-                    Err(error) => self.left_out.push(LeftOut::new(
-                        LeftOutKind::Result,
-                        format!("package {package} on {device}"),
-                        format!("{error}"),
-                    )),
-                },
-                None => {}
-            }
-        }
-        for (owner, package) in &rows.history {
-            let Some(device) = devices.id(*owner).filter(|_| packages.contains(package)) else {
-                continue;
-            };
-            let key = (device.clone(), *package);
-            if !open.contains_key(&key) {
-                let code = NamedCode::AlreadyInHistory;
-                results.entry(key).or_insert_with(|| code.into());
-            }
-        }
-        self.add_to_devices(open);
-        self.add_results(results);
-    }
-
-    /// Adds the assignments to groups, and returns which of them are forced.
-    fn add_to_groups<'a>(
+    pub(super) fn add_assignments(
         &mut self,
-        rows: &Rows,
-        groups: &'a Groups,
-        packages: &BTreeSet<PackageId>,
-    ) -> BTreeMap<(&'a GroupName, PackageId), bool> {
-        let mut by_group = BTreeMap::new();
-        for ((owner, package), row) in &rows.assigned {
-            let Some(group) = groups.name(*owner).filter(|_| packages.contains(package)) else {
+        rows: &AssignedRows,
+        devices: &Devices<'_>,
+        groups: &Groups,
+    ) {
+        let packages = self.packages.iter().map(|it| it.id);
+        let packages: BTreeSet<PackageId> = packages.collect();
+        let (mut to_groups, mut to_devices) = (Vec::new(), Vec::new());
+        for package in packages {
+            let Some(rows) = rows.of_package(package) else {
                 continue;
             };
-            by_group.insert((group, *package), row.is_forced);
-            self.assignments.push(AssignmentImport {
-                package: *package,
-                to: ImportedOwner::Group(group.clone()),
-                force: row.is_forced,
-            });
+            let of_package = OfPackage::of(package, rows, devices, groups);
+            let assigned = |to, force| AssignmentImport {
+                package,
+                to,
+                force,
+                is_again: false,
+            };
+            let groups = of_package.groups.into_iter();
+            to_groups
+                .extend(groups.map(|(group, force)| assigned(ImportedOwner::Group(group), force)));
+            let open = of_package.open.into_iter();
+            to_devices
+                .extend(open.map(|(device, force)| assigned(ImportedOwner::Device(device), force)));
+            self.left_out.extend(of_package.left_out);
+            self.included.extend(of_package.included);
+            self.add_results(package, of_package.results);
         }
-        by_group
+        self.assignments = to_groups;
+        self.assignments.append(&mut to_devices);
+        self.results
+            .sort_by(|one, other| (&one.device, one.package).cmp(&(&other.device, other.package)));
     }
 
-    fn add_to_devices(&mut self, open: BTreeMap<(DeviceId, PackageId), bool>) {
-        let mut count: BTreeMap<DeviceId, usize> = BTreeMap::new();
-        for ((device, package), force) in open {
-            let count = count.entry(device.clone()).or_default();
-            *count += 1;
-            if *count > MAX_ENTRIES {
-                self.left_out.push(LeftOut::new(
-                    LeftOutKind::Assignment,
-                    format!("package {package} to {device}"),
-                    format!("a device has at most {MAX_ENTRIES} assignments"),
-                ));
+    fn add_results(&mut self, package: PackageId, results: BTreeMap<DeviceId, ResultCode>) {
+        let success_codes = BTreeSet::from([0]);
+        for (device, code) in results {
+            let outcome = code.outcome(&success_codes);
+            if outcome == Outcome::Cancelled {
+                let name = format!("package {package} on {device}");
+                let reason = "the device has cancelled the package before it acted";
+                self.skipped
+                    .push(LeftOut::new(LeftOutKind::Result, name, reason));
                 continue;
             }
-            self.assignments.push(AssignmentImport {
-                package,
-                to: ImportedOwner::Device(device),
-                force,
-            });
-        }
-    }
-
-    fn add_results(&mut self, results: BTreeMap<(DeviceId, PackageId), ResultCode>) {
-        let success_codes = BTreeSet::from([0]);
-        self.results = results
-            .into_iter()
-            .map(|((device, package), code)| ResultImport {
-                outcome: code.outcome(&success_codes),
+            self.results.push(ResultImport {
                 device,
                 package,
                 code,
-            })
-            // The device has not acted, so nothing is known.
-            .filter(|result| result.outcome != Outcome::Cancelled)
-            .collect();
+                outcome,
+            });
+        }
     }
+}
+
+impl OfPackage {
+    fn of(package: PackageId, rows: &PackageRows, devices: &Devices<'_>, groups: &Groups) -> Self {
+        let mut of_package = Self::default();
+        for (owner, row) in rows.assigned.iter().filter(|(_, row)| !row.is_left_out) {
+            if let Some(group) = groups.name(*owner) {
+                of_package.groups.insert(group.clone(), row.is_forced);
+            }
+        }
+        for (owner, row) in &rows.assigned {
+            let device = devices.id(*owner).filter(|device| {
+                let latest = devices.latest_row(device).unwrap_or(*owner);
+                latest == *owner || !rows.assigned.contains_key(&latest)
+            });
+            if let Some(device) = device {
+                let by_groups = of_package.by_groups(device, groups);
+                let is_done = rows.is_done(*owner, row) && by_groups != ByGroups::Forced;
+                of_package.add((package, device), row, (is_done, by_groups), groups);
+            }
+        }
+        let Self { open, results, .. } = &mut of_package;
+        results.retain(|device, _| !open.contains_key(device));
+        for owner in &rows.history {
+            let Some(device) = devices.id(*owner) else {
+                continue;
+            };
+            // A group with force runs the package again on a device that has it in its history.
+            let is_open = of_package.open.contains_key(device)
+                || of_package.by_groups(device, groups) == ByGroups::Forced;
+            if !is_open {
+                let code = NamedCode::AlreadyInHistory.into();
+                of_package.results.entry(device.clone()).or_insert(code);
+            }
+        }
+        of_package
+    }
+
+    fn by_groups(&self, device: &DeviceId, groups: &Groups) -> ByGroups {
+        let forced = groups
+            .of(device)
+            .filter_map(|group| self.groups.get(group).copied());
+        match forced.max() {
+            None => ByGroups::None,
+            Some(false) => ByGroups::Plain,
+            Some(true) => ByGroups::Forced,
+        }
+    }
+
+    /// Adds the rows about one device.
+    fn add(
+        &mut self,
+        (package, device): (PackageId, &DeviceId),
+        row: &AssignedRow,
+        (is_done, by_groups): (bool, ByGroups),
+        groups: &Groups,
+    ) {
+        if row.is_open && is_done {
+            let code = NamedCode::AlreadyInHistory.into();
+            self.results.insert(device.clone(), code);
+        } else if row.is_open {
+            let is_assigned_by_group = match by_groups {
+                ByGroups::None => false,
+                ByGroups::Plain => !row.is_forced,
+                ByGroups::Forced => true,
+            };
+            if is_assigned_by_group {
+                let of_device = groups.of(device);
+                let having = of_device.filter(|group| self.groups.contains_key(*group));
+                self.included.push(IncludedRow {
+                    device: device.clone(),
+                    package,
+                    force: row.is_forced,
+                    groups: having.cloned().collect(),
+                });
+            } else if !row.is_left_out && !row.is_traced {
+                self.open.insert(device.clone(), row.is_forced);
+            }
+        } else if let Some(code) = &row.result {
+            match read_code(code) {
+                Ok(code) => {
+                    self.results.insert(device.clone(), code);
+                }
+                Err(reason) => self.left_out.push(LeftOut::new(
+                    LeftOutKind::Result,
+                    format!("package {package} on {device}"),
+                    reason,
+                )),
+            }
+        }
+    }
+}
+
+/// Reads a result code. An older OCS server writes `ERR_ALREADY_IN_HISTORY` for a package that the
+/// device has already.
+fn read_code(text: &str) -> Result<ResultCode, String> {
+    let code: ResultCode = text.parse().map_err(|error| format!("{error}"))?;
+    Ok(match code {
+        ResultCode::Named(NamedCode::AlreadyInHistoryError) => NamedCode::AlreadyInHistory.into(),
+        code => code,
+    })
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use packcast_protocol::state::document::MAX_DEVICE_GROUPS;
 use packcast_protocol::{DeviceId, GroupName, OcsDeviceId};
 
-use super::super::names::group_name;
-use super::super::rows::{ComputerRow, OcsDatabase};
+use super::super::names::{group_name, unescaped};
+use super::super::rows::{ComputerRow, GroupRow, OcsDatabase};
 use super::{
     DeviceImport, GroupImport, ImportPlan, ImportSource, ImportedOwner, LeftOut, LeftOutKind, Move,
 };
@@ -14,11 +14,16 @@ use super::{
 /// The length of the longest query that is kept, in characters.
 const MAX_QUERY_CHARS: usize = 1_000;
 
+/// The length of the longest name that is kept, in characters.
+const MAX_NAME_CHARS: usize = 255;
+
 /// The computers of an OCS server with valid ids.
 #[derive(Debug, Default)]
 pub(super) struct Devices<'a> {
     by_row: BTreeMap<i64, DeviceId>,
     computers: BTreeMap<DeviceId, &'a ComputerRow>,
+    /// Computers that are left out, by their numbers.
+    pub(super) left_out: BTreeMap<i64, LeftOut>,
 }
 
 /// The groups of an import.
@@ -26,10 +31,12 @@ pub(super) struct Devices<'a> {
 pub(super) struct Groups {
     by_row: BTreeMap<i64, GroupName>,
     of_device: BTreeMap<DeviceId, BTreeSet<GroupName>>,
+    /// Groups that are left out, by their numbers.
+    pub(super) left_out: BTreeMap<i64, LeftOut>,
 }
 
 impl<'a> Devices<'a> {
-    pub(super) fn of(database: &'a OcsDatabase, left_out: &mut Vec<LeftOut>) -> Self {
+    pub(super) fn of(database: &'a OcsDatabase) -> Self {
         let mut devices = Self::default();
         for row in &database.computers {
             let id: OcsDeviceId = match row.device_id.parse() {
@@ -37,7 +44,8 @@ impl<'a> Devices<'a> {
                 Err(error) => {
                     let name = format!("{} ({})", row.host_name, row.id);
                     let reason = format!("{error}");
-                    left_out.push(LeftOut::new(LeftOutKind::Device, name, reason));
+                    let left_out = LeftOut::new(LeftOutKind::Device, name, reason);
+                    devices.left_out.insert(row.id, left_out);
                     continue;
                 }
             };
@@ -55,6 +63,11 @@ impl<'a> Devices<'a> {
     pub(super) fn id(&self, row: i64) -> Option<&DeviceId> {
         self.by_row.get(&row)
     }
+
+    /// Returns the row of a device: of several rows with one id, the one of the latest contact.
+    pub(super) fn latest_row(&self, device: &DeviceId) -> Option<i64> {
+        self.computers.get(device).map(|row| row.id)
+    }
 }
 
 impl Groups {
@@ -65,6 +78,12 @@ impl Groups {
     pub(super) fn of(&self, device: &DeviceId) -> impl Iterator<Item = &GroupName> {
         self.of_device.get(device).into_iter().flatten()
     }
+
+    fn leave_out(&mut self, row: &GroupRow, reason: String) {
+        let name = format!("{} ({})", unescaped(&row.name), row.id);
+        let left_out = LeftOut::new(LeftOutKind::Group, name, reason);
+        self.left_out.insert(row.id, left_out);
+    }
 }
 
 impl ImportPlan {
@@ -74,15 +93,20 @@ impl ImportPlan {
         let mut rows: Vec<_> = source.database.groups.iter().collect();
         rows.sort_by_key(|row| row.id);
         for row in rows {
+            let ocs_name = unescaped(&row.name);
             let chosen = source.names.group(row.id).cloned();
-            let group = chosen.unwrap_or_else(|| group_name(&row.name, row.id));
+            let is_chosen = chosen.is_some();
+            let group = chosen.unwrap_or_else(|| group_name(&ocs_name, row.id));
+            if group.is_all() {
+                let reason = "every device is in the group all: choose another with --names";
+                groups.leave_out(row, reason.to_owned());
+                continue;
+            }
             if let Some(other) = names.get(&group) {
                 let reason = format!(
                     "group {other:?} has the same name {group} here: choose another with --names"
                 );
-                let name = format!("{} ({})", row.name, row.id);
-                self.left_out
-                    .push(LeftOut::new(LeftOutKind::Group, name, reason));
+                groups.leave_out(row, reason);
                 continue;
             }
             names.insert(group.clone(), &row.name);
@@ -90,10 +114,12 @@ impl ImportPlan {
             let query = row.query.as_ref();
             self.groups.push(GroupImport {
                 ocs_id: row.id,
-                ocs_name: row.name.clone(),
+                ocs_name: ocs_name.chars().take(MAX_NAME_CHARS).collect(),
+                origin: group.clone(),
                 group,
                 query: query.map(|query| query.chars().take(MAX_QUERY_CHARS).collect()),
                 exists: false,
+                is_chosen,
                 members: BTreeSet::new(),
             });
         }

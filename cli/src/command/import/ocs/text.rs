@@ -21,7 +21,8 @@ pub(super) fn plan(plan: &ImportPlan) -> String {
         packages(plan),
         groups(plan),
         repairs(plan),
-        left_out(&plan.left_out),
+        left_out("LEFT OUT", &plan.left_out),
+        left_out("SKIPPED", &plan.skipped),
     ];
     let tables = tables.iter().map(|table| table.trim_end());
     let tables: Vec<&str> = tables.filter(|table| !table.is_empty()).collect();
@@ -72,7 +73,16 @@ fn summary(plan: &ImportPlan) -> String {
             ),
         ),
         ("left out", plan.left_out.len().to_string()),
+        ("skipped", skipped(&plan.skipped)),
     ])
+}
+
+/// Writes the number of rows that need no import. Empty without such rows.
+fn skipped(skipped: &[LeftOut]) -> String {
+    match skipped.len() {
+        0 => String::new(),
+        number => number.to_string(),
+    }
 }
 
 fn devices(plan: &ImportPlan) -> String {
@@ -202,11 +212,12 @@ fn repairs(plan: &ImportPlan) -> String {
     shown(["ID", "REPAIR OF INFO"], repaired.collect())
 }
 
-fn left_out(left_out: &[LeftOut]) -> String {
+fn left_out(head: &'static str, left_out: &[LeftOut]) -> String {
     let rows = left_out.iter().map(|it| {
         let rows = match it.rows {
             0 => String::new(),
-            rows => format!(" ({rows} assignments and results, too)"),
+            1 => " (with 1 row)".to_owned(),
+            rows => format!(" (with {rows} rows)"),
         };
         let kind = format!("{:?}", it.kind).to_lowercase();
         [
@@ -215,7 +226,7 @@ fn left_out(left_out: &[LeftOut]) -> String {
             format!("{}{rows}", output::printable(&it.reason)),
         ]
     });
-    shown(["LEFT OUT", "NAME", "REASON"], rows.collect())
+    shown([head, "NAME", "REASON"], rows.collect())
 }
 
 /// Writes a table, at most [`SHOWN`] rows of it.
@@ -258,8 +269,9 @@ pub(super) fn imported(imported: &Imported) -> String {
             imported.commit.map(|it| it.to_string()).unwrap_or_default(),
         ),
         ("left out", imported.left_out.len().to_string()),
+        ("skipped", skipped(&imported.skipped)),
     ]);
-    let left_out = left_out(&imported.left_out);
+    let left_out = left_out("LEFT OUT", &imported.left_out);
     if left_out.is_empty() {
         fields
     } else {

@@ -99,6 +99,7 @@ fn planned() -> ImportPlan {
         files: &files,
         names: &ChosenNames::default(),
         existing: &[],
+        now: UnixTime(1_790_000_000),
     })
 }
 
@@ -127,7 +128,7 @@ fn a_plan_shows_all_that_an_import_would_do() {
     1700000002  COMMAND: '&' was not escaped
 
     LEFT OUT  NAME                     REASON
-    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (with 1 row)
     ");
     assert_snapshot!(question(&planned).unwrap(), @"Imports from the OCS server: 2 packages, 2 groups, 2 devices. Continue?");
     assert_snapshot!(conclude(&planned.left_out).unwrap_err(), @"
@@ -179,6 +180,7 @@ fn a_result_names_packages_and_counts_the_rest() {
         activated: vec!["refresh@1.0".to_owned()],
         commit: Some(7),
         left_out: planned().left_out,
+        skipped: Vec::new(),
     };
     assert_snapshot!(plain(&imported(&result)), @"
     published       refresh@1.0, clean-up@1
@@ -192,6 +194,6 @@ fn a_result_names_packages_and_counts_the_rest() {
     left out        1
 
     LEFT OUT  NAME                     REASON
-    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (with 1 row)
     ");
 }
