@@ -98,10 +98,9 @@ state:
 bench-group-add *ARGS:
     cargo bench --quiet -p packcast-tests --bench group-add -- {{ ARGS }}
 
-# Measures an import from an OCS server with 1,000 packages, 200 groups and 10,000 devices; needs `tests/bench/ocs-server install`; takes other numbers in this order.
+# Imports from an OCS server with 1,000 packages, 200 groups and 10,000 devices, and prints times and units; needs `tests/bench/ocs-server install`; takes `--packages N`, `--groups N`, `--devices N`, `--results N`.
 bench-import *ARGS:
-    cargo build --release --bin packcast
-    tests/bench/import-ocs "${CARGO_TARGET_DIR:-target}/release/packcast" {{ ARGS }}
+    cargo bench --quiet -p packcast-tests --bench import-ocs -- {{ ARGS }}
 
 # Asks for lists of many devices with each filter, and prints the time and the read units of each; takes `--devices N`, `--smoke`.
 bench-lists *ARGS:

@@ -104,15 +104,25 @@ impl ClientSettings {
         })
     }
 
+    /// Creates a client that fetches over plain HTTP, too. It follows no redirects.
+    ///
+    /// Anybody on the network can change its answers, so a person has to choose it.
+    pub fn plain_client(&self) -> Result<Client, TlsError> {
+        let builder = self.builder().https_only(false);
+        Ok(builder.redirect(Policy::none()).build()?)
+    }
+
+    fn builder(&self) -> ClientBuilder {
+        let builder = builder(self.tls.clone(), &self.user_agent);
+        match self.route {
+            Route::Proxies => builder,
+            Route::Loopback => builder.no_proxy(),
+        }
+    }
+
     /// Creates clients without open connections.
     pub fn clients(&self) -> Result<Clients, TlsError> {
-        let builder = || {
-            let builder = builder(self.tls.clone(), &self.user_agent);
-            match self.route {
-                Route::Proxies => builder,
-                Route::Loopback => builder.no_proxy(),
-            }
-        };
+        let builder = || self.builder();
         let https_only = Policy::custom(|attempt| {
             if attempt.url().scheme() != "https" {
                 attempt.error("a redirect leaves HTTPS")

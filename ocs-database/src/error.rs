@@ -2,10 +2,14 @@
 
 use mysql_async::Error;
 
+use super::address::DatabaseAddress;
+
 /// The code of the server for a table that does not exist.
 const NO_TABLE: u16 = 1146;
 /// The code of the server for a column that does not exist.
 const NO_COLUMN: u16 = 1054;
+/// The code of the server for a database that does not exist.
+const NO_DATABASE: u16 = 1049;
 /// The codes of the server for a wrong user or password, and for a database that the user may not
 /// read.
 const DENIED: [u16; 3] = [1044, 1045, 1698];
@@ -21,6 +25,8 @@ pub enum ReadError {
         user: String,
         source: Error,
     },
+    #[error("cannot read database {database} at {place}: it does not exist")]
+    NoDatabase { place: String, database: String },
     #[error("cannot connect to the database at {place}")]
     Connect { place: String, source: Error },
     #[error("cannot read table {table} of the database")]
@@ -32,16 +38,20 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    pub(crate) fn of_connection(place: String, user: &str, source: Error) -> Self {
-        if code(&source).is_some_and(|code| DENIED.contains(&code)) {
-            let user = user.to_owned();
-            return Self::Denied {
+    pub(crate) fn of_connection(address: &DatabaseAddress, source: Error) -> Self {
+        let place = address.place();
+        match code(&source) {
+            Some(code) if DENIED.contains(&code) => Self::Denied {
                 place,
-                user,
+                user: address.user().to_owned(),
                 source,
-            };
+            },
+            Some(NO_DATABASE) => Self::NoDatabase {
+                place,
+                database: address.database().to_owned(),
+            },
+            _ => Self::Connect { place, source },
         }
-        Self::Connect { place, source }
     }
 
     /// Returns true if the table, or one of its columns, does not exist.
@@ -74,10 +84,11 @@ mod tests {
 
     #[test]
     fn messages() {
-        let place = || "db.example.net:3306".to_owned();
+        let address = "mysql://ocs@db.example.net/ocsweb".parse().unwrap();
         let errors = [
-            ReadError::of_connection(place(), "ocs", server(1045)),
-            ReadError::of_connection(place(), "ocs", server(1040)),
+            ReadError::of_connection(&address, server(1045)),
+            ReadError::of_connection(&address, server(1040)),
+            ReadError::of_connection(&address, server(1049)),
             ReadError::Table {
                 table: "hardware",
                 source: server(1146),
@@ -94,6 +105,7 @@ mod tests {
         insta::assert_snapshot!(errors.join("\n"), @"
         cannot connect to the database at db.example.net:3306 as ocs: wrong password, or no permission
         cannot connect to the database at db.example.net:3306
+        cannot read database ocsweb at db.example.net:3306: it does not exist
         cannot read table hardware of the database
         cannot read database mysql: it has no tables of an OCS server
         cannot read table devices of the database: expected at most 10 rows

@@ -41,7 +41,7 @@ pub async fn read(
     password: &Password,
     tls: &Tls,
 ) -> Result<OcsDatabase, ReadError> {
-    let failed = |source| ReadError::of_connection(address.place(), address.user(), source);
+    let failed = |source| ReadError::of_connection(address, source);
     let options = address.options(password, tls);
     let mut connection = Conn::new(options).await.map_err(failed)?;
     for statement in [

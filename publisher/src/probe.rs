@@ -144,7 +144,11 @@ async fn compare(
 ///
 /// Any status is accepted, because a location need not serve an object at its own address.
 pub async fn answers(client: &Client, at: &LocationRecord) -> Result<(), ProbeError> {
-    let url = at.location.url("");
+    answers_at(client, at.location.url("")).await
+}
+
+/// Checks that a server with a trusted certificate answers at an address.
+pub async fn answers_at(client: &Client, url: String) -> Result<(), ProbeError> {
     match client.get(&url).send().await {
         Ok(_) => Ok(()),
         Err(error) => Err(fetch_error(url, &error)),

@@ -1,173 +1,183 @@
 //! Import from Debian's OCS server, and the move of an agent that is registered there.
 
-use std::collections::BTreeMap;
+#[cfg(target_arch = "x86_64")]
+mod connections;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use packcast_protocol::{Outcome, PackageId};
-use packcast_testing::skip::{Missing, skip};
-use packcast_tests::archives::tar_gz;
+use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::ocs_agent::{OcsAgent, installed};
+use packcast_tests::ocs_server::{COMPUTER, ConsoleForm, OcsServer, import};
+use packcast_tests::process::{Ran, eventually, text};
 use packcast_tests::world::World;
 use serde_json::Value;
 
 use crate::PROGRAM;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
-
-/// Debian's OCS server, with a database of its own.
-struct OcsServer {
-    folder: PathBuf,
-    port: String,
+/// The ten packages of the old server, in the order of their ids.
+struct Packages {
+    done: PackageId,
+    failed: PackageId,
+    /// Its command has an ampersand, which the console does not escape.
+    open: PackageId,
+    stored: PackageId,
+    script: PackageId,
+    damaged: PackageId,
+    all: Vec<PackageId>,
 }
 
-impl OcsServer {
-    /// Returns `None` if the server is not installed; the test is then skipped.
-    fn start(folder: PathBuf) -> Option<Self> {
-        let missing = Command::new(SCRIPT).arg("missing").output().unwrap();
-        if !missing.stdout.is_empty() {
-            skip(Missing::Optional("OCS server"));
-            return None;
+impl Packages {
+    fn publish(server: &OcsServer, world: &World) -> Self {
+        let program = |line: &str| format!("#!/bin/sh\n{line}\n").into_bytes();
+        let counts = |name: &str| format!("echo run >> {}", world.path(name));
+        let upload = |name: &str, entries: &[(&str, &[u8])]| world.file(name, &tar_gz(entries));
+        let done = upload("done.tar.gz", &[("run.sh", &program(&counts("done")))]);
+        let stored = upload("files.tar.gz", &[("a.txt", b"stored")]);
+        let noise = noise(1, 2_500_000);
+        let large = upload(
+            "large.tar.gz",
+            &[("run.sh", &program("exit 0")), ("data", &noise)],
+        );
+        let setup = world.file("setup.exe", b"MZ");
+        let windows = |kind: &str, name: &str| ConsoleForm::new(kind, name, "windows");
+        let linux = |kind: &str, name: &str| ConsoleForm::new(kind, name, "linux");
+        let all = server.publish(&[
+            ConsoleForm::custom("Done 1.0", "LAUNCH", "run.sh").with("file", &done),
+            ConsoleForm::custom("Failed 1.0", "EXECUTE", "exit 3"),
+            ConsoleForm::custom(
+                "Open tool 1.0",
+                "EXECUTE",
+                &format!("{} && true", counts("open")),
+            ),
+            linux("storeopt", "Files 2.0")
+                .with("pathfile", &world.path("stored"))
+                .with("file", &stored),
+            linux("bashscriptopt", "Script 1.0").with("getcode", &counts("script")),
+            ConsoleForm::custom("Large 3.1", "LAUNCH", "run.sh").with("file", &large),
+            windows("batchscriptopt", "Batch 1.0").with("getcode", "exit 0\r\n"),
+            windows("executableopt", "Setup 5.2")
+                .with("file", &setup)
+                .with("arguments", "/S")
+                .with("NOTIFY_USER", "1")
+                .with("NOTIFY_TEXT", "Please wait")
+                .with("NOTIFY_COUNTDOWN", "10"),
+            linux("installapplinuxopt", "Player 1.0")
+                .with("linux_type", "apt")
+                .with("application_name", "player"),
+            ConsoleForm::custom("Damaged 1.0", "LAUNCH", "run.sh").with("file", &done),
+        ]);
+        let damaged = all[9];
+        let fragment = server.file(damaged, &format!("{damaged}-1"));
+        fs::write(fragment, "damaged").unwrap();
+        Self {
+            done: all[0],
+            failed: all[1],
+            open: all[2],
+            stored: all[3],
+            script: all[4],
+            damaged,
+            all,
         }
-        let mut up = Command::new(SCRIPT);
-        let output = up.arg("up").arg(&folder).arg("1").output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{text}");
-        let port = text.trim().rsplit(':').next().unwrap();
-        let port = port.split('/').next().unwrap().to_owned();
-        let server = Self { folder, port };
-        server.sql(
-            "DELETE FROM devices; DELETE FROM download_enable; DELETE FROM download_available;
-             DELETE FROM hardware; DELETE FROM accountinfo;
-             UPDATE config SET IVALUE = 1 WHERE NAME IN ('DOWNLOAD_CYCLE_LATENCY',
-               'DOWNLOAD_FRAG_LATENCY', 'DOWNLOAD_PERIOD_LATENCY', 'PROLOG_FREQ')",
+    }
+}
+
+/// A system with an agent that has moved, or is going to.
+struct Moving {
+    world: World,
+    server: OcsServer,
+    agent: OcsAgent,
+    /// The configuration that the script changes.
+    config: PathBuf,
+}
+
+impl Moving {
+    fn begin(program: &Path, folder: &Path) -> Option<Self> {
+        let world = World::start(PROGRAM);
+        let server = OcsServer::start(folder.join("server"))?;
+        let state = folder.join("agent");
+        let (agent, _) = OcsAgent::enrol_at(
+            program,
+            server.address(),
+            server.authority(),
+            state.clone(),
+            &world,
         );
-        Some(server)
+        let config = agent.config();
+        fs::write(&config, format!("server={}\n", server.address())).unwrap();
+        Some(Self {
+            world,
+            server,
+            agent,
+            config,
+        })
     }
 
-    fn address(&self) -> String {
-        format!("https://localhost:{}/ocsinventory", self.port)
+    /// Returns the address of `packcast local` for OCS agents.
+    fn here(&self) -> String {
+        let state = self.world.state();
+        let token = state.ocs_path_token.reveal();
+        format!("https://{}/ocsinventory/{token}", state.edge)
     }
 
-    fn sql(&self, statements: &str) -> String {
-        let output = Command::new("mariadb")
-            .arg("--no-defaults")
-            .arg(format!("--socket={}", self.socket().display()))
-            .args(["--user=root", "--skip-column-names", "ocsweb", "--execute"])
-            .arg(statements)
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{errors}");
-        String::from_utf8(output.stdout).unwrap()
+    /// Writes the script that moves agents to a server, as an archive or as it is.
+    fn script(&self, server: &str, options: &[&str]) -> Ran {
+        let script = [
+            "import",
+            "ocs",
+            "--agent-script",
+            "unix",
+            "--server",
+            server,
+        ];
+        self.world.ok(&[&script, options].concat())
     }
 
-    fn socket(&self) -> PathBuf {
-        self.folder.join("mariadb.sock")
+    fn archive(&self, server: &str, name: &str) -> String {
+        let archive = self.world.path(name);
+        let ran = self.script(server, &["--package", &archive]);
+        assert!(ran.stderr.contains("'move.sh'"), "{ran:#?}");
+        archive
     }
 
-    fn downloads(&self) -> PathBuf {
-        self.folder.join("download")
+    /// Waits until the script in the background has moved the agent.
+    fn moved(self, server: String, ca_file: PathBuf) -> Self {
+        let line = format!("server={server}\n");
+        eventually("the script moves the agent", || {
+            (fs::read_to_string(&self.config).unwrap() == line).then_some(())
+        });
+        Self {
+            agent: self.agent.with_server(server, ca_file),
+            ..self
+        }
     }
 
-    /// Adds an active package. `info` has the attributes that depend on the action.
-    fn publish(&self, id: u32, name: &str, info: &str, archive: Option<&[u8]>) {
-        let folder = self.downloads().join(id.to_string());
-        fs::create_dir(&folder).unwrap();
-        let (fragments, digest) = match archive {
-            Some(archive) => {
-                fs::write(folder.join(format!("{id}-1")), archive).unwrap();
-                (1, md5(&folder.join(format!("{id}-1"))))
-            }
-            None => (0, String::new()),
-        };
-        let xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<DOWNLOAD ID=\"{id}\" PRI=\"1\" {info} DIGEST=\"{digest}\" PROTO=\"HTTPS\" FRAGS=\"{fragments}\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\" NOTIFY_USER=\"0\" NOTIFY_TEXT=\"\" NOTIFY_COUNTDOWN=\"\" NOTIFY_CAN_ABORT=\"0\" NOTIFY_CAN_DELAY=\"0\" NEED_DONE_ACTION=\"0\" NEED_DONE_ACTION_TEXT=\"\" GARDEFOU=\"rien\" />\n"
-        );
-        fs::write(folder.join("info"), xml).unwrap();
-        let place = format!("localhost:{}/download", self.port);
-        self.sql(&format!(
-            "INSERT INTO download_available (FILEID, NAME, PRIORITY, FRAGMENTS, SIZE, OSNAME, COMMENT)
-               VALUES ('{id}', '{name}', 1, {fragments}, 1, 'LINUX', '');
-             INSERT INTO download_enable (FILEID, INFO_LOC, PACK_LOC, CERT_PATH, CERT_FILE)
-               VALUES ('{id}', '{place}', '{place}', 'INSTALL_PATH', 'INSTALL_PATH/cacert.pem')"
-        ));
+    fn announced(&self) -> BTreeSet<PackageId> {
+        let announced: BTreeMap<PackageId, bool> = self.agent.check_in().announced();
+        assert!(!announced.values().any(|forced| *forced));
+        announced.into_keys().collect()
     }
 
-    /// Adds a package that executes a command.
-    fn publish_command(&self, id: u32, name: &str, command: &str) {
-        let info = format!("ACT=\"EXECUTE\" COMMAND=\"{command}\"");
-        self.publish(id, name, &info, None);
+    /// Returns outcome and code of a package on the device here.
+    fn outcome(&self, package: PackageId) -> (Outcome, String) {
+        let shown = self.world.device_state_of(self.agent.id());
+        let mut finished = shown.finished.iter();
+        let found = finished.find(|it| it.package == package).unwrap();
+        (found.outcome, found.code.to_string())
     }
 
-    /// Assigns a package to the row of a computer or a group.
-    fn assign(&self, id: u32, row: &str) {
-        self.sql(&format!(
-            "INSERT INTO devices (HARDWARE_ID, NAME, IVALUE, TVALUE)
-               SELECT {row}, 'DOWNLOAD', ID, NULL FROM download_enable WHERE FILEID = '{id}'"
-        ));
-    }
-
-    fn import(&self, world: &World, options: &[&str]) -> (i32, Value) {
-        let database = format!(
-            "mysql://root@localhost/ocsweb?socket={}",
-            self.socket().display()
-        );
-        let downloads = self.downloads();
-        let output = world
-            .command(&["import", "ocs", "--database", &database, "--format", "json"])
-            .arg("--downloads")
-            .arg(downloads)
-            .args(options)
-            .output()
-            .unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let result = serde_json::from_slice(&output.stdout);
-        let result = result.unwrap_or_else(|error| panic!("{error}: {errors}"));
-        (output.status.code().unwrap(), result)
+    fn runs(&self, name: &str) -> String {
+        fs::read_to_string(self.world.path(name)).unwrap()
     }
 }
 
-impl Drop for OcsServer {
-    fn drop(&mut self) {
-        let _ = Command::new(SCRIPT).arg("down").arg(&self.folder).status();
-    }
-}
-
-fn md5(file: &Path) -> String {
-    let output = Command::new("md5sum").arg(file).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    text.split_whitespace().next().unwrap().to_owned()
-}
-
-/// Runs the script that moves the agent to a server.
-fn move_agent(world: &World, state: &Path, config: &Path, server: &str) {
-    let script = world.ok(&[
-        "import",
-        "ocs",
-        "--agent-script",
-        "unix",
-        "--server",
-        server,
-    ]);
-    let file = world.file("move.sh", script.stdout.as_bytes());
-    let status = Command::new("sh")
-        .arg(file)
-        .env("OCS_AGENT_CONFIG", config)
-        .env("OCS_AGENT_STATE", state)
-        .status();
-    assert!(status.unwrap().success());
-}
-
-const DONE: u32 = 1_700_000_001;
-const FAILED: u32 = 1_700_000_002;
-const OPEN: u32 = 1_700_000_003;
-const DAMAGED: u32 = 1_700_000_004;
-const LATER: u32 = 1_700_000_005;
-
-fn id(id: u32) -> PackageId {
-    id.try_into().unwrap()
+/// Returns the reasons of rows that an import leaves out.
+fn reasons(result: &Value) -> Vec<&str> {
+    let left_out = result["left_out"].as_array().unwrap().iter();
+    left_out.map(|it| it["reason"].as_str().unwrap()).collect()
 }
 
 #[test]
@@ -175,96 +185,173 @@ fn an_agent_moves_with_its_results_and_moves_back() {
     let Some(program) = installed() else {
         return;
     };
-    let world = World::start(PROGRAM);
+    let folder = tempfile::tempdir().unwrap();
+    let Some(moving) = Moving::begin(&program, folder.path()) else {
+        return;
+    };
+    let (world, server) = (&moving.world, &moving.server);
+    let packages = Packages::publish(server, world);
+    for package in [packages.done, packages.failed] {
+        server.assign(package, COMPUTER);
+    }
+    moving.agent.check_in();
+    assert_eq!(server.result(packages.done), "SUCCESS_0");
+    assert_eq!(server.result(packages.failed), "ERR_EXECUTE");
+    server.group(900, "Lab PCs", None);
+    server.group(901, "Debian 12", Some("SELECT 1"));
+    server.assign(packages.open, "900");
+    server.assign(packages.done, "901");
+    server.assign(packages.script, "901");
+    server.assign(packages.stored, COMPUTER);
+
+    let (code, dry_run) = server.import(world, &["--dry-run"]);
+    assert_eq!(code, 1, "the damaged package is left out: {dry_run}");
+    let damaged = format!("cannot assemble package {}: MD5 mismatch", packages.damaged);
+    let left_out = reasons(&dry_run);
+    assert!(
+        left_out.len() == 1 && left_out[0].starts_with(&damaged),
+        "{left_out:?}"
+    );
+    assert_eq!(
+        planned(&dry_run),
+        "Done@1.0 launch run.sh\nFailed@1.0 execute exit 3\nOpen-tool@1.0 execute COUNT && true [COMMAND: '&' was not escaped]\nFiles@2.0 store FOLDER\nScript@1.0 execute sh bashscript.sh \nLarge@3.1 launch run.sh\nBatch@1.0 execute batchscript.bat\nSetup@5.2 launch executable.exe /S\nPlayer@1.0 execute apt install -y player ; exit 0"
+            .replace("COUNT", &format!("echo run >> {}", world.path("open")))
+            .replace("FOLDER", &world.path("stored"))
+    );
+    assert_eq!(dry_run["devices"][0]["moves"], "unix");
+    assert_eq!(
+        dry_run["groups"][1]["query"], "SELECT 1",
+        "the group is dynamic"
+    );
+    let (_, imported) = server.import(world, &[]);
+    assert_eq!(imported["assignments"], 4, "{imported}");
+    assert_eq!(imported["results"], 2, "{imported}");
+    assert_eq!(imported["activated"].as_array().unwrap().len(), 9);
+    let (_, again) = server.import(world, &[]);
+    assert_eq!(again["commit"], Value::Null, "{again}");
+
+    let here = moving.here();
+    let ca_file = world.state().ca_file.clone();
+    let script = moving.script(&here, &[]).stdout;
+    let file = world.file("move.sh", script.as_bytes());
+    let ran = Ran::of(moving.agent.find_by(Command::new("sh").arg(file)));
+    let _ = ran.expect_code(0);
+    let moving = moving.moved(here, ca_file.clone());
+    let open = BTreeSet::from([packages.open, packages.script, packages.stored]);
+    assert_eq!(moving.announced(), open);
+    let succeeded = |code: &str| (Outcome::Succeeded, code.to_owned());
+    assert_eq!(moving.outcome(packages.done), succeeded("SUCCESS_0"));
+    let failed = (Outcome::Failed, "ERR_EXECUTE".to_owned());
+    assert_eq!(moving.outcome(packages.failed), failed);
+    for package in open {
+        assert_eq!(moving.outcome(package), succeeded("SUCCESS"));
+    }
+    assert_eq!(moving.runs("stored/a.txt"), "stored");
+
+    let (code, compared) = moving.server.import(&moving.world, &["--compare"]);
+    assert_eq!(code, 1, "the damaged package cannot be compared");
+    assert_eq!(reasons(&compared).len(), 1, "{compared}");
+    let compared = compared["compared"].as_array().unwrap();
+    let number = |field: &str| compared.iter().filter(|it| it[field] == true).count();
+    assert_eq!((number("same"), number("finished_here")), (2, 3));
+
+    // Packcast moves the agent back with a package, and the OCS server moves it here again.
+    let back = moving.archive(&moving.server.address(), "back.tar.gz");
+    moving.world.publish(
+        "move-back",
+        &[&back, "--action=launch", "--command=move.sh", "--activate"],
+    );
+    let agent = moving.agent.id();
+    moving
+        .world
+        .ok(&["assign", "move-back@1", "--device", agent]);
+    assert_eq!(moving.announced().len(), 1);
+    let (address, authority) = (moving.server.address(), moving.server.authority());
+    let moving = moving.moved(address, authority);
+    // The packages that Packcast has deployed are in the history of the agent, which ignores them.
+    moving.agent.check_in();
+    let archive = moving.archive(&moving.here(), "move.tar.gz");
+    let later = moving.server.publish(&[
+        ConsoleForm::custom("Later 1.0", "EXECUTE", "true"),
+        ConsoleForm::custom("Move 1.0", "LAUNCH", "move.sh").with("file", &archive),
+    ]);
+    for package in &later {
+        moving.server.assign(*package, COMPUTER);
+    }
+    let announced = moving.announced();
+    assert_eq!(announced, later.iter().copied().collect());
+    assert_eq!(moving.server.result(later[0]), "SUCCESS");
+    let here = moving.here();
+    let moving = moving.moved(here, ca_file);
+
+    let (_, repeated) = moving.server.import(&moving.world, &[]);
+    assert_eq!(repeated["packages"].as_array().unwrap().len(), 1);
+    let moves = format!("cannot import package {}: it is a script of", later[1]);
+    let left_out = reasons(&repeated);
+    let is_named = left_out.iter().any(|reason| reason.starts_with(&moves));
+    assert!(is_named, "{left_out:?}");
+    let id = moving.agent.id().to_owned();
+    assert_eq!(moving.announced(), BTreeSet::new());
+    let shown = moving.world.device_state_of(&id);
+    assert_eq!(shown.open.len(), 0, "{shown:#?}");
+    for name in ["done", "open", "script"] {
+        assert_eq!(moving.runs(name), "run\n", "{name}");
+    }
+    assert_eq!(packages.all.len(), 10);
+}
+
+/// Writes the packages of a dry run in lines: name, action, command or folder, and repairs.
+fn planned(dry_run: &Value) -> String {
+    let packages = dry_run["packages"].as_array().unwrap().iter();
+    let lines = packages.map(|it| {
+        let field = |name: &str| it[name].as_str().unwrap_or_default().to_owned();
+        let repairs = it["repairs"].as_array().unwrap();
+        let repairs: String = repairs
+            .iter()
+            .map(|it| format!(" [{}]", it.as_str().unwrap()))
+            .collect();
+        format!(
+            "{}@{} {} {}{}{repairs}",
+            field("name"),
+            field("version"),
+            field("action"),
+            field("command"),
+            field("folder")
+        )
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn packages_are_fetched_from_the_web_server() {
     let folder = tempfile::tempdir().unwrap();
     let Some(server) = OcsServer::start(folder.path().join("server")) else {
         return;
     };
-    let certificate = server.folder.join("certificate.pem");
-    let state = folder.path().join("agent");
-    let (agent, _) = OcsAgent::enrol_at(
-        &program,
-        server.address(),
-        certificate.clone(),
-        state.clone(),
-        &world,
+    let world = World::start(PROGRAM);
+    let noise = noise(2, 2_500_000);
+    let archive = tar_gz(&[("run.sh", b"#!/bin/sh\nexit 0\n"), ("data", &noise)]);
+    let archive = world.file("large.tar.gz", &archive);
+    let large = ConsoleForm::custom("Large 1.0", "LAUNCH", "run.sh").with("file", &archive);
+    let missing = large.clone().with("NAME", "Missing 1.0");
+    let packages = server.publish(&[large, missing]);
+    let fragment = server.file(packages[1], &format!("{}-2", packages[1]));
+    fs::remove_file(fragment).unwrap();
+
+    let (database, address) = (server.database(), server.download_address());
+    let from = ["--database", &database, "--downloads", &address];
+    let command = [&["import", "ocs"], &from[..]].concat();
+    let untrusted = world.refused(1, &command);
+    assert!(untrusted.contains("--downloads-ca"), "{untrusted}");
+    let authority = server.authority();
+    let trusting = [&from[..], &["--downloads-ca", text(&authority)]].concat();
+    let (code, imported) = import(&world, &trusting);
+    assert_eq!(code, 1, "{imported}");
+    assert_eq!(imported["packages"], serde_json::json!(["Large@1.0"]));
+    let missing = format!(
+        "cannot assemble package {}: fragment 2 of 3 is missing",
+        packages[1]
     );
-    let (done_runs, open_runs) = (world.path("done"), world.path("open"));
-    let script = format!("#!/bin/sh\necho run >> {done_runs}\n");
-    let archive = tar_gz(&[("run.sh", script.as_bytes())]);
-    let launch = "ACT=\"LAUNCH\" NAME=\"run.sh\"";
-    server.publish(DONE, "Done 1.0", launch, Some(&archive));
-    server.publish_command(FAILED, "Failed 1.0", "exit 3");
-    // The console escapes no ampersand, so OCS agents cannot read this package.
-    let command = format!("echo run >> {open_runs} && true");
-    server.publish_command(OPEN, "Open tool 1.0", &command);
-    server.publish(DAMAGED, "Damaged 1.0", launch, Some(&archive));
-    fs::write(
-        server.downloads().join(format!("{DAMAGED}/{DAMAGED}-1")),
-        "damaged",
-    )
-    .unwrap();
-    let computer = "(SELECT ID FROM hardware WHERE DEVICEID NOT LIKE '\\_%')";
-    for package in [DONE, FAILED] {
-        server.assign(package, computer);
-    }
-    agent.check_in();
-    let results = server.sql("SELECT TVALUE FROM devices WHERE NAME = 'DOWNLOAD' ORDER BY IVALUE");
-    assert_eq!(results, "SUCCESS_0\nERR_EXECUTE\n");
-    server.sql(
-        "INSERT INTO hardware (ID, DEVICEID, NAME) VALUES (900, '_SYSTEMGROUP_', 'Lab PCs'), (901, '_SYSTEMGROUP_', 'Debian 12');
-         INSERT INTO `groups` (HARDWARE_ID, REQUEST, XMLDEF) VALUES (900, '', ''), (901, 'SELECT 1', '');
-         INSERT INTO groups_cache (GROUP_ID, HARDWARE_ID, STATIC)
-           SELECT 900, ID, 1 FROM hardware WHERE DEVICEID NOT LIKE '\\_%';
-         INSERT INTO groups_cache (GROUP_ID, HARDWARE_ID, STATIC)
-           SELECT 901, ID, 0 FROM hardware WHERE DEVICEID NOT LIKE '\\_%'",
-    );
-    server.assign(OPEN, "900");
-    server.assign(DONE, "901");
-
-    let (code, dry_run) = server.import(&world, &["--dry-run"]);
-    assert_eq!(code, 1, "the damaged package is left out: {dry_run}");
-    assert_eq!(dry_run["left_out"].as_array().unwrap().len(), 1);
-    assert_eq!(dry_run["packages"].as_array().unwrap().len(), 3);
-    assert_eq!(dry_run["devices"][0]["moves"], "unix");
-    let (_, imported) = server.import(&world, &[]);
-    assert_eq!(imported["assignments"], 2, "{imported}");
-    assert_eq!(imported["results"], 2, "{imported}");
-    assert_eq!(imported["activated"].as_array().unwrap().len(), 3);
-    let (_, again) = server.import(&world, &[]);
-    assert_eq!(again["commit"], Value::Null, "{again}");
-
-    let local = world.state();
-    let token = local.ocs_path_token.reveal();
-    let here = format!("https://{}/ocsinventory/{token}", local.edge);
-    let config = folder.path().join("agent.cfg");
-    fs::write(&config, format!("server={}\n", server.address())).unwrap();
-    move_agent(&world, &state, &config, &here);
-    let agent = agent.with_server(here, local.ca_file.clone());
-    let announced = agent.check_in().announced();
-    assert_eq!(announced, BTreeMap::from([(id(OPEN), false)]));
-    let shown = world.device_state_of(agent.id());
-    let outcome = |package: u32| {
-        let mut finished = shown.finished.iter();
-        let found = finished.find(|it| it.package == id(package)).unwrap();
-        (found.outcome, found.code.to_string())
-    };
-    assert_eq!(outcome(DONE), (Outcome::Succeeded, "SUCCESS_0".to_owned()));
-    assert_eq!(outcome(FAILED), (Outcome::Failed, "ERR_EXECUTE".to_owned()));
-    assert_eq!(outcome(OPEN), (Outcome::Succeeded, "SUCCESS".to_owned()));
-    assert_eq!(fs::read_to_string(&done_runs).unwrap(), "run\n");
-    assert_eq!(fs::read_to_string(&open_runs).unwrap(), "run\n");
-
-    move_agent(&world, &state, &config, &server.address());
-    let agent = agent.with_server(server.address(), certificate);
-    // The package that Packcast has deployed is in the history of the agent, which ignores it.
-    agent.check_in();
-    server.publish_command(LATER, "Later 1.0", "true");
-    server.assign(LATER, computer);
-    let announced = agent.check_in().announced();
-    assert_eq!(announced, BTreeMap::from([(id(LATER), false)]));
-    let results = server.sql("SELECT TVALUE FROM devices WHERE NAME = 'DOWNLOAD' AND IVALUE = (SELECT ID FROM download_enable WHERE FILEID = '1700000005')");
-    assert_eq!(results, "SUCCESS\n");
-    assert_eq!(fs::read_to_string(&done_runs).unwrap(), "run\n");
-    assert_eq!(fs::read_to_string(&open_runs).unwrap(), "run\n");
+    assert_eq!(reasons(&imported), [missing]);
+    world.ok(&["verify", "Large@1.0"]);
 }

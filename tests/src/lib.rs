@@ -16,6 +16,7 @@ pub mod load;
 pub mod measure;
 pub mod ocs;
 pub mod ocs_agent;
+pub mod ocs_server;
 #[cfg(target_os = "linux")]
 pub mod overlay;
 pub mod process;

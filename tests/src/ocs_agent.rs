@@ -110,6 +110,19 @@ impl OcsAgent {
         }
     }
 
+    /// Returns the configuration that the script of `packcast import ocs` changes. A test writes it.
+    pub fn config(&self) -> PathBuf {
+        self.folder.join("agent.cfg")
+    }
+
+    /// Lets a command find the configuration and the state of this agent: the script of `packcast
+    /// import ocs` reads these variables.
+    pub fn find_by<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command
+            .env("OCS_AGENT_CONFIG", self.config())
+            .env("OCS_AGENT_STATE", &self.folder)
+    }
+
     /// Returns the address of the server.
     pub fn server(&self) -> &str {
         &self.server
@@ -191,7 +204,7 @@ impl OcsAgent {
 
     fn command(&self) -> Command {
         let mut command = clean(&self.program, &self.environment);
-        command
+        self.find_by(&mut command)
             .env("HOME", &self.folder)
             .args(["--nolocal", "--debug", "--server", &self.server])
             .args(["--basevardir", text(&self.folder)])

@@ -3511,7 +3511,7 @@ fn import_ocs() {
     Reads the database of the server and its download directory, and writes to
     neither. Packages keep their ids, and devices theirs, so that no device deploys
     a package again. Run the command again to import what is new on the server since
-    then. The exit code is 1 if something could not be imported.
+    then. The exit code is 1 if something could not be imported, or differs.
 
     Usage: packcast import ocs [OPTIONS]
 
@@ -3523,8 +3523,22 @@ fn import_ocs() {
               variable `PACKCAST_OCS_PASSWORD`, or from the terminal. Connections to
               other machines use TLS.
 
-          --downloads <DIR>
-              Download directory of the server, or a copy of it
+          --downloads <DIR|URL>
+              Download directory of the server, a copy of it, or the address that
+              serves it
+
+              An address begins with https://, such as
+              `https://ocs.example.net/download`.
+
+          --downloads-ca <FILE>
+              Verify the address in --downloads with the certificate authorities in
+              this file
+
+          --plain-http
+              Accept an address in --downloads that begins with http://
+
+              Others on the network can replace packages on their way, and the
+              import signs them.
 
           --password-file <FILE>
               Read the password of the database user from this file
@@ -3557,6 +3571,8 @@ fn import_ocs() {
               nothing
 
               The text shows the packages with different outcomes, JSON shows all.
+              The exit code is 1 if outcomes differ, or if rows of the OCS server
+              cannot be compared.
 
           --agent-script <SYSTEM>
               Print the script that moves an OCS agent to --server, and import
@@ -3596,7 +3612,8 @@ fn import_ocs() {
     Examples:
       packcast import ocs --database mysql://ocs@db.example.net/ocsweb \
           --downloads /var/lib/ocsinventory-reports/download --dry-run
-      packcast import ocs --downloads download/ --names names.txt \
+      packcast import ocs --downloads https://ocs.example.net/download \
+          --names names.txt \
           --database 'mysql://ocs@localhost/ocsweb?socket=/run/mysqld/mysqld.sock'
       packcast import ocs --agent-script unix \
           --server https://packcast.example.net/ocsinventory/TOKEN > move.sh

@@ -1,16 +1,24 @@
 //! The results of an OCS server beside those here, until the OCS server is switched off.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::{DeviceId, Outcome, PackageId};
-use packcast_rollout::{FinishedTask, OpenTask};
+use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId};
+use packcast_rollout::{FinishedTask, GroupState, OpenTask};
 use serde::Serialize;
 
-use super::plan::{ImportPlan, ImportedOwner};
+use super::plan::{ImportPlan, ImportedOwner, LeftOut};
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
 use crate::target::Target;
+
+/// The packages of an OCS server on its devices, beside those here.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    pub compared: Vec<Compared>,
+    /// Rows that the import leaves out, so that nothing here can be compared with them.
+    pub left_out: Vec<LeftOut>,
+}
 
 /// A package on a device, as the OCS server and as the target has it.
 #[derive(Debug, Serialize)]
@@ -24,6 +32,16 @@ pub struct Compared {
     pub packcast: Standing,
     /// Both servers have the same outcome.
     pub same: bool,
+    /// The device has finished the package here, and the OCS server waits for it: the device has moved.
+    pub finished_here: bool,
+}
+
+impl Comparison {
+    /// Returns the packages whose outcomes differ for another reason than a move.
+    pub fn differences(&self) -> impl Iterator<Item = &Compared> {
+        let compared = self.compared.iter();
+        compared.filter(|it| !it.same && !it.finished_here)
+    }
 }
 
 /// The state of a package on a device.
@@ -53,6 +71,10 @@ impl Standing {
     fn has_outcome_of(&self, other: &Self) -> bool {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
+
+    const fn is_finished(&self) -> bool {
+        matches!(self, Self::Succeeded(_) | Self::Failed(_) | Self::Other(_))
+    }
 }
 
 /// The packages of one device on the OCS server.
@@ -60,7 +82,7 @@ type OfDevice = BTreeMap<PackageId, Standing>;
 
 /// Compares each device and package of an import with the target. The plan must be complete: also
 /// with the rows that exist here already.
-pub async fn compare(target: &Target, plan: &ImportPlan) -> Result<Vec<Compared>, Failure> {
+pub async fn compare(target: &Target, plan: ImportPlan) -> Result<Comparison, Failure> {
     let packages = plan.packages.iter();
     let names: BTreeMap<PackageId, String> = packages
         .map(|it| (it.id, format!("{}@{}", it.name, it.version)))
@@ -69,14 +91,21 @@ pub async fn compare(target: &Target, plan: &ImportPlan) -> Result<Vec<Compared>
     let hosts: BTreeMap<&DeviceId, &str> = devices
         .map(|it| (&it.device, it.host_name.as_str()))
         .collect();
-    let mut found = stream::iter(on_server(plan))
+    let mut found = stream::iter(on_server(&plan))
         .map(|(device, packages)| async move {
-            let here = here(target, device, &packages).await?;
+            let here = Here::read(target, device, &packages).await?;
             Ok::<_, Failure>((device, packages, here))
         })
         .buffered(AT_ONCE);
+    let mut devices = Vec::new();
+    while let Some(device) = found.try_next().await? {
+        devices.push(device);
+    }
+    drop(found);
+    let groups = Groups::read(target, devices.iter().map(|(_, _, here)| here)).await?;
     let mut compared = Vec::new();
-    while let Some((device, packages, mut here)) = found.try_next().await? {
+    for (device, packages, here) in devices {
+        let mut here = groups.with_packages(here);
         for (package, ocs) in packages {
             let packcast = here.remove(&package).unwrap_or(Standing::None);
             compared.push(Compared {
@@ -85,17 +114,23 @@ pub async fn compare(target: &Target, plan: &ImportPlan) -> Result<Vec<Compared>
                 package,
                 name: names.get(&package).cloned().unwrap_or_default(),
                 same: ocs.has_outcome_of(&packcast),
+                finished_here: ocs == Standing::Open && packcast.is_finished(),
                 ocs,
                 packcast,
             });
         }
     }
-    drop(found);
-    Ok(compared)
+    Ok(Comparison {
+        compared,
+        left_out: plan.left_out,
+    })
 }
 
 /// Returns the packages of each device on the OCS server. A device has the packages of its groups.
 fn on_server(plan: &ImportPlan) -> BTreeMap<&DeviceId, OfDevice> {
+    let groups = plan.groups.iter();
+    let members: HashMap<&GroupName, &BTreeSet<DeviceId>> =
+        groups.map(|it| (&it.group, &it.members)).collect();
     let mut devices: BTreeMap<&DeviceId, OfDevice> = BTreeMap::new();
     for assignment in &plan.assignments {
         let mut open = |device| {
@@ -105,8 +140,8 @@ fn on_server(plan: &ImportPlan) -> BTreeMap<&DeviceId, OfDevice> {
         match &assignment.to {
             ImportedOwner::Device(device) => open(device),
             ImportedOwner::Group(name) => {
-                let groups = plan.groups.iter().filter(|group| group.group == *name);
-                groups.flat_map(|group| &group.members).for_each(open);
+                let members = members.get(name).copied();
+                members.into_iter().flatten().for_each(open);
             }
         }
     }
@@ -118,30 +153,53 @@ fn on_server(plan: &ImportPlan) -> BTreeMap<&DeviceId, OfDevice> {
     devices
 }
 
-async fn here(
-    target: &Target,
-    device: &DeviceId,
-    packages: &OfDevice,
-) -> Result<OfDevice, Failure> {
-    let ids: BTreeSet<PackageId> = packages.keys().copied().collect();
-    let finished = target.records.finished_of(device, &ids).await?;
-    let state = target.records.device_state(device).await?;
-    let of_finished = |it: FinishedTask| {
-        let standing = Standing::of(it.outcome, it.code.to_string());
-        (it.package, standing)
-    };
-    let mut here: OfDevice = finished.into_values().map(of_finished).collect();
-    let open = |task: &OpenTask| (task.package, Standing::Open);
-    // A later attempt replaces a result.
-    here.extend(state.tasks.iter().map(open));
-    for group in target
-        .records
-        .group_states(&state.memberships.joined().cloned().collect::<Vec<_>>())
-        .await?
-    {
-        for assignment in &group.assignments {
-            here.entry(assignment.package).or_insert(Standing::Open);
-        }
+/// The packages of a device here, without those of its groups.
+struct Here {
+    packages: OfDevice,
+    groups: Vec<GroupName>,
+}
+
+impl Here {
+    async fn read(
+        target: &Target,
+        device: &DeviceId,
+        packages: &OfDevice,
+    ) -> Result<Self, Failure> {
+        let ids: BTreeSet<PackageId> = packages.keys().copied().collect();
+        let finished = target.records.finished_of(device, &ids).await?;
+        let state = target.records.device_state(device).await?;
+        let of_finished = |it: FinishedTask| {
+            let standing = Standing::of(it.outcome, it.code.to_string());
+            (it.package, standing)
+        };
+        let mut packages: OfDevice = finished.into_values().map(of_finished).collect();
+        let open = |task: &OpenTask| (task.package, Standing::Open);
+        // A later attempt replaces a result.
+        packages.extend(state.tasks.iter().map(open));
+        let groups = state.memberships.joined().cloned().collect();
+        Ok(Self { packages, groups })
     }
-    Ok(here)
+}
+
+/// The groups of compared devices. Each is read once.
+struct Groups(HashMap<GroupName, GroupState>);
+
+impl Groups {
+    async fn read(target: &Target, devices: impl Iterator<Item = &Here>) -> Result<Self, Failure> {
+        let names: BTreeSet<GroupName> = devices.flat_map(|it| it.groups.clone()).collect();
+        let names: Vec<GroupName> = names.into_iter().collect();
+        let states = target.records.group_states(&names).await?;
+        let states = states.into_iter();
+        Ok(Self(states.map(|it| (it.group.clone(), it)).collect()))
+    }
+
+    /// Returns the packages of a device, with those of its groups.
+    fn with_packages(&self, device: Here) -> OfDevice {
+        let mut packages = device.packages;
+        let groups = device.groups.iter().filter_map(|name| self.0.get(name));
+        for assignment in groups.flat_map(|group| &group.assignments) {
+            packages.entry(assignment.package).or_insert(Standing::Open);
+        }
+        packages
+    }
 }

@@ -1,22 +1,36 @@
 //! The download directory of an OCS server: `info` and fragments of packages.
 
+mod server;
+
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write as _};
+use std::path::PathBuf;
 
 use md5::{Digest as _, Md5};
 use packcast_protocol::{Md5Digest, PackageId};
 
+pub use self::server::{DownloadAddress, DownloadServer, DownloadServerError, DownloadTls};
 use super::info::{MAX_INFO_BYTES, OcsInfo, OcsInfoError, read_info_bytes};
+use super::move_script::has_move_script;
 use super::plan::PackageFiles;
 use crate::progress::Progress;
 use crate::publish::inspect::InspectError;
 use crate::publish::source::{Source, SourceError};
 
-/// The download directory of an OCS server, such as `/var/lib/ocsinventory-reports/download`.
+/// The largest archive that is assembled, in bytes.
+const MAX_ARCHIVE_BYTES: u64 = 64 << 30;
+
+/// The download directory of an OCS server, such as `/var/lib/ocsinventory-reports/download`, or the
+/// web server that serves it.
 #[derive(Clone, Debug)]
 pub struct Downloads {
-    folder: PathBuf,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Folder(PathBuf),
+    Server(DownloadServer),
 }
 
 /// Errors from reading a package of an OCS server.
@@ -42,8 +56,17 @@ pub enum DownloadError {
         expected: Md5Digest,
         found: Md5Digest,
     },
+    #[error(
+        "cannot assemble package {id}: expected at most {} bytes",
+        MAX_ARCHIVE_BYTES
+    )]
+    LargeArchive { id: PackageId },
     #[error("cannot write a temporary file")]
     Write(#[source] io::Error),
+    #[error(
+        "cannot import package {id}: it is a script of 'packcast import ocs --agent-script', which the OCS server deploys: delete the package there after the move"
+    )]
+    MoveScript { id: PackageId },
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
@@ -51,22 +74,42 @@ pub enum DownloadError {
 }
 
 impl Downloads {
+    /// Returns a download directory on this machine, or a copy of it.
     pub const fn new(folder: PathBuf) -> Self {
-        Self { folder }
+        let place = Place::Folder(folder);
+        Self { place }
     }
 
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Returns a download directory that a web server serves. The functions below must not be called
+    /// in the runtime of the server.
+    pub const fn on(server: DownloadServer) -> Self {
+        let place = Place::Server(server);
+        Self { place }
+    }
+
+    /// Returns the path of a file of a package, or its address.
+    fn path(&self, id: PackageId, name: &str) -> PathBuf {
+        match &self.place {
+            Place::Folder(folder) => folder.join(id.to_string()).join(name),
+            Place::Server(server) => server.url(&format!("{id}/{name}")).into(),
+        }
+    }
+
+    fn open(&self, id: PackageId, name: &str) -> io::Result<Box<dyn Read>> {
+        Ok(match &self.place {
+            Place::Folder(_) => Box::new(File::open(self.path(id, name))?),
+            Place::Server(server) => Box::new(server.open(&format!("{id}/{name}"))?),
+        })
     }
 
     /// Reads the `info` of a package.
     pub fn info(&self, id: PackageId) -> Result<OcsInfo, DownloadError> {
-        let path = self.folder.join(id.to_string()).join("info");
+        let path = self.path(id, "info");
         let read = |source| DownloadError::Read {
             path: path.clone(),
             source,
         };
-        let file = File::open(&path).map_err(read)?;
+        let file = self.open(id, "info").map_err(read)?;
         let mut bytes = Vec::new();
         let mut limited = file.take(MAX_INFO_BYTES + 1);
         limited.read_to_end(&mut bytes).map_err(read)?;
@@ -91,6 +134,9 @@ impl Downloads {
         let info = self.info(id)?;
         let limits = packcast_archive::Limits::default();
         let inspection = match self.archive(&info)? {
+            Some(source) if has_move_script(&source) => {
+                return Err(DownloadError::MoveScript { id });
+            }
             Some(source) => Some(source.inspect(&limits, None, progress)?),
             None => None,
         };
@@ -106,8 +152,9 @@ impl Downloads {
         };
         let mut archive = tempfile::tempfile().map_err(DownloadError::Write)?;
         let mut digest = Md5::new();
+        let mut left = MAX_ARCHIVE_BYTES;
         for number in 1..=info.fragments {
-            self.append(info, number, &mut archive, &mut digest)?;
+            left = self.append(info, number, left, &mut archive, &mut digest)?;
         }
         let found = Md5Digest::from_bytes(digest.finalize().into());
         let id = info.id;
@@ -121,18 +168,18 @@ impl Downloads {
         Ok(Some(Source::of_archive(&format!("package {id}"), archive)?))
     }
 
+    /// Appends a fragment of at most `left` bytes. Returns the number of bytes that are left.
     fn append(
         &self,
         info: &OcsInfo,
         number: u32,
+        mut left: u64,
         archive: &mut File,
         digest: &mut Md5,
-    ) -> Result<(), DownloadError> {
+    ) -> Result<u64, DownloadError> {
         let (id, count) = (info.id, info.fragments);
-        let path = self
-            .folder
-            .join(id.to_string())
-            .join(format!("{id}-{number}"));
+        let name = format!("{id}-{number}");
+        let path = self.path(id, &name);
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => DownloadError::MissingFragment { id, number, count },
             _ => DownloadError::Read {
@@ -140,13 +187,15 @@ impl Downloads {
                 source,
             },
         };
-        let mut fragment = File::open(&path).map_err(read)?;
+        let mut fragment = self.open(id, &name).map_err(read)?;
         let mut buffer = vec![0; 256 << 10];
         loop {
             let length = fragment.read(&mut buffer).map_err(read)?;
             if length == 0 {
-                return Ok(());
+                return Ok(left);
             }
+            let is_small = left.checked_sub(length as u64);
+            left = is_small.ok_or(DownloadError::LargeArchive { id })?;
             digest.update(&buffer[..length]);
             let written = archive.write_all(&buffer[..length]);
             written.map_err(DownloadError::Write)?;
@@ -185,13 +234,17 @@ mod tests {
             expected: Md5Digest::from_bytes([1; 16]),
             found: Md5Digest::from_bytes([2; 16]),
         };
-        let others = format!("{read}\n{write}\n{digest}");
+        let large = DownloadError::LargeArchive { id: id(1) };
+        let script = DownloadError::MoveScript { id: id(1) };
+        let others = format!("{read}\n{write}\n{digest}\n{large}\n{script}");
         insta::assert_snapshot!(format!("{}\n{others}", errors.join("\n")), @"
         cannot use info of package 1700000001: it names package 1700000002
         cannot read INFO: expected at most 65536 bytes
         cannot read INFO
         cannot write a temporary file
         cannot assemble package 1700000001: MD5 mismatch: expected 01010101010101010101010101010101, found 02020202020202020202020202020202
+        cannot assemble package 1700000001: expected at most 68719476736 bytes
+        cannot import package 1700000001: it is a script of 'packcast import ocs --agent-script', which the OCS server deploys: delete the package there after the move
         ");
     }
 }

@@ -35,13 +35,17 @@ use crate::clock::now;
 use crate::concurrency::AT_ONCE;
 use crate::failure::Failure;
 use crate::package::published;
-use crate::progress::{Progress, Work};
+use crate::progress::{Progress, Step, Work};
+use crate::publish::plan::Plan;
 use crate::publish::publication::{Earlier, Publication};
 use crate::publish::publish;
 use crate::signing::verify_record::AlsoAccept;
 use crate::signing::{Signer, SigningKey};
 use crate::state::current_part;
 use crate::target::Target;
+
+/// The number of packages that are published at a time. Each has several fragments in memory.
+const PACKAGES_AT_ONCE: usize = 4;
 
 /// The result of an import.
 #[derive(Debug, Default, Serialize)]
@@ -134,11 +138,44 @@ impl<'a> Import<'a> {
         for record in self.target.records.packages_of(&existing).await? {
             self.packages.insert(record.id, record);
         }
-        for package in &self.plan.packages {
-            match self.publish_one(package, downloads).await {
-                Ok(()) => {}
+        let packages = self.plan.packages.iter();
+        let new = packages.filter_map(|package| Some((package, package.plan.as_ref()?)));
+        let new: Vec<(&PackageImport, &Plan)> = new.collect();
+        let archives = new.iter().filter_map(|(_, plan)| plan.action.archive());
+        let bytes = archives.map(|it| it.archive.bytes()).sum();
+        self.progress.begin(Work::Publishing, bytes);
+        let (this, progress) = (&*self, &advancing(self.progress));
+        let mut published = stream::iter(new)
+            .map(|(package, plan)| async move {
+                let published = this.publish_one(package, plan, downloads, progress);
+                (package, published.await)
+            })
+            .buffered(PACKAGES_AT_ONCE);
+        let mut results = Vec::new();
+        while let Some((package, published)) = published.next().await {
+            match published {
                 // The next package would fail, too.
                 Err(failure) if failure.is_unreachable() => return Err(failure),
+                published => results.push((package, published)),
+            }
+        }
+        drop(published);
+        self.progress.end();
+        for (package, published) in results {
+            match published {
+                Ok(Publication {
+                    package: record,
+                    earlier,
+                    ..
+                }) => {
+                    let name = format!("{}@{}", record.name, record.version);
+                    self.imported.packages.push(name);
+                    // Another administrator may have published the package meanwhile, and activated it.
+                    if earlier != Earlier::Published {
+                        self.fresh.insert(record.id);
+                    }
+                    self.packages.insert(record.id, record);
+                }
                 Err(failure) => self.leave_out_package(package.id, &package.ocs_name, &failure),
             }
         }
@@ -146,31 +183,17 @@ impl<'a> Import<'a> {
     }
 
     async fn publish_one(
-        &mut self,
+        &self,
         package: &PackageImport,
+        plan: &Plan,
         downloads: &Downloads,
-    ) -> Result<(), Failure> {
-        let Some(plan) = &package.plan else {
-            return Ok(());
-        };
+        progress: &Progress,
+    ) -> Result<Publication, Failure> {
         let (id, downloads) = (package.id, downloads.clone());
         let assemble = move || downloads.archive(&downloads.info(id)?);
         let source = tokio::task::spawn_blocking(assemble).await;
         let source = source.map_err(Failure::failed)?.map_err(Failure::failed)?;
-        let publication = publish(self.target, plan, source.as_ref(), &self.key, self.progress);
-        let Publication {
-            package: record,
-            earlier,
-            ..
-        } = publication.await?;
-        let name = format!("{}@{}", record.name, record.version);
-        self.imported.packages.push(name);
-        // Another administrator may have published the package meanwhile, and activated it.
-        if earlier != Earlier::Published {
-            self.fresh.insert(record.id);
-        }
-        self.packages.insert(record.id, record);
-        Ok(())
+        publish(self.target, plan, source.as_ref(), &self.key, progress).await
     }
 
     /// Leaves out a package, with its assignments and results.
@@ -365,13 +388,20 @@ impl<'a> Import<'a> {
 
     /// Activates the packages that are active on the OCS server.
     async fn activate(&mut self) -> Result<(), Failure> {
-        for package in self.plan.packages.iter().filter(|it| it.activates) {
-            let record = self.packages.get(&package.id);
-            let Some(record) = record.filter(|record| !record.active) else {
-                continue;
-            };
-            let name = format!("{}@{}", record.name, record.version);
-            match activate_package(self.target, record, &[]).await {
+        let activated = self.plan.packages.iter().filter(|it| it.activates);
+        let inactive = activated.filter_map(|package| self.packages.get(&package.id));
+        let inactive = inactive.filter(|record| !record.active);
+        let target = self.target;
+        let activated: Vec<(String, Result<_, Failure>)> = stream::iter(inactive)
+            .map(|record| async move {
+                let name = format!("{}@{}", record.name, record.version);
+                (name, activate_package(target, record, &[]).await)
+            })
+            .buffered(AT_ONCE)
+            .collect()
+            .await;
+        for (name, activated) in activated {
+            match activated {
                 Ok(_) => self.imported.activated.push(name),
                 Err(failure) => {
                     let left_out = LeftOut::failed(LeftOutKind::Activation, &name, &failure);
@@ -381,4 +411,14 @@ impl<'a> Import<'a> {
         }
         Ok(())
     }
+}
+
+/// Returns the progress of one of several packages, whose work has begun already.
+fn advancing(whole: &Progress) -> Progress {
+    let whole = whole.clone();
+    Progress::new(move |step| {
+        if let Step::Advance(units) = step {
+            whole.advance(units);
+        }
+    })
 }

@@ -70,8 +70,8 @@ impl Story {
     /// Writes the comparison in lines.
     async fn compare(&self, database: &OcsDatabase) -> String {
         let plan = self.complete_plan(database, "").await;
-        let compared = compare(&self.here.target, &plan).await.unwrap();
-        let lines = compared.iter().map(|it| {
+        let compared = compare(&self.here.target, plan).await.unwrap();
+        let lines = compared.compared.iter().map(|it| {
             let (host, name, same) = (&it.host_name, &it.name, it.same);
             format!("{host} {name}: {:?}, {:?}, {same}", it.ocs, it.packcast)
         });

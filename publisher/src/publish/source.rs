@@ -40,7 +40,7 @@ enum Content {
 
 /// The file of an archive.
 #[derive(Debug)]
-pub(super) struct OpenArchive {
+pub(crate) struct OpenArchive {
     file: Arc<File>,
     opened: FileState,
 }
@@ -54,7 +54,7 @@ impl OpenArchive {
     }
 
     /// Returns a reader from the start of the archive.
-    pub(super) fn reader(&self) -> SourceReader {
+    pub(crate) fn reader(&self) -> SourceReader {
         SourceReader::new(Arc::clone(&self.file))
     }
 
@@ -261,7 +261,7 @@ impl Source {
 
     /// Returns the archive, and packs the files first if necessary. `progress` advances by the bytes of
     /// the files.
-    pub(super) fn archive(&self, progress: &Progress) -> Result<&OpenArchive, PackError> {
+    pub(crate) fn archive(&self, progress: &Progress) -> Result<&OpenArchive, PackError> {
         match &self.content {
             Content::Archive(archive) => Ok(archive),
             Content::Files { files, packed } => match packed.get() {

@@ -1,5 +1,6 @@
 //! `packcast import ocs`: imports from an OCS Inventory server.
 
+mod downloads;
 mod script;
 mod text;
 
@@ -18,6 +19,7 @@ use packcast_publisher::import_ocs::rows::OcsDatabase;
 use packcast_publisher::import_ocs::{Repeat, existing_packages, keep_new, perform, read_files};
 use packcast_publisher::{Failure, Target, Warning};
 
+use self::downloads::DownloadsArgs;
 use self::script::ScriptArgs;
 use crate::Globals;
 use crate::command::key_arg::KeyArg;
@@ -35,13 +37,14 @@ const PASSWORD_VARIABLE: &str = "PACKCAST_OCS_PASSWORD";
 /// Reads the database of the server and its download directory, and writes to neither. Packages keep
 /// their ids, and devices theirs, so that no device deploys a package again. Run the command again to
 /// import what is new on the server since then. The exit code is 1 if something could not be
-/// imported.
+/// imported, or differs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   packcast import ocs --database mysql://ocs@db.example.net/ocsweb \\
       --downloads /var/lib/ocsinventory-reports/download --dry-run
-  packcast import ocs --downloads download/ --names names.txt \\
+  packcast import ocs --downloads https://ocs.example.net/download \\
+      --names names.txt \\
       --database 'mysql://ocs@localhost/ocsweb?socket=/run/mysqld/mysqld.sock'
   packcast import ocs --agent-script unix \\
       --server https://packcast.example.net/ocsinventory/TOKEN > move.sh")]
@@ -52,9 +55,8 @@ pub(crate) struct Args {
     /// `PACKCAST_OCS_PASSWORD`, or from the terminal. Connections to other machines use TLS.
     #[arg(long, value_name = "URL", required_unless_present = "agent_script")]
     database: Option<String>,
-    /// Download directory of the server, or a copy of it
-    #[arg(long, value_name = "DIR", required_unless_present = "agent_script")]
-    downloads: Option<PathBuf>,
+    #[command(flatten)]
+    downloads: DownloadsArgs,
     /// Read the password of the database user from this file
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
@@ -79,7 +81,8 @@ pub(crate) struct Args {
     again: bool,
     /// Compare the results of the OCS server with those here, and import nothing
     ///
-    /// The text shows the packages with different outcomes, JSON shows all.
+    /// The text shows the packages with different outcomes, JSON shows all. The exit code is 1 if
+    /// outcomes differ, or if rows of the OCS server cannot be compared.
     #[arg(long, conflicts_with_all = ["dry_run", "yes"])]
     compare: bool,
     #[command(flatten)]
@@ -103,17 +106,18 @@ impl Args {
         }
         let names = self.chosen_names()?;
         let target = globals.open().await?;
+        let downloads = self.downloads.open().await?;
         let bar = Bar::new();
         let reading = Box::pin(self.read());
         let database = until_interrupted("rows", reading, &bar).await?;
         output::warn(&version_warning(&database));
-        let planning = Box::pin(self.plan(&target, database, names));
+        let planning = Box::pin(self.plan(&target, database, names, &downloads));
         let mut plan = until_interrupted("bytes", planning, &bar).await?;
         if self.compare {
-            let comparing = Box::pin(compare(&target, &plan));
+            let comparing = Box::pin(compare(&target, plan));
             let compared = until_interrupted("devices", comparing, &bar).await?;
-            output::result(globals.format, &compared, |rows| text::compared(rows));
-            return Ok(());
+            output::result(globals.format, &compared, text::compared);
+            return text::conclude_comparison(&compared);
         }
         let repeat = if self.again { Repeat::All } else { Repeat::New };
         let keeping = Box::pin(keep_new(&target, &mut plan, repeat));
@@ -123,7 +127,6 @@ impl Args {
         }
         self.confirm.agree(text::question(&plan).as_deref())?;
         let key = Arc::new(self.key.load(&target)?);
-        let downloads = self.download_folder()?;
         let progress = bar.progress();
         let work = Box::pin(perform(&target, plan, &downloads, key, &progress));
         let imported = until_interrupted("devices", work, &bar).await?;
@@ -140,22 +143,16 @@ impl Args {
         read.await.map_err(not_read)
     }
 
-    fn download_folder(&self) -> Result<Downloads, Failure> {
-        let folder = self.downloads.clone();
-        folder
-            .map(Downloads::new)
-            .ok_or_else(|| missing("downloads"))
-    }
-
     /// Plans the import. The archives are read in a thread of their own.
     async fn plan(
         &self,
         target: &Target,
         database: OcsDatabase,
         names: ChosenNames,
+        downloads: &Downloads,
     ) -> Result<ImportPlan, Failure> {
         let existing = existing_packages(target, &database, &names).await?;
-        let downloads = self.download_folder()?;
+        let downloads = downloads.clone();
         let (database, existing, files) = interruptible(move |progress| {
             let files = read_files(&database, &downloads, &existing, progress);
             Ok((database, existing, files))
@@ -221,7 +218,7 @@ fn not_read(error: ReadError) -> Failure {
         ReadError::Connect { .. } => {
             "check the address in --database; a database without TLS needs --without-tls, a private certificate authority needs --tls-ca"
         }
-        ReadError::OtherDatabase { .. } => {
+        ReadError::OtherDatabase { .. } | ReadError::NoDatabase { .. } => {
             "check the name of the database in --database; the default of OCS Inventory is ocsweb"
         }
         ReadError::Table { .. } | ReadError::TooManyRows { .. } => return Failure::failed(error),

@@ -24,6 +24,8 @@ for file in /etc/ocsinventory/ocsinventory-agent.cfg /usr/local/etc/ocsinventory
   [ -n "$config" ] || [ ! -f "$file" ] || config=$file
 done
 [ -f "$config" ] || fail "found no configuration"
+# The agent is a program in Perl. Not every system has flock(1) and setsid(1).
+command -v perl >/dev/null || fail "found no perl"
 
 # Reads a setting as the agent does: the last line counts, without quotes.
 setting() {
@@ -87,16 +89,25 @@ fi
 is_busy() {
   lock=$old_folder/download/lock
   [ ! -e "$old_folder/download/suspend" ] || return 0
-  [ -e "$lock" ] && command -v flock >/dev/null && ! flock -n "$lock" true
+  [ -e "$lock" ] && perl -e '
+    use Fcntl ":flock";
+    open(my $lock, "<", $ARGV[0]) or exit 1;
+    exit(flock($lock, LOCK_EX | LOCK_NB) ? 1 : 0)' "$lock"
 }
 
 if is_busy && [ "${1:-}" != --wait ]; then
   (umask 077 && cp "$0" "$state/move-agent.sh")
   chmod 700 "$state/move-agent.sh"
-  if [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
+  # Systemd would end a process of the agent's unit together with the agent.
+  if [ -z "${OCS_AGENT_CONFIG:-}" ] && [ -d /run/systemd/system ] && command -v systemd-run >/dev/null; then
     systemd-run --quiet --collect sh "$state/move-agent.sh" --wait
   else
-    setsid sh "$state/move-agent.sh" --wait >/dev/null 2>&1 </dev/null &
+    perl -e '
+      use POSIX "setsid";
+      defined(my $child = fork) or exit 1;
+      exit if $child;
+      setsid;
+      exec @ARGV' sh "$state/move-agent.sh" --wait >/dev/null 2>&1 </dev/null
   fi
   exit 0
 fi

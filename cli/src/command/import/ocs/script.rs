@@ -76,6 +76,7 @@ impl ScriptArgs {
         })
     }
 }
+
 /// Writes a file that only its owner can read, because the address in it contains the token of the fleet.
 fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut options = File::options();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use packcast_protocol::{Outcome, PackageId};
 use packcast_publisher::Failure;
 use packcast_publisher::import_ocs::Imported;
-use packcast_publisher::import_ocs::compare::{Compared, Standing};
+use packcast_publisher::import_ocs::compare::{Comparison, Standing};
 use packcast_publisher::import_ocs::plan::{ImportPlan, ImportedOwner, LeftOut, Move};
 
 use crate::confirm::counted;
@@ -280,8 +280,8 @@ pub(super) fn imported(imported: &Imported) -> String {
 }
 
 /// Writes the packages that have different outcomes on the OCS server and here.
-pub(super) fn compared(compared: &[Compared]) -> String {
-    let rows = compared.iter().filter(|it| !it.same).map(|it| {
+pub(super) fn compared(comparison: &Comparison) -> String {
+    let rows = comparison.differences().map(|it| {
         [
             output::printable(&it.host_name),
             it.device.to_string(),
@@ -290,15 +290,34 @@ pub(super) fn compared(compared: &[Compared]) -> String {
             standing(&it.packcast),
         ]
     });
+    let compared = &comparison.compared;
     let same = compared.iter().filter(|it| it.same).count();
+    let finished = compared.iter().filter(|it| it.finished_here).count();
     let heads = ["HOST", "DEVICE", "PACKAGE", "OCS", "PACKCAST"];
-    let table = shown(heads, rows.collect());
-    let summary = format!("{same} of {} have the same outcome", compared.len());
-    if table.is_empty() {
-        summary
-    } else {
-        format!("{}\n\n{summary}", table.trim_end())
+    let tables = [
+        shown(heads, rows.collect()),
+        left_out("LEFT OUT", &comparison.left_out),
+        format!(
+            "{same} of {} have the same outcome, {finished} are open there and finished here",
+            compared.len()
+        ),
+    ];
+    let tables = tables.iter().map(|table| table.trim_end());
+    let tables: Vec<&str> = tables.filter(|table| !table.is_empty()).collect();
+    tables.join("\n\n")
+}
+
+/// Returns an error if outcomes differ, or if rows cannot be compared.
+pub(super) fn conclude_comparison(comparison: &Comparison) -> Result<(), Failure> {
+    let differences = comparison.differences().count();
+    let left_out = comparison.left_out.len();
+    if differences + left_out == 0 {
+        return Ok(());
     }
+    Err(Failure::failed(format!(
+        "found {differences} packages with different outcomes, and {left_out} rows that cannot be compared"
+    ))
+    .hint("repeat the import if the OCS server has newer results; 'packcast explain' shows the state of a package on a device"))
 }
 
 fn standing(standing: &Standing) -> String {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use insta::assert_snapshot;
 use packcast_protocol::UnixTime;
+use packcast_publisher::import_ocs::compare::Compared;
 use packcast_publisher::import_ocs::info::read_info;
 use packcast_publisher::import_ocs::names::ChosenNames;
 use packcast_publisher::import_ocs::plan::{self, ImportSource, PackageFiles};
@@ -146,26 +147,44 @@ fn a_comparison_shows_different_outcomes() {
         host_name: "pc1".to_owned(),
         package: "1700000001".parse().unwrap(),
         name: "refresh@1.0".to_owned(),
+        finished_here: ocs == Standing::Open && packcast != Standing::Open,
+        same,
         ocs,
         packcast,
-        same,
     };
     let code = |code: &str| code.to_owned();
-    let rows = [
+    let rows = vec![
         row(Standing::Open, Standing::Succeeded(code("SUCCESS")), false),
         row(Standing::Failed(code("ERR_EXECUTE")), Standing::None, false),
         row(Standing::Other(code("CANCELLED")), Standing::Open, false),
         row(Standing::Open, Standing::Open, true),
     ];
-    assert_snapshot!(plain(&compared(&rows)), @"
+    let comparison = Comparison {
+        compared: rows,
+        left_out: planned().left_out,
+    };
+    assert_snapshot!(plain(&compared(&comparison)), @"
     HOST  DEVICE                       PACKAGE      OCS                   PACKCAST
-    pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  open                  succeeded (SUCCESS)
     pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  failed (ERR_EXECUTE)  not assigned
     pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  CANCELLED             open
 
-    1 of 4 have the same outcome
+    LEFT OUT  NAME                     REASON
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+
+    1 of 4 have the same outcome, 1 are open there and finished here
     ");
-    assert_snapshot!(compared(&rows[3..]), @"1 of 1 have the same outcome");
+    assert_snapshot!(conclude_comparison(&comparison).unwrap_err(), @"
+    found 2 packages with different outcomes, and 1 rows that cannot be compared
+    hint: repeat the import if the OCS server has newer results; 'packcast explain' shows the state of a package on a device
+    ");
+    let moved = row(Standing::Open, Standing::Succeeded(code("SUCCESS")), false);
+    let same = row(Standing::Open, Standing::Open, true);
+    let comparison = Comparison {
+        compared: vec![moved, same],
+        left_out: Vec::new(),
+    };
+    assert_snapshot!(compared(&comparison), @"1 of 2 have the same outcome, 1 are open there and finished here");
+    assert!(conclude_comparison(&comparison).is_ok());
 }
 
 #[test]
