@@ -105,7 +105,7 @@ Examples:
         #[arg(long, hide = true)]
         starter: Option<u32>,
     },
-    Enrol(enrol::Args),
+    Enrol(Box<enrol::Args>),
     Check(check::Args),
     /// Show installed packages, packages under way or waiting, and the check-ins of the service
     #[command(after_help = "\

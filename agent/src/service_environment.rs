@@ -3,7 +3,6 @@
 //! systemd gives the service the variables in `/etc/packcast/agent.env`. Commands of a person at the
 //! machine have the environment of a shell, and reach the server by the proxies of the service.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The variables that name a proxy.
@@ -45,7 +44,7 @@ pub(crate) fn adopt(config: &Path) -> std::io::Result<()> {
     // Variables of the shell stay as they are.
     let new = found
         .into_iter()
-        .filter(|(name, _)| std::env::var_os(OsStr::new(name)).is_none());
+        .filter(|(name, _)| std::env::var_os(name).is_none());
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new(std::env::current_exe()?);
     if let Some(name) = arguments.next() {

@@ -7,7 +7,8 @@
 mod choice;
 mod parent;
 mod reach;
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;
 mod version_process;
 mod watch;
@@ -33,7 +34,7 @@ use crate::update::{Next, ProgramError, VersionFiles};
 /// The pause before a version on trial that has ended is started again.
 const CRASH_PAUSE: Duration = Duration::from_secs(1);
 
-/// The number of times that the starter looks again if another agent runs.
+/// The number of times that the starter tries again if another agent runs.
 const LOCK_TRIES: u32 = 20;
 
 /// The pause between them.
@@ -182,36 +183,23 @@ impl Starter {
     }
 
     /// Takes the lock of the starter, and checks that no agent runs.
+    ///
+    /// A version that finds the state folder in use would count as one that fails.
     async fn lock_both(
         &mut self,
         state: &StateDir,
         files: &VersionFiles,
     ) -> Result<(), StateError> {
         if self.lock.is_none() {
-            self.lock = Some(files.lock()?);
+            self.lock = Some(when_free(|| files.lock()).await?);
         }
-        self.expect_unused(state).await
+        when_free(|| state.lock()).await.map(drop)
     }
 
     /// Waits, and returns `true` if the starter was asked to stop meanwhile.
     async fn is_stopped_in(&self, pause: Duration) -> bool {
         let stopped = self.controls.stop.cancelled();
         tokio::time::timeout(pause, stopped).await.is_ok()
-    }
-
-    /// Checks that no agent runs with the state folder.
-    ///
-    /// A version that finds the folder in use would count as one that fails. An agent whose starter
-    /// was killed may be about to end.
-    async fn expect_unused(&self, state: &StateDir) -> Result<(), StateError> {
-        let mut tries = 0;
-        loop {
-            match state.lock() {
-                Err(StateError::Locked { .. }) if tries < LOCK_TRIES => tries += 1,
-                locked => return locked.map(drop),
-            }
-            tokio::time::sleep(LOCK_PAUSE).await;
-        }
     }
 
     /// Runs this program as the agent.
@@ -372,6 +360,18 @@ impl Starter {
         } else {
             ServiceManager::of_environment()
         }
+    }
+}
+
+/// Takes a lock. Tries again for a while, because a killed starter and its agent may be about to end.
+async fn when_free(lock: impl Fn() -> Result<Lock, StateError>) -> Result<Lock, StateError> {
+    let mut tries = 0;
+    loop {
+        match lock() {
+            Err(StateError::Locked { .. }) if tries < LOCK_TRIES => tries += 1,
+            locked => return locked,
+        }
+        tokio::time::sleep(LOCK_PAUSE).await;
     }
 }
 

@@ -38,7 +38,7 @@ fn waves(waves: &[WaveBounds], clock: &LocalClock) -> Markup {
             caption.hidden { "Waves of the rollout with their times and bounds" }
             thead role="rowgroup" {
                 tr role="row" {
-                    th.number role="columnheader" scope="col" { "Wave" }
+                    th role="columnheader" scope="col" { "Wave" }
                     th role="columnheader" scope="col" { "Devices of" }
                     th.number role="columnheader" scope="col" { "Devices" }
                     th role="columnheader" scope="col" { "Opens" }
@@ -84,7 +84,7 @@ fn slow_waves(waves: &[WaveBounds]) -> Markup {
         .iter()
         .filter_map(|wave| Some((wave.wave, wave.ocs_duration_s?)));
     let durations: Vec<String> = with_duration
-        .map(|(wave, seconds)| format!("wave {wave} about {}", duration(seconds)))
+        .map(|(wave, seconds)| format!("wave {wave} about {}", duration(rounded(seconds))))
         .collect();
     html! {
         @if !durations.is_empty() {
@@ -94,6 +94,12 @@ fn slow_waves(waves: &[WaveBounds]) -> Markup {
             }
         }
     }
+}
+
+/// Rounds an estimate to hours, or to minutes below two hours.
+const fn rounded(seconds: u64) -> u64 {
+    let unit_s = if seconds < 7_200 { 60 } else { 3_600 };
+    (seconds + unit_s / 2) / unit_s * unit_s
 }
 
 /// Writes the assignees that have the package without the rollout.

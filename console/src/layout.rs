@@ -190,7 +190,7 @@ pub(crate) fn units(units: f64) -> String {
 /// Writes a warning.
 pub(crate) fn notice(warning: &Warning, commands: &Commands) -> Markup {
     html! {
-        section.notice.warn aria-label="Warning" {
+        div.notice.warn {
             p { strong { "Warning: " } (text(&commands.in_text(&warning.text))) }
             @if let Some(hint) = &warning.hint { p.soft { (text(&commands.in_text(hint))) } }
         }

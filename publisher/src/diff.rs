@@ -116,19 +116,19 @@ impl From<Vec<String>> for LinesWithIds {
 impl StateNames for NamesWithIds<'_> {
     fn package(&self, package: PackageId) -> String {
         self.packages.borrow_mut().insert(package);
-        with_id(self.names.package(package), format!("package {package}"))
+        with_id(self.names.package(package), &format!("package {package}"))
     }
 
     fn device(&self, device: &DeviceId) -> String {
         self.devices.borrow_mut().insert(device.clone());
-        with_id(self.names.device(device), device.to_string())
+        with_id(self.names.device(device), &device.to_string())
     }
 }
 
 /// Adds an id to a name. A package or device without a record has its id as its name.
-fn with_id(name: String, id: String) -> String {
+fn with_id(name: String, id: &str) -> String {
     if name == id {
-        return id;
+        return name;
     }
     format!("{name} ({id})")
 }

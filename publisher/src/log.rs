@@ -330,7 +330,9 @@ async fn described(records: &Records, read: Vec<ReadEntry>) -> Result<TargetLog,
         match entry {
             ReadEntry::Commit(read) => {
                 if let ReadChanges::Known(changes) = &read.changes {
-                    changes.iter().for_each(|it| names.add_difference(it));
+                    for change in changes {
+                        names.add_difference(change);
+                    }
                 }
                 abouts.extend(read.commit.commit.as_ref().map(|commit| commit.about));
             }

@@ -204,31 +204,7 @@ fn an_agent_moves_with_its_results_and_moves_back() {
     server.assign(packages.script, "901");
     server.assign(packages.stored, COMPUTER);
 
-    let (code, dry_run) = server.import(world, &["--dry-run"]);
-    assert_eq!(code, 1, "the damaged package is left out: {dry_run}");
-    let damaged = format!("cannot assemble package {}: MD5 mismatch", packages.damaged);
-    let left_out = reasons(&dry_run);
-    assert!(
-        left_out.len() == 1 && left_out[0].starts_with(&damaged),
-        "{left_out:?}"
-    );
-    assert_eq!(
-        planned(&dry_run),
-        "Done@1.0 launch run.sh\nFailed@1.0 execute exit 3\nOpen-tool@1.0 execute COUNT && true [COMMAND: '&' was not escaped]\nFiles@2.0 store FOLDER\nScript@1.0 execute sh bashscript.sh \nLarge@3.1 launch run.sh\nBatch@1.0 execute batchscript.bat\nSetup@5.2 launch executable.exe /S\nPlayer@1.0 execute apt install -y player ; exit 0"
-            .replace("COUNT", &format!("echo run >> {}", world.path("open")))
-            .replace("FOLDER", &world.path("stored"))
-    );
-    assert_eq!(dry_run["devices"][0]["moves"], "unix");
-    assert_eq!(
-        dry_run["groups"][1]["query"], "SELECT 1",
-        "the group is dynamic"
-    );
-    let (_, imported) = server.import(world, &[]);
-    assert_eq!(imported["assignments"], 4, "{imported}");
-    assert_eq!(imported["results"], 2, "{imported}");
-    assert_eq!(imported["activated"].as_array().unwrap().len(), 9);
-    let (_, again) = server.import(world, &[]);
-    assert_eq!(again["commit"], Value::Null, "{again}");
+    import_packages(&moving, &packages);
 
     let here = moving.here();
     let ca_file = world.state().ca_file.clone();
@@ -298,6 +274,36 @@ fn an_agent_moves_with_its_results_and_moves_back() {
         assert_eq!(moving.runs(name), "run\n", "{name}");
     }
     assert_eq!(packages.all.len(), 10);
+}
+
+/// Imports from the old server, and checks the dry run and the result.
+fn import_packages(moving: &Moving, packages: &Packages) {
+    let (world, server) = (&moving.world, &moving.server);
+    let (code, dry_run) = server.import(world, &["--dry-run"]);
+    assert_eq!(code, 1, "the damaged package is left out: {dry_run}");
+    let damaged = format!("cannot assemble package {}: MD5 mismatch", packages.damaged);
+    let left_out = reasons(&dry_run);
+    assert!(
+        left_out.len() == 1 && left_out[0].starts_with(&damaged),
+        "{left_out:?}"
+    );
+    assert_eq!(
+        planned(&dry_run),
+        "Done@1.0 launch run.sh\nFailed@1.0 execute exit 3\nOpen-tool@1.0 execute COUNT && true [COMMAND: '&' was not escaped]\nFiles@2.0 store FOLDER\nScript@1.0 execute sh bashscript.sh \nLarge@3.1 launch run.sh\nBatch@1.0 execute batchscript.bat\nSetup@5.2 launch executable.exe /S\nPlayer@1.0 execute apt install -y player ; exit 0"
+            .replace("COUNT", &format!("echo run >> {}", world.path("open")))
+            .replace("FOLDER", &world.path("stored"))
+    );
+    assert_eq!(dry_run["devices"][0]["moves"], "unix");
+    assert_eq!(
+        dry_run["groups"][1]["query"], "SELECT 1",
+        "the group is dynamic"
+    );
+    let (_, imported) = server.import(world, &[]);
+    assert_eq!(imported["assignments"], 4, "{imported}");
+    assert_eq!(imported["results"], 2, "{imported}");
+    assert_eq!(imported["activated"].as_array().unwrap().len(), 9);
+    let (_, again) = server.import(world, &[]);
+    assert_eq!(again["commit"], Value::Null, "{again}");
 }
 
 /// Writes the packages of a dry run in lines: name, action, command or folder, and repairs.

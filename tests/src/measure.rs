@@ -102,13 +102,13 @@ pub fn settle() -> io::Result<()> {
     Command::new("sync").status().map(drop)
 }
 
-/// Returns `disk` or `memory`, by the file system of a folder.
+/// Returns `on disk` or `in memory`, by the file system of a folder.
 pub fn medium(folder: &Path) -> &'static str {
     let found = statfs(folder).map(|it| u64::try_from(it.f_type).unwrap_or(0));
     if found == Ok(TMPFS_MAGIC) {
-        "memory"
+        "in memory"
     } else {
-        "disk"
+        "on disk"
     }
 }
 

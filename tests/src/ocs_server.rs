@@ -166,7 +166,7 @@ impl OcsServer {
         drop(input);
         let output = builder.wait_with_output().expect("php can be waited for");
         let ran = Ran::from(output).expect_code(0);
-        let ids = ran.stdout.lines().map(|id| id.parse());
+        let ids = ran.stdout.lines().map(str::parse);
         let ids: Result<Vec<PackageId>, _> = ids.collect();
         ids.unwrap_or_else(|error| panic!("{error}: {ran:#?}"))
     }

@@ -160,7 +160,7 @@ pub(super) fn choose(files: &VersionFiles, observer: &Observer) -> Option<OtherV
     let boot = platform::boot_id();
     memory.runs_in(boot.as_deref());
     if let Some(version) = memory.give_up_kept() {
-        tracing::error!(%version, "the updated version of the agent was started three times and has not checked in: the version before runs from now on");
+        tracing::error!(%version, "the updated version of the agent was started three times and has not checked in: the installed one runs from now on");
     }
     let mut may_try = true;
     loop {

@@ -3149,8 +3149,8 @@ fn agent_package() {
               Proxy of the devices, with 'http://'
 
               The devices keep the address in /etc/packcast/agent.env, unless they
-              have this file already. Everybody who can download the package can read
-              a password in the address.
+              have this file already. Everybody who can download the package can
+              read a password in the address.
 
           --name <NAME>
               Package name
@@ -3555,8 +3555,8 @@ fn import_ocs() {
 
               Each line is '<package id> <name>@<version>' or 'group <id> <name>'.
               The dry run shows the ids and the names that a rule makes of the names
-              on the OCS server. A group that exists here and that this file names is
-              joined.
+              on the OCS server. A group that exists here and that this file names
+              is joined.
 
           --again
               Also import rows of an earlier import that somebody has changed here

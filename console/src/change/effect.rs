@@ -277,3 +277,32 @@ fn difference(signed: &SignedEffect, needs_key: bool) -> Markup {
 pub(super) fn warnings(warnings: &[Warning], commands: &Commands) -> Markup {
     html! { @for warning in warnings { (notice(warning, commands)) } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_signed_without_a_difference_also_if_the_key_is_needed() {
+        let shown = |needs_key| difference(&SignedEffect::Nothing, needs_key).into_string();
+        for page in [shown(false), shown(true)] {
+            assert!(
+                page.contains("it is so already, and nothing is signed"),
+                "{page}"
+            );
+        }
+        assert!(shown(true).contains("This needs the unlocked key"));
+        assert!(!shown(false).contains("key"));
+    }
+
+    #[test]
+    fn a_due_key_list_is_a_line_of_the_difference_only_if_a_commit_is_made() {
+        let list = || Some("key list 3: expires soon".to_owned());
+        let lines = |lines: &[&str]| {
+            let lines = lines.iter().map(|&line| line.to_owned()).collect();
+            difference(&SignedEffect::of(lines, list()), true).into_string()
+        };
+        assert!(lines(&["group lab: created"]).contains("key list 3"));
+        assert!(!lines(&[]).contains("key list 3"));
+    }
+}

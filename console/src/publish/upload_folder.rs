@@ -142,8 +142,8 @@ mod tests {
         for _ in 0..50 {
             let all = [(); 8].map(|()| UploadFolder::new(parent.path().to_owned()));
             std::thread::scope(|scope| {
-                let begin = |folder| move || UploadFolder::folder(folder).unwrap();
-                let begun = all.each_ref().map(|folder| scope.spawn(begin(folder)));
+                let create = |folder| move || UploadFolder::folder(folder).unwrap();
+                let begun = all.each_ref().map(|folder| scope.spawn(create(folder)));
                 for upload in begun.map(|it| it.join().unwrap().0) {
                     assert!(upload.path().exists());
                 }

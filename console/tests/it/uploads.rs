@@ -17,7 +17,7 @@ pub(crate) fn content(bytes: usize) -> Vec<u8> {
 fn walk(folder: &Path, name: &str) -> PathBuf {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap().flatten() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             if entry.path().is_dir() {
                 folders.push(entry.path());
             } else if entry.file_name() == name {

@@ -116,12 +116,11 @@ fn md5(attributes: &mut Attributes) -> Result<Md5Digest, OcsInfoError> {
         let unpadded = digest.trim_end_matches('=').as_bytes();
         let bytes = data_encoding::BASE64_NOPAD.decode(unpadded);
         let bytes = bytes.unwrap_or_default();
-        match <[u8; 16]>::try_from(bytes.as_slice()) {
-            Ok(bytes) => (Some(Md5Digest::from_bytes(bytes)), false),
-            Err(_) => {
-                let digits = std::str::from_utf8(&bytes).ok();
-                (digits.and_then(hexadecimal), true)
-            }
+        if let Ok(bytes) = <[u8; 16]>::try_from(bytes.as_slice()) {
+            (Some(Md5Digest::from_bytes(bytes)), false)
+        } else {
+            let digits = std::str::from_utf8(&bytes).ok();
+            (digits.and_then(hexadecimal), true)
         }
     } else {
         return Err(unknown("DIGEST_ENCODE", encoding));

@@ -3,7 +3,8 @@
 //! The same script moves an agent back, with the address of the earlier server.
 
 mod recognise;
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

@@ -130,7 +130,7 @@ struct Import<'a> {
     imported: Imported,
 }
 
-impl<'a> Import<'a> {
+impl Import<'_> {
     async fn publish_all(&mut self, downloads: &Downloads) -> Result<(), Failure> {
         let packages = self.plan.packages.iter();
         let existing = packages.filter(|package| package.exists);
@@ -147,7 +147,7 @@ impl<'a> Import<'a> {
         let (this, progress) = (&*self, &advancing(self.progress));
         let mut published = stream::iter(new)
             .map(|(package, plan)| async move {
-                let published = this.publish_one(package, plan, downloads, progress);
+                let published = this.publish_one(plan, package.id, downloads, progress);
                 (package, published.await)
             })
             .buffered(PACKAGES_AT_ONCE);
@@ -163,19 +163,7 @@ impl<'a> Import<'a> {
         self.progress.end();
         for (package, published) in results {
             match published {
-                Ok(Publication {
-                    package: record,
-                    earlier,
-                    ..
-                }) => {
-                    let name = format!("{}@{}", record.name, record.version);
-                    self.imported.packages.push(name);
-                    // Another administrator may have published the package meanwhile, and activated it.
-                    if earlier != Earlier::Published {
-                        self.fresh.insert(record.id);
-                    }
-                    self.packages.insert(record.id, record);
-                }
+                Ok(publication) => self.add_published(publication),
                 Err(failure) => self.leave_out_package(package.id, &package.ocs_name, &failure),
             }
         }
@@ -184,16 +172,32 @@ impl<'a> Import<'a> {
 
     async fn publish_one(
         &self,
-        package: &PackageImport,
         plan: &Plan,
+        id: PackageId,
         downloads: &Downloads,
         progress: &Progress,
     ) -> Result<Publication, Failure> {
-        let (id, downloads) = (package.id, downloads.clone());
+        let downloads = downloads.clone();
         let assemble = move || downloads.archive(&downloads.info(id)?);
         let source = tokio::task::spawn_blocking(assemble).await;
         let source = source.map_err(Failure::failed)?.map_err(Failure::failed)?;
-        publish(self.target, plan, source.as_ref(), &self.key, progress).await
+        let publication = publish(self.target, plan, source.as_ref(), &self.key, progress);
+        publication.await
+    }
+
+    fn add_published(&mut self, publication: Publication) {
+        let Publication {
+            package: record,
+            earlier,
+            ..
+        } = publication;
+        let name = format!("{}@{}", record.name, record.version);
+        self.imported.packages.push(name);
+        // Another administrator may have published the package meanwhile, and activated it.
+        if earlier != Earlier::Published {
+            self.fresh.insert(record.id);
+        }
+        self.packages.insert(record.id, record);
     }
 
     /// Leaves out a package, with its assignments and results.
@@ -279,6 +283,7 @@ impl<'a> Import<'a> {
                 self.use_mandates(&results).await?;
             }
             Box::pin(changed.complete(self.progress)).await?;
+            self.remember_again(&changes).await?;
             self.count(&changes);
         }
         Ok(())

@@ -159,9 +159,14 @@ async fn the_newest_commit_comes_first_with_its_changes() {
 
 #[tokio::test]
 async fn a_log_with_few_reads_leaves_out_a_large_difference() {
-    let (target, commits) = target(328).await;
+    let target = TestTarget::start(328).await;
+    let package = target.table.package("vlc", 5).await.id;
+    let mut commits = Vec::new();
+    for change in [create_lab(), join(devices(1_200)), assign_lab(package)] {
+        commits.push(target.change(&[change], "packcast").await);
+    }
     let few = LogRequest {
-        most_reads: Some(40),
+        most_reads: Some(48),
         ..request()
     };
     let few = log(&target.target, &few).await.unwrap();

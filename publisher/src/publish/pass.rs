@@ -187,32 +187,29 @@ impl Pass<'_> {
             let whole = Consumer::start(scope, sha256);
             let fragments = Consumer::start(scope, move |chunks| stage(chunks, size, staging));
             let mut queues = vec![md5.queue, whole.queue, fragments.queue];
-            let listing = match zip {
-                Some(reader) => {
-                    let entries = BufReader::with_capacity(CHUNK_BYTES, reader);
-                    scope.spawn(|| list(Entries::Zip(entries)))
-                }
-                None => {
-                    let consumer = Consumer::start(scope, |chunks| {
-                        let current = Bytes::new();
-                        list(Entries::TarGz(ChunkReader { chunks, current }))
-                    });
-                    queues.push(consumer.queue);
-                    consumer.thread
-                }
+            let listing = if let Some(reader) = zip {
+                let entries = BufReader::with_capacity(CHUNK_BYTES, reader);
+                scope.spawn(|| list(Entries::Zip(entries)))
+            } else {
+                let consumer = Consumer::start(scope, |chunks| {
+                    let current = Bytes::new();
+                    list(Entries::TarGz(ChunkReader { chunks, current }))
+                });
+                queues.push(consumer.queue);
+                consumer.thread
             };
             let mut feeder = Feeder::new(queues, size, &is_refused);
-            let fed = feed(&mut feeder);
+            let sent = feed(&mut feeder);
             // Each consumer ends with its queue.
             let (bytes, has_stopped) = feeder.end();
             let md5 = joined(md5.thread);
             let sha256 = joined(whole.thread);
             let fragments = joined(fragments.thread);
             let listed = joined(listing)?;
-            let fed = match fed {
+            let sent = match sent {
                 // An archive that ends early is damaged for the reader of its entries, too.
                 Err(error) if !has_stopped => return Err(error),
-                fed => fed,
+                sent => sent,
             };
             let listed = listed.map_err(PassError::Entries)?;
             let (fragments, is_staged) = fragments?;
@@ -223,7 +220,7 @@ impl Pass<'_> {
                 bytes,
                 is_staged,
             };
-            Ok((digests, listed, fed?))
+            Ok((digests, listed, sent?))
         })
     }
 }

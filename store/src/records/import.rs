@@ -147,10 +147,12 @@ impl Records {
         }
     }
 
-    /// Returns the groups that imports have created or extended.
+    /// Returns the groups that imports have created or extended. An unreadable item is left out: the
+    /// next import writes it again.
     pub async fn imported_groups(&self) -> Result<Vec<ImportedGroup>, RecordsError> {
         let found = self.range(&Range::imported_groups()).await?;
-        found.items.into_iter().map(read_group).collect()
+        let groups = found.items.into_iter();
+        Ok(groups.filter_map(|item| read_group(item).ok()).collect())
     }
 
     /// Returns the group of an OCS server from which a group was imported. `None` for other groups.

@@ -56,7 +56,9 @@ impl Records {
         loop {
             // Nearly every range is one page, for which a paginator would cost a task of its own.
             let query = self.query(range).set_exclusive_start_key(start);
-            let page = query.send().await.map_err(|error| self.failed(error))?;
+            // Boxed, because the future of a request is large, and those of all callers contain it.
+            let page = Box::pin(query.send()).await;
+            let page = page.map_err(|error| self.failed(error))?;
             found.items.append(&mut page.items.unwrap_or_default());
             found.consumed_units += page
                 .consumed_capacity

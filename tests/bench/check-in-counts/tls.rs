@@ -173,11 +173,11 @@ impl Connection {
                 self.client.write_tls(&mut sent)?;
             }
             let server = &mut self.server;
-            let mut served = Ok(());
+            let mut result = Ok(());
             counted_if(is_counted, &mut || {
-                served = serve(server, &sent, reply, &mut answer);
+                result = serve(server, &sent, reply, &mut answer);
             });
-            served?;
+            result?;
             let mut answer = &answer[..];
             while !answer.is_empty() {
                 self.client.read_tls(&mut answer)?;

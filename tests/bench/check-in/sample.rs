@@ -170,7 +170,9 @@ pub(crate) fn figures(measured: &[ConnectionSamples], devices: u32, seconds: u32
                         Bar::of_another(server, values)
                     }
                 });
-            figure.group(&format!("{} connections", it.connections), bars.collect())
+            let plural = if it.connections == 1 { "" } else { "s" };
+            let heading = format!("{} connection{plural}", it.connections);
+            figure.group(&heading, bars.collect())
         })
     })
 }

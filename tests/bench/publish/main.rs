@@ -61,7 +61,7 @@ fn main() -> io::Result<ExitCode> {
     let world = World::start(PROGRAM);
     let mut out = io::stdout();
     let medium = measure::medium(world.directory());
-    writeln!(out, "{}, {mib} MiB, files in {medium}", measure::load())?;
+    writeln!(out, "{}, {mib} MiB, files {medium}", measure::load())?;
     let folder = figure::folder(args.plot, args.smoke);
     let sides = Side::available();
     for kind in [ArchiveKind::StoredZip, ArchiveKind::DeflatedTarGz] {

@@ -111,8 +111,8 @@ pub(crate) fn figure(rounds: &[Round], kind: ArchiveKind, medium: &str, mib: u32
         rounds.iter().map(Round::floor),
     ));
     Figure::new(
-        &format!("publish-{name}-{medium}"),
-        &format!("Publishing a {kind} of {mib} MiB, files in {medium}"),
+        &format!("publish-{name}-{medium}").replace(' ', "-"),
+        &format!("Publishing a {kind} of {mib} MiB, files {medium}"),
         "seconds, less is better",
     )
     .note(format!(

@@ -82,7 +82,7 @@ fn main() -> io::Result<ExitCode> {
     let mut out = io::stdout();
     writeln!(
         out,
-        "{}, {mib} MiB, files in {}, {rounds} rounds\n",
+        "{}, {mib} MiB, files {}, {rounds} rounds\n",
         measure::load(),
         measure::medium(world.directory())
     )?;

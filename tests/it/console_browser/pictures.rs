@@ -78,7 +78,7 @@ fn pictures_of_a_target_with_many_devices() {
         camera.take(browser, name, appearance);
     }
     // The calendar of a rollout, before it is signed.
-    desk.go("/change/start-rollout?package=vlc@3.0.20&to=groups&group=floor-1&group=floor-2&pilots=laptops&allow-downgrade=on");
+    desk.go("/change/start-rollout?package=vlc@3.0.20&to=groups&group=floor-1&group=floor-2&allow-downgrade=on");
     browser.press("Show the effect");
     browser.wait_for("Change the input");
     let calendar = "document.getElementById('calendar').scrollIntoView();";

@@ -53,7 +53,7 @@ fn the_effect_and_the_result_of_each_change_follow_the_rules() {
             "Unassign the package",
         ),
         (
-            of_device("remove-devices") + "&group=labs",
+            format!("/change/remove-devices?group=labs&names={id}"),
             "Remove the devices",
         ),
         (

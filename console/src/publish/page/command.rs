@@ -36,7 +36,7 @@ fn other_system(context: &Context<'_>) -> Markup {
     let is_other = |system: Platform| chosen != Platform::Any && system != chosen;
     html! {
         @if let (Some(file), Some(system)) = (&file, of_file.filter(|it| is_other(*it))) {
-            section.notice.warn aria-label="Warning" {
+            div.notice.warn {
                 p {
                     strong { "Warning: " } (text(file)) " is usually a file for " (platform(system))
                     ", but the package is for " (platform(chosen)) "."
@@ -108,7 +108,7 @@ fn launch(context: &Context<'_>, path: &str) -> Markup {
 fn no_program(context: &Context<'_>) -> Markup {
     let guess = context.checked.and_then(|checked| checked.command_guess());
     html! {
-        section.notice.warn aria-label="Warning" {
+        div.notice.warn {
             p {
                 "The archive has no program at its top that launch could start on this system."
                 @if let Some(guess) = &guess {

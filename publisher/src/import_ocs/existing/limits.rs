@@ -50,12 +50,11 @@ impl ImportPlan {
         let mut groups_of: BTreeMap<DeviceId, BTreeSet<GroupName>> = BTreeMap::new();
         for group in &mut self.groups {
             for device in std::mem::take(&mut group.members) {
-                let groups = match groups_of.get_mut(&device) {
-                    Some(groups) => groups,
-                    None => {
-                        let groups = existing_groups(state, &device)?;
-                        groups_of.entry(device.clone()).or_insert(groups)
-                    }
+                let groups = if let Some(groups) = groups_of.get_mut(&device) {
+                    groups
+                } else {
+                    let groups = existing_groups(state, &device)?;
+                    groups_of.entry(device.clone()).or_insert(groups)
                 };
                 if groups.len() < MAX_DEVICE_GROUPS {
                     groups.insert(group.group.clone());

@@ -268,7 +268,9 @@ impl ImportPlan {
         }
         rows.extend(self.assignments.iter().map(|it| self.row_of(it)));
         rows.extend(self.results.iter().map(ResultImport::row));
-        rows.into_iter().for_each(|row| self.note(row));
+        for row in rows {
+            self.note(row);
+        }
     }
 
     fn note(&mut self, row: ImportedRow) {

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use packcast_protocol::PackageId;
 use packcast_protocol::state::LeafName;
-use packcast_store::records::{ImportedGroup, ImportedPackage};
+use packcast_rollout::state::StateChange;
+use packcast_store::records::{ImportedGroup, ImportedPackage, ImportedRows};
 
 use super::Import;
 use crate::failure::Failure;
@@ -38,6 +39,27 @@ impl Import<'_> {
             rows.remove(&row.id);
         }
         Ok(records.remember_imported_rows(&rows).await?)
+    }
+
+    /// Remembers packages that are assigned again: after an interruption, another assignment would
+    /// start another attempt.
+    pub(super) async fn remember_again(&self, changes: &[StateChange]) -> Result<(), Failure> {
+        let packages: BTreeSet<PackageId> = changes
+            .iter()
+            .filter_map(|change| match change {
+                StateChange::Assign { assignment, .. } => Some(assignment.package),
+                _ => None,
+            })
+            .collect();
+        let again = self.plan.assignments.iter();
+        let again = again.filter(|it| it.is_again && packages.contains(&it.package));
+        let rows = again.map(|it| self.plan.row_of(it));
+        let rows = rows.filter(|row| !self.not_done.contains(row));
+        let rows: ImportedRows = rows.map(|row| (row.id, row.content)).collect();
+        if !rows.is_empty() {
+            self.target.records.remember_imported_rows(&rows).await?;
+        }
+        Ok(())
     }
 
     /// Remembers name and comment of each package of which neither is on record.

@@ -35,11 +35,19 @@ pub(super) struct AssignedRow {
     pub(super) is_forced: bool,
     pub(super) schedule: Option<String>,
     pub(super) afterwards: Option<String>,
+    pub(super) carried: Carried,
+}
+
+/// The way in which an open assignment is carried over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Carried {
+    #[default]
+    Itself,
     /// The server has written the row because a group has the package. Only the row of the group has
     /// the schedule and the restart.
-    pub(super) is_traced: bool,
-    /// The open assignment cannot be carried over.
-    pub(super) is_left_out: bool,
+    ByGroup,
+    /// The assignment cannot be carried over.
+    LeftOut,
 }
 
 impl AssignedRows {

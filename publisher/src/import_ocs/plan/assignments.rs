@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use packcast_protocol::result::NamedCode;
 use packcast_protocol::{DeviceId, GroupName, Outcome, PackageId, ResultCode};
 
-use super::assigned_rows::{AssignedRow, AssignedRows, PackageRows};
+use super::assigned_rows::{AssignedRow, AssignedRows, Carried, PackageRows};
 use super::groups::{Devices, Groups};
 use super::{
     AssignmentImport, ImportPlan, ImportedOwner, IncludedRow, LeftOut, LeftOutKind, ResultImport,
@@ -94,7 +94,11 @@ impl ImportPlan {
 impl OfPackage {
     fn of(package: PackageId, rows: &PackageRows, devices: &Devices<'_>, groups: &Groups) -> Self {
         let mut of_package = Self::default();
-        for (owner, row) in rows.assigned.iter().filter(|(_, row)| !row.is_left_out) {
+        for (owner, row) in rows
+            .assigned
+            .iter()
+            .filter(|(_, row)| row.carried != Carried::LeftOut)
+        {
             if let Some(group) = groups.name(*owner) {
                 of_package.groups.insert(group.clone(), row.is_forced);
             }
@@ -164,7 +168,7 @@ impl OfPackage {
                     force: row.is_forced,
                     groups: having.cloned().collect(),
                 });
-            } else if !row.is_left_out && !row.is_traced {
+            } else if row.carried == Carried::Itself {
                 self.open.insert(device.clone(), row.is_forced);
             }
         } else if let Some(code) = &row.result {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use packcast_protocol::windows::{Afterwards, Schedule};
 use packcast_protocol::{GroupName, UnixTime};
 
-use super::assigned_rows::{AssignedRow, PackageRows};
+use super::assigned_rows::{AssignedRow, Carried, PackageRows};
 use super::groups::{Devices, Groups};
 
 /// Schedule and restart of a package.
@@ -48,14 +48,14 @@ impl PackageRows {
         }
         for (owner, _) in &reasons {
             if let Some(row) = self.assigned.get_mut(owner) {
-                row.is_left_out = true;
+                row.carried = Carried::LeftOut;
             }
         }
         reasons
     }
 
     fn is_to_deploy(&self, owner: i64, row: &AssignedRow) -> bool {
-        row.is_open && !row.is_traced && !self.is_done(owner, row)
+        row.is_open && row.carried != Carried::ByGroup && !self.is_done(owner, row)
     }
 
     /// Marks the open rows of devices without a schedule and a restart whose group has the package:
@@ -69,10 +69,13 @@ impl PackageRows {
             let has_extras = row.schedule.is_some() || row.afterwards.is_some();
             if let Some(device) = devices.id(*owner).filter(|_| !has_extras) {
                 let mut of_device = groups.of(device);
-                row.is_traced = of_device.any(|group| {
+                let is_traced = of_device.any(|group| {
                     let forced = with_package.get(group);
                     forced.is_some_and(|forced| *forced || !row.is_forced)
                 });
+                if is_traced {
+                    row.carried = Carried::ByGroup;
+                }
             }
         }
     }

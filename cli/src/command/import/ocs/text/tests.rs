@@ -169,7 +169,7 @@ fn a_comparison_shows_different_outcomes() {
     pc1   ocs:pc1-2026-03-04-05-06-07  refresh@1.0  CANCELLED             open
 
     LEFT OUT  NAME                     REASON
-    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (1 assignments and results, too)
+    package   VLC 3.0.21 (1700000003)  cannot assemble package 1700000003: fragment 2 of 3 is missing (with 1 row)
 
     1 of 4 have the same outcome, 1 are open there and finished here
     ");
