@@ -4,6 +4,7 @@ pub mod agent_builds;
 pub mod build;
 pub mod command_line;
 pub mod failing_program;
+mod file_state;
 pub mod info;
 pub mod inspect;
 mod links;

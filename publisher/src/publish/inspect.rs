@@ -19,7 +19,7 @@ use super::pack::PackError;
 use super::pass::{Digests, Entries, Pass, PassError};
 use super::source::Source;
 use super::staged::StagedFragments;
-use crate::progress::Progress;
+use crate::progress::{Progress, Work};
 use crate::warning::Warning;
 
 /// Errors from inspecting an archive.
@@ -202,8 +202,9 @@ impl Source {
                 (digests, contents)
             }
             Some(_) => {
-                self.archive(progress)?;
-                self.read(&pass, limits, &Progress::none())?
+                let packed = self.archive(progress)?;
+                progress.begin(Work::Checking, packed.bytes());
+                self.read(&pass, limits, progress)?
             }
             None => self.read(&pass, limits, progress)?,
         };

@@ -73,7 +73,7 @@ impl Files {
     /// Returns the length of all files in bytes.
     pub(super) fn bytes(&self) -> u64 {
         let lengths = self.0.iter().map(|item| match item.kind {
-            ItemKind::File { bytes, .. } => bytes,
+            ItemKind::File { state, .. } => state.bytes,
             ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
         });
         lengths.sum()

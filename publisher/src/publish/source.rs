@@ -2,17 +2,17 @@
 
 mod reader;
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
 
 use packcast_protocol::ArchiveFormat;
 use packcast_protocol::manifest::Platform;
 use packcast_store::objects::StagingArea;
 
 pub use self::reader::SourceReader;
+use super::file_state::FileState;
 use super::name_encoding::{NameEncoding, NameEncodingError};
 use super::pack::{Files, PackError};
 use super::staged::StagedFragments;
@@ -66,23 +66,6 @@ impl OpenArchive {
     /// Returns true if nobody has written to the file since it was opened.
     pub(super) fn is_unchanged(&self) -> io::Result<bool> {
         Ok(FileState::of(&self.file.metadata()?) == self.opened)
-    }
-}
-
-/// The facts of a file that change when somebody writes to the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileState {
-    bytes: u64,
-    /// `None` on a system without this time.
-    modified: Option<SystemTime>,
-}
-
-impl FileState {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            bytes: metadata.len(),
-            modified: metadata.modified().ok(),
-        }
     }
 }
 

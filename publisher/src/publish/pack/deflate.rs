@@ -20,7 +20,7 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 /// The number of bytes before a block to which the block can refer.
 const WINDOW_BYTES: usize = 32 << 10;
 
-/// The largest number of threads, so that the blocks in memory have at most 16 MiB.
+/// The largest number of threads, so that the blocks in memory have at most about 32 MiB.
 const MAX_THREADS: usize = 16;
 
 /// An empty last block: the end of a stream.

@@ -1,48 +1,64 @@
 //! A file of which exactly the length at the start is read, and that nobody writes to meanwhile.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use super::PackError;
 use crate::progress::Progress;
+use crate::publish::file_state::FileState;
 
-/// A file that is read to the length that it had when it was opened.
+/// A file that is read to the length that it had when its directory was listed.
 #[derive(Debug)]
 pub(super) struct ExactFile<'a> {
     file: File,
     path: PathBuf,
-    bytes: u64,
+    listed: FileState,
     left: u64,
-    /// `None` on a system without this time.
-    modified: Option<SystemTime>,
     progress: &'a Progress,
     failed: Option<io::Error>,
 }
 
 impl<'a> ExactFile<'a> {
-    pub(super) fn open(path: &Path, progress: &'a Progress) -> Result<Self, PackError> {
-        let opened = File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-        let (metadata, file) = opened.map_err(|source| PackError::Read {
+    /// Opens a file that was `listed` before.
+    ///
+    /// # Errors
+    /// The file cannot be read, has been written to since, or another file is in its place, also by a
+    /// link.
+    pub(super) fn open(
+        path: &Path,
+        listed: FileState,
+        progress: &'a Progress,
+    ) -> Result<Self, PackError> {
+        let unreadable = |source| PackError::Read {
             path: path.to_owned(),
             source,
-        })?;
-        let bytes = metadata.len();
+        };
+        let written = || PackError::Written {
+            path: path.to_owned(),
+        };
+        // A pipe would be waited for.
+        if !fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(written());
+        }
+        let file = File::open(path).map_err(unreadable)?;
+        let opened = file.metadata().map_err(unreadable)?;
+        if FileState::of(&opened) != listed {
+            return Err(written());
+        }
         Ok(Self {
             file,
             path: path.to_owned(),
-            bytes,
-            left: bytes,
-            modified: metadata.modified().ok(),
+            listed,
+            left: listed.bytes,
             progress,
             failed: None,
         })
     }
 
-    /// Returns the length when the file was opened.
+    /// Returns the length when the file was listed.
     pub(super) const fn length(&self) -> u64 {
-        self.bytes
+        self.listed.bytes
     }
 
     /// Checks that the file still has its length and its time. `copied` is the result of copying the
@@ -51,7 +67,7 @@ impl<'a> ExactFile<'a> {
     /// # Errors
     /// An error of the file comes before an error of the copy.
     pub(super) fn finish(mut self, copied: Result<(), PackError>) -> Result<(), PackError> {
-        let (path, expected) = (self.path, self.bytes);
+        let (path, expected) = (self.path, self.listed.bytes);
         if let Some(source) = self.failed {
             return Err(PackError::Read { path, source });
         }
@@ -68,7 +84,7 @@ impl<'a> ExactFile<'a> {
             });
         }
         match self.file.metadata() {
-            Ok(now) if now.modified().ok() == self.modified => Ok(()),
+            Ok(now) if FileState::of(&now) == self.listed => Ok(()),
             Ok(_) => Err(PackError::Written { path }),
             Err(source) => Err(PackError::Read { path, source }),
         }
@@ -99,12 +115,18 @@ impl Read for ExactFile<'_> {
 mod tests {
     use super::*;
 
+    /// Lists and opens a file.
+    fn open<'a>(path: &Path, progress: &'a Progress) -> Result<ExactFile<'a>, PackError> {
+        let listed = FileState::of(&fs::metadata(path).unwrap());
+        ExactFile::open(path, listed, progress)
+    }
+
     /// Opens a file of five bytes, changes its length, and reads it.
     fn read(bytes: u64) -> Result<Vec<u8>, PackError> {
         let place = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(place.path(), "12345").unwrap();
         let progress = Progress::none();
-        let mut file = ExactFile::open(place.path(), &progress)?;
+        let mut file = open(place.path(), &progress)?;
         assert_eq!(file.length(), 5);
         if bytes != 5 {
             place.as_file().set_len(bytes).unwrap();
@@ -136,11 +158,11 @@ mod tests {
         let place = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(place.path(), "12345").unwrap();
         let progress = Progress::none();
-        let mut file = ExactFile::open(place.path(), &progress).unwrap();
+        let mut file = open(place.path(), &progress).unwrap();
         let mut read = Vec::new();
         file.read_to_end(&mut read).unwrap();
         // Two changes within one tick of the clock have the same time.
-        let later = SystemTime::now() + std::time::Duration::from_secs(10);
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(10);
         place.as_file().set_modified(later).unwrap();
         let changed = file.finish(Ok(()));
         assert!(
@@ -149,18 +171,41 @@ mod tests {
         );
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn another_file_in_the_place_of_a_listed_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, other) = (folder.path().join("file"), folder.path().join("other"));
+        for path in [&file, &other] {
+            fs::write(path, "12345").unwrap();
+        }
+        let listed = FileState::of(&fs::metadata(&file).unwrap());
+        let progress = Progress::none();
+        let written = || {
+            let opened = ExactFile::open(&file, listed, &progress);
+            matches!(opened, Err(PackError::Written { .. }))
+        };
+        assert!(!written());
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink(&other, &file).unwrap();
+        assert!(written());
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert!(written());
+    }
+
     #[cfg(target_os = "linux")]
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
         // Its length is 0, and it has content.
         let progress = Progress::none();
-        let status = ExactFile::open(Path::new("/proc/self/status"), &progress);
+        let status = open(Path::new("/proc/self/status"), &progress);
         let error = status.unwrap().finish(Ok(())).unwrap_err();
         let expected = "cannot pack /proc/self/status: expected 0 bytes, found more";
         assert_eq!(error.to_string(), expected);
         let mut memory = ExactFile {
             left: 1,
-            ..ExactFile::open(Path::new("/proc/self/mem"), &progress).unwrap()
+            ..open(Path::new("/proc/self/mem"), &progress).unwrap()
         };
         memory.read(&mut [0]).unwrap_err();
         let error = memory.finish(Ok(())).unwrap_err();

@@ -4,6 +4,8 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::publish::file_state::FileState;
+
 /// An entry of a future archive.
 #[derive(Debug)]
 pub(super) struct Item {
@@ -23,8 +25,8 @@ pub(super) enum ItemKind {
     },
     File {
         mode: u32,
-        /// The length when the directory was listed.
-        bytes: u64,
+        /// The file when the directory was listed.
+        state: FileState,
     },
 }
 
@@ -66,8 +68,8 @@ pub(super) fn program(path: &Path, name: &Path) -> Result<Vec<Item>, ListError> 
     let folders: Vec<&Path> = folders.filter(|it| !it.as_os_str().is_empty()).collect();
     let folders = folders.into_iter().rev();
     let folder = |name| item(name, ItemKind::Folder { mode: 0o755 });
-    let (mode, bytes) = (0o755, metadata.len());
-    let program = item(name, ItemKind::File { mode, bytes });
+    let (mode, state) = (0o755, FileState::of(&metadata));
+    let program = item(name, ItemKind::File { mode, state });
     Ok(folders.map(folder).chain([program]).collect())
 }
 
@@ -97,7 +99,7 @@ fn item(path: PathBuf, name: PathBuf, metadata: &Metadata) -> Result<Item, ListE
     } else if metadata.is_file() {
         ItemKind::File {
             mode: mode(metadata, 0o644),
-            bytes: metadata.len(),
+            state: FileState::of(metadata),
         }
     } else {
         return Err(ListError::Kind { path });

@@ -55,8 +55,8 @@ fn add<W: Write>(
             let added = archive.append_link(&mut header, &item.name, target);
             added.map_err(write)
         }
-        ItemKind::File { mode, .. } => {
-            let mut file = ExactFile::open(&item.path, progress)?;
+        ItemKind::File { mode, state } => {
+            let mut file = ExactFile::open(&item.path, *state, progress)?;
             header.set_mode(*mode);
             header.set_size(file.length());
             let added = archive.append_data(&mut header, &item.name, &mut file);

@@ -68,8 +68,8 @@ fn zip_with<W: Write + Seek>(
                     .add_stored(record, target.as_bytes())
                     .map_err(write)?;
             }
-            ItemKind::File { mode, .. } => {
-                let mut file = ExactFile::open(&item.path, progress)?;
+            ItemKind::File { mode, state } => {
+                let mut file = ExactFile::open(&item.path, *state, progress)?;
                 let mut record = Record::new(name, 0o100_000 | mode, Method::Deflated);
                 record.is_large = file.length() >= large_bytes;
                 let added = if file.length() <= SMALL_BYTES && !record.is_large {

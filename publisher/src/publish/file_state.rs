@@ -1,0 +1,36 @@
+//! The facts of a file that change when somebody writes to the file, or puts another one in its place.
+
+use std::fs::Metadata;
+use std::time::SystemTime;
+
+/// The facts of a file at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileState {
+    pub(super) bytes: u64,
+    /// `None` on a system without this time.
+    modified: Option<SystemTime>,
+    /// Volume and number of the file on Unix.
+    place: Option<(u64, u64)>,
+}
+
+impl FileState {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+            place: place(metadata),
+        }
+    }
+}
+
+#[cfg(unix)]
+fn place(metadata: &Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    Some((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(not(unix))]
+const fn place(_metadata: &Metadata) -> Option<(u64, u64)> {
+    None
+}
