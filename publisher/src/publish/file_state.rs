@@ -9,8 +9,8 @@ pub(super) struct FileState {
     pub(super) bytes: u64,
     /// `None` on a system without this time.
     modified: Option<SystemTime>,
-    /// Volume and number of the file on Unix.
-    place: Option<(u64, u64)>,
+    /// Volume and number of the file; zero on a system without them.
+    place: (u64, u64),
 }
 
 impl FileState {
@@ -24,13 +24,13 @@ impl FileState {
 }
 
 #[cfg(unix)]
-fn place(metadata: &Metadata) -> Option<(u64, u64)> {
+fn place(metadata: &Metadata) -> (u64, u64) {
     use std::os::unix::fs::MetadataExt as _;
 
-    Some((metadata.dev(), metadata.ino()))
+    (metadata.dev(), metadata.ino())
 }
 
 #[cfg(not(unix))]
-const fn place(_metadata: &Metadata) -> Option<(u64, u64)> {
-    None
+const fn place(_metadata: &Metadata) -> (u64, u64) {
+    (0, 0)
 }
