@@ -267,7 +267,9 @@ impl Story {
         let command = installed.registered().expect("the service is registered");
         assert_eq!(
             command,
-            r#""C:\Program Files\Packcast\packcast-agent.exe" service run"#
+            r#""C:\Program Files\Packcast\packcast-agent.exe" service run"#,
+            "{}",
+            installed.log()
         );
         let config = fs::read_to_string(installed.path("agent.toml")).unwrap();
         for expected in [
