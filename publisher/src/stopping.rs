@@ -9,7 +9,7 @@ const CACHED_S: u64 = 85;
 /// Returns the seconds until no function lets a device begin with a package that was stopped, or
 /// announces a package of a paused target.
 ///
-/// The function of `packcast local` keeps nothing.
+/// The function of `packcast local` drops what it has cached after each change.
 pub(crate) fn complete_in_s(target: &Target) -> u64 {
     if target.name == LOCAL { 0 } else { CACHED_S }
 }

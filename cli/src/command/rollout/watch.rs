@@ -23,9 +23,10 @@ const WIDTH: u64 = 20;
 
 /// Watch a rollout until it is complete or halted
 ///
-/// One bar shows the healthy devices. Another bar shows the devices of the open wave that have begun and
-/// are not healthy yet. The last lines of output of the first failed devices follow. The exit code is 0 if
-/// the rollout is complete, 1 if it is halted or has ended, and 75 after the time of --for.
+/// Each wave has a bar. Its full part shows the healthy devices, and its shaded part the devices of the
+/// open wave that have begun and are not healthy yet. The last lines of output of the first failed devices
+/// follow. The exit code is 0 if the rollout is complete, 1 if it is halted or has ended, and 75 after the
+/// time of --for.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
