@@ -60,7 +60,7 @@ mod test_target;
 #[cfg(test)]
 mod tests;
 pub mod text;
-mod text_file;
+pub mod text_file;
 pub mod unassign;
 pub mod values;
 pub mod verify;

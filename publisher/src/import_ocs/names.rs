@@ -20,14 +20,17 @@ pub struct ChosenNames {
     groups: BTreeMap<i64, GroupName>,
 }
 
-/// An error in a file of names.
+/// Errors in a file of names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "cannot read line {line} of the names: expected '<package id> <name>@<version>' or 'group <id> <name>', found {found:?}"
-)]
-pub struct ChosenNamesError {
-    line: usize,
-    found: String,
+pub enum ChosenNamesError {
+    #[error(
+        "cannot read line {line} of the names: expected '<package id> <name>@<version>' or 'group <id> <name>', found {found:?}"
+    )]
+    Form { line: usize, found: String },
+    #[error(
+        "cannot use line {line} of the names: an earlier line has another name for {named}; remove one of the lines"
+    )]
+    Twice { line: usize, named: String },
 }
 
 impl ChosenNames {
@@ -39,21 +42,42 @@ impl ChosenNames {
         self.groups.get(&id)
     }
 
-    /// Adds the name in one line.
-    fn add(&mut self, line: &str) -> Option<()> {
+    /// Adds a name. Returns the package or group in words if it has another name already.
+    fn add(&mut self, chosen: ChosenName) -> Result<(), String> {
+        let (is_other, named) = match chosen {
+            ChosenName::Package(id, name) => {
+                let earlier = self.packages.insert(id, name.clone());
+                let is_other = earlier.is_some_and(|earlier| earlier != name);
+                (is_other, format!("package {id}"))
+            }
+            ChosenName::Group(id, name) => {
+                let earlier = self.groups.insert(id, name.clone());
+                let is_other = earlier.is_some_and(|earlier| earlier != name);
+                (is_other, format!("group {id}"))
+            }
+        };
+        if is_other { Err(named) } else { Ok(()) }
+    }
+}
+
+/// The name in one line.
+enum ChosenName {
+    Package(PackageId, NamedVersion),
+    Group(i64, GroupName),
+}
+
+impl ChosenName {
+    fn read(line: &str) -> Option<Self> {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
-            ["group", id, name] => {
-                self.groups.insert(id.parse().ok()?, name.parse().ok()?);
-            }
+            ["group", id, name] => Some(Self::Group(id.parse().ok()?, name.parse().ok()?)),
             [id, named] => {
                 let (name, version) = named.split_once('@')?;
                 let named = (name.parse().ok()?, version.parse().ok()?);
-                self.packages.insert(id.parse().ok()?, named);
+                Some(Self::Package(id.parse().ok()?, named))
             }
-            _ => return None,
+            _ => None,
         }
-        Some(())
     }
 }
 
@@ -63,15 +87,17 @@ impl FromStr for ChosenNames {
     /// Reads one name per line. Empty lines and lines with `#` at their start are left out.
     fn from_str(text: &str) -> Result<Self, ChosenNamesError> {
         let mut names = Self::default();
-        for (index, line) in text.lines().enumerate() {
-            let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+        for (index, text) in text.lines().enumerate() {
+            let (line, text) = (index + 1, text.trim());
+            if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            names.add(line).ok_or_else(|| ChosenNamesError {
-                line: index + 1,
-                found: line.chars().take(80).collect(),
+            let chosen = ChosenName::read(text).ok_or_else(|| ChosenNamesError::Form {
+                line,
+                found: text.chars().take(80).collect(),
             })?;
+            let added = names.add(chosen);
+            added.map_err(|named| ChosenNamesError::Twice { line, named })?;
         }
         Ok(names)
     }
@@ -228,5 +254,20 @@ mod tests {
         assert_eq!(names.group(12).unwrap().as_str(), "office");
         let error = "1795000000 vlc".parse::<ChosenNames>().unwrap_err();
         insta::assert_snapshot!(error, @r#"cannot read line 1 of the names: expected '<package id> <name>@<version>' or 'group <id> <name>', found "1795000000 vlc""#);
+    }
+
+    #[test]
+    fn two_names_for_one_thing_are_refused() {
+        let same = "1795000000 vlc@3\n1795000000 vlc@3\ngroup 12 lab\ngroup 12 lab\n";
+        assert!(same.parse::<ChosenNames>().is_ok());
+        let refused = [
+            "1795000000 vlc@3\n# later\n1795000000 vlc@4\n",
+            "group 12 lab\ngroup 13 lab\ngroup 12 office\n",
+        ]
+        .map(|text| text.parse::<ChosenNames>().unwrap_err().to_string());
+        insta::assert_snapshot!(refused.join("\n"), @"
+        cannot use line 3 of the names: an earlier line has another name for package 1795000000; remove one of the lines
+        cannot use line 3 of the names: an earlier line has another name for group 12; remove one of the lines
+        ");
     }
 }

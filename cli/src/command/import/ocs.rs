@@ -17,7 +17,7 @@ use packcast_publisher::import_ocs::names::ChosenNames;
 use packcast_publisher::import_ocs::plan::{self, ImportPlan, ImportSource};
 use packcast_publisher::import_ocs::rows::OcsDatabase;
 use packcast_publisher::import_ocs::{Repeat, existing_packages, keep_new, perform, read_files};
-use packcast_publisher::{Failure, Target, Warning};
+use packcast_publisher::{Failure, Target, Warning, text_file};
 
 use self::downloads::DownloadsArgs;
 use self::script::ScriptArgs;
@@ -206,7 +206,7 @@ fn missing(option: &str) -> Failure {
 }
 
 fn read_file(file: &Path) -> Result<String, Failure> {
-    let text = std::fs::read_to_string(file);
+    let text = text_file::read(file);
     text.map_err(|error| Failure::failed(format!("cannot read {}: {error}", file.display())))
 }
 
@@ -264,6 +264,26 @@ mod tests {
         warning: the schema of the OCS database has no version: imports were tried with 7039, 7069
         ");
         assert_eq!(warned(Some(TRIED_VERSIONS[0])), "");
+    }
+
+    #[test]
+    fn files_may_begin_with_a_byte_order_mark() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("names.txt");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&file, bytes).unwrap();
+            let text = read_file(&file).map_err(|failure| failure.to_string());
+            text.map_err(|text| text.replace(&file.display().to_string(), "FILE"))
+        };
+        let line = "group 12 office\n";
+        assert_eq!(read(b"\xEF\xBB\xBFgroup 12 office\n"), Ok(line.to_owned()));
+        // PowerShell writes UTF-16 with `>`.
+        let utf_16: Vec<u8> = line.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let refused = [read(&utf_16), read(b"group 12 b\xFCro\n")];
+        assert_snapshot!(refused.map(Result::unwrap_err).join("\n"), @"
+        cannot read FILE: the text is UTF-16: save it as UTF-8
+        cannot read FILE: line 1 is not UTF-8: save the text as UTF-8
+        ");
     }
 
     #[test]
