@@ -4,7 +4,7 @@ mod server;
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use md5::{Digest as _, Md5};
 use packcast_protocol::{Md5Digest, PackageId};
@@ -61,8 +61,8 @@ pub enum DownloadError {
         MAX_ARCHIVE_BYTES
     )]
     LargeArchive { id: PackageId },
-    #[error("cannot write a temporary file")]
-    Write(#[source] io::Error),
+    #[error("cannot write a temporary archive in {}: set TMPDIR to a folder with free space", folder.display())]
+    Write { folder: PathBuf, source: io::Error },
     #[error(
         "cannot import package {id}: it is a script of 'packcast import ocs --agent-script', which the OCS server deploys: delete the package there after the move"
     )]
@@ -81,7 +81,7 @@ impl Downloads {
     }
 
     /// Returns a download directory that a web server serves. The functions below must not be called
-    /// in the runtime of the server.
+    /// in a runtime.
     pub const fn on(server: DownloadServer) -> Self {
         let place = Place::Server(server);
         Self { place }
@@ -95,10 +95,11 @@ impl Downloads {
         }
     }
 
-    fn open(&self, id: PackageId, name: &str) -> io::Result<Box<dyn Read>> {
+    /// Opens a file. A server that announces more than `limit` bytes is not read.
+    fn open(&self, id: PackageId, name: &str, limit: u64) -> io::Result<Box<dyn Read>> {
         Ok(match &self.place {
-            Place::Folder(_) => Box::new(File::open(self.path(id, name))?),
-            Place::Server(server) => Box::new(server.open(&format!("{id}/{name}"))?),
+            Place::Folder(_) => Box::new(open_file(&self.path(id, name))?),
+            Place::Server(server) => Box::new(server.open(&format!("{id}/{name}"), limit)?),
         })
     }
 
@@ -109,7 +110,7 @@ impl Downloads {
             path: path.clone(),
             source,
         };
-        let file = self.open(id, "info").map_err(read)?;
+        let file = self.open(id, "info", u64::MAX).map_err(read)?;
         let mut bytes = Vec::new();
         let mut limited = file.take(MAX_INFO_BYTES + 1);
         limited.read_to_end(&mut bytes).map_err(read)?;
@@ -150,7 +151,7 @@ impl Downloads {
         let Some(expected) = info.md5 else {
             return Ok(None);
         };
-        let mut archive = tempfile::tempfile().map_err(DownloadError::Write)?;
+        let mut archive = tempfile::tempfile().map_err(write_error)?;
         let mut digest = Md5::new();
         let mut left = MAX_ARCHIVE_BYTES;
         for number in 1..=info.fragments {
@@ -182,12 +183,13 @@ impl Downloads {
         let path = self.path(id, &name);
         let read = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => DownloadError::MissingFragment { id, number, count },
+            io::ErrorKind::FileTooLarge => DownloadError::LargeArchive { id },
             _ => DownloadError::Read {
                 path: path.clone(),
                 source,
             },
         };
-        let mut fragment = self.open(id, &name).map_err(read)?;
+        let mut fragment = self.open(id, &name, left).map_err(read)?;
         let mut buffer = vec![0; 256 << 10];
         loop {
             let length = fragment.read(&mut buffer).map_err(read)?;
@@ -198,8 +200,26 @@ impl Downloads {
             left = is_small.ok_or(DownloadError::LargeArchive { id })?;
             digest.update(&buffer[..length]);
             let written = archive.write_all(&buffer[..length]);
-            written.map_err(DownloadError::Write)?;
+            written.map_err(write_error)?;
         }
+    }
+}
+
+/// Opens a file of a download directory.
+fn open_file(path: &Path) -> io::Result<File> {
+    // A pipe would let the import wait forever.
+    if std::fs::metadata(path)?.is_file() {
+        File::open(path)
+    } else {
+        let kind = io::ErrorKind::InvalidInput;
+        Err(io::Error::new(kind, "expected a file"))
+    }
+}
+
+fn write_error(source: io::Error) -> DownloadError {
+    DownloadError::Write {
+        folder: tempfile::env::temp_dir(),
+        source,
     }
 }
 
@@ -209,6 +229,24 @@ mod tests {
 
     use super::super::samples::{execute, id, write_execute};
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_or_a_folder_in_place_of_a_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = Downloads::new(folder.path().to_owned());
+        for (number, program) in [(1, "mkfifo"), (2, "mkdir")] {
+            let package = folder.path().join(id(number).to_string());
+            fs::create_dir(&package).unwrap();
+            let made = std::process::Command::new(program)
+                .arg(package.join("info"))
+                .status();
+            assert!(made.unwrap().success());
+            let error = downloads.info(id(number)).unwrap_err();
+            let text = packcast_protocol::with_causes(&error);
+            assert!(text.ends_with("/info: expected a file"), "{text}");
+        }
+    }
 
     #[test]
     fn an_info_of_another_package_and_a_large_one_are_refused() {
@@ -228,7 +266,10 @@ mod tests {
             path: "INFO".into(),
             source: io::Error::other("cause"),
         };
-        let write = DownloadError::Write(io::Error::other("cause"));
+        let write = DownloadError::Write {
+            folder: "/tmp".into(),
+            source: io::Error::other("cause"),
+        };
         let digest = DownloadError::Digest {
             id: id(1),
             expected: Md5Digest::from_bytes([1; 16]),
@@ -241,7 +282,7 @@ mod tests {
         cannot use info of package 1700000001: it names package 1700000002
         cannot read INFO: expected at most 65536 bytes
         cannot read INFO
-        cannot write a temporary file
+        cannot write a temporary archive in /tmp: set TMPDIR to a folder with free space
         cannot assemble package 1700000001: MD5 mismatch: expected 01010101010101010101010101010101, found 02020202020202020202020202020202
         cannot assemble package 1700000001: expected at most 68719476736 bytes
         cannot import package 1700000001: it is a script of 'packcast import ocs --agent-script', which the OCS server deploys: delete the package there after the move

@@ -14,6 +14,7 @@ mod results;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::thread;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::state::{LeafName, Terms};
@@ -22,6 +23,7 @@ use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
 use packcast_store::records::{CheckInWritten, HeadChange};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use self::batches::{batches, joining, packages_of_groups};
 use self::device_record::record_of;
@@ -179,8 +181,13 @@ impl Import<'_> {
     ) -> Result<Publication, Failure> {
         let downloads = downloads.clone();
         let assemble = move || downloads.archive(&downloads.info(id)?);
-        let source = tokio::task::spawn_blocking(assemble).await;
-        let source = source.map_err(Failure::failed)?.map_err(Failure::failed)?;
+        let (done, source) = oneshot::channel();
+        // The end of the program after Ctrl-C would wait for a thread of the runtime, and a server can
+        // be slow.
+        let thread = thread::Builder::new().spawn(move || done.send(assemble()));
+        thread.map_err(Failure::failed)?;
+        let source = source.await.map_err(Failure::failed)?;
+        let source = source.map_err(Failure::failed)?;
         let publication = publish(self.target, plan, source.as_ref(), &self.key, progress);
         publication.await
     }

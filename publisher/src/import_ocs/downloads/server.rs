@@ -5,11 +5,12 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use packcast_https::{ClientSettings, Route, TlsError};
 use reqwest::{Client, Response, Url};
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 
 use crate::probe::{self, ProbeError};
 
@@ -42,6 +43,8 @@ pub enum DownloadServerError {
     Authorities { path: PathBuf },
     #[error(transparent)]
     Client(#[from] TlsError),
+    #[error("cannot begin to fetch packages: end other programs, or raise the limit of threads")]
+    Runtime(#[source] io::Error),
     #[error("cannot reach the download directory: check the address in --downloads")]
     Unreachable(#[source] ProbeError),
 }
@@ -51,9 +54,15 @@ pub enum DownloadServerError {
 pub struct DownloadServer {
     client: Client,
     address: DownloadAddress,
-    /// Fetches files for threads that wait for them.
-    runtime: Handle,
+    fetcher: Arc<Fetcher>,
 }
+
+/// Fetches files for threads that wait for them.
+///
+/// A thread can wait when the program ends, for example after Ctrl-C. In the runtime of the program,
+/// which ends first, the wait would panic.
+#[derive(Debug)]
+struct Fetcher(Option<Runtime>);
 
 impl FromStr for DownloadAddress {
     type Err = DownloadServerError;
@@ -94,7 +103,7 @@ impl DownloadAddress {
 }
 
 impl DownloadServer {
-    /// Connects to the server of a download directory. The runtime of the caller fetches its files.
+    /// Connects to the server of a download directory.
     pub async fn connect(
         address: DownloadAddress,
         tls: &DownloadTls,
@@ -106,11 +115,16 @@ impl DownloadServer {
         let server = Self {
             client: client(&address, tls.ca_file.as_deref(), is_plain)?,
             address,
-            runtime: Handle::current(),
+            fetcher: Arc::new(Fetcher::new().map_err(DownloadServerError::Runtime)?),
         };
         // Otherwise each package would be left out for the same reason.
-        let answered = probe::answers_at(&server.client, server.url("")).await;
-        answered.map_err(DownloadServerError::Unreachable)?;
+        let (client, url) = (server.client.clone(), server.url(""));
+        let answers = async move { probe::answers_at(&client, url).await };
+        let answered = server.fetcher.runtime().spawn(answers).await;
+        let answered = answered.map_err(io::Error::other);
+        answered
+            .map_err(DownloadServerError::Runtime)?
+            .map_err(DownloadServerError::Unreachable)?;
         Ok(server)
     }
 
@@ -119,19 +133,37 @@ impl DownloadServer {
         format!("{}/{path}", self.address)
     }
 
-    /// Begins to fetch a file. The caller must not be in the runtime.
-    pub(super) fn open(&self, path: &str) -> io::Result<ServedFile> {
+    /// Begins to fetch a file of at most `limit` bytes. The caller must not be in a runtime.
+    pub(super) fn open(&self, path: &str, limit: u64) -> io::Result<ServedFile> {
         let url = self.url(path);
-        let response = self
-            .runtime
-            .block_on(probe::get(&self.client, &url, u64::MAX))
-            .map_err(io_error)?;
+        let get = probe::get(&self.client, &url, limit);
+        let response = self.fetcher.runtime().block_on(get).map_err(io_error)?;
         Ok(ServedFile {
             response,
             url,
             part: Bytes::new(),
-            runtime: self.runtime.clone(),
+            fetcher: Arc::clone(&self.fetcher),
         })
+    }
+}
+
+impl Fetcher {
+    fn new() -> io::Result<Self> {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Ok(Self(Some(builder.worker_threads(1).enable_all().build()?)))
+    }
+
+    const fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("only drop takes it")
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        // The usual end of a runtime waits, which another runtime does not allow.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -166,14 +198,14 @@ pub(super) struct ServedFile {
     response: Response,
     url: String,
     part: Bytes,
-    runtime: Handle,
+    fetcher: Arc<Fetcher>,
 }
 
 impl Read for ServedFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.part.is_empty() {
             let next = probe::chunk(&mut self.response, &self.url);
-            match self.runtime.block_on(next).map_err(io_error)? {
+            match self.fetcher.runtime().block_on(next).map_err(io_error)? {
                 Some(part) => self.part = part,
                 None => return Ok(0),
             }
@@ -187,6 +219,7 @@ impl Read for ServedFile {
 fn io_error(error: ProbeError) -> io::Error {
     let kind = match error {
         ProbeError::Status { status: 404, .. } => io::ErrorKind::NotFound,
+        ProbeError::TooLarge { .. } => io::ErrorKind::FileTooLarge,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
@@ -196,6 +229,7 @@ fn io_error(error: ProbeError) -> io::Error {
 mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
     use std::net::TcpListener;
+    use std::sync::mpsc;
 
     use packcast_protocol::with_causes;
 
@@ -226,11 +260,14 @@ mod tests {
         let unreachable = address("http://127.0.0.1:1/download");
         let unreachable = DownloadServer::connect(unreachable, &DownloadTls::default()).await;
         let unreachable = unreachable.unwrap_err();
-        insta::assert_snapshot!(format!("{refused}\n{other}\n{authorities}\n{unreachable}"), @r#"
+        let runtime = DownloadServerError::Runtime(io::Error::other("cause"));
+        let lines = format!("{refused}\n{other}\n{authorities}\n{unreachable}\n{runtime}");
+        insta::assert_snapshot!(lines, @r#"
         cannot fetch packages from http://ocs.example.net/download: others on the network can replace packages on their way by plain HTTP, and you would sign them; use https://, pass a copy of the directory, or accept the risk with --plain-http
         cannot use "ftp://ocs.example.net" as the address of the download directory: expected https://HOST/PATH, such as https://ocs.example.net/download
         cannot use /none/ca.pem as certificate authorities: expected a PEM file with certificates
         cannot reach the download directory: check the address in --downloads
+        cannot begin to fetch packages: end other programs, or raise the limit of threads
         "#);
     }
 
@@ -306,6 +343,67 @@ mod tests {
             DownloadError::MissingFragment { number: 2, .. }
         ));
         assert!(none.ends_with("expected status 200, found 404"), "{none}");
+    }
+
+    /// Sends an answer to the next request on a listener, after `wait`.
+    fn answer(listener: &TcpListener, status: &str, bytes: u64, body: &str, wait: impl FnOnce()) {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = BufReader::new(stream.try_clone().unwrap());
+        let mut line = String::new();
+        while request.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        wait();
+        let head =
+            format!("HTTP/1.1 {status}\r\nContent-Length: {bytes}\r\nConnection: close\r\n\r\n");
+        stream.write_all((head + body).as_bytes()).unwrap();
+    }
+
+    #[test]
+    fn a_file_on_its_way_arrives_after_the_end_of_the_callers_runtime() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = format!("http://{}/download", listener.local_addr().unwrap());
+        let (asked, is_asked) = mpsc::channel();
+        let (ended, has_ended) = mpsc::channel();
+        let serving = std::thread::spawn(move || {
+            answer(&listener, "404 Not Found", 0, "", || ());
+            answer(&listener, "200 OK", 4, "info", || {
+                asked.send(()).unwrap();
+                has_ended.recv().unwrap();
+            });
+        });
+        let caller = Runtime::new().unwrap();
+        let tls = DownloadTls::default();
+        let server = caller.block_on(DownloadServer::connect(address(&at), &tls));
+        let server = server.unwrap();
+        let reading = std::thread::spawn(move || io::read_to_string(server.open("x/info", 4)?));
+        is_asked.recv().unwrap();
+        drop(caller);
+        ended.send(()).unwrap();
+        assert_eq!(reading.join().unwrap().unwrap(), "info");
+        serving.join().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_fragment_that_is_announced_as_too_large_is_not_fetched() {
+        let folder = tempfile::tempdir().unwrap();
+        write_launch(folder.path(), id(1));
+        let info = Downloads::new(folder.path().to_owned()).info(id(1));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = format!("http://{}/download", listener.local_addr().unwrap());
+        let serving = std::thread::spawn(move || {
+            answer(&listener, "404 Not Found", 0, "", || ());
+            answer(&listener, "200 OK", 1 << 40, "", || ());
+        });
+        let server = DownloadServer::connect(address(&at), &DownloadTls::default()).await;
+        let downloads = Downloads::on(server.unwrap());
+        let archive = tokio::task::spawn_blocking(move || downloads.archive(&info.unwrap()));
+        let error = archive.await.unwrap().unwrap_err();
+        assert!(
+            matches!(error, DownloadError::LargeArchive { .. }),
+            "{error}"
+        );
+        serving.join().unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The options for the download directory of an OCS server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use packcast_publisher::Failure;
 use packcast_publisher::import_ocs::downloads::{
@@ -40,7 +40,7 @@ impl DownloadsArgs {
             begins("https://") || begins("http://")
         });
         let Some(address) = address else {
-            return Ok(Downloads::new(place.clone()));
+            return folder(place);
         };
         let address: DownloadAddress = address.parse().map_err(Failure::usage)?;
         let tls = DownloadTls {
@@ -52,6 +52,19 @@ impl DownloadsArgs {
     }
 }
 
+/// Opens a download directory on this machine.
+fn folder(path: &Path) -> Result<Downloads, Failure> {
+    // Otherwise each package would be left out for the same reason.
+    match std::fs::read_dir(path) {
+        Ok(_) => Ok(Downloads::new(path.to_owned())),
+        Err(error) => Err(Failure::usage(format!(
+            "cannot read download directory {}: {error}",
+            path.display()
+        ))
+        .hint("pass the directory or its https:// address with --downloads")),
+    }
+}
+
 fn failed(error: DownloadServerError) -> Failure {
     match error {
         DownloadServerError::Address { .. } | DownloadServerError::PlainHttp { .. } => {
@@ -60,5 +73,25 @@ fn failed(error: DownloadServerError) -> Failure {
         DownloadServerError::Unreachable(_) => Failure::failed(error)
             .hint("a private certificate authority needs --downloads-ca; a copy of the directory needs no server"),
         error => Failure::failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_read_ends_the_command() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(folder(place.path()).is_ok());
+        let failure = folder(&place.path().join("missing")).unwrap_err();
+        let text = failure.to_string();
+        let text = text.replace(&place.path().display().to_string(), "PLACE");
+        assert_snapshot!(text, @"
+        cannot read download directory PLACE/missing: No such file or directory (os error 2)
+        hint: pass the directory or its https:// address with --downloads
+        ");
     }
 }
