@@ -86,5 +86,35 @@ fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::OpenOptionsExt as _;
         options.mode(0o600);
     }
-    options.open(path)?.write_all(content)
+    let mut file = options.open(path)?;
+    // The mode of `options` is only for a new file.
+    #[cfg(unix)]
+    if file.metadata()?.is_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+    }
+    file.write_all(content)
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn nobody_else_can_read_the_file_even_if_it_exists() {
+        let folder = tempfile::tempdir().unwrap();
+        let [new, existing] = ["new", "existing"].map(|name| folder.path().join(name));
+        fs::write(&existing, "longer than the token").unwrap();
+        fs::set_permissions(&existing, Permissions::from_mode(0o644)).unwrap();
+        for path in [new, existing] {
+            write_private(&path, b"token").unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"token");
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{path:?}");
+        }
+    }
 }
