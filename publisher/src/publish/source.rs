@@ -80,6 +80,8 @@ pub enum SourceError {
     Empty { path: PathBuf },
     #[error("cannot publish {}: agents unpack only zip archives and gzip-compressed tar archives", path.display())]
     Format { path: PathBuf },
+    #[error("cannot publish {}: its name is that of a zip or tar.gz archive, but its content is not: download or copy the file again", path.display())]
+    NoArchive { path: PathBuf },
     #[error("cannot publish {}: --name-encoding is only for zip archives", path.display())]
     EncodingOfTar { path: PathBuf },
     #[error("cannot copy {} with paths in UTF-8", path.display())]
@@ -106,6 +108,9 @@ const OTHER_ARCHIVES: [&str; 12] = [
     ".7z",
     ".rar",
 ];
+
+/// The ends of the names of archives that agents read.
+const ARCHIVES: [&str; 3] = [".zip", ".tar.gz", ".tgz"];
 
 impl Source {
     /// Opens an archive, or lists the files of a directory or another file to pack them later.
@@ -202,8 +207,14 @@ impl Source {
         let format = match &magic[..length] {
             [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
-            _ if is_other_archive(path) => {
+            _ if ends_with(path, &OTHER_ARCHIVES) => {
                 return Err(SourceError::Format {
+                    path: path.to_owned(),
+                });
+            }
+            // Such as the error page of a web server.
+            _ if ends_with(path, &ARCHIVES) => {
+                return Err(SourceError::NoArchive {
                     path: path.to_owned(),
                 });
             }
@@ -313,10 +324,10 @@ impl Source {
     }
 }
 
-fn is_other_archive(path: &Path) -> bool {
+fn ends_with(path: &Path, ends: &[&str]) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = name.to_ascii_lowercase();
-    OTHER_ARCHIVES.iter().any(|end| name.ends_with(end))
+    ends.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
@@ -348,6 +359,21 @@ mod tests {
             open(&folder.path().join("none"), Platform::Any),
             Err(SourceError::Missing { .. })
         ));
+    }
+
+    #[test]
+    fn a_file_with_the_name_of_an_archive_and_other_content_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["setup.zip", "SETUP.ZIP", "setup.tar.gz", "setup.tgz"] {
+            let path = folder.path().join(name);
+            std::fs::write(&path, "<html>not found</html>").unwrap();
+            let error = open(&path, Platform::Any).unwrap_err();
+            assert!(matches!(error, SourceError::NoArchive { .. }), "{error}");
+            std::fs::write(&path, b"PK\x03\x04").unwrap();
+            open(&path, Platform::Any).unwrap();
+        }
+        let path = "setup.zip".into();
+        insta::assert_snapshot!(SourceError::NoArchive { path }, @"cannot publish setup.zip: its name is that of a zip or tar.gz archive, but its content is not: download or copy the file again");
     }
 
     #[test]
