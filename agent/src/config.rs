@@ -60,7 +60,7 @@ pub(crate) struct Config {
 /// Errors from loading the configuration or the enrolment token.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
-    #[error("cannot read configuration {}: create it, or pass --config", path.display())]
+    #[error("cannot read configuration {}{}", path.display(), remedy(source))]
     Read {
         path: PathBuf,
         #[source]
@@ -99,6 +99,16 @@ pub(crate) enum ConfigError {
     TokenOpen { path: PathBuf },
     #[error("invalid enrolment token in {}: expected 16 to 128 letters, digits, '-' and '_'", path.display())]
     TokenText { path: PathBuf },
+}
+
+/// Returns the next step after a failed read, after a colon. The cause of other failures follows the
+/// message.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => ": create it, or pass --config",
+        io::ErrorKind::PermissionDenied => ": run the command as root",
+        _ => "",
+    }
 }
 
 /// Errors in the content of a configuration.
@@ -337,10 +347,13 @@ pub(crate) fn expect_unchangeable(path: &Path) -> Result<(), ConfigError> {
     };
     for path in [&path, &target] {
         let folder = path.parent().unwrap_or(path);
-        platform::expect_unchangeable(folder).map_err(|found| ConfigError::FolderChangeable {
-            path: path.clone(),
-            folder: found.path,
-            source: found.error,
+        platform::expect_unchangeable(folder).map_err(|found| match found.error.kind() {
+            io::ErrorKind::NotFound => unread(found.error),
+            _ => ConfigError::FolderChangeable {
+                path: path.clone(),
+                folder: found.path,
+                source: found.error,
+            },
         })?;
     }
     match platform::others_can_change(&target) {
@@ -356,8 +369,12 @@ fn read_bounded(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     fs::File::open(path)?
         // The path may lead to a device file that never ends.
-        .take(MAX_FILE_BYTES)
+        .take(MAX_FILE_BYTES + 1)
         .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        let reason = format!("expected at most {MAX_FILE_BYTES} bytes");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
     Ok(text_input::decode(bytes)?)
 }
 
@@ -485,7 +502,34 @@ mod tests {
         fs::write(&path, wide).unwrap();
         let refused = packcast_protocol::with_causes(&Config::load(&path).unwrap_err());
         let refused = refused.replace(&path.display().to_string(), "agent.toml");
-        insta::assert_snapshot!(refused, @"cannot read configuration agent.toml: create it, or pass --config: the text is UTF-16: save it as UTF-8");
+        insta::assert_snapshot!(refused, @"cannot read configuration agent.toml: the text is UTF-16: save it as UTF-8");
+    }
+
+    #[test]
+    fn a_file_is_read_completely_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("agent.toml");
+        let padded = |bytes: u64| {
+            let mut config = text(&required());
+            let comment = usize::try_from(bytes).unwrap() - config.len() - 1;
+            config.push('#');
+            config.push_str(&"x".repeat(comment));
+            fs::write(&path, config).unwrap();
+            Config::load(&path)
+        };
+        padded(MAX_FILE_BYTES).unwrap();
+        let refused = packcast_protocol::with_causes(&padded(MAX_FILE_BYTES + 1).unwrap_err());
+        let refused = refused.replace(&path.display().to_string(), "agent.toml");
+        insta::assert_snapshot!(refused, @"cannot read configuration agent.toml: expected at most 1048576 bytes");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_missing_folder_of_the_configuration_is_no_folder_of_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing").join("agent.toml");
+        let refused = Config::load_unchangeable(&path).unwrap_err();
+        assert!(matches!(refused, ConfigError::Read { .. }), "{refused}");
     }
 
     #[cfg(unix)]
@@ -571,6 +615,10 @@ mod tests {
                 path: path(),
                 source: missing(),
             },
+            ConfigError::Read {
+                path: path(),
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
             ConfigError::Invalid {
                 path: path(),
                 source: InvalidConfig::NoTrust,
@@ -591,6 +639,7 @@ mod tests {
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         cannot read configuration /etc/packcast/agent.toml: create it, or pass --config
+        cannot read configuration /etc/packcast/agent.toml: run the command as root
         invalid configuration /etc/packcast/agent.toml
         other users can change configuration /etc/packcast/agent.toml, or one of them owns it: protect it with `chown AGENT FILE; chmod 600 FILE`
         other users can change folder /etc of configuration /etc/packcast/agent.toml: make it a folder of root that only root can change

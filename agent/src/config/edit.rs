@@ -30,6 +30,8 @@ pub(crate) enum EditError {
     Different { options: Vec<&'static str> },
     #[error("cannot change {option}: write the option and its value on one line")]
     NotOneLine { option: &'static str },
+    #[error("cannot set {option}: expected a path in UTF-8")]
+    NotUtf8 { option: &'static str },
 }
 
 /// Sets the options in the text of a configuration, which is empty if there is none yet.
@@ -43,7 +45,7 @@ pub(crate) fn with_options(
     force: bool,
 ) -> Result<String, EditError> {
     let before: toml::Table = text.parse().map_err(EditError::Toml)?;
-    let options = given.values(&before, default_state_dir);
+    let options = given.values(&before, default_state_dir)?;
     let differs = |(option, value): &(&'static str, String)| {
         let found = before.get(*option);
         found.is_some_and(|found| found.as_str() != Some(value.as_str()))
@@ -77,8 +79,11 @@ pub(crate) fn with_options(
 
 impl GivenOptions<'_> {
     /// Returns the options with their values, in the order of a new file.
-    fn values(&self, before: &toml::Table, default_state_dir: &str) -> Vec<(&'static str, String)> {
-        let path = |path: &Path| path.display().to_string();
+    fn values(
+        &self,
+        before: &toml::Table,
+        default_state_dir: &str,
+    ) -> Result<Vec<(&'static str, String)>, EditError> {
         let server = self.server.to_string();
         // The address may have been written in another form.
         let kept = before.get("server").and_then(toml::Value::as_str);
@@ -89,15 +94,21 @@ impl GivenOptions<'_> {
             ("server", kept.map_or(server, str::to_owned)),
             ("trust", self.trust.to_string()),
         ];
-        let state_dir = self.state_dir.map(path);
         let missing = !before.contains_key("state_dir");
-        let state_dir = state_dir.or_else(|| missing.then(|| default_state_dir.to_owned()));
-        values.extend(state_dir.map(|value| ("state_dir", value)));
-        let token_file = self.token_file.map(path);
-        values.extend(token_file.map(|value| ("enrolment_token_file", value)));
-        values.extend(self.ca_file.map(path).map(|value| ("ca_file", value)));
+        let state_dir = self.state_dir;
+        let state_dir = state_dir.or_else(|| missing.then(|| Path::new(default_state_dir)));
+        for (option, path) in [
+            ("state_dir", state_dir),
+            ("enrolment_token_file", self.token_file),
+            ("ca_file", self.ca_file),
+        ] {
+            if let Some(path) = path {
+                let path = path.to_str().ok_or(EditError::NotUtf8 { option })?;
+                values.push((option, path.to_owned()));
+            }
+        }
         values.extend(self.site.map(|value| ("site", value.to_string())));
-        values
+        Ok(values)
     }
 }
 
@@ -197,6 +208,27 @@ mod tests {
         assert!(matches!(refused("server ="), EditError::Toml(_)));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_path_that_the_file_cannot_hold_is_refused() {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let server = Server::try_from("https://ocs.example".to_owned()).unwrap();
+        let trust = format!("{}:{KEY}", "a".repeat(26)).parse().unwrap();
+        let given = GivenOptions {
+            server: &server,
+            trust: &trust,
+            state_dir: Some(Path::new(OsStr::from_bytes(b"/var/lib/gr\xFCn"))),
+            token_file: None,
+            ca_file: None,
+            site: None,
+        };
+        let refused = with_options("", &given, "/var/lib/packcast-agent", true);
+        let option = "state_dir";
+        assert_eq!(refused, Err(EditError::NotUtf8 { option }));
+    }
+
     #[test]
     fn messages_name_the_options() {
         let errors = [
@@ -205,6 +237,9 @@ mod tests {
                 options: vec!["server", "trust"],
             },
             EditError::NotOneLine { option: "server" },
+            EditError::NotUtf8 {
+                option: "state_dir",
+            },
         ];
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @"
@@ -215,6 +250,7 @@ mod tests {
         string values must be quoted, expected literal string
         it has other values of server, trust: pass --force to change them
         cannot change server: write the option and its value on one line
+        cannot set state_dir: expected a path in UTF-8
         ");
     }
 }
