@@ -236,15 +236,21 @@ fn usage_as_json(error: &clap::Error) -> ExitCode {
 
 /// Prints help, or an error in the arguments.
 fn usage(error: &clap::Error) -> ExitCode {
-    let plain = error.render().to_string();
-    if terminal::lines(&plain) == plain {
+    if controls_only_style(error) {
         // A reader that has closed its end, such as `head`, is not an error.
         let _ = error.print();
     } else {
         // The name of a file can be an argument.
-        output::note(plain.trim_end());
+        output::note(error.render().to_string().trim_end());
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Returns true if an error in the arguments controls nothing of a terminal but colours and styles.
+fn controls_only_style(error: &clap::Error) -> bool {
+    // The text without colours lacks the control sequences of an argument, too.
+    let styled = error.render().ansi().to_string();
+    styled.lines().all(|line| terminal::log_event(line) == line)
 }
 
 fn report(failure: &Failure) -> ExitCode {

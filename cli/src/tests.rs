@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use clap::Command;
 use insta::assert_snapshot;
 
-use crate::{LOST, cli, parse};
+use crate::{LOST, cli, controls_only_style, parse};
 
 #[test]
 fn the_command_line_is_consistent() {
@@ -38,6 +38,18 @@ fn named_values_may_be_written_in_any_case() {
     };
     assert!(publish("LAUNCH") && publish("Launch") && publish("launch"));
     assert!(!publish("run"));
+}
+
+#[test]
+fn an_argument_cannot_control_the_terminal() {
+    let refused = |group: &str| {
+        let line = ["packcast", "group", "create", group];
+        parse(line.map(OsString::from)).unwrap_err()
+    };
+    assert!(controls_only_style(&refused("LAB")));
+    for hostile in ["a\u{1b}]0;x\u{7}", "a\u{1b}[2J", "a\u{1b}", "a\u{9b}2J"] {
+        assert!(!controls_only_style(&refused(hostile)), "{hostile:?}");
+    }
 }
 
 #[test]
