@@ -53,9 +53,10 @@ pub struct ImportedPackage {
     pub comment: String,
 }
 
-/// The rows in one item.
+/// A part of the rows of a shard: those in one item. A shard gets another part when all its parts
+/// are full.
 #[derive(Default)]
-struct Shard {
+struct Part {
     /// Number of changes of the item; `None` if there is no item.
     revision: Option<u64>,
     rows: ImportedRows,
@@ -67,49 +68,60 @@ impl Records {
         let found = self.range(&Range::imported_rows()).await?;
         let mut rows = ImportedRows::new();
         for item in &found.items {
-            rows.extend(Shard::read(item).rows);
+            for (row, content) in Part::read(item).rows {
+                // An import changes the first part that has the row. A later part has it too only if
+                // somebody has damaged an item.
+                rows.entry(row).or_insert(content);
+            }
         }
         Ok(rows)
     }
 
     /// Adds rows to those that imports have carried over. A row that is on record gets its present
     /// content.
-    ///
-    /// An item has room for 32,000 rows, and all items together for two million. Rows beyond this
-    /// number are not remembered.
     pub async fn remember_imported_rows(&self, rows: &ImportedRows) -> Result<(), RecordsError> {
-        let mut shards: BTreeMap<u16, Vec<(u64, u32)>> = BTreeMap::new();
+        let mut shards: BTreeMap<u16, ImportedRows> = BTreeMap::new();
         for (row, content) in rows {
-            shards
-                .entry(shard_of(*row))
-                .or_default()
-                .push((*row, *content));
+            let of_shard = shards.entry(shard_of(*row)).or_default();
+            of_shard.insert(*row, *content);
         }
         stream::iter(shards)
-            .map(|(shard, rows)| async move { self.remember_shard(shard, &rows).await })
+            .map(|(shard, rows)| self.remember_shard(shard, rows))
             .buffer_unordered(AT_ONCE)
             .try_collect()
             .await
     }
 
-    async fn remember_shard(&self, shard: u16, rows: &[(u64, u32)]) -> Result<(), RecordsError> {
-        let key = &Key::imported_rows(shard);
+    async fn remember_shard(&self, shard: u16, mut rows: ImportedRows) -> Result<(), RecordsError> {
+        let mut part = 0;
+        while !rows.is_empty() {
+            let key = Key::imported_rows(shard, part);
+            rows = self.remember_part(&key, &rows).await?;
+            part += 1;
+        }
+        Ok(())
+    }
+
+    /// Adds rows to one part, and returns those for which it has no room.
+    ///
+    /// A part never loses a row. So a later part exists only if this one is full, and two
+    /// administrators never add the same row to different parts.
+    async fn remember_part(
+        &self,
+        key: &Key,
+        rows: &ImportedRows,
+    ) -> Result<ImportedRows, RecordsError> {
         self.retry_on_conflict((), |()| async move {
             let item = self.get_item(key).await?;
-            let before = item.as_ref().map(Shard::read).unwrap_or_default();
-            let mut after = before.rows.clone();
-            for (row, content) in rows {
-                if after.len() < MAX_ROWS || after.contains_key(row) {
-                    after.insert(*row, *content);
-                }
-            }
+            let before = item.as_ref().map(Part::read).unwrap_or_default();
+            let (after, rest) = with_rows(&before.rows, rows);
             if after == before.rows {
-                return Ok(ControlFlow::Break(()));
+                return Ok(ControlFlow::Break(rest));
             }
-            let put = self.putting_shard(key, before.revision, &after);
+            let put = self.putting_part(key, before.revision, &after);
             let is_done = self.commit(vec![put]).await? == Commit::Done;
             Ok(if is_done {
-                ControlFlow::Break(())
+                ControlFlow::Break(rest)
             } else {
                 ControlFlow::Continue(())
             })
@@ -117,7 +129,7 @@ impl Records {
         .await
     }
 
-    fn putting_shard(
+    fn putting_part(
         &self,
         key: &Key,
         before: Option<u64>,
@@ -204,7 +216,7 @@ fn read_group(item: Item) -> Result<ImportedGroup, RecordsError> {
     })
 }
 
-impl Shard {
+impl Part {
     /// Reads the rows in an item. An unreadable item has no rows: the next import repeats them.
     fn read(item: &Item) -> Self {
         let revision = item.get(REVISION).and_then(|number| number.as_n().ok());
@@ -222,6 +234,19 @@ impl Shard {
             rows: rows.collect(),
         }
     }
+}
+
+/// Adds rows to those of a part. Returns the rows of the part, and the rows for which it has no room.
+fn with_rows(before: &ImportedRows, rows: &ImportedRows) -> (ImportedRows, ImportedRows) {
+    let (mut after, mut rest) = (before.clone(), ImportedRows::new());
+    for (row, content) in rows {
+        if after.len() < MAX_ROWS || after.contains_key(row) {
+            after.insert(*row, *content);
+        } else {
+            rest.insert(*row, *content);
+        }
+    }
+    (after, rest)
 }
 
 fn packed(rows: &ImportedRows) -> Vec<u8> {

@@ -32,7 +32,7 @@ pub(super) const DEVICE_SHARDS: u16 = 16;
 
 /// Number of partitions over which the members of a group are spread.
 pub(super) const MEMBER_SHARDS: u16 = 16;
-/// Number of items over which the rows of imports are spread.
+/// Number of shards over which the rows of imports are spread.
 pub(super) const IMPORT_SHARDS: u16 = 64;
 
 pub(super) const DEVICE: &str = "0#DEVICE";
@@ -224,8 +224,8 @@ impl Key {
     }
 
     /// Key of a part of the rows that imports from OCS servers have carried over.
-    pub(super) fn imported_rows(shard: u16) -> Self {
-        Self::new(IMPORT.to_owned(), format!("ROWS#{shard:02}"))
+    pub(super) fn imported_rows(shard: u16, part: u32) -> Self {
+        Self::new(IMPORT.to_owned(), format!("ROWS#{shard:02}#{part:04}"))
     }
 
     /// Key of the group of an OCS server from which a group was imported.

@@ -43,6 +43,37 @@ async fn rows_are_remembered_with_their_last_content(service: Service) {
     assert!(usage.write_units.abs() < f64::EPSILON, "{usage:?}");
 }
 
+/// An item has room for 32,000 rows.
+async fn no_row_of_a_full_item_is_lost(service: Service) {
+    let table = Table::start_on(service, 133).await;
+    let records = &table.records;
+    // All these rows belong to the same shard.
+    let rows = |numbers: std::ops::Range<u64>, content| -> ImportedRows {
+        numbers.map(|number| (number * 64 + 5, content)).collect()
+    };
+    let both = async |one: ImportedRows, other: ImportedRows| {
+        let (one, other) = futures_util::future::join(
+            records.remember_imported_rows(&one),
+            records.remember_imported_rows(&other),
+        )
+        .await;
+        one.unwrap();
+        other.unwrap();
+    };
+    let all = rows(0..32_100, 1);
+    records.remember_imported_rows(&all).await.unwrap();
+    assert!(records.imported_rows().await.unwrap() == all);
+    // Two administrators at once, with rows of both items and new rows.
+    both(rows(31_900..32_300, 2), rows(32_200..32_400, 2)).await;
+    let mut expected = rows(0..31_900, 1);
+    expected.extend(rows(31_900..32_400, 2));
+    assert!(records.imported_rows().await.unwrap() == expected);
+    table.meter.take();
+    records.remember_imported_rows(&expected).await.unwrap();
+    let usage = table.meter.take();
+    assert!(usage.write_units.abs() < f64::EPSILON, "{usage:?}");
+}
+
 async fn an_imported_group_is_found_by_its_origin(service: Service) {
     let table = Table::start_on(service, 131).await;
     let records = &table.records;
@@ -124,6 +155,7 @@ async fn a_corrected_result_is_counted_once(service: Service) {
 
 packcast_testing::on_each_service! {
     rows_are_remembered_with_their_last_content
+    no_row_of_a_full_item_is_lost
     an_imported_group_is_found_by_its_origin
     a_corrected_result_is_counted_once
 }
