@@ -38,6 +38,7 @@ pub use self::changed::{Changed, CompletedChange};
 pub use self::changer::StateChanger;
 pub(crate) use self::changer::check_clock;
 pub use self::clock_check::ClockError;
+pub(crate) use self::commit::Leaves;
 pub use self::commit::{CommitRequest, Committed, Committer, OnHead};
 pub(crate) use self::compare::check_lists;
 pub(crate) use self::complete::RecordedUpTo;

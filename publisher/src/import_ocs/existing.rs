@@ -74,7 +74,7 @@ pub async fn keep_new(
     let existing = Existing::read(target, plan, repeat).await?;
     plan.keep_new(&existing).map_err(Failure::failed)?;
     leave_out_unverified(target, plan).await?;
-    plan.conclude(&existing);
+    plan.conclude(existing);
     Ok(())
 }
 
@@ -91,6 +91,8 @@ struct Existing {
     /// Groups here that belong to no group of the OCS server, each with the reason.
     foreign: BTreeMap<GroupName, String>,
     /// The rows that earlier imports have carried over.
+    remembered: ImportedRows,
+    /// Those of them that this import does not repeat.
     memory: ImportedRows,
     has_location: bool,
 }
@@ -98,8 +100,10 @@ struct Existing {
 impl Existing {
     /// Reads the documents, devices and results that a plan names.
     async fn read(target: &Target, plan: &ImportPlan, repeat: Repeat) -> Result<Self, Failure> {
+        // Before the state: an import that ends in between has the rows here, but not in the memory.
+        let remembered = target.records.imported_rows().await?;
         let memory = match repeat {
-            Repeat::New => target.records.imported_rows().await?,
+            Repeat::New => remembered.clone(),
             Repeat::All => ImportedRows::new(),
         };
         let groups = plan.groups.iter();
@@ -115,6 +119,7 @@ impl Existing {
             foreign: origins::foreign(target, plan, &state).await?,
             has_location: !target.records.locations().await?.is_empty(),
             state,
+            remembered,
             memory,
             ..Self::default()
         };

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::thread;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use packcast_protocol::state::{LeafName, Terms};
+use packcast_protocol::state::Terms;
 use packcast_protocol::{DeviceId, PackageId};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::state::{EntryOwner, NewAssignment, StateChange};
@@ -43,7 +43,7 @@ use crate::publish::publication::{Earlier, Publication};
 use crate::publish::publish;
 use crate::signing::verify_record::AlsoAccept;
 use crate::signing::{Signer, SigningKey};
-use crate::state::current_part;
+use crate::state::OnHead;
 use crate::target::Target;
 
 /// The number of packages that are published at a time. Each has several fragments in memory.
@@ -93,6 +93,7 @@ pub async fn perform(
         imported: Imported::default(),
     };
     import.publish_all(downloads).await?;
+    import.refuse_other_imports().await?;
     import.add_devices(&plan.devices).await?;
     let (new, earlier) = import.results();
     import.add_results(&earlier).await?;
@@ -220,6 +221,16 @@ impl Import<'_> {
         self.not_done.extend(rows);
     }
 
+    /// Refuses a plan if another import has ended since: that one may have read later results.
+    async fn refuse_other_imports(&self) -> Result<(), Failure> {
+        if self.target.records.imported_rows().await? == self.plan.remembered {
+            return Ok(());
+        }
+        let message = "cannot import what was planned: another import has ended since";
+        Err(Failure::conflict(message)
+            .hint("run the same command again: it plans the import again"))
+    }
+
     /// Creates the records of devices that have never checked in here.
     async fn add_devices(&mut self, devices: &[DeviceImport]) -> Result<(), Failure> {
         let (records, now) = (&self.target.records, now());
@@ -269,6 +280,9 @@ impl Import<'_> {
     /// Creates groups, members and assignments: with one commit, unless too many packages are
     /// assigned.
     ///
+    /// A commit is refused if somebody has changed one of its groups or devices since the plan: the
+    /// import would assign again what was assigned meanwhile, or would join another group.
+    ///
     /// The function follows a commit when its records are complete. Before that, the results of
     /// packages that were here use up the mandates of the commit.
     async fn commit(
@@ -276,9 +290,12 @@ impl Import<'_> {
         signer: &mut Signer,
         earlier: &[&ResultImport],
     ) -> Result<(), Failure> {
+        let mut leaves = self.plan.leaves.clone();
         for changes in batches(self.changes(signer).await?, HeadChange::MAX_PACKAGES) {
-            let mut state = signer.changer(self.target).await?;
-            let changed = Box::pin(state.change(&changes, COMMAND)).await?;
+            let state = signer.changer(self.target).await?;
+            let mut state = state.on(OnHead::With(&leaves));
+            let mut changed = Box::pin(state.change(&changes, COMMAND)).await?;
+            let changed_leaves = std::mem::take(&mut changed.leaves);
             if let Some(number) = changed.committed.number() {
                 self.imported.commit = Some(number);
                 let (packages, devices) = (packages_of_groups(&changes), joining(&changes));
@@ -290,6 +307,7 @@ impl Import<'_> {
                 self.use_mandates(&results).await?;
             }
             Box::pin(changed.complete(self.progress)).await?;
+            leaves.extend(changed_leaves);
             self.remember_again(&changes).await?;
             self.count(&changes);
         }
@@ -324,11 +342,7 @@ impl Import<'_> {
                 changes.push(StateChange::Join { group, devices });
             }
         }
-        let assigned = self.assigned_meanwhile().await?;
         for assignment in &self.plan.assignments {
-            if assigned.contains(&(assignment.to.clone(), assignment.package)) {
-                continue;
-            }
             // A package without a record is left out, with its assignments.
             let Some(package) = self.packages.get(&assignment.package) else {
                 continue;
@@ -349,33 +363,6 @@ impl Import<'_> {
             });
         }
         Ok(changes)
-    }
-
-    /// Returns the assignments of the plan that another administrator has made since the plan.
-    async fn assigned_meanwhile(&self) -> Result<BTreeSet<(ImportedOwner, PackageId)>, Failure> {
-        let new = self.plan.assignments.iter().filter(|it| !it.is_again);
-        let leaf = |owner: &ImportedOwner| match owner {
-            ImportedOwner::Group(group) => LeafName::Group(group.clone()),
-            ImportedOwner::Device(device) => LeafName::Device(device.clone()),
-        };
-        let names = new.clone().map(|it| leaf(&it.to)).collect();
-        let state = current_part(self.target, names).await?;
-        let mut assigned = BTreeSet::new();
-        for assignment in new {
-            let entries = match &assignment.to {
-                ImportedOwner::Group(group) => {
-                    state.group(group).map(|it| it.map(|it| &it.packages))
-                }
-                ImportedOwner::Device(device) => {
-                    state.device(device).map(|it| it.map(|it| &it.packages))
-                }
-            };
-            let entries = entries.map_err(Failure::failed)?;
-            if entries.is_some_and(|it| it.of(assignment.package).is_some()) {
-                assigned.insert((assignment.to.clone(), assignment.package));
-            }
-        }
-        Ok(assigned)
     }
 
     /// Leaves out the packages here whose manifest nobody has signed: a record alone is no reason to

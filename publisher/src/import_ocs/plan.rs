@@ -28,6 +28,7 @@ use super::rows::OcsDatabase;
 use crate::failure::Failure;
 use crate::publish::inspect::Inspection;
 use crate::publish::plan::{ActionName, Plan};
+use crate::state::Leaves;
 
 pub(crate) use self::packages::named_packages;
 
@@ -77,6 +78,12 @@ pub struct ImportPlan {
     /// The rows that are here after the import.
     #[serde(skip)]
     pub(super) rows: ImportedRows,
+    /// The rows that earlier imports had carried over when this one was planned.
+    #[serde(skip)]
+    pub(super) remembered: ImportedRows,
+    /// The documents from which the import was planned.
+    #[serde(skip)]
+    pub(super) leaves: Leaves,
     /// All groups that belong to the import, also those without new members.
     #[serde(skip)]
     pub(super) own_groups: BTreeMap<GroupName, OwnGroup>,

@@ -1,3 +1,4 @@
+mod concurrent;
 mod property;
 mod repeated;
 
@@ -10,6 +11,7 @@ use packcast_rollout::FinishedTask;
 use tempfile::TempDir;
 
 use super::*;
+use crate::failure::Failure;
 use crate::import_ocs::compare::compare;
 use crate::import_ocs::memory::DETAIL;
 use crate::import_ocs::names::ChosenNames;
@@ -84,12 +86,15 @@ impl Story {
     }
 
     async fn perform(&self, plan: ImportPlan) -> Imported {
+        self.try_perform(plan).await.unwrap()
+    }
+
+    async fn try_perform(&self, plan: ImportPlan) -> Result<Imported, Failure> {
         let target = &self.here.target;
         let key = SigningKey::load(None, &target.key_file, &NoSecrets).unwrap();
         let downloads = Downloads::new(self.downloads());
         let progress = Progress::none();
-        let imported = perform(target, plan, &downloads, Arc::new(key), &progress);
-        imported.await.unwrap()
+        perform(target, plan, &downloads, Arc::new(key), &progress).await
     }
 
     async fn finished(&self, device: i64, number: u32) -> Option<FinishedTask> {

@@ -29,7 +29,7 @@ pub struct Signer {
     /// An offline root key, another key than the one of the signer.
     root: Option<Unlocked>,
     /// The heads for the first change.
-    on_head: OnHead,
+    on_head: OnHead<'static>,
 }
 
 struct Unlocked {

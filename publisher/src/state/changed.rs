@@ -6,7 +6,7 @@ use packcast_protocol::LocationName;
 use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::state::StateChange;
 
-use super::commit::Committed;
+use super::commit::{Committed, Leaves};
 use super::compare::{check_lists, compare};
 use super::complete::{Completed, Completing, Scope, complete_locations};
 use super::error::StateError;
@@ -24,6 +24,8 @@ use crate::warning::Warning;
 pub struct Changed<'a> {
     target: &'a Target,
     pub committed: Committed,
+    /// Leaves that the commit has changed.
+    pub(crate) leaves: Leaves,
     /// Locations that the change leaves as they were. Their records may be missing or wrong.
     unchanged: BTreeSet<LocationName>,
 }
@@ -36,7 +38,11 @@ pub struct CompletedChange {
 }
 
 impl<'a> Changed<'a> {
-    pub(super) fn new(target: &'a Target, committed: Committed, changes: &[StateChange]) -> Self {
+    pub(super) fn new(
+        target: &'a Target,
+        (committed, leaves): (Committed, Leaves),
+        changes: &[StateChange],
+    ) -> Self {
         let locations = changes.iter().filter_map(|change| match change {
             StateChange::AddLocation { location, .. }
             | StateChange::RemoveLocation { location } => Some(location.clone()),
@@ -49,6 +55,7 @@ impl<'a> Changed<'a> {
         Self {
             target,
             committed,
+            leaves,
             unchanged,
         }
     }

@@ -30,7 +30,7 @@ pub struct StateChanger<'a> {
     /// A root key that renews the key list with each change.
     root: Option<StateKey<'a>>,
     valid_for_s: u64,
-    on_head: OnHead,
+    on_head: OnHead<'a>,
 }
 
 impl<'a> StateChanger<'a> {
@@ -65,7 +65,7 @@ impl<'a> StateChanger<'a> {
 
     /// Makes changes only on these heads.
     #[must_use]
-    pub(crate) fn on(self, on_head: OnHead) -> Self {
+    pub(crate) fn on(self, on_head: OnHead<'a>) -> Self {
         Self { on_head, ..self }
     }
 
@@ -161,7 +161,7 @@ impl<'a> StateChanger<'a> {
             self.target.warnings.push(warning);
         }
         self.warn_of(made.unknown);
-        let done = Changed::new(self.target, made.committed, changes);
+        let done = Changed::new(self.target, (made.committed, made.leaves), changes);
         (done, made.validity)
     }
 

@@ -14,8 +14,8 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::next_number;
 use packcast_protocol::state::signed_text::TargetDocument as _;
 use packcast_protocol::state::{
-    AboutDocument, Commit, CommitFields, CommitId, Document, LeafName, PagedTree, SignedCommit,
-    TrustedRoots, UpdatedTree,
+    AboutDocument, Commit, CommitFields, CommitId, Document, DocumentText, LeafName, PagedTree,
+    SignedCommit, TrustedRoots, UpdatedTree,
 };
 use packcast_protocol::{PackageId, Sha256Digest, UnixTime};
 use packcast_rollout::memory::{
@@ -58,21 +58,41 @@ pub struct CommitRequest<'a> {
     pub valid_for_s: u64,
 }
 
+/// Leaves of a state, each with the digest of its document. `None` if the state has no such leaf.
+pub(crate) type Leaves = BTreeMap<LeafName, Option<Sha256Digest>>;
+
 /// The heads on which a change may be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OnHead {
+pub enum OnHead<'a> {
     #[default]
     Any,
     /// Only this one; `None` before the first commit.
     Only(Option<CommitId>),
+    /// Only heads in which the change finds these leaves as they are here.
+    With(&'a Leaves),
 }
 
-impl OnHead {
+impl OnHead<'_> {
     /// Refuses to sign the changes of another commit together with those that were shown.
     const fn refuse_others(self, other: Option<CommitId>) -> Result<(), StateError> {
         match (self, other) {
             (Self::Only(_), Some(commit)) => Err(StateError::OthersFirst { commit }),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses documents of which somebody has changed one since the changes were planned.
+    fn refuse_changed(self, before: &StatePart) -> Result<(), StateError> {
+        let Self::With(leaves) = self else {
+            return Ok(());
+        };
+        let changed = leaves.iter().find(|(name, digest)| {
+            let present = before.text(name).map(DocumentText::digest);
+            before.is_loaded(name) && present != **digest
+        });
+        match changed {
+            Some((name, _)) => Err(StateError::DocumentChanged { name: name.clone() }),
+            None => Ok(()),
         }
     }
 }
@@ -112,6 +132,8 @@ impl Validity {
 pub(super) struct Made {
     pub(super) committed: Committed,
     pub(super) validity: Validity,
+    /// Leaves that the commit has changed.
+    pub(super) leaves: Leaves,
     /// Adopted commits whose changes the table has lost.
     pub(super) unknown: Vec<CommitId>,
 }
@@ -129,7 +151,8 @@ pub(super) struct Prepared {
 
 /// Parts of the next commit that do not follow from the changes of a command.
 #[derive(Default)]
-pub(super) struct Next {
+pub(super) struct Next<'a> {
+    pub(super) on_head: OnHead<'a>,
     pub(super) number: u64,
     /// Changes before all others.
     pub(super) first: Vec<StateChange>,
@@ -163,7 +186,7 @@ impl Committer<'_> {
         &mut self,
         request: &CommitRequest<'_>,
         change: Option<&ListChange<'_>>,
-        on_head: OnHead,
+        on_head: OnHead<'_>,
     ) -> Result<Made, StateError> {
         let mut attempted = None;
         for _ in 0..ATTEMPTS {
@@ -196,6 +219,7 @@ impl Committer<'_> {
             let adoption = self.adoption(&mut state, now).await?;
             on_head.refuse_others(adoption.commits.first().copied())?;
             let next = Next {
+                on_head,
                 number: self.next_number(&state, now),
                 adoption,
                 list,
@@ -221,7 +245,7 @@ impl Committer<'_> {
         &mut self,
         state: &mut TargetState,
         request: &CommitRequest<'_>,
-        next: Next,
+        next: Next<'_>,
         now: UnixTime,
     ) -> Result<Attempt, StateError> {
         let Next {
@@ -230,6 +254,7 @@ impl Committer<'_> {
         let removals = adoption.removals.changes();
         let changes = [&next.first[..], &removals, request.changes].concat();
         let before = self.load(state, &changes).await?;
+        next.on_head.refuse_changed(&before)?;
         let planned = apply(&before, &changes, *number, &adoption.entries);
         let planned = planned.map_err(StateError::Changes)?;
         let own = next.first.len() + removals.len();
@@ -254,12 +279,15 @@ impl Committer<'_> {
         let Some(head) = self.make_head(state, prepared, now).await? else {
             return Ok(Attempt::Lost(id));
         };
+        let mut leaves = planned.changed_groups();
+        leaves.extend(planned.changed_devices());
         Ok(Attempt::Done(Box::new(Made {
             committed: Committed::Done { head, outcomes },
             validity: Validity {
                 commit: Some(commit.expires),
                 keys: state.keys_expire(),
             },
+            leaves,
             unknown: next.adoption.unknown,
         })))
     }
@@ -545,6 +573,7 @@ impl Made {
         Self {
             committed: Committed::AlreadySo { outcomes },
             validity: Validity::of(state),
+            leaves: Leaves::new(),
             unknown: Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::CommitError;
 use packcast_protocol::state::key_list::{KeyChainError, KeyListError};
 use packcast_protocol::state::signed_text::{SignedTextError, SignedTextTooLarge};
-use packcast_protocol::state::{CommitId, NodeHash, PartialTreeError};
+use packcast_protocol::state::{CommitId, LeafName, NodeHash, PartialTreeError};
 use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
 use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
@@ -81,6 +81,8 @@ pub enum StateError {
     Conflict { commit: CommitId },
     #[error("cannot sign the difference that was shown: somebody has changed the target since")]
     ChangedSince,
+    #[error("cannot sign the planned changes: somebody has changed {name} since they were planned")]
+    DocumentChanged { name: LeafName },
     #[error(
         "cannot sign the difference that was shown: this machine has first to complete its earlier commit {commit}"
     )]
@@ -184,6 +186,9 @@ impl From<StateError> for Failure {
                 Some("run the same command again: it continues from the commit that was not stored")
             }
             StateError::ChangedSince => Some("look at the present difference"),
+            StateError::DocumentChanged { .. } => {
+                Some("run the same command again: it plans the changes again")
+            }
             StateError::OthersFirst { .. } => Some(
                 "run 'packcast sign' to complete the earlier commit, whose command was interrupted or came too late",
             ),
@@ -217,6 +222,7 @@ impl From<StateError> for Failure {
             | StateError::NotConfirmed { .. }
             | StateError::NothingRestored
             | StateError::ChangedSince
+            | StateError::DocumentChanged { .. }
             | StateError::OthersFirst { .. }
             | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
@@ -286,6 +292,9 @@ mod tests {
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
             StateError::ChangedSince,
+            StateError::DocumentChanged {
+                name: LeafName::Group("lab".parse().unwrap()),
+            },
             StateError::OthersFirst { commit: commit(1) },
             StateError::OverLimit,
             StateError::Overtaken,
@@ -332,6 +341,8 @@ mod tests {
         hint: run the same command again: it continues from the commit that was not stored
         Conflict: cannot sign the difference that was shown: somebody has changed the target since
         hint: look at the present difference
+        Conflict: cannot sign the planned changes: somebody has changed group/lab since they were planned
+        hint: run the same command again: it plans the changes again
         Conflict: cannot sign the difference that was shown: this machine has first to complete its earlier commit 1-cd2662154e6d76b2b2b92e70c0cac3ccf534f9b74eb5b89819ec509083d00a50
         hint: run 'packcast sign' to complete the earlier commit, whose command was interrupted or came too late
         Failed: cannot compare the states: more differs than may be read

@@ -35,8 +35,10 @@ impl ImportPlan {
     }
 
     /// Keeps the devices that the remaining rows need, and notes all rows that are here afterwards.
-    pub(super) fn conclude(&mut self, existing: &Existing) {
+    pub(super) fn conclude(&mut self, existing: Existing) {
         self.note_rows();
+        self.leaves = existing.state.leaves();
+        self.remembered = existing.remembered;
         let members = self.groups.iter().flat_map(|group| &group.members);
         let assigned = self.assignments.iter().filter_map(|it| match &it.to {
             ImportedOwner::Device(device) => Some(device),
