@@ -25,7 +25,8 @@ const PACKAGES_BEFORE_DELETED: &str =
 const ACTIVATIONS: &str = "SELECT ID, FILEID FROM download_enable";
 const COMPUTERS: &str = "SELECT ID, DEVICEID, NAME, OSNAME, USERAGENT, UNIX_TIMESTAMP(LASTCOME) \
     FROM hardware WHERE DEVICEID NOT IN ('_SYSTEMGROUP_', '_DOWNLOADGROUP_')";
-const GROUPS: &str = "SELECT h.ID, h.NAME, LEFT(g.REQUEST, 4000), LEFT(g.XMLDEF, 4000) \
+const GROUPS: &str = "SELECT h.ID, h.NAME, LEFT(g.REQUEST, 4000), LEFT(g.XMLDEF, 4000), \
+    CAST(h.LASTDATE AS CHAR) \
     FROM hardware h LEFT JOIN `groups` g ON g.HARDWARE_ID = h.ID WHERE h.DEVICEID = '_SYSTEMGROUP_'";
 const MEMBERS: &str = "SELECT GROUP_ID, HARDWARE_ID FROM groups_cache WHERE STATIC IN (0, 1)";
 const ASSIGNMENTS: &str = "SELECT HARDWARE_ID, IVALUE, NAME, TVALUE FROM devices WHERE NAME IN \
@@ -183,6 +184,9 @@ fn group(row: &Row) -> Option<GroupRow> {
         query: query
             .map(|query| query.trim().to_owned())
             .find(|query| !query.is_empty()),
+        // The console sets `LASTDATE` of a group when it creates the group, and nothing changes it.
+        // The text does not depend on the time zone of the database.
+        created: text(row, 4),
     })
 }
 

@@ -104,6 +104,7 @@ pub(super) struct OwnGroup {
     pub(super) ocs_id: i64,
     pub(super) ocs_name: String,
     pub(super) query: Option<String>,
+    pub(super) ocs_created: Option<String>,
     origin: GroupName,
 }
 
@@ -154,6 +155,9 @@ pub struct GroupImport {
     /// The file of names has a line for the group.
     #[serde(skip)]
     pub is_chosen: bool,
+    /// Time of creation on the OCS server.
+    #[serde(skip)]
+    pub(super) ocs_created: Option<String>,
     pub members: BTreeSet<DeviceId>,
 }
 
@@ -261,6 +265,7 @@ impl OwnGroup {
             ocs_id: group.ocs_id,
             ocs_name: group.ocs_name.clone(),
             query: group.query.clone(),
+            ocs_created: group.ocs_created.clone(),
             origin: group.origin.clone(),
         }
     }

@@ -54,6 +54,8 @@ pub struct GroupRow {
     pub name: String,
     /// The query of a dynamic group. `None` for a static group.
     pub query: Option<String>,
+    /// Time of creation, as the database shows it. `None` if the database does not name one.
+    pub created: Option<String>,
 }
 
 /// A row of `groups_cache` for a computer that is in the group.

@@ -17,6 +17,9 @@ use super::rows::{
     OcsDatabase, PackageRow,
 };
 
+/// Time of creation of all groups.
+pub(crate) const CREATED: &str = "2024-03-31 02:30:00";
+
 /// The id of the first package.
 pub(crate) const FIRST: u32 = 1_700_000_001;
 
@@ -82,6 +85,7 @@ pub(crate) fn group(id: i64, name: &str, query: Option<&str>) -> GroupRow {
         id,
         name: name.to_owned(),
         query: query.map(ToOwned::to_owned),
+        created: Some(CREATED.to_owned()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::import_ocs::names::ChosenNames;
 use crate::import_ocs::plan::{ImportPlan, ImportSource, plan};
 use crate::import_ocs::rows::{ActivationRow, MemberRow};
 use crate::import_ocs::samples::{
-    activation, assigned, database, group, history, id, write_execute, write_launch,
+    CREATED, activation, assigned, database, group, history, id, write_execute, write_launch,
 };
 use crate::progress::Progress;
 use crate::signing::{NoSecrets, SigningKey};

@@ -43,6 +43,9 @@ pub struct ImportedGroup {
     /// The query of a dynamic group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
+    /// Time of creation on the OCS server, by which groups of two servers differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ocs_created: Option<String>,
 }
 
 /// The package of an OCS server from which a package was imported.

@@ -102,6 +102,7 @@ mod tests {
     #[test]
     fn an_imported_group_is_shown_with_its_query() {
         let group = |query: Option<&str>| ImportedGroup {
+            ocs_created: None,
             origin: GroupOrigin {
                 name: "debian".parse().unwrap(),
                 created: 7,

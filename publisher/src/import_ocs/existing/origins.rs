@@ -58,6 +58,7 @@ fn reason(
     let GroupImport {
         group: name,
         ocs_id,
+        ocs_created,
         ..
     } = group;
     let remedy = format!(
@@ -70,6 +71,13 @@ fn reason(
                 "group {name} here belongs to group {other:?} ({number}) of the OCS server: {remedy}"
             ))
         }
+        Some(ImportedGroup {
+            ocs_name: other,
+            ocs_created: Some(created),
+            ..
+        }) if ocs_created.as_ref().is_some_and(|it| it != created) => Some(format!(
+            "group {name} here belongs to group {other:?} ({ocs_id}) of another OCS server, created {created}: {remedy}"
+        )),
         _ if is_imported => None,
         _ => Some(format!(
             "group {name} exists here, and no import has created it: {remedy}"

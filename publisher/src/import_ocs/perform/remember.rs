@@ -29,6 +29,7 @@ impl Import<'_> {
                 ocs_id: group.ocs_id,
                 ocs_name: group.ocs_name.clone(),
                 query: group.query.clone(),
+                ocs_created: group.ocs_created.clone(),
             };
             if !remembered.contains(&imported) {
                 records.remember_imported_group(&imported).await?;

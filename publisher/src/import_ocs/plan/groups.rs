@@ -120,6 +120,7 @@ impl ImportPlan {
                 query: query.map(|query| query.chars().take(MAX_QUERY_CHARS).collect()),
                 exists: false,
                 is_chosen,
+                ocs_created: row.created.clone(),
                 members: BTreeSet::new(),
             });
         }

@@ -98,6 +98,7 @@ async fn an_imported_group_belongs_to_one_group_of_the_ocs_server() {
         ocs_id: 1_001,
         ocs_name: "Lab PCs".to_owned(),
         query: Some("SELECT 1".to_owned()),
+        ocs_created: Some(CREATED.to_owned()),
     };
     assert_eq!(remembered, std::slice::from_ref(&expected));
     let found = story.here.table.records.imported_group(&origin).await;
@@ -110,6 +111,24 @@ async fn an_imported_group_belongs_to_one_group_of_the_ocs_server() {
     }
     let plan = story.plan(&server).await;
     insta::assert_snapshot!(lines(&plan.left_out), @r#"Lab PCs (1005): group lab-pcs here belongs to group "Lab PCs" (1001) of the OCS server: choose another name with --names, or write 'group 1005 lab-pcs' there to import into this group (2 rows)"#);
+}
+
+#[tokio::test]
+async fn a_group_of_another_ocs_server_with_the_same_number_and_name_is_a_conflict() {
+    let story = Story::start(753).await;
+    let mut server = inactive(0, 2);
+    let assert_plan = async |server: &OcsDatabase, expected: &str| {
+        let plan = story.plan(server).await;
+        assert_eq!(lines(&plan.left_out), expected);
+        assert!(plan.groups.is_empty(), "{plan:?}");
+    };
+    story.import(&server).await;
+    assert_plan(&server, "").await;
+    // Databases before the import read the time, or a row without a time.
+    server.groups[0].created = None;
+    assert_plan(&server, "").await;
+    server.groups[0].created = Some("2019-01-01 00:00:00".to_owned());
+    assert_plan(&server, r#"Lab PCs (1001): group lab-pcs here belongs to group "Lab PCs" (1001) of another OCS server, created 2024-03-31 02:30:00: choose another name with --names, or write 'group 1001 lab-pcs' there to import into this group (2 rows)"#).await;
 }
 
 #[tokio::test]

@@ -85,6 +85,7 @@ async fn an_imported_group_is_found_by_its_origin(service: Service) {
         ocs_id: 17,
         ocs_name: "Lab PCs".to_owned(),
         query: Some("SELECT 1".to_owned()),
+        ocs_created: Some("2024-03-31 02:30:00".to_owned()),
     };
     let (first, second) = (group(7), group(9));
     for group in [&first, &second, &first] {

@@ -37,6 +37,7 @@ fn computer(id: i64, agent: &str) -> ComputerRow {
 
 fn group(id: i64, name: &str, query: Option<&str>) -> GroupRow {
     GroupRow {
+        created: None,
         id,
         name: name.to_owned(),
         query: query.map(ToOwned::to_owned),
