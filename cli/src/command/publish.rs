@@ -1,12 +1,12 @@
 //! `packcast publish`: creates a package from an archive, a directory or a command.
 
+mod read;
 mod result;
 mod windows;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::thread;
 
 use packcast_protocol::device::AgentId;
 use packcast_protocol::fragment::FragmentSizeError;
@@ -16,8 +16,6 @@ use packcast_protocol::{
 };
 use packcast_publisher::clock::now;
 use packcast_publisher::package::named;
-use packcast_publisher::progress::Progress;
-use packcast_publisher::publish::Staging;
 use packcast_publisher::publish::failing_program::failing_program;
 use packcast_publisher::publish::inspect::{Contents, Inspection};
 use packcast_publisher::publish::name_encoding::NameEncoding;
@@ -30,8 +28,8 @@ use packcast_publisher::values::size::{self, SizeError};
 use packcast_publisher::{Failure, Target, activate, location, publish};
 use packcast_rollout::PackageRecord;
 use packcast_rollout::pacing::Pacing;
-use tokio::sync::oneshot;
 
+pub(super) use self::read::{interruptible, read};
 use self::windows::WindowsArgs;
 use super::action::ActionChoice;
 use super::key_arg::KeyArg;
@@ -319,54 +317,6 @@ impl Args {
         self.command = Some(prompt::text(PROGRAM, &programs, check)?);
         Ok(())
     }
-}
-
-/// The files of a package, inspected, and the place of its fragments.
-pub(super) struct Read {
-    pub(super) source: (Source, Inspection),
-    /// Removes the staged files that have not become objects with this value.
-    pub(super) staging: Option<Staging>,
-}
-
-/// Opens and inspects the source of a package with a name and a version.
-pub(super) async fn read(
-    target: &Target,
-    (name, version): (&PackageName, &PackageVersion),
-    open: impl FnOnce() -> Result<Source, Failure> + Send + 'static,
-    size: Option<FragmentSize>,
-) -> Result<Read, Failure> {
-    let staging = publish::stage(target, name, version).await;
-    let area = staging.as_ref().map(Staging::area);
-    let read = interruptible(move |progress| {
-        let mut source = open()?;
-        if let Some(area) = area {
-            source.stage_in(area);
-        }
-        let inspection = publish::inspect(&source, size, progress)?;
-        Ok((source, inspection))
-    });
-    Ok(Read {
-        source: read.await?,
-        staging,
-    })
-}
-
-/// Packs or reads files. Ctrl-C ends the wait, and with the program the thread that works: its
-/// temporary files have no names.
-pub(super) async fn interruptible<T: Send + 'static>(
-    work: impl FnOnce(&Progress) -> Result<T, Failure> + Send + 'static,
-) -> Result<T, Failure> {
-    let bar = Bar::new();
-    let progress = bar.progress();
-    let result = async {
-        let (done, result) = oneshot::channel();
-        thread::spawn(move || {
-            // Nobody waits for the result after Ctrl-C.
-            let _ = done.send(work(&progress));
-        });
-        result.await.expect("the thread sends a result")
-    };
-    until_interrupted("bytes", result, &bar).await
 }
 
 /// A package that is ready to publish.
