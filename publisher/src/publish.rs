@@ -16,6 +16,7 @@ pub mod plan;
 pub mod publication;
 pub mod source;
 mod staged;
+pub mod thread;
 
 use packcast_archive::Limits;
 use packcast_protocol::{FragmentSize, PackageName, PackageRef, PackageVersion};
@@ -262,12 +263,14 @@ mod tests {
             },
             InspectError::Changed { path: path() },
             InspectError::NoFiles { path: path() },
+            InspectError::Thread(thread::ThreadError::Panicked),
         ];
         insta::assert_snapshot!(converted(errors), @r"
         Failed: cannot read /x
         Failed: cannot publish /x
         Failed: cannot publish /x: the file changed while it was read
         Failed: cannot publish /x: the archive has no files
+        Failed: cannot read the archive: a thread of the publisher panicked
         ");
     }
 

@@ -10,6 +10,7 @@ use packcast_protocol::FragmentSize;
 use packcast_publisher::publish::agent_builds::collect_builds;
 use packcast_publisher::publish::inspect;
 use packcast_publisher::publish::source::Source;
+use packcast_publisher::publish::thread::ThreadError;
 use packcast_publisher::{Failure, Progress};
 
 use super::fields::Refusal;
@@ -37,13 +38,16 @@ pub(crate) fn files(app: &App, id: WizardId, wizard: &Wizard) -> Result<Files, R
     let state = app.wizards().update(id, |wizard| match &wizard.check {
         Some(check) if check.wanted == wanted => state(check),
         _ => {
-            let check = Check {
+            let mut check = Check {
                 wanted,
                 gauge: Arc::new(Gauge::default()),
                 outcome: None,
             };
+            // The thread waits for the end of this update before it stores its outcome.
+            if let Err(error) = start(app.clone(), id, wizard.clone(), check.clone()) {
+                check.outcome = Some(Err(Arc::new(Failure::failed(error))));
+            }
             wizard.check = Some(check.clone());
-            start(app.clone(), id, wizard.clone(), check.clone());
             state(&check)
         }
     });
@@ -64,8 +68,8 @@ fn state(check: &Check) -> Files {
 }
 
 /// Reads the files in a thread. The reading cannot be interrupted, so a later one does not wait for it.
-fn start(app: App, id: WizardId, wizard: Wizard, check: Check) {
-    thread::spawn(move || {
+fn start(app: App, id: WizardId, wizard: Wizard, check: Check) -> Result<(), ThreadError> {
+    let work = move || {
         let read = read(&wizard, &check.wanted, &check.gauge.progress());
         let outcome = read.map(Arc::new).map_err(Arc::new);
         app.wizards().update(id, |wizard| {
@@ -76,7 +80,9 @@ fn start(app: App, id: WizardId, wizard: Wizard, check: Check) {
             current.outcome = Some(outcome);
             wizard.guess();
         });
-    });
+    };
+    let started = thread::Builder::new().spawn(work);
+    started.map(drop).map_err(ThreadError::Start)
 }
 
 fn read(wizard: &Wizard, wanted: &Wanted, progress: &Progress) -> Result<Checked, Failure> {

@@ -6,6 +6,7 @@ use std::thread;
 use packcast_protocol::PackageId;
 use packcast_publisher::publish::plan::Plan;
 use packcast_publisher::publish::publish;
+use packcast_publisher::publish::thread::ThreadError;
 use packcast_publisher::signing::SigningKey;
 use packcast_publisher::{Failure, Progress, Target};
 use tokio::runtime::Handle;
@@ -36,20 +37,27 @@ pub(crate) fn start(app: &App, id: WizardId, ready: Ready) {
     if is_new != Some(true) {
         return;
     }
-    let (app, runtime) = (app.clone(), Handle::current());
-    thread::spawn(move || {
-        let job = match runtime.block_on(run(&app, &ready, &gauge.progress())) {
+    let (shared, runtime) = (app.clone(), Handle::current());
+    let work = move || {
+        let result = runtime.block_on(run(&shared, &ready, &gauge.progress()));
+        end(&shared, id, result);
+    };
+    if let Err(source) = thread::Builder::new().spawn(work) {
+        end(app, id, Err(Failure::failed(ThreadError::Start(source))));
+    }
+}
+
+fn end(app: &App, id: WizardId, result: Result<PackageId, Failure>) {
+    app.wizards().update(id, |wizard| {
+        if result.is_ok() {
+            // The uploads are on record now, and only take space here.
+            wizard.files.clear();
+            wizard.check = None;
+        }
+        wizard.job = match result {
             Ok(package) => Job::Done(package),
             Err(failure) => Job::Failed(Arc::new(failure)),
         };
-        app.wizards().update(id, |wizard| {
-            if matches!(job, Job::Done(_)) {
-                // The uploads are on record now, and only take space here.
-                wizard.files.clear();
-                wizard.check = None;
-            }
-            wizard.job = job;
-        });
     });
 }
 

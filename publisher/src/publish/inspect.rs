@@ -19,6 +19,7 @@ use super::pack::PackError;
 use super::pass::{Digests, Entries, Pass, PassError};
 use super::source::Source;
 use super::staged::StagedFragments;
+use super::thread::ThreadError;
 use crate::progress::{Progress, Work};
 use crate::warning::Warning;
 
@@ -35,6 +36,8 @@ pub enum InspectError {
     NoFiles { path: PathBuf },
     #[error(transparent)]
     Pack(#[from] PackError),
+    #[error(transparent)]
+    Thread(#[from] ThreadError),
     #[error(transparent)]
     FragmentSize(#[from] FragmentSizeError),
     #[error(transparent)]
@@ -254,6 +257,7 @@ impl Source {
                 source,
             },
             PassError::Pack(error) => error.into(),
+            PassError::Thread(error) => error.into(),
             PassError::Entries(error) => error,
         }
     }

@@ -38,6 +38,8 @@ pub enum PackError {
     Kind { path: PathBuf },
     #[error("cannot pack {} as zip: its name or the target of its link is not UTF-8", path.display())]
     Name { path: PathBuf },
+    #[error("cannot deflate the files: pack them with another program, and publish that archive")]
+    Deflate { source: io::Error },
 }
 
 impl From<ListError> for PackError {
@@ -128,11 +130,12 @@ impl Temporary {
         }
     }
 
+    /// Returns the error of packing inside an error of a writer. Any other is one of the file.
     pub(super) fn write_error(&self, source: io::Error) -> PackError {
-        PackError::Write {
+        source.downcast().unwrap_or_else(|source| PackError::Write {
             folder: self.folder.clone(),
             source,
-        }
+        })
     }
 }
 
@@ -248,6 +251,17 @@ mod tests {
         assert_eq!(folder, missing);
     }
 
+    #[test]
+    fn only_errors_of_the_temporary_file_name_its_folder() {
+        let temporary = Temporary::create().unwrap();
+        let full = temporary.write_error(io::ErrorKind::StorageFull.into());
+        assert!(matches!(full, PackError::Write { folder, .. } if folder == temporary.folder));
+        let source = io::Error::other("cause");
+        let inner = io::Error::other(PackError::Deflate { source });
+        let inner = temporary.write_error(inner);
+        assert!(matches!(inner, PackError::Deflate { .. }));
+    }
+
     #[cfg(unix)]
     #[test]
     fn an_error_names_the_file() {
@@ -292,6 +306,9 @@ mod tests {
             PackError::Written { path: path() },
             PackError::Kind { path: path() },
             PackError::Name { path: path() },
+            PackError::Deflate {
+                source: io::Error::other("cause"),
+            },
         ];
         insta::assert_snapshot!(messages(errors), @r"
         cannot create a temporary archive in /tmp: set TMPDIR to a folder with free space
@@ -302,6 +319,7 @@ mod tests {
         cannot pack /x: the file changed while it was read
         cannot pack /x: expected a file, a folder or a symbolic link
         cannot pack /x as zip: its name or the target of its link is not UTF-8
+        cannot deflate the files: pack them with another program, and publish that archive
         ");
     }
 }

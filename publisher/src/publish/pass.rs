@@ -21,7 +21,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
 use md5::Md5;
@@ -34,6 +34,7 @@ use self::feed::{CHUNK_BYTES, Feeder, PackedChunks, WAITING_CHUNKS};
 use super::pack::{Files, PackError, Temporary};
 use super::source::SourceReader;
 use super::staged::{SYNC_THREADS, Stager, synchronise};
+use super::thread::ThreadError;
 use crate::progress::Progress;
 
 /// The digests of an archive and of its fragments.
@@ -52,11 +53,12 @@ pub(super) enum PassError<E> {
     Read(io::Error),
     Pack(PackError),
     Entries(E),
+    Thread(ThreadError),
 }
 
-impl<E> From<io::Error> for PassError<E> {
-    fn from(error: io::Error) -> Self {
-        Self::Read(error)
+impl<E> From<ThreadError> for PassError<E> {
+    fn from(error: ThreadError) -> Self {
+        Self::Thread(error)
     }
 }
 
@@ -110,16 +112,24 @@ impl<'s, T: Send + 's> Consumer<'s, T> {
     fn start<'e>(
         scope: &'s Scope<'s, 'e>,
         work: impl FnOnce(Receiver<Bytes>) -> T + Send + 's,
-    ) -> Self {
+    ) -> Result<Self, ThreadError> {
         let (queue, chunks) = sync_channel(WAITING_CHUNKS);
-        let thread = scope.spawn(move || work(chunks));
-        Self { queue, thread }
+        let thread = start(scope, move || work(chunks))?;
+        Ok(Self { queue, thread })
     }
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> io::Result<T> {
-    let ended = thread.join();
-    ended.map_err(|_| io::Error::other("a thread of the publisher panicked"))
+/// Starts a thread. `Scope::spawn` would panic if the system has none left.
+fn start<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    work: impl FnOnce() -> T + Send + 's,
+) -> Result<ScopedJoinHandle<'s, T>, ThreadError> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.map_err(ThreadError::Start)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> Result<T, ThreadError> {
+    thread.join().map_err(|_| ThreadError::Panicked)
 }
 
 /// The consumers of one pass, except the reader of the entries.
@@ -183,18 +193,19 @@ impl Pass<'_> {
         };
         let (size, staging) = (self.size, self.staging);
         std::thread::scope(|scope| {
-            let md5 = Consumer::start(scope, md5);
-            let whole = Consumer::start(scope, sha256);
-            let fragments = Consumer::start(scope, move |chunks| stage(chunks, size, staging));
+            // After an error, the threads that have started end with their queues.
+            let md5 = Consumer::start(scope, md5)?;
+            let whole = Consumer::start(scope, sha256)?;
+            let fragments = Consumer::start(scope, move |chunks| stage(chunks, size, staging))?;
             let mut queues = vec![md5.queue, whole.queue, fragments.queue];
             let listing = if let Some(reader) = zip {
                 let entries = BufReader::with_capacity(CHUNK_BYTES, reader);
-                scope.spawn(|| list(Entries::Zip(entries)))
+                start(scope, || list(Entries::Zip(entries)))?
             } else {
                 let consumer = Consumer::start(scope, |chunks| {
                     let current = Bytes::new();
                     list(Entries::TarGz(ChunkReader { chunks, current }))
-                });
+                })?;
                 queues.push(consumer.queue);
                 consumer.thread
             };
@@ -252,8 +263,11 @@ fn stage(
     let (complete, files) = sync_channel(SYNC_THREADS);
     let files = Mutex::new(files);
     let fragments = std::thread::scope(|scope| {
-        for _ in 0..SYNC_THREADS {
-            scope.spawn(|| synchronise(&files, &has_failed));
+        let threads = (0..SYNC_THREADS)
+            .take_while(|_| start(scope, || synchronise(&files, &has_failed)).is_ok());
+        if threads.count() == 0 {
+            // Nobody would receive the complete files.
+            has_failed.store(true, Ordering::Relaxed);
         }
         let stager = Stager::new(area, &has_failed, complete);
         fragments(chunks, size, Some(&stager))

@@ -6,6 +6,7 @@ use packcast_protocol::{FragmentSize, PackageName, PackageVersion};
 use packcast_publisher::progress::Progress;
 use packcast_publisher::publish::inspect::Inspection;
 use packcast_publisher::publish::source::Source;
+use packcast_publisher::publish::thread::ThreadError;
 use packcast_publisher::publish::{self, Staging};
 use packcast_publisher::{Failure, Target};
 use tokio::sync::oneshot;
@@ -51,10 +52,11 @@ pub(in super::super) async fn interruptible<T: Send + 'static>(
     let progress = bar.progress();
     let result = async {
         let (done, result) = oneshot::channel();
-        thread::spawn(move || {
+        let started = thread::Builder::new().spawn(move || {
             // Nobody waits for the result after Ctrl-C.
             let _ = done.send(work(&progress));
         });
+        started.map_err(|source| Failure::failed(ThreadError::Start(source)))?;
         result.await.expect("the thread sends a result")
     };
     until_interrupted("bytes", result, &bar).await

@@ -14,6 +14,8 @@ use std::thread;
 use bytes::Bytes;
 use flate2::{Compress, Compression, Crc, FlushCompress};
 
+use super::PackError;
+
 /// The length of a block before compression.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
@@ -29,7 +31,8 @@ const END: [u8; 2] = [3, 0];
 /// Threads that deflate blocks. They end with this value.
 #[derive(Debug)]
 pub(super) struct Deflaters {
-    jobs: SyncSender<Job>,
+    /// `None` if no thread could be started: the caller then deflates its blocks.
+    jobs: Option<SyncSender<Job>>,
     threads: usize,
 }
 
@@ -41,20 +44,26 @@ struct Job {
 }
 
 impl Deflaters {
-    /// Starts a thread for each processor.
+    /// Starts a thread for each processor, or as many as the system allows.
     pub(super) fn start() -> Self {
         let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with(processors.min(MAX_THREADS))
+        let start = |work| thread::Builder::new().spawn(work).is_ok();
+        Self::with(processors.min(MAX_THREADS), start)
     }
 
-    fn with(threads: usize) -> Self {
+    /// Starts threads with `start`, which returns `false` if the system has no thread left.
+    fn with(threads: usize, mut start: impl FnMut(Box<dyn FnOnce() + Send>) -> bool) -> Self {
         let (jobs, queue) = sync_channel(threads);
         let queue = Arc::new(Mutex::new(queue));
-        for _ in 0..threads {
+        let started = (0..threads).take_while(|_| {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || work(&queue));
+            start(Box::new(move || work(&queue)))
+        });
+        let threads = started.count();
+        Self {
+            jobs: (threads > 0).then_some(jobs),
+            threads,
         }
-        Self { jobs, threads }
     }
 
     /// Returns the number of blocks that may wait for their turn to be written.
@@ -79,12 +88,14 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 fn deflated(compress: &mut Compress, job: &Job) -> io::Result<Vec<u8>> {
     compress.reset();
     if !job.before.is_empty() {
-        compress.set_dictionary(&job.before)?;
+        compress.set_dictionary(&job.before).map_err(failed)?;
     }
     let mut out = Vec::with_capacity(job.block.len() + job.block.len() / 8 + 64);
     loop {
         let read = usize::try_from(compress.total_in()).unwrap_or(usize::MAX);
-        compress.compress_vec(&job.block[read..], &mut out, FlushCompress::Sync)?;
+        compress
+            .compress_vec(&job.block[read..], &mut out, FlushCompress::Sync)
+            .map_err(failed)?;
         // Room that is left shows that the end of the block is written, too.
         if compress.total_in() == job.block.len() as u64 && out.len() < out.capacity() {
             return Ok(out);
@@ -144,7 +155,7 @@ impl<'a> Blocks<'a> {
         let Some(block) = self.waiting.pop_front() else {
             return Ok(0);
         };
-        let block = block.recv().map_err(|_| stopped())??;
+        let block = block.recv().map_err(|_| panicked())??;
         out.write_all(&block)?;
         Ok(block.len() as u64)
     }
@@ -164,15 +175,22 @@ impl<'a> Blocks<'a> {
         let window = block.slice(block.len().saturating_sub(WINDOW_BYTES)..);
         self.crc.update(&block);
         self.bytes += block.len() as u64;
-        let (done, deflated) = sync_channel(1);
+        let (done, receiver) = sync_channel(1);
         let before = std::mem::replace(&mut self.before, window);
         let job = Job {
             block,
             before,
             done,
         };
-        self.deflaters.jobs.send(job).map_err(|_| stopped())?;
-        self.waiting.push_back(deflated);
+        match &self.deflaters.jobs {
+            Some(jobs) => jobs.send(job).map_err(|_| panicked())?,
+            None => {
+                let mut compress = Compress::new(Compression::default(), false);
+                // The receiver of this function has room for the block.
+                let _ = job.done.send(deflated(&mut compress, &job));
+            }
+        }
+        self.waiting.push_back(receiver);
         Ok(())
     }
 }
@@ -195,8 +213,14 @@ impl Write for Blocks<'_> {
     }
 }
 
-fn stopped() -> io::Error {
-    io::Error::other("a thread of the publisher panicked")
+/// Returns an error that no writer causes, so that nobody takes it for a full disk.
+fn failed(source: impl Into<io::Error>) -> io::Error {
+    let source = source.into();
+    io::Error::other(PackError::Deflate { source })
+}
+
+fn panicked() -> io::Error {
+    failed(io::Error::other("a thread of the publisher panicked"))
 }
 
 /// Writes a deflated stream to `out`, in bounded memory.
@@ -244,6 +268,7 @@ mod tests {
 
     use flate2::read::DeflateDecoder;
 
+    use super::super::Temporary;
     use super::*;
 
     /// Text that repeats words, then bytes that deflate cannot make smaller.
@@ -260,8 +285,17 @@ mod tests {
     }
 
     fn deflated(threads: usize, pieces: &[&[u8]]) -> (Vec<u8>, Content) {
-        let deflaters = Deflaters::with(threads);
-        let mut deflater = Deflater::new(&deflaters, Vec::new());
+        let deflaters = Deflaters::with(threads, |work| {
+            thread::spawn(work);
+            true
+        });
+        let stream = deflated_by(&deflaters, pieces);
+        assert_eq!(deflaters.threads, threads);
+        stream
+    }
+
+    fn deflated_by(deflaters: &Deflaters, pieces: &[&[u8]]) -> (Vec<u8>, Content) {
+        let mut deflater = Deflater::new(deflaters, Vec::new());
         for piece in pieces {
             deflater.write_all(piece).unwrap();
         }
@@ -286,6 +320,42 @@ mod tests {
             crc.update(&content);
             assert_eq!((facts.crc32, facts.bytes), (crc.sum(), bytes as u64));
         }
+    }
+
+    #[test]
+    fn a_stream_is_the_same_with_fewer_threads_than_asked_for_and_with_none() {
+        let content = content(5 * BLOCK_BYTES + 77);
+        let expected = deflated(4, &[&content]);
+        for left in [0, 1, 3] {
+            let mut started = 0;
+            let deflaters = Deflaters::with(4, |work| {
+                if started == left {
+                    return false;
+                }
+                thread::spawn(work);
+                started += 1;
+                true
+            });
+            assert_eq!(deflaters.threads, left);
+            assert!(deflated_by(&deflaters, &[&content]) == expected, "{left}");
+        }
+    }
+
+    #[test]
+    fn a_thread_that_ends_early_is_no_error_of_the_disk() {
+        // Its queue is dropped, as in a panic.
+        let deflaters = Deflaters::with(1, |work| {
+            drop(work);
+            true
+        });
+        let mut blocks = Blocks::new(&deflaters);
+        let error = blocks.write_all(&content(BLOCK_BYTES)).unwrap_err();
+        let temporary = Temporary::create().unwrap();
+        let error = temporary.write_error(error);
+        let PackError::Deflate { source } = error else {
+            panic!("{error:?}");
+        };
+        assert_eq!(source.to_string(), "a thread of the publisher panicked");
     }
 
     #[test]
