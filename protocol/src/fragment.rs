@@ -48,6 +48,11 @@ impl FragmentSize {
         self.0.get()
     }
 
+    /// Returns the length of the longest archive, which has [`MAX_FRAGMENTS`] fragments of this size.
+    pub const fn longest_archive(self) -> u64 {
+        MAX_FRAGMENTS as u64 * self.get()
+    }
+
     /// Returns the number of fragments of an archive with `bytes` bytes, 0 if it is empty.
     ///
     /// # Errors
@@ -152,6 +157,15 @@ mod tests {
         check(64 * MIB + 1, 2);
         check(1 << 30, 16);
         check(1 << 40, 64);
+    }
+
+    #[test]
+    fn the_longest_archive_has_the_largest_number_of_fragments() {
+        for size in [1 << 10, MIB + 1, 1 << 32] {
+            let size = FragmentSize::try_from(size).unwrap();
+            assert_eq!(size.count(size.longest_archive()), Ok(MAX_FRAGMENTS));
+            size.count(size.longest_archive() + 1).unwrap_err();
+        }
     }
 
     #[test]

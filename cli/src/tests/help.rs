@@ -1023,6 +1023,11 @@ fn publish() {
           --fragment-size <SIZE>
               Size of the fragments, such as 1MiB, or auto
 
+              The automatic size is a 64th of the archive, from 1 MiB to 64 MiB. For
+              a directory or another file, the length before packing decides. So its
+              archive has fewer than 64 fragments if the files compress well; choose
+              a smaller size if the downloads of devices often break.
+
               [default: auto]
 
           --platform <PLATFORM>

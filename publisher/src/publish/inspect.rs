@@ -193,7 +193,7 @@ impl Source {
         fragment_size: Option<FragmentSize>,
         progress: &Progress,
     ) -> Result<Inspection, InspectError> {
-        let size = fragment_size.unwrap_or_else(|| FragmentSize::auto(self.content_bytes()));
+        let size = fragment_size.unwrap_or_else(|| self.automatic_size());
         let staging = self.staging.as_ref();
         let pass = Pass { size, staging };
         let (digests, contents) = match self.unpacked() {
@@ -205,7 +205,7 @@ impl Source {
                 (digests, contents)
             }
             Some(_) => {
-                let packed = self.archive(progress)?;
+                let packed = self.archive_for(size, progress)?;
                 progress.begin(Work::Checking, packed.bytes());
                 self.read(&pass, limits, progress)?
             }

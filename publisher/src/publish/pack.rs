@@ -2,6 +2,7 @@
 
 mod deflate;
 mod exact;
+mod limited;
 mod list;
 mod tar_gz;
 mod zip;
@@ -10,8 +11,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use packcast_protocol::ArchiveFormat;
+use packcast_protocol::fragment::MAX_FRAGMENTS;
+use packcast_protocol::{ArchiveFormat, FragmentSize};
 
+use self::limited::Limited;
 use self::list::{Item, ItemKind, ListError, list};
 use self::tar_gz::tar_gz;
 use self::zip::zip;
@@ -38,9 +41,17 @@ pub enum PackError {
     Kind { path: PathBuf },
     #[error("cannot pack {} as zip: its name or the target of its link is not UTF-8", path.display())]
     Name { path: PathBuf },
+    #[error(
+        "cannot pack the files: the archive has more than {MAX_FRAGMENTS} fragments of {size} bytes: choose a larger fragment size"
+    )]
+    TooManyFragments { size: u64 },
     #[error("cannot deflate the files: pack them with another program, and publish that archive")]
     Deflate { source: io::Error },
 }
+
+/// The number of bytes that one byte of a deflated stream can stand for: its shortest code for 258 bytes
+/// has two bits.
+const MOST_INFLATED: u64 = 4 * 258;
 
 impl From<ListError> for PackError {
     fn from(error: ListError) -> Self {
@@ -78,36 +89,57 @@ impl Files {
             ItemKind::File { state, .. } => state.bytes,
             ItemKind::Folder { .. } | ItemKind::Link { .. } => 0,
         });
-        lengths.sum()
+        lengths.fold(0, u64::saturating_add)
+    }
+
+    /// Returns an error if the archive is certain to have too many fragments.
+    pub(super) fn check_length(&self, size: FragmentSize) -> Result<(), PackError> {
+        if self.bytes() / MOST_INFLATED > size.longest_archive() {
+            let size = size.get();
+            return Err(PackError::TooManyFragments { size });
+        }
+        Ok(())
     }
 
     /// Packs the files into a temporary file. `progress` advances by the bytes of the files.
+    ///
+    /// # Errors
+    /// The function fails as soon as the archive has too many fragments of a `size`.
     pub(super) fn pack(
         &self,
         format: ArchiveFormat,
+        size: FragmentSize,
         progress: &Progress,
     ) -> Result<File, PackError> {
+        self.check_length(size)?;
         let temporary = Temporary::create()?;
         let writer = BufWriter::with_capacity(256 << 10, &temporary.file);
+        let writer = Limited::new(writer, size);
         let write = |source| temporary.write_error(source);
         let writer = match format {
             ArchiveFormat::TarGz => tar_gz(&self.0, writer, &write, progress)?,
             ArchiveFormat::Zip => zip(&self.0, writer, &write, progress)?,
         };
-        let flushed = writer.into_inner();
+        let flushed = writer.into_inner().into_inner();
         flushed.map_err(|error| write(error.into_error()))?;
         Ok(temporary.file)
     }
 
     /// Packs the files as `.tar.gz` into a writer that writes to the temporary file.
+    ///
+    /// # Errors
+    /// The function fails as soon as the archive has too many fragments of a `size`.
     pub(super) fn tar_gz<W: Write>(
         &self,
         writer: W,
+        size: FragmentSize,
         temporary: &Temporary,
         progress: &Progress,
     ) -> Result<W, PackError> {
+        self.check_length(size)?;
         let write = |source| temporary.write_error(source);
-        tar_gz(&self.0, writer, &write, progress)
+        let writer = tar_gz(&self.0, Limited::new(writer, size), &write, progress)?;
+        Ok(writer.into_inner())
     }
 }
 
@@ -154,7 +186,8 @@ mod tests {
     const FORMATS: [ArchiveFormat; 2] = [ArchiveFormat::TarGz, ArchiveFormat::Zip];
 
     fn packed(path: &Path, format: ArchiveFormat) -> Result<Vec<u8>, PackError> {
-        let mut file = Files::list(path)?.pack(format, &Progress::none())?;
+        let size = FragmentSize::auto(0);
+        let mut file = Files::list(path)?.pack(format, size, &Progress::none())?;
         let mut bytes = Vec::new();
         file.seek(SeekFrom::Start(0)).unwrap();
         file.read_to_end(&mut bytes).unwrap();
@@ -256,10 +289,9 @@ mod tests {
         let temporary = Temporary::create().unwrap();
         let full = temporary.write_error(io::ErrorKind::StorageFull.into());
         assert!(matches!(full, PackError::Write { folder, .. } if folder == temporary.folder));
-        let source = io::Error::other("cause");
-        let inner = io::Error::other(PackError::Deflate { source });
+        let inner = io::Error::other(PackError::TooManyFragments { size: 1024 });
         let inner = temporary.write_error(inner);
-        assert!(matches!(inner, PackError::Deflate { .. }));
+        assert!(matches!(inner, PackError::TooManyFragments { size: 1024 }));
     }
 
     #[cfg(unix)]
@@ -306,6 +338,7 @@ mod tests {
             PackError::Written { path: path() },
             PackError::Kind { path: path() },
             PackError::Name { path: path() },
+            PackError::TooManyFragments { size: 1024 },
             PackError::Deflate {
                 source: io::Error::other("cause"),
             },
@@ -319,6 +352,7 @@ mod tests {
         cannot pack /x: the file changed while it was read
         cannot pack /x: expected a file, a folder or a symbolic link
         cannot pack /x as zip: its name or the target of its link is not UTF-8
+        cannot pack the files: the archive has more than 50000 fragments of 1024 bytes: choose a larger fragment size
         cannot deflate the files: pack them with another program, and publish that archive
         ");
     }

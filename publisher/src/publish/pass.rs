@@ -170,7 +170,7 @@ impl Pass<'_> {
             let temporary = Temporary::create().map_err(PassError::Pack)?;
             let chunks = PackedChunks::new(&temporary.file, feeder);
             let packed = files
-                .tar_gz(chunks, &temporary, progress)
+                .tar_gz(chunks, self.size, &temporary, progress)
                 .map_err(PassError::Pack)?;
             let flushed = packed.finish();
             flushed.map_err(|error| PassError::Pack(temporary.write_error(error)))?;
@@ -316,7 +316,7 @@ fn fragments(
     digests
 }
 
-/// Returns the number of the fragment after others. An archive with too many is refused at its end.
+/// Returns the number of the fragment after others.
 fn number(before: usize) -> FragmentNumber {
     FragmentNumber::from_index(u32::try_from(before).unwrap_or(u32::MAX - 1))
 }

@@ -7,8 +7,8 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use packcast_protocol::ArchiveFormat;
 use packcast_protocol::manifest::Platform;
+use packcast_protocol::{ArchiveFormat, FragmentSize};
 use packcast_store::objects::StagingArea;
 
 pub use self::reader::SourceReader;
@@ -256,11 +256,21 @@ impl Source {
     /// Returns the archive, and packs the files first if necessary. `progress` advances by the bytes of
     /// the files.
     pub(crate) fn archive(&self, progress: &Progress) -> Result<&OpenArchive, PackError> {
+        self.archive_for(self.automatic_size(), progress)
+    }
+
+    /// Returns the archive like [`archive`](Self::archive). Packing fails as soon as the archive has too
+    /// many fragments of a `size`.
+    pub(super) fn archive_for(
+        &self,
+        size: FragmentSize,
+        progress: &Progress,
+    ) -> Result<&OpenArchive, PackError> {
         match &self.content {
             Content::Archive(archive) => Ok(archive),
             Content::Files { files, packed } => match packed.get() {
                 Some(archive) => Ok(archive),
-                None => self.keep(packed, files.pack(self.format, progress)?),
+                None => self.keep(packed, files.pack(self.format, size, progress)?),
             },
         }
     }
@@ -301,13 +311,17 @@ impl Source {
         }
     }
 
-    /// Returns the length that decides on the size of fragments: that of the files, which is known
-    /// before they are packed, or that of the archive.
-    pub(super) fn content_bytes(&self) -> u64 {
-        match &self.content {
+    /// Returns the size of fragments if nobody chooses one.
+    ///
+    /// It follows from the length of the archive, or from that of the files, because the fragments are
+    /// written while files are packed. So a packed archive has at most as many fragments as an archive
+    /// of the same length, and fewer if its files deflate well. OCS agents fetch one fragment in each
+    /// cycle, so fewer are no harm.
+    pub(super) fn automatic_size(&self) -> FragmentSize {
+        FragmentSize::auto(match &self.content {
             Content::Archive(archive) => archive.bytes(),
             Content::Files { files, .. } => files.bytes(),
-        }
+        })
     }
 
     /// Returns the work of an inspection, and its length in bytes.

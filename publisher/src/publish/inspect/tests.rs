@@ -278,3 +278,89 @@ fn the_length_of_the_archive_limits_the_number_of_fragments() {
     // Zeros become shorter: the length of the archive counts.
     assert!(inspected.unwrap().archive.archive.bytes() < 1_000_000);
 }
+
+/// A folder with a file that deflate cannot make smaller, and one of zeros.
+fn folder_with_noise(noise: usize, zeros: u64) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = 1_u64;
+    let numbers = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    let bytes: Vec<u8> = numbers.take(noise / 8).flatten().collect();
+    std::fs::write(folder.path().join("a"), bytes).unwrap();
+    let file = File::create(folder.path().join("b")).unwrap();
+    file.set_len(zeros).unwrap();
+    folder
+}
+
+/// Inspects a folder with fragments of a KiB. Returns the error, and the number of bytes of its files that
+/// were read.
+fn refused(folder: &Path, platform: Platform) -> (InspectError, u64) {
+    let read = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&read);
+    let progress = Progress::new(move |step| {
+        if let Step::Advance(bytes) = step {
+            *counted.lock().unwrap() += bytes;
+        }
+    });
+    let size = FragmentSize::try_from(1024).unwrap();
+    let source = Source::open(folder, platform, None).unwrap();
+    let inspected = source.inspect(&Limits::default(), Some(size), &progress);
+    let read = *read.lock().unwrap();
+    (inspected.unwrap_err(), read)
+}
+
+#[test]
+fn too_many_fragments_are_refused_while_files_are_packed() {
+    const NOISE: usize = 52_000_000;
+    let zeros = 64 << 20;
+    let folder = folder_with_noise(NOISE, zeros);
+    for platform in [Platform::Linux, Platform::Windows] {
+        let (error, read) = refused(folder.path(), platform);
+        assert!(
+            matches!(
+                error,
+                InspectError::Pack(PackError::TooManyFragments { size: 1024 })
+            ),
+            "{platform:?}: {error:?}"
+        );
+        // The blocks that wait for their turn are read, too.
+        assert!(read < NOISE as u64 + zeros / 2, "{platform:?}: {read}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn files_that_are_too_long_for_any_compression_are_not_read() {
+    let longest = FragmentSize::try_from(1024).unwrap().longest_archive();
+    // The file system stores no zeros.
+    let folder = folder_with_noise(0, longest * 1033);
+    for platform in [Platform::Linux, Platform::Windows] {
+        let source = Source::open(folder.path(), platform, None).unwrap();
+        let progress = Progress::new(|step| assert!(!matches!(step, Step::Advance(1..))));
+        let size = FragmentSize::try_from(1024).unwrap();
+        let inspected = source.inspect(&Limits::default(), Some(size), &progress);
+        assert!(
+            matches!(
+                inspected,
+                Err(InspectError::Pack(PackError::TooManyFragments { .. }))
+            ),
+            "{platform:?}: {inspected:?}"
+        );
+    }
+}
+
+#[test]
+fn the_automatic_size_follows_from_the_length_before_packing() {
+    let folder = folder_with_noise(0, 65 << 20);
+    for platform in [Platform::Linux, Platform::Windows] {
+        let source = Source::open(folder.path(), platform, None).unwrap();
+        let inspected = source.inspect(&Limits::default(), None, &Progress::none());
+        let archive = inspected.unwrap().archive.archive;
+        assert_eq!(archive.fragment_size().get(), 2 << 20);
+        assert_eq!(archive.fragment_count().get(), 1);
+    }
+}
