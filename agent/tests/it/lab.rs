@@ -346,11 +346,24 @@ impl Lab {
 
     /// Moves the start of the attempt under way this many days into the past.
     pub(crate) fn begun_days_ago(&self, id: PackageId, days: u64) {
-        let line = std::fs::read_to_string(self.journal_path(id)).unwrap();
-        let (_, json) = line.split_once(' ').unwrap();
-        let mut journal: serde_json::Value = serde_json::from_str(json).unwrap();
+        let mut journal = self.read_journal(id);
         journal["since"] = (unix_now() - days * 86_400).into();
         self.write_journal(id, &journal.to_string());
+    }
+
+    /// Moves the start of the program under way this many seconds into the past.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn program_began_earlier(&self, id: PackageId, seconds: u64) {
+        let mut journal = self.read_journal(id);
+        let since = &mut journal["program"]["since"];
+        *since = (since.as_u64().unwrap() - seconds).into();
+        self.write_journal(id, &journal.to_string());
+    }
+
+    fn read_journal(&self, id: PackageId) -> serde_json::Value {
+        let line = std::fs::read_to_string(self.journal_path(id)).unwrap();
+        let (_, json) = line.split_once(' ').unwrap();
+        serde_json::from_str(json).unwrap()
     }
 
     pub(crate) fn agent(&self, arguments: &[&str]) -> Output {

@@ -261,13 +261,15 @@ fn a_loop_that_hangs_sends_no_sign_of_life() {
     // The status is that of the loop before it hangs. A worker of the runtime answers.
     let status = || ask(&lab, "{\"command\":\"status\"}\n");
     while !status().contains("\"is_working\":true") {}
-    service.unread();
-    for _ in 0..200 {
-        status();
-    }
-    let unread = service.unread();
-    let signs = unread.iter().filter(|message| *message == "WATCHDOG=1");
-    assert_eq!(signs.count(), 0);
+    // Signs that were sent before the loop hung may arrive later.
+    let is_silent = || {
+        service.unread();
+        for _ in 0..200 {
+            status();
+        }
+        !service.unread().contains(&"WATCHDOG=1".to_owned())
+    };
+    assert!((0..50).any(|_| is_silent()), "the signs go on");
     // The loop goes on without the journal, and so do the signs.
     std::fs::remove_file(&journal).unwrap();
     drop(hold);

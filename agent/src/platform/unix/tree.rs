@@ -216,7 +216,8 @@ mod tests {
             assert!(!record.ends_within(Duration::ZERO).await);
             // Reaps the program, which the system does for an agent that has ended.
             let reaped = tokio::spawn(async move { tree.wait().await.unwrap() });
-            assert!(record.end(Duration::from_millis(100)).await, "{record:?}");
+            // A busy machine needs some time for the end of killed processes.
+            assert!(record.end(Duration::from_secs(1)).await, "{record:?}");
             assert!(!record.is_running());
             assert_eq!(reaped.await.unwrap().signal(), Some(9));
         }
