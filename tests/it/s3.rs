@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use packcast_testing::bucket::{LOCALSTACK, MINISTACK, TestBucket};
@@ -233,10 +233,10 @@ on_each_engine! {
     an_error_names_a_bucket_that_does_not_exist
 }
 
-/// Returns an address of loopback on which nothing answers.
+/// Returns an address of loopback on which nothing answers. A free port could become the port of
+/// another test.
 fn closed() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 #[test]

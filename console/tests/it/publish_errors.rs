@@ -65,11 +65,8 @@ async fn a_version_that_exists_is_a_conflict_and_the_form_stays_filled() {
 #[tokio::test]
 async fn an_unreachable_table_is_reported_and_the_form_stays_filled() {
     let mut system = System::start(1056).await;
-    // Nobody listens at this address any more.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
-    system.target = target_at(&endpoint, "none", system.folder.path()).await;
+    // Nobody listens on this port. A free port could become the port of another test.
+    system.target = target_at("http://127.0.0.1:1", "none", system.folder.path()).await;
     let (target, _) = system.target.for_display();
     let served = Served::start(target, "").await.signed_in().await;
     let visitor = Visitor::new(&served.browser).await;
