@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use packcast_testing::table;
+use packcast_tests::front::{HeldWrite, Hold};
 use packcast_tests::process::{Process, Ran, eventually};
 use packcast_tests::tree::Tree;
 use packcast_tests::world::World;
@@ -153,13 +154,20 @@ fn many_devices_join_with_one_commit_and_the_same_command_completes_their_record
     story.commits(&["group", "create", "lab"]);
     let before = story.tree.order();
     let add = ["group", "add", "lab", "--from", &file];
+    let table = story.world.table();
+    table.hold(Hold {
+        write: HeldWrite::FirstTransaction,
+        is_performed: true,
+    });
     let mut command = story.world.command(&add);
     let mut adding = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
     eventually("the commit is the head", || {
         assert_eq!(adding.ended(), None, "the command has ended too early");
-        (story.tree.order() > before).then_some(())
+        table.is_holding().then_some(())
     });
     adding.kill();
+    table.release();
+    assert_eq!(story.tree.order(), before + 1, "killed too early");
     assert!(!story.tree.differences().is_empty(), "killed too late");
 
     let added: Value = story.world.json(&add);

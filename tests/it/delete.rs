@@ -144,11 +144,11 @@ fn an_assigned_package_is_deleted_only_with_its_assignments() {
 fn a_packcast_agent_cancels_a_deleted_package() {
     let world = World::start(PROGRAM);
     let device = world.device("pc");
-    world.execute("tool", "true");
+    let site = world.execute_at_site("tool", "true");
     world.assign("tool@1", &device);
-    let mut running = device.start();
-    running.next_event();
-    running.kill();
+    // The device is told of the package, and cannot fetch it.
+    site.cut();
+    device.run();
     let ran = Ran::of(&mut world.command(&["delete", "tool@1", "--unassign"])).expect_code(0);
     assert!(ran.stderr.contains("announced to 1 device"), "{ran:?}");
     device.run();

@@ -257,11 +257,11 @@ fn a_package_in_the_history_is_explained() {
 fn a_task_cancelled_by_a_packcast_agent_is_explained() {
     let story = GroupedDevice::begin();
     let device = story.world.device("pc");
-    story.package("slow");
+    let site = story.world.execute_at_site("slow", "true");
     story.assign("slow", &["--device", device.id()]);
-    let mut running = device.start();
-    running.next_event();
-    running.kill();
+    // The device is told of the package, and cannot fetch it.
+    site.cut();
+    device.run();
     let explain = |reason| explained(&story.world, device.id(), "slow@1", reason);
     explain("announced");
     story.unassign("slow", &["--device", device.id()]);

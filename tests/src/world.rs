@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use self::device::TestDevice;
 use crate::front::Front;
 use crate::process::{Process, Ran, eventually, text};
+use crate::relay::Relay;
 
 pub mod device;
 
@@ -285,6 +286,17 @@ impl World {
         self.publish(name, &action).package.id
     }
 
+    /// Publishes and activates a package `name@1` that runs a shell command. Its only location is a new
+    /// one, `site`, which the test can cut off.
+    pub fn execute_at_site(&self, name: &str, command: &str) -> Relay {
+        let site = Relay::to(self.state().edge);
+        self.ok(&["location", "add", "site", &site.address().to_string()]);
+        let action = ["--action", "execute", "--command", command];
+        self.publish(name, &action);
+        self.ok(&["activate", &format!("{name}@1"), "--location", "site"]);
+        site
+    }
+
     /// Returns a device that has checked in once.
     pub fn device(&self, name: &str) -> TestDevice {
         TestDevice::enrol(self, name)
@@ -343,6 +355,23 @@ impl World {
 }
 
 fn start(program: &Path, place: &Path, environment: &[(&str, &str)]) -> RunningLocal {
+    // A system that starts again needs its port, which another test may have got meanwhile.
+    let (process, state) = eventually("packcast local has its port", || {
+        try_start(program, place, environment)
+    });
+    RunningLocal {
+        table: put_before_commands(Policy::of_publisher(), &state, place),
+        process,
+        state,
+    }
+}
+
+/// Starts `packcast local`, and waits until it runs. Returns `None` if its port is in use.
+fn try_start(
+    program: &Path,
+    place: &Path,
+    environment: &[(&str, &str)],
+) -> Option<(Process, LocalState)> {
     let log = fs::File::create(place.join("local.log")).expect("the folder is writable");
     let mut local = Process::start(
         clean(program, place)
@@ -353,18 +382,22 @@ fn start(program: &Path, place: &Path, environment: &[(&str, &str)]) -> RunningL
     );
     let state_dir = local_dir(place);
     let state = eventually("packcast local runs", || {
-        // Fails at once instead of waiting for a process that has ended.
-        assert_eq!(local.ended(), None, "packcast local stopped");
-        // The last line of the start: from here on the signed state has the location, too.
+        // Asked first, so that the log of a process that has ended is complete.
+        let ended = local.ended();
         let log = fs::read_to_string(place.join("local.log")).unwrap_or_default();
+        if let Some(status) = ended {
+            // Fails at once instead of waiting for a process that has ended.
+            let is_taken = log.contains("cannot listen on 127.0.0.1:");
+            assert!(is_taken, "packcast local stopped: {status}: {log}");
+            return Some(None);
+        }
+        // The last line of the start: from here on the signed state has the location, too. The state is
+        // read afterwards, because reading holds the lock that the start needs.
         let runs = log.contains("running; stop with Ctrl-C");
-        LocalState::load(&state_dir).ok().filter(|_| runs)
+        let state = runs.then(|| LocalState::load(&state_dir));
+        state.map(|state| Some(state.expect("a running system has a state")))
     });
-    RunningLocal {
-        table: put_before_commands(Policy::of_publisher(), &state, place),
-        process: local,
-        state,
-    }
+    Some((local, state?))
 }
 
 /// Puts a policy between the administrator's commands and the table.
