@@ -15,7 +15,6 @@ mod wizard_steps;
 
 use packcast_tests::browser::{Browser, is_installed};
 use packcast_tests::console::RunningConsole;
-use packcast_tests::process::eventually;
 use packcast_tests::world::World;
 
 use crate::PROGRAM;
@@ -87,14 +86,8 @@ impl Desk {
         self.wait_for_end();
     }
 
-    /// Waits until the change is made.
+    /// Waits until the change is made. The page of a change that runs comes again by itself.
     fn wait_for_end(&self) {
-        eventually("the change is made", || {
-            let text = self.browser.text();
-            if text.contains("The change is being made") {
-                self.browser.follow("Look again");
-            }
-            text.contains("The change is made").then_some(())
-        });
+        self.browser.wait_for("The change is made");
     }
 }

@@ -25,9 +25,10 @@ fn archive(name: &str, world: &World, seed: u64, bytes: usize) -> String {
     world.file(name, &tar_gz(&entries))
 }
 
-/// Bytes of a file that is uploaded in four parts, and of a second at the speed at which it is cut.
+/// Bytes of a file that is uploaded in four parts, and of a second at the speed at which it is cut: slow
+/// enough that a busy machine finds the upload between two parts.
 const LARGE: usize = 30 << 20;
-const SLOW: u64 = 6 << 20;
+const SLOW: u64 = 1 << 20;
 
 #[test]
 fn an_upload_continues_after_the_page_was_loaded_again() {

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use crate::process::{Process, text};
+use crate::process::{PATIENCE, Process, text};
 use crate::world::clean;
 
 /// The last line of the start of chromedriver, before its port.
@@ -150,8 +150,12 @@ fn capabilities(profile: &Path, scripts: bool) -> Value {
         arguments.push("--no-sandbox");
     }
     let allowed = if scripts { 1 } else { 2 };
-    json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": {
-        "args": arguments,
-        "prefs": { "profile.managed_default_content_settings.javascript": allowed },
-    } } } })
+    json!({ "capabilities": { "alwaysMatch": {
+        // A busy machine needs more than the 30 seconds that scripts have by default.
+        "timeouts": { "script": PATIENCE.as_secs() * 1_000 },
+        "goog:chromeOptions": {
+            "args": arguments,
+            "prefs": { "profile.managed_default_content_settings.javascript": allowed },
+        },
+    } } })
 }
