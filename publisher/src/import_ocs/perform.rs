@@ -185,8 +185,13 @@ impl Import<'_> {
         let (done, source) = oneshot::channel();
         // The end of the program after Ctrl-C would wait for a thread of the runtime, and a server can
         // be slow.
-        let thread = thread::Builder::new().spawn(move || done.send(assemble()));
-        thread.map_err(Failure::failed)?;
+        let work = move || {
+            // Nobody waits for the result after Ctrl-C.
+            let _ = done.send(assemble());
+        };
+        thread::Builder::new()
+            .spawn(work)
+            .map_err(Failure::failed)?;
         let source = source.await.map_err(Failure::failed)?;
         let source = source.map_err(Failure::failed)?;
         let publication = publish(self.target, plan, source.as_ref(), &self.key, progress);
