@@ -23,6 +23,7 @@ mod listen;
 mod live;
 mod page;
 mod page_error;
+mod progress;
 mod publish;
 mod routes;
 mod server;

@@ -1,13 +1,9 @@
 //! Pages of work in the background. They change by themselves, also without JavaScript.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Path, Query};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
-use futures_util::stream;
+use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
 
@@ -20,11 +16,9 @@ use super::wizards::WizardId;
 use crate::app::App;
 use crate::command::CommandLine;
 use crate::layout::{Section, View};
+use crate::progress::{events, place};
 use crate::visit::Visit;
 use crate::words::package_path;
-
-/// The pause between two looks at the progress.
-const PAUSE: Duration = Duration::from_millis(300);
 
 /// The page that follows the reading of the files.
 #[derive(Deserialize)]
@@ -93,15 +87,8 @@ fn view(id: WizardId, title: &str, about: &str, level: Level, commands: Vec<Comm
         section: Some(Section::Packages),
         commands,
         body: html! {
-            div #live data-live={ (START) "/" (id) "/live" } { (level.bar()) }
-            p #live-note role="status" {}
-            p.hidden #live-summary role="status" {}
+            (place(&format!("{START}/{id}/live"), level))
             p.soft { (about) }
-            // Without the script, the page comes again by itself.
-            noscript {
-                meta http-equiv="refresh" content="3";
-                p { a href="" { "Reload the page" } " to see the progress." }
-            }
             p { a href="/packages" { "Go to the packages" } }
         },
     }
@@ -109,65 +96,18 @@ fn view(id: WizardId, title: &str, about: &str, level: Level, commands: Vec<Comm
 
 /// Sends the progress after each change, and an event at its end.
 pub(crate) async fn live(visit: Visit, Path(id): Path<String>) -> Response {
-    let (id, _) = match found(&visit, &id) {
-        Ok(found) => found,
-        Err(error) => return visit.answer(Err(error)),
-    };
-    let watched = Watched {
-        app: visit.app.clone(),
-        id,
-        last: None,
-        is_over: false,
-    };
-    let events = stream::unfold(watched, |watched| async move {
-        let (event, watched) = watched.next().await?;
-        Some((Ok::<_, Infallible>(event), watched))
-    });
-    Sse::new(events)
-        .keep_alive(KeepAlive::default())
-        .into_response()
-}
-
-/// Work that a page watches.
-struct Watched {
-    app: App,
-    id: WizardId,
-    last: Option<Level>,
-    is_over: bool,
-}
-
-impl Watched {
-    /// Returns the next event; `None` after the last one.
-    async fn next(mut self) -> Option<(Event, Self)> {
-        if self.is_over {
-            return None;
-        }
-        let mut ended = self.app.ended();
-        loop {
-            let level = self.level();
-            if level.is_none() {
-                self.is_over = true;
-                return Some((Event::default().event("reload").data("end"), self));
-            }
-            if level != self.last {
-                self.last = level;
-                let html = level.unwrap_or_default().bar().into_string();
-                return Some((Event::default().event("numbers").data(html), self));
-            }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                _ = ended.wait_for(Option::is_some) => return None,
-            }
-        }
+    match found(&visit, &id) {
+        Ok((id, _)) => events(visit.app, move |app| level(app, id)),
+        Err(error) => visit.answer(Err(error)),
     }
+}
 
-    /// Returns the progress of the work; `None` if nothing is under way.
-    fn level(&self) -> Option<Level> {
-        let wizard = self.app.wizards().get(self.id)?;
-        match &wizard.job {
-            Job::Running(gauge) => Some(gauge.level()),
-            _ => read_gauge(&wizard).map(|gauge| gauge.level()),
-        }
+/// Returns the progress of the work; `None` if nothing is under way.
+fn level(app: &App, id: WizardId) -> Option<Level> {
+    let wizard = app.wizards().get(id)?;
+    match &wizard.job {
+        Job::Running(gauge) => Some(gauge.level()),
+        _ => read_gauge(&wizard).map(|gauge| gauge.level()),
     }
 }
 

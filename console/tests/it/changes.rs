@@ -23,7 +23,7 @@ fn has(page: &Answer, texts: &[&str]) {
 }
 
 /// Starts a system with the group `lab` of two devices and the package `tool@1.0`.
-async fn lab(seed: u64) -> System {
+pub(crate) async fn lab(seed: u64) -> System {
     let system = System::start(seed).await;
     for number in 0..3 {
         system.table.device(number).await;

@@ -11,6 +11,7 @@ mod publish;
 mod publish_errors;
 mod rollout_changes;
 mod rollouts;
+mod running;
 mod scale;
 mod small_disk;
 mod system;
