@@ -73,7 +73,7 @@ impl Watched {
         self,
         target: &'a Target,
         reader: &mut Option<RolloutReader<'a>>,
-        commands: &Commands,
+        app: &App,
         now: UnixTime,
     ) -> Result<Numbers, Failure> {
         let (package, with_devices) = match self {
@@ -99,8 +99,8 @@ impl Watched {
         };
         let details = reader.read().await?;
         Ok(Numbers {
-            html: numbers(&details, with_devices, commands, now).into_string(),
-            summary: summary(&details, commands),
+            html: numbers(&details, with_devices, app, now).into_string(),
+            summary: summary(&details, app),
             end: (!reader.is_live()).then_some("The rollout has ended."),
         })
     }
@@ -161,7 +161,7 @@ async fn watch(app: &App, watched: Watched, sender: &mpsc::Sender<Named>) {
     for _ in 0..MOST_READS {
         tokio::time::sleep(watched.pause()).await;
         let now = app.now();
-        let read = watched.read(&target, &mut reader, app.commands(), now);
+        let read = watched.read(&target, &mut reader, app, now);
         let read = read.await;
         let used = meter.usage().units;
         let cost = used - std::mem::replace(&mut units, used);

@@ -11,5 +11,6 @@ pub(crate) mod now;
 pub(crate) mod package;
 pub(crate) mod packages;
 pub(crate) mod rollout;
+mod rollout_step;
 pub(crate) mod rollouts;
 pub(crate) mod sign_in;

@@ -18,9 +18,11 @@ use packcast_rollout::rollout::GateStatus;
 
 use super::failures::causes;
 use super::packages::PUBLISH;
-use super::rollouts::sentence;
+use super::rollout_step::{command, sentence};
+use super::rollouts::next;
 use super::sign_in::Protected;
 use crate::answer;
+use crate::app::App;
 use crate::change::address::{PAUSE, RESUME};
 use crate::change::links::{ChangeLink, actions};
 use crate::command::Commands;
@@ -85,7 +87,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
                 (actions(visit, &[ChangeLink::new(RESUME, "End the pause", &[])]))
             }))
         }
-        @for rollout in &waiting { (rollout_finding(rollout, commands)) }
+        @for rollout in &waiting { (rollout_finding(rollout, visit)) }
         @if !expiring.is_empty() { (expiry(&expiring, visit.now)) }
     };
     let has_findings = paused.is_some() || !waiting.is_empty() || !expiring.is_empty();
@@ -98,7 +100,7 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
                  packages that expire."
             }
         }
-        (running(&rollouts, &waiting, commands))
+        (running(&rollouts, &waiting, &visit.app))
         @if devices > 0 || !packages.items.is_empty() {
             section aria-labelledby="fleet" {
                 h2 #fleet { "The whole fleet" }
@@ -114,14 +116,17 @@ async fn view(visit: &Visit) -> Result<View, PageError> {
         }
     };
     let days = format!("{UNSEEN_DAYS}d");
+    let mut lines = vec![
+        commands.line(["rollout", "list"]),
+        commands.line(["status"]),
+        commands.line(["device", "list", "--not-seen", &days]),
+    ];
+    let continuing = waiting.iter().filter_map(|it| command(it, &visit.app));
+    lines.extend(continuing.take(NAMED));
     Ok(View {
         title: "Now".to_owned(),
         section: Some(Section::Now),
-        commands: vec![
-            commands.line(["rollout", "list"]),
-            commands.line(["status"]),
-            commands.line(["device", "list", "--not-seen", &days]),
-        ],
+        commands: lines,
         body,
     })
 }
@@ -152,14 +157,15 @@ const fn urgency(rollout: &RolloutSummary) -> Option<u8> {
     }
 }
 
-fn rollout_finding(rollout: &RolloutSummary, commands: &Commands) -> Markup {
+fn rollout_finding(rollout: &RolloutSummary, visit: &Visit) -> Markup {
     let kind = if urgency(rollout) == Some(0) {
         "bad"
     } else {
         "warn"
     };
     let content = html! {
-        p { (text(&sentence(rollout, commands))) }
+        p { (text(&sentence(rollout, &visit.app))) }
+        (next(rollout, visit))
         p { a href={ "/rollouts/" (rollout.package) } { "Show the rollout" } }
     };
     let title = format!("Rollout of {}: {}", rollout.name, rollout.status);
@@ -167,11 +173,7 @@ fn rollout_finding(rollout: &RolloutSummary, commands: &Commands) -> Markup {
 }
 
 /// Lists the rollouts that go on without a person.
-fn running(
-    rollouts: &[RolloutSummary],
-    waiting: &[&RolloutSummary],
-    commands: &Commands,
-) -> Markup {
+fn running(rollouts: &[RolloutSummary], waiting: &[&RolloutSummary], app: &App) -> Markup {
     let is_waiting = |it: &RolloutSummary| waiting.iter().any(|one| one.rollout == it.rollout);
     let running: Vec<&RolloutSummary> = rollouts.iter().filter(|it| !is_waiting(it)).collect();
     html! {
@@ -182,7 +184,7 @@ fn running(
                     @for rollout in running {
                         li {
                             a href={ "/rollouts/" (rollout.package) } { (text(&rollout.name)) } " "
-                            (state(rollout.status)) " " (text(&sentence(rollout, commands)))
+                            (state(rollout.status)) " " (text(&sentence(rollout, app)))
                         }
                     }
                 }

@@ -10,12 +10,12 @@ use packcast_publisher::rollout::{
 use packcast_rollout::rollout::GateStatus;
 use serde::Deserialize;
 
-use super::rollouts::sentence;
+use super::rollout_step::{command, sentence};
+use crate::app::App;
 use crate::change::address::{
     END_ROLLOUT, FINISH_ROLLOUT, PAUSE_ROLLOUT, PROMOTE_ROLLOUT, RESUME_ROLLOUT,
 };
 use crate::change::links::{ChangeLink, actions};
-use crate::command::Commands;
 use crate::layout::{Section, View, live_numbers};
 use crate::page_error::{PageError, named};
 use crate::visit::Visit;
@@ -62,7 +62,7 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
             (group_links(&summary.groups))
         }
         (changes(&details, visit))
-        (live_numbers(&events, visit.now, &numbers(&details, with_devices, commands, visit.now)))
+        (live_numbers(&events, visit.now, &numbers(&details, with_devices, &visit.app, visit.now)))
         @if !with_devices {
             p {
                 a href={ (path) "?devices=1" } { "Count the devices of each wave" }
@@ -75,13 +75,15 @@ async fn view(visit: &Visit, package: &str, with_devices: bool) -> Result<View, 
         }
     };
     let name = &summary.name;
+    let mut lines = vec![
+        commands.line(["rollout", "show", name]),
+        commands.line(["rollout", "watch", name]),
+    ];
+    lines.extend(command(summary, &visit.app));
     Ok(View {
         title: format!("Rollout of {name}"),
         section: Some(Section::Rollouts),
-        commands: vec![
-            commands.line(["rollout", "show", name]),
-            commands.line(["rollout", "watch", name]),
-        ],
+        commands: lines,
         body,
     })
 }
@@ -106,22 +108,22 @@ fn changes(details: &RolloutDetails, visit: &Visit) -> Markup {
 }
 
 /// Writes the status of a rollout as a text.
-pub(crate) fn summary(details: &RolloutDetails, commands: &Commands) -> String {
+pub(crate) fn summary(details: &RolloutDetails, app: &App) -> String {
     let summary = &details.summary;
-    format!("{}: {}", summary.status, sentence(summary, commands))
+    format!("{}: {}", summary.status, sentence(summary, app))
 }
 
 /// Writes everything that changes while a rollout runs.
 pub(crate) fn numbers(
     details: &RolloutDetails,
     with_devices: bool,
-    commands: &Commands,
+    app: &App,
     now: UnixTime,
 ) -> Markup {
     let summary = &details.summary;
     let healthy_and_failed = summary.healthy.saturating_add(summary.failed);
     html! {
-        p.status { (state(summary.status)) " " (text(&sentence(summary, commands))) }
+        p.status { (state(summary.status)) " " (text(&sentence(summary, app))) }
         @if !details.silent.is_empty() {
             p {
                 "It waits for "

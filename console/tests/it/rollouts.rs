@@ -136,6 +136,39 @@ async fn a_rollout_that_may_be_complete_is_not_called_running_without_doubt() {
 }
 
 #[tokio::test]
+async fn a_halted_rollout_names_the_button_that_continues_it() {
+    let system = System::start(944).await;
+    let (package, started) = start(&system).await;
+    halt(&system, &package, &started).await;
+    let path = format!("/rollouts/{}", package.id);
+    let served = system.signed_in().await;
+    let resume = format!(
+        "href=\"/change/resume-rollout?package={}&amp;after-halt=on\"",
+        package.id
+    );
+    let command = "packcast rollout resume vlc@3.0.21 --after-halt";
+    for page in ["/", "/rollouts", &path] {
+        let body = served.browser.get(page).await.body;
+        for text in ["“Resume” continues with a new round.", &resume] {
+            assert!(body.contains(text), "{page}: {text}: {body}");
+        }
+        assert!(!body.contains(&format!("'{command}'")), "{page}: {body}");
+    }
+    for page in ["/", &path] {
+        let body = served.browser.get(page).await.body;
+        let copied = format!("data-copy=\"{command}\"");
+        assert!(body.contains(&copied), "{page}: {body}");
+    }
+    // Without buttons, the sentence names the command.
+    let served = system.read_only().await;
+    for page in ["/", "/rollouts", &path] {
+        let body = served.browser.get(page).await.body;
+        assert!(body.contains(&format!("'{command}'")), "{page}: {body}");
+        assert!(!body.contains("“Resume”"), "{page}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn a_halted_rollout_comes_first_with_its_failures() {
     let system = System::start(941).await;
     let (package, started) = start(&system).await;
