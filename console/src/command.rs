@@ -57,6 +57,16 @@ impl Commands {
     }
 }
 
+impl CommandLine {
+    /// Returns the command with an option more. Neither text needs quotes.
+    pub(crate) fn with(&self, option: &str, value: &str) -> Self {
+        match self {
+            Self::Paste(line) => Self::Paste(format!("{line} {option} {value}")),
+            Self::Unsafe => Self::Unsafe,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

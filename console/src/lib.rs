@@ -28,6 +28,7 @@ mod publish;
 mod routes;
 mod server;
 mod session;
+mod terminal_options;
 mod token;
 mod visit;
 mod words;

@@ -5,14 +5,24 @@ use packcast_publisher::Warning;
 
 use crate::command::Commands;
 use crate::layout::{failure_notice, notice};
+use crate::terminal_options::for_page;
 
 /// An option of a command, and the label of the box that does the same in the form of a change.
 pub(crate) type Control = (&'static str, &'static str);
 
+/// Words of the publisher for commands, and those for a form.
+const WORDS: [(&str, &str); 2] = [
+    ("run the command again in a minute", "try again in a minute"),
+    ("run the same command again", "make the change again"),
+];
+
 /// Returns a text in which a form names its own boxes: `run 'packcast group delete lab --force'` becomes
 /// `check “Also if the group has devices or packages”`.
 fn for_form(text: &str, controls: &[Control]) -> String {
-    let mut text = text.to_owned();
+    let mut text = for_page(text);
+    for (of_command, of_form) in WORDS {
+        text = text.replace(of_command, of_form);
+    }
     for (option, label) in controls {
         let check = format!("check “{label}”");
         while let Some((begin, end)) = place_of(&text, option) {
@@ -82,6 +92,9 @@ mod tests {
             "add --allow-downgrade to the same command to allow the downgrade",
             "run 'packcast assign tool@1 --group lab --allow-downgrade' to allow the downgrade",
             "run 'packcast status tool@1', then pass --members",
+            "run the command again in a minute; nothing is lost",
+            "run the same command again: it continues from the commit that was not stored",
+            "pass the public key of that publisher with --accept-key",
         ];
         let texts = texts.map(|text| for_form(text, &controls));
         insta::assert_snapshot!(texts.join("\n"), @"
@@ -91,6 +104,9 @@ mod tests {
         check “Allow a downgrade” to allow the downgrade
         check “Allow a downgrade” to allow the downgrade
         run 'packcast status tool@1', then pass --members
+        try again in a minute; nothing is lost
+        make the change again: it continues from the commit that was not stored
+        run the command below in a terminal, with --accept-key and the public key of that publisher
         ");
     }
 }

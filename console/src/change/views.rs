@@ -14,6 +14,7 @@ use super::running::running;
 use crate::command::Commands;
 use crate::layout::{Section, View, failure_notice, units};
 use crate::page_error::PageError;
+use crate::terminal_options::command_lines;
 use crate::token::Token;
 use crate::visit::Visit;
 use crate::words::{grouped, state, text, when};
@@ -113,9 +114,7 @@ pub(super) fn effect<C: Change>(
             @match key {
                 KeyNeed::None => {},
                 KeyNeed::Passphrase => (passphrase(visit)),
-                KeyNeed::Unreadable(failure) => {
-                    (failure_notice("bad", &failure.message(), &failure.causes(), failure.hints(), commands))
-                },
+                KeyNeed::Unreadable(failure) => (key_failure(failure, commands)),
             }
             p.buttons {
                 @if let KeyNeed::Unreadable(_) = key {
@@ -127,12 +126,37 @@ pub(super) fn effect<C: Change>(
             }
         }
     };
+    let mut lines = vec![effect.request.command.clone()];
+    let failures = [unreadable(key), refusing(note)].into_iter().flatten();
+    for failure in failures.take(1) {
+        lines.extend(command_lines(failure.hints(), &effect.request.command));
+    }
     View {
         title: format!("{}: effect", C::TITLE),
         section: Some(C::SECTION),
-        commands: vec![effect.request.command.clone()],
+        commands: lines,
         body,
     }
+}
+
+const fn unreadable(key: &KeyNeed) -> Option<&Failure> {
+    match key {
+        KeyNeed::Unreadable(failure) => Some(failure),
+        KeyNeed::None | KeyNeed::Passphrase => None,
+    }
+}
+
+const fn refusing(note: &Note) -> Option<&Failure> {
+    match note {
+        Note::Refused(failure) => Some(failure),
+        _ => None,
+    }
+}
+
+/// Writes the reason for which the signing key cannot be used.
+fn key_failure(failure: &Failure, commands: &Commands) -> Markup {
+    let (message, causes) = (failure.message(), failure.causes());
+    failure_in_form("bad", (&message, &causes, failure.hints()), &[], commands)
 }
 
 /// Writes the field for the passphrase of the signing key.
@@ -174,7 +198,7 @@ fn note_of(note: &Note, commands: &Commands) -> Markup {
                 "The signing key is locked. Nothing was changed. Type the passphrase."
             },
             Note::Refused(failure) => {
-                (failure_notice("bad", &failure.message(), &failure.causes(), failure.hints(), commands))
+                (key_failure(failure, commands))
                 p { "Nothing was changed." }
             },
         }
@@ -194,10 +218,14 @@ pub(super) fn result(visit: &Visit, change: &BegunChange) -> View {
         }
         (reads(change))
     };
+    let mut lines = vec![change.request.command.clone()];
+    if let ChangeEnd::Failed(failed) = &*change.end {
+        lines.extend(command_lines(&failed.hints, &change.request.command));
+    }
     View {
         title: format!("{}: {}", change.request.title, word(&change.end)),
         section: Some(change.request.section),
-        commands: vec![change.request.command.clone()],
+        commands: lines,
         body,
     }
 }

@@ -18,6 +18,7 @@ use super::step::{START, Step, steps};
 use super::wizard::{Checked, Wizard};
 use super::wizards::WizardId;
 use crate::layout::{Section, View, failure_notice};
+use crate::terminal_options::{command_lines, for_page};
 use crate::token::Token;
 use crate::visit::Visit;
 
@@ -69,11 +70,15 @@ pub(crate) fn view(context: &Context<'_>, step: Step, failure: Option<&Failure>)
         Step::Options => options::content(context),
         Step::Summary => summary::content(context),
     };
-    let commands = context.visit.app.commands();
+    let mut commands = lines(context.wizard, context.visit.app.commands());
+    if let (Some(failure), [command]) = (failure, &commands[..]) {
+        let further = command_lines(failure.hints(), command);
+        commands.extend(further);
+    }
     View {
         title: format!("Publish a package: {}", step.name(context.wizard.task)),
         section: Some(Section::Packages),
-        commands: lines(context.wizard, commands),
+        commands,
         body: html! {
             (navigation(context, step))
             @if let Some(failure) = failure {
@@ -100,7 +105,7 @@ fn notice(failure: &Failure, visit: &Visit) -> Markup {
 }
 
 /// Words of the publisher for the command line, and those for the controls of the wizard.
-const CONTROLS: [(&str, &str); 8] = [
+const CONTROLS: [(&str, &str); 7] = [
     (
         "run the same command again to continue",
         "choose 'Sign and publish' again to continue",
@@ -120,17 +125,13 @@ const CONTROLS: [(&str, &str); 8] = [
     ),
     ("or choose another --platform", "or choose another system"),
     ("--name-encoding is only", "the encoding of names is only"),
-    (
-        "use --key to pass",
-        "on the command line, use --key to pass",
-    ),
 ];
 
 /// Returns a text of the publisher with the controls of the wizard in place of options.
 fn of_page(text: &str) -> String {
     CONTROLS
         .iter()
-        .fold(text.to_owned(), |text, (option, control)| {
+        .fold(for_page(text), |text, (option, control)| {
             text.replace(option, control)
         })
 }

@@ -15,6 +15,7 @@ mod running;
 mod scale;
 mod small_disk;
 mod system;
+mod terminal_options;
 mod upload_attacks;
 mod uploads;
 mod visitor;

@@ -98,6 +98,16 @@ impl System {
 
     /// Publishes a package that runs a command, and activates it.
     pub(crate) async fn publish(&self, name: &str, version: &str) -> PackageRecord {
+        self.publish_by(&self.key, name, version).await
+    }
+
+    /// Publishes a package as the owner of a key.
+    pub(crate) async fn publish_by(
+        &self,
+        key: &SigningKey,
+        name: &str,
+        version: &str,
+    ) -> PackageRecord {
         let request = PublishRequest {
             name: name.parse().expect("a package name"),
             version: version.parse().expect("a package version"),
@@ -118,7 +128,7 @@ impl System {
         };
         let plan = request.plan(None).expect("the request is complete");
         let progress = Progress::none();
-        let published = publish(&self.target, &plan, None, &self.key, &progress).await;
+        let published = publish(&self.target, &plan, None, key, &progress).await;
         let id = published.expect("a package can be published").package.id;
         let (at, by) = ([location()], mia());
         let activated = self.table.records.activate(id, &at, &by);

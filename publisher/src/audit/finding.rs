@@ -131,7 +131,7 @@ impl Finding {
                 "if nobody replaced a root key, find out who can write to the table"
             }
             Self::ListExpired { .. } | Self::ListExpiresSoon { .. } => {
-                "run 'packcast sign' with a root key, or with --root-key FILE"
+                "run 'packcast sign' with a root key, or 'packcast sign --root-key FILE'"
             }
             Self::Unfinished { .. } => "run the interrupted command again: it completes the commit",
             Self::NoPackage { .. } => "unassign the package with 'packcast unassign'",
@@ -313,7 +313,7 @@ mod tests {
         Keys: the table has a key list that does not count: key list 3 is signed by a root key that the key list before it does not name
           if nobody replaced a root key, find out who can write to the table
         Keys: key list 3 expired 2026-11-18 11:06:40 UTC: no device begins a package
-          run 'packcast sign' with a root key, or with --root-key FILE
+          run 'packcast sign' with a root key, or 'packcast sign --root-key FILE'
         Keys: key list 3 expires 2026-11-18 11:06:40 UTC
         Trees: cannot read the tree of groups: cannot read page 0707070707070707070707070707070707070707070707070707070707070707: the tree ends too early
           find out who can write to the table; then restore the table from a back-up

@@ -168,7 +168,7 @@ impl From<StateError> for Failure {
                 "ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices",
             ),
             StateError::ListExpired => Some(
-                "run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list",
+                "run 'packcast sign' with a root key, or 'packcast sign --root-key FILE': it renews the key list",
             ),
             StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(
                 "if nobody restored the table, somebody else controls it: change no assignments until you know who",
@@ -328,7 +328,7 @@ mod tests {
         Failed: cannot remove root key RWQBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB: it has a higher rank than your key, so its key lists replace yours
         hint: ask the owner of a root key of higher rank; without one, create another target, and give its trust line to all devices
         Failed: the newest key list has expired
-        hint: run 'packcast sign' with a root key, or with --root-key FILE: it renews the key list
+        hint: run 'packcast sign' with a root key, or 'packcast sign --root-key FILE': it renews the key list
         Failed: cannot sign the state of the target: the table does not tell the time, so the clock of this machine cannot be compared
         hint: correct the clock; if it is right, run 'packcast sign --accept-clock' to sign the state at this time
         Failed: cannot sign the state of the target: the clock of this machine shows 2026-11-18 11:06:40 UTC, that of the table 2026-11-19 11:06:40 UTC

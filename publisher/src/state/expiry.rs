@@ -39,7 +39,7 @@ pub(super) fn warnings(validity: Validity, target: &str, now: UnixTime) -> Vec<W
             )
         })
         .hint(text::for_target(
-            "run 'packcast sign' with a root key, or with --root-key FILE, to renew it",
+            "run 'packcast sign' with a root key, or 'packcast sign --root-key FILE', to renew it",
             target,
         ))
     });
@@ -65,11 +65,11 @@ mod tests {
         warning: the signed state of the target expires 2026-12-18 11:06:39 UTC: Packcast agents act on it only until then
         hint: run 'packcast --target prod sign' to renew it
         warning: the key list of the target expires 2026-12-18 11:06:39 UTC: Packcast agents act on commits only until then
-        hint: run 'packcast --target prod sign' with a root key, or with --root-key FILE, to renew it
+        hint: run 'packcast --target prod sign' with a root key, or 'packcast --target prod sign --root-key FILE', to renew it
         warning: the signed state of the target expired 2026-11-18 11:06:40 UTC: Packcast agents begin no package
         hint: run 'packcast --target prod sign' to renew it
         warning: the key list of the target expired 2026-11-18 11:06:40 UTC: Packcast agents begin no package
-        hint: run 'packcast --target prod sign' with a root key, or with --root-key FILE, to renew it
+        hint: run 'packcast --target prod sign' with a root key, or 'packcast --target prod sign --root-key FILE', to renew it
         ");
     }
 }
