@@ -1,6 +1,7 @@
 //! The pages, one file each.
 
 pub(crate) mod device;
+mod device_filters;
 pub(crate) mod devices;
 pub(crate) mod failures;
 pub(crate) mod group;

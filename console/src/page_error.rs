@@ -34,6 +34,14 @@ impl PageError {
         }
     }
 
+    /// Returns the failure of an operation; `None` if there was none.
+    pub(crate) const fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::NotFound(_) | Self::TooSlow(_) | Self::Undecided(_) => None,
+        }
+    }
+
     /// Returns the message, its causes, and the next steps.
     pub(crate) fn texts(&self) -> (String, Vec<String>, Vec<String>) {
         match self {

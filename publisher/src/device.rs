@@ -24,7 +24,7 @@ use serde::Serialize;
 pub use self::command::{CommandSent, send_command};
 pub use self::pacing::{DevicePacing, pace};
 use crate::device_name::{DeviceName, KNOWN_DEVICES_HINT};
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::package::named;
 use crate::state::warn_of_head;
 use crate::target::Target;
@@ -146,6 +146,7 @@ fn unknown(id: &DeviceId) -> Failure {
         "cannot find device {id}: the device has never checked in"
     ))
     .hint(KNOWN_DEVICES_HINT)
+    .refuses(NameKind::Device, id)
 }
 
 /// Returns `name@version`, with a note if the package was deleted: its results stay on record.

@@ -10,7 +10,7 @@ use packcast_rollout::DeviceRecord;
 use packcast_rollout::replacement::find_replacement;
 use packcast_store::RecordsError;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::target::Target;
 use crate::text::time;
 
@@ -106,7 +106,7 @@ impl DeviceName {
     pub async fn find(&self, target: &Target) -> Result<DeviceId, Failure> {
         match self.look_up(target).await? {
             DeviceMatch::One(device) => Ok(device),
-            DeviceMatch::None => Err(not_found(&self.to_string())),
+            DeviceMatch::None => Err(not_found(&self.to_string()).refuses(NameKind::Device, self)),
             DeviceMatch::Several(several) => {
                 let records = target.records.device_records(&several).await?;
                 let admitted = records.iter().filter(|(_, excluded)| excluded.is_none());
@@ -115,7 +115,8 @@ impl DeviceName {
                 let records = records.into_iter().map(|(record, _)| record);
                 let several = records.map(|record| (record.device, record.last_seen));
                 let replacement = find_replacement(&admitted);
-                Err(ambiguous(&self.to_string(), several.collect(), replacement))
+                let failure = ambiguous(&self.to_string(), several.collect(), replacement);
+                Err(failure.refuses(NameKind::Device, self))
             }
         }
     }

@@ -14,7 +14,7 @@ use packcast_store::Records;
 use serde::Serialize;
 
 use crate::clock::now;
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::signing::key::public_half;
 use crate::state::{
     CommitProblem, CommitStanding, ComparedStates, History, PastCommit, RecordedNames, StateError,
@@ -261,6 +261,7 @@ fn unverified(problem: CommitProblem) -> Failure {
 fn not_found(number: u64) -> Failure {
     Failure::failed(format!("the target has no commit {number}"))
         .hint("run 'packcast log' to see the commits")
+        .refuses(NameKind::Commit, number)
 }
 
 fn no_commits() -> Failure {

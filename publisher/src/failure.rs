@@ -27,12 +27,31 @@ pub enum Kind {
     TryLater,
 }
 
+/// The kinds of things that an administrator names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    Package,
+    Group,
+    Device,
+    Location,
+    /// The number of a commit.
+    Commit,
+}
+
+/// A name that an operation refuses, in the form in which an administrator can type it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedName {
+    pub kind: NameKind,
+    pub name: String,
+}
+
 /// The error of an operation: its message, its causes, and hints for the next step.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
     source: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
+    refused: Vec<RefusedName>,
 }
 
 impl Failure {
@@ -42,6 +61,7 @@ impl Failure {
             kind,
             source: source.into(),
             hints: Vec::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -67,6 +87,20 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// Adds a name that the failure refuses, so that a form can mark the field with the name. A thing
+    /// that has several names has all of them.
+    #[must_use]
+    pub(crate) fn refuses(mut self, kind: NameKind, name: impl fmt::Display) -> Self {
+        let name = name.to_string();
+        self.refused.push(RefusedName { kind, name });
+        self
+    }
+
+    /// Returns the names that the failure refuses; none if it has another cause.
+    pub fn refused_names(&self) -> &[RefusedName] {
+        &self.refused
     }
 
     /// Returns the kind of the failure.

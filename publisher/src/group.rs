@@ -18,7 +18,7 @@ pub use self::rename::{GroupRenamed, RenamePlan, plan_rename, rename};
 pub use self::show::{GroupDetails, GroupMember, GroupPackage, show};
 use crate::clock::now;
 use crate::concurrency::AT_ONCE;
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::known_group::{GroupRefusal, known, not_unknown, of_all_or_known, unknown};
 use crate::location::choose;
 use crate::package::named;
@@ -301,7 +301,7 @@ fn not_empty(group: &GroupName, devices: u64, packages: u64) -> Failure {
 fn not_all(group: &GroupName) -> Result<(), Failure> {
     if group.is_all() {
         let why = "cannot change group all: every device is in the group 'all'";
-        return Err(Failure::usage(why));
+        return Err(Failure::usage(why).refuses(NameKind::Group, group));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use packcast_protocol::{DeviceId, GroupName, PackageId};
 use packcast_rollout::GroupState;
 
 use crate::clock::now;
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::target::Target;
 
 /// Errors of commands on groups.
@@ -63,13 +63,18 @@ pub(crate) async fn devices_of(
 
 impl From<GroupRefusal> for Failure {
     fn from(error: GroupRefusal) -> Self {
-        match error {
+        let (GroupRefusal::NoGroup { group }
+        | GroupRefusal::Exists { group }
+        | GroupRefusal::NotAssigned { group, .. }) = &error;
+        let group = group.clone();
+        let failure = match error {
             GroupRefusal::NoGroup { .. } => {
                 Self::failed(error).hint("run 'packcast group list' to see the groups")
             }
             GroupRefusal::Exists { .. } => Self::conflict(error),
             GroupRefusal::NotAssigned { .. } => Self::failed(error),
-        }
+        };
+        failure.refuses(NameKind::Group, group)
     }
 }
 

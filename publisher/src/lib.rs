@@ -70,7 +70,7 @@ pub mod warning;
 pub use packcast_https::proxy_for;
 
 pub use self::author::Author;
-pub use self::failure::{Failure, Kind};
+pub use self::failure::{Failure, Kind, NameKind, RefusedName};
 pub use self::preview::Preview;
 pub use self::progress::{Progress, Step, Work};
 pub use self::target::{Places, Target};

@@ -9,7 +9,7 @@ use packcast_rollout::state::StateChange;
 
 pub use self::check::{CheckedLocation, check, conclude};
 use crate::distinct::distinct;
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::preview::Preview;
 use crate::progress::Progress;
 use crate::signing::Signer;
@@ -236,7 +236,10 @@ pub async fn choose(
             .iter()
             .find(|at| at.name == *name)
             .cloned()
-            .ok_or_else(|| Failure::usage(no_location(name)).hint(LOCATIONS_HINT))
+            .ok_or_else(|| {
+                let failure = Failure::usage(no_location(name)).hint(LOCATIONS_HINT);
+                failure.refuses(NameKind::Location, name)
+            })
     };
     distinct(names.iter()).map(pick).collect()
 }

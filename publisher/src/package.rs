@@ -8,7 +8,7 @@ use packcast_rollout::{PackageRecord, Published};
 use packcast_store::records::ImportedPackage;
 
 pub(crate) use self::warnings::{refuse_expired, warn_of_expiry, warn_of_packages};
-use crate::failure::Failure;
+use crate::failure::{Failure, NameKind};
 use crate::target::Target;
 
 /// The default number of packages in a list. Reading so many takes about a second.
@@ -50,7 +50,7 @@ pub async fn find(target: &Target, reference: &PackageRef) -> Result<PackageReco
         .filter(|package| !package.is_deleted())
         .map(|package| (package.name.to_string(), package.version.to_string()))
         .collect();
-    Err(not_found(reference, &target.name, &known))
+    Err(not_found(reference, &target.name, &known).refuses(NameKind::Package, reference))
 }
 
 /// Returns the error for an unknown package, with the most similar of the known names and versions.
@@ -101,7 +101,8 @@ fn not_found(reference: &PackageRef, target: &str, known: &[(String, String)]) -
 pub async fn find_kept(target: &Target, reference: &PackageRef) -> Result<PackageRecord, Failure> {
     let package = find(target, reference).await?;
     if package.is_deleted() {
-        return Err(deleted_package(package.id, &named(&package)));
+        let deleted = deleted_package(package.id, &named(&package));
+        return Err(deleted.refuses(NameKind::Package, reference));
     }
     Ok(package)
 }
@@ -114,12 +115,24 @@ pub(crate) fn deleted_package(id: PackageId, name: &str) -> Failure {
 /// Returns the published part of a package. A draft is a conflict.
 pub fn published(package: &PackageRecord) -> Result<&Published, Failure> {
     let published = package.published();
-    published.ok_or_else(|| not_published(package.id, &named(package)))
+    published.ok_or_else(|| refuse(package, not_published(package.id, &named(package))))
 }
 
 fn not_published(id: PackageId, name: &str) -> Failure {
     Failure::conflict(format!("package {id} {name} is not published yet"))
         .hint("run the same 'packcast publish' command again to complete the publication")
+}
+
+/// Adds all names of a package to a failure that refuses the package.
+pub(crate) fn refuse(package: &PackageRecord, failure: Failure) -> Failure {
+    let names = [
+        package.id.to_string(),
+        named(package),
+        package.name.to_string(),
+    ];
+    names.into_iter().fold(failure, |failure, name| {
+        failure.refuses(NameKind::Package, name)
+    })
 }
 
 /// Returns `name@version`.

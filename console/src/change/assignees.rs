@@ -72,12 +72,13 @@ fn another_group(groups: &[String]) -> Markup {
 }
 
 fn other_groups(input: &Input, groups: &[&str]) -> Markup {
+    let refused = input.is_refused("group", LABEL);
     html! {
         div.field {
             label for="other-groups" { "Other groups" }
             textarea #other-groups name="group" rows="3" spellcheck="false"
-                aria-invalid=[invalid(input, LABEL)]
-                aria-describedby=[described(input, "other-groups", LABEL, "hint")] {
+                aria-invalid=[invalid(refused)] autofocus[refused]
+                aria-describedby=[described(refused, "other-groups", "hint")] {
                 "\n" (groups.join("\n"))
             }
             p.soft #other-groups-hint { "One name on each line." }

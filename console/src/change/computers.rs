@@ -100,15 +100,14 @@ async fn view(visit: &Visit, package: &str, input: &Input) -> Result<View, PageE
     } else {
         None
     };
-    let refused = match &chosen {
-        Some(Err(error)) => Some(input.refused(error.texts().0)),
-        _ => None,
-    };
+    let error = chosen.as_ref().and_then(|chosen| chosen.as_ref().err());
+    let failure = error.and_then(PageError::failure);
+    let refused = failure.map(|failure| input.refused(failure));
     let input = refused.as_ref().unwrap_or(input);
     let fields = assignees::fields(visit, input, "Which computers get the package?").await?;
     let body = html! {
         (not_active(&package, visit))
-        @if let Some(Err(error)) = &chosen { (notice_of(error, &[], commands)) }
+        @if let Some(error) = error { (notice_of(error, &[], commands)) }
         form.change method="post" action=(path(package.id)) {
             (session(visit))
             (fields)

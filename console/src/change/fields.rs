@@ -10,12 +10,13 @@ pub(crate) const REFUSAL: &str = "refusal";
 
 /// Writes a field of one line.
 pub(crate) fn line(input: &Input, name: &str, label: &str, hint: &str) -> Markup {
+    let refused = input.is_refused(name, label);
     html! {
         div.field {
             label for=(name) { (label) }
             input id=(name) name=(name) value=(input.text(name)) autocomplete="off"
-                spellcheck="false" aria-invalid=[invalid(input, label)]
-                aria-describedby=[described(input, name, label, hint)];
+                spellcheck="false" aria-invalid=[invalid(refused)] autofocus[refused]
+                aria-describedby=[described(refused, name, hint)];
             (hint_of(name, hint))
         }
     }
@@ -24,13 +25,14 @@ pub(crate) fn line(input: &Input, name: &str, label: &str, hint: &str) -> Markup
 /// Writes a field of several lines.
 pub(crate) fn area(input: &Input, name: &str, label: &str, hint: &str) -> Markup {
     let lines: Vec<&str> = input.lines(name).collect();
+    let refused = input.is_refused(name, label);
     html! {
         div.field {
             label for=(name) { (label) }
             // The first line break after the tag does not count.
             textarea id=(name) name=(name) rows="4" spellcheck="false"
-                aria-invalid=[invalid(input, label)]
-                aria-describedby=[described(input, name, label, hint)] { "\n" (lines.join("\n")) }
+                aria-invalid=[invalid(refused)] autofocus[refused]
+                aria-describedby=[described(refused, name, hint)] { "\n" (lines.join("\n")) }
             (hint_of(name, hint))
         }
     }
@@ -38,10 +40,11 @@ pub(crate) fn area(input: &Input, name: &str, label: &str, hint: &str) -> Markup
 
 /// Writes a box that can be checked.
 pub(crate) fn check(input: &Input, name: &str, label: &str, hint: &str) -> Markup {
+    let refused = input.is_refused(name, label);
     html! {
         div.field.check {
             input id=(name) name=(name) type="checkbox" value="on" checked[input.has(name)]
-                aria-describedby=[described(input, name, label, hint)];
+                aria-describedby=[described(refused, name, hint)];
             label for=(name) { (label) }
             (hint_of(name, hint))
         }
@@ -51,8 +54,9 @@ pub(crate) fn check(input: &Input, name: &str, label: &str, hint: &str) -> Marku
 /// Writes values of which exactly one is chosen; the first one if none is.
 pub(crate) fn one_of(input: &Input, name: &str, label: &str, values: &[(&str, &str)]) -> Markup {
     let chosen = values.iter().position(|(value, _)| input.is(name, value));
+    let refused = input.is_refused(name, label);
     html! {
-        fieldset aria-describedby=[described(input, name, label, "")] {
+        fieldset aria-describedby=[described(refused, name, "")] {
             legend { (label) }
             @for (place, (value, words)) in values.iter().enumerate() {
                 div.check {
@@ -73,8 +77,9 @@ pub(crate) fn some_of(
     values: &[String],
     hint: &str,
 ) -> Markup {
+    let refused = input.is_refused(name, label);
     html! {
-        fieldset aria-describedby=[described(input, name, label, hint)] {
+        fieldset aria-describedby=[described(refused, name, hint)] {
             legend { (label) }
             div.choices {
                 @for (place, value) in values.iter().enumerate() {
@@ -101,14 +106,14 @@ pub(crate) fn hidden(input: &Input) -> Markup {
 }
 
 /// Returns the mark of a field that the last attempt has refused.
-pub(crate) fn invalid(input: &Input, label: &str) -> Option<&'static str> {
-    input.is_refused(label).then_some("true")
+pub(crate) fn invalid(refused: bool) -> Option<&'static str> {
+    refused.then_some("true")
 }
 
-/// Returns the ids of the texts about a field: the refusal, and the hint.
-pub(crate) fn described(input: &Input, name: &str, label: &str, hint: &str) -> Option<String> {
-    let refusal = input.is_refused(label).then(|| REFUSAL.to_owned());
-    let hint = (!hint.is_empty()).then(|| format!("{name}-hint"));
+/// Returns the ids of the texts about the field with this id: the refusal, and the hint.
+pub(crate) fn described(refused: bool, id: &str, hint: &str) -> Option<String> {
+    let refusal = refused.then(|| REFUSAL.to_owned());
+    let hint = (!hint.is_empty()).then(|| format!("{id}-hint"));
     let ids: Vec<String> = refusal.into_iter().chain(hint).collect();
     (!ids.is_empty()).then(|| ids.join(" "))
 }

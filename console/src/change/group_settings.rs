@@ -204,11 +204,16 @@ impl Change for Pace {
     }
 }
 
-/// Returns the group of a form with its present settings; `None` if the form names no group.
+/// Returns the group of a form with its present settings; `None` if the form names no group that exists.
 async fn present(visit: &Visit, input: &Input) -> Result<Option<GroupPart>, Failure> {
-    match input.optional::<GroupName>("group", "Group") {
-        Ok(Some(group)) => Ok(Some(page::group(&visit.target, &group, None, 1).await?)),
-        _ => Ok(None),
+    let Ok(Some(group)) = input.optional::<GroupName>("group", "Group") else {
+        return Ok(None);
+    };
+    match page::group(&visit.target, &group, None, 1).await {
+        Ok(present) => Ok(Some(present)),
+        // The form shows the field with the name, so that a person can correct it.
+        Err(failure) if !failure.refused_names().is_empty() => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

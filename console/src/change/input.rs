@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use packcast_publisher::Failure;
+use packcast_publisher::{Failure, NameKind, RefusedName};
 use zeroize::Zeroizing;
 
 /// The names of the fields that belong to the console and not to a change.
@@ -46,8 +46,16 @@ pub(crate) struct Received {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Input {
     fields: Vec<(String, String)>,
-    /// The message that refuses the fields.
-    refusal: Option<String>,
+    refused: Option<RefusedField>,
+}
+
+/// The field that the last attempt has refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum RefusedField {
+    /// The field with this label cannot be read.
+    Label(String),
+    /// The field with this name contains the name of a thing that cannot be used.
+    Name(&'static str),
 }
 
 impl Passphrase {
@@ -114,28 +122,53 @@ impl Input {
         fields.map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Returns other fields, refused by the same message.
+    /// Returns other fields, with the mark of the same field.
     pub(crate) fn with_fields(&self, fields: Vec<(String, String)>) -> Self {
         Self {
             fields,
-            refusal: self.refusal.clone(),
+            refused: self.refused.clone(),
         }
     }
 
-    /// Returns the same fields with the message that refuses them.
-    pub(crate) fn refused(&self, message: String) -> Self {
+    /// Returns the same fields, with a mark of the field that a failure refuses.
+    pub(crate) fn refused(&self, failure: &Failure) -> Self {
         Self {
             fields: self.fields.clone(),
-            refusal: Some(message),
+            refused: self.refused_by(failure),
         }
     }
 
-    /// Returns true if the message refuses the field with this label.
-    pub(crate) fn is_refused(&self, label: &str) -> bool {
-        let message = self.refusal.as_deref().unwrap_or_default();
-        let rest = message.strip_prefix(REFUSED);
-        rest.and_then(|rest| rest.strip_prefix(label))
-            .is_some_and(|rest| rest.starts_with(':'))
+    /// Returns the field that a failure refuses; `None` if the failure is about several fields, or about
+    /// none.
+    fn refused_by(&self, failure: &Failure) -> Option<RefusedField> {
+        let message = failure.message();
+        let label = message
+            .strip_prefix(REFUSED)
+            .and_then(|rest| rest.split_once(':'));
+        if let Some((label, _)) = label {
+            return Some(RefusedField::Label(label.to_owned()));
+        }
+        let field_with = |refused: &RefusedName| {
+            let mut fields = fields_of(refused.kind).iter();
+            fields.find(|field| self.names(field, &refused.name))
+        };
+        let field = failure.refused_names().iter().find_map(field_with);
+        field.map(|field| RefusedField::Name(field))
+    }
+
+    /// Returns true if the last attempt has refused the field with this name and label.
+    pub(crate) fn is_refused(&self, name: &str, label: &str) -> bool {
+        match &self.refused {
+            Some(RefusedField::Label(refused)) => refused == label,
+            Some(RefusedField::Name(refused)) => *refused == name,
+            None => false,
+        }
+    }
+
+    /// Returns true if one of the names in a field is this one.
+    fn names(&self, field: &str, name: &str) -> bool {
+        self.lines(field)
+            .any(|line| line == name || line.split(',').any(|part| part.trim() == name))
     }
 
     /// Returns the text of a field without spaces around it; empty if there is none.
@@ -194,6 +227,17 @@ impl Input {
         let texts = self.lines(name).flat_map(|line| line.split(','));
         let texts = texts.map(str::trim).filter(|text| !text.is_empty());
         texts.map(|text| read(text, label)).collect()
+    }
+}
+
+/// Returns the fields with names of a kind, in all forms.
+const fn fields_of(kind: NameKind) -> &'static [&'static str] {
+    match kind {
+        NameKind::Package => &["package", "has", "lacks"],
+        NameKind::Group => &["group", "pilots", "to"],
+        NameKind::Device => &["device", "names"],
+        NameKind::Location => &["location"],
+        NameKind::Commit => &["commit"],
     }
 }
 
@@ -269,8 +313,8 @@ mod tests {
         cannot read the field Commit: it is empty
         "#);
         assert_eq!(input.optional::<u64>("other", "Commit").unwrap(), None);
-        let refused = input.refused(errors[0].message());
-        assert!(refused.is_refused("Commit") && !refused.is_refused("Comm"));
-        assert!(!input.is_refused("Commit"));
+        let refused = input.refused(&errors[0]);
+        assert!(refused.is_refused("number", "Commit") && !refused.is_refused("number", "Comm"));
+        assert!(!input.is_refused("number", "Commit"));
     }
 }

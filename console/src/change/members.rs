@@ -146,13 +146,14 @@ impl<const ADD: bool> Change for Members<ADD> {
 
 /// Writes the field for a list of devices. The script lets somebody drop a text file into the field.
 pub(super) fn name_list(input: &Input) -> Markup {
+    let refused = input.is_refused("names", DEVICES);
     html! {
         div.field {
             label for="names" { (DEVICES) }
             // The first line break after the tag does not count.
             textarea #names name="names" rows="10" spellcheck="false" autocomplete="off" data-drop="text"
-                aria-invalid=[fields::invalid(input, DEVICES)]
-                aria-describedby=[fields::described(input, "names", DEVICES, "hint")] {
+                aria-invalid=[fields::invalid(refused)] autofocus[refused]
+                aria-describedby=[fields::described(refused, "names", "hint")] {
                 "\n" (input.text("names"))
             }
             p.soft #names-hint {

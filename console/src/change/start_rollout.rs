@@ -249,12 +249,13 @@ fn waves(input: &Input, devices: Option<u32>) -> Markup {
 }
 
 fn begin(input: &Input) -> Markup {
+    let refused = input.is_refused("begin", BEGIN);
     html! {
         div.field {
             label for="begin" { (BEGIN) }
             input #begin name="begin" type="datetime-local" value=(input.text("begin"))
-                aria-invalid=[fields::invalid(input, BEGIN)]
-                aria-describedby=[fields::described(input, "begin", BEGIN, "hint")];
+                aria-invalid=[fields::invalid(refused)] autofocus[refused]
+                aria-describedby=[fields::described(refused, "begin", "hint")];
             p.soft #begin-hint {
                 "In the time zone of this machine, such as 2026-12-01 22:00. Empty: now. The other waves \
                  open at the same hour."

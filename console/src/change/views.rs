@@ -53,7 +53,8 @@ pub(super) async fn form<C: Change>(
     error: Option<&PageError>,
 ) -> View {
     let commands = visit.app.commands();
-    let refused = error.map(|error| input.refused(error.texts().0));
+    let failure = error.and_then(PageError::failure);
+    let refused = failure.map(|failure| input.refused(failure));
     let input = refused.as_ref().unwrap_or(input);
     let fields = C::fields(visit, input).await;
     let (fields, failure) = match fields {

@@ -65,7 +65,7 @@ async fn a_group_is_created_renamed_and_deleted() {
         &[
             "cannot read the field Name",
             "value=\"Not a name!\"",
-            "aria-invalid=\"true\" aria-describedby=\"refusal group-hint\"",
+            "aria-invalid=\"true\" autofocus aria-describedby=\"refusal group-hint\"",
         ],
     );
 

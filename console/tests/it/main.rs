@@ -9,6 +9,7 @@ mod key;
 mod pages;
 mod publish;
 mod publish_errors;
+mod refused_fields;
 mod rollout_changes;
 mod rollouts;
 mod running;

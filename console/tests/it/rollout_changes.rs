@@ -168,7 +168,7 @@ async fn a_form_suggests_the_groups_that_have_no_box() {
             "value=\"group-00\" checked",
             "\ngroup-59</textarea>",
             "name=\"wait\" value=\"soon\" autocomplete=\"off\" spellcheck=\"false\" \
-             aria-invalid=\"true\" aria-describedby=\"refusal wait-hint\"",
+             aria-invalid=\"true\" autofocus aria-describedby=\"refusal wait-hint\"",
             "id=\"refusal\"",
         ],
     );

@@ -8,7 +8,7 @@ use packcast_protocol::UnixTime;
 use packcast_protocol::signature::PublicKey;
 use packcast_rollout::PackageRecord;
 
-use super::{PUBLISH_AGAIN_HINT, named};
+use super::{PUBLISH_AGAIN_HINT, named, refuse};
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::state::{TargetState, WARNED_BEFORE_S, warn_of_head};
@@ -21,13 +21,13 @@ pub(crate) fn refuse_expired(package: &PackageRecord, now: UnixTime) -> Result<(
     let Some(expired_at) = package.expired(now) else {
         return Ok(());
     };
-    Err(Failure::conflict(format!(
+    let failure = Failure::conflict(format!(
         "package {} {} expired {}",
         package.id,
         named(package),
         time(expired_at)
-    ))
-    .hint(PUBLISH_AGAIN_HINT))
+    ));
+    Err(refuse(package, failure.hint(PUBLISH_AGAIN_HINT)))
 }
 
 /// Warns a command that only shows packages: of packages that expire soon, of packages by keys that

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::members::RolloutMembers;
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::package::{find, named};
+use crate::package::{find, named, refuse};
 use crate::state::{current_rollouts, current_rollouts_within};
 use crate::target::Target;
 use crate::warning::Warning;
@@ -179,7 +179,7 @@ pub(super) async fn find_live(
             package,
             document,
         }),
-        None => Err(no_rollout(&named(&package))),
+        None => Err(refuse(&package, no_rollout(&named(&package)))),
     }
 }
 

@@ -27,7 +27,7 @@ use crate::clock::now;
 use crate::downgrade::LaterPackages;
 use crate::failure::Failure;
 use crate::package::{
-    deleted_package, find_kept, named, published, refuse_expired, warn_of_expiry,
+    deleted_package, find_kept, named, published, refuse, refuse_expired, warn_of_expiry,
 };
 use crate::preview::{Preview, named_groups};
 use crate::progress::Progress;
@@ -134,7 +134,7 @@ pub async fn plan_start<'a>(
     let groups = found_groups(target, &request.groups).await?;
     let rings = found_groups(target, &request.pilots).await?;
     if live_of(target, package.id).await?.is_some() {
-        return Err(is_live(&name));
+        return Err(refuse(&package, is_live(&name)));
     }
     let draw = request.drawn(target).await?;
     let members = RolloutMembers::read(target, groups.iter().chain(&rings)).await?;

@@ -1,18 +1,18 @@
 //! Errors from reading and changing the state of a target.
 
-use packcast_protocol::PackageId;
 use packcast_protocol::signature::PublicKey;
 use packcast_protocol::state::commit::CommitError;
 use packcast_protocol::state::key_list::{KeyChainError, KeyListError};
 use packcast_protocol::state::signed_text::{SignedTextError, SignedTextTooLarge};
 use packcast_protocol::state::{CommitId, LeafName, NodeHash, PartialTreeError};
+use packcast_protocol::{GroupName, PackageId};
 use packcast_rollout::state::{NotLoaded, StateChangeError, StatePartError};
 use packcast_store::RecordsError;
 use packcast_store::records::{HeadChange, SignError};
 
 use super::clock_check::ClockError;
 use super::failed_records::FailedRecords;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, NameKind};
 use crate::signing::memory_file::MemoryFileError;
 
 /// Errors from reading and changing the state of a target.
@@ -134,6 +134,23 @@ impl StateError {
                 | Self::Records(RecordsError::Corrupt { .. })
         )
     }
+
+    /// Returns the groups whose names the changes of a state refuse.
+    fn refused_groups(&self) -> Vec<GroupName> {
+        let Self::Changes(errors) = self else {
+            return Vec::new();
+        };
+        let groups = errors.iter().filter_map(|error| match error {
+            StateChangeError::NoGroup { group } | StateChangeError::Exists { group } => {
+                Some(group.clone())
+            }
+            StateChangeError::MembersOfAll
+            | StateChangeError::DeleteAll
+            | StateChangeError::RenameAll => Some(GroupName::all()),
+            _ => None,
+        });
+        groups.collect()
+    }
 }
 
 fn lines(errors: &[StateChangeError]) -> String {
@@ -210,6 +227,7 @@ impl From<StateError> for Failure {
             StateError::LeavesOut { .. } | StateError::LacksList { .. } => Some(RESTORED),
             _ => None,
         };
+        let groups = error.refused_groups();
         let failure = match error {
             StateError::Records(error) => return error.into(),
             StateError::Memory(error) => return error.into(),
@@ -227,14 +245,16 @@ impl From<StateError> for Failure {
             | StateError::UnknownHead { .. } => Self::conflict(error),
             error => Self::failed(error),
         };
-        hint.into_iter().chain(second).fold(failure, Failure::hint)
+        let failure = hint.into_iter().chain(second).fold(failure, Failure::hint);
+        let refuse = |failure: Self, group| failure.refuses(NameKind::Group, group);
+        groups.into_iter().fold(failure, refuse)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use packcast_protocol::signature::SignatureError;
-    use packcast_protocol::{GroupName, Sha256Digest, UnixTime};
+    use packcast_protocol::{Sha256Digest, UnixTime};
 
     use super::*;
     use crate::rendered::failures;
