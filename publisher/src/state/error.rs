@@ -272,6 +272,7 @@ mod tests {
         let bytes = [&b"Ed"[..], &[1; 40]].concat();
         let key = || data_encoding::BASE64.encode(&bytes).parse().unwrap();
         let group: GroupName = "lab".parse().unwrap();
+        let name = LeafName::Group(group.clone());
         let errors = [
             StateError::NoKeyList,
             StateError::NoHead,
@@ -312,9 +313,7 @@ mod tests {
             StateError::TooManyPackages { count: 91 },
             StateError::Conflict { commit: commit(1) },
             StateError::ChangedSince,
-            StateError::DocumentChanged {
-                name: LeafName::Group("lab".parse().unwrap()),
-            },
+            StateError::DocumentChanged { name },
             StateError::OthersFirst { commit: commit(1) },
             StateError::OverLimit,
             StateError::Overtaken,

@@ -57,12 +57,14 @@ async fn two_imports_at_once_assign_a_package_again_once() {
     let story = Story::start(761).await;
     let server = assigned_again(&story).await;
     let (first, second) = (story.plan(&server).await, story.plan(&server).await);
-    let (first, second) =
-        futures_util::future::join(story.try_perform(first), story.try_perform(second)).await;
+    let first = Box::pin(story.try_perform(first));
+    let second = Box::pin(story.try_perform(second));
+    let (first, second) = futures_util::future::join(first, second).await;
     let (done, refused): (Vec<_>, Vec<_>) = [first, second].into_iter().partition(Result::is_ok);
     assert_eq!((done.len(), refused.len()), (1, 1), "{done:?} {refused:?}");
     let commits = done.into_iter().filter_map(|it| it.unwrap().commit);
-    assert_eq!(assigned_in(&story, 1).await, Vec::from_iter(commits));
+    let commits: Vec<u64> = commits.collect();
+    assert_eq!(assigned_in(&story, 1).await, commits);
     let tasks = story.here.table.records.device_state(&pc(1)).await;
     let attempts: Vec<u32> = tasks.unwrap().tasks.iter().map(|it| it.attempt).collect();
     assert_eq!(attempts, [2]);
