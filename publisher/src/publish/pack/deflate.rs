@@ -182,13 +182,12 @@ impl<'a> Blocks<'a> {
             before,
             done,
         };
-        match &self.deflaters.jobs {
-            Some(jobs) => jobs.send(job).map_err(|_| panicked())?,
-            None => {
-                let mut compress = Compress::new(Compression::default(), false);
-                // The receiver of this function has room for the block.
-                let _ = job.done.send(deflated(&mut compress, &job));
-            }
+        if let Some(jobs) = &self.deflaters.jobs {
+            jobs.send(job).map_err(|_| panicked())?;
+        } else {
+            let mut compress = Compress::new(Compression::default(), false);
+            // The receiver of this function has room for the block.
+            let _ = job.done.send(deflated(&mut compress, &job));
         }
         self.waiting.push_back(receiver);
         Ok(())
