@@ -1,7 +1,5 @@
 //! Errors that a bucket can answer, and their meaning for the store.
 
-use std::net::TcpListener;
-
 use insta::assert_snapshot;
 use packcast_store::objects::{BucketError, BucketFault, GetError, Put, PutError};
 use packcast_store::{Objects, S3, S3Config};
