@@ -7,7 +7,6 @@ mod locations;
 pub(crate) mod rate;
 mod save;
 pub(crate) mod space;
-pub(crate) mod whole_digest;
 
 use std::cell::RefCell;
 use std::convert::Infallible;

@@ -3,6 +3,8 @@
 //! Each type can only be created from the previous type. So the code that runs or stores content
 //! never receives unverified content.
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::num::NonZeroUsize;
@@ -13,7 +15,6 @@ use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::fetch::fragments::Concatenation;
-use crate::fetch::whole_digest::WholeDigest;
 use crate::fetch::{FetchError, PackageSource};
 use crate::manifest::Accepted;
 use crate::unpack::{Durability, Unfinished, examine, unpack};
@@ -23,11 +24,14 @@ use crate::unpack::{Durability, Unfinished, examine, unpack};
 pub(crate) struct FetchedArchive {
     archive: Archive,
     folder: PathBuf,
-    /// The digest of the fragments on disk, in their order, as they were read during the download.
-    whole: Option<Sha256Digest>,
+    /// The fragments that an earlier run has left on disk. This run has verified all others.
+    earlier: BTreeSet<FragmentNumber>,
 }
 
-/// An archive whose complete content matches the digest in the signed manifest.
+/// An archive whose complete content is that of the signed manifest.
+///
+/// The manifest has the order, the length and the SHA-256 of each fragment, so they determine every
+/// byte of the archive.
 #[derive(Debug)]
 pub(crate) struct VerifiedArchive(FetchedArchive);
 
@@ -50,13 +54,6 @@ pub(crate) enum VerifyError {
         "{wrong} fragments have changed on disk, the first is number {first}: fetching them again"
     )]
     Fragments { wrong: usize, first: FragmentNumber },
-    #[error(
-        "SHA-256 mismatch of the archive: expected {expected}, found {actual}: publish the package under another version"
-    )]
-    Whole {
-        expected: Sha256Digest,
-        actual: Sha256Digest,
-    },
     #[error("cannot read the fragments in {}", folder.display())]
     Read {
         folder: PathBuf,
@@ -67,13 +64,13 @@ pub(crate) enum VerifyError {
 
 #[cfg(test)]
 impl FetchedArchive {
-    /// Creates a fetched archive from the fragments in a folder.
-    pub(crate) const fn for_test(archive: Archive, folder: PathBuf) -> Self {
-        let whole = None;
+    /// Creates a fetched archive from the fragments that an earlier run has left in a folder.
+    pub(crate) fn for_test(archive: Archive, folder: PathBuf) -> Self {
+        let earlier = archive.fragments().map(|(number, ..)| number).collect();
         Self {
             archive,
             folder,
-            whole,
+            earlier,
         }
     }
 }
@@ -94,9 +91,11 @@ impl FetchedArchive {
         let Some(archive) = manifest.action.archive() else {
             return Ok(None);
         };
-        let whole = WholeDigest::start(folder, archive);
+        let earlier = RefCell::new(BTreeSet::new());
         let on_fragment = |number, bytes, already| {
-            whole.add(number);
+            if already {
+                earlier.borrow_mut().insert(number);
+            }
             on_fragment(number, bytes, already);
         };
         let fragments = source.fragments(archive, folder, unpacked, parallel, on_fragment);
@@ -104,41 +103,31 @@ impl FetchedArchive {
         Ok(Some(Self {
             archive: archive.clone(),
             folder: folder.to_owned(),
-            whole: whole.finish().await,
+            earlier: earlier.into_inner(),
         }))
     }
 
-    /// Compares the digest of the complete archive with that of the manifest. Blocks the thread.
+    /// Verifies the fragments of earlier runs, which a power failure may have damaged. Blocks the thread.
     ///
-    /// The digest of the download counts only if it is the expected one. Otherwise the function
-    /// reads the fragments again. If the digest does not match, the function removes every wrong or short fragment. The agent
-    /// then fetches the removed and the missing fragments again.
+    /// The function removes every wrong or missing one. The agent then fetches these again.
     pub(crate) fn verify(self) -> Result<VerifiedArchive, VerifyError> {
-        let read_error = |source| VerifyError::Read {
+        let wrong = self.remove_wrong().map_err(|source| VerifyError::Read {
             folder: self.folder.clone(),
             source,
-        };
-        let expected = self.archive.sha256();
-        if self.whole == Some(expected) {
-            return Ok(VerifiedArchive(self));
+        })?;
+        match wrong.first().copied() {
+            None => Ok(VerifiedArchive(self)),
+            Some(first) => Err(VerifyError::Fragments {
+                wrong: wrong.len(),
+                first,
+            }),
         }
-        let actual = digest(self.reader());
-        if actual.as_ref().is_ok_and(|actual| *actual == expected) {
-            return Ok(VerifiedArchive(self));
-        }
-        // The digests of single fragments show the damaged ones, so only these are fetched again.
-        let wrong = self.remove_wrong().map_err(read_error)?;
-        if let Some(first) = wrong.first().copied() {
-            let wrong = wrong.len();
-            return Err(VerifyError::Fragments { wrong, first });
-        }
-        let actual = actual.map_err(read_error)?;
-        Err(VerifyError::Whole { expected, actual })
     }
 
     fn remove_wrong(&self) -> io::Result<Vec<FragmentNumber>> {
         let mut wrong = Vec::new();
-        for (number, _, expected) in self.archive.fragments() {
+        let earlier = |(number, ..): &(FragmentNumber, _, _)| self.earlier.contains(number);
+        for (number, _, expected) in self.archive.fragments().filter(earlier) {
             let path = self.folder.join(number.to_string());
             match fs::File::open(&path).and_then(digest) {
                 Ok(actual) if actual == expected => continue,
@@ -227,7 +216,54 @@ impl UnpackedArchive {
 
 #[cfg(test)]
 mod tests {
+    use packcast_protocol::{ArchiveFormat, FragmentSize};
+
     use super::*;
+
+    /// Writes an archive of five fragments into a folder.
+    fn archive(folder: &Path) -> Archive {
+        let content: Vec<u8> = (0..1200_u32).flat_map(u32::to_be_bytes).collect();
+        let fragments = content.chunks(1024).zip(1..).map(|(bytes, number)| {
+            fs::write(folder.join(number.to_string()), bytes).unwrap();
+            Sha256Digest::of(bytes)
+        });
+        let fragments = fragments.collect();
+        let size = FragmentSize::try_from(1024).unwrap();
+        let (length, whole) = (content.len() as u64, Sha256Digest::of(&content));
+        Archive::new(ArchiveFormat::Zip, length, whole, size, fragments).unwrap()
+    }
+
+    #[test]
+    fn damaged_and_lost_fragments_of_an_earlier_run_are_fetched_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let fetched = FetchedArchive::for_test(archive(folder.path()), folder.path().to_owned());
+        let [damaged, short, lost] = [2, 3, 5].map(|number| folder.path().join(number.to_string()));
+        fs::write(&damaged, [7; 1024]).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&short)
+            .unwrap()
+            .set_len(1000)
+            .unwrap();
+        fs::remove_file(&lost).unwrap();
+
+        let error = fetched.verify().unwrap_err();
+
+        insta::assert_snapshot!(error, @"3 fragments have changed on disk, the first is number 2: fetching them again");
+        let left = [1, 2, 3, 4, 5].map(|number| folder.path().join(number.to_string()).exists());
+        assert_eq!(left, [true, false, false, true, false]);
+    }
+
+    #[test]
+    fn an_archive_is_verified_if_its_fragments_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let fetched = FetchedArchive::for_test(archive(folder.path()), folder.path().to_owned());
+        let verified = fetched.verify().unwrap();
+        assert_eq!(
+            digest(verified.0.reader()).unwrap(),
+            verified.0.archive.sha256()
+        );
+    }
 
     #[test]
     fn messages_name_the_remedy() {
@@ -235,10 +271,6 @@ mod tests {
             VerifyError::Fragments {
                 wrong: 2,
                 first: FragmentNumber::from_index(4),
-            },
-            VerifyError::Whole {
-                expected: Sha256Digest::of(b"1"),
-                actual: Sha256Digest::of(b"2"),
             },
             VerifyError::Read {
                 folder: "/var/lib/packcast/packages/1795000000/fragments".into(),
@@ -248,7 +280,6 @@ mod tests {
         let text = errors.map(|error| error.to_string()).join("\n");
         insta::assert_snapshot!(text, @r"
         2 fragments have changed on disk, the first is number 5: fetching them again
-        SHA-256 mismatch of the archive: expected 6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b, found d4735e3a265e16eee03f59718b9b5d03019c07d8b6c51f90da3a666eec13ab35: publish the package under another version
         cannot read the fragments in /var/lib/packcast/packages/1795000000/fragments
         ");
     }

@@ -72,9 +72,6 @@ impl From<AcceptError> for AttemptError {
 impl From<VerifyError> for AttemptError {
     fn from(error: VerifyError) -> Self {
         match error {
-            VerifyError::Whole { .. } => {
-                Self::Failed(DeploymentFailure::of(NamedCode::BadDigest, &error))
-            }
             VerifyError::Read { .. } => {
                 Self::Failed(DeploymentFailure::of(NamedCode::Build, &error))
             }

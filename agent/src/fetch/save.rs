@@ -35,8 +35,8 @@ struct PartialFile {
 /// Writes a fragment to `part` and checks its digest. The next batch arrives during each write.
 ///
 /// The file is not synchronised to disk. It survives a crash of the agent. After a power failure,
-/// the writes of the last seconds may be lost: the digest of the whole archive shows that, and the
-/// agent fetches the damaged fragments again.
+/// the writes of the last seconds may be lost: the next run verifies the fragments on disk, and fetches
+/// damaged ones again.
 pub(crate) async fn save(
     mut download: Download<'_>,
     expected: (u64, Sha256Digest),
