@@ -2,8 +2,8 @@
 //!
 //! The digests of the archive were computed before the package was reserved. Staged fragments were
 //! written in the same pass, and only get their paths. Without them, this module reads each missing
-//! fragment once more, and computes its digest during the upload. It completes the upload only if the
-//! digest is still the same.
+//! fragment once more. Its upload is completed only if its digest is still the same: a bucket computes
+//! that of a fragment up to 8 MiB, and this module all others.
 //!
 //! A second run keeps the fragments that are stored already. It compares their digests, because
 //! the owner of the bucket can store other bytes of the same length. A bucket answers one small
@@ -175,7 +175,12 @@ pub async fn build(
         progress.advance(bytes);
         return Ok(kept);
     }
-    upload_all(missing, file, objects, progress).await?;
+    upload_all(missing, file.clone(), objects, progress).await?;
+    // The digests show a change in the missing fragments only.
+    let is_unchanged = opened.is_unchanged();
+    if !is_unchanged.map_err(|error| file.unreadable(error))? {
+        return Err(file.changed());
+    }
     Ok(kept)
 }
 
@@ -322,7 +327,7 @@ async fn upload(
     Ok(())
 }
 
-/// Reads a small fragment whole, compares its digest, and stores it.
+/// Reads a small fragment whole, and stores it if its digest is still the same.
 async fn upload_whole(
     fragment: SourceFragment,
     file: SharedFile,
@@ -330,14 +335,15 @@ async fn upload_whole(
     progress: Progress,
 ) -> Result<(), BuildError> {
     let (start, bytes, digest) = (fragment.start, fragment.bytes, fragment.digest);
-    let read = move || {
-        let content = file.read(start, usize::try_from(bytes).unwrap_or(usize::MAX))?;
-        let is_same = Sha256Digest::of(&content) == digest;
-        is_same.then_some(content).ok_or_else(|| file.changed())
-    };
-    let read = spawn_blocking(read).await;
+    let length = usize::try_from(bytes).unwrap_or(usize::MAX);
+    let source = file.clone();
+    let read = spawn_blocking(move || source.read(start, length)).await;
     let content = read.map_err(|_| BuildError::Stopped)??;
-    objects.put_verified(&fragment.key, content, digest).await?;
+    let put = objects.put_verified(&fragment.key, content, digest).await;
+    put.map_err(|error| match error {
+        PutError::Digest { .. } => file.changed(),
+        other => other.into(),
+    })?;
     progress.advance(bytes);
     Ok(())
 }

@@ -15,6 +15,8 @@ pub enum PutError {
         expected: u64,
         given: u64,
     },
+    #[error("cannot write object {path}: its content has another digest than expected")]
+    Digest { path: String },
     #[error("cannot write object {path}: no space is left in {place}")]
     NoSpace {
         path: String,
@@ -127,6 +129,7 @@ mod tests {
                 expected: 12,
                 given: 11,
             },
+            PutError::Digest { path: path() },
             PutError::NoSpace {
                 path: path(),
                 place: place(),
@@ -150,6 +153,7 @@ mod tests {
         assert_snapshot!(lines(errors), @r"
         cannot write object d/x/manifest.json: it exists with other content, and objects never change
         cannot write object d/x/manifest.json: expected 12 bytes, found 11
+        cannot write object d/x/manifest.json: its content has another digest than expected
         cannot write object d/x/manifest.json: no space is left in /published
         cannot write object d/x/manifest.json: check the permissions of /published
         cannot write object d/x/manifest.json in /published

@@ -75,6 +75,18 @@ pub(crate) async fn different_bytes_are_refused(objects: Objects) {
     assert_eq!(objects.get(&key, 200_000).await.unwrap(), Some(good));
 }
 
+pub(crate) async fn bytes_with_another_digest_are_refused(objects: Objects) {
+    let (key, digest) = (fragment(0), Sha256Digest::of(b"abc"));
+    let refused = objects.put_verified(&key, "abd".into(), digest).await;
+    assert!(
+        matches!(&refused, Err(PutError::Digest { path }) if path == key.path()),
+        "{refused:?}"
+    );
+    assert_eq!(objects.get(&key, 3).await.unwrap(), None);
+    let written = objects.put_verified(&key, "abc".into(), digest).await;
+    assert_eq!(written.unwrap(), Put::Written);
+}
+
 pub(crate) async fn too_few_or_too_many_bytes_leave_no_object(objects: Objects) {
     for (bytes, given) in [(4, 3), (2, 3)] {
         let refused = put(&objects, &fragment(0), bytes, &[b"abc"]).await;
@@ -260,6 +272,7 @@ macro_rules! conforms {
             an_object_may_be_empty
             putting_the_same_bytes_again_finds_them_present
             different_bytes_are_refused
+            bytes_with_another_digest_are_refused
             too_few_or_too_many_bytes_leave_no_object
             a_folder_lists_the_objects_below_it
             an_object_above_the_limit_is_not_read

@@ -24,6 +24,9 @@ use crate::objects::error::PutError;
 /// Condition of a write that never replaces an object.
 const ABSENT: &str = "*";
 
+/// Error code of a body whose digest is not the one in the request.
+const OTHER_DIGEST: &str = "BadDigest";
+
 /// An object that is arriving, with the digest of the bytes so far.
 struct Incoming<'a> {
     key: &'a ObjectKey,
@@ -159,6 +162,9 @@ impl S3 {
         match put {
             Ok(_) => Ok(Made::Written),
             Err(error) if is_taken(error.code()) => Ok(Made::Taken(self.failed(error))),
+            Err(error) if error.code() == Some(OTHER_DIGEST) => Err(PutError::Digest {
+                path: key.path().to_owned(),
+            }),
             Err(error) => Err(put_error(key, self.failed(error))),
         }
     }
