@@ -43,12 +43,44 @@ impl Sha256Digest {
 }
 
 impl Md5Digest {
+    /// Computes the digest of bytes held in memory.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hasher = Md5Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+/// Computes the MD5 of bytes that arrive in parts.
+pub struct Md5Hasher(fast_md5::Md5);
+
+impl Default for Md5Hasher {
+    fn default() -> Self {
+        Self(fast_md5::Md5::new())
+    }
+}
+
+impl Md5Hasher {
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    pub fn finish(self) -> Md5Digest {
+        Md5Digest(self.0.finalize())
+    }
+}
+
+impl fmt::Debug for Md5Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Md5Hasher").finish_non_exhaustive()
     }
 }
 
@@ -108,7 +140,43 @@ text_form!(Md5Digest, "Md5Digest", "^[0-9a-f]{32}$");
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    #[test]
+    fn md5_is_that_of_rfc_1321() {
+        let known = [
+            ("", "d41d8cd98f00b204e9800998ecf8427e"),
+            ("a", "0cc175b9c0f1b6a831c399e269772661"),
+            ("abc", "900150983cd24fb0d6963f7d28e17f72"),
+            ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
+            (
+                "abcdefghijklmnopqrstuvwxyz",
+                "c3fcd3d76192e4007dfb496cca67e13b",
+            ),
+            (
+                "12345678901234567890123456789012345678901234567890123456789012345678901234567890",
+                "57edf4a22be3c955ac49da2e2107b67a",
+            ),
+        ];
+        for (text, digest) in known {
+            assert_eq!(Md5Digest::of(text.as_bytes()).to_string(), digest, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn md5_does_not_depend_on_the_parts(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..200), 0..8),
+        ) {
+            let mut hasher = Md5Hasher::default();
+            for part in &parts {
+                hasher.update(part);
+            }
+            prop_assert_eq!(hasher.finish(), Md5Digest::of(&parts.concat()));
+        }
+    }
 
     #[test]
     fn upper_case_and_wrong_lengths_are_refused() {

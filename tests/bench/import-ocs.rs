@@ -7,8 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use data_encoding::HEXLOWER;
-use md5::{Digest as _, Md5};
+use packcast_protocol::Md5Digest;
 use packcast_tests::archives::tar_gz;
 use packcast_tests::front::Front;
 use packcast_tests::measure::load;
@@ -119,7 +118,7 @@ fn fill(server: &OcsServer, args: &Args) -> io::Result<()> {
              FROM seq_1_to_{devices} d, seq_1_to_{results} p"
     ));
     let archive = tar_gz(&[("run.sh", b"#!/bin/sh\nexit 0\n")]);
-    let digest = HEXLOWER.encode(&Md5::digest(&archive));
+    let digest = Md5Digest::of(&archive).to_string();
     for number in 1..=*packages {
         let id = 1_700_000_000 + number;
         let folder = server.downloads().join(id.to_string());

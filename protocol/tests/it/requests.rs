@@ -246,13 +246,12 @@ fn recorded_fragments_join_to_the_archive_in_info() {
             ))
         };
         let whole: Vec<u8> = (1..=archive.fragments.get()).flat_map(fragment).collect();
-        assert_eq!(archive.md5, md5(&whole), "{stem}");
+        assert_eq!(
+            archive.md5,
+            packcast_protocol::Md5Digest::of(&whole),
+            "{stem}"
+        );
     }
-}
-
-fn md5(bytes: &[u8]) -> packcast_protocol::Md5Digest {
-    use md5::Digest as _;
-    packcast_protocol::Md5Digest::from_bytes(md5::Md5::digest(bytes).into())
 }
 
 /// Requests composed from the reference (§1.3, §2.1, §3, §5.5), in the coding of each agent.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
 
-use md5::{Digest as _, Md5};
+use packcast_protocol::digest::Md5Hasher;
 use packcast_protocol::{Md5Digest, PackageId};
 
 pub use self::server::{DownloadAddress, DownloadServer, DownloadServerError, DownloadTls};
@@ -152,12 +152,12 @@ impl Downloads {
             return Ok(None);
         };
         let mut archive = tempfile::tempfile().map_err(write_error)?;
-        let mut digest = Md5::new();
+        let mut digest = Md5Hasher::default();
         let mut left = MAX_ARCHIVE_BYTES;
         for number in 1..=info.fragments {
             left = self.append(info, number, left, &mut archive, &mut digest)?;
         }
-        let found = Md5Digest::from_bytes(digest.finalize().into());
+        let found = digest.finish();
         let id = info.id;
         if found != expected {
             return Err(DownloadError::Digest {
@@ -176,7 +176,7 @@ impl Downloads {
         number: u32,
         mut left: u64,
         archive: &mut File,
-        digest: &mut Md5,
+        digest: &mut Md5Hasher,
     ) -> Result<u64, DownloadError> {
         let (id, count) = (info.id, info.fragments);
         let name = format!("{id}-{number}");

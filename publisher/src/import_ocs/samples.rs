@@ -7,7 +7,6 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use md5::{Digest as _, Md5};
 use packcast_protocol::{Md5Digest, PackageId, UnixTime};
 
 use super::info::read_info;
@@ -143,7 +142,7 @@ pub(crate) fn write_launch(downloads: &Path, id: PackageId) {
     let archive = archive("#!/bin/sh\nexit 0\n");
     let folder = downloads.join(id.to_string());
     fs::create_dir_all(&folder).unwrap();
-    let md5 = Md5Digest::from_bytes(Md5::digest(&archive).into());
+    let md5 = Md5Digest::of(&archive);
     let mut info = format!("<DOWNLOAD ID=\"{id}\" PRI=\"3\" ACT=\"LAUNCH\" DIGEST=\"{md5}\"");
     let rest =
         "PROTO=\"HTTP\" FRAGS=\"2\" DIGEST_ALGO=\"MD5\" DIGEST_ENCODE=\"Hexa\" NAME=\"run.sh\" />";

@@ -5,32 +5,33 @@
 //! of the archive.
 //!
 //! ```text
-//! archive ─▶┐           ┌▶ MD5 of the archive
-//!           │           ├▶ SHA-256 of the archive
-//!           ├─▶ chunks ─┼▶ SHA-256 of each fragment, and its file ─▶ the disk
-//! files ───▶┘           └▶ entries of a tar archive
+//! archive ─▶┐  SHA-256 of   ┌▶ MD5 of the archive
+//!           ├─▶ the archive ┼▶ SHA-256 of each fragment, and its file ─▶ the disk
+//! files ───▶┘     chunks    └▶ entries
 //!   packed, and written to a temporary file
-//!
-//! zip archive ─▶ its entries, because their directory is at the end
 //! ```
+//!
+//! The directory of a zip archive is at the end, so it is read from the file.
 
 mod feed;
+mod zip_reader;
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
-use md5::Md5;
 use packcast_archive::{ArchiveError, Content, Entry, Limits, walk, walk_tar_gz};
+use packcast_protocol::digest::Md5Hasher;
 use packcast_protocol::{ArchiveFormat, FragmentNumber, FragmentSize, Md5Digest, Sha256Digest};
 use packcast_store::objects::StagingArea;
 use sha2::{Digest as _, Sha256};
 
-use self::feed::{CHUNK_BYTES, Feeder, PackedChunks, WAITING_CHUNKS};
+use self::feed::{Feeder, PackedChunks, WAITING_CHUNKS};
+use self::zip_reader::ZipReader;
 use super::pack::{Files, PackError, Temporary};
 use super::source::SourceReader;
 use super::staged::{SYNC_THREADS, Stager, synchronise};
@@ -64,7 +65,7 @@ impl<E> From<ThreadError> for PassError<E> {
 
 /// The entries of an archive, for one reader from start to end.
 pub(super) enum Entries {
-    Zip(BufReader<SourceReader>),
+    Zip(ZipReader),
     TarGz(ChunkReader),
 }
 
@@ -178,7 +179,7 @@ impl Pass<'_> {
         })
     }
 
-    /// Runs all consumers with the chunks that `feed` sends. A `zip` archive is listed from its file.
+    /// Runs all consumers with the chunks that `feed` sends. `zip` is the file of a zip archive.
     fn run<T: Send, E: Send, F>(
         &self,
         zip: Option<SourceReader>,
@@ -195,59 +196,49 @@ impl Pass<'_> {
         std::thread::scope(|scope| {
             // After an error, the threads that have started end with their queues.
             let md5 = Consumer::start(scope, md5)?;
-            let whole = Consumer::start(scope, sha256)?;
             let fragments = Consumer::start(scope, move |chunks| stage(chunks, size, staging))?;
-            let mut queues = vec![md5.queue, whole.queue, fragments.queue];
-            let listing = if let Some(reader) = zip {
-                let entries = BufReader::with_capacity(CHUNK_BYTES, reader);
-                start(scope, || list(Entries::Zip(entries)))?
-            } else {
-                let consumer = Consumer::start(scope, |chunks| {
-                    let current = Bytes::new();
-                    list(Entries::TarGz(ChunkReader { chunks, current }))
-                })?;
-                queues.push(consumer.queue);
-                consumer.thread
-            };
+            let listing = Consumer::start(scope, |chunks| {
+                list(match zip {
+                    Some(file) => Entries::Zip(ZipReader::new(file, chunks)),
+                    None => Entries::TarGz(ChunkReader {
+                        chunks,
+                        current: Bytes::new(),
+                    }),
+                })
+            })?;
+            let queues = vec![md5.queue, fragments.queue, listing.queue];
             let mut feeder = Feeder::new(queues, size, &is_refused);
-            let sent = feed(&mut feeder);
+            let fed = feed(&mut feeder);
             // Each consumer ends with its queue.
-            let (bytes, has_stopped) = feeder.end();
+            let sent = feeder.end();
             let md5 = joined(md5.thread);
-            let sha256 = joined(whole.thread);
             let fragments = joined(fragments.thread);
-            let listed = joined(listing)?;
-            let sent = match sent {
+            let listed = joined(listing.thread)?;
+            let fed = match fed {
                 // An archive that ends early is damaged for the reader of its entries, too.
-                Err(error) if !has_stopped => return Err(error),
-                sent => sent,
+                Err(error) if !sent.has_stopped => return Err(error),
+                fed => fed,
             };
             let listed = listed.map_err(PassError::Entries)?;
             let (fragments, is_staged) = fragments?;
             let digests = Digests {
-                sha256: sha256?,
+                sha256: sent.sha256,
                 md5: md5?,
                 fragments,
-                bytes,
+                bytes: sent.bytes,
                 is_staged,
             };
-            Ok((digests, listed, sent?))
+            Ok((digests, listed, fed?))
         })
     }
 }
 
 fn md5(chunks: Receiver<Bytes>) -> Md5Digest {
-    let digest = chunks
-        .into_iter()
-        .fold(Md5::new(), |digest, chunk| digest.chain_update(&chunk));
-    Md5Digest::from_bytes(digest.finalize().into())
-}
-
-fn sha256(chunks: Receiver<Bytes>) -> Sha256Digest {
-    let digest = chunks
-        .into_iter()
-        .fold(Sha256::new(), |digest, chunk| digest.chain_update(&chunk));
-    Sha256Digest::from_bytes(digest.finalize().into())
+    let mut digest = Md5Hasher::default();
+    for chunk in chunks {
+        digest.update(&chunk);
+    }
+    digest.finish()
 }
 
 /// Returns the digest of each fragment, and `true` if all fragments are staged.

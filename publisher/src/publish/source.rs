@@ -205,7 +205,8 @@ impl Source {
         let mut magic = [0; 4];
         let length = file.read(&mut magic).map_err(read)?;
         let format = match &magic[..length] {
-            [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
+            // The second mark is that of an archive without entries.
+            [b'P', b'K', 3, 4] | [b'P', b'K', 5, 6] => ArchiveFormat::Zip,
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
             _ if ends_with(path, &OTHER_ARCHIVES) => {
                 return Err(SourceError::Format {
@@ -238,7 +239,7 @@ impl Source {
             .map_err(read)?;
         let format = match magic.as_slice() {
             [] => return Err(SourceError::Empty { path }),
-            [b'P', b'K', 3, 4] => ArchiveFormat::Zip,
+            [b'P', b'K', 3, 4] | [b'P', b'K', 5, 6] => ArchiveFormat::Zip,
             [0x1f, 0x8b, ..] => ArchiveFormat::TarGz,
             _ => return Err(SourceError::Format { path }),
         };

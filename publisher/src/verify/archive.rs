@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use md5::Md5;
-use packcast_protocol::{Archive, FragmentNumber, Md5Digest, Sha256Digest};
+use packcast_protocol::digest::Md5Hasher;
+use packcast_protocol::{Archive, FragmentNumber, Sha256Digest};
 use packcast_store::ObjectKey;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
@@ -32,7 +32,7 @@ struct FragmentFetch {
 #[derive(Default)]
 struct WholeDigests {
     sha256: Sha256,
-    md5: Md5,
+    md5: Md5Hasher,
 }
 
 /// Verifies all fragments of an archive at a source, and the whole archive. The function stops after
@@ -94,7 +94,7 @@ impl WholeDigests {
     /// Compares the digests of a completely fetched archive with the publication.
     fn problems(self, expected: ExpectedPackage<'_>, archive: &Archive) -> Vec<VerifyProblem> {
         let sha256 = Sha256Digest::from_bytes(self.sha256.finalize().into());
-        let md5 = Md5Digest::from_bytes(self.md5.finalize().into());
+        let md5 = self.md5.finish();
         let mut problems = Vec::new();
         if sha256 != archive.sha256() {
             problems.push(VerifyProblem::Sha256 {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use md5::{Digest as _, Md5};
+use packcast_protocol::digest::Md5Hasher;
 use packcast_tests::world::World;
 use zip::CompressionMethod;
 use zip::write::SimpleFileOptions;
@@ -71,10 +71,10 @@ impl TestArchive {
 
 /// Returns the MD5 of all bytes up to the end, in hexadecimal digits.
 pub(crate) fn md5(reader: &mut impl io::Read) -> io::Result<String> {
-    let (mut digest, mut buffer) = (Md5::new(), vec![0; PIECE_BYTES]);
+    let (mut digest, mut buffer) = (Md5Hasher::default(), vec![0; PIECE_BYTES]);
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok(data_encoding::HEXLOWER.encode(&digest.finalize())),
+            0 => return Ok(digest.finish().to_string()),
             read => digest.update(&buffer[..read]),
         }
     }

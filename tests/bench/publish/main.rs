@@ -43,6 +43,9 @@ struct Args {
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
+    /// The program to measure, instead of one without link-time optimisation
+    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    program: String,
     /// Write each figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
@@ -58,7 +61,7 @@ fn main() -> io::Result<ExitCode> {
     } else {
         (args.mib, args.rounds.max(1))
     };
-    let world = World::start(PROGRAM);
+    let world = World::start(&args.program);
     let mut out = io::stdout();
     let medium = measure::medium(world.directory());
     writeln!(out, "{}, {mib} MiB, files {medium}", measure::load())?;

@@ -69,13 +69,16 @@ pub(crate) fn table(rounds: &[Round]) -> Table {
             ],
         );
     }
-    let parts: [(&str, Seconds); 3] = [
+    let parts: [(&str, Seconds); 4] = [
         ("floor: largest of md5sum and the next two", Round::floor),
         ("floor: writing the fragments", |round| {
             round.floor.write.as_secs_f64()
         }),
         ("floor: digests and inflating, by processors", |round| {
             round.floor.cpu.as_secs_f64()
+        }),
+        ("inflating alone, on one processor", |round| {
+            round.floor.inflating.as_secs_f64()
         }),
     ];
     for (name, part) in parts {

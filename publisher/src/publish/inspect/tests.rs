@@ -131,6 +131,16 @@ fn a_truncated_archive_is_refused() {
 }
 
 /// A folder with content that fills several blocks and fragments.
+#[test]
+fn a_zip_archive_without_entries_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("setup.zip");
+    let archive = zip::ZipWriter::new(File::create(&path).unwrap());
+    archive.finish().unwrap();
+    let inspected = open(&path).inspect(&Limits::default(), None, &Progress::none());
+    assert!(matches!(inspected, Err(InspectError::NoFiles { path: refused }) if refused == path));
+}
+
 fn large_folder() -> tempfile::TempDir {
     let folder = folder();
     let bytes: Vec<u8> = (0..1_500_000_u32)

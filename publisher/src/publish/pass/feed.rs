@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use bytes::{Bytes, BytesMut};
-use packcast_protocol::FragmentSize;
+use packcast_protocol::{FragmentSize, Sha256Digest};
+use sha2::{Digest as _, Sha256};
 
 use crate::progress::Progress;
 use crate::publish::source::SourceReader;
@@ -22,13 +23,24 @@ pub(super) const WAITING_CHUNKS: usize = 4;
 const CHUNKS: usize = WAITING_CHUNKS + 6;
 
 /// Sends each chunk to all queues. A chunk is part of one fragment.
+///
+/// The feeder also computes the digest of all chunks, while they are in the cache of its processor.
 pub(super) struct Feeder<'a> {
     queues: Vec<SyncSender<Bytes>>,
     size: FragmentSize,
     is_refused: &'a AtomicBool,
     has_stopped: bool,
     bytes: u64,
+    sha256: Sha256,
     used: VecDeque<Bytes>,
+}
+
+/// The chunks that were sent.
+pub(super) struct Sent {
+    pub(super) bytes: u64,
+    pub(super) sha256: Sha256Digest,
+    /// The archive was refused meanwhile.
+    pub(super) has_stopped: bool,
 }
 
 impl<'a> Feeder<'a> {
@@ -44,13 +56,18 @@ impl<'a> Feeder<'a> {
             is_refused,
             has_stopped: false,
             bytes: 0,
+            sha256: Sha256::new(),
             used: VecDeque::with_capacity(CHUNKS),
         }
     }
 
-    /// Closes the queues. Returns the number of bytes, and `true` if the archive was refused meanwhile.
-    pub(super) fn end(self) -> (u64, bool) {
-        (self.bytes, self.has_stopped)
+    /// Closes the queues.
+    pub(super) fn end(self) -> Sent {
+        Sent {
+            bytes: self.bytes,
+            sha256: Sha256Digest::from_bytes(self.sha256.finalize().into()),
+            has_stopped: self.has_stopped,
+        }
     }
 
     /// Reads an archive of `bytes` bytes. `progress` advances by the bytes that are read.
@@ -81,6 +98,7 @@ impl<'a> Feeder<'a> {
 
     fn send(&mut self, chunk: Bytes) {
         self.bytes += chunk.len() as u64;
+        self.sha256.update(&chunk);
         for queue in &self.queues {
             // A consumer that ends early returns the reason.
             let _ = queue.send(chunk.clone());
