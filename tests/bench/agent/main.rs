@@ -50,6 +50,9 @@ struct Args {
     /// Run once with 8 MiB and two idle seconds, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds", "idle_s"])]
     smoke: bool,
+    /// The program to measure, instead of one without link-time optimisation
+    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    program: String,
     /// Write the figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
@@ -60,7 +63,7 @@ struct Args {
 
 fn main() -> io::Result<ExitCode> {
     let args = Args::parse();
-    let world = World::start(PROGRAM);
+    let world = World::start(&args.program);
     if !args.only_idle {
         compare_downloads(&world, &args)?;
     }

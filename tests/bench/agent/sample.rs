@@ -27,12 +27,9 @@ pub(crate) struct AgentSample {
 /// A function that returns one of the durations of a round in seconds.
 type Seconds = fn(&AgentSample) -> Option<f64>;
 
-const SIDES: [(&str, Seconds); 4] = [
-    ("agent, whole archive verified", |round| {
-        Some(round.agent.archive.as_secs_f64())
-    }),
-    ("agent, each fragment verified", |round| {
-        Some(round.agent.fragments.as_secs_f64())
+const SIDES: [(&str, Seconds); 3] = [
+    ("agent, archive verified", |round| {
+        Some(round.agent.duration.as_secs_f64())
     }),
     ("curl, in parallel", |round| {
         Some(round.curl?[1].as_secs_f64())
@@ -45,7 +42,7 @@ const SIDES: [(&str, Seconds); 4] = [
 /// Returns a table in Markdown with the medians. A share is the median of the rounds' shares.
 pub(crate) fn table(samples: &[AgentSample], bytes: u64) -> Table {
     let peak_kib = samples.iter().map(|round| round.agent.peak_kib).max();
-    let [_, _, (_, parallel), (_, one)] = SIDES;
+    let [_, (_, parallel), (_, one)] = SIDES;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
     for (index, (name, seconds)) in SIDES.into_iter().enumerate() {

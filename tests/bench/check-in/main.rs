@@ -17,7 +17,7 @@ use packcast_tests::{figure, measure};
 
 use crate::load::Load;
 use crate::sample::{ConnectionSamples, ServerSample, figures, table};
-use crate::server::MeasuredServer;
+use crate::server::{MeasuredServer, PROGRAM};
 
 const CONNECTIONS: [u32; 3] = [1, 8, 32];
 
@@ -37,6 +37,9 @@ struct Args {
     /// Run once with 100 devices for a second, Packcast only, to show that the benchmark works
     #[arg(long, conflicts_with_all = ["devices", "seconds", "rounds"])]
     smoke: bool,
+    /// The program to measure, instead of one without link-time optimisation
+    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    program: String,
     /// Write the figures to this folder, as values and as plots
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
@@ -63,7 +66,7 @@ fn main() -> io::Result<()> {
     )?;
     let folder = tempfile::tempdir()?;
     let load = Load::of(devices, folder.path());
-    let mut servers = vec![MeasuredServer::packcast(&load, devices)];
+    let mut servers = vec![MeasuredServer::packcast(&args.program, &load, devices)];
     if !args.smoke {
         servers.extend(MeasuredServer::ocs(&load, devices, folder.path()));
     }

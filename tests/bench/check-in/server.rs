@@ -10,7 +10,7 @@ use packcast_tests::world::World;
 
 use crate::load::Load;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 const OCS_SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ocs-server");
 /// Number of packages that each device is told of.
 pub(crate) const PACKAGES: usize = 10;
@@ -34,8 +34,8 @@ enum ServerGuard {
 impl MeasuredServer {
     /// Starts `packcast local`, assigns ten packages to all devices, and lets each device check in for
     /// the first time.
-    pub(crate) fn packcast(load: &Load, devices: u32) -> Self {
-        let world = World::start(PROGRAM);
+    pub(crate) fn packcast(program: &str, load: &Load, devices: u32) -> Self {
+        let world = World::start(program);
         for number in 1..=PACKAGES {
             world.execute(&format!("package{number}"), "true");
             world.ok(&["assign", &format!("package{number}@1"), "--all"]);

@@ -57,6 +57,9 @@ struct Args {
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
+    /// The program to measure, instead of one without link-time optimisation
+    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    program: String,
     /// Write the figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER")]
     plot: Option<PathBuf>,
@@ -75,7 +78,7 @@ fn main() -> io::Result<ExitCode> {
     if !args.engine.is_file() && !measure::has_program(text(&args.engine), INSTALL_ENGINE) {
         return Ok(ExitCode::SUCCESS);
     }
-    let world = World::start(PROGRAM);
+    let world = World::start(&args.program);
     let engine = Engine::start(&args.engine, &world)?;
     engine.configure(&world);
     let upload = prepare(&world, mib)?;
