@@ -208,16 +208,16 @@ impl Pass<'_> {
             })?;
             let queues = vec![md5.queue, fragments.queue, listing.queue];
             let mut feeder = Feeder::new(queues, size, &is_refused);
-            let fed = feed(&mut feeder);
+            let read = feed(&mut feeder);
             // Each consumer ends with its queue.
             let sent = feeder.end();
             let md5 = joined(md5.thread);
             let fragments = joined(fragments.thread);
             let listed = joined(listing.thread)?;
-            let fed = match fed {
+            let read = match read {
                 // An archive that ends early is damaged for the reader of its entries, too.
                 Err(error) if !sent.has_stopped => return Err(error),
-                fed => fed,
+                read => read,
             };
             let listed = listed.map_err(PassError::Entries)?;
             let (fragments, is_staged) = fragments?;
@@ -228,7 +228,7 @@ impl Pass<'_> {
                 bytes: sent.bytes,
                 is_staged,
             };
-            Ok((digests, listed, fed?))
+            Ok((digests, listed, read?))
         })
     }
 }

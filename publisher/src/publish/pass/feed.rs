@@ -17,10 +17,12 @@ use crate::publish::source::SourceReader;
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// The number of chunks that wait for a consumer.
-pub(super) const WAITING_CHUNKS: usize = 4;
+///
+/// With fewer, more threads wait for each other than processors are left.
+pub(super) const WAITING_CHUNKS: usize = 16;
 
 /// The number of chunks that can be in use: those that wait, and one for each consumer.
-const CHUNKS: usize = WAITING_CHUNKS + 6;
+const CHUNKS: usize = WAITING_CHUNKS + 5;
 
 /// Sends each chunk to all queues. A chunk is part of one fragment.
 ///
