@@ -10,8 +10,8 @@
 //! request for each fragment; a directory reads the fragments again. A fragment of more than 8 MiB
 //! is also read from the source once more, because a bucket has the digests of its parts only.
 //!
-//! Of fragments up to 8 MiB, the memory holds as many as are uploaded at a time, at most 32 MiB. Of
-//! a larger fragment, it holds a few chunks, and for a bucket one part of at least 8 MiB.
+//! Of fragments up to 8 MiB, the memory holds as many as are uploaded at a time: 12 MiB, or four
+//! fragments. Of a larger fragment, it holds a few chunks, and for a bucket one part of at least 8 MiB.
 
 #[cfg(test)]
 mod tests;
@@ -44,8 +44,10 @@ const WAITING_CHUNKS: usize = 4;
 /// The length of the largest fragment that is kept in memory during its upload, in bytes.
 const WHOLE_BYTES: u64 = 8 << 20;
 
-/// The limit of all fragments in memory, in bytes.
-const MEMORY_BYTES: u64 = 32 << 20;
+/// The limit of all fragments in memory, in bytes, if it allows the least number at a time.
+///
+/// The requests hold parts of them a second time.
+const MEMORY_BYTES: u64 = 12 << 20;
 
 /// The limits of the number of fragments that are uploaded at a time: small ones wait for the network
 /// most of the time.
