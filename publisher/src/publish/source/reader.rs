@@ -12,7 +12,7 @@ pub struct SourceReader {
 }
 
 impl SourceReader {
-    pub(super) const fn new(file: Arc<File>) -> Self {
+    pub(in crate::publish) const fn new(file: Arc<File>) -> Self {
         Self { file, position: 0 }
     }
 
