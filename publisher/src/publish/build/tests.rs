@@ -229,7 +229,7 @@ async fn fragments_are_uploaded_if_one_cannot_be_staged() {
 #[test]
 fn small_fragments_are_uploaded_in_parallel_within_the_memory() {
     let parallel = [0, 1 << 10, 1 << 20, 4 << 20, 8 << 20, 1 << 30].map(parallel);
-    assert_eq!(parallel, [16, 16, 16, 8, 4, 4]);
+    assert_eq!(parallel, [16, 16, 12, 4, 4, 4]);
 }
 
 #[test]
