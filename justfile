@@ -38,22 +38,22 @@ bench SMOKE="": (bench-publish SMOKE) (bench-upload SMOKE) (bench-agent SMOKE) (
 bench-plots FROM=plots:
     cargo bench --quiet -p packcast-tests --bench plots -- {{ FROM }} {{ justfile_directory() }}/docs/plots
 
-# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console; takes `--mib N`, `--rounds N`, `--smoke`.
+# Publishes archives of 1 GiB on disk and in memory, beside `md5sum` and beside the package builder of the OCS console; takes `--mib N`, `--rounds N`, `--program FILE`, `--smoke`.
 bench-publish *ARGS:
     mkdir -p target/bench
     TMPDIR="$PWD/target/bench" cargo bench --quiet -p packcast-tests --bench publish -- --plot {{ plots }} {{ ARGS }}
     TMPDIR=/dev/shm cargo bench --quiet -p packcast-tests --bench publish -- --plot {{ plots }} {{ ARGS }}
 
-# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws`; takes `--mib N`, `--rounds N`, `--engine FILE`, `--smoke`.
+# Uploads an archive of 1 GiB to s3s-fs, beside `rclone` and `aws`; takes `--mib N`, `--rounds N`, `--engine FILE`, `--program FILE`, `--smoke`.
 bench-upload *ARGS:
     cargo bench --quiet -p packcast-tests --bench upload -- --plot {{ plots }} {{ ARGS }}
 
-# Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--smoke`.
+# Compares the agent's download of 1 GiB with curl's, times a small package, and measures memory and wake-ups of the shipped agent when it is idle; takes `--mib N`, `--rounds N`, `--idle-s N`, `--only-idle`, `--program FILE`, `--smoke`.
 bench-agent *ARGS:
     cargo build --quiet --profile dist -p packcast-agent
     cargo bench --quiet -p packcast-tests --bench agent -- --plot {{ plots }} --agent "${CARGO_TARGET_DIR:-target}/dist/packcast-agent" {{ ARGS }}
 
-# Measures check-ins of OCS agents, and compares an OCS server if `tests/bench/ocs-server install` has installed one; takes `--devices N`, `--seconds N`, `--rounds N`, `--smoke`.
+# Measures check-ins of OCS agents, and compares an OCS server if `tests/bench/ocs-server install` has installed one; takes `--devices N`, `--seconds N`, `--rounds N`, `--program FILE`, `--smoke`.
 bench-check-in *ARGS:
     cargo bench --quiet -p packcast-tests --bench check-in -- --plot {{ plots }} {{ ARGS }}
 

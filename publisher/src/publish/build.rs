@@ -44,9 +44,8 @@ const WAITING_CHUNKS: usize = 4;
 /// The length of the largest fragment that is kept in memory during its upload, in bytes.
 const WHOLE_BYTES: u64 = 8 << 20;
 
-/// The limit of all fragments in memory, in bytes, if it allows the least number at a time.
-///
-/// The requests hold parts of them a second time.
+/// The limit of all fragments in memory, in bytes. It does not reduce their number below the least of
+/// [`PARALLEL`], even if these fragments are longer together.
 const MEMORY_BYTES: u64 = 12 << 20;
 
 /// The limits of the number of fragments that are uploaded at a time: small ones wait for the network
@@ -178,7 +177,7 @@ pub async fn build(
         return Ok(kept);
     }
     upload_all(missing, file.clone(), objects, progress).await?;
-    // The digests show a change in the missing fragments only.
+    // The digests show only changes in fragments that were missing.
     let is_unchanged = opened.is_unchanged();
     if !is_unchanged.map_err(|error| file.unreadable(error))? {
         return Err(file.changed());

@@ -130,7 +130,6 @@ fn a_truncated_archive_is_refused() {
     assert!(matches!(inspected, Err(InspectError::Archive { .. })));
 }
 
-/// A folder with content that fills several blocks and fragments.
 #[test]
 fn a_zip_archive_without_entries_is_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,6 +140,7 @@ fn a_zip_archive_without_entries_is_refused() {
     assert!(matches!(inspected, Err(InspectError::NoFiles { path: refused }) if refused == path));
 }
 
+/// A folder with content that fills several blocks and fragments.
 fn large_folder() -> tempfile::TempDir {
     let folder = folder();
     let bytes: Vec<u8> = (0..1_500_000_u32)

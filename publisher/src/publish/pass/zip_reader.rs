@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use crate::publish::source::SourceReader;
 
-/// The number of bytes that are read from the file for a shorter read.
+/// The least number of bytes that are read from the file at once, such as a header and those after it.
 const HEADER_BYTES: usize = 8 << 10;
 
-/// The number of bytes that are read from the file before the reader stops following the pass, which
-/// waits for it meanwhile.
+/// The limit of bytes from the file. After it, the reader takes no more chunks, because the pass waits for
+/// it while it reads elsewhere.
 const ELSEWHERE_BYTES: usize = 16 << 20;
 
 /// Bytes at a position of the archive.
