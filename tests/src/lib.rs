@@ -4,6 +4,7 @@ pub mod archives;
 pub mod attacks;
 pub mod browser;
 pub mod console;
+pub mod cpu;
 mod deployed;
 pub mod figure;
 pub mod fleet;

@@ -22,7 +22,7 @@ impl Process {
         Self(child.expect("the program under test can be started"))
     }
 
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.0.id()
     }
 

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use packcast_protocol::Sha256Digest;
-use packcast_tests::process::{Ran, text};
+use packcast_tests::measure::ProgramSample;
+use packcast_tests::process::text;
 use packcast_tests::world::World;
 use packcast_tests::world::device::PARALLEL_DOWNLOADS;
 
-use crate::download::LargeDownload;
+use crate::download::{DownloadSample, LargeDownload};
 
 /// The mode in which `curl` downloads.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +23,8 @@ pub(crate) enum Curl {
 
 impl Curl {
     /// Downloads each fragment into a file of its own, expects the archive in these files, and returns
-    /// the duration of the download.
-    pub(crate) fn fetch(self, world: &World, download: &LargeDownload<'_>) -> Duration {
+    /// the measurements of the download.
+    pub(crate) fn fetch(self, world: &World, download: &LargeDownload<'_>) -> DownloadSample {
         let folder = world.directory().join("curl");
         fs::create_dir(&folder).expect("the folder of the last run was removed");
         let mut config = String::new();
@@ -42,12 +42,12 @@ impl Curl {
             let count = PARALLEL_DOWNLOADS.to_string();
             command.args(["--parallel", "--parallel-max", &count]);
         }
-        let started = Instant::now();
-        drop(Ran::of(&mut command).expect_code(0));
-        let took = started.elapsed();
+        let before = download.edge_cpu();
+        let (_, program) = ProgramSample::of(&mut command).expect("curl is installed");
+        let edge_cpu = download.edge_cpu().saturating_sub(before);
         assert_eq!(digest(&folder), *download.sha256(), "curl has other bytes");
         fs::remove_dir_all(folder).expect("the folder was just created");
-        took
+        DownloadSample { program, edge_cpu }
     }
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use packcast_agent::event::Event;
 use packcast_protocol::{PackageId, Sha256Digest};
 use packcast_tests::archives::{noise, tar_gz};
-use packcast_tests::measure::peak;
+use packcast_tests::cpu;
+use packcast_tests::measure::{ProgramSample, peak};
 use packcast_tests::world::World;
 
 /// A published package whose program does nothing.
@@ -19,13 +20,13 @@ pub(crate) struct LargeDownload<'a> {
     sha256: Sha256Digest,
 }
 
-/// The durations and the memory of one download by the agent.
+/// The measurements of one download: for the agent from the manifest until the archive is verified, for
+/// `curl` those of the process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct DownloadTimes {
-    /// From the manifest until the archive is verified.
-    pub(crate) duration: Duration,
-    /// The peak of the process's memory.
-    pub(crate) peak_kib: u64,
+pub(crate) struct DownloadSample {
+    pub(crate) program: ProgramSample,
+    /// Processor time of the edge meanwhile.
+    pub(crate) edge_cpu: Duration,
 }
 
 impl<'a> LargeDownload<'a> {
@@ -55,28 +56,42 @@ impl<'a> LargeDownload<'a> {
         &self.sha256
     }
 
+    /// Returns the processor time that the edge has used.
+    pub(crate) fn edge_cpu(&self) -> Duration {
+        cpu::used_by(&[self.world.state().pid])
+    }
+
     /// Deploys the package on a new device.
-    pub(crate) fn run(&self, round: usize) -> DownloadTimes {
+    pub(crate) fn run(&self, round: usize) -> DownloadSample {
         let device = self.world.device(&format!("large-{round}"));
         self.world.assign("large@1", &device);
         let mut agent = device.start();
-        let mut manifest = None;
-        let (mut duration, mut peak_kib) = (Duration::ZERO, 0);
+        let cpu = |id| (cpu::used_by(&[id]), self.edge_cpu());
+        let (mut manifest, mut peak_kib, mut verified) = (None, 0, None);
         while let Some(event) = agent.event() {
             match event {
-                Event::ManifestVerified { .. } => manifest = Some(Instant::now()),
+                Event::ManifestVerified { .. } => {
+                    manifest = Some((cpu(agent.process_id()), Instant::now()));
+                }
                 Event::FragmentVerified { .. } => {}
-                Event::ArchiveVerified { .. } => duration = since(manifest),
+                Event::ArchiveVerified { .. } => {
+                    verified = Some((Instant::now(), cpu(agent.process_id())));
+                }
                 Event::Finished { ref code, .. } => assert_eq!(code.to_string(), "SUCCESS_0"),
                 _ => continue,
             }
             peak_kib = peak(agent.process_id()).unwrap_or(peak_kib);
         }
-        assert!(
-            !duration.is_zero(),
-            "the agent has not deployed the package"
-        );
-        DownloadTimes { duration, peak_kib }
+        let (cpu_before, started) = manifest.expect("the agent gets the manifest");
+        let (ended, cpu_after) = verified.expect("the agent verifies the archive");
+        DownloadSample {
+            program: ProgramSample {
+                took: ended - started,
+                cpu: cpu_after.0.saturating_sub(cpu_before.0),
+                peak_kib,
+            },
+            edge_cpu: cpu_after.1.saturating_sub(cpu_before.1),
+        }
     }
 
     /// Returns the addresses of the fragments in their order, as the agent requested them.
@@ -93,10 +108,4 @@ impl<'a> LargeDownload<'a> {
         let urls: BTreeMap<u32, String> = numbers.collect();
         urls.into_values().collect()
     }
-}
-
-fn since(started: Option<Instant>) -> Duration {
-    started
-        .expect("fragments come after the manifest")
-        .elapsed()
 }

@@ -23,7 +23,7 @@ use packcast_tests::world::World;
 use crate::curl::Curl;
 use crate::download::LargeDownload;
 use crate::idle::Idle;
-use crate::sample::AgentSample;
+use crate::sample::Round;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
@@ -95,18 +95,18 @@ fn compare_downloads(world: &World, args: &Args) -> io::Result<()> {
     writeln!(out, "{}, {mib} MiB, {rounds} rounds\n", measure::load())?;
     let has_curl = measure::has_program("curl", "sudo apt-get install curl");
     let download = LargeDownload::publish(world, mib);
-    let mut samples = Vec::new();
+    let mut measured = Vec::new();
     for round in 0..rounds {
         let agent = download.run(round);
         let curl = |mode: Curl| mode.fetch(world, &download);
-        samples.push(AgentSample {
+        measured.push(Round {
             agent,
             curl: has_curl.then(|| [curl(Curl::OneByOne), curl(Curl::Parallel)]),
         });
     }
     let small = small::times(world, if args.smoke { 1 } else { 15 });
-    writeln!(out, "{}", sample::table(&samples, download.bytes()))?;
+    writeln!(out, "{}", sample::table(&measured, download.bytes()))?;
     writeln!(out, "\n{}\n{}", small::summary(&small), measure::load())?;
-    sample::figure(&samples, download.bytes())
+    sample::figure(&measured, download.bytes())
         .save(folder(args.plot.clone(), args.smoke).as_deref())
 }

@@ -6,61 +6,59 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use packcast_tests::figure::{Bar, Figure};
 use packcast_tests::measure::{median, spread_with};
 
-use crate::download::DownloadTimes;
+use crate::download::DownloadSample;
 
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 7] = [
     "",
     "share of parallel curl's rate",
     "share of curl's rate",
     "MiB/s (least to most)",
+    "CPU s",
+    "CPU s of the edge",
     "peak memory MiB",
 ];
 
 /// The measurements of one round.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct AgentSample {
-    pub(crate) agent: DownloadTimes,
-    /// The durations of curl, one after the other and in parallel; `None` without curl.
-    pub(crate) curl: Option<[Duration; 2]>,
+pub(crate) struct Round {
+    pub(crate) agent: DownloadSample,
+    /// `curl`, one after the other and in parallel; `None` without `curl`.
+    pub(crate) curl: Option<[DownloadSample; 2]>,
 }
 
-/// A function that returns one of the durations of a round in seconds.
-type Seconds = fn(&AgentSample) -> Option<f64>;
+/// A function that returns the measurements of one side.
+type Side = fn(&Round) -> Option<DownloadSample>;
 
-const SIDES: [(&str, Seconds); 3] = [
-    ("agent, archive verified", |round| {
-        Some(round.agent.duration.as_secs_f64())
-    }),
-    ("curl, in parallel", |round| {
-        Some(round.curl?[1].as_secs_f64())
-    }),
-    ("curl, one after the other", |round| {
-        Some(round.curl?[0].as_secs_f64())
-    }),
+const SIDES: [(&str, Side); 3] = [
+    ("agent, archive verified", |round| Some(round.agent)),
+    ("curl, in parallel", |round| Some(round.curl?[1])),
+    ("curl, one after the other", |round| Some(round.curl?[0])),
 ];
 
 /// Returns a table in Markdown with the medians. A share is the median of the rounds' shares.
-pub(crate) fn table(samples: &[AgentSample], bytes: u64) -> Table {
-    let peak_kib = samples.iter().map(|round| round.agent.peak_kib).max();
+pub(crate) fn table(rounds: &[Round], bytes: u64) -> Table {
     let [_, (_, parallel), (_, one)] = SIDES;
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
-    for (index, (name, seconds)) in SIDES.into_iter().enumerate() {
-        let share = |of: Seconds| {
-            let shares = samples
+    for (name, side) in SIDES {
+        let share = |of: Side| {
+            let shares = rounds
                 .iter()
-                .filter_map(|round| Some(of(round)? / seconds(round)?));
+                .filter_map(|round| Some(seconds(of(round)?) / seconds(side(round)?)));
             format!("{:.2}", median(shares))
         };
-        let peak = match peak_kib {
-            Some(peak_kib) if index == 0 => peak_kib.div_ceil(1024).to_string(),
-            _ => String::new(),
+        let samples = || rounds.iter().filter_map(side);
+        let cpu = |of: fn(DownloadSample) -> Duration| {
+            format!("{:.2}", median(samples().map(|it| of(it).as_secs_f64())))
         };
+        let peak_kib = samples().map(|sample| sample.program.peak_kib).max();
         let figures = [
             share(parallel),
             share(one),
-            spread_with(0, rates(samples, bytes, seconds)),
-            peak,
+            spread_with(0, rates(rounds, bytes, side)),
+            cpu(|sample| sample.program.cpu),
+            cpu(|sample| sample.edge_cpu),
+            peak_kib.unwrap_or(0).div_ceil(1024).to_string(),
         ];
         let figures = figures.map(|figure| Cell::new(figure).set_alignment(CellAlignment::Right));
         table.add_row(std::iter::once(Cell::new(name)).chain(figures));
@@ -69,9 +67,9 @@ pub(crate) fn table(samples: &[AgentSample], bytes: u64) -> Table {
 }
 
 /// Returns the rates of all sides.
-pub(crate) fn figure(samples: &[AgentSample], bytes: u64) -> Figure {
-    let bars = SIDES.into_iter().map(|(name, seconds)| {
-        let rates = rates(samples, bytes, seconds);
+pub(crate) fn figure(rounds: &[Round], bytes: u64) -> Figure {
+    let bars = SIDES.into_iter().map(|(name, side)| {
+        let rates = rates(rounds, bytes, side);
         if name.starts_with("agent") {
             Bar::ours(name, rates)
         } else {
@@ -84,18 +82,22 @@ pub(crate) fn figure(samples: &[AgentSample], bytes: u64) -> Figure {
     Figure::new("agent-download", &title, "MiB/s, more is better")
         .note(format!(
             "agent and parallel curl fetch four fragments at a time; {} rounds",
-            samples.len()
+            rounds.len()
         ))
         .group("", bars)
 }
 
 /// Returns the rate of each round in MiB/s.
-fn rates(samples: &[AgentSample], bytes: u64, seconds: Seconds) -> impl Iterator<Item = f64> {
+fn rates(rounds: &[Round], bytes: u64, side: Side) -> impl Iterator<Item = f64> {
     #[expect(
         clippy::cast_precision_loss,
         reason = "packages are far below 2^52 bytes"
     )]
     let mib = bytes as f64 / f64::from(1 << 20);
-    let seconds = samples.iter().filter_map(seconds);
-    seconds.map(move |seconds| mib / seconds)
+    let samples = rounds.iter().filter_map(side);
+    samples.map(move |sample| mib / seconds(sample))
+}
+
+fn seconds(sample: DownloadSample) -> f64 {
+    sample.program.took.as_secs_f64()
 }

@@ -4,7 +4,6 @@
 //! The servers take turns, so that other load of the machine affects both. The measurements and
 //! their meaning are in `docs/performance.md`.
 
-mod cpu;
 mod load;
 mod sample;
 mod server;

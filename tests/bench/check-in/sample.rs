@@ -1,10 +1,10 @@
 //! The measurements of the runs, as a table and as figures.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use packcast_tests::cpu;
 use packcast_tests::figure::{Bar, Figure};
 use packcast_tests::measure::{median, spread_with};
 
-use crate::cpu;
 use crate::load::Load;
 use crate::server::MeasuredServer;
 

@@ -5,7 +5,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use packcast_tests::cpu;
 use packcast_tests::process::{Process, eventually, text};
 use packcast_tests::world::World;
 
@@ -16,7 +18,7 @@ pub(crate) const BUCKET: &str = "bench";
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    _process: Process,
+    process: Process,
     folder: PathBuf,
     address: SocketAddr,
 }
@@ -37,7 +39,7 @@ impl Engine {
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()));
         eventually("the engine answers", || TcpStream::connect(address).ok());
         Ok(Self {
-            _process: process,
+            process,
             folder,
             address,
         })
@@ -45,6 +47,11 @@ impl Engine {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Returns the processor time that the engine has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        cpu::used_by(&[self.process.id()])
     }
 
     /// Returns the folder with the objects of the bucket.

@@ -16,12 +16,12 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::figure::{Bar, Figure, folder};
-use packcast_tests::measure::{self, ProgramSample, median, spread};
+use packcast_tests::measure::{self, median, spread};
 use packcast_tests::process::text;
 use packcast_tests::world::World;
 
 use crate::engine::Engine;
-use crate::side::{Side, Upload};
+use crate::side::{Side, Upload, UploadSample};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 
@@ -31,11 +31,12 @@ const FRAGMENT_BYTES: usize = 1 << 20;
 const INSTALL_ENGINE: &str =
     "cargo install --locked --root target/tools --features binary --version 0.14.1 s3s-fs";
 
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 6] = [
     "",
     "times packcast",
     "seconds (least to most)",
     "CPU s",
+    "CPU s of the engine",
     "peak memory MiB",
 ];
 
@@ -90,7 +91,7 @@ fn main() -> io::Result<ExitCode> {
         measure::medium(world.directory())
     )?;
     let sides = Side::available();
-    let mut samples: Vec<(Side, Vec<ProgramSample>)> =
+    let mut samples: Vec<(Side, Vec<UploadSample>)> =
         sides.into_iter().map(|side| (side, Vec::new())).collect();
     for round in 0..rounds {
         for (side, samples) in &mut samples {
@@ -135,21 +136,25 @@ fn split(archive: &Path, folder: &Path) -> io::Result<usize> {
 }
 
 /// Returns a table in Markdown with the medians. A ratio is the median of the rounds' ratios.
-fn table(samples: &[(Side, Vec<ProgramSample>)]) -> Table {
+fn table(samples: &[(Side, Vec<UploadSample>)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
-    let seconds = |sample: &ProgramSample| sample.took.as_secs_f64();
+    let seconds = |sample: &UploadSample| sample.program.took.as_secs_f64();
     let packcast = samples.first().map_or(&[][..], |(_, samples)| samples);
     for (side, samples) in samples {
         let ratios = samples.iter().zip(packcast);
         let ratios = ratios.map(|(sample, packcast)| seconds(sample) / seconds(packcast));
-        let peak_kib = samples.iter().map(|sample| sample.peak_kib).max();
+        let peak_kib = samples.iter().map(|it| it.program.peak_kib).max();
         let figures = [
             format!("{:.2}", median(ratios)),
             spread(samples.iter().map(seconds)),
             format!(
                 "{:.2}",
-                median(samples.iter().map(|it| it.cpu.as_secs_f64()))
+                median(samples.iter().map(|it| it.program.cpu.as_secs_f64()))
+            ),
+            format!(
+                "{:.2}",
+                median(samples.iter().map(|it| it.engine_cpu.as_secs_f64()))
             ),
             peak_kib.unwrap_or(0).div_ceil(1024).to_string(),
         ];
@@ -159,9 +164,9 @@ fn table(samples: &[(Side, Vec<ProgramSample>)]) -> Table {
     table
 }
 
-fn figure(samples: &[(Side, Vec<ProgramSample>)], mib: u32, rounds: usize) -> Figure {
+fn figure(samples: &[(Side, Vec<UploadSample>)], mib: u32, rounds: usize) -> Figure {
     let bars = samples.iter().map(|(side, samples)| {
-        let seconds = samples.iter().map(|sample| sample.took.as_secs_f64());
+        let seconds = samples.iter().map(|it| it.program.took.as_secs_f64());
         let name = side.to_string();
         match side {
             Side::Packcast => Bar::ours(&name, seconds),

@@ -5,9 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use packcast_store::ObjectKey;
 use packcast_tests::measure::{self, ProgramSample};
+use packcast_tests::process::Ran;
 use packcast_tests::world::{PublishOutput, World};
 
 use crate::FRAGMENT_BYTES;
@@ -26,6 +28,29 @@ pub(crate) struct Upload {
     pub(crate) archive: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) count: usize,
+}
+
+/// The measurements of one upload.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UploadSample {
+    pub(crate) program: ProgramSample,
+    /// Processor time of the engine meanwhile.
+    pub(crate) engine_cpu: Duration,
+}
+
+impl UploadSample {
+    fn of(command: &mut Command, engine: &Engine) -> io::Result<(Ran, Self)> {
+        let before = engine.cpu();
+        let (ran, program) = ProgramSample::of(command)?;
+        let engine_cpu = engine.cpu().saturating_sub(before);
+        Ok((
+            ran,
+            Self {
+                program,
+                engine_cpu,
+            },
+        ))
+    }
 }
 
 impl fmt::Display for Side {
@@ -58,13 +83,13 @@ impl Side {
         engine: &Engine,
         upload: &Upload,
         round: usize,
-    ) -> io::Result<ProgramSample> {
+    ) -> io::Result<UploadSample> {
         if self == Self::Packcast {
             return packcast(world, engine, upload, round);
         }
         // The engine creates the folder. It answers questions about an empty one with an error.
         let folder = engine.bucket().join("copy");
-        let (_, sample) = ProgramSample::of(&mut self.copy(engine, upload))?;
+        let (_, sample) = UploadSample::of(&mut self.copy(engine, upload), engine)?;
         check(upload, |number| folder.join(number.to_string()))?;
         fs::remove_dir_all(folder)?;
         Ok(sample)
@@ -110,7 +135,7 @@ fn packcast(
     engine: &Engine,
     upload: &Upload,
     round: usize,
-) -> io::Result<ProgramSample> {
+) -> io::Result<UploadSample> {
     let (name, size) = (format!("big-{round}"), FRAGMENT_BYTES.to_string());
     let publish = || {
         let mut command = world.command(&["publish", "--target=cloud", "--version=1"]);
@@ -120,7 +145,7 @@ fn packcast(
         sign_in(&mut command);
         command
     };
-    let (ran, sample) = ProgramSample::of(&mut publish())?;
+    let (ran, sample) = UploadSample::of(&mut publish(), engine)?;
     let output: PublishOutput = serde_json::from_str(&ran.stdout)?;
     let package = output.package;
     let manifest = ObjectKey::manifest(&package.folder, package.id);

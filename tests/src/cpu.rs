@@ -1,4 +1,4 @@
-//! Processor time, as counted by the system.
+//! Processor time of running processes, as counted by the system.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,7 +17,7 @@ struct ProcessUsage {
 /// Returns the processor time of these processes and all their descendants up to now.
 ///
 /// Meant for servers, whose processes run on or are reaped: the time of orphans is missing.
-pub(crate) fn used_by(roots: &[u32]) -> Duration {
+pub fn used_by(roots: &[u32]) -> Duration {
     let usages = usages();
     let is_counted = |id: &u32| ancestors(*id, &usages).any(|id| roots.contains(&id));
     let counted = usages.iter().filter(|(id, _)| is_counted(id));
