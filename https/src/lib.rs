@@ -30,6 +30,11 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 const MAX_REDIRECTS: usize = 3;
 
+/// The largest part of a file that a server may send at once, in bytes.
+///
+/// The default of HTTP/2, 16 KiB, costs a tenth of a download's rate on a fast network.
+const MAX_FRAME_BYTES: u32 = 256 << 10;
+
 /// The size of the unread part of a file on its way, in bytes.
 const STREAM_WINDOW: u32 = 1 << 20;
 
@@ -142,6 +147,7 @@ impl ClientSettings {
                 // files of a package arrive at the same time.
                 .http2_initial_stream_window_size(STREAM_WINDOW)
                 .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_max_frame_size(MAX_FRAME_BYTES)
                 .build()?,
         })
     }

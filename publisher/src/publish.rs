@@ -11,6 +11,7 @@ mod links;
 pub mod name_encoding;
 pub mod ocs_limits;
 mod pack;
+mod page_aligned;
 mod pass;
 pub mod plan;
 pub mod publication;

@@ -21,7 +21,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use packcast_protocol::{Archive, FragmentNumber, ObjectPath, PackageId, Sha256Digest};
 use packcast_store::objects::{GetError, PartsDigest, PartsHasher, PutError, StoredDigest};
@@ -31,6 +31,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use super::pack::PackError;
+use super::page_aligned;
 use super::source::{Source, SourceReader};
 use crate::concurrency::AT_ONCE;
 use crate::progress::Progress;
@@ -132,13 +133,24 @@ impl SharedFile {
     }
 
     fn read(&self, start: u64, length: usize) -> Result<Bytes, BuildError> {
-        let mut chunk = vec![0; length];
-        let read = self.reader.at(start).read_exact(&mut chunk);
+        self.read_into(None, start, length)
+    }
+
+    /// Reads into a buffer, or into new memory.
+    fn read_into(
+        &self,
+        buffer: Option<BytesMut>,
+        start: u64,
+        length: usize,
+    ) -> Result<Bytes, BuildError> {
+        let mut buffer = buffer.unwrap_or_else(|| page_aligned::buffer(length));
+        buffer.resize(length, 0);
+        let read = self.reader.at(start).read_exact(&mut buffer);
         read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => self.changed(),
             _ => self.unreadable(error),
         })?;
-        Ok(chunk.into())
+        Ok(buffer.freeze())
     }
 }
 
@@ -197,19 +209,22 @@ async fn upload_all(
     let mut missing = missing.into_iter();
     let mut uploads = JoinSet::new();
     let mut done = Ok(());
+    // New memory for each fragment would cost as much as reading it.
+    let mut free = Vec::new();
     loop {
         while done.is_ok() && uploads.len() < parallel {
             let Some(fragment) = missing.next() else {
                 break;
             };
             let (file, objects, progress) = (file.clone(), objects.clone(), progress.clone());
-            uploads.spawn(upload(fragment, file, objects, progress));
+            uploads.spawn(upload(fragment, file, objects, progress, free.pop()));
         }
-        match uploads.join_next().await {
-            Some(uploaded) => {
-                done = done.and(uploaded.unwrap_or(Err(BuildError::Stopped)));
-            }
-            None => return done,
+        let Some(uploaded) = uploads.join_next().await else {
+            return done;
+        };
+        match uploaded.unwrap_or(Err(BuildError::Stopped)) {
+            Ok(buffer) => free.extend(buffer),
+            Err(error) => done = done.and(Err(error)),
         }
     }
 }
@@ -308,15 +323,16 @@ fn digest_of_parts(
     Ok(parts.finish())
 }
 
-/// Reads, hashes and stores a fragment.
+/// Reads, hashes and stores a fragment. Returns its buffer, if nobody uses it any more.
 async fn upload(
     fragment: SourceFragment,
     file: SharedFile,
     objects: Objects,
     progress: Progress,
-) -> Result<(), BuildError> {
+    buffer: Option<BytesMut>,
+) -> Result<Option<BytesMut>, BuildError> {
     if fragment.bytes <= WHOLE_BYTES {
-        return upload_whole(fragment, file, objects, progress).await;
+        return upload_whole(fragment, file, objects, progress, buffer).await;
     }
     let (chunks, received) = mpsc::channel(WAITING_CHUNKS);
     let (key, bytes) = (fragment.key.clone(), fragment.bytes);
@@ -325,7 +341,7 @@ async fn upload(
     // If both fail, the error of the reader is the cause: the put got too few bytes.
     reading.await.map_err(|_| BuildError::Stopped)??;
     put?;
-    Ok(())
+    Ok(buffer)
 }
 
 /// Reads a small fragment whole, and stores it if its digest is still the same.
@@ -334,19 +350,21 @@ async fn upload_whole(
     file: SharedFile,
     objects: Objects,
     progress: Progress,
-) -> Result<(), BuildError> {
+    buffer: Option<BytesMut>,
+) -> Result<Option<BytesMut>, BuildError> {
     let (start, bytes, digest) = (fragment.start, fragment.bytes, fragment.digest);
     let length = usize::try_from(bytes).unwrap_or(usize::MAX);
     let source = file.clone();
-    let read = spawn_blocking(move || source.read(start, length)).await;
+    let read = spawn_blocking(move || source.read_into(buffer, start, length)).await;
     let content = read.map_err(|_| BuildError::Stopped)??;
-    let put = objects.put_verified(&fragment.key, content, digest).await;
+    let put = objects.put_verified(&fragment.key, content.clone(), digest);
+    let put = put.await;
     put.map_err(|error| match error {
         PutError::Digest { .. } => file.changed(),
         other => other.into(),
     })?;
     progress.advance(bytes);
-    Ok(())
+    Ok(content.try_into_mut().ok())
 }
 
 /// Sends the bytes of a fragment. The last chunk is sent only if the digest is the expected one, so

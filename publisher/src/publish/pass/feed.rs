@@ -11,6 +11,7 @@ use packcast_protocol::{FragmentSize, Sha256Digest};
 use sha2::{Digest as _, Sha256};
 
 use crate::progress::Progress;
+use crate::publish::page_aligned;
 use crate::publish::source::SourceReader;
 
 /// The number of bytes in one read.
@@ -124,7 +125,11 @@ impl<'a> Feeder<'a> {
                 buffer.resize(length, 0);
                 buffer
             }
-            _ => BytesMut::zeroed(length),
+            _ => {
+                let mut buffer = page_aligned::buffer(CHUNK_BYTES);
+                buffer.truncate(length);
+                buffer
+            }
         }
     }
 }
