@@ -358,8 +358,7 @@ async fn upload_whole(
     let read = spawn_blocking(move || source.read_into(buffer, start, length)).await;
     let content = read.map_err(|_| BuildError::Stopped)??;
     let put = objects.put_verified(&fragment.key, content.clone(), digest);
-    let put = put.await;
-    put.map_err(|error| match error {
+    put.await.map_err(|error| match error {
         PutError::Digest { .. } => file.changed(),
         other => other.into(),
     })?;

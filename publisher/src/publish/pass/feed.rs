@@ -120,17 +120,10 @@ impl<'a> Feeder<'a> {
         let length = length.min(CHUNK_BYTES);
         let is_full = self.used.len() >= CHUNKS;
         let oldest = is_full.then(|| self.used.pop_front()).flatten();
-        match oldest.map(Bytes::try_into_mut) {
-            Some(Ok(mut buffer)) => {
-                buffer.resize(length, 0);
-                buffer
-            }
-            _ => {
-                let mut buffer = page_aligned::buffer(CHUNK_BYTES);
-                buffer.truncate(length);
-                buffer
-            }
-        }
+        let reused = oldest.and_then(|chunk| chunk.try_into_mut().ok());
+        let mut buffer = reused.unwrap_or_else(|| page_aligned::buffer(CHUNK_BYTES));
+        buffer.resize(length, 0);
+        buffer
     }
 }
 
