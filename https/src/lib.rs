@@ -30,9 +30,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 const MAX_REDIRECTS: usize = 3;
 
-/// The largest part of a file that a server may send at once, in bytes.
+/// The limit of a frame of HTTP/2 that a server may send, in bytes.
 ///
-/// The default of HTTP/2, 16 KiB, costs a tenth of a download's rate on a fast network.
+/// With the default of 16 KiB, downloads over loopback were 2 to 8 % slower.
 const MAX_FRAME_BYTES: u32 = 256 << 10;
 
 /// The size of the unread part of a file on its way, in bytes.

@@ -7,8 +7,8 @@ const PAGE_BYTES: usize = 4 << 10;
 
 /// Returns a buffer of `length` zeros that begins at a page of memory.
 ///
-/// An allocator places large memory 16 bytes after the start of a page. Some processors (AMD EPYC) take three
-/// times as long to copy a file from the cache of the system to such an address.
+/// The allocator of glibc places a large block 16 bytes after the start of a page. To copy a file from the
+/// cache of the system to such an address takes an AMD EPYC processor three times as long.
 pub(super) fn buffer(length: usize) -> BytesMut {
     let mut buffer = BytesMut::zeroed(length + PAGE_BYTES);
     let before = buffer.as_ptr().addr().wrapping_neg() % PAGE_BYTES;

@@ -27,9 +27,9 @@ pub(crate) struct Round {
 }
 
 /// A function that returns the measurements of one side.
-type Side = fn(&Round) -> Option<DownloadSample>;
+type SampleOf = fn(&Round) -> Option<DownloadSample>;
 
-const SIDES: [(&str, Side); 3] = [
+const SIDES: [(&str, SampleOf); 3] = [
     ("agent, archive verified", |round| Some(round.agent)),
     ("curl, in parallel", |round| Some(round.curl?[1])),
     ("curl, one after the other", |round| Some(round.curl?[0])),
@@ -41,7 +41,7 @@ pub(crate) fn table(rounds: &[Round], bytes: u64) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header(HEADS);
     for (name, side) in SIDES {
-        let share = |of: Side| {
+        let share = |of: SampleOf| {
             let shares = rounds
                 .iter()
                 .filter_map(|round| Some(seconds(of(round)?) / seconds(side(round)?)));
@@ -88,7 +88,7 @@ pub(crate) fn figure(rounds: &[Round], bytes: u64) -> Figure {
 }
 
 /// Returns the rate of each round in MiB/s.
-fn rates(rounds: &[Round], bytes: u64, side: Side) -> impl Iterator<Item = f64> {
+fn rates(rounds: &[Round], bytes: u64, side: SampleOf) -> impl Iterator<Item = f64> {
     #[expect(
         clippy::cast_precision_loss,
         reason = "packages are far below 2^52 bytes"
