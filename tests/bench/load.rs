@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Parser;
 use packcast_tests::figure::{Bar, Figure, folder};
 use packcast_tests::load::{self, LoadPlan, LoadSample};
-use packcast_tests::measure;
+use packcast_tests::measure::{self, path_from_root};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_packcast-under-test");
 /// Number of rows for each run.
@@ -36,7 +36,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["rate", "seconds", "devices", "connections"])]
     smoke: bool,
     /// Write the figure to this folder, as values and as a plot
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]

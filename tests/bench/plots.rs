@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use packcast_tests::figure::Figure;
+use packcast_tests::measure::path_from_root;
 
 /// Draw the plots of all measured values in a folder
 #[derive(Parser)]
 #[command(bin_name = "just bench-plots")]
 struct Args {
     /// Folder with the values as JSON
+    #[arg(value_parser = path_from_root::<PathBuf>)]
     from: PathBuf,
     /// Folder for values and plots
+    #[arg(value_parser = path_from_root::<PathBuf>)]
     to: PathBuf,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use packcast_tests::figure::{Bar, Figure, folder};
+use packcast_tests::measure::path_from_root;
 use packcast_tests::scale::{Scale, ScaleRow, measure};
 
 /// Names of two series.
@@ -34,7 +35,7 @@ struct Args {
     #[arg(long, conflicts_with = "devices")]
     smoke: bool,
     /// Write the figure to this folder, as values and as a plot
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]

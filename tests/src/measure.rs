@@ -14,6 +14,16 @@ use crate::process::Ran;
 /// Type of a file system in memory, from `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
+/// Parses an argument with a path. A relative path begins at the root of the checkout, where recipes
+/// run: Cargo starts a benchmark in the folder of its crate.
+pub fn path_from_root<T: From<String>>(path: &str) -> Result<T, String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let root = root.expect("the crate is in a folder of the checkout");
+    let path = root.join(path).into_os_string().into_string();
+    path.map(T::from)
+        .map_err(|_| "the path is not UTF-8".to_owned())
+}
+
 /// The measurements of one run of a program.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramSample {

@@ -23,7 +23,7 @@ use packcast_protocol::state::TrustedRoots;
 use packcast_rollout::Pacing;
 use packcast_testing::peer::{ENROLMENT_TOKEN, PATH_TOKEN};
 use packcast_tests::figure;
-use packcast_tests::measure::has_program;
+use packcast_tests::measure::{has_program, path_from_root};
 
 use crate::callgrind::Valgrind;
 use crate::measured::MeasureArgs;
@@ -38,10 +38,10 @@ const OPEN_TASKS: [u32; 4] = [0, 1, 10, 100];
 #[command(bin_name = "just count-check-in")]
 struct Args {
     /// Keep the files of callgrind in this folder, for `callgrind_annotate`
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     keep: Option<PathBuf>,
     /// Write the figures to this folder, as values and as plots
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Count only a PROLOG without tasks, to show that the program works
     #[arg(long)]

@@ -12,7 +12,8 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::Parser;
-use packcast_tests::{figure, measure};
+use packcast_tests::figure;
+use packcast_tests::measure::{self, path_from_root};
 
 use crate::load::Load;
 use crate::sample::{ConnectionSamples, ServerSample, figures, table};
@@ -37,10 +38,10 @@ struct Args {
     #[arg(long, conflicts_with_all = ["devices", "seconds", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write the figures to this folder, as values and as plots
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]

@@ -14,8 +14,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use packcast_tests::figure;
+use packcast_tests::measure::{self, path_from_root};
 use packcast_tests::world::World;
-use packcast_tests::{figure, measure};
 
 use crate::archive::{ArchiveKind, TestArchive};
 use crate::floor::Floor;
@@ -44,10 +45,10 @@ struct Args {
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write each figure to this folder, as values and as a plot
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]

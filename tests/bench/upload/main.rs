@@ -16,7 +16,7 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::figure::{Bar, Figure, folder};
-use packcast_tests::measure::{self, median, spread};
+use packcast_tests::measure::{self, median, path_from_root, spread};
 use packcast_tests::process::text;
 use packcast_tests::world::World;
 
@@ -52,17 +52,17 @@ struct Args {
     /// Number of uploads of each side
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The engine that stands in for S3
-    #[arg(long, value_name = "FILE", default_value = "s3s-fs")]
-    engine: PathBuf,
+    /// The engine that stands in for S3, instead of an installed s3s-fs
+    #[arg(long, value_name = "FILE", value_parser = path_from_root::<PathBuf>)]
+    engine: Option<PathBuf>,
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write the figure to this folder, as values and as a plot
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
     plot: Option<PathBuf>,
     /// Passed by Cargo to every benchmark
     #[arg(long, hide = true)]
@@ -76,11 +76,12 @@ fn main() -> io::Result<ExitCode> {
     } else {
         (args.mib, args.rounds.max(1))
     };
-    if !args.engine.is_file() && !measure::has_program(text(&args.engine), INSTALL_ENGINE) {
+    let engine = args.engine.unwrap_or_else(|| "s3s-fs".into());
+    if !measure::has_program(text(&engine), INSTALL_ENGINE) {
         return Ok(ExitCode::SUCCESS);
     }
     let world = World::start(&args.program);
-    let engine = Engine::start(&args.engine, &world)?;
+    let engine = Engine::start(&engine, &world)?;
     engine.configure(&world);
     let upload = prepare(&world, mib)?;
     let mut out = io::stdout();
