@@ -348,7 +348,10 @@ impl World {
     /// Returns all requests that the edge has answered or is answering.
     pub fn requests(&self) -> Vec<LoggedRequest> {
         let log = fs::read_to_string(&self.state().edge_log).expect("the edge has a log");
-        log.lines()
+        // A write is not atomic for its readers: the last line may not be whole.
+        let whole = log.rfind('\n').map_or("", |end| &log[..=end]);
+        whole
+            .lines()
             .map(|line| serde_json::from_str(line).expect("a line of the log is JSON"))
             .collect()
     }

@@ -55,6 +55,8 @@ const RUNS: &str = r#"echo "begin $PACKCAST_PACKAGE_NAME" >> "$HOME/runs"; sleep
 pub(super) struct KillSite {
     world: World,
     log: BufReader<File>,
+    /// The beginning of a line of the log that the edge was still writing.
+    partial_line: String,
     packages: BTreeMap<PackageId, &'static str>,
     /// The files that STORE puts into its folder.
     files: Vec<(&'static str, Vec<u8>)>,
@@ -77,6 +79,7 @@ impl KillSite {
         Self {
             world,
             log: BufReader::new(log),
+            partial_line: String::new(),
             packages,
             files,
             devices: 0,
@@ -113,14 +116,19 @@ impl KillSite {
     /// Returns how often each fragment was requested since the last call.
     pub(super) fn fetched(&mut self) -> BTreeMap<Fragment, usize> {
         let mut fetched = BTreeMap::new();
-        let mut line = String::new();
+        let mut line = std::mem::take(&mut self.partial_line);
         while self.log.read_line(&mut line).expect("the log is text") > 0 {
+            // A write is not atomic for its readers.
+            if !line.ends_with('\n') {
+                continue;
+            }
             let request = serde_json::from_str(&line).expect("a line of the log is JSON");
             if let Some(fragment) = self.fragment(&request) {
                 *fetched.entry(fragment).or_default() += 1;
             }
             line.clear();
         }
+        self.partial_line = line;
         fetched
     }
 
