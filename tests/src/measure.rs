@@ -24,6 +24,16 @@ pub fn path_from_root<T: From<String>>(path: &str) -> Result<T, String> {
         .map_err(|_| "the path is not UTF-8".to_owned())
 }
 
+/// Parses an argument with the path of a program, as [`path_from_root`] does.
+pub fn program_from_root<T: From<String>>(path: &str) -> Result<T, String> {
+    let program: String = path_from_root(path)?;
+    if Path::new(&program).is_file() {
+        Ok(program.into())
+    } else {
+        Err(format!("there is no program {program}"))
+    }
+}
+
 /// The measurements of one run of a program.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramSample {
@@ -139,4 +149,20 @@ pub fn skipped(side: &str, install: &str) {
         io::stderr(),
         "skipped {side}, which is missing: run '{install}'"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_paths_begin_at_the_root_of_the_checkout() {
+        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml").to_owned();
+        for path in ["tests/Cargo.toml", &manifest] {
+            assert_eq!(path_from_root(path), Ok(manifest.clone()));
+            assert_eq!(program_from_root(path), Ok(manifest.clone()));
+        }
+        let missing = program_from_root::<String>("/no/program");
+        assert_eq!(missing, Err("there is no program /no/program".to_owned()));
+    }
 }

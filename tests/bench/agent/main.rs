@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use packcast_tests::figure::folder;
-use packcast_tests::measure::{self, path_from_root};
+use packcast_tests::measure::{self, path_from_root, program_from_root};
 use packcast_tests::world::World;
 
 use crate::curl::Curl;
@@ -45,13 +45,13 @@ struct Args {
     only_idle: bool,
     /// The program packcast-agent whose idle service is measured, instead of the agent in the
     /// benchmark's own program
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<PathBuf>)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<PathBuf>)]
     agent: Option<PathBuf>,
     /// Run once with 8 MiB and two idle seconds, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds", "idle_s"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write the figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]

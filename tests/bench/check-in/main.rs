@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use packcast_tests::figure;
-use packcast_tests::measure::{self, path_from_root};
+use packcast_tests::measure::{self, path_from_root, program_from_root};
 
 use crate::load::Load;
 use crate::sample::{ConnectionSamples, ServerSample, figures, table};
@@ -38,7 +38,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["devices", "seconds", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write the figures to this folder, as values and as plots
     #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use packcast_tests::figure;
-use packcast_tests::measure::{self, path_from_root};
+use packcast_tests::measure::{self, path_from_root, program_from_root};
 use packcast_tests::world::World;
 
 use crate::archive::{ArchiveKind, TestArchive};
@@ -45,7 +45,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write each figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]

@@ -16,7 +16,7 @@ use clap::Parser;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use packcast_tests::archives::{noise, tar_gz};
 use packcast_tests::figure::{Bar, Figure, folder};
-use packcast_tests::measure::{self, median, path_from_root, spread};
+use packcast_tests::measure::{self, median, path_from_root, program_from_root, spread};
 use packcast_tests::process::text;
 use packcast_tests::world::World;
 
@@ -53,13 +53,13 @@ struct Args {
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// The engine that stands in for S3, instead of an installed s3s-fs
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<PathBuf>)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<PathBuf>)]
     engine: Option<PathBuf>,
     /// Run once with 8 MiB, only to show that the benchmark works
     #[arg(long, conflicts_with_all = ["mib", "rounds"])]
     smoke: bool,
     /// The program to measure, instead of one without link-time optimisation
-    #[arg(long, value_name = "FILE", value_parser = path_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
+    #[arg(long, value_name = "FILE", value_parser = program_from_root::<String>, default_value = PROGRAM, hide_default_value = true)]
     program: String,
     /// Write the figure to this folder, as values and as a plot
     #[arg(long, value_name = "FOLDER", value_parser = path_from_root::<PathBuf>)]
