@@ -14,6 +14,10 @@ use crate::process::Ran;
 /// Type of a file system in memory, from `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
+/// The most memory that is used before a run.
+const MOST_PREPARED_BYTES: u64 = 2 << 30;
+const PREPARED_FILE: &[u8] = &[1; 1 << 20];
+
 /// Parses an argument with a path. A relative path begins at the root of the checkout, where recipes
 /// run: Cargo starts a benchmark in the folder of its crate.
 pub fn path_from_root<T: From<String>>(path: &str) -> Result<T, String> {
@@ -117,9 +121,18 @@ pub fn load() -> String {
     format!("load of the last minute {minute} on {processors} processors")
 }
 
-/// Writes all changes to the disk, so that no program pays for the one before.
-pub fn settle() -> io::Result<()> {
-    Command::new("sync").status().map(drop)
+/// Prepares the machine for a run that writes this many bytes to a folder, so that no program pays for
+/// the one before: writes all changes to the disk, and uses the memory that the files will need.
+///
+/// The host of a virtual machine may take free memory back. Then the first write to a page takes many
+/// times as long as the next one. Memory that was freed by files is used for files again first.
+pub fn settle(folder: &Path, bytes: u64) -> io::Result<()> {
+    Command::new("sync").status()?;
+    let folder = tempfile::tempdir_in(folder)?;
+    for number in 0..(2 * bytes).min(MOST_PREPARED_BYTES) / PREPARED_FILE.len() as u64 {
+        fs::write(folder.path().join(number.to_string()), PREPARED_FILE)?;
+    }
+    folder.close()
 }
 
 /// Returns `on disk` or `in memory`, by the file system of a folder.

@@ -97,12 +97,18 @@ fn compare_downloads(world: &World, args: &Args) -> io::Result<()> {
     let download = LargeDownload::publish(world, mib);
     let mut measured = Vec::new();
     for round in 0..rounds {
+        measure::settle(world.directory(), download.bytes())?;
         let agent = download.run(round);
-        let curl = |mode: Curl| mode.fetch(world, &download);
-        measured.push(Round {
-            agent,
-            curl: has_curl.then(|| [curl(Curl::OneByOne), curl(Curl::Parallel)]),
-        });
+        let curl = |mode: Curl| -> io::Result<_> {
+            measure::settle(world.directory(), download.bytes())?;
+            Ok(mode.fetch(world, &download))
+        };
+        let curl = if has_curl {
+            Some([curl(Curl::OneByOne)?, curl(Curl::Parallel)?])
+        } else {
+            None
+        };
+        measured.push(Round { agent, curl });
     }
     let small = small::times(world, if args.smoke { 1 } else { 15 });
     writeln!(out, "{}", sample::table(&measured, download.bytes()))?;

@@ -90,11 +90,11 @@ fn measure(
     for number in 0..rounds {
         let mut round = Round::default();
         for side in sides {
-            measure::settle()?;
+            measure::settle(world.directory(), archive.bytes)?;
             let sample = side.run(world, archive, number)?;
             round.sides.push((*side, sample));
         }
-        measure::settle()?;
+        measure::settle(world.directory(), archive.bytes)?;
         round.floor = Floor::measure(world.directory(), archive)?;
         measured.push(round);
     }

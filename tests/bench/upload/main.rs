@@ -96,7 +96,7 @@ fn main() -> io::Result<ExitCode> {
         sides.into_iter().map(|side| (side, Vec::new())).collect();
     for round in 0..rounds {
         for (side, samples) in &mut samples {
-            measure::settle()?;
+            measure::settle(world.directory(), u64::from(mib) << 20)?;
             samples.push(side.run(&world, &engine, &upload, round)?);
         }
     }
