@@ -14,7 +14,7 @@ use crate::process::Ran;
 /// Type of a file system in memory, from `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// The most memory that is used before a run.
+/// The length of the files that prepare the memory for a run, at most.
 const MOST_PREPARED_BYTES: u64 = 2 << 30;
 const PREPARED_FILE: &[u8] = &[1; 1 << 20];
 
@@ -125,7 +125,7 @@ pub fn load() -> String {
 /// the one before: writes all changes to the disk, and uses the memory that the files will need.
 ///
 /// The host of a virtual machine may take free memory back. Then the first write to a page takes many
-/// times as long as the next one. Memory that was freed by files is used for files again first.
+/// times as long as the next one. Files prepare the memory for other files better than a buffer does.
 pub fn settle(folder: &Path, bytes: u64) -> io::Result<()> {
     Command::new("sync").status()?;
     let folder = tempfile::tempdir_in(folder)?;

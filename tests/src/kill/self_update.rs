@@ -1,5 +1,5 @@
 //! The kill matrix of self-updates: the starter, and the version on trial, are killed at each of
-//! their effects. Afterwards the device must have a working agent, and the right result.
+//! their effects that every run has. Afterwards the device must have a working agent, and the right result.
 //!
 //! A build of the agent is a script that becomes the program under test, or that ends. So the
 //! version on trial can stop itself for the tracer, and a broken build needs no second program.
